@@ -1,0 +1,81 @@
+"""What we compare: ViT, BiT and hybrid networks, their catalog, and users' own models."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from ..registry import Registry, collect
+from . import catalog as _rows  # before the function of this name: loaded later, the package would take its place
+from .own import given_model, is_own, own_model
+from .spec import Backbone, BiT, Hybrid, Input, Model, ViT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = [
+    "Backbone",
+    "BiT",
+    "Hybrid",
+    "Input",
+    "Model",
+    "ViT",
+    "catalog",
+    "count_parameters",
+    "create_model",
+    "given_model",
+    "is_own",
+    "list_models",
+    "own_model",
+]
+
+
+@cache
+def catalog() -> Registry[Model]:
+    """Every model this project knows, by name and alias."""
+    return Registry("model", collect(_rows.__name__, Model))
+
+
+def list_models(pattern: str | None = None) -> list[str]:
+    """The names of all models, or of those that a name, an alias or a glob stands for.
+
+    No glob selects the small demonstration models. Raises UsageError where nothing matches.
+    """
+    if pattern is None:
+        return catalog().names()
+    return [row.name for row in catalog().select(pattern)]
+
+
+def create_model(
+    name: str | Model,
+    weights: str | Path | None = None,
+    num_classes: int | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    *,
+    seed: int = 0,
+) -> Backbone:
+    """A network in evaluation mode, with float32 weights on the CPU.
+
+    name         a name or alias of the catalog, `path/file.py:builder`, `package.module:builder`, or a row
+    weights      None or "random": drawn as the official code does, from a generator of `seed` ("random:7": of 7);
+                 or the path of a .safetensors, .pt or .pth state dict with our names, taken strictly.
+                 One's own model is built with `seed`, or brings its weights; a file is loaded into it.
+    num_classes  of the head, which is zero unless the file has one of that size. None: the file's head, or none, and
+                 then calling the network gives the features
+    image_size   in pixels, one number or (height, width); None: the row's. Position embeddings of a file with another
+                 grid are resized as the official code does.
+
+    Returns a Backbone: `features(images)` is (B, num_features), `images` (B, 3, H, W) floats scaled by `spec.input`.
+    Raises UsageError for everything that cannot be done.
+    """
+    from .build import build
+
+    row = name if isinstance(name, Model) else own_model(name) if is_own(name) else catalog()[name]
+    return build(row, weights=weights, num_classes=num_classes, image_size=image_size, seed=seed)
+
+
+def count_parameters(row: Model, num_classes: int | None = 1000) -> int:
+    """Parameters of a row of the catalog with a head of so many classes, counted without allocating them."""
+    from .build import count_parameters
+
+    return count_parameters(row, num_classes)

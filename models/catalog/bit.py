@@ -1,0 +1,45 @@
+"""BiT ResNets: BiT paper, Section 3, and those that the ViT paper's Table 6 adds.
+
+Parameter counts are with a 1000-class head. They are the released files' where there is one; R50x2, R152x1 and R200x3
+have none, and follow from the same formula, which gives every released count.
+"""
+
+from __future__ import annotations
+
+from ..names import spellings
+from ..spec import BiT, Input, Model
+
+R50 = (3, 4, 6, 3)
+R101 = (3, 4, 23, 3)
+R152 = (3, 8, 36, 3)
+R200 = (3, 24, 36, 3)
+
+
+def bit(size: str, params: int, architecture: BiT) -> Model:
+    """A row. The ViT paper writes R50x1 both so and as ResNet50x1; "BiT-M-R50x1" names weights, not a model."""
+    name = f"BiT-{size}"
+    aliases = spellings(name, size, size.replace("R", "ResNet"), size.replace("R", "ResNet-"))
+    return Model(name=name, family="BiT", architecture=architecture, params=params, aliases=aliases)
+
+
+RESNETS = (
+    bit("R50x1", 25_549_352, BiT(units=R50, widen=1)),
+    bit("R50x2", 97_988_712, BiT(units=R50, widen=2)),
+    bit("R50x3", 217_319_080, BiT(units=R50, widen=3)),
+    bit("R101x1", 44_541_480, BiT(units=R101, widen=1)),
+    bit("R101x3", 387_934_888, BiT(units=R101, widen=3)),
+    bit("R152x1", 60_185_128, BiT(units=R152, widen=1)),
+    bit("R152x2", 236_335_208, BiT(units=R152, widen=2)),
+    bit("R152x4", 936_533_224, BiT(units=R152, widen=4)),
+    bit("R200x3", 568_633_000, BiT(units=R200, widen=3)),
+)
+
+MINI = Model(
+    name="BiT-mini",
+    family="BiT",
+    architecture=BiT(units=(1, 1, 1), widen=0.5),
+    params=1_009_928,
+    input=Input(size=(64, 64)),
+    aliases=spellings("BiT-mini"),
+    small=True,
+)

@@ -1,0 +1,47 @@
+"""Hybrids, a ViT on a ResNet's feature map: ViT paper, Section 3.1 and Table 6, and the smaller ones of AugReg.
+
+Parameter counts are with a 1000-class head at 224 pixels, the released files' where there is one. R50+ViT-B/32 and
+R50+ViT-L/16 have none: the first is R50+ViT-L/32's ResNet under ViT-B, the second R50+ViT-B/16's under ViT-L.
+"""
+
+from __future__ import annotations
+
+from ..names import spellings
+from ..spec import Hybrid, Input, Model
+from .vit import BASE as B
+from .vit import LARGE as L
+from .vit import SMALL as S
+from .vit import TINY as TI
+
+R26 = (2, 2, 2, 2)
+R50 = (3, 4, 6, 3)
+R50_STRIDE_16 = (3, 4, 9)  # stage 4 is removed and its three units go to stage 3
+STEM = ()  # no stages
+
+
+def hybrid(name: str, params: int, architecture: Hybrid) -> Model:
+    """A row. The ViT paper writes R50x1+ViT-B/32, AugReg R26+S/32."""
+    aliases = spellings(name, name.replace("R50+", "R50x1+"), name.replace("ViT-", ""))
+    return Model(name=name, family="R+ViT", architecture=architecture, params=params, aliases=aliases)
+
+
+HYBRIDS = (
+    hybrid("R50+ViT-B/16", 98_659_112, Hybrid(units=R50_STRIDE_16, **B)),
+    hybrid("R50+ViT-B/32", 110_945_832, Hybrid(units=R50, **B)),
+    hybrid("R50+ViT-L/16", 316_483_624, Hybrid(units=R50_STRIDE_16, **L)),
+    hybrid("R50+ViT-L/32", 328_994_856, Hybrid(units=R50, **L)),
+    hybrid("R26+ViT-B/32", 101_383_976, Hybrid(units=R26, **B)),
+    hybrid("R26+ViT-S/32", 36_431_912, Hybrid(units=R26, **S)),
+    # Released with a patch of 8 on the stride-4 stem, 7x7 tokens at 224 pixels: /32 in all but its name.
+    hybrid("R+ViT-Ti/16", 6_337_704, Hybrid(units=STEM, patch_size=8, **TI)),
+)
+
+MINI = Model(
+    name="R+ViT-mini",
+    family="R+ViT",
+    architecture=Hybrid(units=(1, 1, 1), widen=0.5, width=128, depth=2, heads=4),
+    params=1_092_488,
+    input=Input(size=(64, 64)),
+    aliases=spellings("R+ViT-mini"),
+    small=True,
+)

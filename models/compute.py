@@ -1,0 +1,88 @@
+"""How large a network's grids are and how much it computes, in closed form and without torch.
+
+One multiply-accumulate (MAC) is two floating point operations. Counted are convolutions, linear layers and both
+products of the attention, as torch's own counter does; norms, activations, pooling and biases are not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from ..registry import UsageError
+
+if TYPE_CHECKING:
+    from .spec import ViT
+
+
+def grid(image_size: tuple[int, int], patch_size: int, stride: int = 1) -> tuple[int, int]:
+    """Rows and columns of the patches on an image, or on the feature map of a ResNet of this total stride.
+
+    Raises UsageError where the patches do not cover it exactly. (The released code would drop the rest of the image
+    without a word: its patch embedding is a "VALID" convolution.)
+    """
+    cells = tuple(-(-side // stride) for side in image_size)  # "SAME" padding rounds up
+    if patch_size < 1 or any(side < 1 for side in image_size) or any(side % patch_size for side in cells):
+        height, width = image_size
+        what = f"an image of {height}x{width} pixels"
+        if stride > 1:
+            what = f"the {cells[0]}x{cells[1]} feature map of {what}"
+        unit = max(patch_size, 1) * stride
+        near = "x".join(str(max(unit, unit * round(side / unit))) for side in image_size)
+        raise UsageError(
+            f"patches of {patch_size}x{patch_size} do not divide {what}. Multiples of {unit} fit: image_size={near}"
+        )
+    return cells[0] // patch_size, cells[1] // patch_size
+
+
+def transformer_macs(vit: ViT, grid: tuple[int, int], channels: int) -> int:
+    """MACs from a feature map of this many channels (3: the image itself) to the representation."""
+    patches = grid[0] * grid[1]
+    tokens = patches + (vit.pool == "token")
+    width, hidden = vit.width, vit.mlp_dim or 4 * vit.width
+    embedding = patches * vit.patch_size**2 * channels * width
+    projections = 4 * tokens * width**2  # queries, keys, values, output
+    attention = 2 * tokens**2 * width  # queries x keys, weights x values
+    mlp = 2 * tokens * width * hidden
+    return embedding + vit.depth * (projections + attention + mlp) + width * (vit.pre_logits or 0)
+
+
+def resnet_root_channels(widen: float) -> int:
+    """Channels after the root convolution: 64 times the width factor."""
+    return round(64 * widen)
+
+
+def resnet_channels(units: Sequence[int], widen: float) -> int:
+    """Channels of the last feature map: each stage doubles them, and a unit puts out four times its inner channels."""
+    root = resnet_root_channels(widen)
+    return 4 * root * 2 ** (len(units) - 1) if units else root
+
+
+def resnet_stride(units: Sequence[int]) -> int:
+    """Total stride: 2 in the root, 2 in its max pool, 2 in every stage but the first."""
+    return 4 * 2 ** max(len(units) - 1, 0)
+
+
+def resnet_macs(units: Sequence[int], widen: float, image_size: tuple[int, int]) -> int:
+    """MACs of a ResNet's root and bottleneck stages.
+
+    Holds for both ResNets: BiT's symmetric padding and the hybrids' "SAME" padding differ in which pixels they see, not
+    in how many there are. Either way a stride of 2 halves a side and rounds up.
+    """
+
+    def area(stride: int) -> int:
+        height, width = (-(-side // stride) for side in image_size)
+        return height * width
+
+    root = resnet_root_channels(widen)
+    total = area(2) * 7 * 7 * 3 * root
+    channels = [root, *(4 * root * 2**stage for stage in range(len(units)))]
+    for stage, (entering, leaving) in enumerate(pairwise(channels)):
+        inner = leaving // 4
+        before, after = area(resnet_stride(units[:stage])), area(resnet_stride(units[: stage + 1]))
+        first = before * entering * inner + after * entering * leaving  # the 1x1 before the stride, the projection
+        later = (units[stage] - 1) * after * leaving * inner
+        every = units[stage] * after * (9 * inner * inner + inner * leaving)
+        total += first + later + every
+    return total

@@ -1,0 +1,97 @@
+"""Weight-standardised convolutions, their norm, and TensorFlow's padding, as the two releases have them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+NORM_GROUPS = 32  # of every GroupNorm in both releases
+Release = Literal["bit", "vit"]  # whose formula and padding: big_transfer or vision_transformer
+
+
+def standardise(weight: Tensor, release: Release) -> Tensor:
+    """A convolution's weight (out, in, H, W), each output filter with mean 0 and standard deviation 1.
+
+    Both releases use the population variance over in, H and W. They part ways in where epsilon goes:
+    BiT divides by sqrt(var + 1e-10), the ViT release by std + 1e-5.
+    """
+    exact = weight.to(torch.promote_types(weight.dtype, torch.float32))  # 1e-10 is zero in half precision
+    variance, mean = torch.var_mean(exact, dim=(1, 2, 3), keepdim=True, correction=0)
+    deviation = torch.sqrt(variance + 1e-10) if release == "bit" else torch.sqrt(variance) + 1e-5
+    return ((exact - mean) / deviation).to(weight.dtype)
+
+
+def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """Pixels before and after a side under TensorFlow's "SAME": the output is ceil(size / stride).
+
+    An odd pixel goes after, so a stride of 2 pads an even side asymmetrically and an odd one symmetrically.
+    """
+    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+    return total // 2, total - total // 2
+
+
+def pad_same(x: Tensor, kernel: int, stride: int) -> Tensor:
+    """`x` (B, C, H, W) padded so that a kernel applied without padding does what "SAME" says."""
+    rows, columns = (same_padding(size, kernel, stride) for size in x.shape[-2:])
+    return F.pad(x, (*columns, *rows)) if any((*rows, *columns)) else x
+
+
+def max_pool_same(x: Tensor) -> Tensor:
+    """3x3 max pool of stride 2 with "SAME" padding; what lies outside is -inf, so it never wins.
+
+    An odd side is padded by one on both ends, an even one at its end only: there ceil_mode cuts the last window short.
+    """
+    rows, columns = x.shape[-2:]
+    return F.max_pool2d(x, 3, 2, padding=(rows % 2, columns % 2), ceil_mode=True)
+
+
+def max_pool_zeros(x: Tensor) -> Tensor:
+    """3x3 max pool of stride 2 with one zero around the map, as BiT has it: a zero outside wins over negative values.
+
+    Pooled with -inf outside, then windows that reach outside are raised to zero, which saves a padded copy of `x`.
+    """
+    pooled = F.max_pool2d(x, 3, 2, padding=1)
+    outside = torch.full(pooled.shape[-2:], -torch.inf, dtype=x.dtype, device=x.device)
+    rows, columns = x.shape[-2:]
+    outside[0] = outside[:, 0] = 0
+    if rows % 2:
+        outside[-1] = 0
+    if columns % 2:
+        outside[:, -1] = 0
+    return torch.maximum(pooled, outside)
+
+
+class StdConv(nn.Conv2d):
+    """A convolution without bias whose weight is standardised at every use.
+
+    release="bit" pads symmetrically by half the kernel, whatever the stride; release="vit" pads as "SAME" does.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, *, release: Release
+    ) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=False)
+        self.release: Release = release
+
+    def forward(self, input: Tensor) -> Tensor:
+        weight = standardise(self.weight, self.release)
+        kernel, stride = self.kernel_size[0], self.stride[0]
+        if self.release == "bit" or stride == 1:  # at stride 1 an odd kernel's "SAME" is symmetric as well
+            return F.conv2d(input, weight, stride=stride, padding=kernel // 2)
+        return F.conv2d(pad_same(input, kernel, stride), weight, stride=stride)
+
+
+class GroupNorm(nn.GroupNorm):
+    """GroupNorm of 32 groups that also takes a single value a group, as a 1x1 map of a narrow network has it.
+
+    PyTorch's own refuses that for a batch of one image, but not for two.
+    """
+
+    def __init__(self, channels: int, eps: float) -> None:
+        super().__init__(NORM_GROUPS, channels, eps=eps)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return torch.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)

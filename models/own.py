@@ -1,0 +1,278 @@
+"""A user's own model: from `path/file.py:builder`, `package.module:builder` or a module to a row and a Backbone."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import hashlib
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, cast, get_args
+
+from ..registry import UsageError, suggest
+from . import foreign
+from .spec import Architecture, Backbone, Input, Interpolation, Model
+
+if TYPE_CHECKING:
+    from torch import nn
+
+NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
+INPUT_SETTINGS = ("image_size", "mean", "std", "interpolation")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnBuilder(Architecture):
+    """A function or class in a user's file that builds the model. Its content, not its place, is its identity."""
+
+    network: ClassVar[str] = "adapter:OwnBackbone"
+    code_fields: ClassVar[frozenset[str]] = frozenset({"sha256"})
+
+    builder: str
+    module: str | None = None  # the dotted name it is imported by; None: the file itself
+    sha256: str  # of the file
+    arguments: tuple[tuple[str, str], ...] = ()  # passed to the builder, as typed
+    tap: str | None = None
+    settled: tuple[str, ...] = ()  # the fields of the row's Input that were set, which the object cannot change
+    file: str = field(compare=False, repr=False)
+    root: str = field(compare=False, repr=False)  # the folder its own imports start from
+
+
+@dataclass(frozen=True, kw_only=True)
+class GivenModule(Architecture):
+    """A module that was passed from Python, by the digest of its weights and code."""
+
+    network: ClassVar[str] = "adapter:OwnBackbone"
+
+    digest: str
+    tap: str | None = None
+    settled: tuple[str, ...] = ()
+    module: nn.Module = field(compare=False, repr=False)
+
+
+def is_own(word: str) -> bool:
+    """Whether a word names a builder of the user's: `path/file.py:builder` or `package.module:builder`."""
+    return ":" in word or word.endswith(".py")
+
+
+def own_model(word: str, settings: Mapping[str, str] = NO_SETTINGS) -> Model:
+    """The row of a user's builder. Its file is read, not imported.
+
+    The settings `tap`, `image_size` (224, or 224,192 for height and width), `mean`, `std` and `interpolation` say where
+    the features are and what images the model expects; all others are the builder's keyword arguments, Python literals
+    where they read as such, else strings. Raises UsageError where the file, the builder or a setting is wrong.
+    """
+    where = foreign.locate(word)
+    rest = {name: str(value) for name, value in settings.items()}
+    contract, settled = _read_input(word, rest)
+    architecture = OwnBuilder(
+        builder=where.name,
+        module=where.module,
+        sha256=where.sha256(),
+        tap=rest.pop("tap", None) or None,
+        arguments=tuple(sorted(rest.items())),
+        settled=settled,
+        file=str(where.file),
+        root=str(where.root),
+    )
+    variant = tuple(sorted((name, str(value)) for name, value in settings.items()))
+    return Model(name=word, family="own", architecture=architecture, input=contract, variant=variant)
+
+
+def given_model(module: nn.Module, settings: Mapping[str, str] = NO_SETTINGS) -> Model:
+    """The row of a module passed from Python, named after its class and the digest of its weights and code.
+
+    Settings as for `own_model`, but for the builder's arguments. Raises UsageError for any other setting.
+    """
+    digest = _digest(module)
+    name = f"{type(module).__name__}@{digest[:8]}"
+    rest = {key: str(value) for key, value in settings.items()}
+    contract, settled = _read_input(name, rest)
+    tap = rest.pop("tap", None) or None
+    if rest:
+        word = next(iter(rest))
+        raise UsageError(f"{name} is built already and takes no '{word}'. {suggest(word, ('tap', *INPUT_SETTINGS))}")
+    architecture = GivenModule(digest=digest, tap=tap, settled=settled, module=module)
+    variant = tuple(sorted((key, str(value)) for key, value in settings.items()))
+    return Model(name=name, family="own", architecture=architecture, input=contract, variant=variant)
+
+
+def build_own(
+    row: Model,
+    *,
+    weights: int | Path | None = None,
+    num_classes: int | None = None,
+    image_size: tuple[int, int] | None = None,
+) -> Backbone:
+    """A fresh network of a row that `own_model` or `given_model` made, in evaluation mode.
+
+    `weights` is the seed its builder runs under (None: 0), or a file with the module's own names. The Backbone's `spec`
+    is the row with the input contract that the object itself declares, as far as no setting fixed it. A given module
+    is copied. Raises UsageError where its file has changed, it fails, or it does not keep the contract.
+    """
+    architecture = row.architecture
+    files: tuple[Path, ...] = ()
+    if isinstance(architecture, GivenModule):
+        if isinstance(weights, int):
+            raise UsageError(f"{row.name} brings its weights; weights=random is for models that are built here")
+        module = _copied(row.name, architecture.module)
+    elif isinstance(architecture, OwnBuilder):
+        module, files = _build(row.name, architecture, weights if isinstance(weights, int) else 0)
+    else:
+        raise TypeError(f"{row.name} is a model of the catalog, not one's own")
+    from .adapter import OwnBackbone
+
+    contract = _declared_input(row, module, architecture.settled)
+    spec = replace(row, input=replace(contract, size=image_size) if image_size else contract)
+    if num_classes is not None and num_classes < 1:
+        raise UsageError(f"num_classes={num_classes}: a head needs at least one class; None builds no head")
+    backbone = OwnBackbone(spec, module, architecture.tap, num_classes)
+    backbone.source_files = files
+    if isinstance(weights, Path):
+        _load_file(backbone, weights)
+    return cast(Backbone, backbone)
+
+
+def source_files(backbone: object) -> tuple[Path, ...]:
+    """The user's own files that building this network read, the builder's first; none for a model of the catalog.
+
+    A change in any of them can change its numbers, so a run records them beside its weights.
+    """
+    return getattr(backbone, "source_files", ())
+
+
+def _build(name: str, architecture: OwnBuilder, seed: int) -> tuple[nn.Module, tuple[Path, ...]]:
+    """The user's module and the files that building it read."""
+    import torch
+
+    where = foreign.Builder(
+        file=Path(architecture.file),
+        name=architecture.builder,
+        module=architecture.module,
+        root=Path(architecture.root),
+    )
+    if not where.file.is_file() or where.sha256() != architecture.sha256:
+        raise UsageError(f"'{where.file}' has changed since {name} was named; start again")
+    arguments = {key: _read_literal(text) for key, text in architecture.arguments}
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    before = foreign.loaded_below(where.root)
+    with foreign.importing_from(where.root), torch.random.fork_rng(devices):
+        builder = getattr(foreign.import_module(where, architecture.sha256), where.name, None)
+        if not callable(builder):
+            raise UsageError(
+                f"'{name}': '{where.name}' is {_kind(builder)}, not a function or class that builds a model"
+            )
+        torch.manual_seed(seed)  # PyTorch's default initialisation draws from the global state; it is put back after
+        try:
+            module = builder(**arguments)
+        except Exception as error:  # whatever a user's code raises
+            called = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
+            raise UsageError(f"'{name}': {where.name}({called}) failed: {foreign.describe(error)}") from error
+        seen = foreign.files_seen(where)
+        seen |= (foreign.loaded_below(where.root) - before) | foreign.imported_files(where)
+    if not isinstance(module, torch.nn.Module):
+        raise UsageError(f"'{name}': {where.name}() gives {_kind(module)}, not a torch.nn.Module")
+    # The file itself is imported anew when it changes; what it imports, and a package's modules, Python keeps.
+    foreign.check_unchanged(seen - {where.file} if where.module is None else seen)
+    return module, (where.file, *sorted(seen - {where.file}))
+
+
+def _kind(value: object) -> str:
+    return "nothing" if value is None else f"a {type(value).__name__}"
+
+
+def _read_literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return text
+
+
+def _copied(name: str, module: nn.Module) -> nn.Module:
+    try:
+        return copy.deepcopy(module)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise UsageError(f"{name} cannot be copied, and every task starts from a fresh copy: {error}") from error
+
+
+def _load_file(backbone: Any, path: Path) -> None:
+    """Loads a state dict of the user's module, or of its Backbone (which has "module." before each name)."""
+    from .weights import head_classes, load, read_state, with_head
+
+    state = read_state(path)
+    inner = backbone.module.state_dict()
+    if set(state) != set(inner) and any(f"module.{name}" in state for name in inner):
+        expected = backbone.state_dict()
+        if backbone.head is None or head_classes(state) != len(backbone.head.weight):
+            state = with_head(state, expected)
+        load(backbone, state, path, backbone.spec.name)
+    else:
+        load(backbone.module, state, path, backbone.spec.name)
+
+
+def _digest(module: nn.Module) -> str:
+    """sha256 of a module's tensors, of its printed form, and of the source of the user's classes in it."""
+    import torch
+
+    digest = hashlib.sha256(repr(module).encode())
+    classes = {type(part) for part in module.modules() if not type(part).__module__.startswith("torch.")}
+    for part in sorted(classes, key=lambda part: (part.__module__, part.__qualname__)):
+        try:
+            source = inspect.getsource(part)
+        except (OSError, TypeError):  # typed at a prompt
+            source = ""
+        digest.update(f"{part.__qualname__}\n{source}\n".encode())
+    for name, value in module.state_dict().items():
+        if isinstance(value, torch.Tensor):
+            digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        else:
+            digest.update(f"{name} {value!r}\n".encode())
+    return digest.hexdigest()
+
+
+def _declared_input(row: Model, module: nn.Module, settled: tuple[str, ...]) -> Input:
+    """The row's input contract with what the object declares in `input`, where no setting has fixed it."""
+    declared = getattr(module, "input", None)
+    if isinstance(declared, Input):
+        values = {each.name: getattr(declared, each.name) for each in fields(Input)}
+    elif isinstance(declared, Mapping):
+        values = {str(name): value for name, value in declared.items()}
+    else:
+        return row.input
+    known = [each.name for each in fields(Input)]
+    for name in values:
+        if name not in known:
+            raise UsageError(f"{row.name}: its `input` has an unknown field '{name}'. {suggest(name, known, known)}")
+    read = {name: _read_field(row.name, f"input.{name}", value) for name, value in values.items()}
+    return replace(row.input, **{name: value for name, value in read.items() if name not in settled})
+
+
+def _read_input(word: str, settings: dict[str, str]) -> tuple[Input, tuple[str, ...]]:
+    """Takes the settings of the input contract out of `settings`; gives the contract and the fields they fixed."""
+    values: dict[str, Any] = {}
+    for setting in INPUT_SETTINGS:
+        if setting in settings:
+            text = settings.pop(setting)
+            value = text if setting == "interpolation" else _read_literal(text)
+            values["size" if setting == "image_size" else setting] = _read_field(word, setting, value)
+    return Input(**values), tuple(values)
+
+
+def _read_field(word: str, name: str, value: Any) -> Any:
+    """One field of an Input. A size may be one number for a square, a mean or std one number for all channels."""
+    if name.endswith("interpolation"):
+        if value in get_args(Interpolation):
+            return value
+        raise UsageError(f"{word}: {name}='{value}'. {suggest(str(value), get_args(Interpolation))}")
+    is_size = name.endswith("size")
+    length, kind = (2, int) if is_size else (3, (int, float))
+    items = tuple(value) if isinstance(value, list | tuple) else (value,) * length
+    if len(items) != length or not all(isinstance(item, kind) and not isinstance(item, bool) for item in items):
+        wanted = "pixels, one number or height,width" if is_size else "one number, or three for R,G,B"
+        raise UsageError(f"{word}: {name}={value!r} should be {wanted}")
+    if (is_size or name.endswith("std")) and min(items) <= 0:
+        raise UsageError(f"{word}: {name}={value!r} must be above zero")
+    return items if is_size else tuple(float(item) for item in items)
