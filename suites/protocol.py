@@ -1,0 +1,156 @@
+"""The words that suites, tasks, sources and the engine share: Task, Split, Source, Measurement, Context, Suite.
+
+No torch here: what can be asked is listed and planned without importing it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..models.spec import Backbone, Model
+    from .transforms import Resize
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One row of suites/tasks: a labelled question about a set of images. Where the images are, it does not know."""
+
+    name: str
+    collection: str  # "vtab", "vtab-mini", …: the family of tasks it belongs to
+    group: str  # "natural", "specialized" or "structured"
+    images: str  # the image set; tasks that share it share one pass over the images
+    target: str  # which of the image set's annotations is the label
+    num_classes: int  # from the definition, never from the labels seen
+    splits: Mapping[str, int]  # images in "train", "val" and "test"; VTAB-1k: train800, val200 and the test set
+    label: str  # the label rule, in words
+    mirrors: str = ""  # what it stands in for, and what it does not test
+    classes: tuple[str, ...] = ()  # names, where they have some
+    majority: float | None = None  # share of the most frequent class of the test split, percent
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def in_globs(self) -> bool:
+        return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """The images of one split in their official order, decoded on access, with the labels of one task."""
+
+    images: Sequence[np.ndarray] | np.ndarray  # each (H, W, 3) uint8 RGB
+    labels: np.ndarray  # (N,) int64
+    digest: str  # of the decoded pixels in order; see `digest_images`
+    clusters: np.ndarray | None = None  # (N,) which images are not independent (one patient, one video, one scene)
+    files: tuple[Path, ...] = ()  # what was read, so that a later change is noticed
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """One number, with what is needed to trust it. Suites yield these; the engine turns them into records.
+
+    `question` says what was asked (task, label rule, metric, budget, selection rule): numbers with different questions
+    never share a table or a mean. `treatment` says how this model was fed and tuned: it may differ between models.
+    """
+
+    metric: str  # plain: "top1", "mean_per_class", …; what varies inside a job goes to `at`, never into the name
+    value: float
+    unit: str  # accuracies are in "percent"
+    n_test: int
+    n_train: int | None = None
+    n_skipped: int = 0
+    at: Mapping[str, Any] = field(default_factory=dict)
+    question: Mapping[str, Any] = field(default_factory=dict)
+    treatment: Mapping[str, Any] = field(default_factory=dict)
+    predictions: np.ndarray | None = None  # (n_test,) predicted classes, kept for paired tests
+
+
+class Source(Protocol):
+    """One way to get the images of tasks: a folder layout on disk, or the package itself."""
+
+    @property
+    def name(self) -> str: ...
+
+    def locate(self, task: Task, root: Path) -> str | None:
+        """Where this source has the task below the data folder `root`, in words, or None where it does not."""
+        ...
+
+    def load(self, task: Task, split: str, root: Path, cache: Path) -> Split:
+        """The split. `cache` is a folder for anything that is costly to make twice."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Features:
+    """What a frozen model makes of some splits of a task, one after the other."""
+
+    x: np.ndarray  # (N, D) float32
+    labels: np.ndarray  # (N,) int64
+    digests: tuple[str, ...]  # of the images of each split
+    treatment: Mapping[str, Any]  # how the images were fed: transform, tap, precision
+
+
+class Context(Protocol):
+    """What the engine hands to a suite for one job: one model, one task."""
+
+    model: Model
+    task: Task
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def build(self, num_classes: int | None = None, image_size: tuple[int, int] | None = None) -> Backbone:
+        """A fresh copy of the job's model with the job's weights, on the CPU, in evaluation mode."""
+        ...
+
+    def images(self, task: Task, split: str) -> Split:
+        """The split, as many images as the task's row promises, or an error."""
+        ...
+
+    def features(
+        self, task: Task, splits: tuple[str, ...], *, resize: Resize, image_size: int | None = None
+    ) -> Features:
+        """The model's features of the splits in order, computed once per set of images whoever asks, or cached."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suite:
+    """A protocol: its fields are its settings, `run` asks one job's question. It knows no file, no flag, no record.
+
+    Subclasses are frozen dataclasses; each module of this package that defines one also makes the instance with the
+    default settings, which the registry finds.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int]  # raised by hand when the protocol itself, not only its code, changes
+    aliases: ClassVar[tuple[str, ...]] = ()
+    in_globs: ClassVar[bool] = True
+    axes: ClassVar[tuple[str, ...]] = ("model", "weights", "task")  # what makes separate jobs
+    inner: ClassVar[tuple[str, ...]] = ()  # what is swept inside a job because it shares work
+    needs: ClassVar[frozenset[Literal["task", "weights"]]] = frozenset({"task", "weights"})
+    splits: ClassVar[tuple[str, ...]] = ("train", "val", "test")  # what a job reads
+    default_models: ClassVar[tuple[str, ...]]
+    default_tasks: ClassVar[str]  # a collection
+    only_default_tasks: ClassVar[bool] = False
+
+    def check(self) -> None:
+        """Raise UsageError for settings that make no sense, alone or together."""
+
+    def size(self, model: Model) -> tuple[int, int]:
+        """Height and width in pixels that the suite feeds this model."""
+        side = getattr(self, "image_size", None)
+        return model.input.size if side is None else (side, side)
+
+    def run(self, context: Context) -> Iterator[Measurement]:
+        raise NotImplementedError

@@ -1,0 +1,105 @@
+"""Exact drawing: a stream of integers from a hash, sines in fixed point, anti-aliasing and resampling without floats.
+
+Every operation is on integers, so pictures have the same bytes with every numpy, compiler and processor.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+
+import numpy as np
+
+SUBSAMPLES = 4  # along each axis: a pixel is the mean of 4 x 4 samples
+TURN = 128  # directions in a full turn
+ONE = 1 << 14  # 1.0 in the fixed point of the sines
+
+
+class Draws:
+    """Integers drawn from SHAKE-128 of a name, such as "scenes/train/17".
+
+    numpy's generators promise no stable stream across versions; a hash does. Each draw uses the next four bytes, so
+    what an image draws depends on nothing but its name and the order of its own draws.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._hash = hashlib.shake_128(name.encode())
+        self._words: list[int] = []
+        self._next = 0
+
+    def below(self, bound: int) -> int:
+        """Uniform in 0 … bound - 1 (the bias is below bound / 2**32)."""
+        if self._next == len(self._words):
+            length = max(256, 8 * len(self._words))  # twice the words so far: a longer digest begins with the shorter
+            self._words = np.frombuffer(self._hash.digest(length), dtype="<u4").tolist()
+        word = self._words[self._next]
+        self._next += 1
+        return (word * bound) >> 32
+
+    def between(self, low: int, high: int) -> int:
+        """Uniform in low … high, both included."""
+        return low + self.below(high - low + 1)
+
+
+def noise(name: str, height: int, width: int) -> np.ndarray:
+    """(height, width) integers of mean 0 and standard deviation 3.4: the sum of four values of 0 … 5, less 10."""
+    raw = np.frombuffer(hashlib.shake_128(name.encode()).digest(4 * height * width), dtype=np.uint8)
+    return (raw.reshape(height, width, 4).astype(np.int64) * 6 >> 8).sum(axis=2) - 10
+
+
+def _sines() -> tuple[int, ...]:
+    """ONE * sin(2 pi k / TURN) for k = 0 … TURN - 1, rounded, by half angles and rotation in 200-bit integers."""
+    bits = 200
+    cosine, sine = 0, 1 << bits  # a quarter turn
+    for _ in range(TURN.bit_length() - 3):
+        cosine, sine = (
+            math.isqrt(((1 << bits) + cosine) << (bits - 1)),
+            math.isqrt(((1 << bits) - cosine) << (bits - 1)),
+        )
+    table, x, y = [], 1 << bits, 0
+    shift = bits - 14
+    for _ in range(TURN):
+        table.append((y + (1 << (shift - 1))) >> shift)
+        x, y = (x * cosine - y * sine) >> bits, (x * sine + y * cosine) >> bits
+    return tuple(table)
+
+
+SINE = _sines()
+COSINE = SINE[TURN // 4 :] + SINE[: TURN // 4]
+
+
+def block_sums(samples: np.ndarray) -> np.ndarray:
+    """The sum of each pixel's SUBSAMPLES x SUBSAMPLES samples. (4 H, 4 W) -> (H, W) int64
+
+    A sum over a mask is the pixel's coverage, 0 … 16.
+    """
+    height, width = (length // SUBSAMPLES for length in samples.shape)
+    rows = samples.reshape(height, SUBSAMPLES, -1).sum(axis=1, dtype=np.int64)
+    return rows.reshape(height, width, SUBSAMPLES).sum(axis=2)
+
+
+def _areas(image: np.ndarray, size: int) -> np.ndarray:
+    """The sums of `size` equal stretches of rows, in units of 1 / size of a row. (S, W) -> (size, W)"""
+    edges = np.arange(size + 1) * len(image)
+    whole, part = edges // size, edges % size
+    rows = np.pad(image, ((0, 1), (0, 0)))
+    sums = np.pad(image.cumsum(axis=0), ((1, 0), (0, 0)))
+    return np.diff(sums[whole] * size + rows[whole] * part[:, None], axis=0)
+
+
+def resample(image: np.ndarray, side: int) -> np.ndarray:
+    """A square grey image at another size, each new pixel the exact mean of the area it covers, rounded."""
+    area = len(image) ** 2
+    return (_areas(_areas(image, side).T, side).T + area // 2) // area
+
+
+def turned(image: np.ndarray, orientation: int) -> np.ndarray:
+    """One of the eight ways to lay a square image down: orientation 0 … 7, quarter turns and a mirror."""
+    quarter = np.rot90(image, orientation % 4)
+    return quarter[:, ::-1] if orientation >= 4 else quarter
+
+
+def pixels(values: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 from integers, clipped to 0 … 255; a grey (H, W) image is repeated in the three channels."""
+    clipped = np.clip(values, 0, 255).astype(np.uint8)
+    return np.repeat(clipped[:, :, None], 3, axis=2) if clipped.ndim == 2 else clipped

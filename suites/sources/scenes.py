@@ -1,0 +1,199 @@
+"""The built-in image set "scenes": solid shapes on a ground of gravel, grass or brick, after CLEVR."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+
+from .drawing import SUBSAMPLES, Draws, block_sums, pixels
+from .photographs import columns, grey
+
+SIDE = 64
+FINE = SUBSAMPLES * SIDE  # samples along an axis
+FEWEST, MOST = 3, 10  # objects in a scene
+# Depths are in hundredths of the height of an object. The nearest object's depth lies between two neighbouring edges;
+# sizes of neighbouring classes differ by a fifth, twice what the sizes of objects at one depth differ by.
+EDGES = (400, 480, 575, 690, 830, 1000, 1200)
+FARTHEST = 1700
+FOCUS = 96  # pixels: the height of an object at depth 1
+EYE = 220  # pixels below the horizon of the ground at depth 1: the camera is rather more than two objects high
+VISIBLE = (55, 100)  # the least share of an object that nearer ones leave in sight
+
+GROUNDS = {"gravel": (210, 205, 200), "grass": (150, 215, 120), "brick": (225, 165, 140)}  # tints, of 256
+SKY = np.array((168, 186, 206))
+COLOURS = np.array(
+    (
+        (214, 40, 40),
+        (40, 80, 214),
+        (30, 150, 50),
+        (236, 130, 20),
+        (140, 50, 180),
+        (40, 200, 206),
+        (240, 216, 50),
+        (235, 235, 235),
+    )
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """A drawn scene with what the tests look at: which object each sample shows, and how many samples each one has."""
+
+    image: np.ndarray  # (64, 64, 3) uint8
+    depths: tuple[int, ...]  # from near to far
+    shown: np.ndarray  # (256, 256) 0 for the ground, k for the k-th object
+    areas: tuple[int, ...]  # samples of each object, hidden ones included
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Standing:
+    """An object in its place, in samples."""
+
+    top: int
+    left: int
+    size: int
+    light: np.ndarray  # (size, size) 256ths
+    area: int
+
+
+def _sphere(t: np.ndarray, s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    height = 2 * s - 1024
+    light = 290 - ((t + 380) ** 2 + (height - 420) ** 2) // 12000
+    return t * t + height * height <= 1024**2, light
+
+
+def _box(t: np.ndarray, s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    light = np.where(s > 800, 290, np.where(t > 420, 130, 210))
+    return (np.abs(t) <= 900) & (s <= 1024), light
+
+
+def _cylinder(t: np.ndarray, s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    top = t * t + (5 * (s - 880)) ** 2 <= 720**2
+    body = (np.abs(t) <= 720) & (s <= 880)
+    return top | body, np.where(top, 280, 225 - np.abs(t + 250) // 7)
+
+
+def _cone(t: np.ndarray, s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    half = np.maximum(1024 - s, 1)
+    return np.abs(t) <= half * 15 // 16, 215 - 110 * t // half
+
+
+SOLIDS = (_sphere, _box, _cylinder, _cone)
+
+
+@functools.cache
+def _solid(kind: int, size: int) -> tuple[np.ndarray, np.ndarray, int]:
+    """Mask and light (256ths) of a solid `size` samples high and wide, seen from a little above, and its samples."""
+    t = ((2 * np.arange(size) + 1 - size) * 1024 // size)[None, :]  # from left to right, -1024 … 1024
+    s = ((2 * (size - 1 - np.arange(size)) + 1) * 512 // size)[:, None]  # from the foot up, 0 … 1024
+    mask, light = np.broadcast_arrays(*SOLIDS[kind](t, s))
+    return mask, light, int(mask.sum())
+
+
+@functools.cache
+def _rows(horizon: int) -> tuple[np.ndarray, np.ndarray]:
+    """The depth seen in each row of samples below the horizon, in 64ths of an object, and where each column looks."""
+    below = np.arange(FINE - SUBSAMPLES * horizon) * 2 + 1  # eighths of a pixel
+    depth = EYE * 8 * 64 // below
+    across = (2 * np.arange(FINE) + 1 - FINE)[None, :] * depth[:, None] // (8 * FOCUS)
+    return depth, across
+
+
+def _ground(name: str, split: str, horizon: int, draws: Draws) -> np.ndarray:
+    """The ground's grey below the horizon, (256 - 4 horizon, 256) samples: a picture laid on a plane."""
+    texture = grey(name)
+    left, right = columns(texture.shape[1], split)
+    depth, across = _rows(horizon)
+    row = (depth + draws.below(512)) % texture.shape[0]
+    column = left + (across + draws.below(512)) % (right - left)
+    return texture[row[:, None], column]
+
+
+def _place(shown: np.ndarray, number: int, horizon: int, depth: int, draws: Draws) -> _Standing | None:
+    """Stand one more object on the ground behind those of `shown`, where enough of it stays in sight.
+
+    None where a dozen tries found no room.
+    """
+    size = FOCUS * SUBSAMPLES * draws.between(90, 110) // depth
+    mask, light, area = _solid(draws.below(len(SOLIDS)), size)
+    top = SUBSAMPLES * horizon + EYE * SUBSAMPLES * 100 // depth - size
+    for _ in range(12):
+        left = draws.between(0, FINE - size)
+        window = shown[top : top + size, left : left + size]
+        free = mask & (window == 0)
+        if int(free.sum()) * VISIBLE[1] >= area * VISIBLE[0]:
+            window[free] = number
+            return _Standing(top=top, left=left, size=size, light=light, area=area)
+    return None
+
+
+def _depths(draws: Draws, count: int, nearest: int) -> list[int]:
+    first = draws.between(EDGES[nearest], EDGES[nearest + 1] - 1)
+    return sorted([first, *(draws.between(first + 1, FARTHEST) for _ in range(count - 1))])
+
+
+def _outlines(shown: np.ndarray) -> np.ndarray:
+    """The samples on both sides of where two things meet: dark lines there keep objects of one colour apart."""
+    edge = np.zeros(shown.shape, dtype=bool)
+    across, down = shown[:, 1:] != shown[:, :-1], shown[1:] != shown[:-1]
+    edge[:, 1:] |= across
+    edge[:, :-1] |= across
+    edge[1:] |= down
+    edge[:-1] |= down
+    return edge
+
+
+def _stand(draws: Draws, depths: list[int], horizon: int) -> tuple[np.ndarray, list[_Standing]] | None:
+    """Objects at these depths, from near to far, and what each sample shows of them; None where one found no room."""
+    shown = np.zeros((FINE, FINE), dtype=np.uint8)
+    objects: list[_Standing] = []
+    for number, depth in enumerate(depths, start=1):
+        placed = _place(shown, number, horizon, depth, draws)
+        if placed is None:
+            return None
+        objects.append(placed)
+    return shown, objects
+
+
+def compose(split: str, index: int) -> tuple[Scene, dict[str, int]]:
+    """Draw a scene. Both labels are drawn first and apart, so that neither tells the other."""
+    draws = Draws(f"scenes/{split}/{index}")
+    count, nearest = draws.between(FEWEST, MOST), draws.below(len(EDGES) - 1)
+    horizon = draws.between(5, 8)
+    name = list(GROUNDS)[draws.below(len(GROUNDS))]
+    ground = _ground(name, split, horizon, draws)
+    while True:
+        depths = _depths(draws, count, nearest)
+        standing = _stand(draws, depths, horizon)
+        if standing is not None:
+            break
+    shown, objects = standing
+
+    clear, edge = shown == 0, _outlines(shown)
+    image = np.empty((SIDE, SIDE, 3), dtype=np.int64)  # sums over the samples of each pixel
+    image[:horizon] = block_sums(clear[: SUBSAMPLES * horizon])[:, :, None] * SKY
+    image[horizon:] = block_sums(ground * clear[SUBSAMPLES * horizon :])[:, :, None] * np.array(GROUNDS[name]) // 256
+    for number, one in enumerate(objects, start=1):
+        rows, cols = (slice(first // 4, -(-(first + one.size) // 4)) for first in (one.top, one.left))
+        lit = np.zeros((4 * (rows.stop - rows.start), 4 * (cols.stop - cols.start)), dtype=np.int64)
+        window = slice(one.top, one.top + one.size), slice(one.left, one.left + one.size)
+        top, left = one.top % 4, one.left % 4
+        lit[top : top + one.size, left : left + one.size] = np.where(edge[window], one.light // 3, one.light) * (
+            shown[window] == number
+        )
+        image[rows, cols] += block_sums(lit)[:, :, None] * COLOURS[draws.below(len(COLOURS))] // 256
+    drawn = Scene(
+        image=pixels((image + 8) // 16),
+        depths=tuple(depths),
+        shown=shown,
+        areas=tuple(one.area for one in objects),
+    )
+    return drawn, {"count": count - FEWEST, "nearest": nearest}
+
+
+def scene(split: str, index: int) -> tuple[np.ndarray, dict[str, int]]:
+    """A scene of 3 to 10 objects, 64 x 64 pixels, with their number less 3 and the class of the smallest depth."""
+    drawn, labels = compose(split, index)
+    return drawn.image, labels

@@ -1,0 +1,137 @@
+"""The community's vtab-1k folder: all 19 tasks as lists of files, 1000 training images and the whole test set each.
+
+    vtab-1k/<task>/train800.txt, val200.txt, test.txt        lines of "images/test/000000.jpg 17"
+    vtab-1k/<task>/images/<split>/000000.jpg
+
+Made by NOAH's scripts and shared by SSF, FacT, RepAdapter and others. Its images were saved again as JPEG of quality
+75, so they are another input than the official ones (28 dB away for small photographs); records carry the source's
+name, and tables do not mix it with others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+
+from ...stable import replacing, sha
+from ..protocol import Split, Task
+from .digest import digest_images
+
+FOLDERS = {
+    "Caltech101": "caltech101",
+    "CIFAR-100": "cifar",
+    "DTD": "dtd",
+    "Flowers102": "oxford_flowers102",
+    "Pets": "oxford_iiit_pet",
+    "Sun397": "sun397",
+    "SVHN": "svhn",
+    "Camelyon": "patch_camelyon",
+    "EuroSAT": "eurosat",
+    "Resisc45": "resisc45",
+    "Retinopathy": "diabetic_retinopathy",
+    "Clevr-Count": "clevr_count",
+    "Clevr-Dist": "clevr_dist",
+    "DMLab": "dmlab",
+    "dSpr-Loc": "dsprites_loc",
+    "dSpr-Ori": "dsprites_ori",
+    "KITTI-Dist": "kitti",
+    "sNORB-Azim": "smallnorb_azi",
+    "sNORB-Elev": "smallnorb_ele",
+}
+LISTS = {"train": "train800.txt", "val": "val200.txt", "test": "test.txt"}
+
+
+class ImageFiles(Sequence[np.ndarray]):
+    """Image files as (H, W, 3) uint8 RGB arrays, decoded on access. An unreadable one raises ValueError naming it."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.paths = paths
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @overload
+    def __getitem__(self, index: int) -> np.ndarray: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[np.ndarray]: ...
+    def __getitem__(self, index: int | slice) -> np.ndarray | list[np.ndarray]:
+        if isinstance(index, slice):
+            return [self._decode(path) for path in self.paths[index]]
+        return self._decode(self.paths[index])
+
+    @staticmethod
+    def _decode(path: Path) -> np.ndarray:
+        from PIL import Image, UnidentifiedImageError
+
+        try:
+            with Image.open(path) as image:
+                return np.array(image.convert("RGB"))
+        except (OSError, UnidentifiedImageError, SyntaxError) as error:
+            raise ValueError(f"{path} cannot be read as an image: {error}") from error
+
+
+@dataclass(frozen=True)
+class Vtab1k:
+    """The vtab-1k folder, in the data folder or the data folder itself."""
+
+    name: str = "vtab-1k"
+
+    def locate(self, task: Task, root: Path) -> str | None:
+        folder = self._folder(task, root)
+        return None if folder is None else str(folder)
+
+    def load(self, task: Task, split: str, root: Path, cache: Path) -> Split:
+        """The split in the order of its list. Raises ValueError for a line or an image that cannot be read."""
+        folder = self._folder(task, root)
+        if folder is None:
+            raise ValueError(f"{task.name} is not in {root}")
+        listing = folder / LISTS[split]
+        paths, labels = _read_list(listing)
+        images = ImageFiles(paths)
+        return Split(images=images, labels=labels, digest=_digest(images, cache), files=(listing,))
+
+    @staticmethod
+    def _folder(task: Task, root: Path) -> Path | None:
+        if task.name not in FOLDERS:
+            return None
+        found = (parent / FOLDERS[task.name] for parent in (root / "vtab-1k", root))
+        return next((folder for folder in found if all((folder / name).is_file() for name in LISTS.values())), None)
+
+
+def _read_list(listing: Path) -> tuple[list[Path], np.ndarray]:
+    """The image paths and labels of a list file."""
+    paths, labels = [], []
+    for number, line in enumerate(listing.read_text(encoding="utf-8").splitlines(), start=1):
+        name, blank, label = line.strip().rpartition(" ")
+        inside = not Path(name).is_absolute() and ".." not in Path(name).parts
+        if not blank or not label.isdecimal() or not inside:
+            raise ValueError(f"{listing}, line {number}: expected 'images/….jpg LABEL', found '{line[:80]}'")
+        paths.append(listing.parent / name)
+        labels.append(int(label))
+    return paths, np.array(labels, dtype=np.int64)
+
+
+def _digest(images: ImageFiles, cache: Path) -> str:
+    """The digest of the decoded pixels, remembered under the paths, sizes and times of the files."""
+    stamps = []
+    for path in images.paths:
+        try:
+            stat = path.stat()
+        except OSError as error:
+            raise ValueError(f"{path} is listed but cannot be read: {error.strerror}") from error
+        stamps.append([str(path), stat.st_size, stat.st_mtime_ns])
+    remembered = cache / "digests" / f"{sha(stamps)}.txt"
+    if remembered.is_file():
+        text = remembered.read_text(encoding="ascii", errors="replace").strip()
+        if len(text) == hashlib.sha256().digest_size * 2:
+            return text
+    digest = digest_images(images)
+    remembered.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(remembered) as temporary:
+        temporary.write_text(digest, encoding="ascii")
+    return digest

@@ -1,0 +1,142 @@
+"""The miniature: nine small tasks that are made on the spot, for a first run, for teaching and for tests.
+
+They have the form of VTAB-1k (three groups, 800 + 200 labelled images, a fixed test set) and need no download: real
+pictures that ship with scikit-image and scikit-learn, and drawn ones. They are not VTAB. Photographs are recognised at
+unseen places of pictures that were seen, labels follow from formulas and not from experts, and the test sets are small
+(a standard error near 1.5 points at 50 %). They show whether a pipeline works and roughly which of two models sees
+more; their scores must never stand beside published VTAB numbers.
+
+Train and val crops come from the left 58 % of each picture, test crops from the right 38 %: no pixel is shared.
+"""
+
+from __future__ import annotations
+
+from ..protocol import Task
+
+SPLITS = {"train": 800, "val": 200, "test": 1000}
+
+TASKS = (
+    Task(
+        name="digits",
+        collection="vtab-mini",
+        group="natural",
+        images="digits",
+        target="digit",
+        num_classes=10,
+        splits={"train": 800, "val": 200, "test": 797},
+        label="the handwritten digit",
+        mirrors="SVHN: digit recognition. Clean, centred 8 x 8 scans of 13 writers; no clutter, colour or perspective, "
+        "and writers are not kept apart between the splits.",
+        classes=tuple("0123456789"),
+        majority=12.05,
+    ),
+    Task(
+        name="photos",
+        collection="vtab-mini",
+        group="natural",
+        images="photos",
+        target="picture",
+        num_classes=10,
+        splits=SPLITS,
+        label="which of ten pictures the grey crop is from",
+        mirrors="Caltech101, Sun397 and DTD: objects, scenes and textures in grey photographs. One picture a class: it "
+        "tests recognition of seen pictures at unseen places, not of object classes.",
+        classes=("astronaut", "brick", "camera", "cat", "clock", "coffee", "coins", "grass", "gravel", "handwriting"),
+        majority=11.2,
+    ),
+    Task(
+        name="tissue",
+        collection="vtab-mini",
+        group="specialized",
+        images="tissue",
+        target="stained",
+        num_classes=2,
+        splits=SPLITS,
+        label="whether the centre 16 x 16 of 64 x 64 pixels is stained tissue, in a random staining, perhaps inverted",
+        mirrors="Patch Camelyon: is there tumour in the centre of a histology patch. One slide, and the label is a "
+        "colour rule on the original stain, not a pathologist's.",
+        classes=("stroma", "epithelium"),
+        majority=50.7,
+    ),
+    Task(
+        name="sensor",
+        collection="vtab-mini",
+        group="specialized",
+        images="sensor",
+        target="sensor",
+        num_classes=5,
+        splits=SPLITS,
+        label="what kind of imaging made the grey 32 x 32 crop, at equal brightness and contrast",
+        mirrors="Resisc45 and EuroSAT: texture seen from above, in any orientation. No aerial image is among them, and "
+        "four of the five classes are one picture each.",
+        classes=("histology", "holography", "fundus", "photograph", "handwriting"),
+        majority=20.6,
+    ),
+    Task(
+        name="lesions",
+        collection="vtab-mini",
+        group="specialized",
+        images="lesions",
+        target="grade",
+        num_classes=5,
+        splits=SPLITS,
+        label="grade by the number of dark red dots in a drawn retina: 0, 1-2, 3-5, 6-9, 10-15",
+        mirrors="Diabetic Retinopathy: an ordinal grade from small lesions. A drawing: nothing of real disease, of "
+        "cameras or of disagreeing graders is in it.",
+        classes=("0", "1-2", "3-5", "6-9", "10-15"),
+        majority=23.1,
+    ),
+    Task(
+        name="sprite-x",
+        collection="vtab-mini",
+        group="structured",
+        images="sprites",
+        target="x",
+        num_classes=16,
+        splits=SPLITS,
+        label="horizontal position of the sprite: 32 positions floor-divided by 2",
+        mirrors="dSprites location: the same rule on other shapes (heart, arrow, L) with half-pixel differences. White "
+        "on black, one object.",
+        majority=7.0,
+    ),
+    Task(
+        name="sprite-angle",
+        collection="vtab-mini",
+        group="structured",
+        images="sprites",
+        target="angle",
+        num_classes=16,
+        splits=SPLITS,
+        label="orientation of the sprite: 32 angles over the full turn floor-divided by 2",
+        mirrors="dSprites orientation, without its two ambiguities: no shape is symmetric under rotation, and 0 and a "
+        "full turn are not two classes.",
+        majority=7.7,
+    ),
+    Task(
+        name="count",
+        collection="vtab-mini",
+        group="structured",
+        images="scenes",
+        target="count",
+        num_classes=8,
+        splits=SPLITS,
+        label="number of objects, 3 to 10, less 3",
+        mirrors="CLEVR count: the same classes, on coloured solids that hide at most 45 % of one another. No ray "
+        "tracing, no shadows, and objects as small as five pixels.",
+        classes=("3", "4", "5", "6", "7", "8", "9", "10"),
+        majority=14.4,
+    ),
+    Task(
+        name="nearest",
+        collection="vtab-mini",
+        group="structured",
+        images="scenes",
+        target="nearest",
+        num_classes=6,
+        splits=SPLITS,
+        label="class of the smallest depth of an object, in object heights, edges 4, 4.8, 5.75, 6.9, 8.3, 10 and 12",
+        mirrors="CLEVR distance, DMLab and KITTI: distance to the closest object. Depth is read from a flat ground and "
+        "from sizes that vary by 10 %.",
+        majority=17.9,
+    ),
+)
