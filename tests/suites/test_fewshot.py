@@ -1,0 +1,135 @@
+"""The closed-form probe: against a least-squares oracle, the authors' support sets, and what it must refuse."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+from vit_bench.registry import UsageError
+from vit_bench.suites.fewshot import BIAS, STD_FLOOR, Ridge, ridge_probe, shuffled_by_class
+
+STRENGTHS = [2.0**power for power in (-10, -7, -4, -1, 2, 5, 8, 10, 11, 14, 17, 20)]
+
+
+def oracle(x: np.ndarray, y: np.ndarray, x_test: np.ndarray, num_classes: int, l2: float) -> np.ndarray:
+    """Test scores by orthogonal least squares on the ridge-augmented system, bias feature and all."""
+    mean, scale = x.mean(axis=0), x.std(axis=0) + STD_FLOOR
+    rows = np.column_stack([(x - mean) / scale, np.full(len(x), BIAS)])
+    targets = np.where(np.arange(num_classes) == y[:, None], 1.0, -1.0)
+    width = rows.shape[1]
+    augmented = np.vstack([rows, np.sqrt(l2) * np.eye(width)])
+    right = np.vstack([targets, np.zeros((width, num_classes))])
+    weights = np.linalg.lstsq(augmented, right, rcond=None)[0]
+    return np.column_stack([(x_test - mean) / scale, np.full(len(x_test), BIAS)]) @ weights
+
+
+def problem(n: int, d: int, *, correlated: bool = False, num_classes: int = 7, seed: int = 0) -> tuple[np.ndarray, ...]:
+    generator = np.random.default_rng(seed)
+    mixing = generator.normal(size=(d, d)) * np.logspace(0, -3, d) if correlated else np.eye(d)
+    x = generator.normal(size=(n, d)) @ mixing + 3 * generator.normal(size=d)
+    x_test = generator.normal(size=(500, d)) @ mixing + 3 * generator.normal(size=d)
+    y = np.concatenate([np.arange(num_classes), generator.integers(0, num_classes, n - num_classes)])
+    return x, y, x_test, generator.integers(0, num_classes, 500)
+
+
+@pytest.mark.parametrize("correlated", [False, True])
+@pytest.mark.parametrize(("n", "d"), [(30, 90), (60, 60), (61, 60), (59, 60), (300, 40), (1000, 128)])
+def test_every_clear_argmax_equals_the_oracles(n: int, d: int, correlated: bool) -> None:
+    x, y, x_test, _ = problem(n, d, correlated=correlated)
+    ridge = Ridge(x, y, 7)
+    clear_cases = 0
+    for l2 in STRENGTHS:
+        expected = oracle(x, y, x_test, 7, l2)
+        scores = ridge.scores(ridge.standardise(x_test), l2)
+        ordered = np.sort(expected, axis=1)
+        clear = ordered[:, -1] - ordered[:, -2] > 1e-9 * np.abs(expected).max()
+        assert np.array_equal(scores.argmax(axis=1)[clear], expected.argmax(axis=1)[clear]), f"l2={l2}"
+        np.testing.assert_allclose(scores, expected, atol=1e-9 * np.abs(expected).max(), rtol=0)
+        clear_cases += clear.sum()
+    assert clear_cases > 0.9 * 500 * len(STRENGTHS)
+
+
+def test_both_branches_are_the_same_solution() -> None:
+    x, y, x_test, _ = problem(80, 80)
+    primal, dual = Ridge(x, y, 7), Ridge(x[:79], y[:79], 7)
+    assert not primal._dual
+    assert dual._dual
+    for ridge, rows in ((primal, 80), (dual, 79)):
+        expected = oracle(x[:rows], y[:rows], x_test, 7, 1.0)
+        np.testing.assert_allclose(ridge.scores(ridge.standardise(x_test), 1.0), expected, atol=1e-10)
+
+
+def test_support_sets_are_those_of_the_authors_code_and_nested() -> None:
+    labels = np.random.default_rng(3).integers(0, 5, 200)
+    generator = np.random.default_rng(11)  # one generator a seed, classes in order, as the public code draws
+    expected = [generator.permutation(np.where(labels == c)[0]) for c in range(5)]
+    for ours, theirs in zip(shuffled_by_class(labels, 5, seed=11), expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_the_surface_has_a_row_a_cell_and_counts_what_was_there() -> None:
+    x, y, x_test, y_test = problem(70, 20)
+    frame = ridge_probe(x, y, x_test, y_test, 8, shots=(1, 5, 1000), seeds=(0, 4), l2=(1.0, 2.0))  # class 7 is empty
+    assert list(frame.columns) == ["seed", "shots", "l2", "n_train", "n_test", "top1"]
+    assert list(frame[["seed", "shots", "l2"]].itertuples(index=False, name=None)) == list(
+        product((0, 4), (1, 5, 1000), (1.0, 2.0))
+    )
+    assert frame.groupby("shots")["n_train"].unique().map(list).to_dict() == {1: [7], 5: [35], 1000: [70]}
+    assert (frame["n_test"] == 500).all()
+
+
+def test_top1_is_the_percentage_of_right_predictions() -> None:
+    x, y, _, _ = problem(70, 80)
+    frame = ridge_probe(x, y, x, y, 7, shots=(1000,), seeds=(0,), l2=(1e-3,))  # more columns than rows: fits exactly
+    assert frame["top1"].tolist() == [100.0]
+    shifted = ridge_probe(x, y, x, (y + 1) % 7, 7, shots=(1000,), seeds=(0,), l2=(1e-3,))
+    assert shifted["top1"].tolist() == [0.0]
+
+
+def test_predictions_do_not_depend_on_the_units_of_a_feature_and_float32_is_widened() -> None:
+    x, y, x_test, y_test = problem(200, 30)
+    units = np.logspace(-2, 4, 30)
+    first = ridge_probe(x, y, x_test, y_test, 7, shots=(10,))
+    second = ridge_probe(x * units, y, x_test * units, y_test, 7, shots=(10,))
+    np.testing.assert_allclose(first["top1"], second["top1"], atol=0.41)  # std + 1e-5 is not quite free of units
+    assert Ridge(x.astype(np.float32), y, 7).weights(1.0)[0].dtype == np.float64
+
+
+def test_a_constant_feature_is_harmless() -> None:
+    x, y, x_test, y_test = problem(100, 10)
+    wider = [np.column_stack([part, np.full(len(part), 5.0)]) for part in (x, x_test)]
+    assert ridge_probe(wider[0], y, wider[1], y_test, 7).equals(ridge_probe(x, y, x_test, y_test, 7))
+
+
+GOOD = problem(70, 20)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"x_train": np.where(np.arange(1400).reshape(70, 20) == 45, np.nan, 0.0)},
+            "train features hold NaN or inf, first in row 2",
+        ),
+        ({"x_test": np.full((500, 20), np.inf)}, "test features hold NaN or inf, first in row 0"),
+        ({"y_train": GOOD[1] + 1}, "train labels run from 1 to 7; expected 0 to 6"),
+        ({"y_test": GOOD[3] - 1}, "test labels run from -1 to 5; expected 0 to 6"),
+        ({"y_train": np.zeros(70, dtype=int)}, "a single class"),
+        ({"y_train": GOOD[1].astype(float)}, "expected whole class numbers"),
+        ({"x_test": np.zeros((0, 20)), "y_test": np.zeros(0, dtype=int)}, "the test split is empty"),
+        ({"x_test": np.zeros((500, 19))}, "train features have 20 columns, test features 19"),
+        ({"x_train": np.zeros((70, 20, 1))}, r"features of shape \(70, 20, 1\)"),
+        ({"y_train": GOOD[1][:-1]}, r"labels of shape \(69,\)"),
+        ({"l2": (0.0,)}, "l2 above 0"),
+        ({"l2": (-1.0,)}, "l2 above 0"),
+        ({"l2": (float("nan"),)}, "l2 above 0"),
+        ({"shots": (0,)}, "shots from 1 up"),
+        ({"shots": ()}, "at least one of each"),
+        ({"seeds": (-1,)}, "seeds from 0 up"),
+    ],
+)
+def test_bad_problems_say_what_is_wrong(change: dict, message: str) -> None:
+    arguments = dict(zip(("x_train", "y_train", "x_test", "y_test"), GOOD, strict=True)) | {"num_classes": 7} | change
+    with pytest.raises(UsageError, match=message):
+        ridge_probe(**arguments)
