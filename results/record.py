@@ -1,0 +1,272 @@
+"""One number, one record; a run directory of records; and all of it as one long DataFrame.
+
+A run directory holds
+
+    config.yaml          the settings of the last command
+    cells/<key>.json     one file a job: who was asked, what came out or what went wrong, on which versions
+    cells/<key>.npz      the predictions behind its measurements, for paired tests
+    results.csv          the long table, derived from the cells and nothing else
+    log.txt              one line a job, and tracebacks
+
+A cell's file appears whole or not at all. Cells are self-contained: copying them from another machine merges two runs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..registry import UsageError
+from ..stable import canonical, replacing, sha
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+FORMAT = 1  # of a cell's file
+Status = Literal["ok", "failed", "skipped"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One number with everything needed to trust it; or, with status "failed" or "skipped", why there is none."""
+
+    suite: str
+    protocol: str = ""
+    model: str = ""
+    variant: str = ""  # the settings that make it differ from the named model
+    weights: str = ""  # as named; "random" for untrained
+    task: str = ""
+    group: str = ""
+    source: str = ""  # where the images came from
+    seed: int | None = None
+    metric: str = ""
+    value: float | None = None
+    unit: str = ""
+    n_train: int | None = None
+    n_test: int | None = None
+    n_skipped: int | None = None
+    status: Status = "ok"
+    verdict: str = ""
+    error: str = ""
+    seconds: float | None = None  # wall time of the whole job
+    device: str = ""
+    pretrain: str = ""
+    measurement: str = ""  # cell key and number; names the predictions in cells/<key>.npz
+    weights_sha: str = ""
+    split_sha: str = ""
+    protocol_sha: str = ""  # short name of `question`
+    treatment_sha: str = ""
+    started_at: str = ""  # UTC, ISO 8601
+    at: Mapping[str, Any] = field(default_factory=dict)  # what varied inside the job: a column each
+    question: Mapping[str, Any] = field(default_factory=dict)
+    treatment: Mapping[str, Any] = field(default_factory=dict)
+    env: Mapping[str, Any] = field(default_factory=dict)  # versions, machine, commit: a column `env.NAME` each
+
+
+COLUMNS = [item.name for item in fields(Record) if item.name not in ("at", "question", "treatment", "env")]
+NUMBERS = ("seed", "value", "n_train", "n_test", "n_skipped", "seconds")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """What one job left behind."""
+
+    key: str  # the job's identity, code included
+    slot: str  # its identity without the code: of two cells in one slot only the later one counts
+    order: tuple[int | str, ...]  # where its rows stand in the table
+    identity: Mapping[str, Any]
+    status: Status
+    started_at: str
+    records: tuple[Record, ...]
+    inputs: tuple[Mapping[str, Any], ...] = ()  # files that were read: path, size, mtime_ns, sha256
+
+
+class Store:
+    """The cells of one run directory. Reading needs no directory; writing makes it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.cells_folder = folder / "cells"
+        self._read: dict[Path, tuple[int, Cell]] = {}
+
+    def path(self, key: str) -> Path:
+        return self.cells_folder / f"{key}.json"
+
+    def get(self, key: str) -> Cell | None:
+        """The cell of this key, or None. Raises UsageError for a file that is damaged."""
+        path = self.path(key)
+        return self._load(path) if path.exists() else None
+
+    def cells(self) -> list[Cell]:
+        """Every cell that counts, in table order: the latest of each slot."""
+        latest: dict[str, Cell] = {}
+        for cell in map(self._load, sorted(self.cells_folder.glob("*.json"))):
+            other = latest.get(cell.slot)
+            if other is None or (other.started_at, other.key) < (cell.started_at, cell.key):
+                latest[cell.slot] = cell
+        return sorted(latest.values(), key=lambda cell: ([_sortable(part) for part in cell.order], cell.key))
+
+    def set_damaged_aside(self) -> list[Path]:
+        """Rename cells that cannot be read, so that they stand in nobody's way. Returns their former paths."""
+        damaged = []
+        for path in sorted(self.cells_folder.glob("*.json")):
+            try:
+                self._load(path)
+            except UsageError:
+                path.replace(path.with_name(f"{path.name}.damaged"))
+                damaged.append(path)
+        return damaged
+
+    def put(self, cell: Cell, predictions: Mapping[str, np.ndarray] | None = None) -> None:
+        """Keep a cell: its predictions first, then its file, each under a temporary name until it is whole."""
+        self.cells_folder.mkdir(parents=True, exist_ok=True)
+        arrays = self.path(cell.key).with_suffix(".npz")
+        if predictions:
+            import numpy as np
+
+            with replacing(arrays) as temporary, temporary.open("wb") as file:
+                np.savez_compressed(file, **predictions)  # pyright: ignore[reportArgumentType]  # keys are numbers
+        else:
+            arrays.unlink(missing_ok=True)
+        with replacing(self.path(cell.key)) as temporary:
+            temporary.write_text(_dump(cell), encoding="utf-8")
+
+    def copy_from(self, other: Store, key: str) -> None:
+        """Take over a cell of another run directory, file by file, predictions first."""
+        self.cells_folder.mkdir(parents=True, exist_ok=True)
+        for suffix in (".npz", ".json"):
+            source, target = other.path(key).with_suffix(suffix), self.path(key).with_suffix(suffix)
+            if source.exists():
+                with replacing(target) as temporary:
+                    temporary.write_bytes(source.read_bytes())
+
+    def write_results(self) -> Path:
+        """Derive results.csv from the cells. Returns its path."""
+        path = self.folder / "results.csv"
+        frame = frame_of(record for cell in self.cells() for record in cell.records)
+        with replacing(path) as temporary:
+            frame.to_csv(temporary, index=False)
+        return path
+
+    def _load(self, path: Path) -> Cell:
+        stamp = path.stat().st_mtime_ns
+        known = self._read.get(path)
+        if known is None or known[0] != stamp:
+            known = self._read[path] = (stamp, _parse(path))
+        return known[1]
+
+
+def load(*sources: str | Path) -> pd.DataFrame:
+    """One long DataFrame, one number a row, of run directories and results CSV files.
+
+    Columns: those of `Record`, then one per setting that varied inside jobs (shots, l2, …), then question and treatment
+    as JSON, then env.NAME. Raises UsageError for a path that is neither, and for a CSV without the columns needed.
+    """
+    import pandas as pd
+
+    if not sources:
+        raise UsageError("load() needs at least one run directory or results CSV")
+    frames = [_load_one(Path(source)) for source in sources]
+    return pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
+
+
+def frame_of(records: Iterable[Record]) -> pd.DataFrame:
+    """Records as a DataFrame with the columns that `load` documents."""
+    import pandas as pd
+
+    rows: list[dict[str, Any]] = []
+    at_columns: dict[str, None] = {}
+    env_columns: dict[str, None] = {}
+    for record in records:
+        row = {name: getattr(record, name) for name in COLUMNS}
+        row |= {name: value for name, value in record.at.items() if name not in row}
+        at_columns |= dict.fromkeys(name for name in record.at if name not in COLUMNS)
+        row |= {"question": canonical(record.question), "treatment": canonical(record.treatment)}
+        row |= {f"env.{name}": str(value) for name, value in record.env.items()}
+        env_columns |= dict.fromkeys(f"env.{name}" for name in record.env)
+        rows.append(row)
+    frame = pd.DataFrame(rows, columns=[*COLUMNS, *at_columns, "question", "treatment", *env_columns])
+    return _typed(frame)
+
+
+def _load_one(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    if (path / "cells").is_dir():
+        return frame_of(record for cell in Store(path).cells() for record in cell.records)
+    if path.is_dir():
+        raise UsageError(
+            f"{path} is no run directory: it has no cells/ folder. Runs are made by `bench run … out={path}`"
+        )
+    if not path.exists():
+        raise UsageError(f"there is no run directory or CSV file at {path}")
+    blank = {name: [""] for name in NUMBERS}
+    try:
+        frame = pd.read_csv(path, dtype=_CSV_TYPES, keep_default_na=False, na_values=blank)
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is no results CSV: {error}") from error
+    missing = [name for name in COLUMNS if name not in frame]
+    if missing:
+        raise UsageError(f"{path} is no results CSV of this project: it has no column {', '.join(missing[:5])}")
+    known = {*COLUMNS, "question", "treatment"}
+    for name in [name for name in map(str, frame) if name not in known and not name.startswith("env.")]:
+        filled = frame[name].where(frame[name] != "")
+        numbers = pd.to_numeric(filled, errors="coerce")
+        frame[name] = numbers if numbers.notna().sum() == filled.notna().sum() else frame[name]
+    try:
+        return _typed(frame)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{path}: {error}") from error
+
+
+_CSV_TYPES = defaultdict(lambda: "str", dict.fromkeys(NUMBERS, "object"))  # any other column is text at first
+
+
+def _typed(frame: pd.DataFrame) -> pd.DataFrame:
+    """The numeric columns as numbers; whole ones may be empty."""
+    for name in NUMBERS:
+        frame[name] = frame[name].astype("float64" if name in ("value", "seconds") else "Int64")
+    return frame
+
+
+def _dump(cell: Cell) -> str:
+    """A cell as JSON, what its records share written once."""
+    rows = [asdict(record) for record in cell.records]
+    shared = (
+        {name: rows[0][name] for name in rows[0] if all(row[name] == rows[0][name] for row in rows)} if rows else {}
+    )
+    own = [{name: value for name, value in row.items() if name not in shared} for row in rows]
+    body = asdict(cell) | {"format": FORMAT, "shared": shared, "records": own}
+    return json.dumps(body, indent=1, allow_nan=False) + "\n"
+
+
+def _parse(path: Path) -> Cell:
+    try:
+        body = json.loads(path.read_text(encoding="utf-8"))
+        if body.pop("format") != FORMAT:
+            raise UsageError(f"{path} was written by another version of this project; use another `out=`")
+        shared, records = body.pop("shared"), body.pop("records")
+        return Cell(
+            **body | {"order": tuple(body["order"]), "inputs": tuple(body["inputs"])},
+            records=tuple(Record(**shared | record) for record in records),
+        )
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"{path} is damaged ({error}). Delete it, and the job it belongs to runs again") from error
+
+
+def _sortable(part: int | str) -> tuple[int, int | str]:
+    """Numbers before words, so that any two orders compare."""
+    return (0, part) if isinstance(part, int) else (1, part)
+
+
+def short(question: Mapping[str, Any]) -> str:
+    """The short name of a question or treatment, or "" for an empty one."""
+    return sha(question) if question else ""
+
+
+__all__: Sequence[str] = ("COLUMNS", "Cell", "Record", "Status", "Store", "frame_of", "load", "short")

@@ -1,0 +1,309 @@
+"""The tables: each a pivot of the long DataFrame, one row of a registry, and what a reader must know below it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from ..registry import Registry, UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+GROUPS = ("natural", "specialized", "structured")  # in the VTAB paper's order
+GROUP_SIZES = {
+    "vtab": {"natural": 7, "specialized": 4, "structured": 8},
+    "vtab-mini": {"natural": 2, "specialized": 3, "structured": 4},
+}
+TUNED = ("l2",)  # treatment that is chosen per task on validation images, so it does not make another row
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A finished table: cells are text, every row as long as `columns`, and `notes` belong below it."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    labels: int = 1  # leading columns that name the row
+    notes: tuple[str, ...] = ()
+    rules: frozenset[int] = frozenset()  # rows that have a line above them
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """One row of the registry of tables: a name, and the pivot that makes the table out of records."""
+
+    name: str
+    summary: str
+    suites: tuple[str, ...]  # whose records it shows
+    make: Callable[[pd.DataFrame], Table]  # of one suite's records
+    aliases: tuple[str, ...] = ()
+    in_globs: bool = True
+
+
+@cache
+def tables() -> Registry[Recipe]:
+    """The tables there are, by name."""
+    return Registry(
+        "table",
+        [
+            Recipe(
+                name="vtab",
+                summary="a row a model, a column a task, group means and totals (ViT paper, Table 9)",
+                suites=("vtab", "vtab-mini"),
+                make=vtab_table,
+            ),
+            Recipe(
+                name="fewshot",
+                summary="accuracy by number of shots, mean and std over seeds (ViT paper, Figure 4)",
+                suites=("fewshot",),
+                make=fewshot_table,
+            ),
+        ],
+    )
+
+
+def make(name: str, frame: pd.DataFrame, *, mix: bool = False) -> list[Table]:
+    """The named table of these records, one for each suite that it shows.
+
+    Raises UsageError for an unknown name, where no record belongs into the table, and, unless `mix`, where one column
+    would hold answers to different questions.
+    """
+    recipe = tables()[name]
+    found = [suite for suite in recipe.suites if (frame["suite"] == suite).any()]
+    if not found:
+        there = ", ".join(sorted(set(frame["suite"]))) or "no suite: there are none"
+        raise UsageError(f"table {name} shows suite {' or '.join(recipe.suites)}; these records are of {there}")
+    made = []
+    for suite in found:
+        part = frame[frame["suite"] == suite]
+        mixed = _mixed_fields(part)
+        if mixed and not mix:
+            raise UsageError(
+                f"these records do not answer the same question: {'; '.join(mixed)}. Show them apart, or type mix=true"
+            )
+        table = recipe.make(part)
+        warning = (f"MIXED (mix=true): {'; '.join(mixed)}.",) if mixed else ()
+        made.append(replace(table, notes=warning + table.notes))
+    return made
+
+
+def table_of(suite: str) -> str | None:
+    """The name of the table that shows a suite, if one does."""
+    return next((recipe.name for recipe in tables().values() if suite in recipe.suites), None)
+
+
+# ------------------------------------------------------------------------------------------------------------ VTAB
+
+
+def vtab_table(frame: pd.DataFrame) -> Table:
+    """A row a model, a column a task, group means, both totals; below them the majority rate of each task.
+
+    A mean stands only where every task of the group (or of the suite) has a number; else the cell says how many have.
+    The totals are the mean over tasks (the VTAB and ViT papers') and the mean of the three group means (later papers').
+    """
+    suite = str(frame["suite"].iloc[0])
+    sizes = GROUP_SIZES[suite]
+    tasks = frame.drop_duplicates("task").set_index("task")["group"]
+    tasks = tasks.iloc[sorted(range(len(tasks)), key=lambda i: GROUPS.index(tasks.iloc[i]))]  # stable: task order kept
+    groups = [group for group in GROUPS if group in set(tasks)]
+    majority = _majority(frame, ["task"])
+
+    def line(label: str, means: dict[str, float], texts: dict[str, str]) -> tuple[str, ...]:
+        by_group = {g: [means[t] for t in tasks.index if tasks[t] == g and t in means] for g in GROUPS}
+        whole = {g: sum(found) / len(found) for g, found in by_group.items() if len(found) == sizes[g]}
+        count = sum(len(found) for found in by_group.values())
+        cells = [texts.get(task, "") for task in tasks.index]
+        cells += [f"{whole[g]:.1f}" if g in whole else f"{len(by_group[g])}/{sizes[g]}" for g in groups]
+        if len(whole) == len(sizes):
+            cells += [f"{sum(means.values()) / len(means):.1f}", f"{sum(whole.values()) / len(whole):.1f}"]
+        else:
+            cells += [f"{count}/{sum(sizes.values())}"] * 2
+        return (label, *cells)
+
+    rows = []
+    below = False
+    top1 = _only_metric(frame, "top1")
+    for label, part in _rows(top1):
+        means: dict[str, float] = {}
+        texts: dict[str, str] = {}
+        for task, cell in part.groupby("task", sort=False):
+            name = str(task)
+            mean, texts[name] = _mean_and_std(cell)
+            if mean is not None:
+                means[name] = mean
+                if mean < majority.get((name,), 0):
+                    texts[name] += "*"
+                    below = True
+        rows.append(line(label, means, texts))
+    known = {task: majority[(task,)] for task in tasks.index if (task,) in majority}
+    rows.append(line("majority class", known, {task: f"{rate:.1f}" for task, rate in known.items()}))
+
+    total = sum(sizes.values())
+    notes = [*_protocol_notes(top1), *_provenance_notes(top1)]
+    if suite == "vtab-mini":
+        notes.insert(
+            0, "The built-in miniature: small stand-ins made by this package, not comparable with published VTAB."
+        )
+    if below:
+        notes.append("* Below the majority rate: always guessing the test set's most frequent class scores more.")
+    return Table(
+        title=f"{suite}: top-1 accuracy, percent",
+        columns=("model", *tasks.index, *groups, f"mean of {total}", f"mean of {len(sizes)} groups"),
+        rows=tuple(rows),
+        notes=tuple(notes),
+        rules=frozenset({len(rows) - 1}),
+    )
+
+
+# --------------------------------------------------------------------------------------------------------- few-shot
+
+
+def fewshot_table(frame: pd.DataFrame) -> Table:
+    """A row a task and model, a column a number of shots: mean and std (ddof 1) over seeds; and the majority rate."""
+    top1 = _only_metric(frame, "top1")
+    majority = _majority(frame, ["task"])
+    shots = sorted({int(count) for count in top1["shots"].dropna()}) if "shots" in top1 else []
+    several_l2 = "l2" in top1 and top1["l2"].nunique() > 1
+    rows: list[tuple[str, ...]] = []
+    rules = set()
+    for task, of_task in top1.groupby("task", sort=False):
+        rules.add(len(rows))
+        strengths = sorted(of_task["l2"].dropna().unique()) if several_l2 else [None]
+        for label, part in _rows(of_task):
+            for l2 in strengths:
+                cell = part if l2 is None else part[(part["l2"] == l2) | part["l2"].isna()]
+                texts = [_mean_and_std(cell[(cell["shots"] == k) | cell["shots"].isna()])[1] for k in shots]
+                texts = texts or [_mean_and_std(cell)[1]]
+                rate = majority.get((str(task),))
+                l2_text = () if not several_l2 else (f"{l2:g}" if l2 is not None else "",)
+                rows.append((str(task), label, *l2_text, *texts, "" if rate is None else f"{rate:.1f}"))
+    seeds = top1["seed"].dropna().nunique()
+    notes = [*_protocol_notes(top1), f"Mean ± std (ddof 1) over {seeds} seeds." if seeds > 1 else ""]
+    if not several_l2 and "l2" in top1 and top1["l2"].notna().any():
+        notes.append(f"l2 = {top1['l2'].dropna().iloc[0]:g}.")
+    notes += _provenance_notes(top1)
+    return Table(
+        title="fewshot: top-1 accuracy, percent, by images a class",
+        columns=(
+            *("task", "model"),
+            *(("l2",) if several_l2 else ()),
+            *([f"{k}-shot" for k in shots] or ["accuracy"]),
+            "majority class",
+        ),
+        rows=tuple(rows),
+        labels=3 if several_l2 else 2,
+        notes=tuple(note for note in notes if note),
+        rules=frozenset(rules - {0}),
+    )
+
+
+# ---------------------------------------------------------------------------------------------------- shared pieces
+
+
+def _only_metric(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """The records of one metric, with those of jobs that have no number at all."""
+    return frame[(frame["metric"] == metric) | (frame["status"] != "ok")]
+
+
+def _majority(frame: pd.DataFrame, by: list[str]) -> dict[tuple[str, ...], float]:
+    rates = frame[(frame["metric"] == "majority_rate") & (frame["status"] == "ok")]
+    return {tuple(row[name] for name in by): float(row["value"]) for row in rates.to_dict("records")}
+
+
+def _mean_and_std(cell: pd.DataFrame) -> tuple[float | None, str]:
+    """Mean over seeds, and the cell's text: a number, "mean ± std", "failed", "skipped" or nothing."""
+    ok = cell[cell["status"] == "ok"]
+    if ok.empty:
+        return None, str(cell["status"].iloc[0]) if len(cell) else ""
+    mean = float(ok["value"].mean())
+    if len(ok) == 1:
+        return mean, f"{mean:.1f}"
+    return mean, f"{mean:.1f} ± {ok['value'].std(ddof=1):.1f}"
+
+
+def _rows(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """The records of each row and its label: model and variant, and as much more as tells it from the others.
+
+    The same model fed in two ways makes two rows; what is tuned per task does not.
+    """
+    frame = frame.assign(fed=[canonical_treatment(text) for text in frame["treatment"]])
+    several_weights = frame["weights"].nunique() > 1
+    found: list[tuple[str, pd.DataFrame]] = []
+    for (model, variant, weights), of_model in frame.groupby(["model", "variant", "weights"], sort=False):
+        label = f"{model} [{variant}]" if variant else str(model)
+        label += f" ({weights})" if several_weights else ""
+        fed = [text for text in of_model["fed"].unique() if text != "{}"]
+        for text in fed or ["{}"]:
+            differs = _differing([json.loads(other) for other in fed]) if len(fed) > 1 else []
+            given = json.loads(text)
+            suffix = " ".join(f"{name}={_word(given.get(name))}" for name in differs)
+            rows = of_model[of_model["fed"].isin([text, "{}"])]
+            found.append((f"{label} {suffix}".strip(), rows))
+    return found
+
+
+def canonical_treatment(text: str) -> str:
+    """A treatment's JSON without what was tuned per task."""
+    treatment = json.loads(text or "{}")
+    return json.dumps({name: value for name, value in treatment.items() if name not in TUNED}, sort_keys=True)
+
+
+def _differing(dicts: Sequence[dict[str, Any]]) -> list[str]:
+    names = dict.fromkeys(name for item in dicts for name in item)
+    return [name for name in names if len({json.dumps(item.get(name)) for item in dicts}) > 1]
+
+
+def _mixed_fields(frame: pd.DataFrame) -> list[str]:
+    """For each task and metric answered under several questions, the fields in which those differ."""
+    ok = frame[frame["status"] == "ok"]
+    inner = [name for name in ("shots",) if name in ok]
+    found = []
+    for keys, part in ok.groupby(["task", "metric", *inner], sort=False, dropna=False):
+        questions = [json.loads(text) for text in part["question"].unique()]
+        if len(questions) > 1:
+            values = [
+                f"{name} is {' and '.join(sorted({_word(q.get(name)) for q in questions}))}"
+                for name in _differing(questions)
+            ]
+            found.append(f"for {keys[0]}, {', '.join(values)}")
+    return list(dict.fromkeys(found))
+
+
+def _protocol_notes(frame: pd.DataFrame) -> list[str]:
+    """What all the questions have in common, in a sentence."""
+    questions = [json.loads(text) for text in frame[frame["status"] == "ok"]["question"].unique()]
+    said = []
+    for name in ("protocol", "budget", "selection"):
+        values = {str(question.get(name)) for question in questions if question.get(name)}
+        if len(values) == 1:
+            said.append(values.pop() if name == "protocol" else f"{name}: {values.pop()}")
+    return [f"Protocol: {'; '.join(said)}."] if said else []
+
+
+def _provenance_notes(frame: pd.DataFrame) -> list[str]:
+    """Untrained weights, models that are fed differently, jobs without a number."""
+    notes = []
+    weights = list(dict.fromkeys(frame["weights"]))
+    untrained = [name for name in weights if name.split(":")[0] == "random"]
+    if untrained:
+        who = "All weights are" if len(untrained) == len(weights) else f"Weights {', '.join(untrained)} are"
+        notes.append(f"{who} random: the networks are untrained, and only their architecture and initialisation show.")
+    fed = [json.loads(text) for text in {canonical_treatment(text) for text in frame["treatment"]} if text != "{}"]
+    differs = _differing(fed)
+    if differs:
+        notes.append(f"Rows differ in how images are fed: {', '.join(differs)}.")
+    for status in ("failed", "skipped"):
+        jobs = frame[frame["status"] == status]
+        if len(jobs):
+            first = jobs.iloc[0]
+            notes.append(f"{len(jobs)} {status}, the first: {first['model']} on {first['task']}: {first['error']}")
+    return notes
+
+
+def _word(value: Any) -> str:
+    return "x".join(map(str, value)) if isinstance(value, list) and len(value) == 2 else str(value)

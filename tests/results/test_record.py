@@ -1,0 +1,163 @@
+"""Records and run directories: round trips, one number a row, atomic files, what is superseded or damaged."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from vit_bench.registry import UsageError
+from vit_bench.results.record import COLUMNS, Cell, Record, Store, frame_of, load
+from vit_bench.stable import replacing
+
+
+def record(**values) -> Record:
+    base = {
+        "suite": "fewshot",
+        "protocol": "fewshot",
+        "model": "M",
+        "task": "digits",
+        "metric": "top1",
+        "value": 81.25,
+        "unit": "percent",
+        "n_test": 797,
+        "seed": 1,
+        "seconds": 0.5,
+        "at": {"shots": 5, "l2": 1024.0},
+        "question": {"task": "digits"},
+        "treatment": {"size": [64, 64]},
+        "env": {"python": "3.11", "cpus": "2"},
+    }
+    return Record(**base | values)
+
+
+def cell(key: str = "k1", slot: str = "s1", order: tuple = (0, "a"), started_at: str = "2026-01-01", **values) -> Cell:
+    records = tuple(record(value=float(i), **values) for i in range(2))
+    return Cell(
+        key=key,
+        slot=slot,
+        order=order,
+        identity={"suite": "fewshot"},
+        status="ok",
+        started_at=started_at,
+        records=records,
+        inputs=({"path": "x", "size": 1, "mtime_ns": 2, "sha256": "ab"},),
+    )
+
+
+def test_a_cell_reads_back_as_it_was_written(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.put(cell(), {"0": np.array([1, 2, 3], dtype=np.int16)})
+    assert Store(tmp_path).get("k1") == cell()
+    with np.load(tmp_path / "cells" / "k1.npz", allow_pickle=False) as arrays:
+        assert arrays["0"].tolist() == [1, 2, 3]
+    assert Store(tmp_path).get("k2") is None
+
+
+def test_columns_are_the_records_fields_then_at_then_question_and_environment() -> None:
+    frame = frame_of([record(), record(at={"batch_size": 4})])
+    assert list(frame.columns) == [
+        *COLUMNS,
+        *("shots", "l2", "batch_size", "question", "treatment", "env.python", "env.cpus"),
+    ]
+    assert frame["shots"].tolist()[0] == 5
+    assert pd.isna(frame["shots"][1])
+    assert json.loads(frame["treatment"][0]) == {"size": [64, 64]}
+
+
+def test_results_csv_reads_back_as_the_same_frame(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.put(cell())
+    failed = record(value=None, metric="", status="failed", error='ValueError: no, "really"\nnot', at={}, n_test=None)
+    store.put(replace(cell("k2", "s2", (1,)), status="failed", records=(failed,)))
+    path = store.write_results()
+    pd.testing.assert_frame_equal(load(path), load(tmp_path), check_dtype=False)
+    both = load(path, tmp_path)
+    assert len(both) == 6
+    assert both["error"].tolist()[2] == 'ValueError: no, "really"\nnot'
+
+
+def test_cells_stand_in_table_order_numbers_before_words(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for key, order in (("c", (1, 0)), ("b", (0, "own")), ("a", (0, 10)), ("d", (0, 9))):
+        store.put(cell(key, key, order))
+    assert [one.key for one in store.cells()] == ["d", "a", "b", "c"]
+
+
+def test_of_two_cells_in_a_slot_the_later_counts(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.put(cell("new", started_at="2026-02-02"))
+    store.put(cell("old", started_at="2026-02-01"))
+    assert [one.key for one in store.cells()] == ["new"]
+    assert len(load(tmp_path)) == 2
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "a.json"
+    target.write_text("before")
+    with pytest.raises(RuntimeError), replacing(target) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert target.read_text() == "before"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_damaged_cell_is_named_and_can_be_set_aside(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.put(cell())
+    store.path("k1").write_text('{"format": 1, "key"')
+    with pytest.raises(UsageError, match=r"k1\.json is damaged .* Delete it, and the job it belongs to runs again"):
+        load(tmp_path)
+    assert Store(tmp_path).set_damaged_aside() == [store.path("k1")]
+    assert Store(tmp_path).cells() == []
+    assert (tmp_path / "cells" / "k1.json.damaged").exists()
+
+
+def test_a_cell_of_another_format_is_refused(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.put(cell())
+    path = store.path("k1")
+    path.write_text(path.read_text().replace('"format": 1', '"format": 99'))
+    with pytest.raises(UsageError, match="written by another version"):
+        Store(tmp_path).get("k1")
+
+
+def test_cells_copy_from_run_to_run(tmp_path: Path) -> None:
+    source, target = Store(tmp_path / "a"), Store(tmp_path / "b")
+    source.put(cell(), {"0": np.arange(3, dtype=np.int16)})
+    target.copy_from(source, "k1")
+    assert target.get("k1") == cell()
+    assert (target.cells_folder / "k1.npz").read_bytes() == (source.cells_folder / "k1.npz").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is no results CSV: No columns"),
+        ("a,b\n1,2\n", "has no column suite, protocol"),
+    ],
+)
+def test_csv_files_that_are_no_results(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(UsageError, match=message):
+        load(tmp_path / "a.csv")
+
+
+def test_a_csv_with_words_for_numbers_is_named(tmp_path: Path) -> None:
+    frame = frame_of([record()]).astype(object)
+    frame["value"] = "much"
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(UsageError, match=r"a\.csv: .*much"):
+        load(tmp_path / "a.csv")
+
+
+def test_paths_that_hold_nothing(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"there is no run directory or CSV file at .*gone"):
+        load(tmp_path / "gone")
+    with pytest.raises(UsageError, match="is no run directory: it has no cells/ folder"):
+        load(tmp_path)
+    with pytest.raises(UsageError, match="at least one"):
+        load()
