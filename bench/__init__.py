@@ -1,0 +1,1 @@
+"""The engine: how a comparison is planned and run."""

@@ -1,0 +1,83 @@
+"""`vit_bench.run`: the command line's run, from Python, returning the records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..registry import UsageError
+from . import config as settings
+from .plan import Plan, make_plan
+from .progress import Progress
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..models.spec import Model
+
+
+def run(*words: str, model: Any = None, progress: bool = False, **values: Any) -> pd.DataFrame:
+    """Run what the words and keyword settings say, and return its records, one number a row (`vit_bench.load`).
+
+    The same settings, records and caches as on the command line: `run("suite=fewshot", "model.depth=8")` and
+    `run(suite="fewshot", task=["digits", "photos"], shots=(1, 5))`; both forms may be mixed. `model` may also be a
+    `torch.nn.Module` of yours, or a list with some: one with `features(images)` -> (B, D), or with a `tap` that names
+    a submodule, and optionally with an `input` that says how it wants its images (models/own.py).
+
+    A job that fails is a record with status "failed". Raises UsageError for what cannot be run at all.
+    """
+    from .run import execute
+
+    names, given = _models(model)
+    said = [*words, *(f"{key}={_text(key, value)}" for key, value in values.items()), *names]
+    plan = make_plan(settings.read(said), given)
+    outcome = execute(plan, Progress(_console() if progress else None))
+    if outcome.interrupted:
+        raise KeyboardInterrupt
+    return records(plan)
+
+
+def records(plan: Plan) -> pd.DataFrame:
+    """The records that the run directory holds of a plan's jobs."""
+    from ..results.record import Store, frame_of
+
+    store = Store(plan.out)
+    cells = [store.get(job.key) for job in plan.jobs]
+    return frame_of(record for cell in cells if cell is not None for record in cell.records)
+
+
+def _models(model: Any) -> tuple[list[str], Mapping[str, Model]]:
+    """The `model=` word of names and modules, and the rows of the modules."""
+    if model is None:
+        return [], {}
+    items = list(model) if isinstance(model, list | tuple) else [model]
+    names, given = [], {}
+    for item in items:
+        if isinstance(item, str):
+            names.append(item)
+        else:
+            from ..models.own import given_model
+
+            row = given_model(item)
+            given[row.name] = row
+            names.append(row.name)
+    if not names:
+        raise UsageError("model=[]: name at least one model")
+    return [f"model={','.join(names)}"], given
+
+
+def _text(key: str, value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, str | Path | bool | int | float):
+        return str(value)
+    if isinstance(value, Sequence):
+        return ",".join(_text(key, item) for item in value)
+    raise UsageError(f"{key}={value!r}: expected a text, a number or a list of them, not {type(value).__name__}")
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console(stderr=True)

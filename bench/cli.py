@@ -1,0 +1,208 @@
+"""The verbs: list, plan, run, table. `python -m bench`, `python -m vit_bench` and `vit-bench` are this command."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from ..registry import UsageError, suggest
+from . import config as settings
+
+if TYPE_CHECKING:
+    from .plan import Plan
+
+EPILOG = "Settings are key=value words; `list suites` shows every suite's own. Exit codes: 0 done, 1 a job failed, 2 "
+EPILOG += "nothing was run because of what was typed, 130 interrupted."
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="vit-bench: compare Vision Transformers, BiT ResNets and their hybrids the way the ViT paper does.",
+    epilog=EPILOG,
+)
+Words = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", show_default=False)]
+
+SETTINGS_HELP = """
+
+**What**
+
+- `suite=NAME[,NAME]`: which protocols (`list suites`)
+- `model=NAME|GLOB|file.py:builder|package.module:builder`: which models (`list models`); without it, the suite's own
+- `task=NAME|GLOB|COLLECTION`: which tasks (`list tasks`); without it, the suite's own
+- `weights=random|random:SEED|FILE`: which weights
+
+**Where and how**
+
+- `data=DIR`, or BENCH_DATA: where data sets are; `source=NAME`: one kind of source
+- `out=DIR`: the run directory (`runs/<suite>`); repeating a command does only what is missing
+- `device=auto|cpu|cuda|cuda:1|mps`, `batch_size=64`
+- `config=FILE`: the same keys from a YAML file; words win
+
+**Settings of what was selected**
+
+- `suite.X=…`, or `X=…` alone: a field of the selected suites; a comma list where one value is expected sweeps it
+- `model.X=…`: a variant of the selected models, for example `model.depth=8`
+"""
+
+
+def run_verb(words: Words = None) -> None:
+    """Measure: run what is missing of a plan, and print its table.
+
+    For example `run suite=vtab`, or `run suite=fewshot task=digits shots=1,5 model=my_model.py:build`.
+    """
+    from .api import records
+    from .plan import make_plan
+    from .progress import Progress
+    from .run import execute
+
+    config = settings.read(words or [])
+    say = Console(stderr=True)
+    plan = make_plan(config)
+    _say_notes(plan, say)
+    outcome = execute(plan, Progress(say))
+    frame = records(plan)
+    if not frame.empty and not outcome.interrupted:
+        _print_tables(frame)
+    counts = {
+        "computed": outcome.computed - len(outcome.failed),
+        "reused from runs beside": outcome.reused,
+        "done before": outcome.kept,
+        "skipped": outcome.skipped,
+        "failed": len(outcome.failed),
+    }
+    text = ", ".join(f"{count} {word}" for word, count in counts.items() if count) or "none computed"
+    say.print(
+        f"{len(plan.jobs)} jobs: {text}, in {outcome.seconds:.1f} s. Records: {plan.out / 'results.csv'}", **PLAIN
+    )
+    for cell in outcome.failed:
+        record = cell.records[0]
+        say.print(f"FAILED {record.model} on {record.task}: {record.error}", **PLAIN)
+    if outcome.failed:
+        say.print(f"Tracebacks: {plan.out / 'log.txt'}. Repeat the command to try again.", **PLAIN)
+    if outcome.interrupted:
+        say.print("Interrupted. What was finished is kept; repeat the command to go on.", **PLAIN)
+    if outcome.exit_code:
+        raise typer.Exit(outcome.exit_code)
+
+
+def plan_verb(words: Words = None) -> None:
+    """Show what `run` would do with the same words: the jobs, which are done, and the work ahead. Runs nothing."""
+    from .plan import make_plan
+
+    plan = make_plan(settings.read(words or []))
+    _say_notes(plan, Console(stderr=True))
+    _print_plan(plan)
+
+
+def table_verb(name: Annotated[str, typer.Argument()], words: Words = None) -> None:
+    """Print a table of records: `table NAME [RUN...] [format=terminal|github|latex|csv|html] [mix=true]`.
+
+    RUN is a run directory or a results CSV; without one, the runs/ folders of the suites that the table shows.
+    """
+    from pathlib import Path
+
+    from ..results.record import load
+    from ..results.render import FORMATS
+    from ..results.tables import tables
+
+    options = dict(word.split("=", 1) for word in words or [] if "=" in word and not Path(word).exists())
+    for key in options:
+        if key not in ("format", "mix"):
+            raise UsageError(f"table has no setting '{key}'. {suggest(key, ['format', 'mix'])}")
+    style = options.get("format", "terminal")
+    if style not in FORMATS:
+        raise UsageError(f"format={style}: {suggest(style, FORMATS)}")
+    recipe = tables()[name]
+    runs = [Path(word) for word in words or [] if "=" not in word or Path(word).exists()]
+    runs = runs or [Path("runs") / suite for suite in recipe.suites if (Path("runs") / suite / "cells").is_dir()]
+    if not runs:
+        raise UsageError(f"no run to show: there is no {' or '.join(f'runs/{suite}' for suite in recipe.suites)} here")
+    mix = settings.read_value("mix", options.get("mix", "false"), bool)
+    _print_tables(load(*runs), names=[recipe.name], style=style, mix=mix)
+
+
+def list_verb(
+    what: Annotated[str, typer.Argument(help="models, tasks, suites or tables")] = "",
+    pattern: Annotated[str, typer.Argument(help="a name, an alias or a glob")] = "*",
+) -> None:
+    """Show the models, tasks, suites and tables there are, with their names, facts and settings."""
+    from .listing import LISTINGS, print_listing
+
+    if what and what not in LISTINGS:
+        raise UsageError(f"there is no list of '{what}'. {suggest(what, LISTINGS)}")
+    for kind in [what] if what else LISTINGS:
+        print_listing(kind, pattern, _out())
+
+
+for _verb, _name in ((run_verb, "run"), (plan_verb, "plan"), (table_verb, "table"), (list_verb, "list")):
+    _help = (_verb.__doc__ or "") + (SETTINGS_HELP if _name in ("run", "plan") else "")
+    app.command(_name, help=_help.replace("\n    ", "\n"))(_verb)
+
+
+def main() -> None:
+    """The command line. What the user got wrong is one message and exit code 2, never a traceback."""
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # a cluster's way to say Ctrl-C
+    try:
+        app()
+    except UsageError as error:
+        Console(stderr=True).print(f"error: {error}", style="red", **PLAIN)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        Console(stderr=True).print("Interrupted.", **PLAIN)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output, `head` for example, has seen enough
+        sys.exit(0)
+
+
+PLAIN: dict[str, Any] = {"markup": False, "highlight": False, "soft_wrap": True}
+
+
+def _out() -> Console:
+    return Console(file=sys.stdout)
+
+
+def _say_notes(plan: Plan, console: Console) -> None:
+    for note in plan.notes:
+        console.print(note, **PLAIN)
+
+
+def _print_tables(frame: Any, *, names: list[str] | None = None, style: Any = "terminal", mix: bool = False) -> None:
+    from ..results.render import render, show
+    from ..results.tables import make, table_of
+
+    wanted = names or list(dict.fromkeys(filter(None, map(table_of, dict.fromkeys(frame["suite"])))))
+    for table in [made for name in wanted for made in make(name, frame, mix=mix)]:
+        if style == "terminal":
+            show(table, _out())
+        else:
+            sys.stdout.write(render(table, style))
+
+
+def _print_plan(plan: Plan) -> None:
+    from rich import box
+    from rich.table import Table
+
+    console = _out()
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("suite", "model", "weights", "task", "source", "state"):
+        made.add_column(name, no_wrap=True)
+    for job, state in zip(plan.jobs, plan.states, strict=True):
+        variant = f" [{job.variant}]" if job.variant else ""
+        made.add_row(job.suite.name, job.model.name + variant, job.weights, job.task.name, job.source, state)
+    console.print(made, markup=False) if False else console.print(made)
+    for key, value in plan.config.describe().items():
+        console.print(f"{key} = {value}   ({plan.config.origin[key]})", **PLAIN)
+    images, macs = plan.work()
+    compute = "compute not known for every model" if macs is None else f"{2 * macs / 1e12:.2f} TFLOP of forward passes"
+    console.print(
+        f"{len(plan.jobs)} jobs, {len(plan.pending)} to run: at most {images:,} images through a network, {compute}. "
+        f"Run directory: {plan.out}",
+        **PLAIN,
+    )

@@ -1,0 +1,146 @@
+"""What a suite is handed for one job: its model, its images, its features, each made once and kept while of use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..models import create_model
+from ..models.spec import Backbone, Model
+from ..suites.features import FeatureCache, extract, weights_digest
+from ..suites.protocol import Features, Split, Task
+from ..suites.sources import SOURCES
+from ..suites.transforms import Resize, Transform
+from .identity import code_sha, seen
+from .plan import Job
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Network:
+    """One model with its weights, built on first use: what jobs of a group share. One is in memory at a time."""
+
+    def __init__(self, model: Model, weights: str, device: torch.device) -> None:
+        self.model = model
+        self.weights = weights
+        self.device = device
+
+    @cached_property
+    def backbone(self) -> Backbone:
+        return self.build().to(self.device)
+
+    @cached_property
+    def weights_sha(self) -> str:
+        return weights_digest(self.backbone.state_dict())
+
+    def build(self, num_classes: int | None = None, image_size: tuple[int, int] | None = None) -> Any:
+        """A fresh copy on the CPU, in evaluation mode."""
+        weights = None if self.weights == "own" else self.weights
+        network: Any = create_model(self.model, weights=weights, num_classes=num_classes, image_size=image_size)
+        return network.eval()
+
+    def resized(self, image_size: tuple[int, int]) -> Backbone:
+        """The network for images of this size."""
+        if image_size == self.backbone.image_size:
+            return self.backbone
+        return self.build(image_size=image_size).to(self.device)
+
+
+class JobContext:
+    """The Context (suites/protocol.py) of one job, and the notes that its record needs of what it read."""
+
+    def __init__(  # what a job needs from the run, each once
+        self,
+        job: Job,
+        network: Network,
+        *,
+        data: Path,
+        cache: Path,
+        batch_size: int,
+        progress: Callable[[int], None],
+    ) -> None:
+        self.model = job.model
+        self.task = job.task
+        self.files: dict[Path, None] = {}
+        self._job = job
+        self._network = network
+        self._data = data
+        self._cache = cache
+        self._batch_size = batch_size
+        self._progress = progress
+        (self._source,) = [source for source in SOURCES if source.name == job.source]
+
+    @property
+    def device(self) -> torch.device:
+        return self._network.device
+
+    @property
+    def weights_sha(self) -> str:
+        return self._network.weights_sha
+
+    def build(self, num_classes: int | None = None, image_size: tuple[int, int] | None = None) -> Backbone:
+        return self._network.build(num_classes, image_size)
+
+    def images(self, task: Task, split: str) -> Split:
+        found = self._source.load(task, split, self._data, self._cache)
+        expected = task.splits[split]
+        if len(found) != expected or len(found.images) != expected:
+            raise ValueError(
+                f"{task.name}: the {split} split holds {len(found)} images; its definition says {expected}"
+            )
+        if len(found) and not 0 <= int(found.labels.min()) <= int(found.labels.max()) < task.num_classes:
+            raise ValueError(f"{task.name}: the {split} split has labels outside 0 to {task.num_classes - 1}")
+        self.files |= dict.fromkeys(found.files)
+        return found
+
+    def features(
+        self, task: Task, splits: tuple[str, ...], *, resize: Resize, image_size: int | None = None
+    ) -> Features:
+        model = self._network.backbone.spec  # a user's network says how it wants its images when it is built
+        transform = Transform.for_input(model.input, resize, None if image_size is None else (image_size, image_size))
+        treatment = {
+            **transform.describe(),
+            "tap": getattr(self._network.backbone, "tap", "features"),
+            "precision": "fp32",
+        }
+        parts = [self.images(task, split) for split in splits]
+        return Features(
+            x=np.concatenate([self._pass(part, transform, treatment) for part in parts]),
+            labels=np.concatenate([part.labels for part in parts]),
+            digests=tuple(part.digest for part in parts),
+            treatment=treatment,
+        )
+
+    def _pass(self, split: Split, transform: Transform, treatment: Mapping[str, Any]) -> np.ndarray:
+        """The features of one split: from the cache, or by one pass that fills it."""
+        network = self.model.architecture.network.partition(":")[0]
+        key = {
+            "weights": self.weights_sha,
+            "model": self._job.identity["network"],
+            "architecture": self._job.identity["architecture"],
+            "treatment": dict(treatment),
+            "split": split.digest,
+            "code": code_sha("suites.features", "models.build", f"models.{network}"),
+        }
+        stored = FeatureCache(folder=self._cache)
+        features = stored.get(key)
+        if features is None or len(features) != len(split):
+            backbone = self._network.resized(transform.size)
+            features = extract(backbone, split.images, transform, batch_size=self._batch_size, progress=self._progress)
+            stored.put(key, features)
+        else:
+            self._progress(len(split))
+        return features
+
+    def inputs(self) -> tuple[dict[str, Any], ...]:
+        """The files that the job's numbers came from, as a cell notes them."""
+        files = dict(self.files)
+        if self._job.weights != "own" and self._job.weights.split(":")[0] != "random":
+            files[Path(self._job.weights).expanduser()] = None
+        files |= dict.fromkeys(getattr(self._network.backbone, "source_files", ()))
+        return tuple(seen(path) for path in files)

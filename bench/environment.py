@@ -1,0 +1,74 @@
+"""Where a number was made: versions, machine, commit. Every record carries it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+from ..registry import UsageError
+from .identity import ROOT
+
+if TYPE_CHECKING:
+    import torch
+
+LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "scikit-image", "pillow")
+
+
+@cache
+def describe() -> dict[str, str]:
+    """Versions, machine and commit, without importing any of the libraries."""
+    found: dict[str, str] = {"vit_bench": _version("vit-bench"), **_commit(), "python": platform.python_version()}
+    found |= {name.replace("-", "_"): _version(name) for name in LIBRARIES}
+    found |= {"platform": platform.platform(), "cpus": str(os.cpu_count() or "")}
+    return found
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of this name; "auto" is a GPU if there is one, else the CPU. Raises UsageError where there is none."""
+    import torch
+
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"device={name}: not usable here ({reason}). Type device=auto or device=cpu") from error
+    return device
+
+
+def device_name(device: torch.device) -> str:
+    """The device as records name it: "cpu", or the GPU's own name."""
+    import torch
+
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _commit() -> dict[str, str]:
+    """The commit of this package's checkout and whether its tracked files were changed; empty outside a checkout."""
+    if not (ROOT / ".git").exists():
+        return {"commit": "", "dirty": ""}
+    commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--untracked-files=no")
+    return {"commit": commit or "", "dirty": "" if changes is None else str(bool(changes)).lower()}
+
+
+def _git(*words: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

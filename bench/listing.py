@@ -1,0 +1,64 @@
+"""What `list` shows: the rows of every registry, with their facts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from ..models import catalog
+from ..registry import Registry
+from ..results.tables import Recipe, tables
+from .plan import plain_word, suites, tasks
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..models.spec import Model
+    from ..suites.protocol import Suite, Task
+
+
+def _model(row: Model) -> list[str]:
+    height, width = row.input.size
+    params = "" if row.params is None else f"{row.params / 1e6:,.1f}"
+    macs = "" if row.macs is None else f"{2 * row.macs / 1e9:,.2f}"
+    return [row.name, row.family, params, f"{height}x{width}", macs, " ".join(row.aliases)]
+
+
+def _task(row: Task) -> list[str]:
+    majority = "" if row.majority is None else f"{row.majority:.1f}"
+    sizes = "/".join(f"{row.splits[split]}" for split in ("train", "val", "test"))
+    return [row.name, row.collection, row.group, str(row.num_classes), sizes, majority, row.label]
+
+
+def _suite(row: Suite) -> list[str]:
+    summary = (type(row).__doc__ or "").splitlines()[0]
+    own = " ".join(f"{item.name}={plain_word(getattr(row, item.name))}" for item in fields(row))
+    return [row.name, summary, own]
+
+
+def _table(row: Recipe) -> list[str]:
+    return [row.name, row.summary, " ".join(row.suites)]
+
+
+LISTINGS: dict[str, tuple[Callable[[], Registry[Any]], Callable[[Any], list[str]], Sequence[str]]] = {
+    "suites": (suites, _suite, ("suite", "what it asks", "settings and their defaults")),
+    "models": (catalog, _model, ("model", "family", "M params", "input", "GFLOP", "aliases")),
+    "tasks": (tasks, _task, ("task", "collection", "group", "classes", "train/val/test", "majority %", "label")),
+    "tables": (tables, _table, ("table", "what it shows", "suites")),
+}
+
+
+def print_listing(kind: str, pattern: str, console: Console) -> None:
+    """Print one registry as a table: all of it, or what a pattern selects. Raises UsageError where nothing matches."""
+    from rich import box
+    from rich.table import Table
+
+    rows, cells, columns = LISTINGS[kind]
+    chosen = list(rows().values()) if pattern == "*" else rows().select(pattern)
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for i, name in enumerate(columns):
+        made.add_column(name, no_wrap=i == 0, overflow="fold")
+    for row in chosen:
+        made.add_row(*(cell.replace("[", r"\[") for cell in cells(row)))
+    console.print(made)

@@ -1,0 +1,386 @@
+"""From a Config to the list of jobs: pure, printable, and without a look at any image or weight."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any, Literal, get_type_hints
+
+from ..models import catalog
+from ..models.own import own_model
+from ..models.spec import Model
+from ..registry import Registry, UsageError, collect, suggest
+from ..results.record import Store
+from ..stable import sha
+from ..suites.protocol import Source, Suite, Task
+from ..suites.sources import SOURCES
+from . import config as settings
+from .config import Config
+from .identity import changed, code_sha
+
+State = Literal["done", "reuse", "to do", "stale", "failed", "skipped"]
+PACKAGE = __name__.rsplit(".", 2)[0]
+TASK_IDENTITY = (
+    "name",
+    "images",
+    "target",
+    "num_classes",
+    "splits",
+    "label",
+)  # the rest of a task's row only describes
+
+
+@cache
+def suites() -> Registry[Suite]:
+    """The protocols there are, each with its default settings."""
+    return Registry("suite", collect(f"{PACKAGE}.suites", Suite))
+
+
+@cache
+def tasks() -> Registry[Task]:
+    """The tasks there are."""
+    return Registry("task", collect(f"{PACKAGE}.suites.tasks", Task))
+
+
+def cache_folder() -> Path:
+    """Where things that are costly to make twice are kept: BENCH_CACHE, or vit-bench in the user's cache folder."""
+    if folder := os.environ.get("BENCH_CACHE"):
+        return Path(folder).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vit-bench"
+
+
+def data_folder(config: Config) -> Path:
+    """Where data sets are looked for: `data=`, BENCH_DATA, or `data` in the cache folder."""
+    return config.data or cache_folder() / "data"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One question to one model, fully resolved."""
+
+    suite: Suite
+    model: Model
+    weights: str  # "random", "random:SEED", a file, or "own" for a user's model, which brings its weights
+    task: Task
+    source: str  # the kind of source, "" where no source has the task
+    order: tuple[int | str, ...]  # where it stands in tables
+    missing: str = ""  # why it cannot run here
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """Everything declared that can change the job's numbers, as plain data. No file is read for it but code."""
+        architecture = {
+            item.name: getattr(self.model.architecture, item.name)
+            for item in fields(self.model.architecture)
+            if item.compare
+        }
+        return {
+            "suite": self.suite.name,
+            "version": self.suite.version,
+            "settings": plain(asdict(self.suite)),
+            "model": self.model.name,
+            "network": self.model.architecture.network,
+            "architecture": plain(architecture),
+            "input": plain(asdict(self.model.input)),
+            "weights": self.weights,
+            "task": {name: plain(getattr(self.task, name)) for name in TASK_IDENTITY},
+            "source": self.source,
+        }
+
+    @cached_property
+    def slot(self) -> str:
+        """The short name of the identity without any code, ours or the user's: the newest result in it counts."""
+        code = self.model.architecture.code_fields
+        architecture = {name: value for name, value in self.identity["architecture"].items() if name not in code}
+        return sha(self.identity | {"architecture": architecture})
+
+    @cached_property
+    def key(self) -> str:
+        """The short name of the identity and of the code behind it."""
+        network = self.model.architecture.network.partition(":")[0]
+        modules = {_module(type(self.suite)), "suites.features", "models.build", f"models.{network}"}
+        modules |= {_module(type(source)) for source in SOURCES if source.name == self.source}
+        return sha(self.identity | {"code": code_sha(*sorted(modules))})
+
+    @property
+    def variant(self) -> str:
+        """The settings that make the model differ from the named row."""
+        return " ".join(f"{name}={plain_word(value)}" for name, value in self.model.variant)
+
+    @property
+    def group(self) -> tuple[str, ...]:
+        """Jobs that share a network and its pass over a set of images."""
+        return (self.model.name, self.variant, self.weights)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a command comes to: the jobs in table order, and how each stands in the run directory."""
+
+    config: Config
+    out: Path
+    jobs: tuple[Job, ...]
+    states: tuple[State, ...]
+    notes: tuple[str, ...] = ()  # what a user must be told before anything else
+
+    def with_state(self, *states: State) -> list[Job]:
+        return [job for job, state in zip(self.jobs, self.states, strict=True) if state in states]
+
+    @property
+    def pending(self) -> list[Job]:
+        """What a run would compute, jobs that share a network and images side by side."""
+        todo = self.with_state("to do", "stale", "failed")
+        groups = {group: i for i, group in enumerate(dict.fromkeys(job.group for job in todo))}
+        images = {name: i for i, name in enumerate(dict.fromkeys(job.task.images for job in todo))}
+        return sorted(todo, key=lambda job: (groups[job.group], images[job.task.images]))
+
+    def work(self) -> tuple[int, int | None]:
+        """Images to pass through a network, and multiply-accumulates of that; None where a model's are not known.
+
+        Tasks on the same images share a pass; features that are cached already are not known here, and counted.
+        """
+        passes: dict[tuple[Any, ...], tuple[int, int | None]] = {}
+        for job in self.pending:
+            images = sum(job.task.splits[split] for split in job.suite.splits)
+            size = job.suite.size(job.model)
+            each = job.model.architecture.macs(size)
+            key = (job.group, job.task.images, size, getattr(job.suite, "resize", "square"))
+            passes[key] = (images, None if each is None else images * each)
+        counted = [macs for _, macs in passes.values() if macs is not None]
+        known = len(counted) == len(passes)
+        return sum(images for images, _ in passes.values()), sum(counted) if known else None
+
+
+def make_plan(config: Config, given: Mapping[str, Model] | None = None) -> Plan:
+    """The plan of a command. `given` are models passed from Python, by the name that `config.model` has for them.
+
+    Pure: nothing is written and no image or weight is read. Raises UsageError, which says what to type instead, for
+    names that do not exist, settings that nothing uses, and data or weights that are not on this machine.
+    """
+    if not config.suite:
+        raise UsageError(f"say what to run: suite={', suite='.join(suites().names())}")
+    selected = [suite for word in config.suite for suite in suites().select(word)]
+    selected = list({suite.name: suite for suite in selected}.values())
+    root = data_folder(config)
+    notes: list[str] = []
+    if _is_bare_vtab(config) and not any(_locate(task, config, root) for task in _collection("vtab")):
+        notes.append(
+            f"None of VTAB's 19 data sets is on this machine (looked in {root}; data=DIR or BENCH_DATA change that). "
+            f"{HOW_TO_GET_VTAB} Running the built-in miniature instead (suite=vtab-mini)."
+        )
+        selected = [suites()["vtab-mini"]]
+    variants = settings.apply(config, selected)
+    for suite in variants:
+        suite.check()
+
+    jobs: list[Job] = []
+    used_by_models: set[str] = set()
+    for suite in variants:
+        chosen = _choose_tasks(suite, config, root)
+        for model in _choose_models(suite, config, given or {}, used_by_models):
+            for weights in _choose_weights(suite, model, config):
+                jobs += [_job(suite, model, weights, task, config, root) for task in chosen]
+    unused = set(config.model_settings) - used_by_models
+    if unused:
+        names = sorted({name for job in jobs for name in job.model.settable()})
+        word = min(unused)
+        raise UsageError(f"no selected model has a setting '{word}'. {suggest(word, names)}")
+
+    jobs = sorted({job.key: job for job in jobs}.values(), key=lambda job: [(isinstance(p, str), p) for p in job.order])
+    out = config.out or Path("runs") / ",".join(dict.fromkeys(suite.name for suite in selected))
+    return Plan(
+        config=config,
+        out=out,
+        jobs=tuple(jobs),
+        states=tuple(_state(job, out) for job in jobs),
+        notes=tuple(notes),
+    )
+
+
+HOW_TO_GET_VTAB = (
+    "This version reads the vtab-1k folder that the repositories of NOAH, SSF and RepAdapter link to, put there as "
+    "vtab-1k/<task>/test.txt and so on."
+)
+
+
+def _is_bare_vtab(config: Config) -> bool:
+    said = {key for key, where in config.origin.items() if where == "command"} - {"out"}
+    return config.suite == ("vtab",) and said == {"suite"}
+
+
+def _collection(name: str) -> list[Task]:
+    return [task for task in tasks().values() if task.collection == name]
+
+
+def _choose_tasks(suite: Suite, config: Config, root: Path) -> list[Task]:
+    """The tasks a suite is to ask. Named ones must be on this machine; of a suite's own, at least one."""
+    collections = {task.collection for task in tasks().values()}
+    named: list[Task] = []
+    for word in config.task:
+        named += _collection(word) if word in collections else tasks().select(word)
+    if suite.only_default_tasks:
+        foreign = [task.name for task in named if task.collection != suite.default_tasks]
+        if foreign:
+            raise UsageError(
+                f"suite={suite.name} is {len(_collection(suite.default_tasks))} tasks, and '{foreign[0]}' is none of "
+                "them: " + ", ".join(task.name for task in _collection(suite.default_tasks))
+            )
+    chosen = list({task.name: task for task in named or _collection(suite.default_tasks)}.values())
+    missing = [task.name for task in chosen if not _locate(task, config, root)]
+    if missing and (named or len(missing) == len(chosen)):
+        where = f"source={config.source} in {root}" if config.source else str(root)
+        raise UsageError(
+            f"no data for {', '.join(missing[:5])}{' …' if len(missing) > 5 else ''} in {where}. Type data=DIR or set "
+            f"BENCH_DATA to the folder that holds it. {HOW_TO_GET_VTAB} suite=vtab-mini needs no data"
+        )
+    return chosen
+
+
+def _choose_models(suite: Suite, config: Config, given: Mapping[str, Model], used: set[str]) -> list[Model]:
+    chosen: dict[tuple[str, Any], Model] = {}
+    for word in config.model or suite.default_models:
+        for row in _rows(word, config, given, used):
+            for model in _variants(row, config, used):
+                chosen[model.name, model.variant] = model
+    return list(chosen.values())
+
+
+def _rows(word: str, config: Config, given: Mapping[str, Model], used: set[str]) -> list[Model]:
+    if word in given:
+        return [given[word]]
+    prefix, colon, _ = word.partition(":")
+    if colon and prefix in ("timm", "torchvision", "hf"):
+        raise UsageError(
+            f"model={word}: models of {prefix} are not part of this version; a builder of yours can wrap one"
+        )
+    if colon:
+        used |= set(config.model_settings)
+        return [own_model(word, config.model_settings)]
+    return catalog().select(word)
+
+
+def _variants(row: Model, config: Config, used: set[str]) -> Iterable[Model]:
+    """The row, changed as the settings say; several of it where a setting sweeps."""
+    if row.family == "own":
+        return [row]
+    hints = get_type_hints(type(row.architecture))
+    variants = [row]
+    for name, text in config.model_settings.items():
+        if name in row.settable():
+            used.add(name)
+            values = settings.read_sweep(f"model.{name}", text, hints[name])
+            variants = [model.derive(**{name: value}) for model in variants for value in values]
+    return variants
+
+
+def _choose_weights(suite: Suite, model: Model, config: Config) -> list[str]:
+    """The weights to run a model with, each checked to be there."""
+    if model.family == "own":
+        if config.weights:
+            raise UsageError(
+                f"weights={','.join(config.weights)}: {model.name} brings its own; load them in its builder"
+            )
+        return ["own"]
+    if not config.weights:
+        if model.small or "weights" not in suite.needs:
+            return ["random"]
+        raise UsageError(
+            f"{model.name} needs weights for suite={suite.name}: type weights=FILE (a .safetensors or .pt file of this "
+            "project's names) or, for the untrained network, weights=random"
+        )
+    return [_named_weights(word) for word in config.weights]
+
+
+def _named_weights(word: str) -> str:
+    kind, colon, seed = word.partition(":")
+    if kind == "random":
+        if colon and not seed.isdecimal():
+            raise UsageError(f"weights={word}: the seed after random: is a whole number from 0 up")
+        return "random" if not colon or int(seed) == 0 else f"random:{int(seed)}"
+    if not Path(word).expanduser().is_file():
+        raise UsageError(
+            f"weights={word}: there is no such file. Type a path, or weights=random for the untrained network"
+        )
+    return word
+
+
+def _job(suite: Suite, model: Model, weights: str, task: Task, config: Config, root: Path) -> Job:
+    source = _locate(task, config, root)
+    rows = catalog().names()
+    return Job(
+        suite=suite,
+        model=model,
+        weights=weights,
+        task=task,
+        source=source.name if source else "",
+        order=(
+            suites().names().index(suite.name),
+            rows.index(model.name) if model.name in rows else model.name,
+            " ".join(f"{name}={value}" for name, value in model.variant),
+            weights,
+            tasks().names().index(task.name),
+        ),
+        missing="" if source else f"no data in {root}",
+    )
+
+
+def _locate(task: Task, config: Config, root: Path) -> Source | None:
+    if config.source and config.source not in (source.name for source in SOURCES):
+        names = [source.name for source in SOURCES]
+        raise UsageError(f"there is no source '{config.source}'. {suggest(config.source, names)}")
+    asked = [source for source in SOURCES if config.source in (None, source.name)]
+    return next((source for source in asked if source.locate(task, root)), None)
+
+
+def _state(job: Job, out: Path) -> State:
+    if job.missing:
+        return "skipped"
+    try:
+        cell = Store(out).get(job.key)
+    except UsageError:  # damaged; a run sets it aside
+        cell = None
+    if cell is not None and cell.status == "ok":
+        return "stale" if changed(cell.inputs) else "done"
+    if sibling(job, out) is not None:
+        return "reuse"
+    return "failed" if cell is not None and cell.status == "failed" else "to do"
+
+
+def sibling(job: Job, out: Path) -> Store | None:
+    """A run directory beside `out` that has the finished, unchanged cell of a job."""
+    try:
+        beside = sorted(out.resolve().parent.glob(f"*/cells/{job.key}.json"))
+    except OSError:
+        return None
+    for path in beside:
+        store = Store(path.parent.parent)
+        try:
+            cell = store.get(job.key)
+        except UsageError:
+            continue
+        if store.folder.name != out.resolve().name and cell and cell.status == "ok" and not changed(cell.inputs):
+            return store
+    return None
+
+
+def plain(value: Any) -> Any:
+    """A value of dataclass fields as JSON has it."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def plain_word(value: Any) -> str:
+    """A setting's value as one would type it."""
+    if isinstance(value, tuple):
+        return ",".join(map(plain_word, value))
+    return f"{value:.12g}" if isinstance(value, float) else str(value).lower() if value is None else str(value)
+
+
+def _module(kind: type) -> str:
+    return kind.__module__.removeprefix(f"{PACKAGE}.")

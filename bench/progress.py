@@ -1,0 +1,75 @@
+"""How far a run is: a bar with the time to go on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
+
+
+class Progress:
+    """Told by the runner what begins, moves on and ends. Without a console it is silent."""
+
+    def __init__(self, console: Console | None) -> None:
+        self._console = console
+        self._bar: Bar | None = None
+        self._task: TaskID | None = None
+        self._title = ""
+        self._jobs = self._ended = self._left = 0
+        self._begun = 0.0
+
+    def start(self, *, jobs: int, images: int) -> None:
+        """So many jobs are to be done, with so many images to look at."""
+        self._jobs = jobs
+        if self._console is not None and self._console.is_terminal:
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+            from rich.progress import Progress as Bar
+
+            self._bar = Bar(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("images"),
+                TimeElapsedColumn(),
+                TextColumn("ETA"),
+                TimeRemainingColumn(),
+                console=self._console,
+                transient=True,
+            )
+            self._bar.start()
+            self._task = self._bar.add_task("loading torch", total=images)
+
+    def begin(self, title: str, *, images: int) -> None:
+        """A job begins."""
+        self._title, self._left, self._begun = title, images, time.monotonic()
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, description=title)
+
+    def advance(self, images: int) -> None:
+        """The job has seen some more images."""
+        images = min(images, self._left)
+        self._left -= images
+        if self._bar is not None and self._task is not None:
+            self._bar.advance(self._task, images)
+
+    def end(self, result: str) -> None:
+        """The job has ended, with this to say."""
+        self.advance(self._left)
+        self._ended += 1
+        seconds = time.monotonic() - self._begun
+        self.say(f"[{self._ended:>{len(str(self._jobs))}}/{self._jobs}] {self._title}  {result}  ({seconds:.1f} s)")
+
+    def say(self, text: str) -> None:
+        """One line, above the bar where there is one."""
+        if self._console is not None:
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None

@@ -1,0 +1,268 @@
+"""From a plan to records: one network in memory at a time, a cell a job as soon as it is done, failures included."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import time
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..registry import UsageError
+from ..results.record import Cell, Record, Store, short
+from ..stable import replacing
+from . import environment
+from .plan import Job, Plan, cache_folder, data_folder, sibling
+from .progress import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+
+    from ..suites.protocol import Measurement
+    from .context import Network
+
+
+@dataclass(kw_only=True)
+class Outcome:
+    """How a run went. `computed`, `reused` and `kept` count jobs; `failed` and `skipped` name them."""
+
+    out: Path
+    computed: int = 0
+    reused: int = 0
+    kept: int = 0
+    failed: list[Cell] = field(default_factory=list)
+    skipped: int = 0
+    interrupted: bool = False
+    seconds: float = 0.0
+
+    @property
+    def exit_code(self) -> int:
+        """0 if every job has its number, 1 if one failed, 130 after Ctrl-C."""
+        return 130 if self.interrupted else 1 if self.failed else 0
+
+
+def execute(plan: Plan, progress: Progress) -> Outcome:
+    """Run what is missing of a plan and bring results.csv up to date.
+
+    A job that fails becomes a record; the others go on. Ctrl-C ends after the last finished job. Raises UsageError
+    where the run directory cannot be written or the device is not there, before any work.
+    """
+    begun = time.monotonic()
+    store = _open(plan)
+    outcome = Outcome(out=plan.out, kept=len(plan.with_state("done")))
+    with _log(plan.out) as log:
+        try:
+            for path in store.set_damaged_aside():
+                progress.say(f"{path} is damaged; set aside as {path.name}.damaged")
+            for job in plan.with_state("reuse"):
+                beside = sibling(job, plan.out)
+                if beside is not None:
+                    store.copy_from(beside, job.key)
+                    outcome.reused += 1
+                    log(f"reused {_title(job)} from {beside.folder}")
+            for job in plan.with_state("skipped"):
+                store.put(_cell(job, [_base(job, status="skipped", error=job.missing)]))
+                outcome.skipped += 1
+            if plan.pending:
+                _compute(plan, store, progress, log, outcome)
+        except KeyboardInterrupt:
+            outcome.interrupted = True
+            log("interrupted")
+        finally:
+            progress.close()
+        store.write_results()
+        outcome.seconds = time.monotonic() - begun
+        log(
+            f"computed {outcome.computed}, reused {outcome.reused}, kept {outcome.kept}, skipped {outcome.skipped}, "
+            f"failed {len(outcome.failed)} in {outcome.seconds:.1f} s"
+        )
+    return outcome
+
+
+def _compute(plan: Plan, store: Store, progress: Progress, log: Log, outcome: Outcome) -> None:
+    pending = plan.pending
+    progress.start(jobs=len(pending), images=sum(_images(job) for job in pending))
+    from .context import Network  # torch starts to load here, and only because there is something to compute
+
+    device = environment.pick_device(plan.config.device)
+    log(f"device {environment.device_name(device)}")
+    for _, group in groupby(pending, key=lambda job: job.group):
+        jobs = list(group)
+        network = Network(jobs[0].model, jobs[0].weights, device)
+        for job in jobs:
+            progress.begin(_title(job), images=_images(job))
+            cell, predictions, trace = _attempt(job, network, plan, progress)
+            store.put(cell, predictions)
+            outcome.computed += 1
+            if cell.status == "failed":
+                outcome.failed.append(cell)
+            log(f"{cell.status} {cell.key} {_title(job)} {cell.records[0].seconds:.1f} s\n{trace}".rstrip())
+            progress.end(_result(cell))
+        del network
+        gc.collect()
+
+
+def _attempt(job: Job, network: Network, plan: Plan, progress: Progress) -> tuple[Cell, dict[str, np.ndarray], str]:
+    """The cell of one job, the predictions behind it, and the traceback if it failed."""
+    from .context import JobContext
+
+    started, begun = datetime.now(UTC), time.monotonic()
+    name = environment.device_name(network.device)
+    try:
+        context = JobContext(
+            job,
+            network,
+            data=data_folder(plan.config),
+            cache=cache_folder(),
+            batch_size=plan.config.batch_size,
+            progress=progress.advance,
+        )
+        measured = list(job.suite.run(context))
+        common = {"device": name, "seconds": time.monotonic() - begun, "weights_sha": context.weights_sha[:16]}
+        records, predictions = _records(job, measured, common)
+        return _cell(job, records, started, context.inputs()), predictions, ""
+    except Exception as error:  # noqa: BLE001  # the one place where whatever goes wrong becomes a record
+        record = _base(
+            job,
+            status="failed",
+            error=_in_a_line(error),
+            device=name,
+            seconds=time.monotonic() - begun,
+        )
+        return _cell(job, [record], started), {}, traceback.format_exc()
+
+
+def _in_a_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if isinstance(error, UsageError) else f"{type(error).__name__}: {text}"
+
+
+def _records(
+    job: Job, measured: list[Measurement], common: Mapping[str, Any]
+) -> tuple[list[Record], dict[str, np.ndarray]]:
+    """Measurements as records, each with its number in the cell, and the predictions under that number."""
+    import numpy as np
+
+    if not measured:
+        raise ValueError(f"suite {job.suite.name} measured nothing")
+    records, predictions = [], {}
+    tested = job.task.splits["test"]
+    for number, one in enumerate(measured):
+        if one.n_test + one.n_skipped != tested:
+            raise ValueError(
+                f"{one.metric}: {one.n_test} + {one.n_skipped} images scored of {tested} in the test split"
+            )
+        if one.predictions is not None:
+            predictions[str(number)] = np.asarray(one.predictions, dtype=np.int16)
+        columns = {name: value for name, value in one.at.items() if name == "seed"}
+        records.append(
+            _base(
+                job,
+                **common,
+                **columns,
+                metric=one.metric,
+                value=float(one.value),
+                unit=one.unit,
+                n_train=one.n_train,
+                n_test=one.n_test,
+                n_skipped=one.n_skipped,
+                measurement=f"{job.key}/{number}",
+                split_sha=str(one.question.get("split", "")),
+                protocol_sha=short(one.question),
+                treatment_sha=short(one.treatment),
+                at={name: value for name, value in one.at.items() if name not in columns},
+                question=dict(one.question),
+                treatment=dict(one.treatment),
+            )
+        )
+    return records, predictions
+
+
+def _base(job: Job, **values: Any) -> Record:
+    """A record with everything that is known of the job beforehand."""
+    return Record(
+        suite=job.suite.name,
+        protocol=str(getattr(job.suite, "protocol", job.suite.name)),
+        model=job.model.name,
+        variant=job.variant,
+        weights=job.weights,
+        task=job.task.name,
+        group=job.task.group,
+        source=job.source,
+        pretrain="none" if job.weights.split(":")[0] == "random" else "",
+        env=environment.describe(),
+        **values,
+    )
+
+
+def _cell(
+    job: Job, records: list[Record], started: datetime | None = None, inputs: tuple[dict[str, Any], ...] = ()
+) -> Cell:
+    at = (started or datetime.now(UTC)).isoformat(timespec="milliseconds")
+    stamped = tuple(replace(record, started_at=at) for record in records)
+    return Cell(
+        key=job.key,
+        slot=job.slot,
+        order=job.order,
+        identity=job.identity,
+        status=stamped[0].status,
+        started_at=at,
+        records=stamped,
+        inputs=inputs,
+    )
+
+
+def _open(plan: Plan) -> Store:
+    """The run directory, made and shown to be writable, with the settings of this command in config.yaml."""
+    from omegaconf import OmegaConf
+
+    try:
+        (plan.out / "cells").mkdir(parents=True, exist_ok=True)
+        with replacing(plan.out / "config.yaml") as temporary:
+            OmegaConf.save(OmegaConf.create(plan.config.describe()), temporary)
+    except OSError as error:
+        raise UsageError(f"out={plan.out}: cannot be written ({error.strerror or error}). Type another out=") from error
+    return Store(plan.out)
+
+
+class Log:
+    """log.txt of a run directory: a time and a line for each thing that happened."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def __call__(self, text: str) -> None:
+        self._file.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {text}\n")
+        self._file.flush()
+
+
+@contextlib.contextmanager
+def _log(out: Path) -> Iterator[Log]:
+    with (out / "log.txt").open("a", encoding="utf-8") as file:
+        yield Log(file)
+
+
+def _images(job: Job) -> int:
+    return sum(job.task.splits[split] for split in job.suite.splits)
+
+
+def _title(job: Job) -> str:
+    words = [job.suite.name, job.model.name, job.variant and f"[{job.variant}]", job.weights, job.task.name]
+    return " ".join(word for word in words if word)
+
+
+def _result(cell: Cell) -> str:
+    """The headline of a finished cell: its first top-1, or its error."""
+    if cell.status == "failed":
+        return f"FAILED {cell.records[0].error}"
+    first = next((r for r in cell.records if r.metric == "top1"), cell.records[0])
+    value = "" if first.value is None else f"{first.value:.1f}"
+    at = " ".join(f"{name}={value}" for name, value in first.at.items())
+    return f"{first.metric} {value} {at}".strip()

@@ -1,0 +1,137 @@
+"""Words into settings: nothing is ignored, every mistake is named, YAML and the environment are below the words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import pytest
+from vit_bench.bench.config import apply, read, read_value
+from vit_bench.registry import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    name: ClassVar[str] = "probe"
+    shots: tuple[int, ...] = (1, 5)
+    l2: tuple[float, ...] = (1024.0,)
+    size: int | None = None
+    rule: Literal["fixed", "chosen"] = "fixed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    name: ClassVar[str] = "speed"
+    compile: bool = False
+
+
+def test_words_select_and_set() -> None:
+    config = read(
+        ["suite=fewshot,vtab", "model=*", "task=digits", "suite.l2=512", "shots=5", "model.depth=8", "out=r/x"]
+    )
+    assert config.suite == ("fewshot", "vtab")
+    assert config.model == ("*",)
+    assert config.out == Path("r/x")
+    assert config.settings == {"l2": "512", "shots": "5"}
+    assert config.model_settings == {"depth": "8"}
+
+
+def test_a_value_may_hold_an_equals_sign() -> None:
+    assert read(["suite=vtab", "data=a=b"]).data == Path("a=b")
+
+
+def test_later_words_win() -> None:
+    assert read(["suite=vtab", "batch_size=1", "batch_size=2"]).batch_size == 2
+
+
+def test_settings_reach_the_suites_that_have_them() -> None:
+    config = read(["suite=x", "shots=5", "suite.compile=true"])
+    probe, speed = apply(config, [Probe(), Speed()])
+    assert (probe, speed) == (Probe(shots=(5,)), Speed(compile=True))
+
+
+def test_a_comma_list_is_a_tuple_or_a_sweep() -> None:
+    config = read(["suite=x", "l2=1,2^10", "size=64,none", "rule=fixed,chosen"])
+    assert apply(config, [Probe()]) == [
+        Probe(l2=(1.0, 1024.0), size=size, rule=rule) for size in (64, None) for rule in ("fixed", "chosen")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("shot=5", r"no selected suite \(probe\) has a setting 'shot'\. Did you mean 'shots'\?"),
+        ("suite.shots=five", r"suite\.shots=five: 'five' is not a whole number"),
+        ("l2=1,,2", r"suite\.l2=1,,2: there is an empty item between the commas"),
+        ("rule=fixd", r"suite\.rule=fixd: Did you mean 'fixed'\?"),
+        ("modle=ViT", r"has a setting 'modle'\. Did you mean 'model'\?"),
+        ("size=big", r"suite\.size=big: 'big' is not a whole number"),
+    ],
+)
+def test_what_no_suite_takes_is_an_error_that_names_the_nearest(word: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        apply(read(["suite=x", word]), [Probe()])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["suite"], r"'suite' is not a setting: settings are key=value"),
+        (["suite="], r"'suite=' says no value for suite"),
+        (["=vtab"], r"'=vtab' is not a setting"),
+        (["batch_size=many"], r"batch_size=many: 'many' is not a whole number"),
+        (["batch_size=0"], r"batch_size=0: a batch holds at least one image"),
+        (["models.depth=3"], r"there is no setting 'models\.depth'\. Did you mean 'model\.X'"),
+        (["config=nowhere.yaml"], r"config=nowhere\.yaml: there is no such file"),
+    ],
+)
+def test_words_that_cannot_be_read(words: list[str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        read(words)
+
+
+def test_a_file_says_the_same_keys_and_words_win(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("suite: fewshot\nmodel: [A, B]\nsuite.l2: [1, 2.5]\nbatch_size: 1\nsource: null\n")
+    config = read(["batch_size=8", f"config={tmp_path / 'a.yaml'}"])
+    assert (config.suite, config.model, config.batch_size, config.source) == (("fewshot",), ("A", "B"), 8, None)
+    assert config.settings == {"l2": "1,2.5"}
+    assert config.origin["batch_size"] == "command"
+    assert config.origin["model"] == f"file {tmp_path / 'a.yaml'}"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("suite: {l2: 5}", "write them flat"),
+        ("- a\n- b", "expected keys and values"),
+        ("a: [1", "not readable as YAML"),
+    ],
+)
+def test_files_that_cannot_be_read(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(UsageError, match=message):
+        read([f"config={tmp_path / 'a.yaml'}"])
+
+
+def test_what_describe_says_reads_back_the_same(tmp_path: Path) -> None:
+    from omegaconf import OmegaConf
+
+    config = read(["suite=fewshot", "model=A,B", "out=x", "l2=1,2", "model.depth=4", "batch_size=3"])
+    OmegaConf.save(OmegaConf.create(config.describe()), tmp_path / "config.yaml")
+    again = read([f"config={tmp_path / 'config.yaml'}"])
+    assert again.describe() == config.describe()
+
+
+def test_the_environment_says_where_data_is_and_words_win(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_DATA", "somewhere")
+    assert read(["suite=vtab"]).data == Path("somewhere")
+    assert read(["suite=vtab", "data=else"]).data == Path("else")
+
+
+@pytest.mark.parametrize(
+    ("text", "hint", "value"),
+    [("2^10", float, 1024.0), ("2**-3", float, 0.125), ("1e-3", float, 1e-3), ("yes", bool, True), ("0", bool, False)],
+)
+def test_values(text: str, hint: type, value: object) -> None:
+    assert read_value("x", text, hint) == value

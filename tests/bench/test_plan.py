@@ -1,0 +1,197 @@
+"""Plans: pure, stable across processes, and kind to whoever mistypes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from vit_bench.bench import config
+from vit_bench.bench.identity import ROOT, changed, code_sha, seen
+from vit_bench.bench.plan import make_plan, suites, tasks
+from vit_bench.registry import UsageError
+from vit_bench.results.record import Store
+
+
+def plan(*words: str):
+    return make_plan(config.read(list(words)))
+
+
+def test_every_suite_names_models_and_tasks_that_exist() -> None:
+    from vit_bench.models import catalog
+
+    assert list(suites()) == ["vtab", "vtab-mini", "fewshot"]
+    for suite in suites().values():
+        assert type(suite).__doc__
+        assert [catalog()[name] for name in suite.default_models]
+        assert [task for task in tasks().values() if task.collection == suite.default_tasks]
+
+
+def test_every_task_keeps_its_contract() -> None:
+    for task in tasks().values():
+        assert task.group in ("natural", "specialized", "structured")
+        assert set(task.splits) == {"train", "val", "test"}
+        assert (task.splits["train"], task.splits["val"]) == (800, 200)
+        assert task.num_classes > 1
+        assert task.label
+        assert task.classes == () or len(task.classes) == task.num_classes
+    assert len([task for task in tasks().values() if task.collection == "vtab"]) == 19
+
+
+def test_the_bare_command_falls_back_and_says_so() -> None:
+    made = plan("suite=vtab")
+    assert {job.suite.name for job in made.jobs} == {"vtab-mini"}
+    assert len(made.jobs) == 27
+    assert made.out == Path("runs/vtab-mini")
+    (note,) = made.notes
+    assert "looked in" in note
+    assert "\n" not in note
+    assert plan("suite=vtab", "out=elsewhere").out == Path("elsewhere")
+
+
+def test_planning_is_pure(tmp_path: Path) -> None:
+    cache = Path(os.environ["BENCH_CACHE"])
+    before = sorted(cache.rglob("*"))
+    first, second = plan("suite=vtab-mini", "out=x"), plan("suite=vtab-mini", "out=x")
+    assert first.jobs == second.jobs
+    assert list(tmp_path.iterdir()) == []
+    assert sorted(cache.rglob("*")) == before
+
+
+def test_keys_are_the_same_in_every_process() -> None:
+    words = ["suite=vtab-mini,fewshot", "shots=1,5", "model=ViT-mini,R+ViT-mini", "model.depth=1,2", "weights=random:3"]
+    script = (
+        "import sys, json; from vit_bench.bench import config; from vit_bench.bench.plan import make_plan;"
+        "print(json.dumps([j.key for j in make_plan(config.read(sys.argv[1:])).jobs]))"
+    )
+    keys = [job.key for job in plan(*words).jobs]
+    assert len(set(keys)) == len(keys) == 2 * 2 * 2 * 9
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        done = subprocess.run(
+            [sys.executable, "-c", script, *words], env=environment, capture_output=True, text=True, check=True
+        )
+        assert json.loads(done.stdout) == keys
+
+
+def test_a_key_is_the_identity_and_nothing_else() -> None:
+    base = ["suite=fewshot", "task=digits", "model=ViT-mini"]
+    (job,) = plan(*base).jobs
+    same = [
+        plan(*base, *words).jobs[0].key for words in (["out=y"], ["batch_size=7"], ["device=cpu"], ["shots=1,5,10,25"])
+    ]
+    assert set(same) == {job.key}
+    others = [
+        plan(*base, *words).jobs[0].key
+        for words in (["shots=1"], ["l2=1"], ["seed=0"], ["weights=random:1"], ["model.depth=1"], ["image_size=96"])
+    ]
+    others.append(plan("suite=fewshot", "task=photos", "model=ViT-mini").jobs[0].key)
+    others.append(plan("suite=fewshot", "task=digits", "model=BiT-mini").jobs[0].key)
+    assert len({job.key, *others}) == 9
+    assert job.identity == json.loads(json.dumps(job.identity))
+
+
+def test_equal_settings_said_in_other_words_are_one_job() -> None:
+    assert (
+        len(plan("suite=fewshot", "task=digits,digits", "model=ViT-mini,vit_mini", "weights=random,random:0").jobs) == 1
+    )
+
+
+def test_jobs_stand_in_table_order_whatever_was_typed_first() -> None:
+    made = plan("suite=vtab-mini", "model=BiT-mini,ViT-mini", "task=count,digits")
+    assert [(job.model.name, job.task.name) for job in made.jobs] == [
+        ("ViT-mini", "digits"),
+        ("ViT-mini", "count"),
+        ("BiT-mini", "digits"),
+        ("BiT-mini", "count"),
+    ]
+
+
+def test_jobs_that_share_images_run_side_by_side_and_count_once() -> None:
+    made = plan("suite=vtab-mini", "model=ViT-mini,BiT-mini", "task=sprite-x,nearest,sprite-angle")
+    assert [job.task.images for job in made.pending][:3] in (
+        ["sprites", "sprites", "scenes"],
+        ["scenes", "sprites", "sprites"],
+    )
+    images, macs = made.work()
+    assert images == 2 * 2 * 2000
+    assert macs is not None
+    assert macs == 2 * 2000 * sum(job.model.macs or 0 for job in made.jobs if job.task.name == "nearest")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("", r"say what to run: suite=vtab, suite=vtab-mini, suite=fewshot"),
+        ("suite=vtab-mni", r"there is no suite 'vtab-mni'\. Did you mean 'vtab-mini'"),
+        ("suite=vtab-mini model=ViT-B/61", r"there is no model 'ViT-B/61'\. Did you mean 'ViT-B/16'"),
+        ("suite=vtab-mini model=Q*", r"no model matches 'Q\*'"),
+        ("suite=vtab-mini task=digit", r"there is no task 'digit'\. Did you mean 'digits'"),
+        ("suite=vtab-mini task=Pets", r"suite=vtab-mini is 9 tasks, and 'Pets' is none of them: digits, photos"),
+        ("suite=vtab-mini protocol=prob", r"suite\.protocol=prob: Did you mean 'probe'"),
+        ("suite=vtab-mini protocol=finetune", r"protocol=finetune is not part of this version\. Type protocol=probe"),
+        ("suite=vtab-mini shots=5", r"no selected suite \(vtab-mini\) has a setting 'shots'"),
+        ("suite=vtab-mini l2=0", r"suite\.l2=0: vtab-mini needs numbers above 0"),
+        ("suite=fewshot shots=0", r"suite\.shots=0: fewshot needs numbers above 0"),
+        ("suite=fewshot seed=-1", r"suite\.seed=-1: seeds are whole numbers from 0 up"),
+        ("suite=fewshot image_size=0", r"suite\.image_size=0"),
+        ("suite=vtab-mini model.dpth=3", r"no selected model has a setting 'dpth'\. Did you mean 'depth'"),
+        ("suite=vtab-mini model=BiT-mini model.depth=3", r"no selected model has a setting 'depth'\. Choose from: "),
+        ("suite=vtab-mini model.depth=deep", r"model\.depth=deep: 'deep' is not a whole number"),
+        (
+            "suite=vtab-mini model=ViT-B/16",
+            r"ViT-B/16 needs weights for suite=vtab-mini: type weights=FILE .* weights=random",
+        ),
+        ("suite=vtab-mini weights=rand", r"weights=rand: there is no such file"),
+        ("suite=vtab-mini weights=random:x", r"weights=random:x: the seed after random:"),
+        ("suite=vtab-mini source=tfds", r"there is no source 'tfds'\. Choose from: builtin, vtab-1k"),
+        ("suite=vtab-mini source=vtab-1k", r"no data for digits, photos.* in source=vtab-1k"),
+        ("suite=vtab-mini model=timm:resnet50", r"models of timm are not part of this version"),
+        ("suite=vtab protocol=probe", r"no data for Caltech101, .* Type data=DIR or set BENCH_DATA"),
+        ("suite=vtab model=ViT-mini protocol=probe", r"no data for Caltech101"),
+        ("suite=vtab data=nowhere protocol=probe", r"no data for Caltech101.* in nowhere"),
+        ("suite=vtab model=ViT-mini", r"suite=vtab protocol=finetune is not part of this version"),
+        ("suite=fewshot task=Pets", r"no data for Pets"),
+        ("suite=vtab-mini model=gone.py:build", r"gone\.py"),
+    ],
+)
+def test_mistakes_name_what_to_type_instead(words: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        plan(*words.split())
+
+
+def test_the_code_digest_follows_imports_and_only_those() -> None:
+    from vit_bench.bench import identity
+
+    fewshot = identity._closure(["suites.fewshot"])
+    assert {"suites.fewshot", "suites.features", "suites.transforms", "suites.protocol", "suites.metrics"} <= fewshot
+    assert not any(name.startswith(("bench", "results")) or name in ("suites.vtab", "registry") for name in fewshot)
+    assert "suites.fewshot" in identity._closure(["suites.vtab"])
+    assert code_sha("suites.fewshot") != code_sha("suites.vtab")
+    assert all(
+        (ROOT / f"{name.replace('.', '/')}.py").exists() or (ROOT / name.replace(".", "/")).is_dir() for name in fewshot
+    )
+
+
+def test_a_file_counts_as_changed_by_content_not_by_date(tmp_path: Path) -> None:
+    path = tmp_path / "w.pt"
+    path.write_bytes(b"abc")
+    note = seen(path)
+    assert changed([note]) is None
+    os.utime(path, ns=(1, 1))
+    assert changed([note]) is None
+    path.write_bytes(b"abd")
+    assert changed([note]) == str(path.resolve())
+    path.unlink()
+    assert changed([note]) is None
+
+
+def test_a_damaged_cell_is_to_do_again() -> None:
+    made = plan("suite=fewshot", "task=digits", "model=ViT-mini", "out=r")
+    store = Store(made.out)
+    store.cells_folder.mkdir(parents=True)
+    store.path(made.jobs[0].key).write_text("{")
+    assert plan("suite=fewshot", "task=digits", "model=ViT-mini", "out=r").states == ("to do",)

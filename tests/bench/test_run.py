@@ -1,0 +1,335 @@
+"""Runs: records, resume, failures, reuse, staleness, own models, interruption; in this process where that is enough."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import vit_bench
+from torch import nn
+from vit_bench.bench import config
+from vit_bench.bench.plan import make_plan
+from vit_bench.results.record import COLUMNS, load
+
+ONE = ("suite=fewshot", "task=digits", "model=ViT-mini", "shots=1,5", "seed=0,1")
+
+
+def without_times(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.drop(columns=["seconds", "started_at"])
+
+
+def states(*words: str) -> tuple[str, ...]:
+    return make_plan(config.read(list(words))).states
+
+
+def test_a_run_leaves_records_predictions_settings_and_a_log(tmp_path: Path) -> None:
+    frame = vit_bench.run(*ONE, out="r")
+    top1 = frame[frame["metric"] == "top1"]
+    assert list(top1["shots"]) == [1, 5, 1, 5]
+    assert list(top1["seed"]) == [0, 0, 1, 1]
+    assert top1["value"].between(20, 100).all()
+    assert (frame["n_test"] == 797).all()
+    assert list(top1["n_train"]) == [10, 50, 10, 50]
+    assert set(frame["status"]) == {"ok"}
+    assert set(frame["weights"]) == {"random"}
+    assert list(frame.columns[: len(COLUMNS)]) == COLUMNS
+    for name in (
+        "suite",
+        "model",
+        "task",
+        "device",
+        "weights_sha",
+        "split_sha",
+        "protocol_sha",
+        "started_at",
+        "env.torch",
+    ):
+        assert (frame[name].astype(str) != "").all(), name
+    question, treatment = json.loads(top1["question"].iloc[0]), json.loads(top1["treatment"].iloc[0])
+    assert question["budget"] == "1 images a class"
+    assert treatment["resize"] == "resize_crop"
+    assert treatment["size"] == [64, 64]
+
+    run = tmp_path / "r"
+    pd.testing.assert_frame_equal(load(run / "results.csv"), frame, check_dtype=False)
+    key, number = top1["measurement"].iloc[0].split("/")
+    with np.load(run / "cells" / f"{key}.npz") as arrays:
+        predictions = arrays[number]
+    assert predictions.dtype == np.int16
+    assert predictions.shape == (797,)
+    assert config.read([f"config={run / 'config.yaml'}"]).model == ("ViT-mini",)
+    assert "computed 1" in (run / "log.txt").read_text()
+    assert not [path for path in run.rglob("*") if path.name.endswith(".tmp")]
+
+
+def test_predictions_are_those_that_the_accuracy_counts(tmp_path: Path) -> None:
+    from vit_bench.bench.plan import tasks
+    from vit_bench.suites.sources import SOURCES
+
+    frame = vit_bench.run(*ONE, out="r")
+    labels = SOURCES[0].load(tasks()["digits"], "test", tmp_path, Path(os.environ["BENCH_CACHE"])).labels
+    for record in frame[frame["metric"] == "top1"].to_dict("records"):
+        key, number = record["measurement"].split("/")
+        with np.load(tmp_path / "r" / "cells" / f"{key}.npz") as arrays:
+            assert 100 * np.mean(arrays[number] == labels) == pytest.approx(record["value"], abs=1e-9)
+
+
+def test_the_same_command_again_computes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = vit_bench.run(*ONE, out="r")
+    monkeypatch.setattr("vit_bench.bench.run._compute", lambda *_: pytest.fail("computed again"))
+    pd.testing.assert_frame_equal(vit_bench.run(*ONE, out="r"), first)
+
+
+def test_numbers_are_the_same_from_cached_features_and_from_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    first = vit_bench.run(*ONE, out="a")
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "empty"))
+    words = [*ONE, "out=apart/b"]
+    frame = vit_bench.run(*words)
+    pd.testing.assert_frame_equal(without_times(frame), without_times(first))
+
+
+def test_features_are_computed_once_for_all_suites_and_tasks_on_the_same_images(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import vit_bench.bench.context as context
+
+    seen: list[int] = []
+    real = context.extract
+
+    def counting(backbone, images, *rest, **options):
+        seen.append(len(images))
+        return real(backbone, images, *rest, **options)
+
+    monkeypatch.setattr(context, "extract", counting)
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "empty"))
+    vit_bench.run("suite=vtab-mini", "task=sprite-x,sprite-angle", "model=ViT-mini")
+    assert sorted(seen) == [200, 800, 1000]
+    vit_bench.run("suite=fewshot", "task=sprite-x", "model=ViT-mini", "resize=square")
+    assert len(seen) == 3
+    vit_bench.run("suite=fewshot", "task=sprite-x", "model=ViT-mini")
+    assert len(seen) == 6
+
+
+def test_a_finished_cell_of_a_run_beside_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = vit_bench.run(*ONE, out="runs/a")
+    assert states(*ONE, "out=runs/b") == ("reuse",)
+    monkeypatch.setattr("vit_bench.bench.run._compute", lambda *_: pytest.fail("computed again"))
+    pd.testing.assert_frame_equal(vit_bench.run(*ONE, out="runs/b"), first)
+    assert (tmp_path / "runs" / "b" / "results.csv").exists()
+
+
+BROKEN = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    input = {"size": (64, 64)}
+
+    def features(self, images):
+        if images.shape[-1] == 64 and FAIL:
+            raise RuntimeError("it broke\\non two lines")
+        return images.mean((2, 3))
+
+FAIL = True
+
+def build():
+    net = Net()
+    net.scale = nn.Parameter(torch.ones(1))
+    return net
+"""
+
+
+def test_a_failing_job_is_a_record_the_others_go_on_and_it_is_tried_again(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(BROKEN)
+    words = ("suite=fewshot", "task=digits", "model=mine.py:build,ViT-mini", "out=r")
+    frame = vit_bench.run(*words)
+    failed = frame[frame["status"] == "failed"]
+    assert failed["model"].tolist() == ["mine.py:build"]
+    assert "RuntimeError: it broke" in failed["error"].item()
+    assert "\n" not in failed["error"].item()
+    assert (frame[frame["model"] == "ViT-mini"]["status"] == "ok").all()
+    log = (tmp_path / "r" / "log.txt").read_text()
+    assert "Traceback" in log
+    assert "on two lines" in log
+    assert sorted(states(*words)) == ["done", "failed"]
+    (tmp_path / "mine.py").write_text(BROKEN.replace("FAIL = True", "FAIL = False"))
+    again = vit_bench.run(*words)
+    assert set(again["status"]) == {"ok"}
+    assert set(load(tmp_path / "r")["status"]) == {"ok"}
+
+
+def test_a_changed_file_beside_the_builder_makes_the_cell_stale(tmp_path: Path) -> None:
+    (tmp_path / "helper.py").write_text("SCALE = 1.0\n")
+    source = BROKEN.replace("FAIL = True", "FAIL = False").replace(
+        "import torch\n", "import torch\nfrom helper import SCALE\n", 1
+    )
+    (tmp_path / "mine.py").write_text(source)
+    words = ("suite=fewshot", "task=digits", "model=mine.py:build", "out=r")
+    vit_bench.run(*words)
+    assert states(*words) == ("done",)
+    (tmp_path / "helper.py").write_text("SCALE = 2.0\n")
+    assert states(*words) == ("stale",)
+
+
+class Tiny(nn.Module):
+    def __init__(self, scale: float = 1.0) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(scale))
+        self.input = {"size": (16, 16)}
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        return self.scale * images.flatten(1)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.features(images)
+
+
+def test_a_module_from_python_runs_with_the_same_records_and_its_weights_are_its_identity() -> None:
+    frame = vit_bench.run(suite="fewshot", model=Tiny(), task="digits", shots=(5,), seed=[0], out="r")
+    (record,) = frame[frame["metric"] == "top1"].to_dict("records")
+    assert record["model"].startswith("Tiny@")
+    assert record["value"] > 50
+    assert record["weights"] == "own"
+    other = vit_bench.run(suite="fewshot", model=[Tiny(2.0), "ViT-mini"], task="digits", shots=5, seed=0, out="r")
+    assert len(set(other["model"]) | {record["model"]}) == 3
+    assert len(set(load("r")["model"])) == 3
+
+
+def test_weights_from_a_file_are_used_and_a_changed_file_is_noticed(tmp_path: Path) -> None:
+    torch.save(vit_bench.create_model("ViT-mini", seed=5).state_dict(), tmp_path / "w.pt")
+    words = (*ONE, "out=r", "weights=random:5,w.pt")
+    frame = vit_bench.run(*words)
+    by_weights = {name: part["value"].tolist() for name, part in frame.groupby("weights")}
+    assert by_weights["random:5"] == by_weights["w.pt"]
+    assert frame["weights_sha"].nunique() == 1
+    torch.save(vit_bench.create_model("ViT-mini", seed=6).state_dict(), tmp_path / "w.pt")
+    assert states(*words) == ("done", "stale")
+    assert vit_bench.run(*words)["weights_sha"].nunique() == 2
+
+
+def test_another_seed_gives_another_network() -> None:
+    frame = vit_bench.run(*ONE, "weights=random,random:1", out="r")
+    assert frame["weights_sha"].nunique() == 2
+    assert list(dict.fromkeys(frame["weights"])) == ["random", "random:1"]
+
+
+def test_nan_features_fail_the_job_and_name_the_image(tmp_path: Path) -> None:
+    source = BROKEN.replace("FAIL = True", "FAIL = False").replace("images.mean((2, 3))", "images.mean((2, 3)) / 0 * 0")
+    (tmp_path / "mine.py").write_text(source)
+    frame = vit_bench.run("suite=fewshot", "task=digits", "model=mine.py:build", "out=r")
+    assert frame["error"].tolist() == ["ValueError: mine.py:build gives NaN or inf for image 0 of the split"]
+
+
+def test_a_wrong_number_of_images_fails_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    from vit_bench.suites.sources.builtin import Builtin
+
+    real = Builtin.load
+
+    def short(self, task, split, root, cache):
+        found = real(self, task, split, root, cache)
+        return type(found)(images=found.images[1:], labels=found.labels[1:], digest=found.digest)
+
+    monkeypatch.setattr(Builtin, "load", short)
+    frame = vit_bench.run(*ONE, out="r")
+    assert frame["error"].tolist() == ["ValueError: digits: the train split holds 799 images; its definition says 800"]
+
+
+def test_an_unknown_device_is_refused_before_any_work() -> None:
+    with pytest.raises(vit_bench.UsageError, match="device=cuda:99: not usable here"):
+        vit_bench.run(*ONE, "device=cuda:99", out="r")
+
+
+def test_a_mini_run_by_vtabs_protocol() -> None:
+    frame = vit_bench.run("suite=vtab-mini", "task=digits,count", "model=ViT-mini,BiT-mini", "out=r")
+    assert set(frame["metric"]) == {"top1", "mean_per_class", "majority_rate"}
+    top1 = frame[frame["metric"] == "top1"]
+    assert (top1["n_train"] == 1000).all()
+    assert [json.loads(text)["l2"] for text in top1["treatment"]]
+    assert frame.groupby(["task", "metric"])["protocol_sha"].nunique().max() == 1  # one question for both models
+    digits = top1[(top1["task"] == "digits") & (top1["model"] == "BiT-mini")]["value"].item()
+    assert digits > 75
+
+
+def test_with_some_of_the_19_there_those_run_and_the_others_are_skipped(
+    vtab1k, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dataclasses import replace
+
+    from vit_bench.bench import plan
+
+    small = {"train": 4, "val": 4, "test": 4}
+    rows = [replace(task, splits=small) if task.name in ("Pets", "SVHN") else task for task in plan.tasks().values()]
+    registry = type(plan.tasks())("task", rows)
+    monkeypatch.setattr(plan, "tasks", lambda: registry)
+    data = vtab1k("oxford_iiit_pet", "svhn")
+    words = ("suite=vtab", "protocol=probe", "model=ViT-mini", f"data={data}", "out=r")
+    frame = vit_bench.run(*words)
+    scores = frame[frame["metric"] == "top1"]
+    assert scores["task"].tolist() == ["Pets", "SVHN"]
+    assert scores["source"].tolist() == ["vtab-1k", "vtab-1k"]
+    assert (frame["status"] == "skipped").sum() == 17
+    assert "no data in" in frame[frame["status"] == "skipped"]["error"].iloc[0]
+    assert len(load("r")) == 17 + 2 * 3
+    with pytest.raises(vit_bench.UsageError, match="no data for DTD"):
+        vit_bench.run(*words, "task=DTD")
+
+
+def run_in_background(folder: Path, *words: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "bench", "run", *words],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for_cells(folder: Path, count: int, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 100
+    while len(list(folder.glob("cells/*.json"))) < count:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_stopped_goes_on_where_it_was(
+    tmp_path: Path, how: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = ",".join(f"random:{seed}" for seed in range(8))
+    tiny = ("model=ViT-mini", "model.width=32", "model.depth=1", "model.heads=1", f"weights={weights}")
+    words = ("suite=vtab-mini,fewshot", "task=digits", *tiny)
+    vit_bench.run(*words, out="apart/a")
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "cache").mkdir()
+    process = run_in_background(tmp_path, *words, "out=r")
+    wait_for_cells(tmp_path / "r", 2, process)
+    process.send_signal(how)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == {signal.SIGKILL: -9}.get(how, 130), errors
+    finished = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "r" / "cells").glob("*.json")}
+    assert 2 <= len(finished) < 16
+    if how != signal.SIGKILL:
+        assert "Interrupted. What was finished is kept" in errors
+        assert (tmp_path / "r" / "results.csv").exists()
+
+    vit_bench.run(*words, out="r")
+    now = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "r" / "cells").glob("*.json")}
+    assert {name: now[name] for name in finished} == finished
+    first, second = (without_times(load(tmp_path / name / "results.csv")) for name in ("apart/a", "r"))
+    pd.testing.assert_frame_equal(second, first)
+    left_over = [path.name for path in (tmp_path / "r").rglob("*.tmp")]
+    assert not left_over or how == signal.SIGKILL
+    assert not [name for name in left_over if not re.search(r"^\.", name)]
