@@ -90,7 +90,7 @@ def suggest(word: str, candidates: Iterable[str], everything: Sequence[str] = ()
     near = difflib.get_close_matches(word.lower(), list(original), n=3, cutoff=0.6)
     if near:
         return "Did you mean " + " or ".join(f"'{original[key]}'" for key in near) + "?"
-    choices = list(everything) or sorted(original.values())
+    choices = list(everything) or list(original.values())
     return "Choose from: " + ", ".join(choices)
 
 

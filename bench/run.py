@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import numpy as np
+    import torch
 
     from ..suites.protocol import Measurement
     from .context import Network
@@ -55,7 +56,8 @@ def execute(plan: Plan, progress: Progress) -> Outcome:
     where the run directory cannot be written or the device is not there, before any work.
     """
     begun = time.monotonic()
-    store = _open(plan)
+    device = _prepare(plan, progress)
+    store = Store(plan.out)
     outcome = Outcome(out=plan.out, kept=len(plan.with_state("done")))
     with _log(plan.out) as log:
         try:
@@ -70,8 +72,11 @@ def execute(plan: Plan, progress: Progress) -> Outcome:
             for job in plan.with_state("skipped"):
                 store.put(_cell(job, [_base(job, status="skipped", error=job.missing)]))
                 outcome.skipped += 1
-            if plan.pending:
-                _compute(plan, store, progress, log, outcome)
+            if device is not None:
+                for cell in _compute(plan, device, store, progress, log):
+                    outcome.computed += 1
+                    if cell.status == "failed":
+                        outcome.failed.append(cell)
         except KeyboardInterrupt:
             outcome.interrupted = True
             log("interrupted")
@@ -86,25 +91,21 @@ def execute(plan: Plan, progress: Progress) -> Outcome:
     return outcome
 
 
-def _compute(plan: Plan, store: Store, progress: Progress, log: Log, outcome: Outcome) -> None:
-    pending = plan.pending
-    progress.start(jobs=len(pending), images=sum(_images(job) for job in pending))
-    from .context import Network  # torch starts to load here, and only because there is something to compute
+def _compute(plan: Plan, device: torch.device, store: Store, progress: Progress, log: Log) -> Iterator[Cell]:
+    """Each pending job's cell, as soon as it is kept."""
+    from .context import Network
 
-    device = environment.pick_device(plan.config.device)
     log(f"device {environment.device_name(device)}")
-    for _, group in groupby(pending, key=lambda job: job.group):
+    for _, group in groupby(plan.pending, key=lambda job: job.group):
         jobs = list(group)
         network = Network(jobs[0].model, jobs[0].weights, device)
         for job in jobs:
             progress.begin(_title(job), images=_images(job))
             cell, predictions, trace = _attempt(job, network, plan, progress)
             store.put(cell, predictions)
-            outcome.computed += 1
-            if cell.status == "failed":
-                outcome.failed.append(cell)
             log(f"{cell.status} {cell.key} {_title(job)} {cell.records[0].seconds:.1f} s\n{trace}".rstrip())
             progress.end(_result(cell))
+            yield cell
         del network
         gc.collect()
 
@@ -219,17 +220,39 @@ def _cell(
     )
 
 
-def _open(plan: Plan) -> Store:
-    """The run directory, made and shown to be writable, with the settings of this command in config.yaml."""
+def _prepare(plan: Plan, progress: Progress) -> torch.device | None:
+    """The folders, the device (if anything is to be computed) and config.yaml; or a UsageError that leaves no trace."""
+    cells, cache = plan.out / "cells", cache_folder()
+    new = [folder for folder in (cells, *cells.parents) if not folder.exists()]
+    with _writable(f"out={plan.out}", "Type another out="):
+        cells.mkdir(parents=True, exist_ok=True)
+    try:
+        with _writable(f"the cache folder {cache}", "Set BENCH_CACHE to a folder of yours"):
+            cache.mkdir(parents=True, exist_ok=True)
+            with replacing(cache / "writable") as temporary:
+                temporary.touch()
+        device = None
+        if plan.pending:
+            progress.start(jobs=len(plan.pending), images=sum(_images(job) for job in plan.pending))
+            device = environment.pick_device(plan.config.device)  # torch starts to load here
+    except UsageError:
+        progress.close()
+        for folder in new:
+            folder.rmdir()
+        raise
     from omegaconf import OmegaConf
 
+    with _writable(f"out={plan.out}", "Type another out="), replacing(plan.out / "config.yaml") as temporary:
+        OmegaConf.save(OmegaConf.create(plan.config.describe()), temporary)
+    return device
+
+
+@contextlib.contextmanager
+def _writable(what: str, instead: str) -> Iterator[None]:
     try:
-        (plan.out / "cells").mkdir(parents=True, exist_ok=True)
-        with replacing(plan.out / "config.yaml") as temporary:
-            OmegaConf.save(OmegaConf.create(plan.config.describe()), temporary)
+        yield
     except OSError as error:
-        raise UsageError(f"out={plan.out}: cannot be written ({error.strerror or error}). Type another out=") from error
-    return Store(plan.out)
+        raise UsageError(f"{what} cannot be written ({error.strerror or error}). {instead}") from error
 
 
 class Log:

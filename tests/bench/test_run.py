@@ -86,7 +86,7 @@ def test_predictions_are_those_that_the_accuracy_counts(tmp_path: Path) -> None:
 
 def test_the_same_command_again_computes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     first = vit_bench.run(*ONE, out="r")
-    monkeypatch.setattr("vit_bench.bench.run._compute", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr("vit_bench.bench.run._attempt", lambda *_: pytest.fail("computed again"))
     pd.testing.assert_frame_equal(vit_bench.run(*ONE, out="r"), first)
 
 
@@ -125,7 +125,7 @@ def test_features_are_computed_once_for_all_suites_and_tasks_on_the_same_images(
 def test_a_finished_cell_of_a_run_beside_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = vit_bench.run(*ONE, out="runs/a")
     assert states(*ONE, "out=runs/b") == ("reuse",)
-    monkeypatch.setattr("vit_bench.bench.run._compute", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr("vit_bench.bench.run._attempt", lambda *_: pytest.fail("computed again"))
     pd.testing.assert_frame_equal(vit_bench.run(*ONE, out="runs/b"), first)
     assert (tmp_path / "runs" / "b" / "results.csv").exists()
 
@@ -246,13 +246,26 @@ def test_a_wrong_number_of_images_fails_the_job(monkeypatch: pytest.MonkeyPatch)
     assert frame["error"].tolist() == ["ValueError: digits: the train split holds 799 images; its definition says 800"]
 
 
-def test_an_unknown_device_is_refused_before_any_work() -> None:
+def test_an_unknown_device_is_refused_before_any_work_and_leaves_no_trace(tmp_path: Path) -> None:
     with pytest.raises(vit_bench.UsageError, match="device=cuda:99: not usable here"):
-        vit_bench.run(*ONE, "device=cuda:99", out="r")
+        vit_bench.run(*ONE, "device=cuda:99", out="some/where")
+    with pytest.raises(vit_bench.UsageError, match="device=gpu: not usable here"):
+        vit_bench.run(*ONE, "device=gpu", out="some/where")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(vit_bench.UsageError, match=r"out=file/r cannot be written .* Type another out="):
+        vit_bench.run(*ONE, out="file/r")
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(vit_bench.UsageError, match=r"the cache folder .* cannot be written .* Set BENCH_CACHE"):
+        vit_bench.run(*ONE, out="r")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_mini_run_by_vtabs_protocol() -> None:
-    frame = vit_bench.run("suite=vtab-mini", "task=digits,count", "model=ViT-mini,BiT-mini", "out=r")
+    frame = vit_bench.run("suite=vtab-mini", "task=digits,sprite-x", "model=ViT-mini,BiT-mini", "out=r")
     assert set(frame["metric"]) == {"top1", "mean_per_class", "majority_rate"}
     top1 = frame[frame["metric"] == "top1"]
     assert (top1["n_train"] == 1000).all()
@@ -308,7 +321,7 @@ def wait_for_cells(folder: Path, count: int, process: subprocess.Popen[str]) -> 
 def test_a_run_that_is_stopped_goes_on_where_it_was(
     tmp_path: Path, how: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    weights = ",".join(f"random:{seed}" for seed in range(8))
+    weights = ",".join(f"random:{seed}" for seed in range(5))
     tiny = ("model=ViT-mini", "model.width=32", "model.depth=1", "model.heads=1", f"weights={weights}")
     words = ("suite=vtab-mini,fewshot", "task=digits", *tiny)
     vit_bench.run(*words, out="apart/a")
@@ -320,7 +333,7 @@ def test_a_run_that_is_stopped_goes_on_where_it_was(
     _, errors = process.communicate(timeout=60)
     assert process.returncode == {signal.SIGKILL: -9}.get(how, 130), errors
     finished = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "r" / "cells").glob("*.json")}
-    assert 2 <= len(finished) < 16
+    assert 2 <= len(finished) < 10
     if how != signal.SIGKILL:
         assert "Interrupted. What was finished is kept" in errors
         assert (tmp_path / "r" / "results.csv").exists()

@@ -1,0 +1,204 @@
+"""The command line as a user meets it: verbs, exit codes, messages without tracebacks, foreign folders."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from vit_bench.bench.cli import main
+from vit_bench.results.record import load
+
+TINY = ("suite=fewshot", "task=digits", "model=ViT-mini", "shots=1", "seed=0")
+
+
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """`typed("run", "suite=…")`: the command line in this process; exit code, output and errors."""
+
+    def call(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["bench", *words])
+        monkeypatch.setenv("COLUMNS", "200")
+        with pytest.raises(SystemExit) as raised:
+            main()
+        return (int(raised.value.code or 0), *capsys.readouterr())
+
+    return call
+
+
+def test_run_table_and_again(bench, tmp_path: Path) -> None:
+    first = bench("run", *TINY)
+    assert first.returncode == 0, first.stderr
+    assert "fewshot: top-1 accuracy" in first.stdout
+    assert "[1/1] fewshot ViT-mini random digits  top1 " in first.stderr
+    assert "1 jobs: 1 computed, in " in first.stderr
+    before = (tmp_path / "runs" / "fewshot" / "results.csv").read_bytes()
+
+    second = bench("run", *TINY)
+    assert second.returncode == 0
+    assert second.stdout == first.stdout
+    assert "1 jobs: 1 done before" in second.stderr
+    assert (tmp_path / "runs" / "fewshot" / "results.csv").read_bytes() == before
+
+    planned = bench("plan", *TINY)
+    assert "done" in planned.stdout
+    assert "shots = 1   (command)" in planned.stdout
+    assert "1 jobs, 0 to run: at most 0 images" in planned.stdout
+
+    shown = bench("table", "fewshot")
+    assert shown.stdout == first.stdout
+    csv = bench("table", "fewshot", "runs/fewshot", "format=csv")
+    assert csv.stdout.startswith("task,model,1-shot,majority class\ndigits,ViT-mini,")
+    from_csv = bench("table", "fewshot", "runs/fewshot/results.csv", "format=github")
+    assert from_csv.stdout.startswith("**fewshot: top-1 accuracy")
+
+
+def test_a_second_run_imports_no_torch(bench, tmp_path: Path) -> None:
+    assert bench("run", *TINY).returncode == 0
+    script = "import sys; from vit_bench.bench.cli import app; app(sys.argv[1:], standalone_mode=False); "
+    script += "assert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", script, "run", *TINY], cwd=tmp_path, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("run",), "error: say what to run: suite=vtab"),
+        (("run", "suite=vtb"), "error: there is no suite 'vtb'. Did you mean 'vtab'?"),
+        (("run", "vtab"), "error: 'vtab' is not a setting: settings are key=value"),
+        (("run", *TINY, "shos=1"), "has a setting 'shos'. Did you mean 'shots'?"),
+        (("run", *TINY, "model=nowhere.py:build"), "error: "),
+        (("plan", "suite=fewshot", "shots=many"), "error: suite.shots=many: 'many' is not a whole number"),
+        (("run", "suite=vtab", "model=ViT-mini", "protocol=probe"), "error: no data for Caltech101"),
+        (("run", "suite=vtab", "data=x", "protocol=probe"), "error: no data for Caltech101"),
+        (("table", "vtba"), "error: there is no table 'vtba'. Did you mean 'vtab'?"),
+        (("table", "vtab"), "error: no run to show: there is no runs/vtab or runs/vtab-mini here"),
+        (("table", "vtab", "nowhere"), "error: there is no run directory or CSV file at nowhere"),
+        (("table", "vtab", "format=word"), "error: format=word: Choose from: terminal, github"),
+        (("table", "vtab", "fromat=csv"), "error: table has no setting 'fromat'. Did you mean 'format'?"),
+        (("list", "model"), "error: there is no list of 'model'. Did you mean 'models'?"),
+        (("list", "models", "ViT-X*"), "error: no model matches 'ViT-X*'"),
+        (("rum",), "No such command 'rum'"),
+    ],
+)
+def test_mistakes_are_one_message_and_exit_code_2(typed, tmp_path: Path, words: tuple[str, ...], message: str) -> None:
+    code, _, errors = typed(*words)
+    assert code == 2
+    assert message in errors
+    assert "Traceback" not in errors
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_job_is_exit_code_1_and_named_at_the_end(bench, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def build():\n    raise ValueError('not today')\n")
+    done = bench("run", *TINY[:2], "model=mine.py:build,ViT-mini", "shots=1")
+    assert done.returncode == 1
+    assert "2 jobs: 1 computed, 1 failed" in done.stderr
+    assert "not today" in done.stderr
+    assert "Traceback (most" not in done.stderr
+    assert "Tracebacks: runs/fewshot/log.txt. Repeat the command to try again." in done.stderr
+    assert "Traceback" in (tmp_path / "runs" / "fewshot" / "log.txt").read_text()
+
+
+FOREIGN = """
+import torch
+from torch import nn
+from models.layers import double
+from results import NAME
+
+class Net(nn.Module):
+    def __init__(self, side):
+        super().__init__()
+        self.input = {"size": (side, side)}
+        self.weight = nn.Parameter(torch.randn(3 * side * side, 32))
+
+    def features(self, images):
+        return double(images.flatten(1) @ self.weight)
+
+def build(side=16):
+    return Net(side)
+"""
+
+
+def make_foreign_folder(folder: Path) -> None:
+    for package in ("models", "suites", "results"):
+        (folder / package).mkdir()
+        (folder / package / "__init__.py").write_text("NAME = 'theirs'\n")
+    (folder / "models" / "layers.py").write_text("def double(x):\n    return 2 * x\n")
+    (folder / "models" / "mine.py").write_text(FOREIGN)
+
+
+@pytest.mark.parametrize("command", [["-m", "bench"], ["-m", "vit_bench"]])
+def test_a_foreign_folder_with_packages_of_our_names(tmp_path: Path, command: list[str]) -> None:
+    make_foreign_folder(tmp_path)
+    words = ["run", "suite=fewshot", "task=digits", "shots=5", "seed=0", "model=models.mine:build,models/mine.py:build"]
+    words += ["model.side=8"]
+    done = subprocess.run(
+        [sys.executable, *command, *words], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    frame = load(tmp_path / "runs" / "fewshot")
+    top1 = frame[frame["metric"] == "top1"].set_index("model")
+    assert set(top1.index) == {"models.mine:build", "models/mine.py:build"}
+    assert (top1["value"] > 30).all()
+    assert top1["value"].nunique() == 1  # the same seed, the same network
+
+
+def test_the_script_is_the_same_command(tmp_path: Path) -> None:
+    script = Path(sys.executable).with_name("vit-bench")
+    done = subprocess.run([script, "list", "suites"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert "vtab-mini" in done.stdout
+
+
+def test_list_shows_every_registry(bench) -> None:
+    done = bench("list")
+    assert done.returncode == 0
+    for word in ("ViT-H/14", "BiT-R152x4", "R50+ViT-L/32", "sNORB-Elev", "sprite-angle", "fewshot", "304.3"):
+        assert word in done.stdout
+
+
+def test_list_takes_a_pattern(typed) -> None:
+    code, shown, _ = typed("list", "models", "BiT*")
+    assert code == 0
+    assert "BiT-R50x1" in shown
+    assert "ViT-B/16" not in shown
+    assert "BiT-mini" not in shown
+
+
+def test_help_names_every_verb_and_the_settings(bench) -> None:
+    top = bench("--help").stdout
+    assert all(verb in top for verb in ("run", "plan", "table", "list"))
+    said = bench("run", "--help").stdout
+    assert all(word in said for word in ("suite=", "model=", "task=", "weights=", "BENCH_DATA", "out=", "config="))
+
+
+def test_a_terminal_gets_a_bar_with_the_time_to_go(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
+    words = [*TINY[:2], "model=ViT-mini,BiT-mini", "shots=1"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bench", "run", *words], cwd=tmp_path, stdout=theirs, stderr=theirs, env=environment
+    )
+    os.close(theirs)
+    output, deadline = b"", time.monotonic() + 100
+    while time.monotonic() < deadline:
+        if select.select([ours], [], [], 1)[0]:
+            try:
+                chunk = os.read(ours, 65536)
+            except OSError:
+                break
+            if not chunk:
+                break
+            output += chunk
+    assert process.wait(timeout=20) == 0
+    text = output.decode()
+    assert "ETA" in text
+    assert "images" in text
+    assert "fewshot: top-1 accuracy" in text
