@@ -235,6 +235,7 @@ def _prepare(plan: Plan, progress: Progress) -> torch.device | None:
         if plan.pending:
             progress.start(jobs=len(plan.pending), images=sum(_images(job) for job in plan.pending))
             device = environment.pick_device(plan.config.device)  # torch starts to load here
+            environment.keep_freed_memory()
     except UsageError:
         progress.close()
         for folder in new:

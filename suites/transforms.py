@@ -62,7 +62,8 @@ class Transform:
         import torch
         from torch.nn.functional import interpolate
 
-        pixels = images.permute(0, 3, 1, 2).float()  # B 3 H W, 0..255
+        # Channels first in memory as well: a permuted view would hand the networks another, slower layout.
+        pixels = images.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)  # B 3 H W, 0..255
         height, width = self.size
         whole = self.size if self.resize == "square" else (round(height * 8 / 7), round(width * 8 / 7))
         if tuple(pixels.shape[-2:]) != whole:
