@@ -105,7 +105,7 @@ class JobContext:
         transform = Transform.for_input(model.input, resize, None if image_size is None else (image_size, image_size))
         treatment = {
             **transform.describe(),
-            "tap": getattr(self._network.backbone, "tap", "features"),
+            "tap": getattr(self._network.backbone, "tap", None) or "features",
             "precision": "fp32",
         }
         parts = [self.images(task, split) for split in splits]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
@@ -92,10 +92,10 @@ class Job:
 
     @cached_property
     def slot(self) -> str:
-        """The short name of the identity without any code, ours or the user's: the newest result in it counts."""
+        """The short name of the identity without code and source: of each source, the newest in it counts."""
         code = self.model.architecture.code_fields
         architecture = {name: value for name, value in self.identity["architecture"].items() if name not in code}
-        return sha(self.identity | {"architecture": architecture})
+        return sha(self.identity | {"architecture": architecture, "source": None})
 
     @cached_property
     def key(self) -> str:
@@ -191,6 +191,7 @@ def make_plan(config: Config, given: Mapping[str, Model] | None = None) -> Plan:
 
     jobs = sorted({job.key: job for job in jobs}.values(), key=lambda job: [(isinstance(p, str), p) for p in job.order])
     out = config.out or Path("runs") / ",".join(dict.fromkeys(suite.name for suite in selected))
+    jobs = _with_finished_elsewhere(jobs, out)
     return Plan(
         config=config,
         out=out,
@@ -333,6 +334,18 @@ def _locate(task: Task, config: Config, root: Path) -> Source | None:
         raise UsageError(f"there is no source '{config.source}'. {suggest(config.source, names)}")
     asked = [source for source in SOURCES if config.source in (None, source.name)]
     return next((source for source in asked if source.locate(task, root)), None)
+
+
+def _with_finished_elsewhere(jobs: Sequence[Job], out: Path) -> list[Job]:
+    """The jobs, where one whose data is gone was finished when they were there, as that finished one."""
+    if not any(job.missing for job in jobs):
+        return list(jobs)
+    finished = {cell.key for cell in Store(out).cells() if cell.status == "ok"}
+    found = []
+    for job in jobs:
+        then = [replace(job, source=source.name, missing="") for source in SOURCES if job.missing]
+        found.append(next((other for other in then if other.key in finished), job))
+    return found
 
 
 def _state(job: Job, out: Path) -> State:

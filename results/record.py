@@ -77,7 +77,7 @@ class Cell:
     """What one job left behind."""
 
     key: str  # the job's identity, code included
-    slot: str  # its identity without the code: of two cells in one slot only the later one counts
+    slot: str  # its identity without code and source: of the cells in one slot the latest of each source counts
     order: tuple[int | str, ...]  # where its rows stand in the table
     identity: Mapping[str, Any]
     status: Status
@@ -103,13 +103,19 @@ class Store:
         return self._load(path) if path.exists() else None
 
     def cells(self) -> list[Cell]:
-        """Every cell that counts, in table order: the latest of each slot."""
-        latest: dict[str, Cell] = {}
+        """Every cell that counts, in table order: of each slot and source the latest; skipped where nothing else is.
+
+        Raises UsageError for a file that is damaged.
+        """
+        latest: dict[tuple[str, str], Cell] = {}
         for cell in map(self._load, sorted(self.cells_folder.glob("*.json"))):
-            other = latest.get(cell.slot)
+            place = (cell.slot, str(cell.identity.get("source")))
+            other = latest.get(place)
             if other is None or (other.started_at, other.key) < (cell.started_at, cell.key):
-                latest[cell.slot] = cell
-        return sorted(latest.values(), key=lambda cell: ([_sortable(part) for part in cell.order], cell.key))
+                latest[place] = cell
+        measured = {cell.slot for cell in latest.values() if cell.status != "skipped"}
+        counting = [cell for cell in latest.values() if cell.status != "skipped" or cell.slot not in measured]
+        return sorted(counting, key=lambda cell: ([_sortable(part) for part in cell.order], cell.key))
 
     def set_damaged_aside(self) -> list[Path]:
         """Rename cells that cannot be read, so that they stand in nobody's way. Returns their former paths."""

@@ -283,7 +283,9 @@ def test_with_some_of_the_19_there_those_run_and_the_others_are_skipped(
     from vit_bench.bench import plan
 
     small = {"train": 4, "val": 4, "test": 4}
-    rows = [replace(task, splits=small) if task.name in ("Pets", "SVHN") else task for task in plan.tasks().values()]
+    rows = [
+        replace(task, splits=small) if task.name in ("DTD", "Pets", "SVHN") else task for task in plan.tasks().values()
+    ]
     registry = type(plan.tasks())("task", rows)
     monkeypatch.setattr(plan, "tasks", lambda: registry)
     data = vtab1k("oxford_iiit_pet", "svhn")
@@ -297,6 +299,14 @@ def test_with_some_of_the_19_there_those_run_and_the_others_are_skipped(
     assert len(load("r")) == 17 + 2 * 3
     with pytest.raises(vit_bench.UsageError, match="no data for DTD"):
         vit_bench.run(*words, "task=DTD")
+
+    vtab1k("dtd")
+    (data / "vtab-1k" / "svhn" / "test.txt").unlink()  # a task that was finished stays finished when its data goes
+    again = vit_bench.run(*words)
+    assert set(again[again["status"] == "ok"]["task"]) == {"DTD", "Pets", "SVHN"}
+    stored = load("r")
+    assert stored[stored["metric"] == "top1"]["task"].tolist() == ["DTD", "Pets", "SVHN"]
+    assert (stored["status"] == "skipped").sum() == 16
 
 
 def run_in_background(folder: Path, *words: str) -> subprocess.Popen[str]:

@@ -1,6 +1,6 @@
-"""The probe's speed on a surface of shots, seeds and l2, beside scikit-learn's Ridge cell by cell. Not in the default run.
+"""The probe's speed on shots, seeds and l2, beside scikit-learn's Ridge cell by cell. Not in the default run.
 
-    pytest tests/perf --benchmark-only
+pytest tests/perf --benchmark-only
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a run costs beside the bare forward pass, and what a run costs that has nothing to do. Not in the default run.
 
-    pytest tests/perf --benchmark-only
+pytest tests/perf --benchmark-only
 """
 
 from __future__ import annotations

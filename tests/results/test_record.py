@@ -95,6 +95,16 @@ def test_of_two_cells_in_a_slot_the_later_counts(tmp_path: Path) -> None:
     assert len(load(tmp_path)) == 2
 
 
+def test_what_was_skipped_gives_way_to_what_was_measured_and_sources_stand_apart(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    skipped = replace(cell("later", started_at="2027-01-01"), status="skipped", identity={"source": ""})
+    store.put(skipped)
+    assert [one.key for one in store.cells()] == ["later"]
+    store.put(replace(cell("folder"), identity={"source": "folder"}))
+    store.put(replace(cell("official"), identity={"source": "official"}))
+    assert [one.key for one in store.cells()] == ["folder", "official"]
+
+
 def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     target = tmp_path / "a.json"
     target.write_text("before")
