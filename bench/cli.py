@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -77,9 +78,7 @@ def run_verb(words: Words = None) -> None:
         "failed": len(outcome.failed),
     }
     text = ", ".join(f"{count} {word}" for word, count in counts.items() if count) or "none computed"
-    say.print(
-        f"{len(plan.jobs)} jobs: {text}, in {outcome.seconds:.1f} s. Records: {plan.out / 'results.csv'}", **PLAIN
-    )
+    say.print(f"{_jobs(plan)}: {text}, in {outcome.seconds:.1f} s. Records: {plan.out / 'results.csv'}", **PLAIN)
     for cell in outcome.failed:
         record = cell.records[0]
         say.print(f"FAILED {record.model} on {record.task}: {record.error}", **PLAIN)
@@ -105,8 +104,6 @@ def table_verb(name: Annotated[str, typer.Argument()], words: Words = None) -> N
 
     RUN is a run directory or a results CSV; without one, the runs/ folders of the suites that the table shows.
     """
-    from pathlib import Path
-
     from ..results.record import load
     from ..results.render import FORMATS
     from ..results.tables import tables
@@ -147,6 +144,8 @@ for _verb, _name in ((run_verb, "run"), (plan_verb, "plan"), (table_verb, "table
 
 def main() -> None:
     """The command line. What the user got wrong is one message and exit code 2, never a traceback."""
+    if sys.path[:1] not in ([""], [str(Path.cwd())]):
+        sys.path.insert(0, str(Path.cwd()))  # as `python -m` does, for model=package.module:builder
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # a cluster's way to say Ctrl-C
     try:
         app()
@@ -161,7 +160,11 @@ def main() -> None:
         sys.exit(0)
 
 
-PLAIN: dict[str, Any] = {"markup": False, "highlight": False, "soft_wrap": True}
+PLAIN: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False, "soft_wrap": True}
+
+
+def _jobs(plan: Plan) -> str:
+    return f"{len(plan.jobs)} job{'' if len(plan.jobs) == 1 else 's'}"
 
 
 def _out() -> Console:
@@ -188,6 +191,7 @@ def _print_tables(frame: Any, *, names: list[str] | None = None, style: Any = "t
 def _print_plan(plan: Plan) -> None:
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
     console = _out()
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -195,14 +199,15 @@ def _print_plan(plan: Plan) -> None:
         made.add_column(name, no_wrap=True)
     for job, state in zip(plan.jobs, plan.states, strict=True):
         variant = f" [{job.variant}]" if job.variant else ""
-        made.add_row(job.suite.name, job.model.name + variant, job.weights, job.task.name, job.source, state)
-    console.print(made, markup=False) if False else console.print(made)
+        words = (job.suite.name, job.model.name + variant, job.weights, job.task.name, job.source, state)
+        made.add_row(*map(Text, words))  # Text: "[depth=2]" is no markup
+    console.print(made)
     for key, value in plan.config.describe().items():
         console.print(f"{key} = {value}   ({plan.config.origin[key]})", **PLAIN)
     images, macs = plan.work()
     compute = "compute not known for every model" if macs is None else f"{2 * macs / 1e12:.2f} TFLOP of forward passes"
     console.print(
-        f"{len(plan.jobs)} jobs, {len(plan.pending)} to run: at most {images:,} images through a network, {compute}. "
+        f"{_jobs(plan)}, {len(plan.pending)} to run: at most {images:,} images through a network, {compute}. "
         f"Run directory: {plan.out}",
         **PLAIN,
     )

@@ -7,6 +7,7 @@ import platform
 import subprocess
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..registry import UsageError
@@ -40,8 +41,35 @@ def pick_device(name: str) -> torch.device:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
-        raise UsageError(f"device={name}: not usable here ({reason}). Type device=auto or device=cpu") from error
+        reason = reason.partition(" but got")[0].partition("xpected one of")[0].rstrip(" E(")
+        raise UsageError(
+            f"device={name}: not usable here ({reason or 'no such device'}). Type device=auto, cpu, cuda, cuda:1 or mps"
+        ) from error
     return device
+
+
+class Surroundings:
+    """What a user's code may change in the process, as it is now; `restore` puts it back, so that no job sees it."""
+
+    def __init__(self) -> None:
+        import torch
+
+        self._folder = Path.cwd()
+        self._dtype = torch.get_default_dtype()
+        self._device = torch.get_default_device()
+        self._grad = torch.is_grad_enabled()
+        self._threads = torch.get_num_threads()
+
+    def restore(self) -> None:
+        import torch
+
+        os.chdir(self._folder)
+        torch.set_default_dtype(self._dtype)
+        if torch.get_default_device() != self._device:
+            torch.set_default_device(self._device)
+        torch.set_grad_enabled(self._grad)
+        if torch.get_num_threads() != self._threads:
+            torch.set_num_threads(self._threads)
 
 
 def keep_freed_memory() -> None:

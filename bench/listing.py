@@ -53,12 +53,14 @@ def print_listing(kind: str, pattern: str, console: Console) -> None:
     """Print one registry as a table: all of it, or what a pattern selects. Raises UsageError where nothing matches."""
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
     rows, cells, columns = LISTINGS[kind]
     chosen = list(rows().values()) if pattern == "*" else rows().select(pattern)
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    texts = [cells(row) for row in chosen]
     for i, name in enumerate(columns):
-        made.add_column(name, no_wrap=i == 0, overflow="fold")
-    for row in chosen:
-        made.add_row(*(cell.replace("[", r"\[") for cell in cells(row)))
+        made.add_column(name, no_wrap=max(len(text[i]) for text in texts) <= 16, overflow="fold")
+    for text in texts:
+        made.add_row(*map(Text, text))
     console.print(made)

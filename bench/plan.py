@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
 from ..models import catalog
-from ..models.own import own_model
-from ..models.spec import Model
+from ..models.own import GivenModule, given_model, is_own, own_model
+from ..models.spec import Model, ViT
 from ..registry import Registry, UsageError, collect, suggest
 from ..results.record import Store
 from ..stable import sha
@@ -48,8 +48,8 @@ def tasks() -> Registry[Task]:
 def cache_folder() -> Path:
     """Where things that are costly to make twice are kept: BENCH_CACHE, or vit-bench in the user's cache folder."""
     if folder := os.environ.get("BENCH_CACHE"):
-        return Path(folder).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vit-bench"
+        return Path(folder).expanduser().absolute()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "vit-bench"
 
 
 def data_folder(config: Config) -> Path:
@@ -181,6 +181,8 @@ def make_plan(config: Config, given: Mapping[str, Model] | None = None) -> Plan:
     for suite in variants:
         chosen = _choose_tasks(suite, config, root)
         for model in _choose_models(suite, config, given or {}, used_by_models):
+            if isinstance(model.architecture, ViT):
+                model.architecture.grid(suite.size(model))  # an image size that the patches do not fit is an error now
             for weights in _choose_weights(suite, model, config):
                 jobs += [_job(suite, model, weights, task, config, root) for task in chosen]
     unused = set(config.model_settings) - used_by_models
@@ -251,13 +253,16 @@ def _choose_models(suite: Suite, config: Config, given: Mapping[str, Model], use
 
 def _rows(word: str, config: Config, given: Mapping[str, Model], used: set[str]) -> list[Model]:
     if word in given:
-        return [given[word]]
+        used |= set(config.model_settings)
+        architecture = given[word].architecture
+        assert isinstance(architecture, GivenModule)
+        return [given_model(architecture.module, config.model_settings)]
     prefix, colon, _ = word.partition(":")
     if colon and prefix in ("timm", "torchvision", "hf"):
         raise UsageError(
             f"model={word}: models of {prefix} are not part of this version; a builder of yours can wrap one"
         )
-    if colon:
+    if is_own(word):
         used |= set(config.model_settings)
         return [own_model(word, config.model_settings)]
     return catalog().select(word)
@@ -298,8 +303,8 @@ def _choose_weights(suite: Suite, model: Model, config: Config) -> list[str]:
 def _named_weights(word: str) -> str:
     kind, colon, seed = word.partition(":")
     if kind == "random":
-        if colon and not seed.isdecimal():
-            raise UsageError(f"weights={word}: the seed after random: is a whole number from 0 up")
+        if colon and not (seed.isascii() and seed.isdecimal() and int(seed) < 2**63):
+            raise UsageError(f"weights={word}: the seed after 'random:' is a whole number from 0 to 2^63 - 1")
         return "random" if not colon or int(seed) == 0 else f"random:{int(seed)}"
     if not Path(word).expanduser().is_file():
         raise UsageError(

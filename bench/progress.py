@@ -66,7 +66,7 @@ class Progress:
     def say(self, text: str) -> None:
         """One line, above the bar where there is one."""
         if self._console is not None:
-            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+            self._console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         """Take the bar away."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import re
 import time
 import traceback
 from collections.abc import Iterator
@@ -116,6 +117,7 @@ def _attempt(job: Job, network: Network, plan: Plan, progress: Progress) -> tupl
 
     started, begun = datetime.now(UTC), time.monotonic()
     name = environment.device_name(network.device)
+    surroundings = environment.Surroundings()
     try:
         context = JobContext(
             job,
@@ -129,7 +131,9 @@ def _attempt(job: Job, network: Network, plan: Plan, progress: Progress) -> tupl
         common = {"device": name, "seconds": time.monotonic() - begun, "weights_sha": context.weights_sha[:16]}
         records, predictions = _records(job, measured, common)
         return _cell(job, records, started, context.inputs()), predictions, ""
-    except Exception as error:  # noqa: BLE001  # the one place where whatever goes wrong becomes a record
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001  # the one place where whatever goes wrong, sys.exit() too, is a record
         record = _base(
             job,
             status="failed",
@@ -138,10 +142,12 @@ def _attempt(job: Job, network: Network, plan: Plan, progress: Progress) -> tupl
             seconds=time.monotonic() - begun,
         )
         return _cell(job, [record], started), {}, traceback.format_exc()
+    finally:
+        surroundings.restore()
 
 
-def _in_a_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
+def _in_a_line(error: BaseException) -> str:
+    text = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())
     return text if isinstance(error, UsageError) else f"{type(error).__name__}: {text}"
 
 

@@ -61,7 +61,11 @@ class OwnBackbone(nn.Module):
 
     def _probe(self) -> int:
         """The width of the features, from one forward pass of zeros."""
-        parameter = next(self.module.parameters(), torch.zeros(()))
+        parameter = next(
+            (p for p in self.module.parameters() if p.is_floating_point()), torch.zeros((), dtype=torch.float32)
+        )
+        if parameter.dtype != torch.float32:
+            raise UsageError(f"{self.spec.name} has {parameter.dtype} weights; return it as float32: module.float()")
         shape = (2, 3, *self.image_size)
         zeros = torch.zeros(shape, device=parameter.device, dtype=parameter.dtype)
         try:
@@ -85,7 +89,7 @@ class OwnBackbone(nn.Module):
         batch = len(images)
         if not isinstance(features, Tensor):
             raise UsageError(f"{self.spec.name}: {origin} gives a {type(features).__name__}, not a tensor (B, D)")
-        if features.ndim == 2 and len(features) == batch and features.is_floating_point():
+        if features.ndim == 2 and len(features) == batch and features.shape[1] and features.is_floating_point():
             return features
         problem = f"{self.spec.name}: {origin} gives {tuple(features.shape)} of {features.dtype} for {batch} images, "
         advice = "and (B, D) floats are needed"

@@ -212,8 +212,18 @@ def _load_file(backbone: Any, path: Path) -> None:
         load(backbone.module, state, path, backbone.spec.name)
 
 
+def _plain(value: object) -> object:
+    """A value without anything whose printed form changes from process to process."""
+    if isinstance(value, Mapping):
+        return sorted((str(key), _plain(item)) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    known = isinstance(value, bool | int | float | complex | str | bytes | Path | Input | type(None))
+    return repr(value) if known else type(value).__qualname__
+
+
 def _digest(module: nn.Module) -> str:
-    """sha256 of a module's tensors, of its printed form, and of the source of the user's classes in it."""
+    """sha256 of a module's tensors, printed form and plain attributes, and the source of the user's classes in it."""
     import torch
 
     digest = hashlib.sha256(repr(module).encode())
@@ -224,6 +234,9 @@ def _digest(module: nn.Module) -> str:
         except (OSError, TypeError):  # typed at a prompt
             source = ""
         digest.update(f"{part.__qualname__}\n{source}\n".encode())
+    for name, part in module.named_modules():  # a scale, a flag, `tap`, `input`: what repr and state dict do not show
+        plain = {key: _plain(value) for key, value in vars(part).items() if not key.startswith("_")}
+        digest.update(f"{name} {sorted(plain.items())!r}\n".encode())
     for name, value in module.state_dict().items():
         if isinstance(value, torch.Tensor):
             digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())

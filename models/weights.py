@@ -82,10 +82,13 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
 
 
 def _damaged(path: Path, error: BaseException) -> str:
+    if type(error).__name__ == "UnpicklingError":  # torch's own words advise to run whatever code is inside
+        return (
+            f"'{path}' cannot be read as {path.suffix}; it may be cut short, or hold more than tensors, which is never "
+            "loaded: save model.state_dict() alone"
+        )
     first = (str(error).strip().splitlines() or ["no reason given"])[0]
-    return (
-        f"'{path}' cannot be read as {path.suffix}; it may be cut short or hold code: {type(error).__name__}: {first}"
-    )
+    return f"'{path}' cannot be read as {path.suffix}; it may be cut short: {type(error).__name__}: {first}"
 
 
 def head_classes(state: Mapping[str, Tensor]) -> int | None:

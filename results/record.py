@@ -17,6 +17,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from numbers import Number
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -257,10 +258,11 @@ def _parse(path: Path) -> Cell:
         if body.pop("format") != FORMAT:
             raise UsageError(f"{path} was written by another version of this project; use another `out=`")
         shared, records = body.pop("shared"), body.pop("records")
-        return Cell(
-            **body | {"order": tuple(body["order"]), "inputs": tuple(body["inputs"])},
-            records=tuple(Record(**shared | record) for record in records),
-        )
+        made = tuple(Record(**shared | record) for record in records)
+        wrong = [name for record in made for name in NUMBERS if not isinstance(getattr(record, name), Number | None)]
+        if wrong or not made:
+            raise TypeError(f"{wrong[0]} is no number" if wrong else "no records")
+        return Cell(**body | {"order": tuple(body["order"]), "inputs": tuple(body["inputs"])}, records=made)
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{path} is damaged ({error}). Delete it, and the job it belongs to runs again") from error
 

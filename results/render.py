@@ -47,14 +47,15 @@ def show(table: Table, console: Console) -> None:
     from rich import box
     from rich.measure import Measurement
     from rich.table import Table as RichTable
+    from rich.text import Text
 
     def build(columns: Sequence[str], rows: Sequence[Sequence[str]], rules: frozenset[int], labels: int) -> RichTable:
         made = RichTable(title=table.title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
         for i, name in enumerate(columns):
             heading = name if i < labels else _broken(name)
-            made.add_column(heading, justify="left" if i < labels else "right", no_wrap=True)
+            made.add_column(Text(heading), justify="left" if i < labels else "right", no_wrap=True)
         for i, row in enumerate(rows):
-            made.add_row(*row, end_section=i + 1 in rules)
+            made.add_row(*map(Text, row), end_section=i + 1 in rules)  # Text: "[depth=2]" is no markup
         return made
 
     made = build(table.columns, table.rows, table.rules, table.labels)
@@ -62,11 +63,12 @@ def show(table: Table, console: Console) -> None:
     if console.is_terminal and wide > console.width and table.labels == 1:
         turned = list(zip(table.columns, *table.rows, strict=True))
         made = build(turned[0], turned[1:], frozenset(), 1)
-    elif wide > console.width:
+        wide = Measurement.get(console, console.options.update(width=10_000), made).maximum
+    if wide > console.width:  # better broken by the terminal than cut
         console = type(console)(file=console.file, width=wide, force_terminal=console.is_terminal)
     console.print(made)
     for note in table.notes:
-        console.print(note, style="dim", markup=False, highlight=False, soft_wrap=True)
+        console.print(note, style="dim", markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 def _broken(heading: str) -> str:

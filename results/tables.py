@@ -80,7 +80,7 @@ def make(name: str, frame: pd.DataFrame, *, mix: bool = False) -> list[Table]:
         raise UsageError(f"table {name} shows suite {' or '.join(recipe.suites)}; these records are of {there}")
     made = []
     for suite in found:
-        part = frame[frame["suite"] == suite]
+        part = _once(frame[frame["suite"] == suite])
         mixed = _mixed_fields(part)
         if mixed and not mix:
             raise UsageError(
@@ -205,6 +205,14 @@ def fewshot_table(frame: pd.DataFrame) -> Table:
 # ---------------------------------------------------------------------------------------------------- shared pieces
 
 
+def _once(frame: pd.DataFrame) -> pd.DataFrame:
+    """The records without those that were measured again: same model, question, treatment, seed. The latest counts."""
+    columns = ["model", "variant", "weights", "weights_sha", "task", "source", "metric", "seed"]
+    columns += ["question", "treatment", "status", *(["shots", "l2"] if "shots" in frame else [])]
+    in_time = frame.reset_index(drop=True).sort_values("started_at", kind="stable")
+    return in_time.drop_duplicates(columns, keep="last").sort_index()
+
+
 def _only_metric(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
     """The records of one metric, with those of jobs that have no number at all."""
     return frame[(frame["metric"] == metric) | (frame["status"] != "ok")]
@@ -291,8 +299,8 @@ def _provenance_notes(frame: pd.DataFrame) -> list[str]:
     weights = list(dict.fromkeys(frame["weights"]))
     untrained = [name for name in weights if name.split(":")[0] == "random"]
     if untrained:
-        who = "All weights are" if len(untrained) == len(weights) else f"Weights {', '.join(untrained)} are"
-        notes.append(f"{who} random: the networks are untrained, and only their architecture and initialisation show.")
+        who = "All weights are random" if len(untrained) == len(weights) else f"Rows with {', '.join(untrained)}"
+        notes.append(f"{who}: untrained networks, of which only architecture and initialisation show.")
     fed = [json.loads(text) for text in {canonical_treatment(text) for text in frame["treatment"]} if text != "{}"]
     differs = _differing(fed)
     if differs:

@@ -35,7 +35,7 @@ def extract(
     """
     import torch
 
-    device = next(iter(backbone.state_dict().values())).device
+    device = next((tensor.device for tensor in backbone.state_dict().values()), torch.device("cpu"))
     parts: list[np.ndarray] = []
     with torch.inference_mode():
         for start in range(0, len(images), batch_size):

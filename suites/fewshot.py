@@ -172,10 +172,12 @@ def ridge_surface(  # the axes of the surface
 ) -> Iterator[Cell]:
     """Every cell of seeds x shots x l2, in that order. Raises UsageError as `ridge_probe` says."""
     check_problem(train, test, num_classes)
-    if not shots or not seeds or not l2 or min(shots) < 1 or min(seeds) < 0 or not min(l2) > 0:
+    lists = all(isinstance(values, Sequence | np.ndarray) and len(values) for values in (shots, seeds, l2))
+    whole = lists and all(isinstance(value, int | np.integer) for value in (*shots, *seeds))
+    if not whole or min(shots) < 1 or min(seeds) < 0 or not all(0 < value < float("inf") for value in l2):
         raise UsageError(
-            f"shots={_words(shots)}, seeds={_words(seeds)}, l2={_words(l2)}: "
-            "the probe needs at least one of each, shots from 1 up, seeds from 0 up and l2 above 0"
+            f"shots={shots}, seeds={seeds}, l2={l2}: the probe needs a list of at least one of each: "
+            "whole shots from 1 up, whole seeds from 0 up and finite l2 above 0"
         )
     for seed in seeds:
         per_class = shuffled_by_class(train.y, num_classes, seed)
@@ -283,8 +285,8 @@ def task_question(task: Task) -> dict[str, object]:
 def require_positive(suite: Suite, **fields: Sequence[float]) -> None:
     """Raise UsageError for a setting of the suite that holds a number which is not above 0."""
     for field, values in fields.items():
-        if any(not value > 0 for value in values):
-            raise UsageError(f"suite.{field}={_words(values)}: {suite.name} needs numbers above 0")
+        if any(not 0 < value < float("inf") for value in values):
+            raise UsageError(f"suite.{field}={_words(values)}: {suite.name} needs finite numbers above 0")
 
 
 def _words(values: Sequence[float]) -> str:

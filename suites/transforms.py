@@ -72,5 +72,5 @@ class Transform:
         # An odd pixel too many is cut at the end, as the authors' central crop does; torchvision rounds half to even.
         top, left = (whole[0] - height) // 2, (whole[1] - width) // 2
         pixels = pixels[..., top : top + height, left : left + width]
-        mean, std = (torch.tensor(value, device=pixels.device).view(3, 1, 1) for value in (self.mean, self.std))
+        mean, std = (pixels.new_tensor(value).view(3, 1, 1) for value in (self.mean, self.std))
         return (pixels / 255 - mean) / std

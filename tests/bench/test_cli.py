@@ -36,19 +36,19 @@ def test_run_table_and_again(bench, tmp_path: Path) -> None:
     assert first.returncode == 0, first.stderr
     assert "fewshot: top-1 accuracy" in first.stdout
     assert "[1/1] fewshot ViT-mini random digits  top1 " in first.stderr
-    assert "1 jobs: 1 computed, in " in first.stderr
+    assert "1 job: 1 computed, in " in first.stderr
     before = (tmp_path / "runs" / "fewshot" / "results.csv").read_bytes()
 
     second = bench("run", *TINY)
     assert second.returncode == 0
     assert second.stdout == first.stdout
-    assert "1 jobs: 1 done before" in second.stderr
+    assert "1 job: 1 done before" in second.stderr
     assert (tmp_path / "runs" / "fewshot" / "results.csv").read_bytes() == before
 
     planned = bench("plan", *TINY)
     assert "done" in planned.stdout
     assert "shots = 1   (command)" in planned.stdout
-    assert "1 jobs, 0 to run: at most 0 images" in planned.stdout
+    assert "1 job, 0 to run: at most 0 images" in planned.stdout
 
     shown = bench("table", "fewshot")
     assert shown.stdout == first.stdout

@@ -207,6 +207,79 @@ def test_a_module_from_python_runs_with_the_same_records_and_its_weights_are_its
     assert len(set(load("r")["model"])) == 3
 
 
+class Tapped(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.fc, self.scale = nn.Conv2d(3, 8, 4, 4), nn.Linear(128, 6), 1.0
+        self.input, self.tap = {"size": (16, 16)}, "conv"
+        for seed, part in enumerate((self.conv, self.fc)):
+            nn.init.normal_(part.weight, generator=torch.Generator().manual_seed(seed))
+            nn.init.zeros_(part.bias)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.fc(self.scale * self.conv(images).flatten(1))
+
+
+def test_plain_attributes_of_a_module_from_python_are_part_of_its_identity() -> None:
+    def top1(module: nn.Module, *words: str) -> tuple[str, float]:
+        frame = vit_bench.run(*words, suite="fewshot", model=module, task="digits", shots=5, seed=0, out="r")
+        return frame["model"].iloc[0], frame[frame["metric"] == "top1"]["value"].item()
+
+    module = Tapped()
+    conv = top1(module)
+    assert top1(Tapped()) == conv
+    module.tap = "fc"
+    assert top1(module) != conv
+    assert top1(Tapped(), "model.tap=fc")[1] == top1(module)[1]
+    module.tap, module.scale = "conv", 2.0
+    assert top1(module)[0] != conv[0]
+
+
+LEAKY = """
+import os, sys, torch
+from torch import nn
+
+class Net(nn.Module):
+    input = {"size": (16, 16)}
+
+    def features(self, images):
+        os.chdir("/")
+        if KIND == "exit":
+            sys.exit()
+        return images.flatten(1)
+
+def leaky():
+    torch.set_default_dtype(torch.float64)
+    torch.set_grad_enabled(False)
+    return Net()
+
+class Clean(nn.Module):
+    input = {"size": (16, 16)}
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(768, 16))
+
+    def features(self, images):
+        return images.flatten(1) @ self.weight
+"""
+
+
+@pytest.mark.parametrize("kind", ["leak", "exit"])
+def test_what_one_model_does_to_the_process_reaches_no_other(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "mine.py").write_text(f"{LEAKY}\nKIND = '{kind}'\n")
+    words = ("suite=fewshot", "task=digits", "shots=5", "seed=0")
+    alone = vit_bench.run(*words, "model=mine.py:Clean", out="apart/a")
+    both = vit_bench.run(*words, "model=mine.py:leaky,mine.py:Clean", out="r")
+    assert set(both[both["model"] == "mine.py:leaky"]["status"]) == {"ok" if kind == "leak" else "failed"}
+    clean = both[both["model"] == "mine.py:Clean"]
+    assert clean["value"].tolist() == alone["value"].tolist()
+    assert clean["weights_sha"].tolist() == alone["weights_sha"].tolist()
+    assert Path.cwd() == tmp_path
+    assert torch.get_default_dtype() == torch.float32
+    assert (tmp_path / "r" / "results.csv").exists()
+
+
 def test_weights_from_a_file_are_used_and_a_changed_file_is_noticed(tmp_path: Path) -> None:
     torch.save(vit_bench.create_model("ViT-mini", seed=5).state_dict(), tmp_path / "w.pt")
     words = (*ONE, "out=r", "weights=random:5,w.pt")

@@ -126,6 +126,17 @@ def test_a_damaged_cell_is_named_and_can_be_set_aside(tmp_path: Path) -> None:
     assert (tmp_path / "cells" / "k1.json.damaged").exists()
 
 
+@pytest.mark.parametrize(("before", "after"), [('"value": 1.0', '"value": "abc"'), ('"seed": 1', '"seed": [1]')])
+def test_a_cell_with_something_else_for_a_number_is_damaged(tmp_path: Path, before: str, after: str) -> None:
+    store = Store(tmp_path)
+    store.put(cell())
+    text = store.path("k1").read_text()
+    assert before in text
+    store.path("k1").write_text(text.replace(before, after))
+    with pytest.raises(UsageError, match="is no number"):
+        Store(tmp_path).get("k1")
+
+
 def test_a_cell_of_another_format_is_refused(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.put(cell())

@@ -74,7 +74,7 @@ def test_a_row_a_model_a_column_a_task_group_means_both_totals_and_the_majority(
     assert rows["majority class"]["mean of 9"] == "12.0"
     assert table.rules == {2}
     assert any("not comparable with published VTAB" in note for note in table.notes)
-    assert any("random: the networks are untrained" in note for note in table.notes)
+    assert any("All weights are random: untrained networks" in note for note in table.notes)
     assert any(note.startswith("* Below the majority rate") for note in table.notes)
 
 
@@ -123,7 +123,7 @@ def test_variants_and_weights_make_rows() -> None:
     records = full(["A"]) + [score("A", t, 50.0, weights="w.pt") for t in GROUP]
     table = make("vtab", frame_of(records))[0]
     assert list(cells(table)) == ["A (random)", "A (w.pt)", "majority class"]
-    assert any("Weights random are random" in note for note in table.notes)
+    assert any(note.startswith("Rows with random: untrained networks") for note in table.notes)
 
 
 def test_different_questions_are_refused_by_the_name_of_the_field() -> None:
@@ -165,6 +165,14 @@ def test_fewshot_has_a_column_a_number_of_shots() -> None:
     assert "l2 = 1024." in table.notes
 
 
+def test_what_was_measured_twice_counts_once_and_the_later_counts() -> None:
+    records = [few("digits", 1, seed, 10.0, started_at="2026-01-02") for seed in range(3)]
+    records += [few("digits", 1, seed, 50.0 + seed, started_at="2026-01-01") for seed in range(4)]
+    records += [few("digits", 5, seed, 60.0 + seed, started_at="2026-01-01") for seed in range(2)]
+    (table,) = make("fewshot", frame_of(records))
+    assert table.rows == (("digits", "A", "20.8 ± 21.5", "60.5 ± 0.7", ""),)  # 10, 10, 10, 53
+
+
 def test_fewshot_with_several_l2_has_a_row_each() -> None:
     records = [few("digits", 1, 0, l2, at={"shots": 1, "l2": l2}) for l2 in (1.0, 2.0)]
     (table,) = make("fewshot", frame_of(records))
@@ -203,10 +211,16 @@ def shown(table, width: int, *, terminal: bool) -> str:
     return file.getvalue()
 
 
+def test_a_variant_in_brackets_is_no_markup() -> None:
+    records = [score("A", task, 50.0, variant="depth=2") for task in GROUP]
+    table = make("vtab", frame_of(records))[0]
+    assert "A [depth=2]" in shown(table, 300, terminal=True)
+
+
 def test_a_terminal_that_is_too_narrow_gets_the_table_on_its_side_and_nothing_is_cut() -> None:
     table = make("vtab", frame_of(full()))[0]
     wide, narrow = shown(table, 300, terminal=True), shown(table, 60, terminal=True)
     lines = [line.split() for line in narrow.splitlines()]
     assert any(line[:1] == ["digits"] and "10.0*" in line and "20.0" in line for line in lines)
-    assert "…" not in wide + narrow
+    assert "…" not in wide + narrow + shown(table, 20, terminal=True)
     assert "10.0*" in shown(table, 20, terminal=False)
