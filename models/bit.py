@@ -37,12 +37,12 @@ class PreActivationUnit(nn.Module):
             self.projection = StdConv(in_channels, out_channels, 1, stride, release="bit")
 
     def forward(self, x: Tensor) -> Tensor:  # B C H W
-        y = F.relu(self.norm1(x))
+        y = F.relu(self.norm1(x), inplace=True)
         # The projection sees the activated input; where there is none the shortcut is the input itself.
         shortcut = x if self.projection is None else self.projection(y)
         y = self.conv1(y)
-        y = self.conv2(F.relu(self.norm2(y)))
-        return self.conv3(F.relu(self.norm3(y))) + shortcut  # B 4*inner H/stride W/stride
+        y = self.conv2(F.relu(self.norm2(y), inplace=True))
+        return self.conv3(F.relu(self.norm3(y), inplace=True)) + shortcut  # B 4*inner H/stride W/stride
 
 
 class BiTResNet(Network):
@@ -75,7 +75,7 @@ class BiTResNet(Network):
         x = self.root(images)  # B C H/2 W/2
         # Nothing has been rectified yet, so the release's zeros around the map can win a maximum; -inf could not.
         x = max_pool_zeros(x)  # B C H/4 W/4
-        x = F.relu(self.norm(self.stages(x)))
+        x = F.relu(self.norm(self.stages(x)), inplace=True)
         return x.mean(dim=(2, 3))  # B D
 
     def draw(self, generator: Generator) -> None:

@@ -44,6 +44,8 @@ def transformer_macs(vit: ViT, grid: tuple[int, int], channels: int) -> int:
     embedding = patches * vit.patch_size**2 * channels * width
     projections = 4 * tokens * width**2  # queries, keys, values, output
     attention = 2 * tokens**2 * width  # queries x keys, weights x values
+    if vit.posembed == "relative":
+        attention += tokens * (2 * tokens - 1) * width  # queries x distances
     mlp = 2 * tokens * width * hidden
     return embedding + vit.depth * (projections + attention + mlp) + width * (vit.pre_logits or 0)
 

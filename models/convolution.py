@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from .inference import fits_onednn, is_recorded, wants_gradient
+from .kept import KeptWeight, enlist
 
 NORM_GROUPS = 32  # of every GroupNorm in both releases
 Release = Literal["bit", "vit"]  # whose formula and padding: big_transfer or vision_transformer
@@ -65,9 +68,15 @@ def max_pool_zeros(x: Tensor) -> Tensor:
 
 
 class StdConv(nn.Conv2d):
-    """A convolution without bias whose weight is standardised at every use.
+    """A convolution without bias whose weight is standardised.
 
     release="bit" pads symmetrically by half the kernel, whatever the stride; release="vit" pads as "SAME" does.
+
+    While training, and wherever a gradient flows, the weight is standardised at every use. In evaluation mode that is
+    done once and kept, which for one image is a third of the time, at the price of a second copy of the weights. The
+    copy is made anew when the weight was replaced or changed in place (seen by its version counter, storage and a
+    sample of its numbers), moved, cast, or the mode was set. Not seen is only a single number that was written behind
+    autograd's back, through `.data` or NumPy; `eval()` forgets the copy.
     """
 
     def __init__(
@@ -75,13 +84,69 @@ class StdConv(nn.Conv2d):
     ) -> None:
         super().__init__(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=False)
         self.release: Release = release
+        self._kept: KeptWeight | None = None
+        self._number = enlist(self)
 
     def forward(self, input: Tensor) -> Tensor:
-        weight = standardise(self.weight, self.release)
+        weight, device = self.weight, input.device.type
+        if device != "meta" and torch.is_autocast_enabled(device):
+            input = input.to(torch.get_autocast_dtype(device))
+        if self.training or wants_gradient(input, weight) or is_recorded() or device == "meta":
+            return self.convolve(input, standardise(weight, self.release).to(input.dtype))
+        if torch.compiler.is_compiling():
+            return torch.ops.vit_bench.standardised_convolution(input, weight, self._number)
+        return self.convolve_kept(input, weight)
+
+    def convolve(self, input: Tensor, standardised: Tensor) -> Tensor:
+        """The convolution with a weight that is standardised already."""
+        input, padding = self._padded(input)
+        return F.conv2d(input, standardised, stride=self.stride, padding=padding)
+
+    def convolve_kept(self, input: Tensor, weight: Tensor) -> Tensor:
+        """The convolution with the standardised weight of an earlier call, if that still stands."""
+        if weight.is_inference():  # has no version: was made in inference mode
+            return self.convolve(input, standardise(weight, self.release).to(input.dtype))
+        packed = fits_onednn(input, weight)
+        kept = self._kept
+        if kept is None or not kept.stands(weight, input, packed):
+            standardised = standardise(weight.detach(), self.release).to(input.dtype)
+            if packed:
+                standardised = self._packed(standardised, input)
+            kept = self._kept = KeptWeight.of(weight, input, standardised, packed)
+        if not packed:
+            return self.convolve(input, kept.weight)
+        input, padding = self._padded(input.contiguous(memory_format=torch.channels_last))
+        layout = ([padding] * 2, list(self.stride), [1, 1], 1)
+        return torch.ops.mkldnn._convolution_pointwise(input, kept.weight, None, *layout, "none", [], "")
+
+    def _packed(self, standardised: Tensor, input: Tensor) -> Tensor:
+        """The weight in the order in which oneDNN reads it for inputs of about this size."""
+        input, padding = self._padded(input)
+        layout = ([padding] * 2, list(self.stride), [1, 1], 1)
+        reorder = torch._C._nn.mkldnn_reorder_conv2d_weight  # type: ignore[attr-defined]
+        return reorder(standardised.to_mkldnn(), *layout, list(input.shape))
+
+    def _padded(self, input: Tensor) -> tuple[Tensor, int]:
+        """The input with what "SAME" adds, and what the convolution itself is to add on every side."""
         kernel, stride = self.kernel_size[0], self.stride[0]
         if self.release == "bit" or stride == 1:  # at stride 1 an odd kernel's "SAME" is symmetric as well
-            return F.conv2d(input, weight, stride=stride, padding=kernel // 2)
-        return F.conv2d(pad_same(input, kernel, stride), weight, stride=stride)
+            return input, kernel // 2
+        return pad_same(input, kernel, stride), 0
+
+    def train(self, mode: bool = True) -> Self:
+        self._kept = None
+        return super().train(mode)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:  # .to(), .half(), .cuda()
+        self._kept = None
+        return super()._apply(fn, recurse)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_kept": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:  # of a copy, too
+        super().__setstate__(state)
+        self._number = enlist(self)
 
 
 class GroupNorm(nn.GroupNorm):

@@ -46,10 +46,10 @@ class ResidualUnit(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:  # B C H W
-        y = F.relu(self.norm1(self.conv1(x)))
-        y = F.relu(self.norm2(self.conv2(y)))
+        y = F.relu(self.norm1(self.conv1(x)), inplace=True)
+        y = F.relu(self.norm2(self.conv2(y)), inplace=True)
         y = self.norm3(self.conv3(y))  # B 4*inner H/stride W/stride
-        return F.relu(self.projection(x) + y)
+        return F.relu(self.projection(x) + y, inplace=True)
 
 
 class ResNetV1(nn.Module):
@@ -68,7 +68,7 @@ class ResNetV1(nn.Module):
             self.stages.append(nn.Sequential(first, *(ResidualUnit(channels, inner, 1) for _ in range(count - 1))))
 
     def forward(self, images: Tensor) -> Tensor:  # B 3 H W
-        x = max_pool_same(F.relu(self.root_norm(self.root(images))))  # B C H/4 W/4
+        x = max_pool_same(F.relu(self.root_norm(self.root(images)), inplace=True))  # B C H/4 W/4
         return self.stages(x)
 
     def draw(self, generator: Generator) -> None:

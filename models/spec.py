@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Interpolation = Literal["nearest", "bilinear", "bicubic"]
+PositionEmbedding = Literal["none", "1d", "2d", "relative"]
+PositionPlace = Literal["stem", "layers", "shared"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +55,11 @@ class ViT(Architecture):
     pool: Literal["token", "gap"] = "token"  # class token, or mean of the tokens ("gap")
     pre_logits: int | None = None  # width of the tanh layer between the representation and the head, if there is one
     dropout: float = 0.0
+    # Appendix D.4 and Table 8. 1d: one vector a patch, in raster order; 2d: half a vector for its column (X), half for
+    # its row (Y); relative: in every layer, one vector for every distance between two tokens of the sequence.
+    posembed: PositionEmbedding = "1d"
+    # stem: added once, to the tokens; layers: to every layer's input, each its own; shared: likewise, all the same.
+    posembed_at: PositionPlace = "stem"
 
     def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
         """Rows and columns of tokens for an image of (H, W) pixels. Raises UsageError where the patch does not fit."""

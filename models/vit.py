@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, cast, get_args
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from ..registry import UsageError
+from ..registry import UsageError, suggest
+from .inference import Linear, LinearGELU
 from .network import Network, check_positive, lecun_normal_
-from .spec import ViT
+from .position import Positions, RelativePositions
+from .spec import PositionEmbedding, PositionPlace, ViT
 
 if TYPE_CHECKING:
     from .spec import Model
@@ -21,17 +23,30 @@ LAYER_NORM_EPS = 1e-6
 class Attention(nn.Module):
     """Self-attention of all tokens to all tokens; queries, keys and values come from one linear layer."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, relative: RelativePositions | None) -> None:
         super().__init__()
         self.heads = heads
-        self.qkv = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
+        self.qkv = Linear(width, 3 * width)
+        self.out = Linear(width, width)
+        self.relative = relative
 
     def forward(self, x: Tensor) -> Tensor:  # B N D
-        qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1))  # B N 3 heads D/heads
-        queries, keys, values = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # B heads N D/heads
-        mixed = F.scaled_dot_product_attention(queries, keys, values)
+        queries, keys, values = self._split(x)
+        bias = None if self.relative is None else self.relative(queries)
+        mixed = F.scaled_dot_product_attention(queries, keys, values, attn_mask=bias)
         return self.out(mixed.transpose(1, 2).flatten(2))  # B N D
+
+    def maps(self, x: Tensor) -> Tensor:
+        """How much each token attends to each: (B, heads, N, N), every row a distribution over the keys."""
+        queries, keys, _ = self._split(x)
+        logits = queries @ keys.transpose(-2, -1) * queries.shape[-1] ** -0.5
+        if self.relative is not None:
+            logits = logits + self.relative(queries)
+        return logits.softmax(dim=-1)
+
+    def _split(self, x: Tensor) -> tuple[Tensor, ...]:
+        qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1))  # B N 3 heads D/heads
+        return qkv.permute(2, 0, 3, 1, 4).unbind(0)  # B heads N D/heads
 
     def draw(self, generator: Generator) -> None:
         # Queries, keys and values are separate (D, D) matrices to the official Xavier uniform, not one (D, 3 D) one.
@@ -46,13 +61,12 @@ class MLP(nn.Module):
 
     def __init__(self, width: int, hidden: int, dropout: float) -> None:
         super().__init__()
-        self.expand = nn.Linear(width, hidden)
-        self.contract = nn.Linear(hidden, width)
+        self.expand = LinearGELU(width, hidden)
+        self.contract = Linear(hidden, width)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:  # B N D
-        hidden = self.dropout(F.gelu(self.expand(x), approximate="tanh"))  # B N M
-        return self.dropout(self.contract(hidden))  # B N D
+        return self.dropout(self.contract(self.dropout(self.expand(x))))
 
     def draw(self, generator: Generator) -> None:
         for layer in (self.expand, self.contract):
@@ -63,10 +77,11 @@ class MLP(nn.Module):
 class Block(nn.Module):
     """One pre-norm encoder layer (ViT paper, equations 2 and 3)."""
 
-    def __init__(self, vit: ViT) -> None:
+    def __init__(self, vit: ViT, tokens: int) -> None:
         super().__init__()
+        relative = RelativePositions(tokens, vit.width, vit.heads) if vit.posembed == "relative" else None
         self.norm1 = nn.LayerNorm(vit.width, eps=LAYER_NORM_EPS)
-        self.attention = Attention(vit.width, vit.heads)
+        self.attention = Attention(vit.width, vit.heads, relative)
         self.norm2 = nn.LayerNorm(vit.width, eps=LAYER_NORM_EPS)
         self.mlp = MLP(vit.width, vit.mlp_dim or 4 * vit.width, vit.dropout)
         self.dropout = nn.Dropout(vit.dropout)
@@ -81,31 +96,33 @@ class Block(nn.Module):
 
 
 class VisionTransformer(Network):
-    """ViT. Position embeddings keep the grid's shape, so that a file says which grid it was trained on.
-
-    The official code keeps them as one (1, 1 + rows * columns, D) array, the class token's first. `position_token` and
-    `position_grid` are its two parts; only their sum with the tokens is ever seen.
-    """
+    """ViT, and through its stem the hybrid."""
 
     def __init__(self, spec: Model, num_classes: int | None, image_size: tuple[int, int]) -> None:
         vit = cast(ViT, spec.architecture)
         check(spec, vit)
         super().__init__(spec, num_classes, image_size, num_features=vit.pre_logits or vit.width)
-        rows, columns = vit.grid(image_size)
+        grid = vit.grid(image_size)
+        tokens = grid[0] * grid[1] + (vit.pool == "token")
         self.pool = vit.pool
         with torch.device("meta"):
             self.stem, channels = self.make_stem(vit)
             self.embedding = nn.Conv2d(channels, vit.width, vit.patch_size, stride=vit.patch_size)
-            if vit.pool == "token":
-                self.class_token = nn.Parameter(torch.empty(1, 1, vit.width))
-                self.position_token = nn.Parameter(torch.empty(1, 1, vit.width))
-            self.position_grid = nn.Parameter(torch.empty(1, rows, columns, vit.width))
+            self.class_token = nn.Parameter(torch.empty(1, 1, vit.width)) if vit.pool == "token" else None
+            learned = [
+                Positions(grid, vit.width, token=vit.pool == "token", halves=vit.posembed == "2d")
+                for _ in range(vit.depth if vit.posembed_at == "layers" else 1)
+                if vit.posembed in ("1d", "2d")
+            ]
+            self.position = learned[0] if learned and vit.posembed_at != "layers" else None
+            self.positions = nn.ModuleList(learned) if vit.posembed_at == "layers" else None
             self.dropout = nn.Dropout(vit.dropout)
-            self.blocks = nn.Sequential(*(Block(vit) for _ in range(vit.depth)))
+            self.blocks = nn.ModuleList(Block(vit, tokens) for _ in range(vit.depth))
             self.norm = nn.LayerNorm(vit.width, eps=LAYER_NORM_EPS)
             # The paper pre-trains with "a MLP with one hidden layer" as head; the tanh layer of that head is kept here,
             # and its output is the representation that the release evaluates.
-            self.pre_logits = None if vit.pre_logits is None else nn.Linear(vit.width, vit.pre_logits)
+            self.pre_logits = nn.Linear(vit.width, vit.pre_logits) if vit.pre_logits else None
+        self._every_layer = vit.posembed_at != "stem"
 
     def make_stem(self, vit: ViT) -> tuple[nn.Module, int]:  # noqa: ARG002 -- a hybrid needs it
         """What turns images into the map that is cut into patches, and that map's channels."""
@@ -116,15 +133,65 @@ class VisionTransformer(Network):
 
     def features(self, images: Tensor) -> Tensor:
         """The final norm's class token, or mean of tokens, through `pre_logits` where there is one: (B, D)."""
-        self.check_images(images)
-        x = self.embedding(self.stem(images))  # B D rows columns
-        x = x.flatten(2).transpose(1, 2) + self.position_grid.flatten(1, 2)  # B N D
-        if self.pool == "token":
-            token = self.class_token + self.position_token
-            x = torch.cat([token.expand(len(x), -1, -1), x], dim=1)  # B 1+N D
-        x = self.norm(self.blocks(self.dropout(x)))
-        x = x[:, 0] if self.pool == "token" else x.mean(dim=1)  # B D
+        x = self._tokens(images)
+        for layer, block in enumerate(self.blocks):
+            x = block(self._placed(x, layer))
+        # A norm looks at one token at a time, so the others need none where only the class token is read.
+        x = self.norm(x[:, 0]) if self.pool == "token" else self.norm(x).mean(dim=1)  # B D
         return x if self.pre_logits is None else torch.tanh(self.pre_logits(x))
+
+    def attention_maps(self, images: Tensor) -> Tensor:
+        """The attention of every layer and head, (layers, B, heads, N, N), for (B, 3, H, W) images.
+
+        `maps[l, b, h, q]` is the distribution over keys of query q, 1 in sum. N counts the class token, which is first,
+        and then the patches in raster order. The source of Figures 6, 7 (right), 11 and 14 of the ViT paper.
+        """
+        x = self._tokens(images)
+        maps: list[Tensor] = []
+        for layer, module in enumerate(self.blocks):
+            block = cast(Block, module)
+            x = self._placed(x, layer)
+            maps.append(block.attention.maps(block.norm1(x)))
+            x = block(x)
+        return torch.stack(maps)
+
+    @property
+    def patch_filters(self) -> Tensor:
+        """The filters of the linear patch embedding, (D, channels, P, P): what Figure 7 (left) shows components of."""
+        return self.embedding.weight
+
+    @property
+    def position_embeddings(self) -> Tensor:
+        """The patches' position embeddings, (rows, columns, D); with `posembed_at="layers"` the first layer's.
+
+        Figure 7 (centre) shows their cosine similarities. Raises UsageError where nothing is added to the tokens.
+        """
+        learned = self.position if self.positions is None else cast(Positions, self.positions[0])
+        if learned is None:
+            posembed = cast(ViT, self.spec.architecture).posembed
+            raise UsageError(f"{self.spec.name} with posembed={posembed} adds no position embeddings to its tokens")
+        return learned.patches()[0]
+
+    def _tokens(self, images: Tensor) -> Tensor:
+        """What enters the first layer, (B, N, D), but for position embeddings that every layer adds."""
+        self.check_images(images)
+        x = self.embedding(self.stem(images)).flatten(2).transpose(1, 2)  # B N D
+        if self._every_layer or self.position is None:
+            if self.class_token is not None:
+                x = torch.cat([self.class_token.expand(x.shape[0], -1, -1), x], dim=1)  # B 1+N D
+        else:
+            x = x + self.position.patches().flatten(1, 2)
+            if self.class_token is not None and self.position.token is not None:
+                token = self.class_token + self.position.token
+                x = torch.cat([token.expand(x.shape[0], -1, -1), x], dim=1)  # B 1+N D
+        return self.dropout(x)
+
+    def _placed(self, x: Tensor, layer: int) -> Tensor:
+        """A layer's input, with the position embeddings that it adds (Table 8, "every layer")."""
+        if not self._every_layer:
+            return x
+        learned = self.position if self.positions is None else self.positions[layer]
+        return x if learned is None else x + learned()
 
     def draw(self, generator: Generator) -> None:
         self.draw_stem(generator)
@@ -136,10 +203,11 @@ class VisionTransformer(Network):
             lecun_normal_(self.pre_logits.weight, generator)
             nn.init.zeros_(self.pre_logits.bias)
         # Position embeddings come last: one seed gives the same other weights at every image size.
-        if self.pool == "token":
+        if self.class_token is not None:
             nn.init.zeros_(self.class_token)
-            nn.init.normal_(self.position_token, std=0.02, generator=generator)
-        nn.init.normal_(self.position_grid, std=0.02, generator=generator)
+        for module in self.modules():
+            if isinstance(module, Positions | RelativePositions):
+                module.draw(generator)
 
 
 def check(spec: Model, vit: ViT) -> None:
@@ -147,11 +215,24 @@ def check(spec: Model, vit: ViT) -> None:
     check_positive(spec, patch_size=vit.patch_size, width=vit.width, depth=vit.depth, heads=vit.heads)
     if vit.mlp_dim is not None:
         check_positive(spec, mlp_dim=vit.mlp_dim)
-    if vit.pre_logits is not None:
-        check_positive(spec, pre_logits=vit.pre_logits)
+    if vit.pre_logits is not None and vit.pre_logits < 0:
+        raise UsageError(f"{spec.name}: pre_logits={vit.pre_logits} must be above zero, or 0 for no such layer")
     if vit.width % vit.heads:
         raise UsageError(f"{spec.name}: width={vit.width} is not a multiple of heads={vit.heads}")
     if vit.pool not in ("token", "gap"):
         raise UsageError(f"{spec.name}: pool='{vit.pool}' is neither 'token' nor 'gap'")
     if not 0 <= vit.dropout < 1:
         raise UsageError(f"{spec.name}: dropout={vit.dropout} is not in [0, 1)")
+    for name, value, known in (
+        ("posembed", vit.posembed, get_args(PositionEmbedding)),
+        ("posembed_at", vit.posembed_at, get_args(PositionPlace)),
+    ):
+        if value not in known:
+            raise UsageError(f"{spec.name}: {name}='{value}'. {suggest(value, known)}")
+    if vit.posembed == "2d" and vit.width % 2:
+        raise UsageError(f"{spec.name}: posembed=2d needs an even width, half for X, half for Y, not {vit.width}")
+    if vit.posembed in ("none", "relative") and vit.posembed_at != "stem":
+        raise UsageError(
+            f"{spec.name}: posembed={vit.posembed} adds nothing to the tokens, so posembed_at={vit.posembed_at} has no "
+            "meaning; leave it out, or use posembed=1d or 2d"
+        )

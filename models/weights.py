@@ -115,7 +115,7 @@ def resize_grid(grid: Tensor, rows: int, columns: int) -> Tensor:
 
 def with_grid(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The state dict with its grid of position embeddings resized to the expected one; the class token's is kept."""
-    name = "position_grid"
+    name = "position.grid"
     resized = dict(state)
     if name in state and name in expected and state[name].ndim == 4 and state[name].numel():
         _, rows, columns, _ = expected[name].shape

@@ -9,7 +9,6 @@ import torch
 from torch import nn
 from vit_bench.models import Model, catalog, create_model
 from vit_bench.models.convolution import StdConv
-from vit_bench.models.network import Network
 from vit_bench.registry import UsageError
 
 SMALL = ["ViT-mini", "BiT-mini", "R+ViT-mini"]
@@ -96,7 +95,7 @@ def test_vit_against_numpy() -> None:
     patches = np.stack([x.numpy()[:, :, :, :16], x.numpy()[:, :, :, 16:]], axis=1).reshape(2, 2, -1)
     embedded = patches @ weights["embedding.weight"].reshape(8, -1).T + weights["embedding.bias"]
     tokens = np.concatenate([np.repeat(weights["class_token"], 2, axis=0), embedded], axis=1)
-    tokens = tokens + np.concatenate([weights["position_token"], weights["position_grid"].reshape(1, 2, 8)], axis=1)
+    tokens = tokens + np.concatenate([weights["position.token"], weights["position.grid"].reshape(1, 2, 8)], axis=1)
     for layer in ("blocks.0", "blocks.1"):
         queries, keys, values = np.split(linear(norm(tokens, f"{layer}.norm1"), f"{layer}.attention.qkv"), 3, axis=-1)
         heads = []
@@ -124,16 +123,8 @@ def test_same_seed_same_weights_and_the_global_state_is_left_alone(name: str) ->
 
 @pytest.mark.parametrize("name", SMALL)
 def test_every_parameter_is_filled(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    allocate = nn.Module.to_empty
-
-    def poisoned(self: nn.Module, **options: Any) -> nn.Module:
-        allocate(self, **options)
-        with torch.no_grad():
-            for parameter in self.parameters():
-                parameter.fill_(float("nan"))
-        return self
-
-    monkeypatch.setattr(Network, "to_empty", poisoned)
+    allocate = torch.empty
+    monkeypatch.setattr(torch, "empty", lambda *shape, **options: allocate(*shape, **options).fill_(float("nan")))
     network = create_model(variant(name, pre_logits=8) if name != "BiT-mini" else name, num_classes=3)
     assert all(parameter.isfinite().all() for parameter in network.parameters())
 
@@ -141,7 +132,7 @@ def test_every_parameter_is_filled(name: str, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize("name", ["ViT-mini", "R+ViT-mini"])
 def test_a_seed_gives_the_same_weights_at_every_size_but_for_the_grid(name: str) -> None:
     small, large = (create_model(name, image_size=size).state_dict() for size in (64, 96))
-    assert {key for key in small if not torch.equal(small[key], large[key])} == {"position_grid"}
+    assert {key for key in small if not torch.equal(small[key], large[key])} == {"position.grid"}
 
 
 def test_initialisation_of_a_vit() -> None:
@@ -150,7 +141,7 @@ def test_initialisation_of_a_vit() -> None:
     embedding = state["embedding.weight"]
     assert embedding.std().item() == pytest.approx(math.sqrt(1 / 768), rel=0.01)
     assert embedding.abs().max() <= 2 * math.sqrt(1 / 768) / 0.8796
-    assert state["position_grid"].std().item() == pytest.approx(0.02, rel=0.02)
+    assert state["position.grid"].std().item() == pytest.approx(0.02, rel=0.02)
     for part in state["blocks.3.attention.qkv.weight"].chunk(3):  # each a (D, D) matrix of its own
         assert part.abs().max().item() == pytest.approx(math.sqrt(6 / (192 + 192)), rel=1e-3)
         assert part.std().item() == pytest.approx(math.sqrt(2 / (192 + 192)), rel=0.02)

@@ -52,8 +52,8 @@ TRANSFORMER = {
 
 def with_positions(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     state = dict(state)
-    grid = state.pop("position_grid").flatten(1, 2)
-    state["pos_embed"] = torch.cat([state.pop("position_token"), grid], dim=1)
+    grid = state.pop("position.grid").flatten(1, 2)
+    state["pos_embed"] = torch.cat([state.pop("position.token"), grid], dim=1)
     state["cls_token"] = state.pop("class_token")
     return state
 

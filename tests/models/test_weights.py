@@ -70,16 +70,16 @@ def test_a_file_at_another_resolution(name: str, tmp_path: Path) -> None:
     state = drawn(name)
     network = create_model(name, save(state, tmp_path / "w.pt"), image_size=(96, 32))
     ours = network.state_dict()
-    assert ours["position_grid"].shape == (1, 6, 2, 128)
-    assert torch.equal(ours["position_grid"][0, 0, 0], state["position_grid"][0, 0, 0])  # corners are aligned
-    assert torch.equal(ours["position_grid"][0, 5, 1], state["position_grid"][0, 3, 3])
-    assert all(torch.equal(ours[key], state[key]) for key in ours if key != "position_grid")
+    assert ours["position.grid"].shape == (1, 6, 2, 128)
+    assert torch.equal(ours["position.grid"][0, 0, 0], state["position.grid"][0, 0, 0])  # corners are aligned
+    assert torch.equal(ours["position.grid"][0, 5, 1], state["position.grid"][0, 3, 3])
+    assert all(torch.equal(ours[key], state[key]) for key in ours if key != "position.grid")
     assert network(torch.zeros(1, 3, 96, 32)).shape == (1, 5)
 
 
 def test_as_many_tokens_in_another_shape_are_resized_too(tmp_path: Path) -> None:
     path = save(drawn(), tmp_path / "w.pt")
-    resized = create_model("ViT-mini", path, image_size=(32, 128)).state_dict()["position_grid"]
+    resized = create_model("ViT-mini", path, image_size=(32, 128)).state_dict()["position.grid"]
     assert resized.shape == (1, 2, 8, 128)
 
 

@@ -1,0 +1,61 @@
+"""Layers that compute the same sooner where no gradient is asked for.
+
+PyTorch multiplies float32 matrices on a CPU through the system's BLAS and adds bias and activation in passes of their
+own; oneDNN, which it ships too, does all three at once. Measured on an AVX-512 machine: 1.15 x for a linear layer of
+ViT-B, 1.25 x for one with its GELU. The results differ by rounding only.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+
+def wants_gradient(*tensors: Tensor) -> bool:
+    """Whether autograd is to record what is done with these tensors."""
+    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+
+
+def is_recorded() -> bool:
+    """Whether the operations themselves are of interest: while a program is exported or traced, FLOPs are counted, …"""
+    if torch.compiler.is_compiling():
+        return torch.compiler.is_exporting()
+    watched = torch._C._len_torch_dispatch_stack() > 0  # by a counter of FLOPs, by fake tensors
+    transformed = torch._C._functorch.peek_interpreter_stack() is not None  # type: ignore[attr-defined]  # vmap, grad
+    return watched or transformed or torch._C._get_tracing_state() is not None
+
+
+def fits_onednn(x: Tensor, weight: Tensor) -> bool:
+    """Whether oneDNN's fused float32 operations on the CPU may stand in for an operation on these tensors."""
+    return (
+        HAS_ONEDNN
+        and x.device.type == weight.device.type == "cpu"
+        and x.dtype == weight.dtype == torch.float32
+        and type(weight) in (nn.Parameter, Tensor)  # a quantised or distributed weight has operations of its own
+        and x.numel() > 0
+        and not wants_gradient(x, weight)
+        and not torch.is_autocast_enabled("cpu")
+        and not is_recorded()
+    )
+
+
+class Linear(nn.Linear):
+    """A linear layer."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        # Inductor has a choice of its own, and takes this operation for constant weights only.
+        if torch.compiler.is_compiling() or not fits_onednn(input, self.weight):
+            return super().forward(input)
+        return torch.ops.mkldnn._linear_pointwise(input, self.weight, self.bias, "none", [], "")
+
+
+class LinearGELU(nn.Linear):
+    """A linear layer and the GELU in its tanh approximation, the ViT release's; most others have the exact one."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        if torch.compiler.is_compiling() or not fits_onednn(input, self.weight):
+            return F.gelu(super().forward(input), approximate="tanh")
+        return torch.ops.mkldnn._linear_pointwise(input, self.weight, self.bias, "gelu", [], "tanh")
