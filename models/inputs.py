@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 from typing import Any, get_args
 
 from ..registry import UsageError, suggest
 from .spec import Input, Interpolation
 
 INPUT_SETTINGS = ("image_size", "mean", "std", "interpolation")
+NO_CONTRACT = Input()
 
 
 def read_literal(text: str) -> Any:
@@ -19,7 +21,7 @@ def read_literal(text: str) -> Any:
         return text
 
 
-def read_input(word: str, settings: dict[str, str]) -> tuple[Input, tuple[str, ...]]:
+def read_input(word: str, settings: dict[str, str], known: Input = NO_CONTRACT) -> tuple[Input, tuple[str, ...]]:
     """Takes the settings of the input contract out of `settings`; gives the contract and the fields they fixed."""
     values: dict[str, Any] = {}
     for setting in INPUT_SETTINGS:
@@ -27,7 +29,7 @@ def read_input(word: str, settings: dict[str, str]) -> tuple[Input, tuple[str, .
             text = settings.pop(setting)
             value = text if setting == "interpolation" else read_literal(text)
             values["size" if setting == "image_size" else setting] = read_field(word, setting, value)
-    return Input(**values), tuple(values)
+    return replace(known, **values), tuple(values)
 
 
 def read_field(word: str, name: str, value: Any) -> Any:

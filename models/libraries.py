@@ -44,22 +44,45 @@ def require(library: str, who: str) -> str:
 @cache
 def names(library: str) -> Mapping[str, Path]:
     """The classification models of a library, sorted, each with the file that defines it."""
+    return _registered(library, "*.py")
+
+
+@cache
+def other_names(library: str) -> Mapping[str, Path]:
+    """The models of a library for other purposes: detection, segmentation, video, …"""
+    return _registered(library, "*/*.py")
+
+
+def _registered(library: str, pattern: str) -> dict[str, Path]:
     spec = importlib.util.find_spec(library)
     if spec is None or not spec.submodule_search_locations:
         return {}
     folder = Path(next(iter(spec.submodule_search_locations))) / "models"
-    found = {name: file for file in folder.glob("*.py") for name in REGISTERED.findall(_text(file))}
+    found = {name: file for file in folder.glob(pattern) for name in REGISTERED.findall(_text(file))}
     return dict(sorted(found.items()))
 
 
 @cache
 def tags(library: str, name: str) -> tuple[str, ...]:
-    """The pretrained weights that a library has for one of its models, its own default first; "" is timm's untagged."""
+    """The pretrained weights that a library has for one of its models, its own default first; "" is timm's untagged.
+
+    For the few models whose entries are computed, timm is imported and asked.
+    """
     file = names(library).get(name)
     if file is None:
         return ()
-    tree = _tree(file)
-    return _timm_tags(tree, name) if library == "timm" else _torchvision_tags(tree, name)
+    if library == "torchvision":
+        return _torchvision_tags(_tree(file), name)
+    return _timm_tags(_tree(file), name) or _ask_timm(name)
+
+
+def _ask_timm(name: str) -> tuple[str, ...]:
+    import timm
+
+    found = [word.partition(".")[2] for word in timm.list_pretrained(f"{name}*") if word.partition(".")[0] == name]
+    default = timm.get_pretrained_cfg(name)
+    first = (default.tag or "") if default is not None and default.has_weights else None
+    return tuple(sorted(found, key=lambda tag: tag != first))
 
 
 def _timm_tags(tree: ast.Module, name: str) -> tuple[str, ...]:
