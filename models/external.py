@@ -152,7 +152,7 @@ def _check_name(package: str, word: str) -> None:
             raise UsageError(
                 f"'{package}:{word}' is not a classification model, and the suites ask for features of whole images"
             )
-        near = suggest(name, known, [f"`list models {package}:*` shows all {len(known)}"])
+        near = suggest(name, known, [f"the {len(known)} that `list models {package}:*` shows"])
         raise UsageError(f"{package} {libraries.version(package)} has no model '{name}'. {near}")
     if dot and tag not in libraries.tags(package, name):
         tags = [f"{name}.{each}" for each in libraries.tags(package, name) if each]
@@ -175,7 +175,8 @@ def default_weights(row: Model, suite: str | None) -> str:
     architecture = row.architecture
     assert isinstance(architecture, ExternalBuilder)
     tags = [tag for tag in libraries.tags(architecture.package, architecture.name) if tag]
-    published = f"weights=pretrained ({tags[0]}) or another of {_listed(tags)}, " if tags else ""
+    others = f"; or weights={_listed(tags[1:])}" if tags[1:] else ""
+    published = f"weights=pretrained ({tags[0]}{others}), " if tags else ""
     raise UsageError(
         f"{row.name} needs weights for suite={suite}: type {published}weights=FILE (a .safetensors or .pt file with "
         f"{architecture.package}'s names) or, for the untrained network, weights=random"

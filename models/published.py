@@ -124,7 +124,7 @@ def build_published(
     libraries.require(architecture.package, f"'{row.name}'")
     word = PRETRAINED if weights is None and says_weights(row) else weights
     tag = None if word is None else published_weights(row, str(word))
-    library = _library(row, architecture, tag)
+    library = _library(row, architecture, None if tag == PRETRAINED else tag)  # that is: without a name
     source = None if tag is not None else read_weights_word(word, seed)
     state = read_state(source) if isinstance(source, Path) else None
 
