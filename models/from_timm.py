@@ -146,7 +146,8 @@ def _triple(values: Any) -> tuple[float, float, float]:
 
 
 def _safe_first(filename: str) -> tuple[str, ...]:
-    """A file of a repository, and before it the safetensors file that stands for it."""
-    safe = {"pytorch_model.bin": "model.safetensors"}.get(filename, filename.replace("pytorch_", ""))
-    safe = f"{safe.rpartition('.')[0]}.safetensors" if filename.endswith((".bin", ".pt", ".pth")) else filename
-    return tuple(dict.fromkeys((safe, filename)))
+    """A file of a repository, and before it the safetensors file that the hub has in its place, where it has one."""
+    stem, _, ending = filename.rpartition(".")
+    if ending not in ("bin", "pt", "pth"):
+        return (filename,)
+    return f"{stem.replace('pytorch_', '')}.safetensors", filename  # pytorch_model.bin is model.safetensors
