@@ -35,8 +35,9 @@ SETTINGS_HELP = """
 
 - `suite=NAME[,NAME]`: which protocols (`list suites`)
 - `model=NAME|GLOB|file.py:builder|package.module:builder`: which models (`list models`); without it, the suite's own
+- `model=timm:NAME[.TAG]`, `torchvision:NAME[.TAG]`, `hf:OWNER/NAME`: a library's, globs too (`list models timm:vit*`)
 - `task=NAME|GLOB|COLLECTION`: which tasks (`list tasks`); without it, the suite's own
-- `weights=random|random:SEED|FILE`: which weights
+- `weights=random|random:SEED|FILE`: which weights; for a library's models also `pretrained` or a tag of theirs
 
 **Where and how**
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..models import create_model
+from ..models.external import ExternalBuilder
 from ..models.spec import Backbone, Model
 from ..suites.features import FeatureCache, extract, weights_digest
 from ..suites.protocol import Features, Split, Task
@@ -140,7 +141,8 @@ class JobContext:
     def inputs(self) -> tuple[dict[str, Any], ...]:
         """The files that the job's numbers came from, as a cell notes them."""
         files = dict(self.files)
-        if self._job.weights != "own" and self._job.weights.split(":")[0] != "random":
+        listed = isinstance(self.model.architecture, ExternalBuilder)  # in its source_files, under whatever name
+        if self._job.weights != "own" and self._job.weights.split(":")[0] != "random" and not listed:
             files[Path(self._job.weights).expanduser()] = None
         files |= dict.fromkeys(getattr(self._network.backbone, "source_files", ()))
         return tuple(seen(path) for path in files)

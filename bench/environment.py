@@ -16,7 +16,7 @@ from .identity import ROOT
 if TYPE_CHECKING:
     import torch
 
-LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "scikit-image", "pillow")
+LIBRARIES = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "scikit-image", "pillow")
 
 
 @cache

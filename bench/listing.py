@@ -7,6 +7,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from ..models import catalog
+from ..models.external import ExternalBuilder, external_models, is_external
 from ..registry import Registry
 from ..results.tables import Recipe, tables
 from .plan import plain_word, suites, tasks
@@ -19,10 +20,12 @@ if TYPE_CHECKING:
 
 
 def _model(row: Model) -> list[str]:
-    height, width = row.input.size
+    size = "{}x{}".format(*row.input.size)
+    if isinstance(row.architecture, ExternalBuilder) and row.params is None:
+        size = ""  # known when it is built
     params = "" if row.params is None else f"{row.params / 1e6:,.1f}"
     macs = "" if row.macs is None else f"{2 * row.macs / 1e9:,.2f}"
-    return [row.name, row.family, params, f"{height}x{width}", macs, " ".join(row.aliases)]
+    return [row.name, row.family, params, size, macs, " ".join(row.aliases)]
 
 
 def _task(row: Task) -> list[str]:
@@ -56,7 +59,10 @@ def print_listing(kind: str, pattern: str, console: Console) -> None:
     from rich.text import Text
 
     rows, cells, columns = LISTINGS[kind]
-    chosen = list(rows().values()) if pattern == "*" else rows().select(pattern)
+    if kind == "models" and is_external(pattern):
+        chosen: list[Any] = external_models(pattern)
+    else:
+        chosen = list(rows().values()) if pattern == "*" else rows().select(pattern)
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     texts = [cells(row) for row in chosen]
     for i, name in enumerate(columns):

@@ -10,6 +10,14 @@ from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
 from ..models import catalog
+from ..models.external import (
+    ExternalBuilder,
+    default_weights,
+    external_models,
+    is_external,
+    published_weights,
+    with_settings,
+)
 from ..models.own import GivenModule, given_model, is_own, own_model
 from ..models.spec import Model, ViT
 from ..registry import Registry, UsageError, collect, suggest
@@ -63,7 +71,7 @@ class Job:
 
     suite: Suite
     model: Model
-    weights: str  # "random", "random:SEED", a file, or "own" for a user's model, which brings its weights
+    weights: str  # "random", "random:SEED", a file, the name of a library's weights, or "own": a user's model has them
     task: Task
     source: str  # the kind of source, "" where no source has the task
     order: tuple[int | str, ...]  # where it stands in tables
@@ -257,21 +265,23 @@ def _rows(word: str, config: Config, given: Mapping[str, Model], used: set[str])
         architecture = given[word].architecture
         assert isinstance(architecture, GivenModule)
         return [given_model(architecture.module, config.model_settings)]
-    prefix, colon, _ = word.partition(":")
-    if colon and prefix in ("timm", "torchvision", "hf"):
-        raise UsageError(
-            f"model={word}: models of {prefix} are not part of this version; a builder of yours can wrap one"
-        )
+    if is_external(word):
+        used |= set(config.model_settings)
+        return external_models(word, config.model_settings)
     if is_own(word):
         used |= set(config.model_settings)
         return [own_model(word, config.model_settings)]
-    return catalog().select(word)
+    rows = catalog().select(word)
+    if any(isinstance(row.architecture, ExternalBuilder) for row in rows):  # named one by one: no glob selects them
+        used |= set(config.model_settings)
+        return [with_settings(row, config.model_settings) for row in rows]
+    return rows
 
 
 def _variants(row: Model, config: Config, used: set[str]) -> Iterable[Model]:
     """The row, changed as the settings say; several of it where a setting sweeps."""
-    if row.family == "own":
-        return [row]
+    if row.family == "own" or isinstance(row.architecture, ExternalBuilder):
+        return [row]  # the settings are in it
     hints = get_type_hints(type(row.architecture))
     variants = [row]
     for name, text in config.model_settings.items():
@@ -290,6 +300,9 @@ def _choose_weights(suite: Suite, model: Model, config: Config) -> list[str]:
                 f"weights={','.join(config.weights)}: {model.name} brings its own; load them in its builder"
             )
         return ["own"]
+    if isinstance(model.architecture, ExternalBuilder):
+        words = config.weights or (default_weights(model, suite.name if "weights" in suite.needs else None),)
+        return [published_weights(model, word) or _named_weights(word) for word in words]
     if not config.weights:
         if model.small or "weights" not in suite.needs:
             return ["random"]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..registry import Registry, collect
 from . import catalog as _rows  # before the function of this name: loaded later, the package would take its place
+from .external import external_model, external_models, is_external
 from .own import given_model, is_own, own_model
 from .spec import Backbone, BiT, Hybrid, Input, Model, ViT
 
@@ -23,7 +24,9 @@ __all__ = [
     "catalog",
     "count_parameters",
     "create_model",
+    "external_models",
     "given_model",
+    "is_external",
     "is_own",
     "list_models",
     "own_model",
@@ -39,10 +42,13 @@ def catalog() -> Registry[Model]:
 def list_models(pattern: str | None = None) -> list[str]:
     """The names of all models, or of those that a name, an alias or a glob stands for.
 
-    No glob selects the small demonstration models. Raises UsageError where nothing matches.
+    No glob selects the small demonstration models, or those that another library builds, but for a glob of that
+    library: `timm:resnetv2_50x*`, `torchvision:*`. Raises UsageError where nothing matches.
     """
     if pattern is None:
         return catalog().names()
+    if is_external(pattern):
+        return [row.name for row in external_models(pattern)]
     return [row.name for row in catalog().select(pattern)]
 
 
@@ -56,10 +62,13 @@ def create_model(
 ) -> Backbone:
     """A network in evaluation mode, with float32 weights on the CPU.
 
-    name         a name or alias of the catalog, `path/file.py:builder`, `package.module:builder`, or a row
+    name         a name or alias of the catalog, `path/file.py:builder`, `package.module:builder`, `timm:NAME[.TAG]`,
+                 `torchvision:NAME[.TAG]`, `hf:OWNER/REPOSITORY` of timm's format, or a row
     weights      None or "random": drawn as the official code does, from a generator of `seed` ("random:7": of 7);
                  or the path of a .safetensors, .pt or .pth state dict with our names, taken strictly.
                  One's own model is built with `seed`, or brings its weights; a file is loaded into it.
+                 For a library's model also "pretrained" (the library's default) or the name of its weights, a file
+                 has the library's names, and None is "pretrained" where the model's name says weights.
     num_classes  of the head, which is zero unless the file has one of that size. None: the file's head, or none, and
                  then calling the network gives the features
     image_size   in pixels, one number or (height, width); None: the row's. Position embeddings of a file with another
@@ -70,8 +79,14 @@ def create_model(
     """
     from .build import build
 
-    row = name if isinstance(name, Model) else own_model(name) if is_own(name) else catalog()[name]
+    row = name if isinstance(name, Model) else _named(name)
     return build(row, weights=weights, num_classes=num_classes, image_size=image_size, seed=seed)
+
+
+def _named(name: str) -> Model:
+    if is_external(name):
+        return external_model(name)
+    return own_model(name) if is_own(name) else catalog()[name]
 
 
 def count_parameters(row: Model, num_classes: int | None = 1000) -> int:

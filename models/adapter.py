@@ -10,11 +10,21 @@ from torch.nn.utils import skip_init
 
 from ..registry import UsageError, suggest
 from .foreign import describe
+from .network import check_classes
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from .spec import Model
+
+
+def zero_head(num_features: int, num_classes: int) -> nn.Linear:
+    """A new head: zero, as the official code starts one, so nothing is drawn for it."""
+    check_classes(num_classes)
+    head = cast(nn.Linear, skip_init(nn.Linear, num_features, num_classes))
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    return head
 
 
 class OwnBackbone(nn.Module):
@@ -32,11 +42,7 @@ class OwnBackbone(nn.Module):
         self.module = module.eval()
         self.tap = self._find_tap(tap)
         self.num_features = self._probe()
-        self.head: nn.Linear | None = None
-        if num_classes is not None:  # zero, as the official code starts a new head; nothing is drawn for it
-            self.head = cast(nn.Linear, skip_init(nn.Linear, self.num_features, num_classes))
-            nn.init.zeros_(self.head.weight)
-            nn.init.zeros_(self.head.bias)
+        self.head = None if num_classes is None else zero_head(self.num_features, num_classes)
         self.eval()
 
     def _find_tap(self, tap: str | None) -> str | None:

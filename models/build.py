@@ -10,6 +10,7 @@ import torch
 
 from ..registry import UsageError
 from . import own
+from .external import ExternalBuilder
 from .network import Network
 from .spec import Backbone, Model
 from .weights import head_classes, load, read_state, with_grid, with_head
@@ -26,8 +27,12 @@ def build(
     seed: int = 0,
 ) -> Backbone:
     """The network of a row, in evaluation mode, with float32 weights on the CPU. See `create_model`."""
-    source = read_weights_word(weights, seed)
     size = read_image_size(image_size)
+    if isinstance(row.architecture, ExternalBuilder):
+        from .published import build_published
+
+        return build_published(row, weights=weights, num_classes=num_classes, image_size=size, seed=seed)
+    source = read_weights_word(weights, seed)
     if isinstance(row.architecture, own.OwnBuilder | own.GivenModule):
         return own.build_own(
             row, weights=source if weights is not None else None, num_classes=num_classes, image_size=size
@@ -61,6 +66,10 @@ def count_parameters(row: Model, num_classes: int | None = 1000) -> int:
 
     Allocates nothing. The released files' counts are with 1000 classes.
     """
+    if isinstance(row.architecture, ExternalBuilder):
+        from .published import count_published
+
+        return count_published(row, num_classes)
     return _count(empty_network(row, num_classes, row.input.size))
 
 

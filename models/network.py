@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 import torch
 from torch import Generator, Tensor, nn
@@ -31,8 +31,7 @@ class Network(nn.Module):
 
     def __init__(self, spec: Model, num_classes: int | None, image_size: tuple[int, int], *, num_features: int) -> None:
         super().__init__()
-        if num_classes is not None and num_classes < 1:
-            raise UsageError(f"num_classes={num_classes}: a head needs at least one class; None builds no head")
+        check_classes(num_classes)
         if min(image_size) < 1:
             raise UsageError(f"image_size={image_size}: height and width are at least 1 pixel")
         self.spec = spec
@@ -71,27 +70,44 @@ class Network(nn.Module):
 
     def check_images(self, images: Tensor) -> None:
         """Raises UsageError unless `images` is a batch this network was built for. Looks at shape and type only."""
-        height, width = self.image_size
-        size = (int(images.shape[-2]), int(images.shape[-1])) if images.ndim == 4 else None
-        fits = size is not None and images.shape[1] == 3 and min(size) > 0
-        if fits and images.is_floating_point() and (self.any_size or size == self.image_size):
-            return
-        sides = "H, W" if self.any_size else f"{height}, {width}"
-        problem = (
-            f"{self.spec.name} takes images of shape (B, 3, {sides}), floats scaled by `spec.input`, "
-            f"and was given {tuple(images.shape)} of {images.dtype}"
-        )
-        if images.ndim == 3:
-            raise UsageError(f"{problem}. One image makes a batch with images[None]")
-        if size is None or images.shape[1] != 3:
-            channels_last = images.ndim == 4 and images.shape[-1] == 3
-            raise UsageError(problem + (". Channels come first: images.permute(0, 3, 1, 2)" if channels_last else ""))
-        if not images.is_floating_point():
-            raise UsageError(
-                f"{problem}. Scale integers first: (images / 255 - mean) / std, with `spec.input`'s numbers"
-            )
-        asked = f"({size[0]}, {size[1]})"
-        raise UsageError(f"{problem}. Another size is chosen when it is built: create_model(..., image_size={asked})")
+        check_images(self, images)
+
+
+class TakesImages(Protocol):
+    """What `check_images` asks of a network."""
+
+    spec: Model
+    image_size: tuple[int, int]
+    any_size: bool
+
+
+def check_classes(num_classes: int | None) -> None:
+    """Raises UsageError for a head without classes."""
+    if num_classes is not None and num_classes < 1:
+        raise UsageError(f"num_classes={num_classes}: a head needs at least one class; None builds no head")
+
+
+def check_images(network: TakesImages, images: Tensor) -> None:
+    """Raises UsageError unless `images` is a batch a network was built for. Looks at shape and type only."""
+    height, width = network.image_size
+    size = (int(images.shape[-2]), int(images.shape[-1])) if images.ndim == 4 else None
+    fits = size is not None and images.shape[1] == 3 and min(size) > 0
+    if fits and images.is_floating_point() and (network.any_size or size == network.image_size):
+        return
+    sides = "H, W" if network.any_size else f"{height}, {width}"
+    problem = (
+        f"{network.spec.name} takes images of shape (B, 3, {sides}), floats scaled by `spec.input`, "
+        f"and was given {tuple(images.shape)} of {images.dtype}"
+    )
+    if images.ndim == 3:
+        raise UsageError(f"{problem}. One image makes a batch with images[None]")
+    if size is None or images.shape[1] != 3:
+        channels_last = images.ndim == 4 and images.shape[-1] == 3
+        raise UsageError(problem + (". Channels come first: images.permute(0, 3, 1, 2)" if channels_last else ""))
+    if not images.is_floating_point():
+        raise UsageError(f"{problem}. Scale integers first: (images / 255 - mean) / std, with `spec.input`'s numbers")
+    asked = f"({size[0]}, {size[1]})"
+    raise UsageError(f"{problem}. Another size is chosen when it is built: create_model(..., image_size={asked})")
 
 
 def check_positive(spec: Model, **values: float) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import copy
 import hashlib
 import inspect
@@ -10,17 +9,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, cast, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from ..registry import UsageError, suggest
 from . import foreign
-from .spec import Architecture, Backbone, Input, Interpolation, Model
+from .inputs import INPUT_SETTINGS, read_field, read_input, read_literal
+from .spec import Architecture, Backbone, Input, Model
 
 if TYPE_CHECKING:
     from torch import nn
 
 NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
-INPUT_SETTINGS = ("image_size", "mean", "std", "interpolation")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +65,7 @@ def own_model(word: str, settings: Mapping[str, str] = NO_SETTINGS) -> Model:
     """
     where = foreign.locate(word)
     rest = {name: str(value) for name, value in settings.items()}
-    contract, settled = _read_input(word, rest)
+    contract, settled = read_input(word, rest)
     architecture = OwnBuilder(
         builder=where.name,
         module=where.module,
@@ -89,7 +88,7 @@ def given_model(module: nn.Module, settings: Mapping[str, str] = NO_SETTINGS) ->
     digest = _digest(module)
     name = f"{type(module).__name__}@{digest[:8]}"
     rest = {key: str(value) for key, value in settings.items()}
-    contract, settled = _read_input(name, rest)
+    contract, settled = read_input(name, rest)
     tap = rest.pop("tap", None) or None
     if rest:
         word = next(iter(rest))
@@ -126,8 +125,6 @@ def build_own(
 
     contract = _declared_input(row, module, architecture.settled)
     spec = replace(row, input=replace(contract, size=image_size) if image_size else contract)
-    if num_classes is not None and num_classes < 1:
-        raise UsageError(f"num_classes={num_classes}: a head needs at least one class; None builds no head")
     backbone = OwnBackbone(spec, module, architecture.tap, num_classes)
     backbone.source_files = files
     if isinstance(weights, Path):
@@ -155,7 +152,7 @@ def _build(name: str, architecture: OwnBuilder, seed: int) -> tuple[nn.Module, t
     )
     if not where.file.is_file() or where.sha256() != architecture.sha256:
         raise UsageError(f"'{where.file}' has changed since {name} was named; start again")
-    arguments = {key: _read_literal(text) for key, text in architecture.arguments}
+    arguments = {key: read_literal(text) for key, text in architecture.arguments}
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
     before = foreign.loaded_below(where.root)
     with foreign.importing_from(where.root), torch.random.fork_rng(devices):
@@ -181,13 +178,6 @@ def _build(name: str, architecture: OwnBuilder, seed: int) -> tuple[nn.Module, t
 
 def _kind(value: object) -> str:
     return "nothing" if value is None else f"a {type(value).__name__}"
-
-
-def _read_literal(text: str) -> Any:
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        return text
 
 
 def _copied(name: str, module: nn.Module) -> nn.Module:
@@ -259,33 +249,5 @@ def _declared_input(row: Model, module: nn.Module, settled: tuple[str, ...]) -> 
     for name in values:
         if name not in known:
             raise UsageError(f"{row.name}: its `input` has an unknown field '{name}'. {suggest(name, known, known)}")
-    read = {name: _read_field(row.name, f"input.{name}", value) for name, value in values.items()}
+    read = {name: read_field(row.name, f"input.{name}", value) for name, value in values.items()}
     return replace(row.input, **{name: value for name, value in read.items() if name not in settled})
-
-
-def _read_input(word: str, settings: dict[str, str]) -> tuple[Input, tuple[str, ...]]:
-    """Takes the settings of the input contract out of `settings`; gives the contract and the fields they fixed."""
-    values: dict[str, Any] = {}
-    for setting in INPUT_SETTINGS:
-        if setting in settings:
-            text = settings.pop(setting)
-            value = text if setting == "interpolation" else _read_literal(text)
-            values["size" if setting == "image_size" else setting] = _read_field(word, setting, value)
-    return Input(**values), tuple(values)
-
-
-def _read_field(word: str, name: str, value: Any) -> Any:
-    """One field of an Input. A size may be one number for a square, a mean or std one number for all channels."""
-    if name.endswith("interpolation"):
-        if value in get_args(Interpolation):
-            return value
-        raise UsageError(f"{word}: {name}='{value}'. {suggest(str(value), get_args(Interpolation))}")
-    is_size = name.endswith("size")
-    length, kind = (2, int) if is_size else (3, (int, float))
-    items = tuple(value) if isinstance(value, list | tuple) else (value,) * length
-    if len(items) != length or not all(isinstance(item, kind) and not isinstance(item, bool) for item in items):
-        wanted = "pixels, one number or height,width" if is_size else "one number, or three for R,G,B"
-        raise UsageError(f"{word}: {name}={value!r} should be {wanted}")
-    if (is_size or name.endswith("std")) and min(items) <= 0:
-        raise UsageError(f"{word}: {name}={value!r} must be above zero")
-    return items if is_size else tuple(float(item) for item in items)

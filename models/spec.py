@@ -35,6 +35,7 @@ class Architecture:
 
     network: ClassVar[str]
     code_fields: ClassVar[frozenset[str]] = frozenset()  # digests of a user's code: a change makes results outdated
+    in_globs: ClassVar[bool] = True  # whether globs of the catalog select rows of this kind
 
     def macs(self, image_size: tuple[int, int]) -> int | None:  # noqa: ARG002 -- for those that know it
         """Multiply-accumulates of one image's forward pass to the features (no head), or None where not known."""
@@ -107,7 +108,7 @@ class Model:
     """One row of the catalog: everything about a model that can be known without building it."""
 
     name: str  # as the papers write it
-    family: str  # "ViT", "BiT", "R+ViT", or "own" for a user's model
+    family: str  # "ViT", "BiT", "R+ViT", "timm" or "torchvision", or "own" for a user's model
     architecture: Architecture
     params: int | None = None  # with a 1000-class head at `input.size`, as the release counts; None for a variant
     input: Input = Input()
@@ -117,7 +118,7 @@ class Model:
 
     @property
     def in_globs(self) -> bool:
-        return not self.small
+        return not self.small and self.architecture.in_globs
 
     @property
     def macs(self) -> int | None:

@@ -153,7 +153,14 @@ def test_jobs_that_share_images_run_side_by_side_and_count_once() -> None:
         ("suite=vtab-mini model=mine.py", r"mine\.py"),
         ("suite=vtab-mini source=tfds", r"there is no source 'tfds'\. Choose from: builtin, vtab-1k"),
         ("suite=vtab-mini source=vtab-1k", r"no data for digits, photos.* in source=vtab-1k"),
-        ("suite=vtab-mini model=timm:resnet50", r"models of timm are not part of this version"),
+        (
+            "suite=vtab-mini model=timm:resnet18",
+            r"timm:resnet18 needs weights for suite=vtab-mini: type weights=pretrained \(a1_in1k; or weights=a2_in1k"
+            r", .*weights=random",
+        ),
+        ("suite=vtab-mini model=timm:resnet18 weights=a9", r"weights=a9: timm:resnet18 has no such weights"),
+        ("suite=vtab-mini model=timm:resnet81", r"timm [\d.]+ has no model 'resnet81'\. Did you mean '"),
+        ("suite=vtab-mini model=EfficientNet-L2 weights=tag", r"weights=tag: Noisy Student .* has no such weights"),
         ("suite=vtab protocol=probe", r"no data for Caltech101, .* Type data=DIR or set BENCH_DATA"),
         ("suite=vtab model=ViT-mini protocol=probe", r"no data for Caltech101"),
         ("suite=vtab data=nowhere protocol=probe", r"no data for Caltech101.* in nowhere"),
@@ -199,3 +206,29 @@ def test_a_damaged_cell_is_to_do_again() -> None:
     store.cells_folder.mkdir(parents=True)
     store.path(made.jobs[0].key).write_text("{")
     assert plan("suite=fewshot", "task=digits", "model=ViT-mini", "out=r").states == ("to do",)
+
+
+def test_models_of_other_libraries() -> None:
+    jobs = plan(
+        "suite=vtab-mini",
+        "task=digits",
+        "weights=pretrained",
+        "model=timm:test_vit,timm:test_res*,torchvision:resnet50",
+    ).jobs
+    named = {(job.model.name, job.weights) for job in jobs}
+    assert {("timm:test_vit", "r160_in1k"), ("torchvision:resnet50", "IMAGENET1K_V2")} <= named
+    (tagged,) = plan("suite=vtab-mini", "task=digits", "model=timm:resnet18.a2_in1k").jobs
+    assert (tagged.model.name, tagged.weights) == ("timm:resnet18.a2_in1k", "a2_in1k")
+    (noisy,) = plan("suite=vtab-mini", "task=digits", "model=EfficientNet-L2", "model.drop_path_rate=0.1").jobs
+    assert (noisy.weights, noisy.variant) == ("ns_jft_in1k", "drop_path_rate=0.1")
+
+
+def test_another_version_of_a_library_makes_results_outdated(monkeypatch: pytest.MonkeyPatch) -> None:
+    from vit_bench.models import libraries
+
+    words = ("suite=vtab-mini", "task=digits", "model=timm:resnet18.a2_in1k")
+    (now,) = plan(*words).jobs
+    monkeypatch.setattr(libraries, "version", lambda _: "99.0")
+    (then,) = plan(*words).jobs
+    assert now.key != then.key
+    assert now.slot == then.slot

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 from vit_bench.models import Input, Model, catalog, count_parameters, list_models
+from vit_bench.models.external import ExternalBuilder
 from vit_bench.registry import UsageError
 
 ROWS = list(catalog().values())
@@ -56,11 +57,13 @@ def test_parameter_count_is_the_pinned_one(row: Model) -> None:
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_row_is_complete(row: Model) -> None:
-    assert row.family in ("ViT", "BiT", "R+ViT")
-    assert row.macs
+    external = isinstance(row.architecture, ExternalBuilder)
+    assert row.family in (("timm", "torchvision") if external else ("ViT", "BiT", "R+ViT"))
+    assert external or row.macs
     assert row.aliases
     assert row.small == row.name.endswith("-mini")
-    assert row.input == Input(size=(64, 64) if row.small else (224, 224))
+    assert external or row.input == Input(size=(64, 64) if row.small else (224, 224))
+    assert row.in_globs == (not row.small and not external)
     assert not row.variant
 
 
@@ -109,6 +112,9 @@ def test_sizes_are_those_of_the_papers(name: str) -> None:
         ("R+Ti/16", "R+ViT-Ti/16"),
         ("vit_mini", "ViT-mini"),
         ("r_vit_mini", "R+ViT-mini"),
+        ("Noisy Student (EfficientNet-L2)", "Noisy Student (EfficientNet-L2)"),  # as the ViT paper's Table 2 has it
+        ("EfficientNet-L2", "Noisy Student (EfficientNet-L2)"),
+        ("tf_efficientnet_l2.ns_jft_in1k", "Noisy Student (EfficientNet-L2)"),
     ],
 )
 def test_aliases(word: str, name: str) -> None:
@@ -121,6 +127,13 @@ def test_globs_pass_over_small_rows() -> None:
     assert {"ViT-mini", "BiT-mini", "R+ViT-mini"} < set(list_models())
 
 
+def test_globs_pass_over_rows_that_need_another_library() -> None:
+    assert "Noisy Student (EfficientNet-L2)" in list_models()
+    assert "Noisy Student (EfficientNet-L2)" not in list_models("*")
+    with pytest.raises(UsageError, match="no model matches 'Noisy"):
+        list_models("Noisy*")
+
+
 def test_weights_are_not_models() -> None:
     with pytest.raises(UsageError, match=r"(?i)there is no model 'BiT-M-R50x1'. Did you mean .*BiT-R50x1"):
         list_models("BiT-M-R50x1")
@@ -130,6 +143,7 @@ def test_listing_and_naming_load_no_torch() -> None:
     code = (
         "import sys, vit_bench.models as m; m.list_models(); m.catalog()['ViT-B/16'].macs; m.catalog()\n"
         "import vit_bench.models.own\n"
+        "m.list_models('timm:resnetv2_50x*.*'); m.list_models('torchvision:*')\n"
         "assert 'torch' not in sys.modules and 'numpy' not in sys.modules, 'loaded'"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -1,0 +1,216 @@
+"""Networks that timm or torchvision builds, as Backbones: the library's own layers, its own features, its own head."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from ..registry import UsageError
+from . import libraries
+from .adapter import OwnBackbone, zero_head
+from .external import PRETRAINED, ExternalBuilder, published_weights, says_weights
+from .foreign import describe
+from .inputs import read_literal
+from .network import check_classes, check_images
+from .weights import load, read_state
+
+if TYPE_CHECKING:
+    from .spec import Backbone, Input, Model
+
+
+class PublishedBackbone(nn.Module):
+    """Base of the networks of a library. `module` is what the library built.
+
+    It has the library's own head, until `drop_library_head`; `head` is a head of ours, or the library's where it could
+    be taken out of `module`. `source_files` are the files of weights it was read from.
+    """
+
+    any_size = False
+
+    def __init__(self, spec: Model, module: nn.Module, num_features: int) -> None:
+        super().__init__()
+        self.spec = spec
+        self.image_size = spec.input.size
+        self.num_features = num_features
+        self.module = module
+        self.head: nn.Module | None = None
+        self.ends_in_logits = False  # the library's head is inside `module`
+        self.source_files: tuple[Path, ...] = ()
+
+    @abstractmethod
+    def representation(self, images: Tensor) -> Tensor:
+        """(B, D): what the library's classifier sees."""
+
+    @abstractmethod
+    def drop_library_head(self) -> None:
+        """Removes the library's classifier; the representation stays as it is."""
+
+    def features(self, images: Tensor) -> Tensor:
+        """The representation (B, num_features) of (B, 3, H, W) images scaled by `spec.input`."""
+        check_images(self, images)
+        return self.representation(images)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (B, K), or the features where there is no head."""
+        check_images(self, images)
+        if self.ends_in_logits:
+            return self.module(images)
+        features = self.representation(images)
+        return features if self.head is None else self.head(features)
+
+
+class Library:
+    """A library's part of building one of its models. Subclasses are from_timm.Timm and from_torchvision.Torchvision.
+
+    `tag` names the weights whose input contract and classes the model has; `pretrained` says whether to load them.
+    """
+
+    backbone: type[PublishedBackbone]
+
+    def __init__(self, row: Model, architecture: ExternalBuilder, tag: str) -> None:
+        self.row = row
+        self.architecture = architecture
+        self.tag = tag
+        self.arguments = {name: read_literal(text) for name, text in architecture.arguments}
+
+    @abstractmethod
+    def contract(self) -> Input:
+        """What the library's own evaluation feeds the model."""
+
+    @abstractmethod
+    def classes(self) -> int:
+        """Of the published weights' head; 0 where they have none."""
+
+    @abstractmethod
+    def head_classes(self, state: Mapping[str, Tensor]) -> int:
+        """Of the head in a state dict with the library's names; 0 where there is none."""
+
+    @abstractmethod
+    def construct(self, size: tuple[int, int], classes: int, file: Path | None = None) -> nn.Module:
+        """The library's module, with the weights of a file as the library publishes it, or drawn."""
+
+    @abstractmethod
+    def published_file(self) -> Path:
+        """The file of the published weights, downloaded where it may be. Raises UsageError where it cannot be had."""
+
+
+def build_published(
+    row: Model,
+    *,
+    weights: str | Path | None = None,
+    num_classes: int | None = None,
+    image_size: tuple[int, int] | None = None,
+    seed: int = 0,
+) -> Backbone:
+    """A fresh network of a row whose architecture is an ExternalBuilder, in evaluation mode. See `create_model`.
+
+    `weights` is "pretrained" or a name of the library's weights, "random" or "random:SEED", or a file with the
+    library's own names; None is "pretrained" where the row's name says weights, else random. The Backbone's `spec` is
+    the row with the library's input contract, as far as no setting fixed it. Raises UsageError for all that cannot be
+    done.
+    """
+    from .build import check_memory, read_weights_word
+
+    architecture = row.architecture
+    if not isinstance(architecture, ExternalBuilder):
+        raise TypeError(f"{row.name} is not a model of a library")
+    check_classes(num_classes)
+    libraries.require(architecture.package, f"'{row.name}'")
+    word = PRETRAINED if weights is None and says_weights(row) else weights
+    tag = None if word is None else published_weights(row, str(word))
+    library = _library(row, architecture, None if tag == PRETRAINED else tag)  # that is: without a name
+    source = None if tag is not None else read_weights_word(word, seed)
+    state = read_state(source) if isinstance(source, Path) else None
+
+    contract = library.contract()
+    settled = {name: getattr(row.input, name) for name in architecture.settled}
+    contract = replace(contract, **settled)
+    spec = replace(row, input=replace(contract, size=image_size) if image_size else contract)
+    classes = library.classes() if state is None else library.head_classes(state)
+
+    with torch.device("meta"):
+        sketch = _made(library, spec, classes)
+        check_memory(spec, sketch)
+        width = _width(library.backbone(spec, sketch, 0)) if architecture.tap is None else 0
+    file = library.published_file() if tag is not None else source if isinstance(source, Path) else None
+    module = _made(library, spec, classes, file if tag is not None else None, seed=source if state is None else 0)
+    if state is not None:
+        load(module, state, cast(Path, source), row.name)
+    if architecture.tap is not None:
+        tapped = OwnBackbone(spec, module, architecture.tap, num_classes)
+        tapped.source_files = () if file is None else (file,)
+        return cast("Backbone", tapped)
+    backbone = library.backbone(spec, module, width)
+    backbone.source_files = () if file is None else (file,)
+    trained = tag is not None or state is not None
+    if not (trained and classes and num_classes in (None, classes)):
+        backbone.drop_library_head()
+        backbone.head = None if num_classes is None else zero_head(width, num_classes)
+    return cast("Backbone", backbone.eval())
+
+
+def count_published(row: Model, num_classes: int | None = 1000) -> int:
+    """Parameters of a row with a head of so many classes, at its library's input size. Allocates nothing."""
+    architecture = row.architecture
+    if not isinstance(architecture, ExternalBuilder):
+        raise TypeError(f"{row.name} is not a model of a library")
+    libraries.require(architecture.package, f"'{row.name}'")
+    library = _library(row, architecture, None)
+    with torch.device("meta"):
+        module = _made(library, replace(row, input=library.contract()), num_classes or 0)
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _library(row: Model, architecture: ExternalBuilder, tag: str | None) -> Library:
+    if architecture.package == "timm":
+        from .from_timm import Timm
+
+        return Timm(row, architecture, tag or architecture.tag)
+    from .from_torchvision import Torchvision
+
+    return Torchvision(row, architecture, tag or architecture.tag)
+
+
+def _made(
+    library: Library, spec: Model, classes: int, file: Path | None = None, seed: int | Path | None = 0
+) -> nn.Module:
+    """The library's module; its errors as ours. Libraries draw from the global random state; it is put back after."""
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(seed if isinstance(seed, int) else 0)
+        try:
+            return library.construct(spec.input.size, classes, file).eval()
+        except UsageError:
+            raise
+        except Exception as error:  # whatever a library raises
+            said = ", ".join(f"{name}={value!r}" for name, value in library.arguments.items())
+            what = f" with {said}" if said else ""
+            height, width = spec.input.size
+            raise UsageError(
+                f"{spec.name}: {library.architecture.package} cannot build it{what} for {height}x{width} pixels"
+                f"{'' if file is None else f' from {file}'}: {describe(error)}"
+            ) from error
+
+
+def _width(sketch: PublishedBackbone) -> int:
+    """The width of the features, from a forward pass that computes shapes only."""
+    sketch = sketch.eval()
+    name, shape = sketch.spec.name, (2, 3, *sketch.image_size)
+    try:
+        with torch.no_grad():
+            features: Any = sketch.representation(torch.empty(shape))
+    except Exception as error:  # whatever a library raises
+        raise UsageError(f"{name} failed on images of shape {shape}: {describe(error)}") from error
+    if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != 2:
+        what = tuple(features.shape) if isinstance(features, Tensor) else f"a {type(features).__name__}"
+        raise UsageError(
+            f"{name} gives {what} for 2 images, and (B, D) is needed: it is no classification model as it stands. "
+            "Type model.tap=LAYER for a layer that gives (B, D) or (B, C, H, W)"
+        )
+    return features.shape[1]
