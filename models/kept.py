@@ -34,32 +34,27 @@ def enlist(layer: StdConv) -> int:
 class KeptWeight:
     """A standardised weight, and what its source looked like when it was made."""
 
-    weight: Tensor  # standardised, in the input's type; packed as oneDNN wants it where `packed`
-    packed: bool
+    weight: Tensor  # standardised, in the input's type
     source: Tensor  # the storage of the weight: held, so that its address goes to no other
     version: int  # counts the changes in place that autograd sees
     sample: Tensor | None  # numbers of the weight; on a CPU alone: elsewhere a look at them waits for the device
-    dtype: torch.dtype
 
     @classmethod
-    def of(cls, weight: Tensor, input: Tensor, standardised: Tensor, packed: bool) -> Self:
+    def of(cls, weight: Tensor, standardised: Tensor) -> Self:
         return cls(
             weight=standardised,
-            packed=packed,
             source=weight.detach(),
             version=weight._version,
             sample=_sample(weight).clone() if weight.device.type == "cpu" else None,
-            dtype=input.dtype,
         )
 
-    def stands(self, weight: Tensor, input: Tensor, packed: bool) -> bool:
+    def stands(self, weight: Tensor, input: Tensor) -> bool:
         """Whether it is still what the weight would give for this input."""
         return (
             self.version == weight._version
             and self.source.data_ptr() == weight.data_ptr()
             and self.source.stride() == weight.stride()
-            and self.dtype == input.dtype
-            and self.packed == packed
+            and self.weight.dtype == input.dtype
             and (self.sample is None or torch.equal(self.sample, _sample(weight)))
         )
 
@@ -71,14 +66,9 @@ def _sample(weight: Tensor) -> Tensor:
 
 @torch.library.custom_op("vit_bench::standardised_convolution", mutates_args=())
 def standardised_convolution(input: Tensor, weight: Tensor, layer: int) -> Tensor:
-    return _laid_out(_layers[layer].convolve_kept(input, weight))
+    return _layers[layer].convolve_kept(input, weight)
 
 
 @standardised_convolution.register_fake
 def _(input: Tensor, weight: Tensor, layer: int) -> Tensor:
-    return _laid_out(_layers[layer].convolve(input, weight.to(input.dtype)))
-
-
-def _laid_out(output: Tensor) -> Tensor:
-    """The output in the layout that the compiler is told: on a CPU oneDNN's channels last."""
-    return output.contiguous(memory_format=torch.channels_last) if output.device.type == "cpu" else output
+    return _layers[layer].convolve(input, weight.to(input.dtype))
