@@ -51,8 +51,11 @@ class ViT(Architecture):
     heads: int
     mlp_dim: int | None = None  # None: 4 x width, as in every published size
     pool: Literal["token", "gap"] = "token"  # class token, or mean of the tokens ("gap")
-    pre_logits: int | None = None  # width of the tanh layer between the representation and the head, if there is one
+    # Width of the tanh layer between the representation and the head. None: a weights file decides, and there is none
+    # without a file; 0: none, even if the file has one (it is dropped, and the head that was trained on it).
+    pre_logits: int | None = None
     dropout: float = 0.0
+    posembed_resize: Literal["spline", "bicubic"] = "spline"  # of a file's grid: as the official code, or as timm does
 
     def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
         """Rows and columns of tokens for an image of (H, W) pixels. Raises UsageError where the patch does not fit."""
@@ -93,6 +96,16 @@ class Hybrid(ViT):
         channels = compute.resnet_channels(self.units, self.widen)
         resnet = compute.resnet_macs(self.units, self.widen, image_size)
         return resnet + compute.transformer_macs(self, self.grid(image_size), channels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """Where weights come from, as far as it is known: what they were trained on, for how long, at what cost."""
+
+    pretrain: str | None = None  # the data set, as the papers write it: "ImageNet-21k"
+    images: int | None = None  # in that data set
+    epochs: float | None = None  # passes over it
+    core_days: float | None = None  # TPUv3-core-days, the unit of the ViT paper's Table 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +153,7 @@ class Backbone(Protocol):
     spec: Model
     image_size: tuple[int, int]
     num_features: int
+    notes: tuple[str, ...]  # what loading the weights did besides loading them, in sentences
 
     def __call__(self, images: Tensor) -> Tensor: ...
 

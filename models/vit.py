@@ -105,7 +105,7 @@ class VisionTransformer(Network):
             self.norm = nn.LayerNorm(vit.width, eps=LAYER_NORM_EPS)
             # The paper pre-trains with "a MLP with one hidden layer" as head; the tanh layer of that head is kept here,
             # and its output is the representation that the release evaluates.
-            self.pre_logits = None if vit.pre_logits is None else nn.Linear(vit.width, vit.pre_logits)
+            self.pre_logits = nn.Linear(vit.width, vit.pre_logits) if vit.pre_logits else None
 
     def make_stem(self, vit: ViT) -> tuple[nn.Module, int]:  # noqa: ARG002 -- a hybrid needs it
         """What turns images into the map that is cut into patches, and that map's channels."""
@@ -147,8 +147,10 @@ def check(spec: Model, vit: ViT) -> None:
     check_positive(spec, patch_size=vit.patch_size, width=vit.width, depth=vit.depth, heads=vit.heads)
     if vit.mlp_dim is not None:
         check_positive(spec, mlp_dim=vit.mlp_dim)
-    if vit.pre_logits is not None:
+    if vit.pre_logits:  # 0 and None both mean no such layer; they differ in what becomes of a file's
         check_positive(spec, pre_logits=vit.pre_logits)
+    if vit.posembed_resize not in ("spline", "bicubic"):
+        raise UsageError(f"{spec.name}: posembed_resize='{vit.posembed_resize}' is neither 'spline' nor 'bicubic'")
     if vit.width % vit.heads:
         raise UsageError(f"{spec.name}: width={vit.width} is not a multiple of heads={vit.heads}")
     if vit.pool not in ("token", "gap"):
