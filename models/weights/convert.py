@@ -111,7 +111,6 @@ def _pieces(weights: Weights) -> tuple[list[Piece], tuple[str, ...]]:
     if origin is not None:
         return _pieces_like(weights, origin), ()
     table = official_bit() if "root.weight" in weights.tensors else official_vit(token="class_token" in weights.tensors)
-    heads, notes = _heads(weights)
     shapes = weights.shapes()
     matches = list(table.matches_of_ours(weights.tensors))
     nameless = set(weights.tensors).difference(*(match.ours for match in matches))
@@ -120,6 +119,7 @@ def _pieces(weights: Weights) -> tuple[list[Piece], tuple[str, ...]]:
             f"'{weights.contents.path}': the official release has no names for {listed(sorted(nameless))}; write a "
             ".safetensors file"
         )
+    heads, notes = _heads(weights)
     pieces = []
     for match in {match.ours: match for match in matches}.values():
         theirs = tuple(match.layout.their_shapes([shapes[name] for name in match.ours], heads))

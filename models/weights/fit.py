@@ -192,6 +192,8 @@ def _both(name: str, theirs: Sequence[str]) -> str:
 
 
 def _hints(weights: Weights) -> list[str]:
+    if weights.convention == "timm" and "fc_norm.weight" in weights.tensors:
+        return ["timm's `fc_norm` follows the mean of the tokens, and the release's final norm precedes it"]
     grid = weights.tensors.get(GRID)
     if grid is None or len(grid.shape) != 3:
         return []

@@ -11,6 +11,7 @@ import re
 import types
 import typing
 import warnings
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,23 @@ from torch.torch_version import TorchVersion
 from ...registry import UsageError
 from .stored import readable
 
-# Types that training scripts save beside their tensors, and that do nothing but hold values when they are made.
-# Each is allowed by its own name; a type that can be told to call something (functools.partial, getattr) never is.
+
+def _dict(*_: Any) -> dict[Any, Any]:
+    return {}
+
+
+def _list(items: Any = (), *_: Any) -> list[Any]:
+    return list(items)
+
+
+# Types that training scripts save beside their tensors, and that do nothing but hold values when they are made. Each is
+# allowed by its own name; a type that can be told to call something (functools.partial, getattr) never is. Of some only
+# the content matters and plain ones stand in for them, so that they load where their library is not installed.
 INERT: tuple[tuple[Any, str], ...] = (
     (argparse.Namespace, "argparse.Namespace"),
     (types.SimpleNamespace, "types.SimpleNamespace"),
-    (collections.defaultdict, "collections.defaultdict"),
-    (collections.deque, "collections.deque"),
+    (_dict, "collections.defaultdict"),
+    (_list, "collections.deque"),
     (dict, "builtins.dict"),
     (list, "builtins.list"),
     (tuple, "builtins.tuple"),
@@ -39,7 +50,7 @@ INERT: tuple[tuple[Any, str], ...] = (
     (str, "builtins.str"),
     (bool, "builtins.bool"),
     (typing.Any, "typing.Any"),
-    # Paths of another system cannot be made here; what is left of them is their text. 3.13 moved the classes.
+    # A path of another system cannot be made here, so all are made pure. Python 3.13 moved the classes.
     *(
         (getattr(pathlib, f"Pure{name.removeprefix('Pure')}"), f"{module}.{name}")
         for module in ("pathlib", "pathlib._local")
@@ -54,24 +65,24 @@ INERT: tuple[tuple[Any, str], ...] = (
     ),
     *((kind, f"numpy.dtypes.{name}") for name, kind in vars(np.dtypes).items() if isinstance(kind, type)),
     (TorchVersion, "torch.torch_version.TorchVersion"),
+    *(
+        (collections.OrderedDict, name)
+        for name in (
+            "yacs.config.CfgNode",
+            "easydict.EasyDict",
+            "lightning_fabric.utilities.data.AttributeDict",
+            "lightning.fabric.utilities.data.AttributeDict",
+            "pytorch_lightning.utilities.parsing.AttributeDict",
+            "lightning.pytorch.utilities.parsing.AttributeDict",
+        )
+    ),
 )
-# The same, of libraries that may not be installed.
-INERT_ELSEWHERE = (
-    "omegaconf.dictconfig.DictConfig",
-    "omegaconf.listconfig.ListConfig",
-    "omegaconf.base.ContainerMetadata",
-    "omegaconf.base.Metadata",
-    "omegaconf.nodes.AnyNode",
-    "omegaconf.nodes.StringNode",
-    "omegaconf.nodes.IntegerNode",
-    "omegaconf.nodes.FloatNode",
-    "omegaconf.nodes.BooleanNode",
-    "yacs.config.CfgNode",
-    "lightning_fabric.utilities.data.AttributeDict",
-    "lightning.fabric.utilities.data.AttributeDict",
-    "pytorch_lightning.utilities.parsing.AttributeDict",
-    "lightning.pytorch.utilities.parsing.AttributeDict",
-)
+OMEGACONF = {  # imported only for files that hold them
+    "dictconfig": ("DictConfig",),
+    "listconfig": ("ListConfig",),
+    "base": ("ContainerMetadata", "Metadata"),
+    "nodes": ("AnyNode", "StringNode", "IntegerNode", "FloatNode", "BooleanNode", "PathNode", "EnumNode"),
+}
 REFUSED = re.compile(
     r"(?:GLOBAL|Unsupported class|unrecognized function|for object of type|class) <?(?:class )?'?([\w.]+)"
 )
@@ -82,19 +93,22 @@ def read_pickled(path: Path) -> Any:
 
     Raises UsageError where it is damaged, or holds a type that is not known to be inert; the message names the type.
     """
-    allowed: list[Any] = list(INERT)
-    waiting = set(INERT_ELSEWHERE)
-    while True:
-        try:
-            with readable(path), torch.serialization.safe_globals(allowed), warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # on archives of TorchScript, which are refused below
-                return _load(path)
-        except UsageError as error:
-            name = _refused_name(error.__cause__)
-            if name not in waiting:
-                raise UsageError(_refusal(path, error, name)) from error.__cause__
-            waiting.remove(name)
-            allowed.append((_imported(path, name), name))
+    try:
+        return _read(path, INERT)
+    except UsageError as error:
+        name = _refused_name(error.__cause__)
+        if name is None or not name.startswith("omegaconf."):
+            raise UsageError(_refusal(path, error, name)) from error.__cause__
+    try:
+        return _read(path, [*INERT, *_omegaconf()])
+    except UsageError as error:
+        raise UsageError(_refusal(path, error, _refused_name(error.__cause__))) from error.__cause__
+
+
+def _read(path: Path, allowed: Sequence[Any]) -> Any:
+    with readable(path), torch.serialization.safe_globals(list(allowed)), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # on archives of TorchScript, which are refused by name
+        return _load(path)
 
 
 def _load(path: Path) -> Any:
@@ -104,15 +118,10 @@ def _load(path: Path) -> Any:
     return read(mmap=zipped)  # files from before torch 1.6 are no archives and cannot be mapped
 
 
-def _imported(path: Path, name: str) -> Any:
-    module, _, attribute = name.rpartition(".")
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise UsageError(
-            f"'{path}' holds a {name}, and '{module.partition('.')[0]}' is not installed here. Install it, or save "
-            "model.state_dict() alone"
-        ) from error
+def _omegaconf() -> Iterator[tuple[Any, str]]:
+    for module, names in OMEGACONF.items():
+        found = importlib.import_module(f"omegaconf.{module}")
+        yield from ((getattr(found, name), f"omegaconf.{module}.{name}") for name in names)
 
 
 def _refused_name(cause: BaseException | None) -> str | None:
@@ -124,7 +133,7 @@ def _refused_name(cause: BaseException | None) -> str | None:
 def _refusal(path: Path, error: UsageError, name: str | None) -> str:
     if name is not None:
         return (
-            f"'{path}' holds more than tensors: a {name}, which could run code and is never loaded. "
+            f"'{path}' holds more than tensors: '{name}', which could run code and is never loaded. "
             "Save model.state_dict() alone"
         )
     if isinstance(error.__cause__, pickle.UnpicklingError):  # whose words advise to run whatever code is inside

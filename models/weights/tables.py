@@ -107,8 +107,6 @@ TIMM_VIT = (
     _rule(f"{STEM}.projection.0.weight", f"{BACKBONE}.downsample.conv.weight"),
     *_timm((f"{STEM}.projection.1", f"{BACKBONE}.downsample.norm")),
 )
-POOLED_NORM = _timm(("norm", "fc_norm"))  # the final norm of timm's models that pool the mean of tokens
-
 BLOCK = "stages.{stage}.blocks.{unit}"
 TIMM_BIT = (
     _rule("root.weight", "stem.conv.weight"),
@@ -147,10 +145,9 @@ def official_bit() -> Table:
 def timm_vit(*, token: bool, grid: tuple[int, int] | None = None) -> Table:
     """timm's names of ViT and the hybrids.
 
-    With a class token its `fc_norm` is not read: timm pools the patches' mean there, without the token that they have
-    attended to, and no model of ours does.
+    Its `fc_norm` has no counterpart: it is a final norm behind the mean of the tokens, and the release's is before it.
     """
-    return Table(_positions("pos_embed", token, grid), *TIMM_VIT, *(() if token else POOLED_NORM))
+    return Table(_positions("pos_embed", token, grid), *TIMM_VIT)
 
 
 @cache
