@@ -35,7 +35,7 @@ def open_npz(path: Path) -> Iterator[Mapping[str, Stored]]:
 def _stored(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> tuple[str, Stored]:
     name = member.filename.removesuffix(ENDING)
     if name == member.filename:
-        raise UsageError(f"'{path}' holds '{name}', which is no array: it is not an .npz file as NumPy writes them")
+        raise ValueError(f"'{name}' is no array of NumPy's")
     with archive.open(member) as file:
         shape, dtype = _read_header(file)
     if dtype.hasobject:

@@ -22,7 +22,7 @@ from numpy._core import multiarray
 from torch.torch_version import TorchVersion
 
 from ...registry import UsageError
-from .stored import readable
+from .stored import OTHER_KIND, readable
 
 
 def _dict(*_: Any) -> dict[Any, Any]:
@@ -136,7 +136,8 @@ def _refusal(path: Path, error: UsageError, name: str | None) -> str:
             f"'{path}' holds more than tensors: '{name}', which could run code and is never loaded. "
             "Save model.state_dict() alone"
         )
-    if isinstance(error.__cause__, pickle.UnpicklingError):  # whose words advise to run whatever code is inside
+    if isinstance(error.__cause__, pickle.UnpicklingError) and OTHER_KIND not in str(error):
+        # Torch's own words advise to run whatever code is inside.
         return (
             f"'{path}' cannot be read as {path.suffix}; it may be cut short, or hold more than tensors, which is never "
             "loaded: save model.state_dict() alone"

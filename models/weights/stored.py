@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ...registry import UsageError
 
+OTHER_KIND = "By its first bytes it is"
 LISTED = 8  # names an error message shows of each kind
 
 # What reading a damaged or foreign file has been seen to raise.
@@ -83,7 +84,7 @@ def _damaged(path: Path, error: BaseException) -> str:
     problem = f"'{path}' cannot be read as {kind}; it may be cut short"
     other = _other_kind(path)
     if other:
-        return f"{problem}. By its first bytes it is {other}"
+        return f"{problem}. {OTHER_KIND} {other}"
     first = (str(error).strip().splitlines() or ["no reason given"])[0]
     return f"{problem}: {type(error).__name__}: {first}"
 
