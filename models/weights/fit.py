@@ -135,6 +135,8 @@ def is_finite(value: Tensor) -> bool:
     """Whether no number of a tensor is NaN or infinite. The sum, much faster, settles it for all but huge numbers."""
     if not value.is_floating_point():
         return True
+    if value.dtype.itemsize == 1:  # for which torch has no sum
+        value = value.float()
     return bool(value.sum().isfinite()) or bool(value.isfinite().all())
 
 

@@ -1,4 +1,4 @@
-"""What a weights file holds and which row it fits, told from names, shapes and numbers; no network is built."""
+"""What a weights file holds and which row it fits, told from names, shapes and numbers; no network is allocated."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
-from ..spec import Provenance
+from ...registry import UsageError
+from ..spec import Model, Provenance
 from .files import open_weights
-from .fit import head_classes, is_finite
+from .fit import check_names, head_classes, is_finite, settle_tanh_layer
 from .looks import candidates, facts_of, resolution
-from .recognise import recognise
+from .recognise import Weights, recognise
 from .sidecar import read_sidecar
 from .stored import listed
 
@@ -56,8 +57,7 @@ def inspect(word: str | Path) -> Report:
             problems.append(f"whole numbers instead of weights: {listed(strange)}")
         if len(grid) == 3:
             problems.append(f"{grid[1]} position embeddings, which are no square grid of patches")
-        if not rows:
-            problems.append("no row of the catalog has these shapes")
+        problems += _misfits(weights, rows[0]) if rows else ["no row of the catalog has these shapes"]
         tanh_layer = shapes.get("pre_logits.weight")
         return Report(
             path=contents.path,
@@ -76,3 +76,16 @@ def inspect(word: str | Path) -> Report:
             problems=tuple(problems),
             provenance=read_sidecar(word),
         )
+
+
+def _misfits(weights: Weights, row: Model) -> list[str]:
+    """What keeps the row that the shapes are like from taking the file at its own resolution."""
+    from ..build import empty_network
+
+    row, weights = settle_tanh_layer(row, weights)
+    size = resolution(weights.shapes()) or row.input.size
+    try:
+        check_names(weights, empty_network(row, head_classes(weights), size).state_dict(), row)
+    except UsageError as error:
+        return [str(error)]
+    return []

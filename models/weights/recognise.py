@@ -16,7 +16,7 @@ Convention = Literal["official", "timm", "ours"]
 # Where re-saved official files keep the parameters, the longest first.
 PREFIXES = ("opt/target/params/", "optimizer/target/params/", "opt/target/", "optimizer/target/", "params/")
 # What they keep beside them, which is no part of the network.
-TRAINING_STATE = re.compile(r"(opt|optimizer|opt_state|state|step|extra|rng|accum_\w+|ema)(/.*)?")
+TRAINING_STATE = re.compile(r"(opt|optimizer|opt_state|state|step|extra|chrono|rng|accum_\w+|ema)(/.*)?")
 OFFICIAL = re.compile(r"(resnet|Transformer|embedding|conv_root|gn_root|block\d+|pre_logits|head)/.+|cls")
 TIMM = re.compile(
     r"patch_embed\..+|cls_token|pos_embed|fc_norm\..+|blocks\.\d+\.(attn|mlp\.fc\d)\..+|stem\.conv\..+|head\.fc\..+"

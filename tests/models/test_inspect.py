@@ -47,6 +47,17 @@ def test_a_checkpoint(tmp_path: Path) -> None:
     assert report.provenance is None
 
 
+def test_a_file_that_is_not_whole(tmp_path: Path) -> None:
+    state = dict(create_model("ViT-mini").state_dict())
+    del state["blocks.2.norm1.bias"]
+    torch.save(state, tmp_path / "w.pt")
+    report = inspect(tmp_path / "w.pt")
+    assert report.candidates == ("ViT-mini",)
+    assert "not in the file (1): blocks.2.norm1.bias" in "".join(report.problems)
+    torch.save({name: value.to(torch.float8_e4m3fn) for name, value in state.items()}, tmp_path / "v.pt")
+    assert inspect(tmp_path / "v.pt").dtypes == (("float8_e4m3fn", len(state)),)
+
+
 def test_a_file_of_no_row(official: ModuleType, tmp_path: Path) -> None:
     torch.save({"layer.weight": torch.ones(3), "steps": torch.tensor(4)}, tmp_path / "w.pt")
     report = inspect(tmp_path / "w.pt")

@@ -351,3 +351,11 @@ def test_folders(tmp_path: Path) -> None:
     assert equal(state_of(create_model(TINY, tmp_path / "pytorch_model.bin")), state)
     with pytest.raises(UsageError, match=r"There are 2 weights files: model.safetensors, pytorch_model.bin"):
         create_model(TINY, tmp_path)
+
+
+def test_tensors_that_hold_no_numbers(tmp_path: Path) -> None:
+    state = drawn()
+    for strange, kind in ((torch.zeros(64, device="meta"), "strided on meta"), (torch.ones(64).to_sparse(), "sparse")):
+        torch.save(state | {"norm.bias": strange}, tmp_path / "w.pt")
+        with pytest.raises(UsageError, match=rf"'norm.bias' is no ordinary tensor, but torch.{kind}"):
+            create_model(TINY, tmp_path / "w.pt")
