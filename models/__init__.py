@@ -65,16 +65,20 @@ def create_model(
     name         a name or alias of the catalog, `path/file.py:builder`, `package.module:builder`, `timm:NAME[.TAG]`,
                  `torchvision:NAME[.TAG]`, `hf:OWNER/REPOSITORY` of timm's format, or a row
     weights      None or "random": drawn as the official code does, from a generator of `seed` ("random:7": of 7);
-                 or the path of a .safetensors, .pt or .pth state dict with our names, taken strictly.
+                 or the path of a file, taken strictly: an official .npz of ViT, BiT or a hybrid; a .safetensors (one,
+                 or the index of several), .pt, .pth, .bin or .ckpt with our names or timm's, bare or in what training
+                 scripts put around it ("run.pth:model_ema" names the part); or a folder that holds one of these.
                  One's own model is built with `seed`, or brings its weights; a file is loaded into it.
                  For a library's model also "pretrained" (the library's default) or the name of its weights, a file
                  has the library's names, and None is "pretrained" where the model's name says weights.
     num_classes  of the head, which is zero unless the file has one of that size. None: the file's head, or none, and
                  then calling the network gives the features
     image_size   in pixels, one number or (height, width); None: the row's. Position embeddings of a file with another
-                 grid are resized as the official code does.
+                 grid are resized as the official code does (`posembed="bicubic"` of the row: as timm does).
 
     Returns a Backbone: `features(images)` is (B, num_features), `images` (B, 3, H, W) floats scaled by `spec.input`.
+    Its `notes` are sentences on what was done to fit a file; its `spec` is the row, or a variant of it where the file
+    has a tanh layer before its head.
     Raises UsageError for everything that cannot be done.
     """
     from .build import build

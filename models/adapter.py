@@ -37,6 +37,7 @@ class OwnBackbone(nn.Module):
     def __init__(self, spec: Model, module: nn.Module, tap: str | None, num_classes: int | None) -> None:
         super().__init__()
         self.spec = spec
+        self.notes: tuple[str, ...] = ()
         self.image_size = spec.input.size
         self.source_files: tuple[Path, ...] = ()
         self.module = module.eval()

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 
 from ..registry import UsageError
 from . import own
 from .external import ExternalBuilder
-from .network import Network
-from .spec import Backbone, Model
-from .weights import head_classes, load, read_state, with_grid, with_head
+from .spec import Backbone, Model, ViT
+from .weights.files import open_weights
+from .weights.fit import head_classes, load, resize_of, settle_tanh_layer, with_grid, with_head
+from .weights.recognise import recognise
+from .weights.words import KINDS, split_part
+
+if TYPE_CHECKING:
+    from .network import Network
 
 RANDOM = "random"
 
@@ -39,19 +44,30 @@ def build(
         )
     size = size or row.input.size
     if isinstance(source, Path):
-        state = read_state(source)
-        classes = head_classes(state)
-        network = empty_network(row, classes if num_classes is None else num_classes, size)
+        return cast(Backbone, network_from_file(row, source, num_classes, size))
+    network = empty_network(row, num_classes, size)
+    check_memory(row, network)
+    return cast(Backbone, network.initialise(torch.Generator().manual_seed(source)).eval())
+
+
+def network_from_file(row: Model, path: Path, num_classes: int | None, image_size: tuple[int, int]) -> Network:
+    """The network of a row of the catalog with the weights of a file; `notes` say what was done to fit them.
+
+    The file decides whether there is a tanh layer before the head, unless the row does. Its head is kept where its
+    classes are those asked for, or none were; its position embeddings are resized to the image size.
+    """
+    grid = row.architecture.grid(image_size) if isinstance(row.architecture, ViT) else None
+    with open_weights(path) as contents:
+        row, weights = settle_tanh_layer(row, recognise(contents, grid))
+        classes = head_classes(weights)
+        network = empty_network(row, classes if num_classes is None else num_classes, image_size)
         check_memory(row, network)
         expected = network.state_dict()
         if num_classes is not None and num_classes != classes:
-            state = with_head(state, expected)
-        load(network, with_grid(state, expected), source, row.name)
-    else:
-        network = empty_network(row, num_classes, size)
-        check_memory(row, network)
-        network.initialise(torch.Generator().manual_seed(source))
-    return cast(Backbone, network.eval())
+            weights = with_head(weights, expected)
+        weights = with_grid(weights, expected, resize_of(row))
+        load(network, weights, row).notes = weights.notes
+    return network.eval()
 
 
 def empty_network(row: Model, num_classes: int | None, image_size: tuple[int, int]) -> Network:
@@ -110,13 +126,12 @@ def read_weights_word(weights: str | Path | None, seed: int) -> int | Path:
         if not (number.isascii() and number.isdigit() and int(number) < 2**63):
             raise UsageError(f"weights='{weights}': a seed is a whole number from 0, as in 'random:7'")
         return int(number)
-    path = Path(weights).expanduser()
-    if not path.suffix and not path.exists():
+    path, part = split_part(weights)
+    if part is None and not path.suffix and not path.exists():
         raise UsageError(
-            f"there are no weights '{weights}'. Choose 'random', 'random:SEED' or the path of a .safetensors, .pt or "
-            ".pth file"
+            f"there are no weights '{weights}'. Choose 'random', 'random:SEED' or the path of a file: {KINDS}"
         )
-    return path
+    return Path(weights).expanduser()
 
 
 def read_image_size(image_size: int | tuple[int, int] | None) -> tuple[int, int] | None:

@@ -18,6 +18,7 @@ from ..registry import UsageError
 from . import downloads
 from .published import Library, PublishedBackbone
 from .spec import Input, Interpolation, Model
+from .weights.stored import Stored
 
 WEIGHTS_FILES = ("model.safetensors", "pytorch_model.bin")  # what a repository of timm's holds, the safe one first
 
@@ -99,10 +100,10 @@ class Timm(Library):
     def classes(self) -> int:
         return self._cfg.num_classes
 
-    def head_classes(self, state: Mapping[str, Tensor]) -> int:
+    def head_classes(self, tensors: Mapping[str, Stored]) -> int:
         names = self._cfg.classifier or ()
-        weights = [state.get(f"{name}.weight") for name in ([names] if isinstance(names, str) else names)]
-        return next((len(weight) for weight in weights if weight is not None and weight.ndim), 0)
+        weights = [tensors.get(f"{name}.weight") for name in ([names] if isinstance(names, str) else names)]
+        return next((weight.shape[0] for weight in weights if weight is not None and weight.shape), 0)
 
     def construct(self, size: tuple[int, int], classes: int, file: Path | None = None) -> nn.Module:
         cfg, arguments = self._cfg, dict(self.arguments)

@@ -15,7 +15,8 @@ from ..registry import UsageError
 from . import downloads
 from .published import Library, PublishedBackbone
 from .spec import Input, Interpolation, Model
-from .weights import read_state
+from .weights.files import open_weights
+from .weights.stored import Stored
 
 # The constructor's argument for the image size, of the families whose layers depend on it; the others take any.
 SIZED = {"vit_": "image_size", "maxvit": "input_size"}
@@ -93,11 +94,11 @@ class Torchvision(Library):
     def classes(self) -> int:
         return len(self._weights.meta["categories"]) if self._weights else 1000
 
-    def head_classes(self, state: Mapping[str, Tensor]) -> int:
+    def head_classes(self, tensors: Mapping[str, Stored]) -> int:
         with torch.device("meta"):
             name = last_linear(self.construct(self.contract().size, 1)) or "classifier.1"  # SqueezeNet's convolution
-        weight = state.get(f"{name}.weight")
-        return len(weight) if weight is not None and weight.ndim else 1000  # without it, loading names all keys
+        weight = tensors.get(f"{name}.weight")
+        return weight.shape[0] if weight is not None and weight.shape else 1000  # without it, loading names all keys
 
     def construct(self, size: tuple[int, int], classes: int, file: Path | None = None) -> nn.Module:
         name, arguments = self.architecture.name, dict(self.arguments)
@@ -126,5 +127,8 @@ class Torchvision(Library):
 
     def published_file(self) -> Path:
         file = downloads.url_file(self.row.name, self._weights.url)
-        read_state(file)  # torchvision unpickles it next, whatever is in it; here anything but tensors is refused
+        with open_weights(
+            file
+        ):  # torchvision unpickles it next, whatever is in it; here anything but tensors is refused
+            pass
         return file

@@ -35,6 +35,7 @@ class Network(nn.Module):
         if min(image_size) < 1:
             raise UsageError(f"image_size={image_size}: height and width are at least 1 pixel")
         self.spec = spec
+        self.notes: tuple[str, ...] = ()  # what loading the weights did besides loading them
         self.image_size = image_size
         self.num_features = num_features
         with torch.device("meta"):

@@ -188,18 +188,24 @@ def _copied(name: str, module: nn.Module) -> nn.Module:
 
 
 def _load_file(backbone: Any, path: Path) -> None:
-    """Loads a state dict of the user's module, or of its Backbone (which has "module." before each name)."""
-    from .weights import head_classes, load, read_state, with_head
+    """Loads a state dict of the user's module, or of its Backbone (which has "module." before each name).
 
-    state = read_state(path)
-    inner = backbone.module.state_dict()
-    if set(state) != set(inner) and any(f"module.{name}" in state for name in inner):
-        expected = backbone.state_dict()
-        if backbone.head is None or head_classes(state) != len(backbone.head.weight):
-            state = with_head(state, expected)
-        load(backbone, state, path, backbone.spec.name)
-    else:
-        load(backbone.module, state, path, backbone.spec.name)
+    Names are the module's own, so prefixes are taken off only where they fit neither.
+    """
+    from .weights.files import open_weights
+    from .weights.fit import head_classes, load, with_head
+    from .weights.recognise import under_own_names
+
+    inner, outer = backbone.module.state_dict(), backbone.state_dict()
+    with open_weights(path, keep_prefixes=True) as contents:
+        weights = under_own_names(contents, {*inner, *outer})
+        if set(weights.tensors) != set(inner) and any(f"module.{name}" in weights.tensors for name in inner):
+            if backbone.head is None or head_classes(weights) != len(backbone.head.weight):
+                weights = with_head(weights, outer)
+            load(backbone, weights, backbone.spec)
+        else:
+            load(backbone.module, weights, backbone.spec)
+        backbone.notes = weights.notes
 
 
 def _plain(value: object) -> object:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -18,10 +19,13 @@ from .external import PRETRAINED, ExternalBuilder, published_weights, says_weigh
 from .foreign import describe
 from .inputs import read_literal
 from .network import check_classes, check_images
-from .weights import load, read_state
+from .weights.files import open_weights
+from .weights.fit import load
+from .weights.recognise import under_own_names
 
 if TYPE_CHECKING:
     from .spec import Backbone, Input, Model
+    from .weights.stored import Stored
 
 
 class PublishedBackbone(nn.Module):
@@ -42,6 +46,7 @@ class PublishedBackbone(nn.Module):
         self.head: nn.Module | None = None
         self.ends_in_logits = False  # the library's head is inside `module`
         self.source_files: tuple[Path, ...] = ()
+        self.notes: tuple[str, ...] = ()  # what was done to fit a file's weights
 
     @abstractmethod
     def representation(self, images: Tensor) -> Tensor:
@@ -88,8 +93,8 @@ class Library:
         """Of the published weights' head; 0 where they have none."""
 
     @abstractmethod
-    def head_classes(self, state: Mapping[str, Tensor]) -> int:
-        """Of the head in a state dict with the library's names; 0 where there is none."""
+    def head_classes(self, tensors: Mapping[str, Stored]) -> int:
+        """Of the head in a file with the library's names; 0 where there is none."""
 
     @abstractmethod
     def construct(self, size: tuple[int, int], classes: int, file: Path | None = None) -> nn.Module:
@@ -126,32 +131,34 @@ def build_published(
     tag = None if word is None else published_weights(row, str(word))
     library = _library(row, architecture, None if tag == PRETRAINED else tag)  # that is: without a name
     source = None if tag is not None else read_weights_word(word, seed)
-    state = read_state(source) if isinstance(source, Path) else None
+    with ExitStack() as stack:
+        weights = None
+        if isinstance(source, Path):
+            contents = stack.enter_context(open_weights(source))
+            weights = under_own_names(contents, contents.tensors)
+        contract = library.contract()
+        contract = replace(contract, **{name: getattr(row.input, name) for name in architecture.settled})
+        spec = replace(row, input=replace(contract, size=image_size) if image_size else contract)
+        classes = library.classes() if weights is None else library.head_classes(weights.tensors)
 
-    contract = library.contract()
-    settled = {name: getattr(row.input, name) for name in architecture.settled}
-    contract = replace(contract, **settled)
-    spec = replace(row, input=replace(contract, size=image_size) if image_size else contract)
-    classes = library.classes() if state is None else library.head_classes(state)
-
-    with torch.device("meta"):
-        sketch = _made(library, spec, classes)
-        check_memory(spec, sketch)
-        width = _width(library.backbone(spec, sketch, 0)) if architecture.tap is None else 0
-    file = library.published_file() if tag is not None else source if isinstance(source, Path) else None
-    module = _made(library, spec, classes, file if tag is not None else None, seed=source if state is None else 0)
-    if state is not None:
-        load(module, state, cast(Path, source), row.name)
+        with torch.device("meta"):
+            sketch = _made(library, spec, classes)
+            check_memory(spec, sketch)
+            width = _width(library.backbone(spec, sketch, 0)) if architecture.tap is None else 0
+        file = library.published_file() if tag is not None else None
+        module = _made(library, spec, classes, file, seed=source if weights is None else 0)
+        if weights is not None:
+            load(module, weights, row)
+            file = weights.contents.path
     if architecture.tap is not None:
-        tapped = OwnBackbone(spec, module, architecture.tap, num_classes)
-        tapped.source_files = () if file is None else (file,)
-        return cast("Backbone", tapped)
-    backbone = library.backbone(spec, module, width)
+        backbone: Any = OwnBackbone(spec, module, architecture.tap, num_classes)
+    else:
+        backbone = library.backbone(spec, module, width)
+        if not (file is not None and classes and num_classes in (None, classes)):
+            backbone.drop_library_head()
+            backbone.head = None if num_classes is None else zero_head(width, num_classes)
     backbone.source_files = () if file is None else (file,)
-    trained = tag is not None or state is not None
-    if not (trained and classes and num_classes in (None, classes)):
-        backbone.drop_library_head()
-        backbone.head = None if num_classes is None else zero_head(width, num_classes)
+    backbone.notes = () if weights is None else weights.notes
     return cast("Backbone", backbone.eval())
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Interpolation = Literal["nearest", "bilinear", "bicubic"]
-PositionEmbedding = Literal["none", "1d", "2d", "relative"]
+PositionEmbedding = Literal["none", "1d", "2d", "relative", "bicubic"]
 PositionPlace = Literal["stem", "layers", "shared"]
 
 
@@ -54,10 +54,13 @@ class ViT(Architecture):
     heads: int
     mlp_dim: int | None = None  # None: 4 x width, as in every published size
     pool: Literal["token", "gap"] = "token"  # class token, or mean of the tokens ("gap")
-    pre_logits: int | None = None  # width of the tanh layer between the representation and the head, if there is one
+    # Width of the tanh layer between the representation and the head. None: a weights file decides, and there is none
+    # without a file; 0: none, even if the file has one (it is dropped, and the head that was trained on it).
+    pre_logits: int | None = None
     dropout: float = 0.0
     # Appendix D.4 and Table 8. 1d: one vector a patch, in raster order; 2d: half a vector for its column (X), half for
-    # its row (Y); relative: in every layer, one vector for every distance between two tokens of the sequence.
+    # its row (Y); relative: in every layer, one vector for every distance between two tokens of the sequence. bicubic:
+    # 1d, and where a file's grid is another it is resized as timm does, not by the official code's order-1 spline.
     posembed: PositionEmbedding = "1d"
     # stem: added once, to the tokens; layers: to every layer's input, each its own; shared: likewise, all the same.
     posembed_at: PositionPlace = "stem"
@@ -101,6 +104,16 @@ class Hybrid(ViT):
         channels = compute.resnet_channels(self.units, self.widen)
         resnet = compute.resnet_macs(self.units, self.widen, image_size)
         return resnet + compute.transformer_macs(self, self.grid(image_size), channels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """Where weights come from, as far as it is known: what they were trained on, for how long, at what cost."""
+
+    pretrain: str | None = None  # the data set, as the papers write it: "ImageNet-21k"
+    images: int | None = None  # in that data set
+    epochs: float | None = None  # passes over it
+    core_days: float | None = None  # TPUv3-core-days, the unit of the ViT paper's Table 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +161,7 @@ class Backbone(Protocol):
     spec: Model
     image_size: tuple[int, int]
     num_features: int
+    notes: tuple[str, ...]  # what loading the weights did besides loading them, in sentences
 
     def __call__(self, images: Tensor) -> Tensor: ...
 

@@ -112,7 +112,7 @@ class VisionTransformer(Network):
             learned = [
                 Positions(grid, vit.width, token=vit.pool == "token", halves=vit.posembed == "2d")
                 for _ in range(vit.depth if vit.posembed_at == "layers" else 1)
-                if vit.posembed in ("1d", "2d")
+                if vit.posembed in ("1d", "2d", "bicubic")
             ]
             self.position = learned[0] if learned and vit.posembed_at != "layers" else None
             self.positions = nn.ModuleList(learned) if vit.posembed_at == "layers" else None
@@ -215,8 +215,8 @@ def check(spec: Model, vit: ViT) -> None:
     check_positive(spec, patch_size=vit.patch_size, width=vit.width, depth=vit.depth, heads=vit.heads)
     if vit.mlp_dim is not None:
         check_positive(spec, mlp_dim=vit.mlp_dim)
-    if vit.pre_logits is not None and vit.pre_logits < 0:
-        raise UsageError(f"{spec.name}: pre_logits={vit.pre_logits} must be above zero, or 0 for no such layer")
+    if vit.pre_logits:  # 0 and None both mean no such layer; they differ in what becomes of a file's
+        check_positive(spec, pre_logits=vit.pre_logits)
     if vit.width % vit.heads:
         raise UsageError(f"{spec.name}: width={vit.width} is not a multiple of heads={vit.heads}")
     if vit.pool not in ("token", "gap"):

@@ -1,14 +1,20 @@
-"""One thread: small networks are slower on several, and numbers stay the same everywhere."""
+"""What tests of models share: files as the official releases write them."""
 
-from collections.abc import Iterator
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
 
 import pytest
-import torch
 
 
-@pytest.fixture(autouse=True, scope="session")
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+@pytest.fixture(scope="session")
+def official() -> ModuleType:
+    """The module official_files.py; pytest's importlib mode puts no folder of tests on the path."""
+    spec = importlib.util.spec_from_file_location("official_files", Path(__file__).with_name("official_files.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

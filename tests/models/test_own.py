@@ -344,6 +344,18 @@ def test_weights_from_a_file(inner: bool, net: Path) -> None:
         create_model(row, path)
 
 
+def test_weights_from_what_a_training_script_saved(net: Path) -> None:
+    row = own_model(f"{net}:build")
+    state = {name: value + 1 for name, value in create_model(row).module.state_dict().items()}
+    path = net.parent / "last.ckpt"
+    saved = {f"model.{name}": value for name, value in state.items()} | {"loss.weight": torch.ones(2)}
+    torch.save({"state_dict": saved, "pytorch-lightning_version": "2.5"}, path)
+    loaded = create_model(row, path)
+    assert torch.equal(loaded.module.layer.weight, state["layer.weight"])
+    taken = "took 'model.' off the names; left out 1 others: loss.weight"
+    assert loaded.notes == ("read state_dict of last.ckpt", taken)
+
+
 def test_an_unknown_field_of_the_declared_input(net: Path) -> None:
     net.write_text(NET.replace('"mean"', '"means"'))
     with pytest.raises(UsageError, match=r"its `input` has an unknown field 'means'. Did you mean 'mean'"):

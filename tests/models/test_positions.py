@@ -178,7 +178,7 @@ def test_patches_on_a_feature_map() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"posembed": "3d"}, "ViT-mini: posembed='3d'. Choose from: none, 1d, 2d, relative"),
+        ({"posembed": "3d"}, "ViT-mini: posembed='3d'. Choose from: none, 1d, 2d, relative, bicubic"),
         ({"posembed_at": "everywhere"}, "ViT-mini: posembed_at='everywhere'. Choose from: stem, layers, shared"),
         ({"posembed": "none", "posembed_at": "layers"}, "adds nothing to the tokens, so posembed_at=layers has no"),
         ({"posembed": "relative", "posembed_at": "shared"}, "leave it out, or use posembed=1d or 2d"),

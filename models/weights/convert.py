@@ -1,0 +1,180 @@
+"""Official npz files to safetensors with our names and back, without losing a bit; timm's and ours to either."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from ...registry import UsageError
+from ...stable import replacing
+from ..spec import ViT
+from .files import open_weights
+from .layout import Match, Shape
+from .looks import candidates, facts_of
+from .npz import write_npz
+from .recognise import Weights, recognise
+from .safetensors import Planned, write_safetensors
+from .stored import listed, readable
+from .tables import official_bit, official_vit
+
+# In the metadata of a safetensors file: the official file's names and shapes, in order, as JSON. They hold what our own
+# layout does not: how many heads, the shape of norms, which code's names, and the prefix.
+ORIGIN = "vit_bench.official"
+WRITTEN = (".npz", ".safetensors")
+HEAD_WIDTH = 64  # of all published sizes but ViT-H/14
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """A tensor of the official file: which of those that a match makes, all of whose shapes are `shapes`."""
+
+    name: str
+    match: Match
+    shapes: tuple[Shape, ...]
+    index: int
+
+
+def convert(source: str | Path, target: Path) -> tuple[str, ...]:
+    """Writes a weights file in another format: .npz has the official names, .safetensors ours.
+
+    Number types are kept, and an official file comes back from safetensors bit for bit. Returns what is to be said.
+    Raises UsageError where the target is there already, is of another kind, or the source holds what it cannot.
+    """
+    if target.suffix not in WRITTEN:
+        raise UsageError(f"'{target}': files are written as {' or '.join(WRITTEN)}")
+    if target.exists():
+        raise UsageError(f"'{target}' is there already; nothing is written over it. Choose another name")
+    if not target.parent.is_dir():
+        raise UsageError(f"'{target}': there is no folder '{target.parent}'")
+    with open_weights(source) as contents:
+        weights = recognise(contents)
+        _check_whole(weights)
+        notes = weights.notes
+        if target.suffix == ".npz":
+            pieces, said = _pieces(weights)
+            with replacing(target) as temporary:
+                write_npz(temporary, ((piece.name, _cut(weights, piece)) for piece in pieces))
+            return (*notes, *said)
+        planned = {
+            name: Planned(shape=each.shape, dtype=each.dtype, read=each.read) for name, each in weights.tensors.items()
+        }
+        with replacing(target) as temporary:
+            write_safetensors(temporary, planned, _origin(weights))
+        return notes
+
+
+def _check_whole(weights: Weights) -> None:
+    """Raises UsageError unless every tensor is one of ours by now, and of the type its parts have in the file."""
+    path = weights.contents.path
+    if weights.table is None:
+        facts = facts_of(weights.shapes())
+        if not facts:
+            raise UsageError(
+                f"'{path}' has no names of the official release, timm or this project; it is left as it is"
+            )
+        return
+    ours = {name for match in weights.table.matches(_unprefixed(weights)) for name in match.ours}
+    strange = [name for name in weights.tensors if name not in ours]
+    if strange:
+        raise UsageError(
+            f"'{path}' holds {len(strange)} tensors that {weights.convention} files of these models do not have: "
+            f"{listed(strange)}"
+        )
+    for match in weights.table.matches(_unprefixed(weights)):
+        parts = [weights.contents.tensors[weights.prefix + name] for name in match.theirs]
+        if match.layout.our_shapes([part.shape for part in parts]) is None:
+            raise UsageError(f"'{path}': {', '.join(f'{p.names[0]} {p.shape}' for p in parts)} cannot be laid out")
+        if len({part.dtype for part in parts}) > 1:
+            raise UsageError(f"'{path}': {', '.join(match.theirs)} are of several types, and become one tensor")
+
+
+def _unprefixed(weights: Weights) -> list[str]:
+    return [name.removeprefix(weights.prefix) for name in weights.contents.tensors if name.startswith(weights.prefix)]
+
+
+def _origin(weights: Weights) -> dict[str, str]:
+    """The metadata that the way back needs: what an official file is like, or what an earlier conversion kept of it."""
+    if weights.convention != "official":
+        return {ORIGIN: weights.contents.metadata[ORIGIN]} if ORIGIN in weights.contents.metadata else {}
+    kept = {name for stored in weights.tensors.values() for name in stored.names}
+    shapes = {name: list(stored.shape) for name, stored in weights.contents.tensors.items() if name in kept}
+    return {ORIGIN: json.dumps({"prefix": weights.prefix, "shapes": shapes}, separators=(",", ":"))}
+
+
+def _pieces(weights: Weights) -> tuple[list[Piece], tuple[str, ...]]:
+    """What an official file of these weights holds, in its order, and what is to be said of that."""
+    origin = _origin(weights).get(ORIGIN)
+    if origin is not None:
+        return _pieces_like(weights, origin), ()
+    table = official_bit() if "root.weight" in weights.tensors else official_vit(token="class_token" in weights.tensors)
+    shapes = weights.shapes()
+    matches = list(table.matches_of_ours(weights.tensors))
+    nameless = set(weights.tensors).difference(*(match.ours for match in matches))
+    if nameless:
+        raise UsageError(
+            f"'{weights.contents.path}': the official release has no names for {listed(sorted(nameless))}; write a "
+            ".safetensors file"
+        )
+    heads, notes = _heads(weights)
+    pieces = []
+    for match in {match.ours: match for match in matches}.values():
+        theirs = tuple(match.layout.their_shapes([shapes[name] for name in match.ours], heads))
+        pieces += [Piece(name=n, match=match, shapes=theirs, index=i) for i, n in enumerate(match.theirs)]
+    return pieces, notes
+
+
+def _pieces_like(weights: Weights, origin: str) -> list[Piece]:
+    """The pieces of the file that these weights were converted from, whose names and shapes are `origin`."""
+    path = weights.contents.path
+    with readable(path):
+        read: Any = json.loads(origin)
+        prefix = str(read["prefix"])
+        shapes = {name.removeprefix(prefix): tuple(map(int, shape)) for name, shape in read["shapes"].items()}
+    grid = weights.shapes().get("position.grid", ())
+    bit = any(name.startswith("resnet/") for name in shapes)
+    rows_columns = (grid[1], grid[2]) if len(grid) == 4 else None
+    table = official_bit() if bit else official_vit(token="cls" in shapes, grid=rows_columns)
+    made: dict[str, Piece] = {}
+    ours: dict[str, Shape] = {}
+    for match in table.matches(shapes):
+        theirs = tuple(shapes[name] for name in match.theirs)
+        ours |= zip(match.ours, match.layout.our_shapes(theirs) or (), strict=False)
+        for index, name in enumerate(match.theirs):
+            made[name] = Piece(name=prefix + name, match=match, shapes=theirs, index=index)
+    if set(made) != set(shapes) or ours != weights.shapes():
+        raise UsageError(
+            f"'{path}' says in its metadata that it comes from an official file, and its tensors are not that file's "
+            "any more. Save it without that metadata"
+        )
+    return [made[name] for name in shapes]
+
+
+def _cut(weights: Weights, piece: Piece) -> Tensor:
+    ours = [weights.tensors[name].read() for name in piece.match.ours]
+    return piece.match.layout.to_theirs(ours, piece.shapes)[piece.index]
+
+
+def _heads(weights: Weights) -> tuple[int, tuple[str, ...]]:
+    """How many heads the attention has, and what is to be said of how that is known: fused projections do not show it.
+
+    Raises UsageError where no row of the catalog has these shapes and its heads are not 64 wide.
+    """
+    shapes = weights.shapes()
+    facts = facts_of(shapes, weights.heads)
+    if "width" not in facts:
+        return 1, ()
+    known = {row.architecture.heads: row.name for row in candidates(facts) if isinstance(row.architecture, ViT)}
+    if len(known) == 1:
+        ((heads, name),) = known.items()
+        return heads, (f"{heads} heads, as {name} has",)
+    width = facts["width"]
+    if width % HEAD_WIDTH:
+        raise UsageError(
+            f"'{weights.contents.path}' does not say how many heads its attention has, no row of the catalog has its "
+            "shapes, and an official file must say it; write a .safetensors file"
+        )
+    return width // HEAD_WIDTH, (f"{width // HEAD_WIDTH} heads, taking them to be {HEAD_WIDTH} wide",)

@@ -1,0 +1,217 @@
+"""From a file's tensors to a network's: the head, the tanh layer and the grid that it asks for; all else strictly."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from ...registry import UsageError
+from ..spec import Model, ViT
+from .looks import resemblance
+from .recognise import Weights
+from .resize import Resize, resize_grid
+from .stored import Stored, listed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TANH_LAYER = "pre_logits."
+HEAD = "head."
+GRID = "position.grid"
+PLACES = re.compile(r"(position|positions\.\d+)\.(grid|rows|columns)")
+DISTANCES = ".relative.distances"
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def head_classes(weights: Weights) -> int | None:
+    """Classes of the head in a file, or None where it has no head."""
+    head = weights.tensors.get("head.weight")
+    return head.shape[0] if head is not None and head.shape else None
+
+
+def with_head(weights: Weights, expected: Mapping[str, Tensor]) -> Weights:
+    """The weights with a new, zero head of the expected shape, or none where none is expected, and a note of it."""
+    new = {name: value.shape for name, value in expected.items() if name.startswith(HEAD)}
+    kept = {name: stored for name, stored in weights.tensors.items() if not name.startswith(HEAD)}
+    zeros = {
+        name: Stored(shape=tuple(shape), dtype=torch.float32, read=partial(torch.zeros, shape), names=())
+        for name, shape in new.items()
+    }
+    classes, had = next((shape[0] for shape in new.values()), None), head_classes(weights)
+    there = "the file has none" if had is None else f"the file's has {had}"
+    if classes is None:
+        return weights.changed(kept, *([] if had is None else [f"left out the file's head of {had} classes"]))
+    return weights.changed(kept | zeros, f"new zero head of {classes} classes ({there})")
+
+
+def settle_tanh_layer(row: Model, weights: Weights) -> tuple[Model, Weights]:
+    """The row with the file's tanh layer before the head, or the weights without it, as the row's `pre_logits` says.
+
+    None leaves it to the file, and the row that comes back is derived accordingly. 0 drops it, and with it the head,
+    which was trained on its output. A width asks for exactly that. Raises UsageError where the file has another.
+    """
+    if not isinstance(row.architecture, ViT):
+        return row, weights
+    asked = row.architecture.pre_logits
+    layer = weights.tensors.get(f"{TANH_LAYER}weight")
+    width = layer.shape[0] if layer is not None and len(layer.shape) == 2 else None
+    if asked is None and width is not None:
+        return row.derive(pre_logits=width), weights
+    if asked == 0 and layer is not None:
+        kept = {name: each for name, each in weights.tensors.items() if not name.startswith((TANH_LAYER, HEAD))}
+        head = head_classes(weights)
+        with_it = f" and the head of {head} classes that was trained on its output" if head is not None else ""
+        return row, weights.changed(kept, f"left out the file's tanh layer of width {width}{with_it}")
+    if asked and width is None:
+        raise UsageError(
+            f"'{weights.contents.path}' has no tanh layer before its head, and {row.name} is asked for one: build the "
+            "model with pre_logits=None"
+        )
+    if asked and width != asked:
+        raise UsageError(
+            f"'{weights.contents.path}' has a tanh layer of width {width} before its head, and {row.name} is asked for "
+            f"pre_logits={asked}: leave it out, or say pre_logits={width}; pre_logits=0 drops the layer"
+        )
+    return row, weights
+
+
+def with_grid(weights: Weights, expected: Mapping[str, Tensor], how: Resize) -> Weights:
+    """The weights with their grids of position embeddings resized to the expected ones; the class token's is kept."""
+    resized: dict[str, Stored] = {}
+    done: dict[str, None] = {}
+    for name, stored in weights.tensors.items():
+        wanted = expected[name].shape if PLACES.fullmatch(name) and name in expected else ()
+        if len(wanted) != 4 or len(stored.shape) != 4 or 0 in stored.shape or wanted[1:3] == stored.shape[1:3]:
+            continue
+        (_, old_rows, old_columns, width), (_, rows, columns, _) = stored.shape, wanted
+        shape = (1, rows, columns, width)
+        resized[name] = replace(stored, shape=shape, read=partial(_resized, stored, rows, columns, how))
+        done[f"position embeddings resized {old_rows}x{old_columns} -> {rows}x{columns} ({how})"] = None
+    return weights.changed({**weights.tensors, **resized}, *done) if resized else weights
+
+
+def _resized(stored: Stored, rows: int, columns: int, how: Resize) -> Tensor:
+    return resize_grid(stored.read(), rows, columns, how)
+
+
+def load(module: M, weights: Weights, row: Model) -> M:
+    """Puts the weights into a module, strictly, reading one tensor at a time.
+
+    Parameters that are on the meta device are replaced; others are written to. Raises UsageError, naming keys on both
+    sides, unless names and shapes are exactly the module's and every number is finite.
+    """
+    expected = module.state_dict()
+    check_names(weights, expected, row)
+    tensors: dict[str, Tensor] = {}
+    broken: list[str] = []
+    for name, wanted in expected.items():
+        tensors[name] = _read(weights.contents.path, weights.tensors[name], wanted.dtype)
+        if not is_finite(tensors[name]):
+            broken.append(_both(name, weights.tensors[name].names))
+    if broken:
+        raise UsageError(
+            f"'{weights.contents.path}' holds numbers that are not finite, in {len(broken)} tensors: {listed(broken)}"
+        )
+    module.load_state_dict(tensors, assign=any(value.is_meta for value in expected.values()))
+    return module
+
+
+def _read(path: Path, stored: Stored, dtype: torch.dtype) -> Tensor:
+    """A copy of its own: what was read may be a view of the mapped file, which would change with the file."""
+    value = stored.read()
+    try:
+        return torch.empty(stored.shape, dtype=dtype).copy_(value)
+    except RuntimeError as error:  # sparse, quantised, or on the meta device
+        kind = f"{value.layout} on {value.device}"
+        raise UsageError(f"'{path}': '{stored.names[0]}' is no ordinary tensor, but {kind}") from error
+
+
+def is_finite(value: Tensor) -> bool:
+    """Whether no number of a tensor is NaN or infinite. The sum, much faster, settles it for all but huge numbers."""
+    if not value.is_floating_point():
+        return True
+    if value.dtype.itemsize == 1:  # for which torch has no sum
+        value = value.float()
+    return bool(value.sum().isfinite()) or bool(value.isfinite().all())
+
+
+def check_names(weights: Weights, expected: Mapping[str, Tensor], row: Model) -> None:
+    """Raises UsageError, listing both sides and guessing the right row, unless the file has what a network expects."""
+    problems = _problems(weights, expected)
+    heads = getattr(row.architecture, "heads", None)
+    if not problems and (weights.heads is None or weights.heads == heads):
+        return
+    if weights.heads is not None and weights.heads != heads:
+        problems.append(f"the file's attention has {weights.heads} heads, the model's {heads}")
+    hints = [*_hints(weights), *resemblance(weights.shapes(), weights.heads, row)]
+    raise UsageError(
+        "\n  ".join([f"'{weights.contents.path}' does not hold the weights of {row.name}:", *problems, *hints])
+    )
+
+
+def _problems(weights: Weights, expected: Mapping[str, Tensor]) -> list[str]:
+    """What is missing, extra and different, each in a line, by our names and the file's."""
+    theirs = weights.their_names(expected)
+    there = {name for stored in weights.tensors.values() for name in stored.names}
+    prefix = weights.prefix
+    lacking = [name for name in expected if name not in weights.tensors]
+    # Of queries, keys and values the file may have two.
+    absent = {name: [prefix + each for each in theirs.get(name, ()) if prefix + each not in there] for name in lacking}
+    halves = {each for name in lacking for each in theirs.get(name, ()) if prefix + each in there}
+    extra = {name: stored for name, stored in weights.tensors.items() if name not in expected and name not in halves}
+    both = {name: (stored, expected[name]) for name, stored in weights.tensors.items() if name in expected}
+    lists: list[tuple[str, list[str]]] = [
+        ("not in the file", [_both(name, absent[name]) for name in lacking]),
+        ("only in the file", [f"{_both(name, each.names)} {each.shape}" for name, each in extra.items()]),
+        (
+            "of another shape",
+            [
+                f"{_both(name, stored.names)} is {stored.shape} in the file, {tuple(wanted.shape)} in the model"
+                for name, (stored, wanted) in both.items()
+                if stored.shape != tuple(wanted.shape)
+            ],
+        ),
+        (
+            "of another type",
+            [
+                f"{_both(name, stored.names)} is {stored.dtype} in the file, {wanted.dtype} in the model"
+                for name, (stored, wanted) in both.items()
+                if stored.dtype.is_floating_point != wanted.dtype.is_floating_point
+            ],
+        ),
+    ]
+    return [f"{what} ({len(names)}): {listed(names)}" for what, names in lists if names]
+
+
+def _both(name: str, theirs: Sequence[str]) -> str:
+    """A tensor's name here and, where it is another one, in the file."""
+    return name if not theirs or list(theirs) == [name] else f"{' + '.join(theirs)} (here {name})"
+
+
+def _hints(weights: Weights) -> list[str]:
+    if weights.convention == "timm" and "fc_norm.weight" in weights.tensors:
+        return ["timm's `fc_norm` follows the mean of the tokens, and the release's final norm precedes it"]
+    distances = [stored.shape for name, stored in weights.tensors.items() if name.endswith(DISTANCES)]
+    if distances and len(distances[0]) == 3:
+        tokens = (distances[0][1] + 1) // 2
+        return [f"the file's relative position embeddings are of {tokens} tokens; they are not resized"]
+    grid = weights.tensors.get(GRID)
+    if grid is None or len(grid.shape) != 3:
+        return []
+    patches = grid.shape[1] - ("position.token" in weights.tensors)
+    return [
+        f"the file's {grid.shape[1]} position embeddings are of {patches} patches, no square: build the model with the "
+        "image_size=(HEIGHT, WIDTH) that the file was trained at"
+    ]
+
+
+def resize_of(row: Model) -> Resize:
+    """How the row's position embeddings are resized; a BiT has none."""
+    return "bicubic" if getattr(row.architecture, "posembed", "") == "bicubic" else "spline"

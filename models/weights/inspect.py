@@ -1,0 +1,91 @@
+"""What a weights file holds and which row it fits, told from names, shapes and numbers; no network is allocated."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+from ...registry import UsageError
+from ..spec import Model, Provenance
+from .files import open_weights
+from .fit import check_names, head_classes, is_finite, settle_tanh_layer
+from .looks import candidates, facts_of, resolution
+from .recognise import Weights, recognise
+from .sidecar import read_sidecar
+from .stored import listed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What `inspect` found. Numbers of tensors and parameters are the file's, a training's state left out."""
+
+    path: Path
+    format: str  # the suffix: ".npz", ".safetensors", ".pt", …
+    convention: str  # whose names: "official", "timm", "ours" or "unknown"
+    part: str | None  # of a checkpoint: "model_ema"
+    notes: tuple[str, ...]
+    tensors: int
+    parameters: int
+    dtypes: tuple[tuple[str, int], ...]  # the types, and how many tensors are of each, the most frequent first
+    classes: int | None  # of the head
+    grid: tuple[int, int] | None  # rows and columns of the position embeddings
+    image_size: tuple[int, int] | None  # height and width in pixels that the grid is for
+    pre_logits: int | None  # width of the tanh layer before the head
+    candidates: tuple[str, ...]  # names of the rows with these shapes
+    problems: tuple[str, ...]
+    provenance: Provenance | None  # of the file's sidecar
+
+
+def inspect(word: str | Path) -> Report:
+    """Looks into a weights file, or FILE:PART, reading every tensor once. Raises UsageError where it cannot be read."""
+    with open_weights(word) as contents:
+        weights = recognise(contents)
+        shapes = weights.shapes()
+        facts = facts_of(shapes, weights.heads)
+        rows = candidates(facts)
+        kept = {name for stored in weights.tensors.values() for name in stored.names}
+        read = [stored for stored in contents.tensors.values() if kept.issuperset(stored.names)]
+        problems = []
+        strange = [name for name, stored in weights.tensors.items() if not stored.dtype.is_floating_point]
+        broken = [stored.names[0] for stored in read if not is_finite(stored.read())]
+        grid = shapes.get("position.grid", ())
+        if broken:
+            problems.append(f"numbers that are not finite, in {len(broken)} tensors: {listed(broken)}")
+        if strange and facts:
+            problems.append(f"whole numbers instead of weights: {listed(strange)}")
+        if len(grid) == 3:
+            problems.append(f"{grid[1]} position embeddings, which are no square grid of patches")
+        problems += _misfits(weights, rows[0]) if rows else ["no row of the catalog has these shapes"]
+        tanh_layer = shapes.get("pre_logits.weight")
+        return Report(
+            path=contents.path,
+            format=contents.path.suffix,
+            convention=weights.convention if facts else "unknown",
+            part=contents.part,
+            notes=weights.notes,
+            tensors=len(read),
+            parameters=sum(prod(stored.shape) for stored in read),
+            dtypes=tuple(Counter(str(stored.dtype).removeprefix("torch.") for stored in read).most_common()),
+            classes=head_classes(weights),
+            grid=(grid[1], grid[2]) if len(grid) == 4 else None,
+            image_size=resolution(shapes),
+            pre_logits=tanh_layer[0] if tanh_layer else None,
+            candidates=tuple(row.name for row in rows),
+            problems=tuple(problems),
+            provenance=read_sidecar(word),
+        )
+
+
+def _misfits(weights: Weights, row: Model) -> list[str]:
+    """What keeps the row that the shapes are like from taking the file at its own resolution."""
+    from ..build import empty_network
+
+    row, weights = settle_tanh_layer(row, weights)
+    size = resolution(weights.shapes()) or row.input.size
+    try:
+        check_names(weights, empty_network(row, head_classes(weights), size).state_dict(), row)
+    except UsageError as error:
+        return [str(error)]
+    return []

@@ -1,0 +1,147 @@
+"""What torch.save wrote: memory-mapped, and without running anything that is in it."""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import importlib
+import pathlib
+import pickle
+import re
+import types
+import typing
+import warnings
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy._core import multiarray
+from torch.torch_version import TorchVersion
+
+from ...registry import UsageError
+from .stored import OTHER_KIND, readable
+
+
+def _dict(*_: Any) -> dict[Any, Any]:
+    return {}
+
+
+def _list(items: Any = (), *_: Any) -> list[Any]:
+    return list(items)
+
+
+# Types that training scripts save beside their tensors, and that do nothing but hold values when they are made. Each is
+# allowed by its own name; a type that can be told to call something (functools.partial, getattr) never is. Of some only
+# the content matters and plain ones stand in for them, so that they load where their library is not installed.
+INERT: tuple[tuple[Any, str], ...] = (
+    (argparse.Namespace, "argparse.Namespace"),
+    (types.SimpleNamespace, "types.SimpleNamespace"),
+    (_dict, "collections.defaultdict"),
+    (_list, "collections.deque"),
+    (dict, "builtins.dict"),
+    (list, "builtins.list"),
+    (tuple, "builtins.tuple"),
+    (frozenset, "builtins.frozenset"),
+    (int, "builtins.int"),
+    (float, "builtins.float"),
+    (str, "builtins.str"),
+    (bool, "builtins.bool"),
+    (typing.Any, "typing.Any"),
+    # A path of another system cannot be made here, so all are made pure. Python 3.13 moved the classes.
+    *(
+        (getattr(pathlib, f"Pure{name.removeprefix('Pure')}"), f"{module}.{name}")
+        for module in ("pathlib", "pathlib._local")
+        for name in ("PurePath", "PurePosixPath", "PureWindowsPath", "Path", "PosixPath", "WindowsPath")
+    ),
+    (np.dtype, "numpy.dtype"),
+    (np.ndarray, "numpy.ndarray"),
+    *(
+        (getattr(multiarray, name), f"numpy.{core}.multiarray.{name}")
+        for core in ("core", "_core")
+        for name in ("scalar", "_reconstruct")
+    ),
+    *((kind, f"numpy.dtypes.{name}") for name, kind in vars(np.dtypes).items() if isinstance(kind, type)),
+    (TorchVersion, "torch.torch_version.TorchVersion"),
+    *(
+        (collections.OrderedDict, name)
+        for name in (
+            "yacs.config.CfgNode",
+            "easydict.EasyDict",
+            "lightning_fabric.utilities.data.AttributeDict",
+            "lightning.fabric.utilities.data.AttributeDict",
+            "pytorch_lightning.utilities.parsing.AttributeDict",
+            "lightning.pytorch.utilities.parsing.AttributeDict",
+        )
+    ),
+)
+OMEGACONF = {  # imported only for files that hold them
+    "dictconfig": ("DictConfig",),
+    "listconfig": ("ListConfig",),
+    "base": ("ContainerMetadata", "Metadata"),
+    "nodes": ("AnyNode", "StringNode", "IntegerNode", "FloatNode", "BooleanNode", "PathNode", "EnumNode"),
+}
+REFUSED = re.compile(
+    r"(?:GLOBAL|Unsupported class|unrecognized function|for object of type|class) <?(?:class )?'?([\w.]+)"
+)
+
+
+def read_pickled(path: Path) -> Any:
+    """What a file of torch.save holds, its tensors on the CPU and, where its format allows it, mapped.
+
+    Raises UsageError where it is damaged, or holds a type that is not known to be inert; the message names the type.
+    """
+    try:
+        return _read(path, INERT)
+    except UsageError as error:
+        name = _refused_name(error.__cause__)
+        if name is None or not name.startswith("omegaconf."):
+            raise UsageError(_refusal(path, error, name)) from error.__cause__
+    try:
+        return _read(path, [*INERT, *_omegaconf()])
+    except UsageError as error:
+        raise UsageError(_refusal(path, error, _refused_name(error.__cause__))) from error.__cause__
+
+
+def _read(path: Path, allowed: Sequence[Any]) -> Any:
+    with readable(path), torch.serialization.safe_globals(list(allowed)), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # on archives of TorchScript, which are refused by name
+        return _load(path)
+
+
+def _load(path: Path) -> Any:
+    read = partial(torch.load, path, map_location="cpu", weights_only=True)
+    with path.open("rb") as file:
+        zipped = file.read(4) == b"PK\x03\x04"
+    return read(mmap=zipped)  # files from before torch 1.6 are no archives and cannot be mapped
+
+
+def _omegaconf() -> Iterator[tuple[Any, str]]:
+    for module, names in OMEGACONF.items():
+        found = importlib.import_module(f"omegaconf.{module}")
+        yield from ((getattr(found, name), f"omegaconf.{module}.{name}") for name in names)
+
+
+def _refused_name(cause: BaseException | None) -> str | None:
+    """The type that torch's restricted unpickler would not make."""
+    found = REFUSED.search(str(cause)) if isinstance(cause, pickle.UnpicklingError) else None
+    return found[1].rstrip(".") if found else None
+
+
+def _refusal(path: Path, error: UsageError, name: str | None) -> str:
+    if name is not None:
+        return (
+            f"'{path}' holds more than tensors: '{name}', which could run code and is never loaded. "
+            "Save model.state_dict() alone"
+        )
+    if isinstance(error.__cause__, pickle.UnpicklingError) and OTHER_KIND not in str(error):
+        # Torch's own words advise to run whatever code is inside.
+        return (
+            f"'{path}' cannot be read as {path.suffix}; it may be cut short, or hold more than tensors, which is never "
+            "loaded: save model.state_dict() alone"
+        )
+    if "TorchScript" in str(error.__cause__):
+        return f"'{path}' is a TorchScript archive, a program; save the module's state_dict() instead"
+    return str(error)

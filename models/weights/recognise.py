@@ -1,0 +1,124 @@
+"""A file's tensors under this project's names, whichever convention they were saved in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from .containers import LIGHTNING, without_wrappers
+from .layout import Table, translate
+from .stored import Contents, Stored, listed
+from .tables import official_bit, official_vit, timm_bit, timm_vit
+
+Convention = Literal["official", "timm", "ours"]
+
+# Where re-saved official files keep the parameters, the longest first.
+PREFIXES = ("opt/target/params/", "optimizer/target/params/", "opt/target/", "optimizer/target/", "params/")
+# What they keep beside them, which is no part of the network.
+TRAINING_STATE = re.compile(r"(opt|optimizer|opt_state|state|step|extra|chrono|rng|accum_\w+|ema)(/.*)?")
+OFFICIAL = re.compile(r"(resnet|Transformer|embedding|conv_root|gn_root|block\d+|pre_logits|head)/.+|cls")
+TIMM = re.compile(
+    r"patch_embed\..+|cls_token|pos_embed|fc_norm\..+|blocks\.\d+\.(attn|mlp\.fc\d)\..+|stem\.conv\..+|head\.fc\..+"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """The tensors of a file under our names, unread. What no table knows keeps the file's name.
+
+    `heads` is how many the attention of the file has, where it says so: fused projections do not show it.
+    """
+
+    contents: Contents
+    tensors: Mapping[str, Stored]
+    convention: Convention
+    table: Table | None = None  # None: the names are ours
+    prefix: str = ""  # before every name of an official file
+    heads: int | None = None
+    notes: tuple[str, ...] = ()
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {name: stored.shape for name, stored in self.tensors.items()}
+
+    def their_names(self, ours: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """The names that tensors of ours have in a file like this one."""
+        if self.table is None:
+            return {}
+        return {name: match.theirs for match in self.table.matches_of_ours(ours) for name in match.ours}
+
+    def changed(self, tensors: Mapping[str, Stored], *notes: str) -> Weights:
+        """The same file with other tensors, and what is to be said of that."""
+        return replace(self, tensors=tensors, notes=(*self.notes, *notes))
+
+
+def recognise(contents: Contents, grid: tuple[int, int] | None = None) -> Weights:
+    """The tensors of an open file under our names.
+
+    `grid` is what rows and columns its position embeddings may have if they are no square; files of other conventions
+    than ours do not say. Nothing is an error here: a network that asks for its tensors finds what is wrong.
+    """
+    prefix = next((each for each in PREFIXES if any(name.startswith(each) for name in contents.tensors)), "")
+    tensors, ignored = _parameters(contents.tensors, prefix)
+    convention, table = _convention(tensors, grid)
+    notes = list(contents.notes)
+    if convention != "official":  # a name that looks like an optimiser's is the user's own
+        tensors = dict(contents.tensors)
+    elif ignored:
+        notes.append(f"left out {len(ignored)} tensors of the training's state: {listed(ignored)}")
+    if table is None:
+        return Weights(contents=contents, tensors=tensors, convention=convention, notes=tuple(notes))
+    queries = (stored.shape for name, stored in tensors.items() if name.endswith("/query/kernel"))
+    return Weights(
+        contents=contents,
+        tensors=translate(table, tensors),
+        convention=convention,
+        table=table,
+        prefix=prefix if convention == "official" else "",
+        heads=next((shape[1] for shape in queries if len(shape) == 3), None),
+        notes=tuple(notes),
+    )
+
+
+def under_own_names(contents: Contents, known: Container[str]) -> Weights:
+    """The tensors of an open file for a module that is not ours and has names of its own, `known`.
+
+    The file is opened with its prefixes: they are taken off where no name of the file is known as it stands.
+    """
+    weights = Weights(contents=contents, tensors=contents.tensors, convention="ours", notes=contents.notes)
+    if any(name in known for name in weights.tensors):
+        return weights
+    tensors, notes = without_wrappers(weights.tensors, lightning=LIGHTNING in contents.metadata)
+    return weights.changed(tensors, *notes)
+
+
+def _parameters(tensors: Mapping[str, Stored], prefix: str) -> tuple[dict[str, Stored], list[str]]:
+    """What lies below the prefix, and the names of an optimiser's state beside it. All else stays, and is too much."""
+    kept: dict[str, Stored] = {}
+    ignored: list[str] = []
+    for name, stored in tensors.items():
+        if prefix and name.startswith(prefix):
+            kept[name.removeprefix(prefix)] = stored
+        elif TRAINING_STATE.fullmatch(name):
+            ignored.append(name)
+        else:
+            kept[name] = stored
+    return kept, ignored
+
+
+def _convention(names: Iterable[str], grid: tuple[int, int] | None) -> tuple[Convention, Table | None]:
+    """The convention that most of the names belong to, by those that only one of them has."""
+    names = set(names)
+    official = sum(bool(OFFICIAL.fullmatch(name)) for name in names)
+    timm = sum(bool(TIMM.fullmatch(name)) for name in names)
+    if official > timm:
+        if any(name.startswith("resnet/") for name in names):
+            return "official", official_bit()
+        newer = any("/MlpBlock_0/" in name for name in names)
+        return "official", official_vit(token="cls" in names, newer=newer, grid=grid)
+    if timm:
+        if any(name.startswith(("stem.conv.", "head.fc.")) for name in names):
+            return "timm", timm_bit()
+        return "timm", timm_vit(token="cls_token" in names, grid=grid)
+    return "ours", None

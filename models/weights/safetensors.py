@@ -1,0 +1,136 @@
+"""Safetensors: memory-mapped when read, in one file or in the hub's shards; streamed when written."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from ...registry import UsageError
+from .stored import Stored, listed, readable
+
+TYPES: dict[str, torch.dtype] = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+WORDS = {kind: word for word, kind in TYPES.items()}
+
+
+@contextmanager
+def open_safetensors(path: Path) -> Iterator[tuple[Mapping[str, Stored], Mapping[str, str]]]:
+    """The tensors of a file by name, and its metadata. Raises UsageError where it is damaged."""
+    with readable(path):
+        opened: Any = safe_open(path, framework="pt", device="cpu")
+    with opened as file:
+        with readable(path):
+            tensors = {name: _stored(path, file, name) for name in file.keys()}  # noqa: SIM118 -- not a mapping
+            metadata = dict(file.metadata() or {})
+        yield tensors, metadata
+
+
+def _stored(path: Path, file: Any, name: str) -> Stored:
+    found = file.get_slice(name)
+    kind = TYPES.get(found.get_dtype())
+    if kind is None:
+        raise UsageError(f"'{path}': '{name}' holds {found.get_dtype()}, which no weights are made of")
+    return Stored(
+        shape=tuple(found.get_shape()),
+        dtype=kind,
+        read=partial(_read, path, partial(file.get_tensor, name)),
+        names=(name,),
+    )
+
+
+def _read(path: Path, get: Callable[[], Tensor]) -> Tensor:
+    with readable(path):
+        return get()
+
+
+@contextmanager
+def open_shards(index: Path) -> Iterator[tuple[Mapping[str, Stored], tuple[str, ...]]]:
+    """The tensors of all shards that an index lists, and the shards' names.
+
+    Raises UsageError for a shard that is missing, lies elsewhere, or holds other tensors than the index says.
+    """
+    with readable(index):
+        read = json.loads(index.read_text(encoding="utf-8"))
+        places = read.get("weight_map") if isinstance(read, dict) else None
+    if not isinstance(places, dict) or not all(isinstance(shard, str) for shard in places.values()):
+        raise UsageError(f"'{index}' has no `weight_map` that says which shard holds which tensor")
+    shards = sorted(set(places.values()))
+    elsewhere = [shard for shard in shards if Path(shard).name != shard]
+    if elsewhere:
+        raise UsageError(f"'{index}' names shards outside its own folder: {listed(elsewhere)}")
+    missing = [shard for shard in shards if not (index.parent / shard).is_file()]
+    if missing:
+        raise UsageError(f"'{index}' lists {len(shards)} shards; not beside it are: {listed(missing)}")
+    with ExitStack() as stack:
+        tensors: dict[str, Stored] = {}
+        for shard in shards:
+            held, _ = stack.enter_context(open_safetensors(index.parent / shard))
+            expected = {name for name, place in places.items() if place == shard}
+            if set(held) != expected:
+                names = sorted(set(held) ^ expected)
+                raise UsageError(f"'{index}' and its shard '{shard}' do not agree on {len(names)}: {listed(names)}")
+            tensors |= held
+        yield tensors, tuple(shards)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """A tensor to write: shape and type now, its numbers when their turn comes."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    read: Callable[[], Tensor]
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return torch.Size(self.shape).numel() * self.dtype.itemsize
+
+
+def write_safetensors(path: Path, tensors: Mapping[str, Planned], metadata: Mapping[str, str]) -> None:
+    """Writes a file with one tensor in memory at a time; the library's own writer holds all of them, twice.
+
+    The format is eight bytes of header length, a JSON header that is padded with spaces to a multiple of eight, and the
+    tensors' bytes, little-endian and without gaps. Wider types go first, so that every tensor is aligned.
+    """
+    if sys.byteorder != "little":
+        raise UsageError("safetensors files are little-endian, and this machine is not")
+    order = sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name))
+    header: dict[str, Any] = {"__metadata__": {"format": "pt", **metadata}}
+    begin = 0
+    for name in order:
+        planned = tensors[name]
+        if planned.dtype not in WORDS:
+            raise UsageError(f"'{name}' is {planned.dtype}, which safetensors files do not hold")
+        offsets = [begin, begin + planned.size]
+        header[name] = {"dtype": WORDS[planned.dtype], "shape": list(planned.shape), "data_offsets": offsets}
+        begin = offsets[1]
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name in order:
+            tensor = tensors[name].read().contiguous()
+            file.write(tensor.reshape(-1).view(torch.uint8).numpy().data)

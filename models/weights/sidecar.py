@@ -1,0 +1,63 @@
+"""Where weights come from, as a small YAML file beside them says it."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from ...registry import UsageError, suggest
+from ..spec import Provenance
+from .words import split_part
+
+NUMBERS = {"images": int, "epochs": float, "core_days": float}
+
+
+def read_sidecar(weights: str | Path) -> Provenance | None:
+    """What `FILE.yaml` says of the checkpoint FILE, or None where there is none.
+
+    `run.pth.yaml` is asked first; `run.yaml` counts if it holds at least one of the fields, since training scripts put
+    their settings there, too. Raises UsageError for an unknown field and for a value of another kind.
+    """
+    path, _ = split_part(weights)
+    known = [field.name for field in fields(Provenance)]
+    for sidecar, certain in ((path.with_name(f"{path.name}.yaml"), True), (path.with_suffix(".yaml"), False)):
+        if path.name and sidecar.is_file():
+            values = _read_yaml(sidecar, certain)
+            if certain or set(values) & set(known):
+                return Provenance(**{name: _read(sidecar, known, name, value) for name, value in values.items()})
+    return None
+
+
+def _read_yaml(sidecar: Path, certain: bool) -> dict[str, Any]:
+    from omegaconf import DictConfig, OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    try:
+        loaded = OmegaConf.load(sidecar)
+        values = OmegaConf.to_container(loaded) if isinstance(loaded, DictConfig) else None
+    except (YAMLError, OmegaConfBaseException, OSError, ValueError) as error:
+        if not certain:
+            return {}
+        first = (str(error).strip().splitlines() or ["no reason given"])[0]
+        raise UsageError(f"'{sidecar}' is not a YAML file of provenance: {first}") from error
+    if isinstance(values, dict):
+        return {str(name): value for name, value in values.items()}
+    if certain:
+        raise UsageError(f"'{sidecar}' should hold lines such as `pretrain: ImageNet-21k` and `epochs: 90`")
+    return {}
+
+
+def _read(sidecar: Path, known: list[str], name: str, value: Any) -> Any:
+    if name not in known:
+        raise UsageError(f"'{sidecar}' has an unknown field '{name}'. {suggest(name, known, known)}")
+    if value is None:
+        return None
+    if name not in NUMBERS:
+        return str(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+        raise UsageError(f"'{sidecar}': {name}={value!r} should be a number from 0")
+    if NUMBERS[name] is int and value != int(value):
+        raise UsageError(f"'{sidecar}': {name}={value!r} should be a whole number")
+    return NUMBERS[name](value)

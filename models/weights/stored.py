@@ -1,0 +1,113 @@
+"""A tensor that is still in its file, and the errors that reading a file has been seen to raise."""
+
+from __future__ import annotations
+
+import pickle
+import struct
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from ...registry import UsageError
+
+OTHER_KIND = "By its first bytes it is"
+LISTED = 8  # names an error message shows of each kind
+
+# What reading a damaged or foreign file has been seen to raise.
+UNREADABLE = (
+    OSError,
+    EOFError,
+    RuntimeError,  # with NotImplementedError and RecursionError
+    MemoryError,  # a damaged shape
+    pickle.UnpicklingError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+    tokenize.TokenError,
+    SafetensorError,
+    SyntaxError,
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    ArithmeticError,
+    ImportError,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """A tensor in a file: what it is, is known; its numbers are read when asked for, and kept by nobody.
+
+    `read` may give a view of the mapped file, so whoever keeps numbers copies them. `names` are the file's own.
+    """
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    read: Callable[[], Tensor]
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """The tensors of a file that is open, by the file's own names; what else it said; which part of it this is."""
+
+    path: Path
+    tensors: Mapping[str, Stored]
+    metadata: Mapping[str, str]
+    part: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turns whatever reading a damaged file raises into a UsageError that names the file."""
+    try:
+        yield
+    except UsageError:
+        raise
+    except UNREADABLE as error:
+        raise UsageError(_damaged(path, error)) from error
+
+
+def _damaged(path: Path, error: BaseException) -> str:
+    kind = "safetensors by its index" if path.suffix == ".json" else path.suffix
+    problem = f"'{path}' cannot be read as {kind}; it may be cut short"
+    other = _other_kind(path)
+    if other:
+        return f"{problem}. {OTHER_KIND} {other}"
+    first = (str(error).strip().splitlines() or ["no reason given"])[0]
+    return f"{problem}: {type(error).__name__}: {first}"
+
+
+def _other_kind(path: Path) -> str | None:
+    """What a file is by its content, where its name says something else."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(9)
+        if head.startswith(b"PK"):
+            with zipfile.ZipFile(path) as archive:
+                names = archive.namelist()
+            is_npz = bool(names) and all(name.endswith(".npy") for name in names)
+            kind = ".npz" if is_npz else ".pt" if any(name.endswith("/data.pkl") for name in names) else None
+        else:
+            kind = ".safetensors" if head[8:9] == b"{" else None
+    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError):
+        return None
+    same = kind is None or path.suffix == kind or (kind == ".pt" and path.suffix not in (".npz", ".safetensors"))
+    return None if same else f"a {kind} file: rename it"
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first few of some names, and how many more there are."""
+    more = len(names) - LISTED
+    return ", ".join(names[:LISTED]) + (f", … and {more} more" if more > 0 else "")
