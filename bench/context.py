@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..models import create_model
-from ..models.spec import Backbone, Model
+from ..models.download import fetch
+from ..models.meter import Meter
+from ..models.spec import Backbone
+from ..registry import UsageError
 from ..suites.features import FeatureCache, extract, weights_digest
 from ..suites.protocol import Features, Split, Task
 from ..suites.sources import SOURCES
@@ -25,10 +28,23 @@ if TYPE_CHECKING:
 class Network:
     """One model with its weights, built on first use: what jobs of a group share. One is in memory at a time."""
 
-    def __init__(self, model: Model, weights: str, device: torch.device) -> None:
-        self.model = model
-        self.weights = weights
+    def __init__(self, job: Job, device: torch.device, problem: UsageError | None = None) -> None:
+        """`problem`: why the weights of this job cannot be had, as a download has found before."""
+        self.model = job.model
+        self.weights = job.weights
         self.device = device
+        self._release = job.release
+        self._problem = problem
+
+    @cached_property
+    def weights_file(self) -> Path | None:
+        """The file that the weights are read from, or None: random, or a user's model that brings them."""
+        if self._problem is not None:
+            raise self._problem
+        if self._release is not None:
+            return fetch(self._release, Meter(None))
+        named = self.weights != "own" and self.weights.split(":")[0] != "random"
+        return Path(self.weights).expanduser() if named else None
 
     @cached_property
     def backbone(self) -> Backbone:
@@ -40,7 +56,7 @@ class Network:
 
     def build(self, num_classes: int | None = None, image_size: tuple[int, int] | None = None) -> Any:
         """A fresh copy on the CPU, in evaluation mode."""
-        weights = None if self.weights == "own" else self.weights
+        weights = self.weights_file or (None if self.weights == "own" else self.weights)
         network: Any = create_model(self.model, weights=weights, num_classes=num_classes, image_size=image_size)
         return network.eval()
 
@@ -140,7 +156,7 @@ class JobContext:
     def inputs(self) -> tuple[dict[str, Any], ...]:
         """The files that the job's numbers came from, as a cell notes them."""
         files = dict(self.files)
-        if self._job.weights != "own" and self._job.weights.split(":")[0] != "random":
-            files[Path(self._job.weights).expanduser()] = None
+        if self._network.weights_file is not None:
+            files[self._network.weights_file] = None
         files |= dict.fromkeys(getattr(self._network.backbone, "source_files", ()))
         return tuple(seen(path) for path in files)

@@ -143,7 +143,7 @@ def test_jobs_that_share_images_run_side_by_side_and_count_once() -> None:
         ("suite=vtab-mini model.depth=deep", r"model\.depth=deep: 'deep' is not a whole number"),
         (
             "suite=vtab-mini model=ViT-B/16",
-            r"ViT-B/16 needs weights for suite=vtab-mini: type weights=FILE .* weights=random",
+            r"ViT-B/16 needs weights for suite=vtab-mini: type weights=TAG \(in21k, .*weights=FILE .* weights=random",
         ),
         ("suite=vtab-mini weights=rand", r"weights=rand: there is no such file"),
         ("suite=vtab-mini weights=random:x", r"weights=random:x: the seed after 'random:' is a whole number"),
