@@ -122,6 +122,8 @@ def _of_word(word: str) -> list[Release]:
     if both is not None:
         return [both]
     matched = [release for row in _models().values() for release in _tagged(row.name, word)]
+    if any(sign in word for sign in "*?["):  # R50* means models, not what is named by such a file
+        matched = [release for release in matched if release.tag != release.stem]
     if matched and word not in _models() and word != "*":
         return matched
     tags = {release.tag for release in releases.releases()}
