@@ -20,6 +20,7 @@ from ..suites.sources import SOURCES
 from ..suites.transforms import Resize, Transform
 from .identity import code_sha, seen
 from .plan import Job
+from .weights_words import files_of
 
 if TYPE_CHECKING:
     import torch
@@ -37,14 +38,20 @@ class Network:
         self._problem = problem
 
     @cached_property
-    def weights_file(self) -> Path | None:
-        """The file that the weights are read from, or None: random, or a user's model that brings them."""
+    def source(self) -> str | Path | None:
+        """What `create_model` takes as weights. Raises UsageError where a release is not on this machine."""
         if self._problem is not None:
             raise self._problem
         if self._release is not None:
             return fetch(self._release, Meter(None))
-        named = self.weights != "own" and self.weights.split(":")[0] != "random"
-        return Path(self.weights).expanduser() if named else None
+        return None if self.weights == "own" else self.weights
+
+    @property
+    def weights_files(self) -> list[Path]:
+        """The files that the weights are read from; none for random ones and a user's model that brings them."""
+        if isinstance(self.source, Path):
+            return [self.source]
+        return files_of(self.source) if self.source and self.source.split(":")[0] != "random" else []
 
     @cached_property
     def backbone(self) -> Backbone:
@@ -56,8 +63,7 @@ class Network:
 
     def build(self, num_classes: int | None = None, image_size: tuple[int, int] | None = None) -> Any:
         """A fresh copy on the CPU, in evaluation mode."""
-        weights = self.weights_file or (None if self.weights == "own" else self.weights)
-        network: Any = create_model(self.model, weights=weights, num_classes=num_classes, image_size=image_size)
+        network: Any = create_model(self.model, weights=self.source, num_classes=num_classes, image_size=image_size)
         return network.eval()
 
     def resized(self, image_size: tuple[int, int]) -> Backbone:
@@ -156,7 +162,6 @@ class JobContext:
     def inputs(self) -> tuple[dict[str, Any], ...]:
         """The files that the job's numbers came from, as a cell notes them."""
         files = dict(self.files)
-        if self._network.weights_file is not None:
-            files[self._network.weights_file] = None
+        files |= dict.fromkeys(self._network.weights_files)
         files |= dict.fromkeys(getattr(self._network.backbone, "source_files", ()))
         return tuple(seen(path) for path in files)

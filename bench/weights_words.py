@@ -13,7 +13,7 @@ from ..models.spec import Model
 from ..registry import UsageError
 from ..suites.protocol import Suite
 
-READABLE = "a .safetensors or .pt file of this project's names"
+SUFFIXES = (".npz", ".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".json")  # of weights in a folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +58,8 @@ def _of_choice(suite: Suite, choice: Choice, words: Sequence[str]) -> list[str]:
         return ["random"]
     tags = f"weights=TAG ({releases.summary(model.name)}), " if model.known_weights else ""
     raise UsageError(
-        f"{model.name} needs weights for suite={suite.name}: type {tags}weights=FILE ({READABLE}) or, for the "
-        "untrained network, weights=random"
+        f"{model.name} needs weights for suite={suite.name}: type {tags}weights=FILE or, for the untrained "
+        "network, weights=random"
     )
 
 
@@ -74,13 +74,29 @@ def _meant(model: Model, word: str) -> list[str] | None:
     if release is not None:
         return [release.tag]
     path = Path(word).expanduser()
-    if path.is_file():
+    if files_of(word):
         return [word]
     if is_glob(word):
         tags = [release.tag for release in releases.matching(model.name, word)]
         files = [] if tags else glob.glob(str(path), recursive=True)  # noqa: PTH207 -- takes an absolute pattern, too
         return tags or sorted((file for file in files if Path(file).is_file()), key=in_natural_order) or None
     return None
+
+
+def files_of(word: str) -> list[Path]:
+    """The files on this machine behind FILE, FILE:PART or a folder of the hub's kind, for their digests; maybe none.
+
+    The shards that an index (`….index.json`) lists lie beside it and are taken to be all of that kind there.
+    """
+    path = Path(word).expanduser()
+    if not path.exists() and ":" in word:
+        path = Path(word.rpartition(":")[0]).expanduser()
+    if path.is_dir():
+        return sorted(file for file in path.iterdir() if file.suffix in SUFFIXES and file.is_file())
+    if not path.is_file():
+        return []
+    shards = path.parent.glob(f"*{Path(path.name.removesuffix('.index.json')).suffix}")
+    return [path, *(sorted(shards) if path.name.endswith(".index.json") else [])]
 
 
 def _check(word: str, models: Sequence[Model]) -> None:

@@ -53,6 +53,8 @@ def fetch(release: Release, meter: Meter | None = None) -> Path:
 def url_of(release: Release) -> str:
     """Where the file is published, or the same place of the mirror that BENCH_WEIGHTS_URL names."""
     base = os.environ.get("BENCH_WEIGHTS_URL") or BUCKETS
+    if "://" not in base:
+        raise UsageError(f"BENCH_WEIGHTS_URL={base}: an address begins with https://, http:// or file://")
     return f"{base.rstrip('/')}/{urllib.parse.quote(release.file_name, safe='/+')}"
 
 

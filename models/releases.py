@@ -167,10 +167,7 @@ def chosen(model: str, word: str | Path) -> Release | None:
     path = Path(text).expanduser()
     if release is None and not path.exists() and not path.suffix and os.sep not in text:
         one = "one of them, " if of_model(model) else ""
-        raise UsageError(
-            f"{unknown(model, text)}. Choose {one}'random', 'random:SEED' or the path of a .safetensors, .pt or .pth "
-            "file"
-        )
+        raise UsageError(f"{unknown(model, text)}. Choose {one}'random', 'random:SEED' or the path of a file")
     return release
 
 

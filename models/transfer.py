@@ -132,9 +132,7 @@ def _receive(url: str, part: Path, meter: Meter) -> Version:
             raise _BrokenOffError(f"the server answers {error.code} {error.reason}") from error
         raise Unreachable(url, f"the server answers {error.code} {error.reason}") from error
     except urllib.error.URLError as error:
-        if isinstance(error.reason, TimeoutError | ConnectionError) and not isinstance(
-            error.reason, ConnectionRefusedError
-        ):
+        if isinstance(error.reason, ConnectionResetError | ConnectionAbortedError):
             raise _BrokenOffError(str(error.reason)) from error
         raise Unreachable(url, str(error.reason)) from error
     except (http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError) as error:

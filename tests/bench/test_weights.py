@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from vit_bench import create_model
 from vit_bench.bench import config
 from vit_bench.bench.plan import Plan, make_plan
+from vit_bench.bench.weights_words import files_of
 from vit_bench.models import releases
 from vit_bench.registry import UsageError
 from vit_bench.results.record import Store, load
@@ -65,7 +66,8 @@ def test_words_that_name_weights(words: str, expected: list[tuple[str, str]]) ->
         (
             "model=BiT-R50x1",
             r"BiT-R50x1 needs weights for suite=fewshot: type weights=TAG \(bit-s, bit-m, bit-m-in1k, distilled-224, "
-            r"distilled-160 and 57 more \(`weights list BiT-R50x1`\)\), weights=FILE \(.*weights=random",
+            r"distilled-160 and 57 more \(`weights list BiT-R50x1`\)\), weights=FILE or, for the untrained network, "
+            r"weights=random",
         ),
         ("model=BiT-R200x3", r"BiT-R200x3 needs weights for suite=fewshot: type weights=FILE"),
         (
@@ -126,6 +128,23 @@ def test_a_tag_goes_before_a_file_of_its_name(tmp_path: Path) -> None:
     jobs = plan("model=ViT-B/16", "weights=in21k,./in21k").jobs
     assert [bool(job.release) for job in jobs] == [False, True]
     assert len({job.key for job in jobs}) == 2
+
+
+def test_a_part_of_a_file_a_folder_and_an_index_are_their_files(tmp_path: Path) -> None:
+    for name in ("run.pth", "hub/model-1.safetensors", "hub/model-2.safetensors", "hub/model.safetensors.index.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "hub" / "README.md").touch()
+    (tmp_path / "empty").mkdir()
+    assert files_of("run.pth:model_ema") == files_of("run.pth") == [Path("run.pth")]
+    index, *shards = [Path("hub/model.safetensors.index.json"), *sorted(Path("hub").glob("*.safetensors"))]
+    assert files_of(str(index)) == [index, *shards]
+    assert set(files_of("hub")) == {index, *shards}
+    assert files_of("empty") == files_of("gone.pth") == files_of("gone.pth:part") == []
+    assert pairs("model=ViT-mini", "weights=run.pth:model_ema,hub") == [
+        ("ViT-mini", "hub"),
+        ("ViT-mini", "run.pth:model_ema"),
+    ]
 
 
 def test_labels_of_files_are_as_short_as_they_can_be() -> None:

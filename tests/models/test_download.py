@@ -13,6 +13,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from vit_bench.models import create_model, download, releases, transfer
 from vit_bench.models.download import fetch
 from vit_bench.models.meter import Meter, human, on_stderr
@@ -167,6 +168,30 @@ def test_no_network_names_the_users_own_folder(tmp_path: Path, one, silent, monk
     ) as raised:
         fetch(one, silent)
     assert str(raised.value).endswith(f"place it at {tmp_path / FILE}")
+
+
+def test_a_mirror_is_an_address_or_a_folder(tmp_path: Path, one, silent, monkeypatch) -> None:
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("BENCH_OFFLINE")
+    monkeypatch.setenv("BENCH_WEIGHTS_URL", "mirror")
+    with pytest.raises(
+        UsageError, match="BENCH_WEIGHTS_URL=mirror: an address begins with https://, http:// or file://"
+    ):
+        fetch(one, silent)
+    place = tmp_path / "mirror" / FILE
+    place.parent.mkdir(parents=True)
+    place.write_bytes(BODY)
+    monkeypatch.setenv("BENCH_WEIGHTS_URL", (tmp_path / "mirror").as_uri())
+    assert fetch(one, silent).read_bytes() == BODY
+
+
+def test_a_terminal_gets_a_bar_and_others_lines(bucket, one) -> None:
+    bucket.files[FILE] = BODY
+    for terminal in (True, False):
+        shown = io.StringIO()
+        fetch(one, Meter(Console(file=shown, force_terminal=terminal, width=120))).unlink()
+        assert ("293.1/293.1 KiB" in shown.getvalue()) is terminal
+        assert "downloading ViT-B/16 weights=in21k-ft-in1k-384" in shown.getvalue()
 
 
 @pytest.mark.parametrize("switch", ["BENCH_OFFLINE", "HF_HUB_OFFLINE"])
