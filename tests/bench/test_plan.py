@@ -175,7 +175,7 @@ def test_the_code_digest_follows_imports_and_only_those() -> None:
     assert not any(name.startswith(("bench", "results")) or name in ("suites.vtab", "registry") for name in fewshot)
     assert "suites.fewshot" in identity._closure(["suites.vtab"])
     network = identity._closure(["models.build", "models.vit"])
-    assert {"models.spec", "models.weights"} <= network
+    assert "models.spec" in network
     assert not network & {"models.releases", "models.download", "models.transfer", "models.meter"}  # no numbers there
     assert code_sha("suites.fewshot") != code_sha("suites.vtab")
     assert all(
