@@ -127,8 +127,6 @@ class Torchvision(Library):
 
     def published_file(self) -> Path:
         file = downloads.url_file(self.row.name, self._weights.url)
-        with open_weights(
-            file
-        ):  # torchvision unpickles it next, whatever is in it; here anything but tensors is refused
-            pass
+        with open_weights(file):
+            pass  # torchvision unpickles it next, whatever is in it; this refuses anything but tensors
         return file

@@ -132,24 +132,24 @@ def build_published(
     library = _library(row, architecture, None if tag == PRETRAINED else tag)  # that is: without a name
     source = None if tag is not None else read_weights_word(word, seed)
     with ExitStack() as stack:
-        weights = None
+        held = None
         if isinstance(source, Path):
             contents = stack.enter_context(open_weights(source))
-            weights = under_own_names(contents, contents.tensors)
+            held = under_own_names(contents, contents.tensors)
         contract = library.contract()
         contract = replace(contract, **{name: getattr(row.input, name) for name in architecture.settled})
         spec = replace(row, input=replace(contract, size=image_size) if image_size else contract)
-        classes = library.classes() if weights is None else library.head_classes(weights.tensors)
+        classes = library.classes() if held is None else library.head_classes(held.tensors)
 
         with torch.device("meta"):
             sketch = _made(library, spec, classes)
             check_memory(spec, sketch)
             width = _width(library.backbone(spec, sketch, 0)) if architecture.tap is None else 0
         file = library.published_file() if tag is not None else None
-        module = _made(library, spec, classes, file, seed=source if weights is None else 0)
-        if weights is not None:
-            load(module, weights, row)
-            file = weights.contents.path
+        module = _made(library, spec, classes, file, seed=source if held is None else 0)
+        if held is not None:
+            load(module, held, row)
+            file = held.contents.path
     if architecture.tap is not None:
         backbone: Any = OwnBackbone(spec, module, architecture.tap, num_classes)
     else:
@@ -158,7 +158,7 @@ def build_published(
             backbone.drop_library_head()
             backbone.head = None if num_classes is None else zero_head(width, num_classes)
     backbone.source_files = () if file is None else (file,)
-    backbone.notes = () if weights is None else weights.notes
+    backbone.notes = () if held is None else held.notes
     return cast("Backbone", backbone.eval())
 
 

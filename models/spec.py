@@ -138,6 +138,13 @@ class Model:
         """Multiply-accumulates of one image at the row's own input size, to the features; None where not known."""
         return self.architecture.macs(self.input.size)
 
+    @property
+    def known_weights(self) -> tuple[str, ...]:
+        """The tags of the released files that fit this row (models/releases.py): what `weights=` takes by name."""
+        from .releases import of_model
+
+        return tuple(release.tag for release in of_model(self.name))
+
     def settable(self) -> dict[str, str]:
         """The fields that `derive` takes, with their annotations."""
         return {field.name: str(field.type) for field in fields(self.architecture)}
