@@ -1,13 +1,14 @@
 """The three networks: shapes, initialisation, errors, and independence of the batch."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
-from vit_bench.models import Model, catalog, create_model
+from vit_bench.models import Model, build, catalog, create_model
 from vit_bench.models.convolution import StdConv
 from vit_bench.registry import UsageError
 
@@ -267,6 +268,20 @@ def test_a_model_larger_than_memory_is_refused_before_it_is_allocated() -> None:
         UsageError, match=r"ViT-mini has [\d,]+ parameters, \d+\.\d GB as float32, and this machine has"
     ):
         create_model(variant("ViT-mini", width=2**20, depth=2))
+
+
+def test_a_containers_memory_is_what_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limit, used, parts = (tmp_path / name for name in ("max", "current", "stat"))
+    monkeypatch.setattr(build, "GROUP_FILES", ((str(limit), str(used), str(parts)),))
+    alone = build.free_memory()
+    limit.write_text("max\n")
+    used.write_text("1000\n")
+    parts.write_text("anon 500\ninactive_file 200\nactive_file 100\n")
+    assert (build.free_memory() or 0) == pytest.approx(alone or 0, rel=0.5)
+    limit.write_text("3000000\n")
+    assert build.free_memory() == 2999300
+    with pytest.raises(UsageError, match=r"ViT-mini has [\d,]+ parameters, 0.0 GB as float32"):
+        create_model("ViT-mini")
 
 
 def test_unknown_name() -> None:
