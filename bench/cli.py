@@ -59,14 +59,17 @@ def run_verb(words: Words = None) -> None:
     """
     from .api import records
     from .plan import make_plan
+    from .processes import team
     from .progress import Progress
     from .run import execute
 
     config = settings.read(words or [])
-    say = Console(stderr=True)
+    say = Console(stderr=True, quiet=not team().leads)
     plan = make_plan(config)
     _say_notes(plan, say)
     outcome = execute(plan, Progress(say))
+    if not outcome.leads:
+        raise typer.Exit(outcome.exit_code)
     frame = records(plan)
     if not frame.empty and not outcome.interrupted:
         _print_tables(frame)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,12 +12,14 @@ import numpy as np
 
 from ..models import create_model
 from ..models.spec import Backbone, Model
-from ..suites.features import FeatureCache, extract, weights_digest
-from ..suites.protocol import Features, Split, Task
+from ..suites.features import Extraction, extract_spans, weights_digest
+from ..suites.protocol import Features, Precision, Split, Task
+from ..suites.shards import Entry, feature_cache, limit_bytes
 from ..suites.sources import SOURCES
 from ..suites.transforms import Resize, Transform
 from .identity import code_sha, seen
 from .plan import Job
+from .processes import Team
 
 if TYPE_CHECKING:
     import torch
@@ -25,10 +28,11 @@ if TYPE_CHECKING:
 class Network:
     """One model with its weights, built on first use: what jobs of a group share. One is in memory at a time."""
 
-    def __init__(self, model: Model, weights: str, device: torch.device) -> None:
+    def __init__(self, model: Model, weights: str, device: torch.device, team: Team | None = None) -> None:
         self.model = model
         self.weights = weights
         self.device = device
+        self.team = team or Team()
 
     @cached_property
     def backbone(self) -> Backbone:
@@ -99,24 +103,32 @@ class JobContext:
         return found
 
     def features(
-        self, task: Task, splits: tuple[str, ...], *, resize: Resize, image_size: int | None = None
+        self,
+        task: Task,
+        splits: tuple[str, ...],
+        *,
+        resize: Resize,
+        image_size: int | None = None,
+        precision: Precision = "fp32",
+        first: int | None = None,
     ) -> Features:
         model = self._network.backbone.spec  # a user's network says how it wants its images when it is built
         transform = Transform.for_input(model.input, resize, None if image_size is None else (image_size, image_size))
+        how = Extraction(transform=transform, precision=precision, batch_size=self._batch_size)
         treatment = {
             **transform.describe(),
             "tap": getattr(self._network.backbone, "tap", None) or "features",
-            "precision": "fp32",
+            "precision": precision,
         }
-        parts = [self.images(task, split) for split in splits]
+        parts = [_first(self.images(task, split), first) for split in splits]
         return Features(
-            x=np.concatenate([self._pass(part, transform, treatment) for part in parts]),
+            x=np.concatenate([self._pass(part, how, treatment) for part in parts]),
             labels=np.concatenate([part.labels for part in parts]),
             digests=tuple(part.digest for part in parts),
             treatment=treatment,
         )
 
-    def _pass(self, split: Split, transform: Transform, treatment: Mapping[str, Any]) -> np.ndarray:
+    def _pass(self, split: Split, how: Extraction, treatment: Mapping[str, Any]) -> np.ndarray:
         """The features of one split: from the cache, or by one pass that fills it."""
         network = self.model.architecture.network.partition(":")[0]
         key = {
@@ -127,15 +139,51 @@ class JobContext:
             "split": split.digest,
             "code": code_sha("suites.features", "models.build", f"models.{network}"),
         }
-        stored = FeatureCache(folder=self._cache)
-        features = stored.get(key)
-        if features is None or len(features) != len(split):
-            backbone = self._network.resized(transform.size)
-            features = extract(backbone, split.images, transform, batch_size=self._batch_size, progress=self._progress)
-            stored.put(key, features)
-        else:
-            self._progress(len(split))
-        return features
+        about = {"model": self.model.name, "variant": self._job.variant, "weights": self._job.weights}
+        stored = feature_cache(self._cache)
+        entry = stored.entry(key, len(split), about | {"images": self.task.images})
+        parts = {number: entry.get(number) for number in range(len(entry.spans))}
+        self._progress(sum(len(part) for part in parts.values() if part is not None))
+        missing = [number for number, part in parts.items() if part is None]
+        team = self._network.team
+        try:
+            parts |= self._compute([number for number in missing if number % team.size == team.rank], entry, split, how)
+        except Exception as error:
+            team.agree(f"{type(error).__name__}: {error}")
+            raise
+        team.agree()
+        parts |= {number: entry.get(number) for number in missing if parts[number] is None}
+        found = [part for part in parts.values() if part is not None]
+        if len(found) < len(parts):
+            raise ValueError(
+                f"features that another process wrote are not in {entry.folder}: all processes of a run need the same "
+                "cache folder (BENCH_CACHE), and nobody who clears it meanwhile"
+            )
+        if len({part.shape[1] for part in found}) > 1:
+            raise ValueError(f"{self.model.name} gives features of different widths for images of one split")
+        if missing:
+            stored.trim(limit_bytes())
+        return np.concatenate(found)
+
+    def _compute(self, numbers: list[int], entry: Entry, split: Split, how: Extraction) -> dict[int, np.ndarray | None]:
+        """These shards of a split's features, each kept as soon as it is whole."""
+        if not numbers:
+            return {}
+        backbone = self._network.resized(how.transform.size)
+        spans = {number: entry.spans[number] for number in numbers}
+        done: dict[int, np.ndarray | None] = {}
+        todo = iter(spans.items())
+        number, span = next(todo)
+        batches: list[np.ndarray] = []
+        for looked_at, features in extract_spans(backbone, split.images, how, spans.values()):
+            batches.append(features)
+            self._progress(len(features))
+            if looked_at.stop == span.stop:
+                done[number] = whole = np.concatenate(batches)
+                entry.put(number, whole)
+                batches = []
+                number, span = next(todo, (number, span))
+        return done
 
     def inputs(self) -> tuple[dict[str, Any], ...]:
         """The files that the job's numbers came from, as a cell notes them."""
@@ -144,3 +192,11 @@ class JobContext:
             files[Path(self._job.weights).expanduser()] = None
         files |= dict.fromkeys(getattr(self._network.backbone, "source_files", ()))
         return tuple(seen(path) for path in files)
+
+
+def _first(split: Split, count: int | None) -> Split:
+    """The split, or so many of its first images as a split of its own."""
+    if count is None or count >= len(split):
+        return split
+    clusters = None if split.clusters is None else split.clusters[:count]
+    return replace(split, labels=split.labels[:count], digest=f"{split.digest}[:{count}]", clusters=clusters)

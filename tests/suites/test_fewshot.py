@@ -7,7 +7,9 @@ from itertools import product
 import numpy as np
 import pytest
 from vit_bench.registry import UsageError
-from vit_bench.suites.fewshot import BIAS, STD_FLOOR, Ridge, ridge_probe, shuffled_by_class
+from vit_bench.suites.fewshot import ridge_probe
+from vit_bench.suites.ridge import BIAS, STD_FLOOR, Ridge
+from vit_bench.suites.support import shuffled_by_class
 
 STRENGTHS = [2.0**power for power in (-10, -7, -4, -1, 2, 5, 8, 10, 11, 14, 17, 20)]
 
@@ -26,7 +28,7 @@ def oracle(x: np.ndarray, y: np.ndarray, x_test: np.ndarray, num_classes: int, l
 
 def problem(n: int, d: int, *, correlated: bool = False, num_classes: int = 7, seed: int = 0) -> tuple[np.ndarray, ...]:
     generator = np.random.default_rng(seed)
-    mixing = generator.normal(size=(d, d)) * np.logspace(0, -3, d) if correlated else np.eye(d)
+    mixing = np.logspace(0, -3, d)[:, None] * generator.normal(size=(d, d)) if correlated else np.eye(d)
     x = generator.normal(size=(n, d)) @ mixing + 3 * generator.normal(size=d)
     x_test = generator.normal(size=(500, d)) @ mixing + 3 * generator.normal(size=d)
     y = np.concatenate([np.arange(num_classes), generator.integers(0, num_classes, n - num_classes)])
