@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from ..registry import UsageError, suggest
+from . import cache_verb
 from . import config as settings
 
 if TYPE_CHECKING:
@@ -143,6 +144,7 @@ def list_verb(
 for _verb, _name in ((run_verb, "run"), (plan_verb, "plan"), (table_verb, "table"), (list_verb, "list")):
     _help = (_verb.__doc__ or "") + (SETTINGS_HELP if _name in ("run", "plan") else "")
     app.command(_name, help=_help.replace("\n    ", "\n"))(_verb)
+app.add_typer(cache_verb.app, name="cache")
 
 
 def main() -> None:

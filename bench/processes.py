@@ -50,9 +50,9 @@ class Team:
 
         picked = environment.pick_device(device)
         on_cpu = picked.type != "cuda"
-        state = PartialState(cpu=on_cpu, timeout=PATIENCE)
+        mine = PartialState(cpu=on_cpu, timeout=PATIENCE).device
         self._group = distributed.new_group(backend="gloo", timeout=PATIENCE)
-        return picked if on_cpu else state.device
+        return picked if on_cpu or mine is None else mine
 
     def agree(self, error: str = "") -> None:
         """Wait until all processes have done their part. Raises LeftBehindError with what went wrong elsewhere."""

@@ -68,7 +68,7 @@ class FewShot(Suite):
         5,
         10,
         25,
-    )  # images a class, as in the authors' code; the paper's figures use 5; 0: all
+    )  # images a class; the paper's figures use 5; 0: all images
     seed: tuple[int, ...] = (0, 1, 2)  # support sets drawn
     l2: tuple[float, ...] = (2.0**10,)  # ridge: the authors' fixed strength
     draws: int = 0  # support sets for the distribution of the accuracy; 0: none but the seeds
@@ -81,8 +81,9 @@ class FewShot(Suite):
     precision: Precision = "fp32"  # of the forward pass; bf16: autocast
 
     def check(self) -> None:
+        optional = {"image_size": self.image_size, "pool": self.pool}
         require_positive(self, l2=self.l2, k=self.k, temperature=[self.temperature], logistic_l2=self.logistic_l2)
-        require_positive(self, image_size=[self.image_size or 1], pool=[1 if self.pool is None else self.pool])
+        require_positive(self, **{name: [] if value is None else [value] for name, value in optional.items()})
         if not self.shots or min(self.shots) < 0:
             raise UsageError(
                 f"suite.shots={_words(self.shots)}: images a class are whole numbers from 1 up, or 0 for all"
@@ -120,7 +121,7 @@ class FewShot(Suite):
         report = Report(self, data, question)
         choices = self._choices(data) if self._several and data.val is not None else None
         classify = self._classify(data.pool, data.test, data.num_classes)
-        drawn: dict[tuple[int, float], list[float]] = {}
+        drawn: dict[tuple[int, float], list[tuple[int, float]]] = {}
         seeds = list(dict.fromkeys([*self.seed, *range(self.draws)]))
         supports = draw_supports(data.pool.y, data.num_classes, shots=self.shots, seeds=seeds)
         for (seed, _), group in groupby(surface(classify, data.test.y, supports), lambda cell: (cell.seed, cell.shots)):

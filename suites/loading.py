@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ MOST_WORKERS = 8
 
 def load_ahead(
     images: Sequence[np.ndarray] | np.ndarray, spans: Sequence[range], device: torch.device
-) -> Iterator[tuple[range, Packed]]:
+) -> Generator[tuple[range, Packed]]:
     """The images of each span in order, packed for `device` (pinned for a GPU), decoded ahead by background threads.
 
     One thread, so that a source need not be safe to read from several; as many as there are processors (8 at most)

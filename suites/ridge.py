@@ -143,27 +143,26 @@ class _Factor:
     """(G + l2 I) of a symmetric G, factorised: by Cholesky, or by eigenvalues where it is not positive in float64."""
 
     def __init__(self, gram: np.ndarray, norms: np.ndarray, l2: float) -> None:
-        from scipy.linalg import lapack
+        from scipy.linalg import get_lapack_funcs
 
+        factorise, condition, self._solve = get_lapack_funcs(("potrf", "pocon", "potrs"), dtype=np.float64)
         shifted = gram.T.copy(order="F")  # symmetric: so this is a plain copy
         np.fill_diagonal(shifted, shifted.diagonal() + l2)
-        self._cholesky, failed = lapack.dpotrf(shifted, lower=1, overwrite_a=1, clean=0)
+        self._cholesky, failed = factorise(shifted, lower=1, overwrite_a=1, clean=0)
         self._eigen: Any = None
         self.condition = np.inf
         if failed:
             values, vectors = np.linalg.eigh(gram)
             self._eigen = vectors, values.clip(min=0)[:, None] + l2
         else:
-            reciprocal, _ = lapack.dpocon(self._cholesky, float(norms.max()) + l2, uplo="L")
+            reciprocal, _ = condition(self._cholesky, float(norms.max()) + l2, uplo="L")
             self.condition = 1 / reciprocal if reciprocal else np.inf
 
     def solve(self, right: np.ndarray) -> np.ndarray:
-        from scipy.linalg import lapack
-
         if self._eigen is not None:
             vectors, values = self._eigen
             return vectors @ ((vectors.T @ right) / values)
-        return lapack.dpotrs(self._cholesky, right, lower=1)[0]
+        return self._solve(self._cholesky, right, lower=1)[0]
 
 
 class Scorer:

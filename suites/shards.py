@@ -92,7 +92,7 @@ class FeatureCache:
         self._used: set[Path] = set()
 
     def entry(self, key: Mapping[str, Any], rows: int, about: Mapping[str, Any]) -> Entry:
-        """The entry under this key, which counts as used now. `about` says in words what the key's digests stand for."""
+        """The entry under this key, which counts as used now. `about` names what the key's digests stand for."""
         folder = self.folder / sha(key)
         self._used.add(folder)
         folder.mkdir(parents=True, exist_ok=True)
