@@ -270,7 +270,7 @@ def _more_of_fewshot(frame: pd.DataFrame) -> list[Table]:
 def _once(frame: pd.DataFrame) -> pd.DataFrame:
     """The records without those that were measured again: same model, question, treatment, seed. The latest counts."""
     columns = ["model", "variant", "weights", "weights_sha", "task", "source", "metric", "seed"]
-    columns += ["question", "treatment", "status", *(["shots", "l2"] if "shots" in frame else [])]
+    columns += ["question", "treatment", "status", *(name for name in ("shots", "l2", "k") if name in frame)]
     in_time = frame.reset_index(drop=True).sort_values("started_at", kind="stable")
     return in_time.drop_duplicates(columns, keep="last").sort_index()
 

@@ -41,7 +41,7 @@ from .metrics import majority_rate, mean_per_class, top1
 from .neighbours import Neighbours
 from .protocol import Context, Features, Measurement, Precision, Suite, Task
 from .ridge import Ridges
-from .support import ALL, Cell, Classify, Labelled, check_problem, draw_supports, surface
+from .support import ALL, Cell, Classifier, Labelled, check_problem, draw_supports, surface
 from .transforms import Resize
 
 if TYPE_CHECKING:
@@ -122,8 +122,8 @@ class FewShot(Suite):
         choices = self._choices(data) if self._several and data.val is not None else None
         classify = self._classify(data.pool, data.test, data.num_classes)
         drawn: dict[tuple[int, float], list[tuple[int, float]]] = {}
-        seeds = list(dict.fromkeys([*self.seed, *range(self.draws)]))
-        supports = draw_supports(data.pool.y, data.num_classes, shots=self.shots, seeds=seeds)
+        seeds, shots = (list(dict.fromkeys(values)) for values in ([*self.seed, *range(self.draws)], self.shots))
+        supports = draw_supports(data.pool.y, data.num_classes, shots=shots, seeds=seeds)
         for (seed, _), group in groupby(surface(classify, data.test.y, supports), lambda cell: (cell.seed, cell.shots)):
             cells = list(group)
             if seed is None or seed in self.seed:
@@ -131,8 +131,8 @@ class FewShot(Suite):
             if seed is not None and seed < self.draws:
                 for cell in cells:
                     drawn.setdefault((cell.shots, cell.setting), []).append((seed, cell.top1))
-        for (shots, setting), values in drawn.items():
-            yield from report.of_draws(shots, setting, np.array([value for _, value in sorted(values)]))
+        for (count, setting), values in drawn.items():
+            yield from report.of_draws(count, setting, np.array([value for _, value in sorted(values)]))
 
     @property
     def dial(self) -> str:
@@ -163,7 +163,7 @@ class FewShot(Suite):
             parts=(*pool, test),
         )
 
-    def _classify(self, train: Labelled, test: Labelled, num_classes: int) -> Classify:
+    def _classify(self, train: Labelled, test: Labelled, num_classes: int) -> Classifier:
         check_problem(train, test, num_classes)
         if self.protocol == "knn":
             return Neighbours(train, test, num_classes, k=self.k, temperature=self.temperature)
@@ -178,7 +178,8 @@ class FewShot(Suite):
         """
         assert data.val is not None
         classify = self._classify(data.train, data.val, data.num_classes)
-        supports = draw_supports(data.train.y, data.num_classes, shots=self.shots, seeds=self.seed)
+        seeds, shots = (list(dict.fromkeys(values)) for values in (self.seed, self.shots))
+        supports = draw_supports(data.train.y, data.num_classes, shots=shots, seeds=seeds)
         cells = surface(classify, data.val.y, supports)
         for _, group in groupby(cells, lambda cell: (cell.seed, cell.shots)):
             yield max((cell.top1, cell.setting) for cell in group)[1]
@@ -226,7 +227,7 @@ class Report:
         if len(cells) < 2:
             return
         if choice is not None:
-            (i,) = (i for i, cell in enumerate(cells) if cell.setting == choice)
+            i = next(i for i, cell in enumerate(cells) if cell.setting == choice)
             for name, values in scores.items():
                 at = {"seed": cells[i].seed, "shots": cells[i].shots}
                 yield self._one(f"{name}_val_{dial}", values[i], cells[i], at, f"{dial} on the validation images")

@@ -8,7 +8,7 @@ the solution before. A solution that does not converge is an error, never a numb
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -19,15 +19,19 @@ ITERATIONS = 5000
 
 
 class Logistics:
-    """Classifies the test images from support sets of the train images, for each l2 (`support.Classify`)."""
+    """Classifies the test images from support sets of the train images, for each l2 (a `support.Classifier`)."""
 
     def __init__(self, train: Labelled, test: Labelled, l2: Sequence[float]) -> None:
         self._train = train
         self._test = test
-        self._l2 = l2
+        self.settings = l2
 
-    def __call__(self, chosen: np.ndarray) -> Iterator[tuple[float, np.ndarray]]:
+    def __call__(self, supports: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Raises ValueError where L-BFGS does not converge."""
+        for chosen in supports:
+            yield from self._predict(chosen)
+
+    def _predict(self, chosen: np.ndarray) -> list[np.ndarray]:
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LogisticRegression
 
@@ -36,7 +40,7 @@ class Logistics:
         x = (x - mean) / scale
         model = LogisticRegression(warm_start=True, max_iter=ITERATIONS)
         found = {}
-        for l2 in sorted(self._l2, reverse=True):
+        for l2 in sorted(self.settings, reverse=True):
             model.set_params(C=1 / l2)
             with warnings.catch_warnings():
                 warnings.simplefilter("error", ConvergenceWarning)
@@ -49,5 +53,4 @@ class Logistics:
                     ) from warning
             parts = [(self._test.x[i : i + ROWS] - mean) / scale for i in range(0, len(self._test), ROWS)]
             found[l2] = np.concatenate([model.predict(part) for part in parts])
-        for l2 in self._l2:
-            yield l2, found[l2]
+        return [found[l2] for l2 in self.settings]

@@ -8,7 +8,7 @@ place the first of the support set vote. (DINO, arXiv 2104.14294, Section 4.1: k
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -19,7 +19,7 @@ SHORTEST = 1e-12  # a feature vector's length is taken to be at least this
 
 
 class Neighbours:
-    """Classifies the test images from support sets of the train images, for each k (`support.Classify`)."""
+    """Classifies the test images from support sets of the train images, for each k (a `support.Classifier`)."""
 
     def __init__(
         self, train: Labelled, test: Labelled, num_classes: int, *, k: Sequence[int], temperature: float
@@ -27,11 +27,16 @@ class Neighbours:
         self._train = train
         self._test = test
         self._num_classes = num_classes
+        self.settings = [float(count) for count in k]
         self._k = k
         self._temperature = temperature
 
-    def __call__(self, chosen: np.ndarray) -> Iterator[tuple[float, np.ndarray]]:
-        support, labels = _unit(self._train.x[chosen]), self._train.y[chosen]
+    def __call__(self, supports: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        for chosen in supports:
+            yield from self._predict(_unit(self._train.x[chosen]), self._train.y[chosen])
+
+    def _predict(self, support: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """(L, M) predicted classes for L values of k."""
         belongs = np.zeros((len(labels), self._num_classes))
         belongs[np.arange(len(labels)), labels] = 1.0
         predictions = np.empty((len(self._k), len(self._test)), dtype=np.int64)
@@ -42,7 +47,7 @@ class Neighbours:
             weight = np.exp((cosine - 1) / self._temperature)  # at most 1: a common factor changes no vote
             for i, k in enumerate(self._k):
                 predictions[i, part] = ((nearest(cosine, k) * weight) @ belongs).argmax(axis=1)
-        yield from zip(map(float, self._k), predictions, strict=True)
+        return predictions
 
 
 def nearest(similarity: np.ndarray, k: int) -> np.ndarray:

@@ -37,7 +37,8 @@ float64 while it is standardised, once after; 3 n^2 and L (D + N or 0) K float64
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -53,17 +54,35 @@ HALF_ULP = 2.0**-24  # of float32
 
 
 class Ridges:
-    """Classifies the test images from support sets of the train images, for each l2 (`support.Classify`)."""
+    """Classifies the test images from support sets of the train images, for each l2 (a `support.Classifier`)."""
 
     def __init__(self, train: Labelled, test: Labelled, num_classes: int, l2: Sequence[float]) -> None:
+        self.settings = l2
         self._train = train
         self._num_classes = num_classes
-        self._l2 = l2
         self._scorer = Scorer(test.x, train.x)
 
-    def __call__(self, chosen: np.ndarray) -> Iterator[tuple[float, np.ndarray]]:
-        ridge = Ridge(self._train.x[chosen], self._train.y[chosen], self._num_classes)
-        yield from zip(self._l2, self._scorer.predict(ridge, self._l2), strict=True)
+    def __call__(self, supports: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        return self._scorer.predict(self._solutions(supports))
+
+    def _solutions(self, supports: Iterable[np.ndarray]) -> Iterator[Solution]:
+        for chosen in supports:
+            ridge = Ridge(self._train.x[chosen], self._train.y[chosen], self._num_classes)
+            yield from map(ridge.solution, self.settings)
+
+
+@dataclass(frozen=True)
+class Solution:
+    """A fitted classifier: what test features are standardised with, (D, K) weights on them, and (K,) intercepts."""
+
+    mean: np.ndarray
+    scale: np.ndarray
+    w: np.ndarray
+    intercept: np.ndarray
+
+    def scores(self, x: np.ndarray) -> np.ndarray:
+        """(M, K) float64 scores of (M, D) features as they come."""
+        return (np.asarray(x, dtype=np.float64) - self.mean) / self.scale @ self.w + self.intercept
 
 
 class Ridge:
@@ -87,7 +106,7 @@ class Ridge:
         self._gram = self._z @ self._z.T if self._dual else self._z.T @ self._z
         if self._dual:
             self._gram += np.trace(self._gram) / rows**2  # the constant direction; see the module's head
-        self._norms = np.abs(self._gram).sum(axis=0)  # the 1-norm's columns; an l2 adds itself to each
+        self._norm = float(np.abs(self._gram).sum(axis=0).max())  # in the 1-norm; an l2 adds itself
         self._right = self._centred_targets() if self._dual else self._normal_residual(None)
 
     def standardise(self, x: np.ndarray) -> np.ndarray:
@@ -99,11 +118,15 @@ class Ridge:
         rows = len(self._z)
         counts = np.bincount(self._labels, minlength=self.num_classes)
         intercept = BIAS**2 * (2.0 * counts - rows) / (rows * BIAS**2 + l2)
-        factor = _Factor(self._gram, self._norms, l2)
+        factor = _Factor(self._gram, self._norm, l2)
         solution = factor.solve(self._right)  # D K, or N K
         if factor.condition > REFINE_ABOVE:
             solution += factor.solve(self._residual(solution, l2))
         return self._z.T @ solution if self._dual else solution, intercept
+
+    def solution(self, l2: float) -> Solution:
+        """The classifier on its own."""
+        return Solution(self.mean, self.scale, *self.weights(l2))
 
     def scores(self, z_test: np.ndarray, l2: float) -> np.ndarray:
         """(M, K) scores of (M, D) standardised features."""
@@ -142,7 +165,7 @@ class Ridge:
 class _Factor:
     """(G + l2 I) of a symmetric G, factorised: by Cholesky, or by eigenvalues where it is not positive in float64."""
 
-    def __init__(self, gram: np.ndarray, norms: np.ndarray, l2: float) -> None:
+    def __init__(self, gram: np.ndarray, norm: float, l2: float) -> None:
         from scipy.linalg import get_lapack_funcs
 
         factorise, condition, self._solve = get_lapack_funcs(("potrf", "pocon", "potrs"), dtype=np.float64)
@@ -155,7 +178,7 @@ class _Factor:
             values, vectors = np.linalg.eigh(gram)
             self._eigen = vectors, values.clip(min=0)[:, None] + l2
         else:
-            reciprocal, _ = condition(self._cholesky, float(norms.max()) + l2, uplo="L")
+            reciprocal, _ = condition(self._cholesky, norm + l2, uplo="L")
             self.condition = 1 / reciprocal if reciprocal else np.inf
 
     def solve(self, right: np.ndarray) -> np.ndarray:
@@ -190,19 +213,26 @@ class Scorer:
                 self._rounded[part, :-1] = near
                 self._lead[part] = 2 * terms / (1 - terms) * np.sqrt((near**2).sum(axis=1) + 1)
 
-    def predict(self, ridge: Ridge, l2: Sequence[float]) -> Iterator[np.ndarray]:
-        """(M,) predicted classes for each l2: the argmax of `ridge.scores`."""
-        classes = ridge.num_classes
-        at_once = max(1, COLUMNS // classes)
-        for start in range(0, len(l2), at_once):
-            yield from self._predict(ridge, [ridge.weights(value) for value in l2[start : start + at_once]])
+    def predict(self, solutions: Iterable[Solution]) -> Iterator[np.ndarray]:
+        """(M,) predicted classes for each solution: the argmax of its scores.
 
-    def _predict(self, ridge: Ridge, solutions: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-        """(L, M) predicted classes for L solutions of one support set."""
-        classes = solutions[0][0].shape[1]
+        Solutions are taken as they come, as many at a time as make COLUMNS columns of weights.
+        """
+        waiting: list[Solution] = []
+        for solution in solutions:
+            waiting.append(solution)
+            if (len(waiting) + 1) * len(solution.intercept) > COLUMNS:
+                yield from self._predict(waiting)
+                waiting = []
+        if waiting:
+            yield from self._predict(waiting)
+
+    def _predict(self, solutions: list[Solution]) -> np.ndarray:
+        """(L, M) predicted classes for L solutions."""
+        classes = len(solutions[0].intercept)
         folded = np.empty((self._rounded.shape[1], len(solutions) * classes), dtype=np.float32)
         for i, solution in enumerate(solutions):
-            folded[:, i * classes : (i + 1) * classes] = self._fold(ridge, *solution)
+            folded[:, i * classes : (i + 1) * classes] = self._fold(solution)
         predictions = np.empty((len(self._rounded), len(solutions)), dtype=np.int64)
         unsure = np.empty(predictions.shape, dtype=bool)
         buffer = np.empty((min(BLOCK, len(predictions)), folded.shape[1]), dtype=np.float32)
@@ -217,22 +247,22 @@ class Scorer:
             cells, found = np.divmod(found, classes)
             predictions[part].flat[cells] = found
             unsure[part] = np.bincount(cells, minlength=least.size).reshape(least.shape) != 1  # none: not finite
-        for i, (w, intercept) in enumerate(solutions):
+        for i, solution in enumerate(solutions):
             again = np.flatnonzero(unsure[:, i])
             for start in range(0, len(again), BLOCK):
                 rows = again[start : start + BLOCK]
-                predictions[rows, i] = (ridge.standardise(self._x[rows]) @ w + intercept).argmax(axis=1)
+                predictions[rows, i] = solution.scores(self._x[rows]).argmax(axis=1)
         return predictions.T
 
-    def _fold(self, ridge: Ridge, w: np.ndarray, intercept: np.ndarray) -> np.ndarray:
+    def _fold(self, solution: Solution) -> np.ndarray:
         """(D + 1, K) weights on the prepared features, without their mean over classes, the longest column of norm 1.
 
         What all classes have in common changes no argmax, and at large l2 the intercept would drown the rest; nor does
         a positive factor, which keeps float32 in its range.
         """
-        folded = np.empty((len(w) + 1, w.shape[1]))
-        folded[:-1] = (self._spread / ridge.scale)[:, None] * w
-        folded[-1] = intercept + ((self._centre - ridge.mean) / ridge.scale) @ w
+        folded = np.empty((len(solution.w) + 1, len(solution.intercept)))
+        folded[:-1] = (self._spread / solution.scale)[:, None] * solution.w
+        folded[-1] = solution.intercept + ((self._centre - solution.mean) / solution.scale) @ solution.w
         folded -= folded.mean(axis=1, keepdims=True)
         longest = np.sqrt((folded**2).sum(axis=0).max())
         return folded / longest if longest else folded

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import cycle
+from typing import Protocol
 
 import numpy as np
 
@@ -48,23 +51,41 @@ class Cell:
     short_classes: int
 
 
-# From indices of a support set to the predictions for each value of what is swept.
-Classify = Callable[[np.ndarray], Iterator[tuple[float, np.ndarray]]]
+class Classifier(Protocol):
+    """What fits support sets and classifies the test images, at several settings of what is swept."""
+
+    @property
+    def settings(self) -> Sequence[float]: ...
+
+    def __call__(self, supports: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """(M,) predicted classes for each support set, given by its indices, and each setting, in this order.
+
+        Support sets may be taken several at a time.
+        """
+        ...
 
 
-def surface(classify: Classify, truth: np.ndarray, supports: Iterator[Support]) -> Iterator[Cell]:
+def surface(classify: Classifier, truth: np.ndarray, supports: Iterable[Support]) -> Iterator[Cell]:
     """Every cell of support sets x settings, in that order. `truth` are the (M,) classes of the test images."""
-    for support in supports:
-        for setting, predictions in classify(support.chosen):
-            yield Cell(
-                seed=support.seed,
-                shots=support.shots,
-                setting=setting,
-                n_train=len(support.chosen),
-                top1=top1(predictions, truth),
-                predictions=predictions,
-                short_classes=support.short_classes,
-            )
+    taken: deque[Support] = deque()
+
+    def take() -> Iterator[np.ndarray]:
+        for support in supports:
+            taken.append(support)
+            yield support.chosen
+
+    places = cycle(range(len(classify.settings)))
+    for predictions, place in zip(classify(take()), places, strict=False):
+        support = taken.popleft() if place == len(classify.settings) - 1 else taken[0]
+        yield Cell(
+            seed=support.seed,
+            shots=support.shots,
+            setting=classify.settings[place],
+            n_train=len(support.chosen),
+            top1=top1(predictions, truth),
+            predictions=predictions,
+            short_classes=support.short_classes,
+        )
 
 
 def draw_supports(

@@ -61,7 +61,7 @@ class Vtab(Suite):
 
         l2 = choose_l2(train, val, task.num_classes, self.l2)
         ridge = Ridge(np.concatenate([train.x, val.x]), np.concatenate([train.y, val.y]), task.num_classes)
-        (predictions,) = Scorer(test.x, train.x).predict(ridge, [l2])
+        (predictions,) = Scorer(test.x, train.x).predict([ridge.solution(l2)])
 
         question = {
             **task_question(task),
@@ -103,7 +103,7 @@ class VtabMini(Vtab):
 def choose_l2(train: Labelled, val: Labelled, num_classes: int, choices: tuple[float, ...]) -> float:
     """The l2 with the best accuracy on `val` when fitted on `train`; of equal ones the largest."""
     ridge = Ridge(train.x, train.y, num_classes)
-    predicted = Scorer(val.x, train.x).predict(ridge, choices)
+    predicted = Scorer(val.x, train.x).predict(map(ridge.solution, choices))
     return max((top1(predictions, val.y), l2) for l2, predictions in zip(choices, predicted, strict=True))[1]
 
 
