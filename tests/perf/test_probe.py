@@ -120,20 +120,19 @@ def test_other_ways_are_slower(benchmark, problem: Problem, other, factor: float
     assert ratio >= factor, f"{ratio:.2f} times ours, which takes {seconds:.2f} s"
 
 
+def least_squares(x: np.ndarray, t: np.ndarray, z: np.ndarray, l2: float) -> np.ndarray:
+    """Test scores by orthogonal least squares on the ridge-augmented system."""
+    rows = np.vstack([x, l2**0.5 * np.eye(x.shape[1])])
+    return z @ np.linalg.lstsq(rows, np.vstack([t, np.zeros((x.shape[1], CLASSES))]), rcond=None)[0]
+
+
 @pytest.mark.benchmark(group="exactness at full size")
 def test_every_clear_decision_is_that_of_float64(benchmark, problem: Problem) -> None:
     train, test = Labelled(*problem[:2]), Labelled(*problem[2:])
     cells = benchmark.pedantic(
         lambda: list(ridge_surface(train, test, CLASSES, shots=SHOTS, seeds=SEEDS, l2=STRENGTHS)), rounds=1
     )
-    oracle = (
-        z
-        @ np.linalg.lstsq(np.vstack([x, l2**0.5 * np.eye(WIDTH + 1)]), np.vstack([t, np.zeros((WIDTH + 1, CLASSES))]))[
-            0
-        ]
-        for x, t, z in systems(problem)
-        for l2 in STRENGTHS
-    )
+    oracle = (least_squares(x, t, z, l2) for x, t, z in systems(problem) for l2 in STRENGTHS)
     for cell, scores in zip(cells, oracle, strict=True):
         ordered = np.partition(scores, CLASSES - 2, axis=1)
         clear = ordered[:, -1] - ordered[:, -2] > 1e-9 * np.abs(scores).max()
