@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from ..registry import UsageError
 from . import environment
 
 if TYPE_CHECKING:
@@ -43,8 +44,13 @@ class Team:
 
         With several processes and GPUs each gets its own. Raises UsageError where the device is not there.
         """
-        if self.size == 1 or device not in ("auto", "cpu", "cuda"):
+        if self.size == 1:
             return environment.pick_device(device)
+        if device not in ("auto", "cpu", "cuda"):
+            raise UsageError(
+                f"device={device}: {self.size} processes were launched, and each takes a device of its own. Type "
+                "device=auto, cuda or cpu"
+            )
         from accelerate import PartialState
         from torch import distributed
 

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import vit_bench
 from vit_bench.bench.cli import main
+from vit_bench.bench.processes import team
 from vit_bench.results.record import load
 
 RUN = ("suite=fewshot", "task=digits", "shots=1,5", "seed=0")
@@ -188,6 +189,17 @@ def test_mistakes_remove_nothing(own_cache: Path, typed, words: tuple[str, ...],
     assert code == 2
     assert message in errors
     assert folder.exists()
+
+
+def test_a_launchers_environment_makes_a_team(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (team().rank, team().size, team().leads) == (0, 1, True)
+    for name, value in (("MASTER_ADDR", "127.0.0.1"), ("RANK", "1"), ("WORLD_SIZE", "2")):
+        monkeypatch.setenv(name, value)
+    assert (team().rank, team().size, team().leads) == (1, 2, False)
+    with pytest.raises(
+        vit_bench.UsageError, match=r"device=cuda:1: 2 processes were launched, .* device=auto, cuda or"
+    ):
+        team().meet("cuda:1")
 
 
 def launched(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
