@@ -44,7 +44,9 @@ def records(plan: Plan) -> pd.DataFrame:
 
     store = Store(plan.out)
     cells = [store.get(job.key) for job in plan.jobs]
-    return frame_of(record for cell in cells if cell is not None for record in cell.records)
+    frame = frame_of(record for cell in cells if cell is not None for record in cell.records)
+    frame.attrs["folders"] = (str(plan.out),)
+    return frame
 
 
 def _models(model: Any) -> tuple[list[str], Mapping[str, Model]]:

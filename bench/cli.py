@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from ..registry import UsageError, suggest
+from . import cache_verb
 from . import config as settings
 from .weights_verb import app as weights_app
 
@@ -63,14 +64,17 @@ def run_verb(words: Words = None) -> None:
     """
     from .api import records
     from .plan import make_plan
+    from .processes import team
     from .progress import Progress
     from .run import execute
 
     config = settings.read(words or [])
-    say = Console(stderr=True)
+    say = Console(stderr=True, quiet=not team().leads)
     plan = make_plan(config)
     _say_notes(plan, say)
     outcome = execute(plan, Progress(say))
+    if not outcome.leads:
+        raise typer.Exit(outcome.exit_code)
     frame = records(plan)
     if not frame.empty and not outcome.interrupted:
         _print_tables(frame)
@@ -144,6 +148,7 @@ def list_verb(
 for _verb, _name in ((run_verb, "run"), (plan_verb, "plan"), (table_verb, "table"), (list_verb, "list")):
     _help = (_verb.__doc__ or "") + (SETTINGS_HELP if _name in ("run", "plan") else "")
     app.command(_name, help=_help.replace("\n    ", "\n"))(_verb)
+app.add_typer(cache_verb.app, name="cache")
 
 app.add_typer(weights_app, name="weights")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,12 +15,14 @@ from ..models.download import fetch
 from ..models.meter import Meter
 from ..models.spec import Backbone
 from ..registry import UsageError
-from ..suites.features import FeatureCache, extract, weights_digest
-from ..suites.protocol import Features, Split, Task
+from ..suites.features import Extraction, extract_spans, weights_digest
+from ..suites.protocol import Features, Precision, Split, Task
+from ..suites.shards import Entry, feature_cache, limit_bytes
 from ..suites.sources import SOURCES
 from ..suites.transforms import Resize, Transform
 from .identity import code_sha, seen
 from .plan import Job
+from .processes import Team
 from .weights_words import files_of
 
 if TYPE_CHECKING:
@@ -29,13 +32,17 @@ if TYPE_CHECKING:
 class Network:
     """One model with its weights, built on first use: what jobs of a group share. One is in memory at a time."""
 
-    def __init__(self, job: Job, device: torch.device, problem: UsageError | None = None) -> None:
+    def __init__(
+        self, job: Job, device: torch.device, team: Team | None = None, problem: UsageError | None = None
+    ) -> None:
         """`problem`: why the weights of this job cannot be had, as a download has found before."""
         self.model = job.model
         self.weights = job.weights
         self.device = device
+        self.team = team or Team()
         self._release = job.release
         self._problem = problem
+        self._resized: Any = None
 
     @cached_property
     def source(self) -> str | Path | None:
@@ -67,10 +74,13 @@ class Network:
         return network.eval()
 
     def resized(self, image_size: tuple[int, int]) -> Backbone:
-        """The network for images of this size."""
+        """The network for images of this size; of other sizes than its own, the last one is kept."""
         if image_size == self.backbone.image_size:
             return self.backbone
-        return self.build(image_size=image_size).to(self.device)
+        if self._resized is None or self._resized.image_size != image_size:
+            self._resized = None  # before the next is built
+            self._resized = self.build(image_size=image_size).to(self.device)
+        return self._resized
 
 
 class JobContext:
@@ -121,24 +131,34 @@ class JobContext:
         return found
 
     def features(
-        self, task: Task, splits: tuple[str, ...], *, resize: Resize, image_size: int | None = None
+        self,
+        task: Task,
+        splits: tuple[str, ...],
+        *,
+        resize: Resize,
+        image_size: int | None = None,
+        precision: Precision = "fp32",
+        first: int | None = None,
     ) -> Features:
         model = self._network.backbone.spec  # a user's network says how it wants its images when it is built
         transform = Transform.for_input(model.input, resize, None if image_size is None else (image_size, image_size))
+        how = Extraction(transform=transform, precision=precision, batch_size=self._batch_size)
         treatment = {
             **transform.describe(),
             "tap": getattr(self._network.backbone, "tap", None) or "features",
-            "precision": "fp32",
+            "precision": precision,
         }
-        parts = [self.images(task, split) for split in splits]
+        if notes := getattr(self._network.resized(transform.size), "notes", ()):
+            treatment["weights_notes"] = list(notes)  # what was done to fit the file, and which part of it was read
+        parts = [_first(self.images(task, split), first) for split in splits]
         return Features(
-            x=np.concatenate([self._pass(part, transform, treatment) for part in parts]),
+            x=np.concatenate([self._pass(part, how, treatment) for part in parts]),
             labels=np.concatenate([part.labels for part in parts]),
             digests=tuple(part.digest for part in parts),
             treatment=treatment,
         )
 
-    def _pass(self, split: Split, transform: Transform, treatment: Mapping[str, Any]) -> np.ndarray:
+    def _pass(self, split: Split, how: Extraction, treatment: Mapping[str, Any]) -> np.ndarray:
         """The features of one split: from the cache, or by one pass that fills it."""
         network = self.model.architecture.network.partition(":")[0]
         key = {
@@ -149,15 +169,51 @@ class JobContext:
             "split": split.digest,
             "code": code_sha("suites.features", "models.build", f"models.{network}"),
         }
-        stored = FeatureCache(folder=self._cache)
-        features = stored.get(key)
-        if features is None or len(features) != len(split):
-            backbone = self._network.resized(transform.size)
-            features = extract(backbone, split.images, transform, batch_size=self._batch_size, progress=self._progress)
-            stored.put(key, features)
-        else:
-            self._progress(len(split))
-        return features
+        about = {"model": self.model.name, "variant": self._job.variant, "weights": self._job.weights}
+        stored = feature_cache(self._cache)
+        entry = stored.entry(key, len(split), about | {"images": self.task.images})
+        parts = {number: entry.get(number) for number in range(len(entry.spans))}
+        self._progress(sum(len(part) for part in parts.values() if part is not None))
+        missing = [number for number, part in parts.items() if part is None]
+        team = self._network.team
+        try:
+            parts |= self._compute([number for number in missing if number % team.size == team.rank], entry, split, how)
+        except Exception as error:
+            team.agree(f"{type(error).__name__}: {error}")
+            raise
+        team.agree()
+        parts |= {number: entry.get(number) for number in missing if parts[number] is None}
+        found = [part for part in parts.values() if part is not None]
+        if len(found) < len(parts):
+            raise ValueError(
+                f"features that another process wrote are not in {entry.folder}: all processes of a run need the same "
+                "cache folder (BENCH_CACHE), and nobody who clears it meanwhile"
+            )
+        if len({part.shape[1] for part in found}) > 1:
+            raise ValueError(f"{self.model.name} gives features of different widths for images of one split")
+        if missing:
+            stored.trim(limit_bytes())
+        return np.concatenate(found)
+
+    def _compute(self, numbers: list[int], entry: Entry, split: Split, how: Extraction) -> dict[int, np.ndarray | None]:
+        """These shards of a split's features, each kept as soon as it is whole."""
+        if not numbers:
+            return {}
+        backbone = self._network.resized(how.transform.size)
+        spans = {number: entry.spans[number] for number in numbers}
+        done: dict[int, np.ndarray | None] = {}
+        todo = iter(spans.items())
+        number, span = next(todo)
+        batches: list[np.ndarray] = []
+        for looked_at, features in extract_spans(backbone, split.images, how, spans.values()):
+            batches.append(features)
+            self._progress(len(features))
+            if looked_at.stop == span.stop:
+                done[number] = whole = np.concatenate(batches)
+                entry.put(number, whole)
+                batches = []
+                number, span = next(todo, (number, span))
+        return done
 
     def inputs(self) -> tuple[dict[str, Any], ...]:
         """The files that the job's numbers came from, as a cell notes them."""
@@ -165,3 +221,11 @@ class JobContext:
         files |= dict.fromkeys(self._network.weights_files)
         files |= dict.fromkeys(getattr(self._network.backbone, "source_files", ()))
         return tuple(seen(path) for path in files)
+
+
+def _first(split: Split, count: int | None) -> Split:
+    """The split, or so many of its first images as a split of its own."""
+    if count is None or count >= len(split):
+        return split
+    clusters = None if split.clusters is None else split.clusters[:count]
+    return replace(split, labels=split.labels[:count], digest=f"{split.digest}[:{count}]", clusters=clusters)

@@ -19,6 +19,7 @@ from ..results.record import Cell, Record, Store, short
 from ..stable import cache_folder, replacing
 from . import environment
 from .plan import Job, Plan, data_folder, sibling
+from .processes import Team, team
 from .progress import Progress
 from .provenance import provenance_columns
 
@@ -44,6 +45,7 @@ class Outcome:
     failed: list[Cell] = field(default_factory=list)
     skipped: int = 0
     interrupted: bool = False
+    leads: bool = True  # False: another process of the same run writes and prints
     seconds: float = 0.0
 
     @property
@@ -59,7 +61,10 @@ def execute(plan: Plan, progress: Progress) -> Outcome:
     where the run directory cannot be written or the device is not there, before any work.
     """
     begun = time.monotonic()
-    device = _prepare(plan, progress)
+    together = team()
+    if not together.leads:
+        return _follow(plan, together)
+    device = _prepare(plan, progress, together)
     store = Store(plan.out)
     outcome = Outcome(out=plan.out, kept=len(plan.with_state("done")))
     with _log(plan.out) as log:
@@ -76,7 +81,7 @@ def execute(plan: Plan, progress: Progress) -> Outcome:
                 store.put(_cell(job, [_base(job, status="skipped", error=job.missing)]))
                 outcome.skipped += 1
             if device is not None:
-                for cell in _compute(plan, device, store, progress, log):
+                for cell in _compute(plan, Place(device, together), store, progress, log):
                     outcome.computed += 1
                     if cell.status == "failed":
                         outcome.failed.append(cell)
@@ -86,6 +91,8 @@ def execute(plan: Plan, progress: Progress) -> Outcome:
         finally:
             progress.close()
         store.write_results()
+        if device is not None and not outcome.interrupted:
+            together.agree()  # whoever reads the records now finds them
         outcome.seconds = time.monotonic() - begun
         log(
             f"computed {outcome.computed}, reused {outcome.reused}, kept {outcome.kept}, skipped {outcome.skipped}, "
@@ -94,18 +101,51 @@ def execute(plan: Plan, progress: Progress) -> Outcome:
     return outcome
 
 
-def _compute(plan: Plan, device: torch.device, store: Store, progress: Progress, log: Log) -> Iterator[Cell]:
+@dataclass(frozen=True)
+class Place:
+    """Where this process computes, and with which others."""
+
+    device: torch.device
+    team: Team
+
+
+def _follow(plan: Plan, together: Team) -> Outcome:
+    """What every process of a run but the first does: its part of the jobs that can be shared. It writes no record."""
+    from .context import Network
+
+    outcome = Outcome(out=plan.out, leads=False)
+    if not plan.pending:
+        return outcome
+    try:
+        place = Place(together.meet(plan.config.device), together)
+        for _, group in groupby(plan.pending, key=lambda job: job.group):
+            jobs = list(group)
+            network = Network(jobs[0], place.device, place.team)
+            for job in jobs:
+                if job.suite.data_parallel:
+                    _attempt(job, network, plan, Progress(None))
+                together.finish_job()
+            del network
+            gc.collect()
+        together.agree()
+    except KeyboardInterrupt:
+        outcome.interrupted = True
+    return outcome
+
+
+def _compute(plan: Plan, place: Place, store: Store, progress: Progress, log: Log) -> Iterator[Cell]:
     """Each pending job's cell, as soon as it is kept."""
     from .context import Network
 
-    log(f"device {environment.device_name(device)}")
+    log(f"device {environment.device_name(place.device)}, {place.team.size} processes")
     problems = _download(plan, progress, log)
     for _, group in groupby(plan.pending, key=lambda job: job.group):
         jobs = list(group)
-        network = Network(jobs[0], device, problems.get(jobs[0].release))
+        network = Network(jobs[0], place.device, place.team, problems.get(jobs[0].release))
         for job in jobs:
             progress.begin(_title(job), images=_images(job))
             cell, predictions, trace = _attempt(job, network, plan, progress)
+            place.team.finish_job()
             store.put(cell, predictions)
             log(f"{cell.status} {cell.key} {_title(job)} {cell.records[0].seconds:.1f} s\n{trace}".rstrip())
             progress.end(_result(cell))
@@ -189,6 +229,7 @@ def _records(
             )
         if one.predictions is not None:
             predictions[str(number)] = np.asarray(one.predictions, dtype=np.int16)
+        predictions |= {f"{number}.{name}": array for name, array in one.arrays.items()}
         columns = {name: value for name, value in one.at.items() if name == "seed"}
         records.append(
             _base(
@@ -247,7 +288,7 @@ def _cell(
     )
 
 
-def _prepare(plan: Plan, progress: Progress) -> torch.device | None:
+def _prepare(plan: Plan, progress: Progress, together: Team) -> torch.device | None:
     """The folders, the device (if anything is to be computed) and config.yaml; or a UsageError that leaves no trace."""
     cells, cache = plan.out / "cells", cache_folder()
     new = [folder for folder in (cells, *cells.parents) if not folder.exists()]
@@ -261,7 +302,7 @@ def _prepare(plan: Plan, progress: Progress) -> torch.device | None:
         device = None
         if plan.pending:
             progress.start(jobs=len(plan.pending), images=sum(_images(job) for job in plan.pending))
-            device = environment.pick_device(plan.config.device)  # torch starts to load here
+            device = together.meet(plan.config.device)  # torch starts to load here
             environment.keep_freed_memory()
     except UsageError:
         progress.close()

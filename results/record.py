@@ -175,15 +175,18 @@ def load(*sources: str | Path) -> pd.DataFrame:
     """One long DataFrame, one number a row, of run directories and results CSV files.
 
     Columns: those of `Record`, then one per setting that varied inside jobs (shots, l2, …), then question and treatment
-    as JSON, then pretrain.NAME (images, epochs, core_days, where known), then env.NAME. Raises UsageError for a path
-    that is neither, and for a CSV without the columns needed.
+    as JSON, then pretrain.NAME (images, epochs, core_days, where known), then env.NAME. `attrs["folders"]` are the run
+    directories, for what is kept beside the records. Raises UsageError for a path that is neither, and for a CSV
+    without the columns needed.
     """
     import pandas as pd
 
     if not sources:
         raise UsageError("load() needs at least one run directory or results CSV")
     frames = [_load_one(Path(source)) for source in sources]
-    return pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
+    frame = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
+    frame.attrs["folders"] = tuple(str(source) for source in sources if Path(source).is_dir())
+    return frame
 
 
 def frame_of(records: Iterable[Record]) -> pd.DataFrame:

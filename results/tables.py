@@ -19,7 +19,7 @@ GROUP_SIZES = {
     "vtab": {"natural": 7, "specialized": 4, "structured": 8},
     "vtab-mini": {"natural": 2, "specialized": 3, "structured": 4},
 }
-TUNED = ("l2",)  # treatment that is chosen per task on validation images, so it does not make another row
+TUNED = ("l2", "k")  # treatment that is swept, or chosen per task on validation images: it makes no other row
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +42,7 @@ class Recipe:
     summary: str
     suites: tuple[str, ...]  # whose records it shows
     make: Callable[[pd.DataFrame], Table]  # of one suite's records
+    more: Callable[[pd.DataFrame], list[Table]] | None = None  # further tables of the same records
     aliases: tuple[str, ...] = ()
     in_globs: bool = True
 
@@ -63,6 +64,7 @@ def tables() -> Registry[Recipe]:
                 summary="accuracy by number of shots, mean and std over seeds (ViT paper, Figure 4)",
                 suites=("fewshot",),
                 make=fewshot_table,
+                more=_more_of_fewshot,
             ),
         ],
     )
@@ -80,8 +82,12 @@ def make(name: str, frame: pd.DataFrame, *, mix: bool = False) -> list[Table]:
         there = ", ".join(sorted(set(frame["suite"]))) or "no suite: there are none"
         raise UsageError(f"table {name} shows suite {' or '.join(recipe.suites)}; these records are of {there}")
     made = []
-    for suite in found:
-        part = _once(frame[frame["suite"] == suite])
+    kinds = frame[["suite", "protocol"]].drop_duplicates().itertuples(index=False, name=None)
+    for suite, protocol in sorted(kinds, key=lambda kind: found.index(kind[0]) if kind[0] in found else -1):
+        if suite not in found:
+            continue
+        part = _once(frame[(frame["suite"] == suite) & (frame["protocol"] == protocol)])
+        part.attrs = frame.attrs
         mixed = _mixed_fields(part)
         if mixed and not mix:
             raise UsageError(
@@ -90,6 +96,7 @@ def make(name: str, frame: pd.DataFrame, *, mix: bool = False) -> list[Table]:
         table = recipe.make(part)
         warning = (f"MIXED (mix=true): {'; '.join(mixed)}.",) if mixed else ()
         made.append(replace(table, notes=warning + table.notes))
+        made += recipe.more(part) if recipe.more is not None else []
     return made
 
 
@@ -129,7 +136,7 @@ def vtab_table(frame: pd.DataFrame) -> Table:
     rows = []
     below = False
     top1 = _only_metric(frame, "top1")
-    for label, part in _rows(top1):
+    for label, part in row_labels(top1):
         means: dict[str, float] = {}
         texts: dict[str, str] = {}
         for task, cell in part.groupby("task", sort=False):
@@ -165,42 +172,97 @@ def vtab_table(frame: pd.DataFrame) -> Table:
 
 
 def fewshot_table(frame: pd.DataFrame) -> Table:
-    """A row a task and model, a column a number of shots: mean and std (ddof 1) over seeds; and the majority rate."""
+    """A row a task and model, a column a number of shots: mean and std (ddof 1) over seeds; and the majority rate.
+
+    With several l2 (or k) a row each, one for the value that validation images choose and one for the test set's own
+    choice, the oracle. With draws, a row for their distribution.
+    """
     top1 = _only_metric(frame, "top1")
     majority = _majority(frame, ["task"])
     shots = sorted({int(count) for count in top1["shots"].dropna()}) if "shots" in top1 else []
-    several_l2 = "l2" in top1 and top1["l2"].nunique() > 1
+    dial = next((name for name in ("l2", "k") if name in top1 and top1[name].notna().any()), None)
+    several = dial is not None and top1[dial].nunique() > 1
     rows: list[tuple[str, ...]] = []
     rules = set()
-    for task, of_task in top1.groupby("task", sort=False):
+    for task, of_task in frame.groupby("task", sort=False):
         rules.add(len(rows))
-        strengths = sorted(of_task["l2"].dropna().unique()) if several_l2 else [None]
-        for label, part in _rows(of_task):
-            for l2 in strengths:
-                cell = part if l2 is None else part[(part["l2"] == l2) | part["l2"].isna()]
+        rate = majority.get((str(task),))
+        for label, part in row_labels(of_task[of_task["metric"] != "majority_rate"]):
+            for name, cell in _settings(part, dial if several else None):
                 texts = [_mean_and_std(cell[(cell["shots"] == k) | cell["shots"].isna()])[1] for k in shots]
                 texts = texts or [_mean_and_std(cell)[1]]
-                rate = majority.get((str(task),))
-                l2_text = () if not several_l2 else (f"{l2:g}" if l2 is not None else "",)
-                rows.append((str(task), label, *l2_text, *texts, "" if rate is None else f"{rate:.1f}"))
+                setting = (name,) if several else ()
+                rows.append((str(task), label, *setting, *texts, "" if rate is None else f"{rate:.1f}"))
+            rows += _distributions(str(task), label, part, shots, dial if several else None)
     seeds = top1["seed"].dropna().nunique()
     notes = [*_protocol_notes(top1), f"Mean ± std (ddof 1) over {seeds} seeds." if seeds > 1 else ""]
-    if not several_l2 and "l2" in top1 and top1["l2"].notna().any():
-        notes.append(f"l2 = {top1['l2'].dropna().iloc[0]:g}.")
+    if dial is not None and not several:
+        notes.append(f"{dial} = {top1[dial].dropna().iloc[0]:g}.")
+    if frame["metric"].str.startswith("top1_val_").any():
+        notes.append(f"chosen: the {dial} that is best on the validation images, for each support set.")
+    if frame["metric"].str.startswith("top1_oracle_").any():
+        notes.append(f"ORACLE: the {dial} that is best on the test images themselves; an upper bound, no result.")
+    if frame["metric"].str.startswith("top1_draws_").any():
+        notes.append("Rows of draws: mean ± std [2.5 %, 97.5 %] of the accuracy over that many support sets.")
     notes += _provenance_notes(top1)
+    protocol = str(frame["protocol"].iloc[0])
+    kind = f" ({protocol})" if protocol in ("knn", "logistic") else ""
     return Table(
-        title="fewshot: top-1 accuracy, percent, by images a class",
+        title=f"fewshot{kind}: top-1 accuracy, percent, by images a class",
         columns=(
             *("task", "model"),
-            *(("l2",) if several_l2 else ()),
-            *([f"{k}-shot" for k in shots] or ["accuracy"]),
+            *((str(dial),) if several else ()),
+            *([f"{k}-shot" if k else "all" for k in shots] or ["accuracy"]),
             "majority class",
         ),
         rows=tuple(rows),
-        labels=3 if several_l2 else 2,
+        labels=3 if several else 2,
         notes=tuple(note for note in notes if note),
         rules=frozenset(rules - {0}),
     )
+
+
+def _settings(part: pd.DataFrame, dial: str | None) -> list[tuple[str, pd.DataFrame]]:
+    """The records of a row by setting of the dial (all of them without one), then the chosen one's and the oracle's."""
+    fixed = _only_metric(part, "top1")
+    if dial is None:
+        return [("", fixed)]
+    empty = fixed[dial].isna()
+    found = [(f"{value:g}", fixed[(fixed[dial] == value) | empty]) for value in sorted(fixed[dial].dropna().unique())]
+    for word, metric in (("chosen", f"top1_val_{dial}"), ("ORACLE", f"top1_oracle_{dial}")):
+        if (part["metric"] == metric).any():
+            found.append((word, part[part["metric"] == metric]))
+    return found or [("", fixed)]
+
+
+def _distributions(
+    task: str, label: str, part: pd.DataFrame, shots: Sequence[int], dial: str | None
+) -> list[tuple[str, ...]]:
+    """A row for the distribution over draws, for each setting of the dial."""
+    part = part[part["metric"].str.startswith("top1_draws_")]
+    rows = []
+    for setting in [None] if dial is None else sorted(part[dial].dropna().unique()):
+        chosen = part if setting is None else part[part[dial] == setting]
+        if chosen.empty:
+            continue
+        value = {(row["metric"], int(row["shots"])): row["value"] for row in chosen.to_dict("records")}
+        texts = [
+            "{:.1f} ± {:.1f} [{:.1f}, {:.1f}]".format(
+                *(value[f"top1_draws_{name}", count] for name in ("mean", "std", "q2.5", "q97.5"))
+            )
+            if ("top1_draws_mean", count) in value
+            else ""
+            for count in shots
+        ]
+        name = f"{label}, {int(chosen['draws'].iloc[0])} draws"
+        rows.append((task, name, *(() if setting is None else (f"{setting:g}",)), *texts, ""))
+    return rows
+
+
+def _more_of_fewshot(frame: pd.DataFrame) -> list[Table]:
+    from .draws import draws_tables
+
+    return draws_tables(frame)
 
 
 # ---------------------------------------------------------------------------------------------------- shared pieces
@@ -209,7 +271,7 @@ def fewshot_table(frame: pd.DataFrame) -> Table:
 def _once(frame: pd.DataFrame) -> pd.DataFrame:
     """The records without those that were measured again: same model, question, treatment, seed. The latest counts."""
     columns = ["model", "variant", "weights", "weights_sha", "task", "source", "metric", "seed"]
-    columns += ["question", "treatment", "status", *(["shots", "l2"] if "shots" in frame else [])]
+    columns += ["question", "treatment", "status", *(name for name in ("shots", "l2", "k") if name in frame)]
     in_time = frame.reset_index(drop=True).sort_values("started_at", kind="stable")
     return in_time.drop_duplicates(columns, keep="last").sort_index()
 
@@ -235,7 +297,7 @@ def _mean_and_std(cell: pd.DataFrame) -> tuple[float | None, str]:
     return mean, f"{mean:.1f} ± {ok['value'].std(ddof=1):.1f}"
 
 
-def _rows(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+def row_labels(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """The records of each row and its label: model and variant, and as much more as tells it from the others.
 
     The same model fed in two ways makes two rows; what is tuned per task does not.

@@ -1,23 +1,33 @@
-"""Frozen features: one pass over each distinct set of images, kept on disk under everything that could change them."""
+"""Frozen features: one pass over each distinct set of images, decoding and forward pass side by side."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..stable import canonical, replacing, sha
-from .protocol import Features
-from .transforms import Transform
+from ..stable import sha
+from .loading import load_ahead
+from .protocol import Features, Precision
+from .transforms import Packed, Transform
 
 if TYPE_CHECKING:
     import torch
 
     from ..models.spec import Backbone
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extraction:
+    """How a network is made to look at images."""
+
+    transform: Transform
+    precision: Precision = "fp32"  # "bf16": autocast; features are kept as float32 all the same
+    batch_size: int = 64  # changes no feature beyond rounding
 
 
 def extract(
@@ -27,57 +37,114 @@ def extract(
     *,
     batch_size: int,
     progress: Callable[[int], None] = lambda _: None,
+    precision: Precision = "fp32",
 ) -> np.ndarray:
     """(N, D) float32 features of N images, each (H, W, 3) uint8 RGB, on the device and in the mode `backbone` is in.
 
-    `progress` is called with the number of images of each batch. Raises ValueError where a feature is NaN or inf,
-    naming the image.
+    `progress` is called with the number of images of each batch. Raises ValueError where an image cannot be read, where
+    a feature is NaN or inf, naming the image, and where not all features have the same width.
     """
+    how = Extraction(transform=transform, precision=precision, batch_size=batch_size)
+    features: np.ndarray | None = None
+    for span, part in extract_spans(backbone, images, how, [range(len(images))]):
+        if features is None:
+            features = np.empty((len(images), part.shape[1]), dtype=np.float32)
+        features[span.start : span.stop] = part
+        progress(len(part))
+    if features is None:
+        raise ValueError("there are no images to extract features of")
+    return features
+
+
+def extract_spans(
+    backbone: Backbone, images: Sequence[np.ndarray] | np.ndarray, how: Extraction, spans: Iterable[range]
+) -> Iterator[tuple[range, np.ndarray]]:
+    """(B, D) float32 features, batch after batch, of the images in these spans. No batch reaches across two spans.
+
+    The features of a batch are fetched while the device works on the next. Raises as `extract` does.
+    """
+    device = device_of(backbone)
+    batches = [
+        range(start, min(start + how.batch_size, span.stop))
+        for span in spans
+        for start in range(span.start, span.stop, how.batch_size)
+    ]
+    width: int | None = None
+    before: _Fetch | None = None
+    with contextlib.closing(load_ahead(images, batches, device)) as loaded:
+        for span, packed in loaded:
+            features = _forward(backbone, packed, how, device)
+            if width is not None and features.shape[1] != width:
+                raise ValueError(
+                    f"{backbone.spec.name} gives features of width {features.shape[1]} for images {span.start} to "
+                    f"{span.stop - 1} of the split and of width {width} for those before"
+                )
+            width = features.shape[1]
+            after = _Fetch(span, features)
+            if before is not None:
+                yield before.result(backbone.spec.name)
+            before = after
+    if before is not None:
+        yield before.result(backbone.spec.name)
+
+
+def device_of(backbone: Backbone) -> torch.device:
+    """Where the network's weights are."""
     import torch
 
-    device = next((tensor.device for tensor in backbone.state_dict().values()), torch.device("cpu"))
-    parts: list[np.ndarray] = []
-    with torch.inference_mode():
-        for start in range(0, len(images), batch_size):
-            batch = transform.batch(images[start : start + batch_size], device)
-            features = backbone.features(batch).float()
-            finite = torch.isfinite(features).all(dim=1)
-            if not finite.all():
-                bad = start + int((~finite).nonzero()[0])
-                raise ValueError(f"{backbone.spec.name} gives NaN or inf for image {bad} of the split")
-            parts.append(features.cpu().numpy())
-            progress(len(features))
-    return np.concatenate(parts)
+    return next((tensor.device for tensor in backbone.state_dict().values()), torch.device("cpu"))
 
 
-@dataclass(frozen=True, kw_only=True)
-class FeatureCache:
-    """Features on disk, one file a set of images and way of looking at it; a key misses when anything in it differs."""
+def _forward(backbone: Backbone, packed: Packed, how: Extraction, device: torch.device) -> torch.Tensor:
+    import torch
 
-    folder: Path
+    autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=how.precision == "bf16")
+    with torch.inference_mode(), _exact_convolutions(device), autocast:
+        return backbone.features(how.transform.apply(packed, device)).float()
 
-    def get(self, key: Mapping[str, Any]) -> np.ndarray | None:
-        """The features stored under this key, or None. A file that cannot be read is as good as absent."""
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
 
-        path = self._path(key)
-        try:
-            return load_file(path)["features"] if path.exists() else None
-        except (SafetensorError, KeyError, OSError):
-            return None
+@contextlib.contextmanager
+def _exact_convolutions(device: torch.device) -> Iterator[None]:
+    """float32 means float32: convolutions on a GPU would round their inputs to TF32 otherwise."""
+    if device.type != "cuda":
+        yield
+        return
+    from torch.backends import cudnn
 
-    def put(self, key: Mapping[str, Any], features: np.ndarray) -> None:
-        """Store (N, D) features, together with the readable key."""
-        from safetensors.numpy import save_file
+    before = cudnn.allow_tf32
+    cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        cudnn.allow_tf32 = before
 
-        path = self._path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary:
-            save_file({"features": np.ascontiguousarray(features)}, temporary, metadata={"key": canonical(key)})
 
-    def _path(self, key: Mapping[str, Any]) -> Path:
-        return self.folder / "features" / f"{sha(key)}.safetensors"
+class _Fetch:
+    """A batch of features on its way from the device."""
+
+    def __init__(self, span: range, features: torch.Tensor) -> None:
+        import torch
+
+        self._span = span
+        self._arrived: Any = None
+        self._features = features
+        if features.device.type == "cuda":
+            self._features = torch.empty(features.shape, dtype=features.dtype, pin_memory=True)
+            self._features.copy_(features, non_blocking=True)
+            self._arrived = torch.cuda.Event()
+            self._arrived.record()
+
+    def result(self, name: str) -> tuple[range, np.ndarray]:
+        """The features. Raises ValueError where one is NaN or inf."""
+        if self._arrived is not None:
+            self._arrived.synchronize()
+        features = self._features.cpu().numpy()
+        finite = np.isfinite(features).all(axis=1)
+        if not finite.all():
+            raise ValueError(
+                f"{name} gives NaN or inf for image {self._span.start + int(finite.argmin())} of the split"
+            )
+        return self._span, features
 
 
 def fingerprint(*parts: Features) -> dict[str, str]:

@@ -1,45 +1,54 @@
-"""Few-shot linear evaluation: regularised least squares to {-1, 1}^K on frozen features, in closed form.
+"""Few-shot evaluation of frozen features: the closed-form ridge probe of the ViT paper, and two other people's probes.
 
 The instrument the ViT paper compares representations with (Section 4.1, Figure 4). Per seed and number of shots:
 
 1. Support set: for each class in order, a permutation of that class's training images drawn from one generator per
    seed (`numpy.random.default_rng(seed)`), of which the first `shots` are taken. So the sets of one seed are nested,
-   and equal to those of the authors' public code. A class with fewer images gives what it has.
+   and equal to those of the authors' public code. A class with fewer images gives what it has; records say how many
+   classes did. The images are drawn from the full training split of the task (VTAB-1k: all 1000), or with `pool=N`
+   from its first N images (the authors' ImageNet: 65000).
 2. Features are standardised with the support set's mean and std + 1e-5, and a constant feature of 100 is appended, so
    that the intercept is inside the penalty and yet hardly held back by it.
 3. Targets are 2 onehot - 1; the solution of  min_W ||X W - T||^2 + l2 ||W||^2  is scored on every test image; argmax.
+   suites/ridge.py has the derivation and says how every decision comes to be that of float64.
 
-The derivation of the solver. Write X = [Z, b 1] with Z (N, D) the standardised features, b = 100, and W = [w; v].
-Standardising on the very rows that are fitted makes Z'1 = 0, so the normal equations fall apart into
+`top1` is the accuracy at each l2 of the list, the authors' rule at their 2^10. With several, `top1_val_l2` is that of
+the l2 which is best on the validation images when fitted on as many images a class of the training images apart from
+them (ties: the largest l2), and `top1_oracle_l2` that of the l2 which is best on the test images: an upper bound that
+shows what the choice of l2 costs, and never a result. The same for `mean_per_class`.
 
-    (Z'Z + l2 I) w = Z'T                 the features' part
-    (N b^2 + l2) v = b 1'T               the intercept's part, a division
+`draws=10000` tells how much of a few-shot accuracy is luck of the draw: the same for support sets 0 to 9999, of which
+the first three are the usual seeds. Its `top1_draws_mean`, `_std` and quantiles are records, each draw's accuracy is an
+array beside them.
 
-and the intercept, whose eigenvalue N b^2 would dwarf every other, never enters a factorisation. With N < D the first
-is solved in the smaller dual form: w = Z'a, (ZZ' + l2 I) a = T. One symmetric eigendecomposition of the smaller Gram
-matrix serves every l2. Forming a Gram matrix squares the condition number; one step of refinement with the residual
-taken from Z itself (the "corrected seminormal equations", Björck 1987) gives the lost digits back. All in float64.
+`protocol=knn` and `protocol=logistic` ask the same support sets in two other usual ways: suites/neighbours.py and
+suites/logistic.py. Shots of 0 stand for every image of the pool.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import dataclass, fields
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
 from ..registry import UsageError
 from .features import fingerprint
+from .logistic import Logistics
 from .metrics import majority_rate, mean_per_class, top1
-from .protocol import Context, Measurement, Suite, Task
+from .neighbours import Neighbours
+from .protocol import Context, Features, Measurement, Precision, Suite, Task
+from .ridge import Ridges
+from .support import ALL, Cell, Classifier, Labelled, check_problem, draw_supports, surface
 from .transforms import Resize
 
 if TYPE_CHECKING:
     import pandas as pd
 
-BIAS = 100.0  # the constant feature
-STD_FLOOR = 1e-5  # added to every standard deviation
+QUANTILES = (0.025, 0.25, 0.5, 0.75, 0.975)
+METRICS = {"top1": top1, "mean_per_class": mean_per_class}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,62 +60,221 @@ class FewShot(Suite):
     inner: ClassVar[tuple[str, ...]] = ("seed", "shots", "l2")
     default_models: ClassVar[tuple[str, ...]] = ("ViT-mini", "BiT-mini", "R+ViT-mini")
     default_tasks: ClassVar[str] = "vtab-mini"
+    data_parallel: ClassVar[bool] = True
 
-    shots: tuple[int, ...] = (1, 5, 10, 25)  # images a class, as in the authors' code; the paper's figures use 5
+    protocol: Literal["ridge", "knn", "logistic"] = "ridge"  # the paper's probe; neighbours; logistic regression
+    shots: tuple[int, ...] = (
+        1,
+        5,
+        10,
+        25,
+    )  # images a class; the paper's figures use 5; 0: all images
     seed: tuple[int, ...] = (0, 1, 2)  # support sets drawn
-    l2: tuple[float, ...] = (2.0**10,)  # the authors' fixed strength
+    l2: tuple[float, ...] = (2.0**10,)  # ridge: the authors' fixed strength
+    draws: int = 0  # support sets for the distribution of the accuracy; 0: none but the seeds
+    k: tuple[int, ...] = (20,)  # knn: neighbours that vote
+    temperature: float = 0.07  # knn: a neighbour's vote weighs exp(cosine / temperature)
+    logistic_l2: tuple[float, ...] = tuple(2.0**power for power in range(-10, 11, 4))  # logistic: the path
+    pool: int | None = None  # support sets are drawn from the first so many training images; None: from all
     resize: Resize = "resize_crop"  # 8/7 of the model's size, then its centre (256, then 224)
     image_size: int | None = None  # pixels; None: the model's own
+    precision: Precision = "fp32"  # of the forward pass; bf16: autocast
 
     def check(self) -> None:
-        require_positive(self, shots=self.shots, l2=self.l2)
+        optional = {"image_size": self.image_size, "pool": self.pool}
+        require_positive(self, l2=self.l2, k=self.k, temperature=[self.temperature], logistic_l2=self.logistic_l2)
+        require_positive(self, **{name: [] if value is None else [value] for name, value in optional.items()})
+        if not self.shots or min(self.shots) < 0:
+            raise UsageError(
+                f"suite.shots={_words(self.shots)}: images a class are whole numbers from 1 up, or 0 for all"
+            )
         if not self.seed or min(self.seed) < 0:
             raise UsageError(f"suite.seed={_words(self.seed)}: seeds are whole numbers from 0 up")
-        require_positive(self, image_size=[] if self.image_size is None else [self.image_size])
+        if self.draws < 0 or self.draws == 1:
+            raise UsageError(f"suite.draws={self.draws}: a distribution needs at least 2 draws; 0 asks for none")
+        if self.draws and self.shots == (ALL,):
+            raise UsageError(f"suite.draws={self.draws}: with shots=0 every image is used, and nothing is drawn")
+        own = {"ridge": {"l2"}, "knn": {"k", "temperature"}, "logistic": {"logistic_l2"}}
+        for field in fields(self):
+            owner = next((protocol for protocol, names in own.items() if field.name in names), self.protocol)
+            if owner != self.protocol and getattr(self, field.name) != field.default:
+                raise UsageError(
+                    f"suite.{field.name} is a setting of protocol={owner} and changes nothing in "
+                    f"protocol={self.protocol}, which has: {', '.join(sorted(own[self.protocol]))}"
+                )
 
     def run(self, context: Context) -> Iterator[Measurement]:
-        task = context.task
-        options = {"resize": self.resize, "image_size": self.image_size}
-        pool = context.features(task, ("train", "val"), **options)
-        test = context.features(task, ("test",), **options)
+        data = self._read(context)
         question = {
-            **task_question(task),
-            "protocol": "ridge probe, few-shot",
-            **fingerprint(pool, test),
-            "selection": "none: l2 is fixed",
+            **task_question(context.task),
+            "protocol": WORDS[self.protocol],
+            **fingerprint(*data.parts),
+            "pool": "all training images" if self.pool is None else f"the first {self.pool} training images",
         }
-        treatment = {**test.treatment, "head": "ridge to {-1, 1}^K"}
         yield Measurement(
             metric="majority_rate",
-            value=majority_rate(test.labels),
+            value=majority_rate(data.test.y),
             unit="percent",
-            n_test=len(test.labels),
+            n_test=len(data.test),
             question=question | {"metric": "majority_rate"},
         )
-        for cell in ridge_surface(
-            Labelled(pool.x, pool.labels),
-            Labelled(test.x, test.labels),
-            task.num_classes,
-            shots=self.shots,
-            seeds=self.seed,
-            l2=self.l2,
-        ):
-            asked = question | {"budget": f"{cell.shots} images a class", "short_classes": cell.short_classes}
-            for metric, value in (
-                ("top1", cell.top1),
-                ("mean_per_class", mean_per_class(cell.predictions, test.labels)),
-            ):
-                yield Measurement(
-                    metric=metric,
-                    value=value,
-                    unit="percent",
-                    n_test=len(test.labels),
-                    n_train=cell.n_train,
-                    at={"seed": cell.seed, "shots": cell.shots, "l2": cell.l2},
-                    question=asked | {"metric": metric},
-                    treatment=treatment | {"l2": cell.l2},
-                    predictions=cell.predictions if metric == "top1" else None,
-                )
+        report = Report(self, data, question)
+        choices = self._choices(data) if self._several and data.val is not None else None
+        classify = self._classify(data.pool, data.test, data.num_classes)
+        drawn: dict[tuple[int, float], list[tuple[int, float]]] = {}
+        seeds, shots = (list(dict.fromkeys(values)) for values in ([*self.seed, *range(self.draws)], self.shots))
+        supports = draw_supports(data.pool.y, data.num_classes, shots=shots, seeds=seeds)
+        for (seed, _), group in groupby(surface(classify, data.test.y, supports), lambda cell: (cell.seed, cell.shots)):
+            cells = list(group)
+            if seed is None or seed in self.seed:
+                yield from report.of_support(cells, None if choices is None else next(choices))
+            if seed is not None and seed < self.draws:
+                for cell in cells:
+                    drawn.setdefault((cell.shots, cell.setting), []).append((seed, cell.top1))
+        for (count, setting), values in drawn.items():
+            yield from report.of_draws(count, setting, np.array([value for _, value in sorted(values)]))
+
+    @property
+    def dial(self) -> str:
+        """The setting that is swept inside a support set."""
+        return "k" if self.protocol == "knn" else "l2"
+
+    @property
+    def _several(self) -> bool:
+        return len({"ridge": self.l2, "knn": self.k, "logistic": self.logistic_l2}[self.protocol]) > 1
+
+    def _read(self, context: Context) -> Data:
+        options: dict[str, Any] = {
+            "resize": self.resize,
+            "image_size": self.image_size,
+            "precision": self.precision,
+        }
+        task = context.task
+        train = context.features(task, ("train",), first=self.pool, **options)
+        val = context.features(task, ("val",), **options) if task.splits.get("val") else None
+        test = context.features(task, ("test",), **options)
+        pool = [train] if val is None or self.pool is not None else [train, val]
+        return Data(
+            num_classes=task.num_classes,
+            train=Labelled(train.x, train.labels),
+            val=None if val is None else Labelled(val.x, val.labels),
+            pool=Labelled(np.concatenate([p.x for p in pool]), np.concatenate([p.labels for p in pool])),
+            test=Labelled(test.x, test.labels),
+            parts=(*pool, test),
+        )
+
+    def _classify(self, train: Labelled, test: Labelled, num_classes: int) -> Classifier:
+        check_problem(train, test, num_classes)
+        if self.protocol == "knn":
+            return Neighbours(train, test, num_classes, k=self.k, temperature=self.temperature)
+        if self.protocol == "logistic":
+            return Logistics(train, test, self.logistic_l2)
+        return Ridges(train, test, num_classes, self.l2)
+
+    def _choices(self, data: Data) -> Iterator[float]:
+        """For each support set of the seeds, the setting that is best on the validation images.
+
+        Fitted on as many images a class of the training images without them. Of equal ones the largest.
+        """
+        assert data.val is not None
+        classify = self._classify(data.train, data.val, data.num_classes)
+        seeds, shots = (list(dict.fromkeys(values)) for values in (self.seed, self.shots))
+        supports = draw_supports(data.train.y, data.num_classes, shots=shots, seeds=seeds)
+        cells = surface(classify, data.val.y, supports)
+        for _, group in groupby(cells, lambda cell: (cell.seed, cell.shots)):
+            yield max((cell.top1, cell.setting) for cell in group)[1]
+
+
+WORDS = {
+    "ridge": "ridge probe, few-shot",
+    "knn": "k nearest neighbours, few-shot",
+    "logistic": "logistic regression, few-shot",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """The features and labels of one job."""
+
+    num_classes: int
+    train: Labelled  # without the validation images: what a setting is chosen with
+    val: Labelled | None
+    pool: Labelled  # what support sets are drawn from
+    test: Labelled
+    parts: tuple[Features, ...]  # of the pool and the test split
+
+
+class Report:
+    """The measurements of a job's support sets."""
+
+    def __init__(self, suite: FewShot, data: Data, question: dict[str, Any]) -> None:
+        self._suite = suite
+        self._data = data
+        self._question = question
+        head = {"ridge": "ridge to {-1, 1}^K", "knn": "k-NN, cosine", "logistic": "logistic regression, scikit-learn"}
+        self._treatment = {**data.parts[-1].treatment, "head": head[suite.protocol]}
+        if suite.protocol == "knn":
+            self._treatment["temperature"] = suite.temperature
+
+    def of_support(self, cells: Sequence[Cell], choice: float | None) -> Iterator[Measurement]:
+        """One support set's numbers: at each setting; at the one chosen on validation images; and the oracle's."""
+        dial, truth = self._suite.dial, self._data.test.y
+        scores = {name: [metric(cell.predictions, truth) for cell in cells] for name, metric in METRICS.items()}
+        for i, cell in enumerate(cells):
+            for name, values in scores.items():
+                at = {"seed": cell.seed, "shots": cell.shots, dial: self._plain(cell.setting)}
+                yield self._one(name, values[i], cell, at, f"none: {dial} is fixed")
+        if len(cells) < 2:
+            return
+        if choice is not None:
+            i = next(i for i, cell in enumerate(cells) if cell.setting == choice)
+            for name, values in scores.items():
+                at = {"seed": cells[i].seed, "shots": cells[i].shots}
+                yield self._one(f"{name}_val_{dial}", values[i], cells[i], at, f"{dial} on the validation images")
+        for name, values in scores.items():
+            i = max(range(len(cells)), key=lambda j: (values[j], cells[j].setting))
+            at = {"seed": cells[i].seed, "shots": cells[i].shots}
+            rule = f"ORACLE: {dial} on the test images; an upper bound, no result"
+            yield self._one(f"{name}_oracle_{dial}", values[i], cells[i], at, rule)
+
+    def of_draws(self, shots: int, setting: float, accuracies: np.ndarray) -> Iterator[Measurement]:
+        """The distribution of top-1 over draws: mean, std (ddof 1), quantiles, and every draw's accuracy in order."""
+        summary = {"mean": accuracies.mean(), "std": accuracies.std(ddof=1)}
+        summary |= {
+            f"q{100 * q:g}": value for q, value in zip(QUANTILES, np.quantile(accuracies, QUANTILES), strict=True)
+        }
+        dial = self._suite.dial
+        for name, value in summary.items():
+            metric = f"top1_draws_{name}"
+            yield Measurement(
+                metric=metric,
+                value=float(value),
+                unit="percent",
+                n_test=len(self._data.test),
+                at={"shots": shots, dial: self._plain(setting), "draws": len(accuracies)},
+                question=self._question
+                | {"metric": metric, "budget": _budget(shots), "selection": f"none: {dial} is fixed"}
+                | {"draws": len(accuracies)},
+                treatment=self._treatment | {dial: self._plain(setting)},
+                arrays={"draws": accuracies.astype(np.float32)} if name == "mean" else {},
+            )
+
+    def _one(self, metric: str, value: float, cell: Cell, at: dict[str, Any], selection: str) -> Measurement:
+        asked = {"budget": _budget(cell.shots), "short_classes": cell.short_classes, "selection": selection}
+        return Measurement(
+            metric=metric,
+            value=value,
+            unit="percent",
+            n_test=len(self._data.test),
+            n_train=cell.n_train,
+            at={name: value for name, value in at.items() if value is not None},
+            question=self._question | asked | {"metric": metric},
+            treatment=self._treatment | {self._suite.dial: self._plain(cell.setting)},
+            predictions=cell.predictions if metric.startswith("top1") else None,
+        )
+
+    def _plain(self, setting: float) -> float | int:
+        return int(setting) if self._suite.dial == "k" else setting
 
 
 def ridge_probe(  # noqa: PLR0913  # the public signature, promised
@@ -133,32 +301,8 @@ def ridge_probe(  # noqa: PLR0913  # the public signature, promised
     train, test = Labelled(np.asarray(x_train), np.asarray(y_train)), Labelled(np.asarray(x_test), np.asarray(y_test))
     cells = ridge_surface(train, test, num_classes, shots=shots, seeds=seeds, l2=l2)
     columns = ["seed", "shots", "l2", "n_train", "n_test", "top1"]
-    return pd.DataFrame([[getattr(cell, column) for column in columns] for cell in cells], columns=columns)
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """(N, D) features and their (N,) class numbers."""
-
-    x: np.ndarray
-    y: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.y)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cell:
-    """One point of the surface."""
-
-    seed: int
-    shots: int
-    l2: float
-    n_train: int
-    n_test: int
-    top1: float  # percent
-    predictions: np.ndarray  # (n_test,) int
-    short_classes: int  # classes that had fewer images than `shots`
+    rows = [[cell.seed, cell.shots, cell.setting, cell.n_train, len(test), cell.top1] for cell in cells]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def ridge_surface(  # the axes of the surface
@@ -179,102 +323,8 @@ def ridge_surface(  # the axes of the surface
             f"shots={shots}, seeds={seeds}, l2={l2}: the probe needs a list of at least one of each: "
             "whole shots from 1 up, whole seeds from 0 up and finite l2 above 0"
         )
-    for seed in seeds:
-        per_class = shuffled_by_class(train.y, num_classes, seed)
-        for count in shots:
-            chosen = np.concatenate([indices[:count] for indices in per_class])
-            ridge = Ridge(train.x[chosen], train.y[chosen], num_classes)
-            x_test = ridge.standardise(test.x)
-            for strength in l2:
-                predictions = ridge.scores(x_test, strength).argmax(axis=1)
-                yield Cell(
-                    seed=seed,
-                    shots=count,
-                    l2=strength,
-                    n_train=len(chosen),
-                    n_test=len(test),
-                    top1=top1(predictions, test.y),
-                    predictions=predictions,
-                    short_classes=sum(len(indices) < count for indices in per_class),
-                )
-
-
-def shuffled_by_class(labels: np.ndarray, num_classes: int, seed: int) -> list[np.ndarray]:
-    """Each class's indices into (N,) `labels`, shuffled: classes in order, one generator per seed.
-
-    The first k of every class are the seed's k-shot support set.
-    """
-    generator = np.random.default_rng(seed)
-    return [generator.permutation(np.flatnonzero(labels == c)) for c in range(num_classes)]
-
-
-class Ridge:
-    """The regularised least-squares classifier of one support set, for any l2, after one eigendecomposition.
-
-    `x` is (N, D) raw features, `y` (N,) class numbers. Derivation: the module's head.
-    """
-
-    def __init__(self, x: np.ndarray, y: np.ndarray, num_classes: int) -> None:
-        x = np.asarray(x, dtype=np.float64)
-        self._mean = x.mean(axis=0)
-        self._scale = x.std(axis=0) + STD_FLOOR
-        self._z = self.standardise(x)  # N D, columns of mean zero
-        self._targets = np.full((len(y), num_classes), -1.0)  # N K
-        self._targets[np.arange(len(y)), y] = 1.0
-        self._dual = self._z.shape[0] < self._z.shape[1]
-        gram = self._z @ self._z.T if self._dual else self._z.T @ self._z
-        eigenvalues, self._vectors = np.linalg.eigh(gram)
-        self._eigenvalues = eigenvalues.clip(min=0)
-
-    def standardise(self, x: np.ndarray) -> np.ndarray:
-        """(M, D) features in the support set's units."""
-        return (np.asarray(x, dtype=np.float64) - self._mean) / self._scale
-
-    def weights(self, l2: float) -> tuple[np.ndarray, np.ndarray]:
-        """(D, K) weights on standardised features and the (K,) intercept (100 times the constant feature's weight)."""
-        z, targets = self._z, self._targets
-        intercept = BIAS**2 * targets.sum(axis=0) / (len(z) * BIAS**2 + l2)
-        if self._dual:
-            a = self._solve(targets, l2)  # N K
-            a += self._solve(targets - z @ (z.T @ a) - l2 * a, l2)
-            return z.T @ a, intercept
-        w = self._solve(z.T @ targets, l2)  # D K
-        w += self._solve(z.T @ (targets - z @ w) - l2 * w, l2)
-        return w, intercept
-
-    def _solve(self, right: np.ndarray, l2: float) -> np.ndarray:
-        """(G + l2 I)^-1 right, from the eigendecomposition of the Gram matrix G."""
-        return self._vectors @ ((self._vectors.T @ right) / (self._eigenvalues + l2)[:, None])
-
-    def scores(self, z_test: np.ndarray, l2: float) -> np.ndarray:
-        """(M, K) scores of (M, D) standardised features."""
-        w, intercept = self.weights(l2)
-        return z_test @ w + intercept
-
-
-def check_problem(train: Labelled, test: Labelled, num_classes: int) -> None:
-    """Raise UsageError where the features and labels make no classification problem."""
-    for name, part in (("train", train), ("test", test)):
-        if part.x.ndim != 2 or part.y.shape != (len(part.x),):
-            raise UsageError(
-                f"the {name} split has features of shape {part.x.shape} and labels of shape {part.y.shape}; "
-                "expected (N, D) and (N,)"
-            )
-        if len(part) == 0:
-            raise UsageError(f"the {name} split is empty")
-        if not np.issubdtype(part.y.dtype, np.integer):
-            raise UsageError(f"the {name} labels are {part.y.dtype}; expected whole class numbers")
-        if part.y.min() < 0 or part.y.max() >= num_classes:
-            raise UsageError(
-                f"the {name} labels run from {part.y.min()} to {part.y.max()}; expected 0 to {num_classes - 1}"
-            )
-        finite = np.isfinite(part.x).all(axis=1)
-        if not finite.all():
-            raise UsageError(f"the {name} features hold NaN or inf, first in row {int(np.argmin(finite))}")
-    if train.x.shape[1] != test.x.shape[1]:
-        raise UsageError(f"train features have {train.x.shape[1]} columns, test features {test.x.shape[1]}")
-    if len(np.unique(train.y)) < 2:
-        raise UsageError("the train split holds a single class; there is nothing to tell apart")
+    supports = draw_supports(train.y, num_classes, shots=shots, seeds=seeds)
+    yield from surface(Ridges(train, test, num_classes, l2), test.y, supports)
 
 
 def task_question(task: Task) -> dict[str, object]:
@@ -287,6 +337,10 @@ def require_positive(suite: Suite, **fields: Sequence[float]) -> None:
     for field, values in fields.items():
         if any(not 0 < value < float("inf") for value in values):
             raise UsageError(f"suite.{field}={_words(values)}: {suite.name} needs finite numbers above 0")
+
+
+def _budget(shots: int) -> str:
+    return "all images of the pool" if shots == ALL else f"{shots} images a class"
 
 
 def _words(values: Sequence[float]) -> str:

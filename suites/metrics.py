@@ -12,8 +12,9 @@ def top1(predictions: np.ndarray, labels: np.ndarray) -> float:
 
 def mean_per_class(predictions: np.ndarray, labels: np.ndarray) -> float:
     """Mean over the classes present in `labels` of the percent of that class's images that are right."""
-    right = predictions == labels
-    return 100.0 * float(np.mean([right[labels == c].mean() for c in np.unique(labels)]))
+    counts = np.bincount(labels)
+    right = np.bincount(labels[predictions == labels], minlength=len(counts))
+    return 100.0 * float(np.mean(right[counts > 0] / counts[counts > 0]))
 
 
 def majority_rate(labels: np.ndarray) -> float:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from ..models.spec import Backbone, Model
     from .transforms import Resize
 
+Precision = Literal["fp32", "bf16"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
@@ -73,6 +75,7 @@ class Measurement:
     question: Mapping[str, Any] = field(default_factory=dict)
     treatment: Mapping[str, Any] = field(default_factory=dict)
     predictions: np.ndarray | None = None  # (n_test,) predicted classes, kept for paired tests
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)  # what else is kept of it, by plain names
 
 
 class Source(Protocol):
@@ -118,9 +121,19 @@ class Context(Protocol):
         ...
 
     def features(
-        self, task: Task, splits: tuple[str, ...], *, resize: Resize, image_size: int | None = None
+        self,
+        task: Task,
+        splits: tuple[str, ...],
+        *,
+        resize: Resize,
+        image_size: int | None = None,
+        precision: Precision = "fp32",
+        first: int | None = None,
     ) -> Features:
-        """The model's features of the splits in order, computed once per set of images whoever asks, or cached."""
+        """The model's features of the splits in order, computed once per set of images whoever asks, or cached.
+
+        With `first`, of so many images of each split alone.
+        """
         ...
 
 
@@ -143,6 +156,7 @@ class Suite:
     default_models: ClassVar[tuple[str, ...]]
     default_tasks: ClassVar[str]  # a collection
     only_default_tasks: ClassVar[bool] = False
+    data_parallel: ClassVar[bool] = False  # every process of a launched run takes part in a job; else the first alone
 
     def check(self) -> None:
         """Raise UsageError for settings that make no sense, alone or together."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -21,6 +21,24 @@ if TYPE_CHECKING:
     from ..models.spec import Input
 
 Resize = Literal["square", "resize_crop"]
+Packed: TypeAlias = "list[torch.Tensor]"  # (B, H, W, 3) uint8 on the CPU, in order; one where all sizes are equal
+
+
+def pack(images: Sequence[np.ndarray] | np.ndarray, *, pin: bool = False) -> Packed:
+    """Images, each (H, W, 3) uint8 RGB, as few tensors, in pinned memory where they are to be copied to a GPU.
+
+    Raises ValueError for anything but uint8 RGB.
+    """
+    import torch
+
+    for image in images[:1] if isinstance(images, np.ndarray) else images:
+        if image.ndim != 3 or image.shape[-1] != 3 or image.dtype != np.uint8 or not image.size:
+            raise ValueError(f"expected (H, W, 3) uint8, found {image.shape} {image.dtype}")
+    if not isinstance(images, np.ndarray) and len({image.shape for image in images}) == 1:
+        images = np.stack(list(images))
+    whole = [images] if isinstance(images, np.ndarray) else [image[None] for image in images]
+    packed = [torch.from_numpy(np.ascontiguousarray(part)) for part in whole]
+    return [part.pin_memory() for part in packed] if pin else packed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,12 +69,14 @@ class Transform:
 
     def batch(self, images: Sequence[np.ndarray] | np.ndarray, device: torch.device) -> torch.Tensor:
         """(B, 3, height, width) float32 on `device` from B images, each (H, W, 3) uint8 RGB."""
+        return self.apply(pack(images), device)
+
+    def apply(self, packed: Packed, device: torch.device) -> torch.Tensor:
+        """The same of packed images: bytes travel to the device, everything else happens there."""
         import torch
 
-        if isinstance(images, np.ndarray):
-            return self._apply(torch.from_numpy(np.ascontiguousarray(images)).to(device))
-        single = [torch.from_numpy(np.ascontiguousarray(image)).to(device)[None] for image in images]
-        return torch.cat([self._apply(image) for image in single])
+        parts = [self._apply(part.to(device, non_blocking=True)) for part in packed]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _apply(self, images: torch.Tensor) -> torch.Tensor:
         import torch

@@ -1,7 +1,7 @@
 """VTAB: 19 tasks in three groups, 1000 training images each; and the built-in miniature, a suite of its own.
 
 Both run VTAB-1k's protocol (VTAB paper, arXiv 1910.04867, Section 3; 800 images to fit, 200 to choose, then all 1000,
-and one score on the whole test set). `protocol=probe` fits the closed-form probe of suites/fewshot.py on frozen
+and one score on the whole test set). `protocol=probe` fits the closed-form probe of suites/ridge.py on frozen
 features:
 
 1. features of the 1000 training and all test images, by a square resize to the model's size, no crop;
@@ -15,15 +15,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from ..registry import UsageError
 from .features import fingerprint
-from .fewshot import Labelled, Ridge, check_problem, require_positive, task_question
+from .fewshot import require_positive, task_question
 from .metrics import majority_rate, mean_per_class, top1
-from .protocol import Context, Measurement, Suite
+from .protocol import Context, Measurement, Precision, Suite
+from .ridge import Ridge, Scorer
+from .support import Labelled, check_problem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,10 +37,12 @@ class Vtab(Suite):
     default_models: ClassVar[tuple[str, ...]] = ("ViT-B/16", "BiT-R50x1", "R50+ViT-B/16")
     default_tasks: ClassVar[str] = "vtab"
     only_default_tasks: ClassVar[bool] = True
+    data_parallel: ClassVar[bool] = True
 
     protocol: Literal["finetune", "probe"] = "finetune"  # the paper's fine-tuning, or the probe on frozen features
     l2: tuple[float, ...] = tuple(2.0**power for power in range(-10, 21, 3))  # 2^-10, 2^-7, … 2^20
     image_size: int | None = None  # pixels; None: the model's own
+    precision: Precision = "fp32"  # of the forward pass of frozen features; bf16: autocast
 
     def check(self) -> None:
         if self.protocol == "finetune":
@@ -50,14 +54,14 @@ class Vtab(Suite):
 
     def run(self, context: Context) -> Iterator[Measurement]:
         task = context.task
-        options = {"resize": "square", "image_size": self.image_size}
+        options: dict[str, Any] = {"resize": "square", "image_size": self.image_size, "precision": self.precision}
         fit, choose, score = (context.features(task, (split,), **options) for split in ("train", "val", "test"))
         train, val, test = (Labelled(part.x, part.labels) for part in (fit, choose, score))
         check_problem(train, test, task.num_classes)
 
         l2 = choose_l2(train, val, task.num_classes, self.l2)
         ridge = Ridge(np.concatenate([train.x, val.x]), np.concatenate([train.y, val.y]), task.num_classes)
-        predictions = ridge.scores(ridge.standardise(test.x), l2).argmax(axis=1)
+        (predictions,) = Scorer(test.x, train.x).predict([ridge.solution(l2)])
 
         question = {
             **task_question(task),
@@ -99,9 +103,8 @@ class VtabMini(Vtab):
 def choose_l2(train: Labelled, val: Labelled, num_classes: int, choices: tuple[float, ...]) -> float:
     """The l2 with the best accuracy on `val` when fitted on `train`; of equal ones the largest."""
     ridge = Ridge(train.x, train.y, num_classes)
-    x_val = ridge.standardise(val.x)
-    scored = [(top1(ridge.scores(x_val, l2).argmax(axis=1), val.y), l2) for l2 in choices]
-    return max(scored)[1]
+    predicted = Scorer(val.x, train.x).predict(map(ridge.solution, choices))
+    return max((top1(predictions, val.y), l2) for l2, predictions in zip(choices, predicted, strict=True))[1]
 
 
 VTAB = Vtab()

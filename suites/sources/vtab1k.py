@@ -49,6 +49,8 @@ LISTS = {"train": "train800.txt", "val": "val200.txt", "test": "test.txt"}
 class ImageFiles(Sequence[np.ndarray]):
     """Image files as (H, W, 3) uint8 RGB arrays, decoded on access. An unreadable one raises ValueError naming it."""
 
+    concurrent = True  # may be read by several threads at a time
+
     def __init__(self, paths: Sequence[Path]) -> None:
         self.paths = paths
 

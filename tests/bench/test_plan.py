@@ -135,7 +135,7 @@ def test_jobs_that_share_images_run_side_by_side_and_count_once() -> None:
         ("suite=vtab-mini protocol=finetune", r"protocol=finetune is not part of this version\. Type protocol=probe"),
         ("suite=vtab-mini shots=5", r"no selected suite \(vtab-mini\) has a setting 'shots'"),
         ("suite=vtab-mini l2=0", r"suite\.l2=0: vtab-mini needs finite numbers above 0"),
-        ("suite=fewshot shots=0", r"suite\.shots=0: fewshot needs finite numbers above 0"),
+        ("suite=fewshot shots=-1", r"suite\.shots=-1: images a class are whole numbers from 1 up, or 0 for all"),
         ("suite=fewshot seed=-1", r"suite\.seed=-1: seeds are whole numbers from 0 up"),
         ("suite=fewshot image_size=0", r"suite\.image_size=0"),
         ("suite=vtab-mini model.dpth=3", r"no selected model has a setting 'dpth'\. Did you mean 'depth'"),

@@ -106,13 +106,13 @@ def test_features_are_computed_once_for_all_suites_and_tasks_on_the_same_images(
     import vit_bench.bench.context as context
 
     seen: list[int] = []
-    real = context.extract
+    real = context.extract_spans
 
     def counting(backbone, images, *rest, **options):
         seen.append(len(images))
         return real(backbone, images, *rest, **options)
 
-    monkeypatch.setattr(context, "extract", counting)
+    monkeypatch.setattr(context, "extract_spans", counting)
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "empty"))
     vit_bench.run("suite=vtab-mini", "task=sprite-x,sprite-angle", "model=ViT-mini")
     assert sorted(seen) == [200, 800, 1000]

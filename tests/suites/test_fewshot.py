@@ -7,7 +7,10 @@ from itertools import product
 import numpy as np
 import pytest
 from vit_bench.registry import UsageError
-from vit_bench.suites.fewshot import BIAS, STD_FLOOR, Ridge, ridge_probe, shuffled_by_class
+from vit_bench.suites import ridge as maths
+from vit_bench.suites.fewshot import ridge_probe
+from vit_bench.suites.ridge import BIAS, STD_FLOOR, Ridge, Ridges, Scorer
+from vit_bench.suites.support import ALL, Labelled, draw_supports, shuffled_by_class, surface
 
 STRENGTHS = [2.0**power for power in (-10, -7, -4, -1, 2, 5, 8, 10, 11, 14, 17, 20)]
 
@@ -26,7 +29,7 @@ def oracle(x: np.ndarray, y: np.ndarray, x_test: np.ndarray, num_classes: int, l
 
 def problem(n: int, d: int, *, correlated: bool = False, num_classes: int = 7, seed: int = 0) -> tuple[np.ndarray, ...]:
     generator = np.random.default_rng(seed)
-    mixing = generator.normal(size=(d, d)) * np.logspace(0, -3, d) if correlated else np.eye(d)
+    mixing = np.logspace(0, -3, d)[:, None] * generator.normal(size=(d, d)) if correlated else np.eye(d)
     x = generator.normal(size=(n, d)) @ mixing + 3 * generator.normal(size=d)
     x_test = generator.normal(size=(500, d)) @ mixing + 3 * generator.normal(size=d)
     y = np.concatenate([np.arange(num_classes), generator.integers(0, num_classes, n - num_classes)])
@@ -58,6 +61,100 @@ def test_both_branches_are_the_same_solution() -> None:
     for ridge, rows in ((primal, 80), (dual, 79)):
         expected = oracle(x[:rows], y[:rows], x_test, 7, 1.0)
         np.testing.assert_allclose(ridge.scores(ridge.standardise(x_test), 1.0), expected, atol=1e-10)
+
+
+def decided(ridge: Ridge, x_test: np.ndarray, reference: np.ndarray, l2: float) -> tuple[np.ndarray, np.ndarray]:
+    """What the scorer decides, and the argmax of the float64 scores."""
+    (predictions,) = Scorer(x_test, reference).predict([ridge.solution(l2)])
+    return predictions, ridge.scores(ridge.standardise(x_test), l2).argmax(axis=1)
+
+
+@pytest.mark.parametrize("correlated", [False, True])
+@pytest.mark.parametrize(("n", "d"), [(30, 90), (60, 60), (300, 40)])
+def test_float32_scoring_decides_as_float64_does(n: int, d: int, correlated: bool) -> None:
+    x, y, x_test, _ = problem(n, d, correlated=correlated)
+    ridge = Ridge(x, y, 7)
+    for l2 in STRENGTHS:
+        ours, exact = decided(ridge, x_test.astype(np.float32), x, l2)
+        exact = ridge.scores(ridge.standardise(x_test.astype(np.float32)), l2).argmax(axis=1)
+        np.testing.assert_array_equal(ours, exact)
+
+
+def on_the_border(ridge: Ridge, x_test: np.ndarray, l2: float, lead: float) -> np.ndarray:
+    """The test rows, each moved to where its best two classes are `lead` apart."""
+    w, _ = ridge.weights(l2)
+    scores = ridge.scores(ridge.standardise(x_test), l2)
+    best, second = np.argsort(-scores, axis=1)[:, :2].T
+    way = (w[:, best] - w[:, second]).T  # the direction in which the lead grows
+    gap = scores[np.arange(len(scores)), best] - scores[np.arange(len(scores)), second]
+    return x_test + ((lead - gap) / (way**2).sum(axis=1))[:, None] * way * ridge.scale
+
+
+def test_narrow_decisions_are_taken_in_float64_and_would_be_wrong_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y, x_test, _ = problem(300, 40)
+    ridge = Ridge(x, y, 7)
+    narrow = on_the_border(ridge, x_test, 1.0, lead=1e-9)
+    ours, exact = decided(ridge, narrow, x, 1.0)
+    np.testing.assert_array_equal(ours, exact)
+    monkeypatch.setattr(maths, "HALF_ULP", 0.0)  # as if float32 were exact
+    careless, _ = decided(ridge, narrow, x, 1.0)
+    assert (careless != exact).mean() > 0.1
+
+
+def test_the_bound_of_the_float32_scores_holds_and_is_not_idle() -> None:
+    x, y, x_test, _ = problem(300, 40)
+    ridge, scorer = Ridge(x, y, 7), Scorer(x_test, x)
+    folded = scorer._fold(ridge.solution(1.0))
+    exact = np.column_stack([(x_test - scorer._centre) / scorer._spread, np.ones(500)]) @ folded
+    error = np.abs(scorer._rounded @ folded.astype(np.float32) - exact).max(axis=1)
+    assert (error <= scorer._lead / 2).all()
+    assert (error > scorer._lead / 2000).mean() > 0.9
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x: x + 1e6,  # a mean far beyond the spread
+        lambda x: x * np.logspace(-6, 6, 40),
+        lambda x: x * 1e60,  # beyond float32
+        lambda x: np.where(np.arange(x.size).reshape(x.shape) % 997 == 0, 1e12, x),  # outliers
+        lambda x: np.maximum(x, 0.0).round(1),  # zeros and repeated values
+    ],
+)
+def test_awkward_features_are_decided_as_float64_does(change) -> None:
+    x, y, x_test, _ = problem(120, 40)
+    x, x_test = change(x), change(x_test)
+    for rows in (30, 120):
+        ours, exact = decided(Ridge(x[:rows], y[:rows], 7), x_test, x, 2.0)
+        np.testing.assert_array_equal(ours, exact)
+
+
+def test_a_gram_matrix_that_is_not_positive_in_float64_is_solved_by_its_eigenvalues() -> None:
+    x, y, x_test, _ = problem(60, 30)
+    x, x_test = (np.column_stack([part, part]) for part in (x, x_test))  # every feature twice
+    scores = Ridge(x, y, 7).scores(Ridge(x, y, 7).standardise(x_test), 1e-13)
+    expected = oracle(x, y, x_test, 7, 1e-13)
+    np.testing.assert_allclose(scores, expected, atol=1e-6 * np.abs(expected).max())
+
+
+def test_many_support_sets_at_a_time_are_what_each_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y, x_test, y_test = problem(300, 20)
+    train, test = Labelled(x, y), Labelled(x_test, y_test)
+
+    def cells(seeds: range) -> list[tuple]:
+        classify = Ridges(train, test, 7, (1.0, 2.0**10, 1.0))
+        found = surface(classify, y_test, draw_supports(y, 7, shots=(1, 5, ALL), seeds=seeds))
+        return [(c.seed, c.shots, c.setting, c.n_train, c.top1) for c in found]
+
+    together = cells(range(40))
+    assert len(together) == 3 + 40 * 2 * 3
+    assert together[:3] == [
+        (None, ALL, setting, 300, together[0][4] if i != 1 else together[1][4])
+        for i, setting in enumerate((1.0, 2.0**10, 1.0))
+    ]
+    monkeypatch.setattr(maths, "COLUMNS", 1)
+    assert cells(range(40)) == together
+    assert [cell for seed in range(40) for cell in cells(range(seed, seed + 1))[3:]] == together[3:]
 
 
 def test_support_sets_are_those_of_the_authors_code_and_nested() -> None:

@@ -1,0 +1,105 @@
+"""Few-shot accuracy over thousands of support sets: how often a 3-seed comparison names the better model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .tables import Table, row_labels
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+SEEDS = 3  # support sets in the comparison that papers make
+
+
+def probability_better(a: np.ndarray, b: np.ndarray, n_test: int, seeds: int = SEEDS) -> float:
+    """The probability that model A beats model B where each is given the same `seeds` support sets and the means count.
+
+    `a` and `b` are (R,) accuracies in percent of `n_test` images, draw for draw on the same support set. The support
+    sets of a comparison are drawn from these with replacement; a tie counts half. Exact: the differences are whole
+    numbers of images, so the distribution of their sum is a convolution power. Raises ValueError for draws that do not
+    pair up.
+    """
+    import numpy as np
+
+    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if a.shape != b.shape or a.ndim != 1 or not len(a):
+        raise ValueError(f"{a.shape} and {b.shape} draws: two models are compared draw for draw")
+    ahead = np.rint((a - b) * n_test / 100).astype(np.int64)  # images
+    least, most = int(ahead.min()), int(ahead.max())
+    length = seeds * (most - least) + 1
+    share = np.bincount(ahead - least, minlength=most - least + 1) / len(ahead)
+    total = np.fft.irfft(np.fft.rfft(share, 2 * length) ** seeds, 2 * length)[:length]  # of the sum, from seeds x least
+    level = -seeds * least  # where the sum is 0
+    above = total[max(level + 1, 0) :].sum()
+    even = total[level] if 0 <= level < length else 0.0
+    return float(np.clip(above + even / 2, 0, 1))
+
+
+def draws_tables(frame: pd.DataFrame) -> list[Table]:
+    """For records of one suite: for each pair of models with draws, the probability that the first beats the second.
+
+    The draws themselves are read from the run directories in `frame.attrs["folders"]`; without them there is no table.
+    """
+    means = frame[(frame["metric"] == "top1_draws_mean") & (frame["status"] == "ok")]
+    if means.empty:
+        return []
+    folders = [Path(folder) for folder in frame.attrs.get("folders", ())]
+    dial = next((name for name in ("l2", "k") if name in means and means[name].notna().any()), None)
+    several = dial is not None and means[dial].nunique() > 1
+    shots = sorted({int(count) for count in means["shots"]})
+    rows: list[tuple[str, ...]] = []
+    for task, of_task in means.groupby("task", sort=False):
+        for strength in sorted(of_task[dial].unique()) if dial is not None and several else [None]:
+            part = of_task if strength is None else of_task[of_task[dial] == strength]
+            labelled = row_labels(part)
+            for (first, of_first), (second, of_second) in combinations(labelled, 2):
+                texts = [_chance(of_first, of_second, count, folders) for count in shots]
+                setting = () if not several else (f"{strength:g}",)
+                rows.append((str(task), first, second, *setting, *texts))
+    if not any(text for row in rows for text in row[-len(shots) :]):
+        return []
+    counts = sorted({int(count) for count in means["draws"]})
+    return [
+        Table(
+            title=f"fewshot: how often A beats B in a comparison of {SEEDS} seeds, percent",
+            columns=("task", "A", "B", *((str(dial),) if several else ()), *(f"{count}-shot" for count in shots)),
+            rows=tuple(rows),
+            labels=4 if several else 3,
+            notes=(
+                f"Over {' or '.join(map(str, counts))} support sets, the same for A and B; {SEEDS} of them are drawn, "
+                "and the means compared. A tie counts half. 50 is a coin toss: such a comparison says nothing.",
+            ),
+        )
+    ]
+
+
+def _chance(a: pd.DataFrame, b: pd.DataFrame, shots: int, folders: Sequence[Path]) -> str:
+    rows: list[dict[str, Any]] = []
+    for part in (a, b):
+        found: list[dict[str, Any]] = part[part["shots"] == shots].to_dict("records")  # pyright: ignore
+        if len(found) != 1:
+            return ""
+        rows += found
+    first, second = (read_draws(row, folders) for row in rows)
+    if first is None or second is None or len(first) != len(second):
+        return ""
+    return f"{100 * probability_better(first, second, int(rows[0]['n_test'])):.1f}"
+
+
+def read_draws(record: Mapping[str, Any], folders: Sequence[Path]) -> np.ndarray | None:
+    """The (R,) accuracies behind a `top1_draws_mean` record, draw 0 first; None where no run directory has them."""
+    import numpy as np
+
+    key, _, number = str(record["measurement"]).partition("/")
+    for folder in folders:
+        path = folder / "cells" / f"{key}.npz"
+        if path.is_file():
+            with np.load(path, allow_pickle=False) as arrays:
+                if f"{number}.draws" in arrays:
+                    return arrays[f"{number}.draws"]
+    return None
