@@ -10,9 +10,9 @@ What a file becomes, in the order in which it could matter:
 - Colour profiles are ignored, as everywhere in this field. So is the orientation a camera noted, unless `apply_exif`
   asks for it: official splits are read as stored, a user's own photographs as they are shown.
 
-Everything is decoded by Pillow. torchvision's own decoders give the same pixels of a JPEG in three quarters of the time,
-but are deprecated since torchvision 0.29 and will be removed. Pillow lets go of Python's lock while it decodes, so that
-threads decode side by side (suites/sources/decoded.py).
+Everything is decoded by Pillow. torchvision's own decoders give the same pixels of a JPEG in three quarters of the
+time, but are deprecated since torchvision 0.29 and will be removed. Pillow lets go of Python's lock while it decodes,
+so that threads decode side by side (suites/sources/decoded.py).
 """
 
 from __future__ import annotations
