@@ -30,6 +30,8 @@ TASK_IDENTITY = (
     "num_classes",
     "splits",
     "label",
+    "recipe",
+    "revision",
 )  # the rest of a task's row only describes
 
 
@@ -103,6 +105,7 @@ class Job:
         network = self.model.architecture.network.partition(":")[0]
         modules = {_module(type(self.suite)), "suites.features", "models.build", f"models.{network}"}
         modules |= {_module(type(source)) for source in SOURCES if source.name == self.source}
+        modules |= {_module(self.task.rule)} if self.task.rule else set()
         return sha(self.identity | {"code": code_sha(*sorted(modules))})
 
     @property
@@ -400,5 +403,5 @@ def plain_word(value: Any) -> str:
     return f"{value:.12g}" if isinstance(value, float) else str(value).lower() if value is None else str(value)
 
 
-def _module(kind: type) -> str:
+def _module(kind: Any) -> str:
     return kind.__module__.removeprefix(f"{PACKAGE}.")

@@ -85,6 +85,10 @@ class Vtab1k:
         folder = self._folder(task, root)
         return None if folder is None else str(folder)
 
+    def missing(self, task: Task, root: Path, splits: Sequence[str]) -> str:  # noqa: ARG002
+        """Nothing: what is located is whole."""
+        return ""
+
     def load(self, task: Task, split: str, root: Path, cache: Path) -> Split:
         """The split in the order of its list. Raises ValueError for a line or an image that cannot be read."""
         folder = self._folder(task, root)
