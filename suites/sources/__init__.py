@@ -1,9 +1,11 @@
-"""Where images come from: each module reads one layout; the first that has a task serves it."""
+"""Where images come from: each module reads one layout; the first that has all of a task serves it."""
 
 from __future__ import annotations
 
 from ..protocol import Source
 from .builtin import Builtin
+from .raw import Raw
+from .torchvision import Torchvision
 from .vtab1k import Vtab1k
 
-SOURCES: tuple[Source, ...] = (Builtin(), Vtab1k())
+SOURCES: tuple[Source, ...] = (Builtin(), Torchvision(), Raw(), Vtab1k())

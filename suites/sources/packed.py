@@ -1,0 +1,170 @@
+"""torchvision's layouts of data sets that keep many images in one file: CIFAR, SVHN, Patch Camelyon."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+
+from ..protocol import Task
+from .original import Lazy, Original, stamp
+
+
+def open_set(make: Callable[[], Any], folder: Path) -> Any:
+    """A torchvision data set. Raises ValueError, naming the folder, for what its class refuses."""
+    try:
+        return make()
+    except RuntimeError as error:
+        raise ValueError(
+            f"torchvision refuses the files in {folder}: one is missing, or its checksum is not the published one. "
+            f"Download them again"
+        ) from error
+
+
+def absent(folder: Path, names: Sequence[str]) -> str:
+    """The first of these files that is not in the folder, in words, or ""."""
+    gone = [name for name in names if not (folder / name).is_file()]
+    return f"{folder / gone[0]} is missing" if gone else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cifar:
+    """cifar-10-batches-py or cifar-100-python: pickled arrays, which torchvision checks against published checksums."""
+
+    name: str  # of torchvision's class
+    folder: str
+
+    def at(self, root: Path) -> Path | None:
+        return root / self.folder if (root / self.folder).is_dir() else None
+
+    def missing(self, task: Task, folder: Path, original: str) -> str:  # noqa: ARG002
+        if self.name == "CIFAR100":
+            return absent(folder, ("train", "test", "meta"))
+        return absent(folder, (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta"))
+
+    def read(self, task: Task, folder: Path, original: str, cache: Path) -> Original:  # noqa: ARG002
+        from torchvision import datasets
+
+        make = getattr(datasets, self.name)
+        made = open_set(lambda: make(folder.parent, train=original == "train"), folder)
+        return Original(
+            keys=[str(i) for i in range(len(made.data))],
+            images=lambda rows: made.data[rows],
+            label=made.targets.__getitem__,
+        )
+
+
+class Svhn:
+    """train_32x32.mat and test_32x32.mat, in the data folder or its folder svhn."""
+
+    def at(self, root: Path) -> Path | None:
+        found = (
+            folder for folder in (root, root / "svhn") for name in ("train", "test") if _svhn(folder, name).is_file()
+        )
+        return next(found, None)
+
+    def missing(self, task: Task, folder: Path, original: str) -> str:  # noqa: ARG002
+        return absent(folder, (_svhn(folder, original).name,))
+
+    def read(self, task: Task, folder: Path, original: str, cache: Path) -> Original:  # noqa: ARG002
+        from torchvision.datasets import SVHN
+
+        made = open_set(lambda: SVHN(folder, split=original), folder)
+        return Original(
+            keys=[str(i) for i in range(len(made.data))],
+            images=lambda rows: np.ascontiguousarray(made.data[rows].transpose(0, 2, 3, 1)),
+            label=lambda row: int(made.labels[row]),  # torchvision has made 10 into 0 already
+        )
+
+
+def _svhn(folder: Path, split: str) -> Path:
+    return folder / f"{split}_32x32.mat"
+
+
+class Pcam:
+    """pcam/camelyonpatch_level_2_split_{train,valid,test}_{x,y}.h5, read without torchvision's class.
+
+    That one opens both files again for each image.
+    """
+
+    def at(self, root: Path) -> Path | None:
+        return root / "pcam" if (root / "pcam").is_dir() else None
+
+    def missing(self, task: Task, folder: Path, original: str) -> str:  # noqa: ARG002
+        files = _pcam(folder, original)
+        zipped = next(
+            (file for file in files if not file.is_file() and file.with_name(f"{file.name}.gz").is_file()), None
+        )
+        if zipped is not None:
+            return f"{zipped.name}.gz in {folder} is not unpacked (gunzip)"
+        gone = absent(folder, [file.name for file in files])
+        if not gone and find_spec("h5py") is None:
+            return "reading .h5 files needs h5py: pip install 'vit-bench[data]'"
+        return gone
+
+    def read(self, task: Task, folder: Path, original: str, cache: Path) -> Original:  # noqa: ARG002
+        images, labels = _pcam(folder, original)
+        targets = _h5(labels, "y").reshape(-1)
+        rule = task.rule
+        assert rule is not None
+        prefix = "valid" if original == "validation" else original
+        return Original(
+            keys=[f"{prefix}_{i}" for i in range(len(targets))],
+            images=lambda rows: H5Rows(images, rows),
+            label=lambda row: rule(int(targets[row])),
+            files=(labels,),
+        )
+
+
+def _pcam(folder: Path, original: str) -> tuple[Path, Path]:
+    name = {"validation": "valid"}.get(original, original)
+    images, labels = (folder / f"camelyonpatch_level_2_split_{name}_{kind}.h5" for kind in "xy")
+    return images, labels
+
+
+def _h5(path: Path, name: str, rows: Any = ()) -> np.ndarray:
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            found: Any = file[name]
+            return np.asarray(found[rows])
+    except (OSError, KeyError, IndexError, RuntimeError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+
+
+class H5Rows(Lazy[int]):
+    """Rows of the data set "x" of an HDF5 file, (N, H, W, 3) uint8."""
+
+    def __init__(self, path: Path, rows: Sequence[int]) -> None:
+        super().__init__(rows)
+        self.path = path
+
+    def decode(self, item: int) -> np.ndarray:
+        return self._rows([item])[0]
+
+    def stamp(self) -> Any:
+        return [stamp(self.path), list(self.items)]
+
+    @overload
+    def __getitem__(self, index: int) -> np.ndarray: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[np.ndarray]: ...
+    def __getitem__(self, index: int | slice) -> np.ndarray | list[np.ndarray]:
+        return self._rows(self.items[index]) if isinstance(index, slice) else self.decode(self.items[index])
+
+    def __iter__(self) -> Any:
+        for start in range(0, len(self), 256):
+            yield from self[start : start + 256]
+
+    def _rows(self, rows: Sequence[int]) -> list[np.ndarray]:
+        """HDF5 gives rows in rising order only, each once."""
+        wanted, place = np.unique(rows, return_inverse=True)
+        found = _h5(self.path, "x", wanted)
+        if found.dtype != np.uint8 or found.ndim != 4 or found.shape[-1] != 3:
+            raise ValueError(f"{self.path}: x holds {found.dtype} of shape {found.shape}; expected N, H, W, 3 bytes")
+        return list(found[place])

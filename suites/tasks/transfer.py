@@ -1,0 +1,81 @@
+"""The transfer sets of the ViT and BiT papers: ImageNet and its re-labelled and re-collected test sets, and four more.
+
+Facts: ViT paper (arXiv 2010.11929v2, Section 4.1 and Table 4): the learning rate is chosen on a part of the published
+training set ("val" here), the final run fits all of it, and the published test set is scored once. Which images the
+part is, the paper does not say; here it is the end of the TFDS order, whose beginning the public code trains on.
+"""
+
+from __future__ import annotations
+
+from ..protocol import Task
+from . import labels
+
+CIFAR = {"train": 49000, "val": 1000, "test": 10000}  # 2 % to choose on
+
+TRANSFER = (
+    Task(
+        name="CIFAR-10",
+        collection="transfer",
+        group="transfer",
+        images="CIFAR-10",
+        target="class",
+        num_classes=10,
+        splits=CIFAR,
+        label="class",
+        originals={"train": 50000, "test": 10000},
+        recipe={"train": "train[:49000]", "val": "train[49000:]", "test": "test"},
+        builder="cifar10",
+        classes=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+        majority=10,
+        aliases=("cifar10", "transfer/cifar10"),
+    ),
+    Task(
+        name="CIFAR-100-full",  # VTAB's CIFAR-100 has 1000 training images
+        collection="transfer",
+        group="transfer",
+        images="CIFAR-100",
+        target="class",
+        num_classes=100,
+        splits=CIFAR,
+        label="fine label",
+        originals={"train": 50000, "test": 10000},
+        recipe={"train": "train[:49000]", "val": "train[49000:]", "test": "test"},
+        builder="cifar100",
+        majority=1,
+        aliases=("cifar100-full", "transfer/cifar100", "transfer/CIFAR-100"),
+    ),
+    Task(
+        name="Oxford-IIIT Pets",
+        collection="transfer",
+        group="transfer",
+        images="Pets",
+        target="class",
+        num_classes=37,
+        splits={"train": 3312, "val": 368, "test": 3669},  # 10 % to choose on
+        label="breed: CLASS-ID minus 1",
+        rule=labels.pets_breed,
+        originals={"train": 3680, "test": 3669},
+        recipe={"train": "train[:3312]", "val": "train[3312:]", "test": "test"},
+        builder="oxford_iiit_pet",
+        majority=2.726,
+        aliases=("Oxford-IIIT-Pets", "pets-full", "transfer/pets"),
+    ),
+    Task(
+        name="Oxford Flowers-102",
+        collection="transfer",
+        group="transfer",
+        images="Flowers102",
+        target="class",
+        num_classes=102,
+        splits={"train": 918, "val": 102, "test": 6149},  # 10 % of the 1020 of TFDS's `train`, as in the public code
+        label="value of imagelabels.mat minus 1",
+        rule=labels.flowers_class,
+        originals={"train": 1020, "validation": 1020, "test": 6149},
+        recipe={"train": "train[:918]", "val": "train[918:]", "test": "test"},
+        builder="oxford_flowers102",
+        unproven="whether the paper trained on the 1020 images of `train` alone, as the public code does, or on "
+        "`validation`, too",
+        majority=3.9,
+        aliases=("Oxford-Flowers-102", "flowers102-full", "transfer/flowers"),
+    ),
+)
