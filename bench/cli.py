@@ -43,6 +43,7 @@ SETTINGS_HELP = """
 - `data=DIR`, or BENCH_DATA: where data sets are; `source=NAME`: one kind of source
 - `out=DIR`: the run directory (`runs/<suite>`); repeating a command does only what is missing
 - `device=auto|cpu|cuda|cuda:1|mps`, `batch_size=64`
+- `skip_bad=true`: leave out images that cannot be read, and record how many
 - `config=FILE`: the same keys from a YAML file; words win
 
 **Settings of what was selected**

@@ -70,6 +70,7 @@ class Job:
     source: str  # the kind of source, "" where no source has the task
     order: tuple[int | str, ...]  # where it stands in tables
     missing: str = ""  # why it cannot run here
+    skip_bad: bool = False  # whether images that cannot be read are left out
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -90,14 +91,16 @@ class Job:
             "weights": self.weights,
             "task": {name: plain(getattr(self.task, name)) for name in TASK_IDENTITY},
             "source": self.source,
+            **({"skip_bad": True} if self.skip_bad else {}),  # a number without them is no number of the whole
         }
 
     @cached_property
     def slot(self) -> str:
-        """The short name of the identity without code and source: of each source, the newest in it counts."""
+        """The short name of the identity without code, source and skipping: of each source, the newest in it counts."""
         code = self.model.architecture.code_fields
         architecture = {name: value for name, value in self.identity["architecture"].items() if name not in code}
-        return sha(self.identity | {"architecture": architecture, "source": None})
+        asked = {name: value for name, value in self.identity.items() if name != "skip_bad"}
+        return sha(asked | {"architecture": architecture, "source": None})
 
     @cached_property
     def key(self) -> str:
@@ -333,6 +336,7 @@ def _job(suite: Suite, model: Model, weights: str, task: Task, config: Config, r
             tasks().names().index(task.name),
         ),
         missing="" if source else f"no data in {root}",
+        skip_bad=config.skip_bad,
     )
 
 
