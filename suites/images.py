@@ -10,9 +10,9 @@ What a file becomes, in the order in which it could matter:
 - Colour profiles are ignored, as everywhere in this field. So is the orientation a camera noted, unless `apply_exif`
   asks for it: official splits are read as stored, a user's own photographs as they are shown.
 
-Everything is decoded by Pillow. torchvision's own decoders give the same pixels of a JPEG in three quarters of the time,
-but are deprecated since torchvision 0.29 and will be removed. Pillow lets go of Python's lock while it decodes, so that
-threads decode side by side (suites/sources/decoded.py).
+Everything is decoded by Pillow. torchvision's own decoders give the same pixels of a JPEG in three quarters of the
+time, but are deprecated since torchvision 0.29 and will be removed. Pillow lets go of Python's lock while it decodes,
+so that threads decode side by side (suites/sources/decoded.py).
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def read_image(source: Path | bytes, *, name: str = "", apply_exif: bool = False
     Raises BadImage where it cannot be read whole, or holds more than MAX_PIXELS.
     """
     name = name or (str(source) if isinstance(source, Path) else f"an image of {len(source)} bytes")
-    content = _read(source, name)
+    content = read_bytes(source, name) if isinstance(source, Path) else source
     try:
         with _opened(content) as image:
             orientation = _orientation(image.info.get("exif")) if apply_exif else 1
@@ -79,15 +79,13 @@ def read_image(source: Path | bytes, *, name: str = "", apply_exif: bool = False
         raise BadImage(name, str(error) or type(error).__name__) from error
 
 
-def _read(source: Path | bytes, name: str) -> bytes:
-    """The bytes of the file."""
-    if not isinstance(source, Path):
-        return source
+def read_bytes(path: Path, name: str) -> bytes:
+    """The bytes of an image file. Raises BadImage where there is none, or one of more than MAX_BYTES."""
     try:
-        size = source.stat().st_size
+        size = path.stat().st_size
         if size > MAX_BYTES:
             raise BadImage(name, f"{size} bytes are more than this program takes ({MAX_BYTES})")
-        return source.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise BadImage(name, error.strerror or error) from error
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..protocol import Task
 from . import scenefiles, sun397
-from .original import Files, Original
+from .original import Original, files
 from .packed import absent, open_set
 
 CALTECH_SEED = 1234  # of the public code, which draws 30 training images of each class
@@ -43,15 +43,15 @@ def miscounted(place: Path, found: int, expected: int) -> str:
     return "" if found == expected else f"{place} holds {found} images; expected {expected}"
 
 
-def listed(made: Any, keys: Sequence[str], files: Sequence[Path] = ()) -> Original:
+def listed(made: Any, keys: Sequence[str], lists: Sequence[Path]) -> Original:
     """The images and labels that a torchvision class has listed, under these names."""
     paths: list[Path] = getattr(made, "_image_files", None) or made._images
     labels: list[int] = made._labels
     return Original(
         keys=keys,
-        images=lambda rows: Files([Path(paths[row]) for row in rows]),
+        images=files(lambda row: Path(paths[row])),
         label=lambda row: int(labels[row]),
-        files=tuple(files),
+        files=tuple(lists),
     )
 
 
@@ -143,7 +143,7 @@ class EuroSat(Named):
         paths = [Path(path) for path, _ in made.samples]
         return Original(
             keys=[f"{path.parent.name}_{path.name}" for path in paths],
-            images=lambda rows: Files([paths[row] for row in rows]),
+            images=files(lambda row: paths[row]),
             label=made.targets.__getitem__,
         )
 
@@ -178,7 +178,7 @@ class Caltech101(Named):
             labels += [numbers[name]] * len(kept)
         return Original(
             keys=keys,
-            images=lambda rows: Files([folder / keys[row] for row in rows]),
+            images=files(lambda row: folder / keys[row]),
             label=labels.__getitem__,
         )
 
@@ -212,7 +212,7 @@ class Sun397(Named):
             raise ValueError(f"{folder / 'ClassName.txt'} does not list the class of {unknown}")
         return Original(
             keys=keys,
-            images=lambda rows: Files([folder / keys[row].lstrip("/") for row in rows]),
+            images=files(lambda row: folder / keys[row].lstrip("/")),
             label=lambda row: numbers[keys[row].rpartition("/")[0]],
             files=(folder / "ClassName.txt",),
         )
@@ -220,9 +220,9 @@ class Sun397(Named):
     @staticmethod
     def _names(folder: Path) -> list[str]:
         found = []
-        for path, _, files in os.walk(folder):
+        for path, _, entries in os.walk(folder):
             above = "/" + Path(path).relative_to(folder).as_posix()
-            found += [f"{above}/{name}" for name in files if name.startswith("sun_") and name.endswith(".jpg")]
+            found += [f"{above}/{name}" for name in entries if name.startswith("sun_") and name.endswith(".jpg")]
         return [name for name in found if name != sun397.IGNORED]
 
 
@@ -253,7 +253,7 @@ class Clevr(Named):
 
         return Original(
             keys=keys,
-            images=lambda rows: Files([folder / "images" / name / keys[row] for row in rows]),
+            images=files(lambda row: folder / "images" / name / keys[row]),
             label=label,
             cluster=lambda row: Path(keys[row]).stem,
             files=(scenes,),
@@ -284,7 +284,7 @@ class Kitti(Named):
         training = folder / "training"
         return Original(
             keys=[f"{number:06d}.png" for number in numbers],
-            images=lambda rows: Files([training / "image_2" / f"{numbers[row]:06d}.png" for row in rows]),
+            images=files(lambda row: training / "image_2" / f"{numbers[row]:06d}.png"),
             label=lambda row: rule(scenefiles.kitti_objects(training / "label_2" / f"{numbers[row]:06d}.txt")),
             cluster=lambda row: videos[numbers[row]],
             files=(mapping,) if mapping.is_file() else (mapping / "train_rand.txt", mapping / "train_mapping.txt"),

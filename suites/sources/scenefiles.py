@@ -11,7 +11,7 @@ from zipfile import BadZipFile, ZipFile
 import numpy as np
 
 from ...stable import replacing, sha
-from .original import stamp
+from .decoded import file_stamps
 
 KITTI_SEED = 123  # of the public code, for the choice of videos
 KITTI_PERCENT = 10  # of the videos are test, and as many validation
@@ -23,7 +23,7 @@ def clevr_scenes(path: Path, cache: Path) -> dict[str, tuple[float, ...]]:
     The file of the training set has hundreds of megabytes, so what is taken from it is kept in `cache`. Raises
     ValueError, naming the file, where it is not readable as CLEVR's.
     """
-    kept = cache / "clevr" / f"{sha(stamp(path))}.json"
+    kept = cache / "clevr" / f"{sha(file_stamps([path]))}.json"
     if kept.is_file():
         try:
             return {name: tuple(depths) for name, depths in json.loads(kept.read_text(encoding="utf-8")).items()}
