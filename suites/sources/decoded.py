@@ -160,7 +160,7 @@ def file_stamps(paths: Sequence[Path]) -> list[Any]:
 
 
 def without(split: Split, left_out: Sequence[int] | dict[int, Any]) -> Split:
-    """The split without the images of these numbers, their labels, sets of labels and clusters. The digest is as it was."""
+    """The split without the images of these numbers and all that is said of them. The digest is as it was."""
     gone = set(left_out)
     chosen = [i for i in range(len(split)) if i not in gone]
     return replace(

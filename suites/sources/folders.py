@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..protocol import Task
-from . import scenefiles, sun397
-from .original import Original, files
+from . import sun397
+from .original import Images, Original, files
 from .packed import absent, open_set
+from .raw.archive import Format, names_in
 
 CALTECH_SEED = 1234  # of the public code, which draws 30 training images of each class
 
@@ -24,12 +26,6 @@ class Named:
 
     def at(self, root: Path) -> Path | None:
         return root / self.folder if (root / self.folder).is_dir() else None
-
-
-def names_in(folder: Path, ending: str) -> list[str]:
-    """The names of the files in a folder with this ending, sorted; hidden ones are not among them."""
-    with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if entry.name.endswith(ending) and entry.name[0] != ".")
 
 
 def counted(folder: Path, expected: int, ending: str = ".jpg") -> str:
@@ -183,7 +179,7 @@ class Caltech101(Named):
         )
 
     @staticmethod
-    def _names(folder: Path) -> Mapping[str, list[str]]:
+    def _names(folder: Path) -> Mapping[str, Sequence[str]]:
         """The image files of each class folder, both sorted."""
         classes = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
         return {name: names_in(folder / name, ".jpg") for name in classes}
@@ -226,66 +222,41 @@ class Sun397(Named):
         return [name for name in found if name != sun397.IGNORED]
 
 
-class Clevr(Named):
-    """clevr/CLEVR_v1.0/{images,scenes}: the labels are VTAB's, from the scene files. torchvision has the raw count."""
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """A layout that is the publisher's own: the reader of raw archives reads it, in torchvision's place.
 
-    folder = "clevr/CLEVR_v1.0"
+    torchvision has CLEVR with the raw count as its label, and KITTI listed as the file system does, both without VTAB's
+    splits; KITTI's development kit, which names the videos, it does not fetch.
+    """
+
+    form: Format
+    folder: str
+
+    def at(self, root: Path) -> Path | None:
+        return root / self.folder if self.form.found(root / self.folder) else None
 
     def missing(self, task: Task, folder: Path, original: str) -> str:
-        name = _short(original)
-        return absent(folder, (f"scenes/CLEVR_{name}_scenes.json",)) or counted(
-            folder / "images" / name, task.originals[original], ".png"
-        )
+        return "; ".join(self.form.missing(folder, task, [original]))
 
     def read(self, task: Task, folder: Path, original: str, cache: Path) -> Original:
-        name, rule = _short(original), task.rule
+        archive, rule = self.form.open(folder, task, cache), task.rule
         assert rule is not None
-        scenes = folder / "scenes" / f"CLEVR_{name}_scenes.json"
-        depths = scenefiles.clevr_scenes(scenes, cache)
-        keys = names_in(folder / "images" / name, ".png")
-        alone = next((key for key in keys if key not in depths), None)
-        if alone is not None:
-            raise ValueError(f"{scenes} has no scene of {alone}")
+        keys, cluster = archive.keys[original], archive.cluster
 
         def label(row: int) -> int:
-            found = depths[keys[row]]
-            return rule(len(found) if task.target == "count" else found)
+            try:
+                return rule(archive.annotation(task.target, original, keys[row]))
+            except (ValueError, IndexError) as error:
+                raise ValueError(f"{folder}: {task.name}, image {keys[row]}: {error}") from error
 
         return Original(
             keys=keys,
-            images=files(lambda row: folder / "images" / name / keys[row]),
+            images=Images(
+                one=lambda row: archive.image(original, keys[row]),
+                stamps=lambda rows: archive.stamps([(original, keys[row]) for row in rows]),
+            ),
             label=label,
-            cluster=lambda row: Path(keys[row]).stem,
-            files=(scenes,),
-        )
-
-
-class Kitti(Named):
-    """Kitti/raw/training/{image_2,label_2}, and the development kit, which torchvision does not fetch: the videos.
-
-    torchvision lists the folder as the file system does, without labels or splits of this kind.
-    """
-
-    folder = "Kitti/raw"
-
-    def missing(self, task: Task, folder: Path, original: str) -> str:  # noqa: ARG002
-        training, expected = folder / "training", sum(task.originals.values())
-        gone = counted(training / "image_2", expected, ".png") or counted(training / "label_2", expected, ".txt")
-        if not gone and scenefiles.kitti_mapping(folder) is None:
-            return f"{folder / 'devkit_object.zip'} is missing (KITTI's object development kit, which names the videos)"
-        return gone
-
-    def read(self, task: Task, folder: Path, original: str, cache: Path) -> Original:  # noqa: ARG002
-        mapping, rule = scenefiles.kitti_mapping(folder), task.rule
-        if mapping is None or rule is None:
-            raise ValueError(f"{folder / 'devkit_object.zip'} is missing")
-        videos = scenefiles.kitti_videos(mapping)
-        numbers = scenefiles.kitti_split(videos)[original]
-        training = folder / "training"
-        return Original(
-            keys=[f"{number:06d}.png" for number in numbers],
-            images=files(lambda row: training / "image_2" / f"{numbers[row]:06d}.png"),
-            label=lambda row: rule(scenefiles.kitti_objects(training / "label_2" / f"{numbers[row]:06d}.txt")),
-            cluster=lambda row: videos[numbers[row]],
-            files=(mapping,) if mapping.is_file() else (mapping / "train_rand.txt", mapping / "train_mapping.txt"),
+            cluster=None if cluster is None else lambda row: cluster(original, keys[row]),
+            files=archive.files,
         )

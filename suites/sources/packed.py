@@ -131,7 +131,7 @@ def _pcam(folder: Path, original: str) -> tuple[Path, Path]:
 
 @contextmanager
 def h5(path: Path, name: str) -> Iterator[Any]:
-    """A data set of an HDF5 file. Raises ValueError, naming the file, where it cannot be read, also inside the block."""
+    """A data set of an HDF5 file. Raises ValueError, naming the file, for what goes wrong with it in the block."""
     import h5py
 
     try:
