@@ -127,7 +127,13 @@ def decoded_split(  # what a split is made of
     `stamps` says, as JSON has it, which bytes the images are decoded from, and under it the digest of the pixels is
     remembered. Raises BadImages where images cannot be read.
     """
-    split = Split(images=images, labels=labels, digest="", clusters=clusters, files=files)
+    return with_digest(Split(images=images, labels=labels, digest="", clusters=clusters, files=files), stamps, cache)
+
+
+def with_digest(split: Split, stamps: Sequence[Any], cache: Path) -> Split:
+    """A split of `Decoded` images with its digest, under the same conditions as `decoded_split`."""
+    images = split.images
+    assert isinstance(images, Decoded)
     remembered = cache / "digests" / f"{sha([_decoder(), *stamps])}.txt"
     digest = _recall(remembered)
     if digest is None:
@@ -155,7 +161,7 @@ def file_stamps(paths: Sequence[Path]) -> list[Any]:
 
 
 def without(split: Split, left_out: Sequence[int] | dict[int, Any]) -> Split:
-    """The split without the images of these numbers, their labels and clusters. The digest is as it was."""
+    """The split without the images of these numbers and all that is said of them. The digest is as it was."""
     gone = set(left_out)
     chosen = [i for i in range(len(split)) if i not in gone]
     return replace(
@@ -163,6 +169,7 @@ def without(split: Split, left_out: Sequence[int] | dict[int, Any]) -> Split:
         images=Decoded(lambda i: split.images[chosen[i]], len(chosen)),
         labels=split.labels[chosen],
         clusters=None if split.clusters is None else split.clusters[chosen],
+        label_sets=None if split.label_sets is None else tuple(split.label_sets[i] for i in chosen),
     )
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..protocol import Task
-from . import scenefiles, sun397
-from .original import Files, Original
+from . import sun397
+from .original import Images, Original, files
 from .packed import absent, open_set
+from .raw.archive import Format, names_in
 
 CALTECH_SEED = 1234  # of the public code, which draws 30 training images of each class
 
@@ -26,12 +28,6 @@ class Named:
         return root / self.folder if (root / self.folder).is_dir() else None
 
 
-def names_in(folder: Path, ending: str) -> list[str]:
-    """The names of the files in a folder with this ending, sorted; hidden ones are not among them."""
-    with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if entry.name.endswith(ending) and entry.name[0] != ".")
-
-
 def counted(folder: Path, expected: int, ending: str = ".jpg") -> str:
     """What is wrong with the number of files in a folder, in words, or ""."""
     if not folder.is_dir():
@@ -43,15 +39,15 @@ def miscounted(place: Path, found: int, expected: int) -> str:
     return "" if found == expected else f"{place} holds {found} images; expected {expected}"
 
 
-def listed(made: Any, keys: Sequence[str], files: Sequence[Path] = ()) -> Original:
+def listed(made: Any, keys: Sequence[str], lists: Sequence[Path]) -> Original:
     """The images and labels that a torchvision class has listed, under these names."""
     paths: list[Path] = getattr(made, "_image_files", None) or made._images
     labels: list[int] = made._labels
     return Original(
         keys=keys,
-        images=lambda rows: Files([Path(paths[row]) for row in rows]),
+        images=files(lambda row: Path(paths[row])),
         label=lambda row: int(labels[row]),
-        files=tuple(files),
+        files=tuple(lists),
     )
 
 
@@ -143,7 +139,7 @@ class EuroSat(Named):
         paths = [Path(path) for path, _ in made.samples]
         return Original(
             keys=[f"{path.parent.name}_{path.name}" for path in paths],
-            images=lambda rows: Files([paths[row] for row in rows]),
+            images=files(lambda row: paths[row]),
             label=made.targets.__getitem__,
         )
 
@@ -178,12 +174,12 @@ class Caltech101(Named):
             labels += [numbers[name]] * len(kept)
         return Original(
             keys=keys,
-            images=lambda rows: Files([folder / keys[row] for row in rows]),
+            images=files(lambda row: folder / keys[row]),
             label=labels.__getitem__,
         )
 
     @staticmethod
-    def _names(folder: Path) -> Mapping[str, list[str]]:
+    def _names(folder: Path) -> Mapping[str, Sequence[str]]:
         """The image files of each class folder, both sorted."""
         classes = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
         return {name: names_in(folder / name, ".jpg") for name in classes}
@@ -212,7 +208,7 @@ class Sun397(Named):
             raise ValueError(f"{folder / 'ClassName.txt'} does not list the class of {unknown}")
         return Original(
             keys=keys,
-            images=lambda rows: Files([folder / keys[row].lstrip("/") for row in rows]),
+            images=files(lambda row: folder / keys[row].lstrip("/")),
             label=lambda row: numbers[keys[row].rpartition("/")[0]],
             files=(folder / "ClassName.txt",),
         )
@@ -220,72 +216,47 @@ class Sun397(Named):
     @staticmethod
     def _names(folder: Path) -> list[str]:
         found = []
-        for path, _, files in os.walk(folder):
+        for path, _, entries in os.walk(folder):
             above = "/" + Path(path).relative_to(folder).as_posix()
-            found += [f"{above}/{name}" for name in files if name.startswith("sun_") and name.endswith(".jpg")]
+            found += [f"{above}/{name}" for name in entries if name.startswith("sun_") and name.endswith(".jpg")]
         return [name for name in found if name != sun397.IGNORED]
 
 
-class Clevr(Named):
-    """clevr/CLEVR_v1.0/{images,scenes}: the labels are VTAB's, from the scene files. torchvision has the raw count."""
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """A layout that is the publisher's own: the reader of raw archives reads it, in torchvision's place.
 
-    folder = "clevr/CLEVR_v1.0"
+    torchvision has CLEVR with the raw count as its label, and KITTI listed as the file system does, both without VTAB's
+    splits; KITTI's development kit, which names the videos, it does not fetch.
+    """
+
+    form: Format
+    folder: str
+
+    def at(self, root: Path) -> Path | None:
+        return root / self.folder if self.form.found(root / self.folder) else None
 
     def missing(self, task: Task, folder: Path, original: str) -> str:
-        name = _short(original)
-        return absent(folder, (f"scenes/CLEVR_{name}_scenes.json",)) or counted(
-            folder / "images" / name, task.originals[original], ".png"
-        )
+        return "; ".join(self.form.missing(folder, task, [original]))
 
     def read(self, task: Task, folder: Path, original: str, cache: Path) -> Original:
-        name, rule = _short(original), task.rule
+        archive, rule = self.form.open(folder, task, cache), task.rule
         assert rule is not None
-        scenes = folder / "scenes" / f"CLEVR_{name}_scenes.json"
-        depths = scenefiles.clevr_scenes(scenes, cache)
-        keys = names_in(folder / "images" / name, ".png")
-        alone = next((key for key in keys if key not in depths), None)
-        if alone is not None:
-            raise ValueError(f"{scenes} has no scene of {alone}")
+        keys, cluster = archive.keys[original], archive.cluster
 
         def label(row: int) -> int:
-            found = depths[keys[row]]
-            return rule(len(found) if task.target == "count" else found)
+            try:
+                return rule(archive.annotation(task.target, original, keys[row]))
+            except (ValueError, IndexError) as error:
+                raise ValueError(f"{folder}: {task.name}, image {keys[row]}: {error}") from error
 
         return Original(
             keys=keys,
-            images=lambda rows: Files([folder / "images" / name / keys[row] for row in rows]),
+            images=Images(
+                one=lambda row: archive.image(original, keys[row]),
+                stamps=lambda rows: archive.stamps([(original, keys[row]) for row in rows]),
+            ),
             label=label,
-            cluster=lambda row: Path(keys[row]).stem,
-            files=(scenes,),
-        )
-
-
-class Kitti(Named):
-    """Kitti/raw/training/{image_2,label_2}, and the development kit, which torchvision does not fetch: the videos.
-
-    torchvision lists the folder as the file system does, without labels or splits of this kind.
-    """
-
-    folder = "Kitti/raw"
-
-    def missing(self, task: Task, folder: Path, original: str) -> str:  # noqa: ARG002
-        training, expected = folder / "training", sum(task.originals.values())
-        gone = counted(training / "image_2", expected, ".png") or counted(training / "label_2", expected, ".txt")
-        if not gone and scenefiles.kitti_mapping(folder) is None:
-            return f"{folder / 'devkit_object.zip'} is missing (KITTI's object development kit, which names the videos)"
-        return gone
-
-    def read(self, task: Task, folder: Path, original: str, cache: Path) -> Original:  # noqa: ARG002
-        mapping, rule = scenefiles.kitti_mapping(folder), task.rule
-        if mapping is None or rule is None:
-            raise ValueError(f"{folder / 'devkit_object.zip'} is missing")
-        videos = scenefiles.kitti_videos(mapping)
-        numbers = scenefiles.kitti_split(videos)[original]
-        training = folder / "training"
-        return Original(
-            keys=[f"{number:06d}.png" for number in numbers],
-            images=lambda rows: Files([training / "image_2" / f"{numbers[row]:06d}.png" for row in rows]),
-            label=lambda row: rule(scenefiles.kitti_objects(training / "label_2" / f"{numbers[row]:06d}.txt")),
-            cluster=lambda row: videos[numbers[row]],
-            files=(mapping,) if mapping.is_file() else (mapping / "train_rand.txt", mapping / "train_mapping.txt"),
+            cluster=None if cluster is None else lambda row: cluster(original, keys[row]),
+            files=archive.files,
         )

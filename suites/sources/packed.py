@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 
 from ..protocol import Task
-from .original import Lazy, Original, stamp
+from .decoded import file_stamps
+from .original import Images, Original, Rows
 
 
 def open_set(make: Callable[[], Any], folder: Path) -> Any:
@@ -53,7 +55,7 @@ class Cifar:
         made = open_set(lambda: make(folder.parent, train=original == "train"), folder)
         return Original(
             keys=[str(i) for i in range(len(made.data))],
-            images=lambda rows: made.data[rows],
+            images=Images(array=lambda rows: made.data[rows]),
             label=made.targets.__getitem__,
         )
 
@@ -76,7 +78,7 @@ class Svhn:
         made = open_set(lambda: SVHN(folder, split=original), folder)
         return Original(
             keys=[str(i) for i in range(len(made.data))],
-            images=lambda rows: np.ascontiguousarray(made.data[rows].transpose(0, 2, 3, 1)),
+            images=Images(array=lambda rows: np.ascontiguousarray(made.data[rows].transpose(0, 2, 3, 1))),
             label=lambda row: int(made.labels[row]),  # torchvision has made 10 into 0 already
         )
 
@@ -107,14 +109,15 @@ class Pcam:
         return gone
 
     def read(self, task: Task, folder: Path, original: str, cache: Path) -> Original:  # noqa: ARG002
-        images, labels = _pcam(folder, original)
-        targets = _h5(labels, "y").reshape(-1)
-        rule = task.rule
+        path, labels = _pcam(folder, original)
+        with h5(labels, "y") as stored:
+            targets = stored[()].reshape(-1)
+        images, rule = H5(path, "x"), task.rule
         assert rule is not None
         prefix = "valid" if original == "validation" else original
         return Original(
             keys=[f"{prefix}_{i}" for i in range(len(targets))],
-            images=lambda rows: H5Rows(images, rows),
+            images=Images(one=images.row, stamps=images.stamps),
             label=lambda row: rule(int(targets[row])),
             files=(labels,),
         )
@@ -126,45 +129,33 @@ def _pcam(folder: Path, original: str) -> tuple[Path, Path]:
     return images, labels
 
 
-def _h5(path: Path, name: str, rows: Any = ()) -> np.ndarray:
+@contextmanager
+def h5(path: Path, name: str) -> Iterator[Any]:
+    """A data set of an HDF5 file. Raises ValueError, naming the file, for what goes wrong with it in the block."""
     import h5py
 
     try:
         with h5py.File(path, "r") as file:
-            found: Any = file[name]
-            return np.asarray(found[rows])
+            yield file[name]
     except (OSError, KeyError, IndexError, RuntimeError) as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
 
 
-class H5Rows(Lazy[int]):
-    """Rows of the data set "x" of an HDF5 file, (N, H, W, 3) uint8."""
+class H5:
+    """Rows of a data set of an HDF5 file, (N, H, W, 3) uint8."""
 
-    def __init__(self, path: Path, rows: Sequence[int]) -> None:
-        super().__init__(rows)
+    def __init__(self, path: Path, name: str) -> None:
         self.path = path
+        self.name = name
 
-    def decode(self, item: int) -> np.ndarray:
-        return self._rows([item])[0]
+    def row(self, row: int) -> np.ndarray:
+        with h5(self.path, self.name) as stored:
+            pixels = np.asarray(stored[row])
+        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[-1] != 3:
+            raise ValueError(
+                f"{self.path}: row {row} is {pixels.dtype} of shape {pixels.shape}; expected H, W, 3 bytes"
+            )
+        return pixels
 
-    def stamp(self) -> Any:
-        return [stamp(self.path), list(self.items)]
-
-    @overload
-    def __getitem__(self, index: int) -> np.ndarray: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[np.ndarray]: ...
-    def __getitem__(self, index: int | slice) -> np.ndarray | list[np.ndarray]:
-        return self._rows(self.items[index]) if isinstance(index, slice) else self.decode(self.items[index])
-
-    def __iter__(self) -> Any:
-        for start in range(0, len(self), 256):
-            yield from self[start : start + 256]
-
-    def _rows(self, rows: Sequence[int]) -> list[np.ndarray]:
-        """HDF5 gives rows in rising order only, each once."""
-        wanted, place = np.unique(rows, return_inverse=True)
-        found = _h5(self.path, "x", wanted)
-        if found.dtype != np.uint8 or found.ndim != 4 or found.shape[-1] != 3:
-            raise ValueError(f"{self.path}: x holds {found.dtype} of shape {found.shape}; expected N, H, W, 3 bytes")
-        return list(found[place])
+    def stamps(self, rows: Rows) -> list[Any]:
+        return [*file_stamps([self.path]), self.name, list(rows)]

@@ -15,6 +15,8 @@ from typing import Protocol
 from ..protocol import Split, Task
 from . import folders, packed
 from .original import Original, cut
+from .raw.clevr import Clevr
+from .raw.kitti import Kitti
 from .splits import needed
 
 
@@ -45,8 +47,8 @@ LAYOUTS: Mapping[str, Layout] = {
     "SVHN": packed.Svhn(),
     "Camelyon": packed.Pcam(),
     "EuroSAT": folders.EuroSat(),
-    "clevr": folders.Clevr(),
-    "KITTI-Dist": folders.Kitti(),
+    "clevr": folders.Published(form=Clevr(), folder="clevr/CLEVR_v1.0"),
+    "KITTI-Dist": folders.Published(form=Kitti(), folder="Kitti/raw"),
 }
 
 
