@@ -12,6 +12,7 @@ from rich.console import Console
 
 from ..registry import UsageError, suggest
 from . import config as settings
+from .data_verb import data_app
 
 if TYPE_CHECKING:
     from .plan import Plan
@@ -141,6 +142,9 @@ def list_verb(
 for _verb, _name in ((run_verb, "run"), (plan_verb, "plan"), (table_verb, "table"), (list_verb, "list")):
     _help = (_verb.__doc__ or "") + (SETTINGS_HELP if _name in ("run", "plan") else "")
     app.command(_name, help=_help.replace("\n    ", "\n"))(_verb)
+
+
+app.add_typer(data_app, name="data")
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ from vit_bench.suites.protocol import Split, Task
 from vit_bench.suites.sources.digest import digest_images
 from vit_bench.suites.sources.raw import FORMATS, Raw
 from vit_bench.suites.sources.raw.eyes import CIRCLE, GREY, prepare
+from vit_bench.suites.sources.raw.kitti import parts_of
 from vit_bench.suites.sources.raw.records import BLOCK, crc32c, example, records
 from vit_bench.suites.sources.splits import vtab_split
 
@@ -75,7 +76,7 @@ LOST = {
     ),
     "KITTI-Dist": (
         "devkit/mapping/train_mapping.txt",
-        "devkit_object.zip, which says how to split, is not in {folder}",
+        "{folder}/devkit/mapping/train_mapping.txt is not there: the split follows devkit_object.zip, unpacked there",
     ),
     "smallnorb": (
         "smallnorb-5x01235x9x18x6x2x96x96-testing-info.mat",
@@ -193,6 +194,11 @@ def test_kitti_labels_and_videos(archive) -> None:
     keys = [int(key[:6]) for _, key in vtab_split(task, "test", listed)]
     assert seen["test"].labels.tolist() == [[0, 1, 1, 2, 3][key % 5] for key in keys]
     assert seen["test"].clusters.tolist() == [videos[key] for key in keys]
+
+
+def test_kitti_has_at_least_one_video_of_each_part() -> None:
+    assert sorted(parts_of([f"v{i}" for i in range(9)]).values()).count("train") == 7
+    assert set(parts_of(["a", "b", "a"]).values()) == {"test", "validation"}
 
 
 def test_dsprites_rows_labels_and_pixels(archive) -> None:
