@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from ..protocol import Source
 from .builtin import Builtin
+from .hub import Hub
 from .raw import Raw
+from .tfds import Tfds
 from .torchvision import Torchvision
 from .vtab1k import Vtab1k
 
-SOURCES: tuple[Source, ...] = (Builtin(), Torchvision(), Raw(), Vtab1k())
+SOURCES: tuple[Source, ...] = (Builtin(), Torchvision(), Raw(), Tfds(), Vtab1k(), Hub())
