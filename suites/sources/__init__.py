@@ -5,7 +5,8 @@ from __future__ import annotations
 from ..protocol import Source
 from .builtin import Builtin
 from .folder import Folder
+from .imagenet import ImageNet
 from .torchvision import Torchvision
 from .vtab1k import Vtab1k
 
-SOURCES: tuple[Source, ...] = (Builtin(), Torchvision(), Vtab1k(), Folder())
+SOURCES: tuple[Source, ...] = (Builtin(), Torchvision(), ImageNet(), Vtab1k(), Folder())
