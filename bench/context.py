@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,6 @@ from ..models import create_model
 from ..models.spec import Backbone, Model
 from ..suites.features import FeatureCache, extract, weights_digest
 from ..suites.protocol import Features, Split, Task
-from ..suites.sources import SOURCES
 from ..suites.sources.decoded import BadImages
 from ..suites.transforms import Resize, Transform
 from .identity import code_sha, seen
@@ -75,7 +74,9 @@ class JobContext:
         self._cache = cache
         self._batch_size = batch_size
         self._progress = progress
-        (self._source,) = [source for source in SOURCES if source.name == job.source]
+        assert job.provider is not None  # a job without data is skipped
+        self._source = job.provider
+        self.clusters: np.ndarray | None = None  # of the images of the test split
 
     @property
     def device(self) -> torch.device:
@@ -104,6 +105,8 @@ class JobContext:
         if len(found) and not 0 <= int(found.labels.min()) <= int(found.labels.max()) < task.num_classes:
             raise ValueError(f"{task.name}: the {split} split has labels outside 0 to {task.num_classes - 1}")
         self.files |= dict.fromkeys(found.files)
+        if split == "test":
+            self.clusters = found.clusters
         return found
 
     def features(
@@ -122,6 +125,7 @@ class JobContext:
             labels=np.concatenate([part.labels for part in parts]),
             digests=tuple(part.digest for part in parts),
             treatment=treatment,
+            label_sets=_joined(parts),
         )
 
     def _pass(self, split: Split, transform: Transform, treatment: Mapping[str, Any]) -> np.ndarray:
@@ -152,3 +156,10 @@ class JobContext:
             files[Path(self._job.weights).expanduser()] = None
         files |= dict.fromkeys(getattr(self._network.backbone, "source_files", ()))
         return tuple(seen(path) for path in files)
+
+
+def _joined(parts: Sequence[Split]) -> tuple[tuple[int, ...], ...] | None:
+    """The right classes of every image, where any of the splits has several for one."""
+    if all(part.label_sets is None for part in parts):
+        return None
+    return tuple(labels for part in parts for labels in part.label_sets or [(label,) for label in part.labels.tolist()])

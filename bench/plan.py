@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
@@ -16,10 +16,10 @@ from ..registry import Registry, UsageError, collect, suggest
 from ..results.record import Store
 from ..stable import sha
 from ..suites.protocol import Source, Suite, Task
-from ..suites.sources import SOURCES
 from . import config as settings
 from .config import Config
-from .identity import changed, code_sha
+from .identity import changed, code_sha, source_sha
+from .shelf import FOLDER, Shelf
 
 State = Literal["done", "reuse", "to do", "stale", "failed", "skipped"]
 PACKAGE = __name__.rsplit(".", 2)[0]
@@ -71,6 +71,7 @@ class Job:
     order: tuple[int | str, ...]  # where it stands in tables
     missing: str = ""  # why it cannot run here
     skip_bad: bool = False  # whether images that cannot be read are left out
+    provider: Source | None = field(default=None, compare=False, repr=False)  # the source itself
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -107,9 +108,13 @@ class Job:
         """The short name of the identity and of the code behind it."""
         network = self.model.architecture.network.partition(":")[0]
         modules = {_module(type(self.suite)), "suites.features", "models.build", f"models.{network}"}
-        modules |= {_module(type(source)) for source in SOURCES if source.name == self.source}
-        modules |= {_module(self.task.rule)} if self.task.rule else set()
-        return sha(self.identity | {"code": code_sha(*sorted(modules))})
+        extra = [type(self.provider)] if self.provider else []
+        extra += [self.task.rule] if self.task.rule else []
+        modules |= {_module(thing) for thing in extra if _is_ours(thing)}
+        included = {source_sha(thing) for thing in extra if not _is_ours(thing)}  # in a user's file
+        return sha(
+            self.identity | {"code": code_sha(*sorted(modules))} | ({"included": sorted(included)} if included else {})
+        )
 
     @property
     def variant(self) -> str:
@@ -171,8 +176,13 @@ def make_plan(config: Config, given: Mapping[str, Model] | None = None) -> Plan:
     selected = [suite for word in config.suite for suite in suites().select(word)]
     selected = list({suite.name: suite for suite in selected}.values())
     root = data_folder(config)
+    shelf = Shelf(root, tasks(), config.include, config.source)
+    divided = [word for word in ("division", "division_seed") if word in config.origin]
+    if divided and not any(word.startswith(FOLDER) for word in config.task):
+        raise UsageError(f"{divided[0]} says how to divide a folder of images, and no task=folder:PATH is named")
     notes: list[str] = []
-    if _is_bare_vtab(config) and not any(_locate(task, config, root) for task in _collection("vtab")):
+    splits = suites()["vtab"].splits
+    if _is_bare_vtab(config) and not any(shelf.source(task, splits) for task in shelf.collection("vtab")):
         notes.append(
             f"None of VTAB's 19 data sets is on this machine (looked in {root}; data=DIR or BENCH_DATA change that). "
             f"{HOW_TO_GET_VTAB} Running the built-in miniature instead (suite=vtab-mini)."
@@ -185,12 +195,12 @@ def make_plan(config: Config, given: Mapping[str, Model] | None = None) -> Plan:
     jobs: list[Job] = []
     used_by_models: set[str] = set()
     for suite in variants:
-        chosen = _choose_tasks(suite, config, root)
+        chosen = _choose_tasks(suite, config, shelf)
         for model in _choose_models(suite, config, given or {}, used_by_models):
             if isinstance(model.architecture, ViT):
                 model.architecture.grid(suite.size(model))  # an image size that the patches do not fit is an error now
             for weights in _choose_weights(suite, model, config):
-                jobs += [_job(suite, model, weights, task, config, root) for task in chosen]
+                jobs += [_job(suite, model, weights, task, shelf, skip_bad=config.skip_bad) for task in chosen]
     unused = set(config.model_settings) - used_by_models
     if unused:
         names = sorted({name for job in jobs for name in job.model.settable()})
@@ -199,7 +209,7 @@ def make_plan(config: Config, given: Mapping[str, Model] | None = None) -> Plan:
 
     jobs = sorted({job.key: job for job in jobs}.values(), key=lambda job: [(isinstance(p, str), p) for p in job.order])
     out = config.out or Path("runs") / ",".join(dict.fromkeys(suite.name for suite in selected))
-    jobs = _with_finished_elsewhere(jobs, out)
+    jobs = _with_finished_elsewhere(jobs, out, shelf.sources)
     return Plan(
         config=config,
         out=out,
@@ -210,8 +220,8 @@ def make_plan(config: Config, given: Mapping[str, Model] | None = None) -> Plan:
 
 
 HOW_TO_GET_VTAB = (
-    "This version reads the vtab-1k folder that the repositories of NOAH, SSF and RepAdapter link to, put there as "
-    "vtab-1k/<task>/test.txt and so on."
+    "This version reads data sets as torchvision lays them out, and the vtab-1k folder that the repositories of NOAH, "
+    "SSF and RepAdapter link to, put there as vtab-1k/<task>/test.txt and so on."
 )
 
 
@@ -220,30 +230,26 @@ def _is_bare_vtab(config: Config) -> bool:
     return config.suite == ("vtab",) and said == {"suite"}
 
 
-def _collection(name: str) -> list[Task]:
-    return [task for task in tasks().values() if task.collection == name]
-
-
-def _choose_tasks(suite: Suite, config: Config, root: Path) -> list[Task]:
+def _choose_tasks(suite: Suite, config: Config, shelf: Shelf) -> list[Task]:
     """The tasks a suite is to ask. Named ones must be on this machine; of a suite's own, at least one."""
-    collections = {task.collection for task in tasks().values()}
-    named: list[Task] = []
-    for word in config.task:
-        named += _collection(word) if word in collections else tasks().select(word)
+    named = [task for word in config.task for task in shelf.select(word, config.division, config.division_seed)]
     if suite.only_default_tasks:
         foreign = [task.name for task in named if task.collection != suite.default_tasks]
         if foreign:
             raise UsageError(
-                f"suite={suite.name} is {len(_collection(suite.default_tasks))} tasks, and '{foreign[0]}' is none of "
-                "them: " + ", ".join(task.name for task in _collection(suite.default_tasks))
+                f"suite={suite.name} is {len(shelf.collection(suite.default_tasks))} tasks, and '{foreign[0]}' is none "
+                "of them: " + ", ".join(task.name for task in shelf.collection(suite.default_tasks))
             )
-    chosen = list({task.name: task for task in named or _collection(suite.default_tasks)}.values())
-    missing = [task.name for task in chosen if not _locate(task, config, root)]
+    chosen = list({task.name: task for task in named or shelf.collection(suite.default_tasks)}.values())
+    missing = [task for task in chosen if shelf.source(task, suite.splits) is None]
     if missing and (named or len(missing) == len(chosen)):
-        where = f"source={config.source} in {root}" if config.source else str(root)
+        where = f"source={config.source} in {shelf.root}" if config.source else str(shelf.root)
+        names = ", ".join(task.name for task in missing[:5]) + (" …" if len(missing) > 5 else "")
+        partly = [f"{task.name}: {lack}. " for task in missing if (lack := shelf.lacks(task, suite.splits))]
+        advice = f" {HOW_TO_GET_VTAB} suite=vtab-mini needs no data" if missing[0].collection == "vtab" else ""
         raise UsageError(
-            f"no data for {', '.join(missing[:5])}{' …' if len(missing) > 5 else ''} in {where}. Type data=DIR or set "
-            f"BENCH_DATA to the folder that holds it. {HOW_TO_GET_VTAB} suite=vtab-mini needs no data"
+            f"no data for {names} in {where}. {''.join(partly[:3])}Type data=DIR or set BENCH_DATA to the folder that "
+            f"holds it.{advice}"
         )
     return chosen
 
@@ -319,9 +325,9 @@ def _named_weights(word: str) -> str:
     return word
 
 
-def _job(suite: Suite, model: Model, weights: str, task: Task, config: Config, root: Path) -> Job:
-    source = _locate(task, config, root)
-    rows = catalog().names()
+def _job(suite: Suite, model: Model, weights: str, task: Task, shelf: Shelf, *, skip_bad: bool) -> Job:
+    source = shelf.source(task, suite.splits)
+    rows, questions = catalog().names(), shelf.tasks.names()
     return Job(
         suite=suite,
         model=model,
@@ -333,29 +339,22 @@ def _job(suite: Suite, model: Model, weights: str, task: Task, config: Config, r
             rows.index(model.name) if model.name in rows else model.name,
             " ".join(f"{name}={value}" for name, value in model.variant),
             weights,
-            tasks().names().index(task.name),
+            questions.index(task.name) if task.name in questions else task.name,
         ),
-        missing="" if source else f"no data in {root}",
-        skip_bad=config.skip_bad,
+        missing="" if source else shelf.lacks(task, suite.splits) or f"no data in {shelf.root}",
+        skip_bad=skip_bad,
+        provider=source,
     )
 
 
-def _locate(task: Task, config: Config, root: Path) -> Source | None:
-    if config.source and config.source not in (source.name for source in SOURCES):
-        names = [source.name for source in SOURCES]
-        raise UsageError(f"there is no source '{config.source}'. {suggest(config.source, names)}")
-    asked = [source for source in SOURCES if config.source in (None, source.name)]
-    return next((source for source in asked if source.locate(task, root)), None)
-
-
-def _with_finished_elsewhere(jobs: Sequence[Job], out: Path) -> list[Job]:
+def _with_finished_elsewhere(jobs: Sequence[Job], out: Path, sources: Sequence[Source]) -> list[Job]:
     """The jobs, where one whose data is gone was finished when they were there, as that finished one."""
     if not any(job.missing for job in jobs):
         return list(jobs)
     finished = {cell.key for cell in Store(out).cells() if cell.status == "ok"}
     found = []
     for job in jobs:
-        then = [replace(job, source=source.name, missing="") for source in SOURCES if job.missing]
+        then = [replace(job, source=one.name, provider=one, missing="") for one in sources if job.missing]
         found.append(next((other for other in then if other.key in finished), job))
     return found
 
@@ -405,6 +404,10 @@ def plain_word(value: Any) -> str:
     if isinstance(value, tuple):
         return ",".join(map(plain_word, value))
     return f"{value:.12g}" if isinstance(value, float) else str(value).lower() if value is None else str(value)
+
+
+def _is_ours(thing: Any) -> bool:
+    return thing.__module__.startswith(f"{PACKAGE}.")
 
 
 def _module(kind: Any) -> str:

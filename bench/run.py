@@ -130,6 +130,8 @@ def _attempt(job: Job, network: Network, plan: Plan, progress: Progress) -> tupl
         measured = list(job.suite.run(context))
         common = {"device": name, "seconds": time.monotonic() - begun, "weights_sha": context.weights_sha[:16]}
         records, predictions = _records(job, _with_skipped(measured, context.skipped), common)
+        if predictions and context.clusters is not None:
+            predictions["clusters"] = context.clusters
         return _cell(job, records, started, context.inputs()), predictions, ""
     except KeyboardInterrupt:
         raise

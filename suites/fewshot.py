@@ -31,7 +31,7 @@ import numpy as np
 
 from ..registry import UsageError
 from .features import fingerprint
-from .metrics import majority_rate, mean_per_class, top1
+from .metrics import accuracies, majority_rate, top1
 from .protocol import Context, Measurement, Suite, Task
 from .transforms import Resize
 
@@ -78,7 +78,7 @@ class FewShot(Suite):
         treatment = {**test.treatment, "head": "ridge to {-1, 1}^K"}
         yield Measurement(
             metric="majority_rate",
-            value=majority_rate(test.labels),
+            value=majority_rate(test.labels, test.label_sets),
             unit="percent",
             n_test=len(test.labels),
             question=question | {"metric": "majority_rate"},
@@ -92,10 +92,7 @@ class FewShot(Suite):
             l2=self.l2,
         ):
             asked = question | {"budget": f"{cell.shots} images a class", "short_classes": cell.short_classes}
-            for metric, value in (
-                ("top1", cell.top1),
-                ("mean_per_class", mean_per_class(cell.predictions, test.labels)),
-            ):
+            for metric, value in accuracies(cell.predictions, test.labels, test.label_sets):
                 yield Measurement(
                     metric=metric,
                     value=value,

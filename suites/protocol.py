@@ -116,6 +116,7 @@ class Features:
     labels: np.ndarray  # (N,) int64
     digests: tuple[str, ...]  # of the images of each split
     treatment: Mapping[str, Any]  # how the images were fed: transform, tap, precision
+    label_sets: tuple[tuple[int, ...], ...] | None = None  # all right classes of each, where an image may have several
 
 
 class Context(Protocol):

@@ -12,7 +12,66 @@ from . import labels
 
 CIFAR = {"train": 49000, "val": 1000, "test": 10000}  # 2 % to choose on
 
+IMAGENET = {"train": 1268355, "val": 12812}  # 1 % to choose on
+IMAGENET_TRAIN = {"train": "train[:1268355]", "val": "train[1268355:]"}
+
 TRANSFER = (
+    Task(
+        name="ImageNet",
+        collection="transfer",
+        group="transfer",
+        images="ImageNet",
+        target="class",
+        num_classes=1000,
+        splits=IMAGENET | {"test": 50000},
+        label="class, in the order of WordNet numbers; the test split is the published validation set",
+        originals={"train": 1281167, "validation": 50000},
+        recipe=IMAGENET_TRAIN | {"test": "validation"},
+        builder="imagenet2012",
+        majority=0.1,
+        aliases=("ImageNet-1k", "imagenet2012", "ILSVRC-2012", "imagenet-1k"),
+    ),
+    Task(
+        name="ImageNet ReaL",
+        collection="transfer",
+        group="transfer",
+        images="ImageNet",
+        target="real",
+        num_classes=1000,
+        splits=IMAGENET | {"test": 46837},
+        label="any of the classes that people confirmed (arXiv 2006.07159); images without one are left out",
+        originals={"train": 1281167, "real": 46837},
+        recipe=IMAGENET_TRAIN | {"test": "real"},
+        builder="imagenet2012_real",
+        aliases=("ImageNet-ReaL", "imagenet-real", "imagenet2012_real"),
+    ),
+    Task(
+        name="ImageNet-V2",
+        collection="transfer",
+        group="transfer",
+        images="ImageNet",
+        target="v2",
+        num_classes=1000,
+        splits=IMAGENET | {"test": 10000},
+        label="class, in the order of WordNet numbers; matched-frequency images (arXiv 1902.10811)",
+        originals={"train": 1281167, "v2": 10000},
+        recipe=IMAGENET_TRAIN | {"test": "v2"},
+        builder="imagenet_v2",
+        majority=0.1,
+        aliases=("ImageNetV2", "imagenet_v2", "imagenet-v2-matched-frequency"),
+    ),
+    Task(
+        name="ObjectNet",
+        collection="transfer",
+        group="transfer",
+        images="ImageNet",
+        target="objectnet",
+        num_classes=1000,
+        splits=IMAGENET | {"test": 18574},
+        label="any of the ImageNet classes that ObjectNet's own files give for its class; only classes that have one",
+        originals={"train": 1281167, "objectnet": 18574},
+        recipe=IMAGENET_TRAIN | {"test": "objectnet"},
+    ),
     Task(
         name="CIFAR-10",
         collection="transfer",

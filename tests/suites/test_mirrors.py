@@ -122,7 +122,7 @@ def test_incomplete_and_damaged_mirrors(tmp_path: Path) -> None:
         try:
             load()
         except UsageError as error:
-            assert str(folder) in str(error)
+            assert str(folder.parent) in str(error)
 
 
 # TFDS

@@ -385,8 +385,8 @@ def test_background_google_is_class_4(tmp_path: Path, monkeypatch: Patch) -> Non
         ("Clevr-Dist", "clevr/CLEVR_v1.0/images/val/CLEVR_val_000003.png", "val holds 7 of 8 images"),
         (
             "KITTI-Dist",
-            "Kitti/raw/devkit_object.zip",
-            r"devkit_object\.zip is missing \(KITTI's object development kit",
+            "Kitti/raw/mapping/train_rand.txt",
+            r"the split follows devkit_object\.zip, unpacked there",
         ),
         ("KITTI-Dist", "Kitti/raw/training/label_2/000004.txt", "label_2 holds 39 of 40 label files"),
     ],
