@@ -109,9 +109,9 @@ def verify(task: Task, source: Source, root: Path, *, say: Callable[[str], None]
 
     What is sound is noted in the cache folder, for `data list`.
     """
+    from ..stable import cache_folder
     from ..suites.sources.decoded import BadImages
     from ..suites.sources.known import note
-    from .plan import cache_folder
 
     report = Report()
     for split in task.splits:
@@ -225,7 +225,7 @@ def _state(source: Source, task: Task, root: Path) -> tuple[str, str]:
 
 
 def _mark(task: Task, source: Source, root: Path) -> Path:
-    from .plan import cache_folder
+    from ..stable import cache_folder
 
     place = sha([task.name, source.name, str(source.locate(task, root)), dict(task.splits)])
     return cache_folder() / "verified" / f"{place}.json"
