@@ -93,6 +93,60 @@ def verify_verb(words: Words = None) -> None:
         raise typer.Exit(1)
 
 
+@data_app.command("prepare")
+def prepare_verb(words: Words = None) -> None:
+    """Download, unpack and verify the data of tasks, or say exactly what a person has to do for them.
+
+    For example `data prepare Pets SVHN data=/datasets`. With `suite=… model=… weights=…` it gets everything that a run
+    with the same words needs, weights too, for a machine without a network. Interrupted, the same command goes on where
+    it ended. Exit code 1 where something is still missing.
+    """
+    from rich.console import Console
+
+    from ..models.download import fetch
+    from ..models.meter import Meter
+    from .data_prepare import needs, prepare
+    from .plan import data_folder, tasks
+    from .shelf import Shelf
+
+    config = settings.read([word for word in words or [] if "=" in word])
+    named = [word for word in words or [] if "=" not in word]
+
+    def shelf() -> Shelf:
+        return Shelf(data_folder(config), tasks(), config.include, config.source)
+
+    if not named and not config.task and not config.suite:
+        raise UsageError("say what to prepare: `data prepare Pets`, `data prepare vtab`, or suite=… model=…")
+    chosen = [task for word in (*named, *config.task) for task in shelf().select(word)]
+    releases: list[Any] = []
+    if config.suite:
+        of_plan, releases = needs(config, shelf())
+        chosen += of_plan
+    meter, console = Meter(Console(stderr=True)), Console(file=sys.stdout)
+    outcome = prepare({task.name: task for task in chosen}.values(), shelf, meter)
+    deviations = len(outcome.failed) + len(outcome.by_hand)
+    for task in outcome.ready:
+        now = shelf()
+        source = now.source(task, tuple(task.splits))
+        assert source is not None
+        console.print(f"{task.name}, from source {source.name}", **PLAIN)
+        report = verify(task, source, now.root, say=meter.say)
+        _print(report, console)
+        deviations += len(report.deviations)
+    for release in releases:
+        try:
+            console.print(f"{release.model}:{release.tag} is at {fetch(release, meter)}", **PLAIN)
+        except UsageError as error:
+            outcome.failed.append(str(error))
+            deviations += 1
+    for text in outcome.failed:
+        console.print(f"FAILED {text}", **PLAIN)
+    for task in outcome.by_hand:
+        console.print(f"BY HAND {task.name}: see the steps above", **PLAIN)
+    if deviations:
+        raise typer.Exit(1)
+
+
 @dataclass(kw_only=True)
 class Report:
     """What `verify` found of a task."""

@@ -201,7 +201,7 @@ def make_plan(config: Config, given: Mapping[str, Model] | None = None) -> Plan:
     for suite in variants:
         chosen = _choose_tasks(suite, config, shelf)
         for model, weights in choose_weights(
-            suite, _choose_models(suite, config, given or {}, used_by_models), config.weights
+            suite, choose_models(suite, config, given or {}, used_by_models), config.weights
         ):
             if isinstance(model.architecture, ViT):
                 model.architecture.grid(suite.size(model))  # an image size that the patches do not fit is an error now
@@ -261,7 +261,7 @@ def _choose_tasks(suite: Suite, config: Config, shelf: Shelf) -> list[Task]:
     return chosen
 
 
-def _choose_models(suite: Suite, config: Config, given: Mapping[str, Model], used: set[str]) -> list[Choice]:
+def choose_models(suite: Suite, config: Config, given: Mapping[str, Model], used: set[str]) -> list[Choice]:
     """The models, each with the tag of its weights where the word that names it says them."""
     chosen: dict[tuple[str, Any, str | None], Choice] = {}
     for word in config.model or suite.default_models:
