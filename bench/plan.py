@@ -227,8 +227,8 @@ def make_plan(config: Config, given: Mapping[str, Model] | None = None) -> Plan:
 
 
 HOW_TO_GET_VTAB = (
-    "This version reads data sets as torchvision lays them out, and the vtab-1k folder that the repositories of NOAH, "
-    "SSF and RepAdapter link to, put there as vtab-1k/<task>/test.txt and so on."
+    "`data prepare vtab` downloads what may be downloaded and says how to get the rest; the vtab-1k folder that the "
+    "repositories of NOAH, SSF and RepAdapter link to is read, too, put there as vtab-1k/<task>/test.txt and so on."
 )
 
 
