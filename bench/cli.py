@@ -12,6 +12,7 @@ from rich.console import Console
 
 from ..registry import UsageError, suggest
 from . import config as settings
+from .data_verb import data_app
 
 if TYPE_CHECKING:
     from .plan import Plan
@@ -43,6 +44,7 @@ SETTINGS_HELP = """
 - `data=DIR`, or BENCH_DATA: where data sets are; `source=NAME`: one kind of source
 - `out=DIR`: the run directory (`runs/<suite>`); repeating a command does only what is missing
 - `device=auto|cpu|cuda|cuda:1|mps`, `batch_size=64`
+- `skip_bad=true`: leave out images that cannot be read, and record how many
 - `config=FILE`: the same keys from a YAML file; words win
 
 **Settings of what was selected**
@@ -140,6 +142,9 @@ def list_verb(
 for _verb, _name in ((run_verb, "run"), (plan_verb, "plan"), (table_verb, "table"), (list_verb, "list")):
     _help = (_verb.__doc__ or "") + (SETTINGS_HELP if _name in ("run", "plan") else "")
     app.command(_name, help=_help.replace("\n    ", "\n"))(_verb)
+
+
+app.add_typer(data_app, name="data")
 
 
 def main() -> None:

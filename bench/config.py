@@ -36,6 +36,7 @@ class Config:
     division_seed: int = 0  # of what folder:PATH leaves undivided
     device: str = "auto"  # cpu, cuda, cuda:1, mps; auto: a GPU if there is one
     batch_size: int = 64  # images a forward pass; changes no result
+    skip_bad: bool = False  # leave images that cannot be read out of a split, and record how many, instead of failing
     out: Path | None = None  # the run directory; none: runs/<suite>
     settings: Mapping[str, str] = field(default_factory=dict)  # of the selected suites
     model_settings: Mapping[str, str] = field(default_factory=dict)  # of the selected models

@@ -13,6 +13,7 @@ from ..models import create_model
 from ..models.spec import Backbone, Model
 from ..suites.features import FeatureCache, extract, weights_digest
 from ..suites.protocol import Features, Split, Task
+from ..suites.sources.decoded import BadImages
 from ..suites.transforms import Resize, Transform
 from .identity import code_sha, seen
 from .plan import Job
@@ -66,6 +67,7 @@ class JobContext:
         self.model = job.model
         self.task = job.task
         self.files: dict[Path, None] = {}
+        self.skipped: dict[str, int] = {}  # split -> images that cannot be read and were left out
         self._job = job
         self._network = network
         self._data = data
@@ -88,8 +90,14 @@ class JobContext:
         return self._network.build(num_classes, image_size)
 
     def images(self, task: Task, split: str) -> Split:
-        found = self._source.load(task, split, self._data, self._cache)
-        expected = task.splits[split]
+        try:
+            found = self._source.load(task, split, self._data, self._cache)
+        except BadImages as error:
+            if not self._job.skip_bad:
+                raise
+            found = error.readable
+            self.skipped[split] = len(error.bad)
+        expected = task.splits[split] - self.skipped.get(split, 0)
         if len(found) != expected or len(found.images) != expected:
             raise ValueError(
                 f"{task.name}: the {split} split holds {len(found)} images; its definition says {expected}"

@@ -71,6 +71,7 @@ class Job:
     order: tuple[int | str, ...]  # where it stands in tables
     missing: str = ""  # why it cannot run here
     provider: Source | None = field(default=None, compare=False, repr=False)  # the source itself
+    skip_bad: bool = False  # whether images that cannot be read are left out
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -91,14 +92,16 @@ class Job:
             "weights": self.weights,
             "task": {name: plain(getattr(self.task, name)) for name in TASK_IDENTITY},
             "source": self.source,
+            **({"skip_bad": True} if self.skip_bad else {}),  # a number without them is no number of the whole
         }
 
     @cached_property
     def slot(self) -> str:
-        """The short name of the identity without code and source: of each source, the newest in it counts."""
+        """The short name of the identity without code, source and skipping: of each source, the newest in it counts."""
         code = self.model.architecture.code_fields
         architecture = {name: value for name, value in self.identity["architecture"].items() if name not in code}
-        return sha(self.identity | {"architecture": architecture, "source": None})
+        asked = {name: value for name, value in self.identity.items() if name != "skip_bad"}
+        return sha(asked | {"architecture": architecture, "source": None})
 
     @cached_property
     def key(self) -> str:
@@ -197,7 +200,7 @@ def make_plan(config: Config, given: Mapping[str, Model] | None = None) -> Plan:
             if isinstance(model.architecture, ViT):
                 model.architecture.grid(suite.size(model))  # an image size that the patches do not fit is an error now
             for weights in _choose_weights(suite, model, config):
-                jobs += [_job(suite, model, weights, task, shelf) for task in chosen]
+                jobs += [_job(suite, model, weights, task, config, shelf) for task in chosen]
     unused = set(config.model_settings) - used_by_models
     if unused:
         names = sorted({name for job in jobs for name in job.model.settable()})
@@ -322,7 +325,7 @@ def _named_weights(word: str) -> str:
     return word
 
 
-def _job(suite: Suite, model: Model, weights: str, task: Task, shelf: Shelf) -> Job:
+def _job(suite: Suite, model: Model, weights: str, task: Task, config: Config, shelf: Shelf) -> Job:
     source = shelf.source(task, suite.splits)
     rows, questions = catalog().names(), shelf.tasks.names()
     return Job(
@@ -340,6 +343,7 @@ def _job(suite: Suite, model: Model, weights: str, task: Task, shelf: Shelf) -> 
         ),
         missing="" if source else shelf.lacks(task, suite.splits) or f"no data in {shelf.root}",
         provider=source,
+        skip_bad=config.skip_bad,
     )
 
 

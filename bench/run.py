@@ -129,7 +129,7 @@ def _attempt(job: Job, network: Network, plan: Plan, progress: Progress) -> tupl
         )
         measured = list(job.suite.run(context))
         common = {"device": name, "seconds": time.monotonic() - begun, "weights_sha": context.weights_sha[:16]}
-        records, predictions = _records(job, measured, common)
+        records, predictions = _records(job, _with_skipped(measured, context.skipped), common)
         if predictions and context.clusters is not None:
             predictions["clusters"] = context.clusters
         return _cell(job, records, started, context.inputs()), predictions, ""
@@ -151,6 +151,16 @@ def _attempt(job: Job, network: Network, plan: Plan, progress: Progress) -> tupl
 def _in_a_line(error: BaseException) -> str:
     text = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())
     return text if isinstance(error, UsageError) else f"{type(error).__name__}: {text}"
+
+
+def _with_skipped(measured: list[Measurement], skipped: Mapping[str, int]) -> list[Measurement]:
+    """The measurements, with the unreadable images of each split that were left out: they are another question then."""
+    if not skipped:
+        return measured
+    return [
+        replace(one, n_skipped=skipped.get("test", 0), question={**one.question, "skipped": dict(skipped)})
+        for one in measured
+    ]
 
 
 def _records(

@@ -69,13 +69,15 @@ def read_image(source: Path | bytes, *, name: str = "", apply_exif: bool = False
 
     Raises BadImage where it cannot be read whole, or holds more than MAX_PIXELS.
     """
+    from PIL.Image import DecompressionBombError
+
     name = name or (str(source) if isinstance(source, Path) else f"an image of {len(source)} bytes")
     content = read_bytes(source, name) if isinstance(source, Path) else source
     try:
         with _opened(content) as image:
             orientation = _orientation(image.info.get("exif")) if apply_exif else 1
             return _upright(_rgb(image), orientation)
-    except DAMAGED as error:
+    except (*DAMAGED, DecompressionBombError) as error:
         raise BadImage(name, str(error) or type(error).__name__) from error
 
 

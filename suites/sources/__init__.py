@@ -6,7 +6,8 @@ from ..protocol import Source
 from .builtin import Builtin
 from .folder import Folder
 from .imagenet import ImageNet
+from .raw import Raw
 from .torchvision import Torchvision
 from .vtab1k import Vtab1k
 
-SOURCES: tuple[Source, ...] = (Builtin(), Torchvision(), ImageNet(), Vtab1k(), Folder())
+SOURCES: tuple[Source, ...] = (Builtin(), Torchvision(), Raw(), ImageNet(), Vtab1k(), Folder())

@@ -148,14 +148,15 @@ def with_digest(split: Split, stamps: Sequence[Any], cache: Path) -> Split:
 
 
 def file_stamps(paths: Sequence[Path]) -> list[Any]:
-    """Paths, sizes and times of files, to know a changed one by. Raises BadImage naming one that is not there."""
-    stamps = []
+    """Paths, sizes and times of files, to know a changed one by. One that is not there is for `read` to complain of."""
+    stamps: list[Any] = []
     for path in paths:
         try:
             stat = path.stat()
-        except OSError as error:
-            raise ValueError(f"{path} is listed but cannot be read: {error.strerror}") from error
-        stamps.append([str(path), stat.st_size, stat.st_mtime_ns])
+        except OSError:
+            stamps.append([str(path), None])
+        else:
+            stamps.append([str(path), stat.st_size, stat.st_mtime_ns])
     return stamps
 
 

@@ -70,7 +70,7 @@ NATURAL = (
         originals={"train": 1020, "validation": 1020, "test": 6149},
         recipe={"train": "train[:800]", "val": "validation[:200]", "test": "test"},
         builder="oxford_flowers102",
-        majority=3.9,
+        majority=3.871,  # 238 of 6149: the largest class has 258 images, 20 of them elsewhere
         aliases=("oxford_flowers102", "vtab/flowers", "flowers"),
     ),
     Task(

@@ -12,7 +12,7 @@ from ....stable import sha
 from ...images import read_image
 from ...protocol import Task
 from ..decoded import file_stamps
-from .archive import Archive, BadArchive, absent, names_in, stamp, too_few
+from .archive import Archive, BadArchive, absent, names_in, too_few
 from .eyes import prepared
 
 USAGES = {"Public": "validation", "Private": "test"}  # of retinopathy_solution.csv -> official split
@@ -55,7 +55,7 @@ class Retinopathy:
 
         def image(name: str, key: str) -> np.ndarray:
             original = path(name, key)
-            mark = sha(stamp(original))
+            mark = sha(file_stamps([original]))
             ready = cache / "raw" / "retinopathy-btgraham-300" / mark[:2] / f"{key}-{mark}.jpeg"
             return read_image(prepared(original, ready), name=str(original))
 

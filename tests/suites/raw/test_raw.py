@@ -75,8 +75,8 @@ LOST = {
         "{folder} has 1 of the 2 pieces of dmlab-train.tfrecord",
     ),
     "KITTI-Dist": (
-        "devkit/mapping/train_rand.txt",
-        "{folder}/devkit/mapping/train_rand.txt is not there: the split follows devkit_object.zip, unpacked there",
+        "devkit/mapping/train_mapping.txt",
+        "{folder}/devkit/mapping/train_mapping.txt is not there: the split follows devkit_object.zip, unpacked there",
     ),
     "smallnorb": (
         "smallnorb-5x01235x9x18x6x2x96x96-testing-info.mat",
