@@ -158,7 +158,8 @@ class Plan:
             images = sum(job.task.splits[split] for split in job.suite.splits)
             size = job.suite.size(job.model)
             each = job.model.architecture.macs(size)
-            key = (job.group, job.task.images, size, getattr(job.suite, "resize", "square"))
+            parts = tuple(job.task.recipe.get(split, split) for split in job.suite.splits)  # ImageNet's tests differ
+            key = (job.group, job.task.images, parts, size, getattr(job.suite, "resize", "square"))
             passes[key] = (images, None if each is None else images * each)
         counted = [macs for _, macs in passes.values() if macs is not None]
         known = len(counted) == len(passes)

@@ -149,6 +149,7 @@ def test_a_folder_with_a_name_of_its_own_can_be_included(tmp_path: Path) -> None
             "import nowhere_at_all",
             r"mine\.py cannot be imported: ModuleNotFoundError: No module named 'nowhere_at_all'",
         ),
+        (OWN.replace('collection="mine"', 'collection="vtab"'), "belongs to the collection 'vtab', which is complete"),
         (
             OWN.replace('name="stripes"', 'name="pets"'),
             "two tasks are called 'pets': Pets and pets. Name yours differently",

@@ -152,7 +152,7 @@ def test_jobs_that_share_images_run_side_by_side_and_count_once() -> None:
         ("suite=vtab-mini l2=inf", r"suite\.l2=inf: vtab-mini needs finite numbers"),
         ("suite=vtab-mini image_size=7", r"7x7"),
         ("suite=vtab-mini model=mine.py", r"mine\.py"),
-        ("suite=vtab-mini source=tfds", r"there is no source 'tfds'\. Choose from: builtin, torchvision, imagenet"),
+        ("suite=vtab-mini source=tfds", r"there is no source 'tfds'\. Choose from: builtin, torchvision, raw"),
         ("suite=vtab-mini source=vtab-1k", r"no data for digits, photos.* in source=vtab-1k"),
         ("suite=vtab-mini model=timm:resnet50", r"models of timm are not part of this version"),
         ("suite=vtab protocol=probe", r"no data for Caltech101, .* Type data=DIR or set BENCH_DATA"),

@@ -18,6 +18,7 @@ import h5py
 import numpy as np
 import pytest
 import scipy.io
+import vit_bench
 from PIL import Image
 from torchvision import datasets
 from vit_bench.bench.plan import tasks
@@ -349,6 +350,21 @@ def test_clevr_counts_are_of_the_same_images(tmp_path: Path, monkeypatch: Patch)
     assert count.clusters is not None
     assert distance.clusters is not None
     assert count.clusters.tolist() == distance.clusters.tolist()
+
+
+def test_a_run_by_vtabs_protocol_keeps_the_videos(tmp_path: Path, monkeypatch: Patch) -> None:
+    made = kitti(tmp_path / "data", monkeypatch)
+    rows = type(tasks())("task", [made.task if row.name == "KITTI-Dist" else row for row in tasks().values()])
+    monkeypatch.setattr("vit_bench.bench.plan.tasks", lambda: rows)
+    words = ("suite=vtab", "protocol=probe", "model=ViT-mini", "task=KITTI-Dist", f"data={tmp_path / 'data'}")
+    frame = vit_bench.run(*words, out="r")
+    assert set(frame["status"]) == {"ok"}, frame["error"].tolist()
+    assert set(frame["source"]) == {"torchvision"}
+    key = frame["measurement"].iloc[0].split("/")[0]
+    truth = made.truth["test"]
+    with np.load(tmp_path / "r" / "cells" / f"{key}.npz") as arrays:
+        assert arrays["clusters"].tolist() == [truth[key][2] for key in tfds_order("test", list(truth))]
+        assert len(arrays["0"]) == len(truth)
 
 
 def test_the_labels_reach_every_threshold(tmp_path: Path, monkeypatch: Patch) -> None:
