@@ -25,6 +25,16 @@ def open_set(make: Callable[[], Any], folder: Path) -> Any:
             f"torchvision refuses the files in {folder}: one is missing, or its checksum is not the published one. "
             f"Download them again"
         ) from error
+    except (ValueError, LookupError, TypeError, OSError, EOFError) as error:
+        raise ValueError(f"a list or label file in {folder} is damaged: {type(error).__name__}: {error}") from error
+
+
+def lines_of(path: Path) -> list[str]:
+    """The lines of a list file that are not empty. Raises ValueError, naming it, where it is no text."""
+    try:
+        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
 
 
 def absent(folder: Path, names: Sequence[str]) -> str:
