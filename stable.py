@@ -1,4 +1,4 @@
-"""Fingerprints that every process and machine agrees on, and files that are never half written.
+"""Fingerprints that every process and machine agrees on, files that are never half written, and where files are kept.
 
 Like registry.py known to all four packages, and nothing but the standard library.
 """
@@ -22,6 +22,13 @@ def canonical(value: Any) -> str:
 def sha(value: Any) -> str:
     """The short name of a value: 16 hexadecimal digits of the sha256 of its canonical text."""
     return hashlib.sha256(canonical(value).encode()).hexdigest()[:16]
+
+
+def cache_folder() -> Path:
+    """Where things that are costly to make twice are kept: BENCH_CACHE, or vit-bench in the user's cache folder."""
+    if folder := os.environ.get("BENCH_CACHE"):
+        return Path(folder).expanduser().absolute()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "vit-bench"
 
 
 def file_sha(path: Path) -> str:

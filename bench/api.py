@@ -70,6 +70,8 @@ def _models(model: Any) -> tuple[list[str], Mapping[str, Model]]:
 def _text(key: str, value: Any) -> str:
     if value is None:
         return "none"
+    if key == "weights" and isinstance(value, Path) and "," in str(value):
+        return f'"{value}"'  # one file, whatever its name
     if isinstance(value, str | Path | bool | int | float):
         return str(value)
     if isinstance(value, Sequence):

@@ -1,4 +1,4 @@
-"""The verbs: list, plan, run, table. `python -m bench`, `python -m vit_bench` and `vit-bench` are this command."""
+"""The verbs. `python -m bench`, `python -m vit_bench` and `vit-bench` are this command."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rich.console import Console
 from ..registry import UsageError, suggest
 from . import config as settings
 from .data_verb import data_app
+from .weights_verb import app as weights_app
 
 if TYPE_CHECKING:
     from .plan import Plan
@@ -40,7 +41,8 @@ SETTINGS_HELP = """
 - `task=folder:PATH`: your images, a folder a class, or train, val and test folders of such; `division=800/200` for
   VTAB-1k's budget, `division_seed=0` for what the folder leaves undivided
 - `include=DIR`: Python files with tasks and sources of yours
-- `weights=random|random:SEED|FILE`: which weights
+- `weights=random|random:SEED|TAG|FILE`: which weights; a TAG (`weights list`) is a released file, downloaded when it
+  is not on this machine; a glob of tags or of files selects several
 
 **Where and how**
 
@@ -146,7 +148,7 @@ for _verb, _name in ((run_verb, "run"), (plan_verb, "plan"), (table_verb, "table
     _help = (_verb.__doc__ or "") + (SETTINGS_HELP if _name in ("run", "plan") else "")
     app.command(_name, help=_help.replace("\n    ", "\n"))(_verb)
 
-
+app.add_typer(weights_app, name="weights")
 app.add_typer(data_app, name="data")
 
 
@@ -212,6 +214,7 @@ def _print_plan(plan: Plan) -> None:
     console.print(made)
     for key, value in plan.config.describe().items():
         console.print(f"{key} = {value}   ({plan.config.origin[key]})", **PLAIN)
+    _print_downloads(plan, console)
     images, macs = plan.work()
     compute = "compute not known for every model" if macs is None else f"{2 * macs / 1e12:.2f} TFLOP of forward passes"
     console.print(
@@ -219,3 +222,18 @@ def _print_plan(plan: Plan) -> None:
         f"Run directory: {plan.out}",
         **PLAIN,
     )
+
+
+def _print_downloads(plan: Plan, console: Console) -> None:
+    """The released files that are not here, and what becomes of them."""
+    from ..models import download, releases
+    from .weights_verb import size_of, total
+
+    needed = plan.downloads()
+    for release in needed:
+        name = f"{release.tag} of {release.model}"
+        console.print(f"missing: weights {name} ({release.file_name}, {size_of(release)})", **PLAIN)
+    if needed and download.is_offline():
+        console.print("downloads are off (BENCH_OFFLINE or HF_HUB_OFFLINE): these jobs will fail", **PLAIN)
+    elif needed:
+        console.print(f"run downloads {total(needed)} to {releases.cached_folder()}", **PLAIN)

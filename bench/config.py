@@ -7,6 +7,7 @@ earlier ones, words over `config=FILE`, and both over the environment.
 
 from __future__ import annotations
 
+import csv
 import difflib
 import itertools
 import os
@@ -28,7 +29,7 @@ class Config:
     suite: tuple[str, ...] = ()  # names, aliases, globs
     model: tuple[str, ...] = ()  # the same, or path/file.py:builder, package.module:builder; none: the suite's own
     task: tuple[str, ...] = ()  # names, aliases, globs, or a collection; none: the suite's own
-    weights: tuple[str, ...] = ()  # random, random:SEED, or a file
+    weights: tuple[str, ...] = ()  # random, random:SEED, a tag of a released file or a file; globs of either
     data: Path | None = None  # the folder that holds data sets; BENCH_DATA otherwise
     source: str | None = None  # one kind of data source; none: the first that has the task
     include: tuple[Path, ...] = ()  # folders with Python files that hold tasks and sources of the user's
@@ -196,7 +197,11 @@ def _split(word: str) -> tuple[str, str]:
 
 
 def _parts(key: str, text: str) -> list[str]:
-    parts = [part.strip() for part in text.split(",")]
+    try:
+        rows = list(csv.reader([text], skipinitialspace=True, strict=True)) if '"' in text else [text.split(",")]
+    except csv.Error:
+        raise UsageError(f'{key}={text}: a quotation mark is not closed. Quote a whole item: "a,b.pt",c.pt') from None
+    parts = [part.strip() for part in rows[0]]
     if not all(parts):
         raise UsageError(f"{key}={text}: there is an empty item between the commas")
     return parts

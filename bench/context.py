@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..models import create_model
-from ..models.spec import Backbone, Model
+from ..models.download import fetch
+from ..models.meter import Meter
+from ..models.spec import Backbone
+from ..registry import UsageError
 from ..suites.features import FeatureCache, extract, weights_digest
 from ..suites.protocol import Features, Split, Task
 from ..suites.sources.decoded import BadImages
 from ..suites.transforms import Resize, Transform
 from .identity import code_sha, seen
 from .plan import Job
+from .weights_words import files_of
 
 if TYPE_CHECKING:
     import torch
@@ -25,10 +29,29 @@ if TYPE_CHECKING:
 class Network:
     """One model with its weights, built on first use: what jobs of a group share. One is in memory at a time."""
 
-    def __init__(self, model: Model, weights: str, device: torch.device) -> None:
-        self.model = model
-        self.weights = weights
+    def __init__(self, job: Job, device: torch.device, problem: UsageError | None = None) -> None:
+        """`problem`: why the weights of this job cannot be had, as a download has found before."""
+        self.model = job.model
+        self.weights = job.weights
         self.device = device
+        self._release = job.release
+        self._problem = problem
+
+    @cached_property
+    def source(self) -> str | Path | None:
+        """What `create_model` takes as weights. Raises UsageError where a release is not on this machine."""
+        if self._problem is not None:
+            raise self._problem
+        if self._release is not None:
+            return fetch(self._release, Meter(None))
+        return None if self.weights == "own" else self.weights
+
+    @property
+    def weights_files(self) -> list[Path]:
+        """The files that the weights are read from; none for random ones and a user's model that brings them."""
+        if isinstance(self.source, Path):
+            return [self.source]
+        return files_of(self.source) if self.source and self.source.split(":")[0] != "random" else []
 
     @cached_property
     def backbone(self) -> Backbone:
@@ -40,8 +63,7 @@ class Network:
 
     def build(self, num_classes: int | None = None, image_size: tuple[int, int] | None = None) -> Any:
         """A fresh copy on the CPU, in evaluation mode."""
-        weights = None if self.weights == "own" else self.weights
-        network: Any = create_model(self.model, weights=weights, num_classes=num_classes, image_size=image_size)
+        network: Any = create_model(self.model, weights=self.source, num_classes=num_classes, image_size=image_size)
         return network.eval()
 
     def resized(self, image_size: tuple[int, int]) -> Backbone:
@@ -152,8 +174,7 @@ class JobContext:
     def inputs(self) -> tuple[dict[str, Any], ...]:
         """The files that the job's numbers came from, as a cell notes them."""
         files = dict(self.files)
-        if self._job.weights != "own" and self._job.weights.split(":")[0] != "random":
-            files[Path(self._job.weights).expanduser()] = None
+        files |= dict.fromkeys(self._network.weights_files)
         files |= dict.fromkeys(getattr(self._network.backbone, "source_files", ()))
         return tuple(seen(path) for path in files)
 

@@ -15,13 +15,13 @@ import typer
 from ..registry import UsageError, suggest
 from ..stable import replacing, sha
 from . import config as settings
-from .config import Config
 
 if TYPE_CHECKING:
     import numpy as np
     from rich.console import Console
 
     from ..suites.protocol import Source, Split, Task
+    from .shelf import Shelf
 
 SPLITS = ("train", "val", "test")
 NAMED = 20  # unreadable images that `verify` names
@@ -44,14 +44,14 @@ def list_verb(words: Words = None) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    config, chosen = _read(words or [])
-    root = _root(config)
+    shelf, asked, chosen = _read(words or [])
+    root = shelf.root
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("task", "source", "train/val/test", "state", "where"):
         made.add_column(name, no_wrap=name in ("task", "source"), overflow="fold")
     for task in chosen:
         sizes = "/".join(str(task.splits[split]) for split in SPLITS)
-        rows = [(source.name, *_state(source, task, root)) for source in _sources(config)]
+        rows = [(source.name, *_state(source, task, root)) for source in asked]
         rows = [row for row in rows if row[1]] or [("", "not here", "")]
         for number, (source, state, where) in enumerate(rows):
             first = (task.name, sizes) if number == 0 else ("", "")
@@ -74,13 +74,14 @@ def verify_verb(words: Words = None) -> None:
     """
     from rich.console import Console
 
-    config, chosen = _read(words or [], must=True)
-    root, console = _root(config), Console(file=sys.stdout)
+    shelf, _, chosen = _read(words or [], must=True)
+    root, console = shelf.root, Console(file=sys.stdout)
     deviations = 0
     for task in chosen:
-        source = _first(config, task, root)
+        source = shelf.source(task, tuple(task.splits))
         if source is None:
-            console.print(f"{task.name}: NOT HERE. {_lacks(config, task, root)}", **PLAIN)
+            otherwise = f"Looked in {root}; `data prepare {task.name}` says how to get it"
+            console.print(f"{task.name}: NOT HERE. {shelf.lacks(task, tuple(task.splits)) or otherwise}", **PLAIN)
             deviations += 1
             continue
         console.print(f"{task.name}, from source {source.name} in {source.locate(task, root)}", **PLAIN)
@@ -89,6 +90,60 @@ def verify_verb(words: Words = None) -> None:
         deviations += len(report.deviations)
     if deviations:
         console.print(f"{deviations} deviation{'' if deviations == 1 else 's'} from what was published.", **PLAIN)
+        raise typer.Exit(1)
+
+
+@data_app.command("prepare")
+def prepare_verb(words: Words = None) -> None:
+    """Download, unpack and verify the data of tasks, or say exactly what a person has to do for them.
+
+    For example `data prepare Pets SVHN data=/datasets`. With `suite=… model=… weights=…` it gets everything that a run
+    with the same words needs, weights too, for a machine without a network. Interrupted, the same command goes on where
+    it ended. Exit code 1 where something is still missing.
+    """
+    from rich.console import Console
+
+    from ..models.download import fetch
+    from ..models.meter import Meter
+    from .data_prepare import needs, prepare
+    from .plan import data_folder, tasks
+    from .shelf import Shelf
+
+    config = settings.read([word for word in words or [] if "=" in word])
+    named = [word for word in words or [] if "=" not in word]
+
+    def shelf() -> Shelf:
+        return Shelf(data_folder(config), tasks(), config.include, config.source)
+
+    if not named and not config.task and not config.suite:
+        raise UsageError("say what to prepare: `data prepare Pets`, `data prepare vtab`, or suite=… model=…")
+    chosen = [task for word in (*named, *config.task) for task in shelf().select(word)]
+    releases: list[Any] = []
+    if config.suite:
+        of_plan, releases = needs(config, shelf())
+        chosen += of_plan
+    meter, console = Meter(Console(stderr=True)), Console(file=sys.stdout)
+    outcome = prepare({task.name: task for task in chosen}.values(), shelf, meter)
+    deviations = len(outcome.failed) + len(outcome.by_hand)
+    for task in outcome.ready:
+        now = shelf()
+        source = now.source(task, tuple(task.splits))
+        assert source is not None
+        console.print(f"{task.name}, from source {source.name}", **PLAIN)
+        report = verify(task, source, now.root, say=meter.say)
+        _print(report, console)
+        deviations += len(report.deviations)
+    for release in releases:
+        try:
+            console.print(f"{release.model}:{release.tag} is at {fetch(release, meter)}", **PLAIN)
+        except UsageError as error:
+            outcome.failed.append(str(error))
+            deviations += 1
+    for text in outcome.failed:
+        console.print(f"FAILED {text}", **PLAIN)
+    for task in outcome.by_hand:
+        console.print(f"BY HAND {task.name}: see the steps above", **PLAIN)
+    if deviations:
         raise typer.Exit(1)
 
 
@@ -108,9 +163,9 @@ def verify(task: Task, source: Source, root: Path, *, say: Callable[[str], None]
 
     What is sound is noted in the cache folder, for `data list`.
     """
+    from ..stable import cache_folder
     from ..suites.sources.decoded import BadImages
     from ..suites.sources.known import note
-    from .plan import cache_folder
 
     report = Report()
     for split in task.splits:
@@ -188,52 +243,27 @@ def _print(report: Report, console: Console) -> None:
         console.print(line, **PLAIN)
 
 
-def _read(words: Sequence[str], *, must: bool = False) -> tuple[Config, list[Task]]:
-    """The settings and the tasks that words say: names, aliases, globs and collections; none are all."""
-    from .plan import tasks
+def _read(words: Sequence[str], *, must: bool = False) -> tuple[Shelf, list[Source], list[Task]]:
+    """The data folder with its sources, those that are asked for, and the tasks that words say; none are all."""
+    from .plan import data_folder, tasks
+    from .shelf import Shelf
 
     config = settings.read([word for word in words if "=" in word])
     for key in [*config.settings, *(f"model.{name}" for name in config.model_settings)]:
-        raise UsageError(f"`data` has no setting '{key}'. {suggest(key, ['data', 'source'])}")
+        raise UsageError(f"`data` has no setting '{key}'. {suggest(key, ['data', 'source', 'include'])}")
     named = [*(word for word in words if "=" not in word), *config.task]
     if must and not named:
         raise UsageError("say which tasks: `data verify Pets`, or a collection: `data verify vtab`")
-    rows = list(tasks().values())
-    collections = {task.collection for task in rows}
-    chosen: dict[str, Task] = {}
-    for word in named or sorted(collections, key=[task.collection for task in rows].index):
-        found = [task for task in rows if task.collection == word] if word in collections else tasks().select(word)
-        chosen |= {task.name: task for task in found}
-    return config, list(chosen.values())
+    shelf = Shelf(data_folder(config), tasks(), config.include, config.source)
+    asked = [source for source in shelf.sources if config.source in (None, source.name)]
+    found = [task for word in named for task in shelf.select(word, config.division, config.division_seed)]
+    return shelf, asked, list({task.name: task for task in found or shelf.tasks.values()}.values())
 
 
-def _root(config: Config) -> Path:
-    from .plan import data_folder
-
-    return data_folder(config)
-
-
-def _sources(config: Config) -> list[Source]:
-    """The sources that are asked for, in the order in which they are tried."""
-    from ..suites.sources import SOURCES
-
-    names = [source.name for source in SOURCES]
-    if config.source is not None and config.source not in names:
-        raise UsageError(f"there is no source '{config.source}'. {suggest(config.source, names)}")
-    return [source for source in SOURCES if config.source in (None, source.name)]
-
-
-def _first(config: Config, task: Task, root: Path) -> Source | None:
-    """The source that a run would take: the first that has all of the task."""
-    there = (source for source in _sources(config) if source.locate(task, root))
-    return next((source for source in there if not source.missing(task, root, tuple(task.splits))), None)
-
-
-def _lacks(config: Config, task: Task, root: Path) -> str:
-    """What is missing of a task where a part of it is there."""
-    partly = [source for source in _sources(config) if source.locate(task, root)]
-    lacks = [f"source {source.name}: {source.missing(task, root, tuple(task.splits))}" for source in partly]
-    return ". ".join(lacks) or f"Looked in {root}; `data prepare {task.name}` says how to get it"
+def _missing(source: Source, task: Task, root: Path) -> str:
+    """What a source lacks of a task that it has found, in words; a user's source need not say."""
+    missing = getattr(source, "missing", None)
+    return missing(task, root, tuple(task.splits)) if missing else ""
 
 
 def _state(source: Source, task: Task, root: Path) -> tuple[str, str]:
@@ -241,7 +271,7 @@ def _state(source: Source, task: Task, root: Path) -> tuple[str, str]:
     where = source.locate(task, root)
     if where is None:
         return "", ""
-    missing = source.missing(task, root, tuple(task.splits))
+    missing = _missing(source, task, root)
     if missing:
         return f"incomplete: {missing}", where
     day = _recall(task, source, root)
@@ -249,7 +279,7 @@ def _state(source: Source, task: Task, root: Path) -> tuple[str, str]:
 
 
 def _mark(task: Task, source: Source, root: Path) -> Path:
-    from .plan import cache_folder
+    from ..stable import cache_folder
 
     place = sha([task.name, source.name, str(source.locate(task, root)), dict(task.splits)])
     return cache_folder() / "verified" / f"{place}.json"

@@ -13,7 +13,9 @@ from typing import Any
 from ..stable import file_sha, sha
 
 ROOT = Path(__file__).resolve().parent.parent
-NEUTRAL = {"registry", "stable"}  # names, fingerprints and file handling: no number comes out of them
+# Names, fingerprints, file handling, which file a tag means and how it gets here: no number comes out of them. What was
+# in the file is noted in the record (weights_sha) and in the cell's inputs.
+NEUTRAL = {"registry", "stable", "models.releases", "models.download", "models.transfer", "models.meter"}
 
 
 @cache

@@ -22,7 +22,8 @@ def _model(row: Model) -> list[str]:
     height, width = row.input.size
     params = "" if row.params is None else f"{row.params / 1e6:,.1f}"
     macs = "" if row.macs is None else f"{2 * row.macs / 1e9:,.2f}"
-    return [row.name, row.family, params, f"{height}x{width}", macs, " ".join(row.aliases)]
+    known = str(len(row.known_weights) or "")
+    return [row.name, row.family, params, f"{height}x{width}", macs, known, " ".join(row.aliases)]
 
 
 def _count(images: int) -> str:
@@ -48,7 +49,7 @@ def _table(row: Recipe) -> list[str]:
 
 LISTINGS: dict[str, tuple[Callable[[], Registry[Any]], Callable[[Any], list[str]], Sequence[str]]] = {
     "suites": (suites, _suite, ("suite", "what it asks", "settings and their defaults")),
-    "models": (catalog, _model, ("model", "family", "M params", "input", "GFLOP", "aliases")),
+    "models": (catalog, _model, ("model", "family", "M params", "input", "GFLOP", "weights", "aliases")),
     "tasks": (tasks, _task, ("task", "collection", "classes", "train/val/test", "maj. %", "group: label")),
     "tables": (tables, _table, ("table", "what it shows", "suites")),
 }

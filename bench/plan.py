@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
-from ..models import catalog
+from ..models import catalog, named, releases
 from ..models.own import GivenModule, given_model, is_own, own_model
+from ..models.releases import Release
 from ..models.spec import Model, ViT
 from ..registry import Registry, UsageError, collect, suggest
 from ..results.record import Store
-from ..stable import sha
+from ..stable import cache_folder, sha
 from ..suites.protocol import Source, Suite, Task
 from . import config as settings
 from .config import Config
 from .identity import changed, code_sha, source_sha
 from .shelf import FOLDER, Shelf
+from .weights_words import Choice, choose_weights, in_natural_order
 
 State = Literal["done", "reuse", "to do", "stale", "failed", "skipped"]
 PACKAGE = __name__.rsplit(".", 2)[0]
@@ -47,13 +48,6 @@ def tasks() -> Registry[Task]:
     return Registry("task", collect(f"{PACKAGE}.suites.tasks", Task))
 
 
-def cache_folder() -> Path:
-    """Where things that are costly to make twice are kept: BENCH_CACHE, or vit-bench in the user's cache folder."""
-    if folder := os.environ.get("BENCH_CACHE"):
-        return Path(folder).expanduser().absolute()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "vit-bench"
-
-
 def data_folder(config: Config) -> Path:
     """Where data sets are looked for: `data=`, BENCH_DATA, or `data` in the cache folder."""
     return config.data or cache_folder() / "data"
@@ -65,13 +59,13 @@ class Job:
 
     suite: Suite
     model: Model
-    weights: str  # "random", "random:SEED", a file, or "own" for a user's model, which brings its weights
+    weights: str  # "random", "random:SEED", a tag, a file, or "own" for a user's model, which brings its weights
     task: Task
     source: str  # the kind of source, "" where no source has the task
     order: tuple[int | str, ...]  # where it stands in tables
     missing: str = ""  # why it cannot run here
-    provider: Source | None = field(default=None, compare=False, repr=False)  # the source itself
     skip_bad: bool = False  # whether images that cannot be read are left out
+    provider: Source | None = field(default=None, compare=False, repr=False)  # the source itself
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -122,6 +116,11 @@ class Job:
         return " ".join(f"{name}={plain_word(value)}" for name, value in self.model.variant)
 
     @property
+    def release(self) -> Release | None:
+        """The released file that the weights are, if they are one."""
+        return releases.tagged(self.model.name, self.weights)
+
+    @property
     def group(self) -> tuple[str, ...]:
         """Jobs that share a network and its pass over a set of images."""
         return (self.model.name, self.variant, self.weights)
@@ -147,6 +146,11 @@ class Plan:
         groups = {group: i for i, group in enumerate(dict.fromkeys(job.group for job in todo))}
         images = {name: i for i, name in enumerate(dict.fromkeys(job.task.images for job in todo))}
         return sorted(todo, key=lambda job: (groups[job.group], images[job.task.images]))
+
+    def downloads(self) -> list[Release]:
+        """The released files that a run needs and that are not on this machine."""
+        needed = dict.fromkeys(job.release for job in self.pending)
+        return [release for release in needed if release is not None and releases.locate(release) is None]
 
     def work(self) -> tuple[int, int | None]:
         """Images to pass through a network, and multiply-accumulates of that; None where a model's are not known.
@@ -197,11 +201,12 @@ def make_plan(config: Config, given: Mapping[str, Model] | None = None) -> Plan:
     used_by_models: set[str] = set()
     for suite in variants:
         chosen = _choose_tasks(suite, config, shelf)
-        for model in _choose_models(suite, config, given or {}, used_by_models):
+        for model, weights in choose_weights(
+            suite, choose_models(suite, config, given or {}, used_by_models), config.weights
+        ):
             if isinstance(model.architecture, ViT):
                 model.architecture.grid(suite.size(model))  # an image size that the patches do not fit is an error now
-            for weights in _choose_weights(suite, model, config):
-                jobs += [_job(suite, model, weights, task, config, shelf) for task in chosen]
+            jobs += [_job(suite, model, weights, task, shelf, skip_bad=config.skip_bad) for task in chosen]
     unused = set(config.model_settings) - used_by_models
     if unused:
         names = sorted({name for job in jobs for name in job.model.settable()})
@@ -211,6 +216,8 @@ def make_plan(config: Config, given: Mapping[str, Model] | None = None) -> Plan:
     jobs = sorted({job.key: job for job in jobs}.values(), key=lambda job: [(isinstance(p, str), p) for p in job.order])
     out = config.out or Path("runs") / ",".join(dict.fromkeys(suite.name for suite in selected))
     jobs = _with_finished_elsewhere(jobs, out, shelf.sources)
+    if any(job.release for job in jobs):
+        releases.own_folder()  # a folder that is not there is an error before a long download
     return Plan(
         config=config,
         out=out,
@@ -255,21 +262,22 @@ def _choose_tasks(suite: Suite, config: Config, shelf: Shelf) -> list[Task]:
     return chosen
 
 
-def _choose_models(suite: Suite, config: Config, given: Mapping[str, Model], used: set[str]) -> list[Model]:
-    chosen: dict[tuple[str, Any], Model] = {}
+def choose_models(suite: Suite, config: Config, given: Mapping[str, Model], used: set[str]) -> list[Choice]:
+    """The models, each with the tag of its weights where the word that names it says them."""
+    chosen: dict[tuple[str, Any, str | None], Choice] = {}
     for word in config.model or suite.default_models:
-        for row in _rows(word, config, given, used):
+        for row, tag in _rows(word, config, given, used):
             for model in _variants(row, config, used):
-                chosen[model.name, model.variant] = model
+                chosen[model.name, model.variant, tag] = Choice(model=model, said=tag, word=word)
     return list(chosen.values())
 
 
-def _rows(word: str, config: Config, given: Mapping[str, Model], used: set[str]) -> list[Model]:
+def _rows(word: str, config: Config, given: Mapping[str, Model], used: set[str]) -> list[tuple[Model, str | None]]:
     if word in given:
         used |= set(config.model_settings)
         architecture = given[word].architecture
         assert isinstance(architecture, GivenModule)
-        return [given_model(architecture.module, config.model_settings)]
+        return [(given_model(architecture.module, config.model_settings), None)]
     prefix, colon, _ = word.partition(":")
     if colon and prefix in ("timm", "torchvision", "hf"):
         raise UsageError(
@@ -277,8 +285,10 @@ def _rows(word: str, config: Config, given: Mapping[str, Model], used: set[str])
         )
     if is_own(word):
         used |= set(config.model_settings)
-        return [own_model(word, config.model_settings)]
-    return catalog().select(word)
+        return [(own_model(word, config.model_settings), None)]
+    if any(sign in word for sign in "*?["):
+        return [(row, None) for row in catalog().select(word)]
+    return [named(word)]
 
 
 def _variants(row: Model, config: Config, used: set[str]) -> Iterable[Model]:
@@ -295,38 +305,7 @@ def _variants(row: Model, config: Config, used: set[str]) -> Iterable[Model]:
     return variants
 
 
-def _choose_weights(suite: Suite, model: Model, config: Config) -> list[str]:
-    """The weights to run a model with, each checked to be there."""
-    if model.family == "own":
-        if config.weights:
-            raise UsageError(
-                f"weights={','.join(config.weights)}: {model.name} brings its own; load them in its builder"
-            )
-        return ["own"]
-    if not config.weights:
-        if model.small or "weights" not in suite.needs:
-            return ["random"]
-        raise UsageError(
-            f"{model.name} needs weights for suite={suite.name}: type weights=FILE (a .safetensors or .pt file of this "
-            "project's names) or, for the untrained network, weights=random"
-        )
-    return [_named_weights(word) for word in config.weights]
-
-
-def _named_weights(word: str) -> str:
-    kind, colon, seed = word.partition(":")
-    if kind == "random":
-        if colon and not (seed.isascii() and seed.isdecimal() and int(seed) < 2**63):
-            raise UsageError(f"weights={word}: the seed after 'random:' is a whole number from 0 to 2^63 - 1")
-        return "random" if not colon or int(seed) == 0 else f"random:{int(seed)}"
-    if not Path(word).expanduser().is_file():
-        raise UsageError(
-            f"weights={word}: there is no such file. Type a path, or weights=random for the untrained network"
-        )
-    return word
-
-
-def _job(suite: Suite, model: Model, weights: str, task: Task, config: Config, shelf: Shelf) -> Job:
+def _job(suite: Suite, model: Model, weights: str, task: Task, shelf: Shelf, *, skip_bad: bool) -> Job:
     source = shelf.source(task, suite.splits)
     rows, questions = catalog().names(), shelf.tasks.names()
     return Job(
@@ -339,12 +318,12 @@ def _job(suite: Suite, model: Model, weights: str, task: Task, config: Config, s
             suites().names().index(suite.name),
             rows.index(model.name) if model.name in rows else model.name,
             " ".join(f"{name}={value}" for name, value in model.variant),
-            weights,
+            in_natural_order(weights),
             questions.index(task.name) if task.name in questions else task.name,
         ),
         missing="" if source else shelf.lacks(task, suite.splits) or f"no data in {shelf.root}",
+        skip_bad=skip_bad,
         provider=source,
-        skip_bad=config.skip_bad,
     )
 
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+from ..models.meter import Meter
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,6 +46,17 @@ class Progress:
             )
             self._bar.start()
             self._task = self._bar.add_task("loading torch", total=images)
+
+    @contextmanager
+    def paused(self) -> Iterator[Meter]:
+        """Leave the terminal to something else for a while: what is given tells how far a download is."""
+        if self._bar is not None:
+            self._bar.stop()
+        try:
+            yield Meter(self._console)
+        finally:
+            if self._bar is not None:
+                self._bar.start()
 
     def begin(self, title: str, *, images: int) -> None:
         """A job begins."""

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from ..registry import UsageError
 from ..results.record import Cell, Record, Store, short
-from ..stable import replacing
+from ..stable import cache_folder, replacing
 from . import environment
-from .plan import Job, Plan, cache_folder, data_folder, sibling
+from .plan import Job, Plan, data_folder, sibling
 from .progress import Progress
+from .provenance import provenance_columns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
+    from ..models.releases import Release
     from ..suites.protocol import Measurement
     from .context import Network
 
@@ -97,9 +99,10 @@ def _compute(plan: Plan, device: torch.device, store: Store, progress: Progress,
     from .context import Network
 
     log(f"device {environment.device_name(device)}")
+    problems = _download(plan, progress, log)
     for _, group in groupby(plan.pending, key=lambda job: job.group):
         jobs = list(group)
-        network = Network(jobs[0].model, jobs[0].weights, device)
+        network = Network(jobs[0], device, problems.get(jobs[0].release))
         for job in jobs:
             progress.begin(_title(job), images=_images(job))
             cell, predictions, trace = _attempt(job, network, plan, progress)
@@ -109,6 +112,24 @@ def _compute(plan: Plan, device: torch.device, store: Store, progress: Progress,
             yield cell
         del network
         gc.collect()
+
+
+def _download(plan: Plan, progress: Progress, log: Log) -> dict[Release | None, UsageError]:
+    """Fetch the released files that are not here, before anything is computed. Returns why, for those that failed."""
+    problems: dict[Release | None, UsageError] = {}
+    needed = plan.downloads()
+    if needed:
+        from ..models.download import fetch
+
+        with progress.paused() as meter:
+            for release in needed:
+                begun = time.monotonic()
+                try:
+                    log(f"fetched {fetch(release, meter)} in {time.monotonic() - begun:.1f} s")
+                except UsageError as error:
+                    problems[release] = error
+                    log(f"not fetched: {error}")
+    return problems
 
 
 def _attempt(job: Job, network: Network, plan: Plan, progress: Progress) -> tuple[Cell, dict[str, np.ndarray], str]:
@@ -215,7 +236,7 @@ def _base(job: Job, **values: Any) -> Record:
         task=job.task.name,
         group=job.task.group,
         source=job.source,
-        pretrain="none" if job.weights.split(":")[0] == "random" else "",
+        **provenance_columns(job),
         env=environment.describe(),
         **values,
     )

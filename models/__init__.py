@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
-from ..registry import Registry, collect
+from ..registry import Registry, UsageError, collect
 from . import catalog as _rows  # before the function of this name: loaded later, the package would take its place
+from . import releases
 from .own import given_model, is_own, own_model
-from .spec import Backbone, BiT, Hybrid, Input, Model, ViT
+from .spec import Backbone, BiT, Hybrid, Input, Model, Provenance, ViT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,6 +21,7 @@ __all__ = [
     "Hybrid",
     "Input",
     "Model",
+    "Provenance",
     "ViT",
     "catalog",
     "count_parameters",
@@ -26,14 +29,22 @@ __all__ = [
     "given_model",
     "is_own",
     "list_models",
+    "named",
     "own_model",
 ]
 
 
 @cache
 def catalog() -> Registry[Model]:
-    """Every model this project knows, by name and alias."""
-    return Registry("model", collect(_rows.__name__, Model))
+    """Every model this project knows, by name and alias; timm's names of the released ones are among the aliases."""
+    rows = collect(_rows.__name__, Model)
+    return Registry("model", [replace(row, aliases=row.aliases + releases.architectures(row.name)) for row in rows])
+
+
+def named(word: str) -> tuple[Model, str | None]:
+    """The row that a word names, and the tag of its weights where the word says them, too: `BiT-M-R50x1`."""
+    release = None if word in catalog() else releases.naming(word)
+    return (catalog()[word], None) if release is None else (catalog()[release.model], release.tag)
 
 
 def list_models(pattern: str | None = None) -> list[str]:
@@ -43,7 +54,9 @@ def list_models(pattern: str | None = None) -> list[str]:
     """
     if pattern is None:
         return catalog().names()
-    return [row.name for row in catalog().select(pattern)]
+    if any(sign in pattern for sign in "*?["):
+        return [row.name for row in catalog().select(pattern)]
+    return [named(pattern)[0].name]
 
 
 def create_model(
@@ -56,8 +69,10 @@ def create_model(
 ) -> Backbone:
     """A network in evaluation mode, with float32 weights on the CPU.
 
-    name         a name or alias of the catalog, `path/file.py:builder`, `package.module:builder`, or a row
+    name         a name or alias of the catalog, `path/file.py:builder`, `package.module:builder`, or a row; an alias
+                 may name weights, too: `BiT-M-R50x1`, `vit_base_patch16_224.augreg_in21k`
     weights      None or "random": drawn as the official code does, from a generator of `seed` ("random:7": of 7);
+                 a tag of the row (`spec.known_weights`), whose file is found or downloaded (models/download.py);
                  or the path of a .safetensors, .pt or .pth state dict with our names, taken strictly.
                  One's own model is built with `seed`, or brings its weights; a file is loaded into it.
     num_classes  of the head, which is zero unless the file has one of that size. None: the file's head, or none, and
@@ -70,8 +85,32 @@ def create_model(
     """
     from .build import build
 
-    row = name if isinstance(name, Model) else own_model(name) if is_own(name) else catalog()[name]
-    return build(row, weights=weights, num_classes=num_classes, image_size=image_size, seed=seed)
+    said = None
+    if isinstance(name, Model):
+        row = name
+    elif is_own(name):
+        row = own_model(name)
+    else:
+        row, said = named(name)
+    file = weights if row.family == "own" else _file_of(row, weights, said)
+    return build(row, weights=file, num_classes=num_classes, image_size=image_size, seed=seed)
+
+
+def _file_of(row: Model, weights: str | Path | None, said: str | None) -> str | Path | None:
+    """`weights`, or the file of the release that it or the model's alias names."""
+    release = None if weights is None else releases.chosen(row.name, weights)
+    if said is not None:
+        if weights is not None and (release is None or release.tag != said):
+            raise UsageError(
+                f"the name says the weights, {said} of {row.name}, and weights='{weights}' says others. "
+                f"Take create_model('{row.name}', weights='{weights}')"
+            )
+        release = releases.tagged(row.name, said)
+    if release is None:
+        return weights
+    from .download import fetch
+
+    return fetch(release)
 
 
 def count_parameters(row: Model, num_classes: int | None = 1000) -> int:

@@ -96,6 +96,16 @@ class Hybrid(ViT):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """Where weights come from, as far as that is known."""
+
+    pretrain: str | None = None  # the data they were trained on
+    images: int | None = None  # in that data
+    epochs: float | None = None  # over it
+    core_days: float | None = None  # of TPUv3, as the papers count cost
+
+
+@dataclass(frozen=True, kw_only=True)
 class Model:
     """One row of the catalog: everything about a model that can be known without building it."""
 
@@ -116,6 +126,13 @@ class Model:
     def macs(self) -> int | None:
         """Multiply-accumulates of one image at the row's own input size, to the features; None where not known."""
         return self.architecture.macs(self.input.size)
+
+    @property
+    def known_weights(self) -> tuple[str, ...]:
+        """The tags of the released files that fit this row (models/releases.py): what `weights=` takes by name."""
+        from .releases import of_model
+
+        return tuple(release.tag for release in of_model(self.name))
 
     def settable(self) -> dict[str, str]:
         """The fields that `derive` takes, with their annotations."""

@@ -67,10 +67,13 @@ class Record:
     at: Mapping[str, Any] = field(default_factory=dict)  # what varied inside the job: a column each
     question: Mapping[str, Any] = field(default_factory=dict)
     treatment: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)  # of the weights: a column `pretrain.NAME` each
     env: Mapping[str, Any] = field(default_factory=dict)  # versions, machine, commit: a column `env.NAME` each
 
 
-COLUMNS = [item.name for item in fields(Record) if item.name not in ("at", "question", "treatment", "env")]
+COLUMNS = [
+    item.name for item in fields(Record) if item.name not in ("at", "question", "treatment", "provenance", "env")
+]
 NUMBERS = ("seed", "value", "n_train", "n_test", "n_skipped", "seconds")
 
 
@@ -173,7 +176,8 @@ def load(*sources: str | Path) -> pd.DataFrame:
     """One long DataFrame, one number a row, of run directories and results CSV files.
 
     Columns: those of `Record`, then one per setting that varied inside jobs (shots, l2, …), then question and treatment
-    as JSON, then env.NAME. Raises UsageError for a path that is neither, and for a CSV without the columns needed.
+    as JSON, then pretrain.NAME (images, epochs, core_days, where known), then env.NAME. Raises UsageError for a path
+    that is neither, and for a CSV without the columns needed.
     """
     import pandas as pd
 
@@ -189,16 +193,21 @@ def frame_of(records: Iterable[Record]) -> pd.DataFrame:
 
     rows: list[dict[str, Any]] = []
     at_columns: dict[str, None] = {}
+    pretrain_columns: dict[str, None] = {}
     env_columns: dict[str, None] = {}
     for record in records:
         row = {name: getattr(record, name) for name in COLUMNS}
         row |= {name: value for name, value in record.at.items() if name not in row}
         at_columns |= dict.fromkeys(name for name in record.at if name not in COLUMNS)
         row |= {"question": canonical(record.question), "treatment": canonical(record.treatment)}
+        row |= {f"pretrain.{name}": value for name, value in record.provenance.items()}
+        pretrain_columns |= dict.fromkeys(f"pretrain.{name}" for name in record.provenance)
         row |= {f"env.{name}": str(value) for name, value in record.env.items()}
         env_columns |= dict.fromkeys(f"env.{name}" for name in record.env)
         rows.append(row)
-    frame = pd.DataFrame(rows, columns=[*COLUMNS, *at_columns, "question", "treatment", *env_columns])
+    frame = pd.DataFrame(
+        rows, columns=[*COLUMNS, *at_columns, "question", "treatment", *pretrain_columns, *env_columns]
+    )
     return _typed(frame)
 
 

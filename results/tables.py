@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from ..registry import Registry, UsageError
@@ -240,11 +241,11 @@ def _rows(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     The same model fed in two ways makes two rows; what is tuned per task does not.
     """
     frame = frame.assign(fed=[canonical_treatment(text) for text in frame["treatment"]])
-    several_weights = frame["weights"].nunique() > 1
+    shown = weights_labels(list(dict.fromkeys(frame["weights"])))
     found: list[tuple[str, pd.DataFrame]] = []
     for (model, variant, weights), of_model in frame.groupby(["model", "variant", "weights"], sort=False):
         label = f"{model} [{variant}]" if variant else str(model)
-        label += f" ({weights})" if several_weights else ""
+        label += f" ({shown[str(weights)]})" if len(shown) > 1 else ""
         fed = [text for text in of_model["fed"].unique() if text != "{}"]
         for text in fed or ["{}"]:
             differs = _differing([json.loads(other) for other in fed]) if len(fed) > 1 else []
@@ -253,6 +254,21 @@ def _rows(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
             rows = of_model[of_model["fed"].isin([text, "{}"])]
             found.append((f"{label} {suffix}".strip(), rows))
     return found
+
+
+def weights_labels(names: Sequence[str]) -> dict[str, str]:
+    """How tables write each of these weights: a file by as much of the end of its path as tells it from the others."""
+    paths = {name: PurePath(name).parts for name in names if len(PurePath(name).parts) > 1}
+    labels = {name: name for name in names}
+    for name, parts in paths.items():
+        others = [PurePath(other).parts for other in names if other != name]
+        depth = next(n for n in range(1, len(parts) + 1) if n == len(parts) or not _ends(others, parts[-n:]))
+        labels[name] = str(PurePath(*parts[-depth:]))
+    return labels
+
+
+def _ends(others: Sequence[tuple[str, ...]], end: tuple[str, ...]) -> bool:
+    return any(other[-len(end) :] == end for other in others)
 
 
 def canonical_treatment(text: str) -> str:

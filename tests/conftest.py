@@ -1,11 +1,18 @@
-"""What every test gets: a cache of its own session, an empty working folder, and no BENCH_ variables of the user's."""
+"""What every test gets: a cache of its own session, an empty working folder, no BENCH_ variables of the user's, and no
+download: what tests of downloading fetch comes from a server of their own (`bucket`)."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
+import threading
+from base64 import b64encode
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
@@ -39,6 +46,10 @@ def clean_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, session_
     for name in [name for name in os.environ if name.startswith("BENCH_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("BENCH_CACHE", str(session_cache))
+    monkeypatch.setenv("BENCH_OFFLINE", "1")
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HUB_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_HOME", str(session_cache / "hub"))
     monkeypatch.chdir(tmp_path)
 
 
@@ -81,3 +92,98 @@ def vtab1k(tmp_path: Path):
         return tmp_path / "data"
 
     return make
+
+
+class Bucket:
+    """A server on this machine that answers as the public buckets do: ranges, ETag, md5. It can be told to misbehave.
+
+    `files` are the bodies by path. `orders` are taken one a request: a number is answered as that status; "cut N" sends
+    N bytes of the answer and hangs up; "no range" sends the whole file. `headers` are added to (or, "", left out of)
+    every answer. `seen` are the requests, path and range.
+    """
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.orders: list[int | str] = []
+        self.headers: dict[str, str] = {}
+        self.seen: list[tuple[str, str]] = []
+        bucket = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                bucket.answer(self)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def answer(self, request: BaseHTTPRequestHandler) -> None:
+        path = unquote(request.path).removeprefix("/")
+        wanted = request.headers.get("Range", "")
+        self.seen.append((path, wanted))
+        order = self.orders.pop(0) if self.orders else ""
+        body = self.files.get(path)
+        if isinstance(order, int) or body is None:
+            request.send_error(order if isinstance(order, int) else 404)
+            return
+        md5 = hashlib.md5(body)
+        own = {"ETag": f'"{md5.hexdigest()}"', "x-goog-hash": f"crc32c=AAAA,md5={b64encode(md5.digest()).decode()}"}
+        headers = own | self.headers
+        start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted else 0
+        if order == "no range" or request.headers.get("If-Range") != headers["ETag"]:
+            start = 0
+        if start > len(body):
+            request.send_error(416)
+            return
+        request.send_response(206 if start else 200)
+        if start:
+            request.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
+        request.send_header("Content-Length", str(len(body) - start))
+        for name, value in headers.items():
+            if value:
+                request.send_header(name, value)
+        request.end_headers()
+        cut = int(order.removeprefix("cut ")) if order.startswith("cut ") else len(body)
+        request.wfile.write(body[start:][:cut])
+
+    def __enter__(self) -> Bucket:
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Bucket]:
+    """A server that stands in for the public buckets, where downloads are allowed; the cache is the test's own."""
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("BENCH_OFFLINE")
+    monkeypatch.setattr("vit_bench.models.transfer.PAUSE", 0.0)
+    with Bucket() as served:
+        monkeypatch.setenv("BENCH_WEIGHTS_URL", served.url)
+        yield served
+
+
+@pytest.fixture
+def mini_release(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """The table of releases with one more: `mini` of ViT-mini, mini_models/mini.safetensors."""
+    from vit_bench.models import catalog, releases
+
+    table = tmp_path / "checkpoints.csv"
+    text = releases.TABLE.read_text(encoding="utf-8")
+    columns = text.splitlines()[0].split(",")
+    row = {"model": "ViT-mini", "tag": "mini", "pretrain": "doodles (7 ep)", "finetune": "", "resolution": "64"}
+    row |= {"file_name": "mini_models/mini.safetensors", "size": "4 MiB", "core_days": "0.5"}
+    table.write_text(text + ",".join(row.get(name, "") for name in columns) + "\n", encoding="utf-8")
+    memories = (releases.releases, releases.of_model, releases._words, releases._names, releases._same_name, catalog)
+    monkeypatch.setattr(releases, "TABLE", table)
+    for memory in memories:
+        memory.cache_clear()
+    yield
+    monkeypatch.undo()
+    for memory in memories:
+        memory.cache_clear()

@@ -16,7 +16,7 @@ R200 = (3, 24, 36, 3)
 
 
 def bit(size: str, params: int, architecture: BiT) -> Model:
-    """A row. The ViT paper writes R50x1 both so and as ResNet50x1; "BiT-M-R50x1" names weights, not a model."""
+    """A row. The ViT paper writes R50x1 both so and as ResNet50x1; "BiT-M-R50x1" says weights, too (releases.py)."""
     name = f"BiT-{size}"
     aliases = spellings(name, size, size.replace("R", "ResNet"), size.replace("R", "ResNet-"))
     return Model(name=name, family="BiT", architecture=architecture, params=params, aliases=aliases)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from ..protocol import Source
 from .builtin import Builtin
 from .folder import Folder
+from .hub import Hub
 from .imagenet import ImageNet
 from .raw import Raw
+from .tfds import Tfds
 from .torchvision import Torchvision
 from .vtab1k import Vtab1k
 
-SOURCES: tuple[Source, ...] = (Builtin(), Torchvision(), Raw(), ImageNet(), Vtab1k(), Folder())
+SOURCES: tuple[Source, ...] = (Builtin(), Torchvision(), Raw(), ImageNet(), Tfds(), Vtab1k(), Hub(), Folder())

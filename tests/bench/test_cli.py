@@ -172,9 +172,20 @@ def test_list_takes_a_pattern(typed) -> None:
     assert "BiT-mini" not in shown
 
 
+def test_plan_tells_what_a_run_would_download(typed, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("plan", *TINY[:2], "model=BiT-M-R50x1,vit_base_patch16_224.augreg_in21k")
+    code, shown, _ = typed(*words)
+    assert code == 0
+    assert "missing: weights bit-m of BiT-R50x1 (bit_models/BiT-M-R50x1.npz, ~260.4 MiB)" in shown
+    assert "downloads are off (BENCH_OFFLINE or HF_HUB_OFFLINE): these jobs will fail" in shown
+    monkeypatch.delenv("BENCH_OFFLINE")
+    assert "run downloads 2 files, about 651.4 MiB to " in typed(*words)[1]
+    assert "missing" not in typed("plan", *TINY)[1]
+
+
 def test_help_names_every_verb_and_the_settings(bench) -> None:
     top = bench("--help").stdout
-    assert all(verb in top for verb in ("run", "plan", "table", "list"))
+    assert all(verb in top for verb in ("run", "plan", "table", "list", "weights"))
     said = bench("run", "--help").stdout
     assert all(word in said for word in ("suite=", "model=", "task=", "weights=", "BENCH_DATA", "out=", "config="))
 

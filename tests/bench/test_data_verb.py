@@ -145,7 +145,7 @@ class TestDeviations:
     [
         (["verify"], r"say which tasks: `data verify Pets`"),
         (["verify", "Petz"], r"there is no task 'Petz'. Did you mean 'pets'"),
-        (["list", "shots=5"], r"`data` has no setting 'shots'. .*data, source"),
+        (["list", "shots=5"], r"`data` has no setting 'shots'. .*data, source, include"),
         (["list", "source=disk"], r"there is no source 'disk'"),
     ],
 )

@@ -144,7 +144,7 @@ def test_jobs_that_share_images_run_side_by_side_and_count_once() -> None:
         ("suite=vtab-mini model.depth=deep", r"model\.depth=deep: 'deep' is not a whole number"),
         (
             "suite=vtab-mini model=ViT-B/16",
-            r"ViT-B/16 needs weights for suite=vtab-mini: type weights=FILE .* weights=random",
+            r"ViT-B/16 needs weights for suite=vtab-mini: type weights=TAG \(in21k, .*weights=FILE .* weights=random",
         ),
         ("suite=vtab-mini weights=rand", r"weights=rand: there is no such file"),
         ("suite=vtab-mini weights=random:x", r"weights=random:x: the seed after 'random:' is a whole number"),
@@ -152,7 +152,10 @@ def test_jobs_that_share_images_run_side_by_side_and_count_once() -> None:
         ("suite=vtab-mini l2=inf", r"suite\.l2=inf: vtab-mini needs finite numbers"),
         ("suite=vtab-mini image_size=7", r"7x7"),
         ("suite=vtab-mini model=mine.py", r"mine\.py"),
-        ("suite=vtab-mini source=tfds", r"there is no source 'tfds'\. Choose from: builtin, torchvision, raw"),
+        (
+            "suite=vtab-mini source=disk",
+            r"there is no source 'disk'\. Choose from: builtin, torchvision, raw, imagenet",
+        ),
         ("suite=vtab-mini source=vtab-1k", r"no data for digits, photos.* in source=vtab-1k"),
         ("suite=vtab-mini model=timm:resnet50", r"models of timm are not part of this version"),
         ("suite=vtab protocol=probe", r"no data for Caltech101, .* Type data=DIR or set BENCH_DATA"),
@@ -175,6 +178,9 @@ def test_the_code_digest_follows_imports_and_only_those() -> None:
     assert {"suites.fewshot", "suites.features", "suites.transforms", "suites.protocol", "suites.metrics"} <= fewshot
     assert not any(name.startswith(("bench", "results")) or name in ("suites.vtab", "registry") for name in fewshot)
     assert "suites.fewshot" in identity._closure(["suites.vtab"])
+    network = identity._closure(["models.build", "models.vit"])
+    assert "models.spec" in network
+    assert not network & {"models.releases", "models.download", "models.transfer", "models.meter"}  # no numbers there
     assert code_sha("suites.fewshot") != code_sha("suites.vtab")
     assert all(
         (ROOT / f"{name.replace('.', '/')}.py").exists() or (ROOT / name.replace(".", "/")).is_dir() for name in fewshot

@@ -121,15 +121,17 @@ def test_globs_pass_over_small_rows() -> None:
     assert {"ViT-mini", "BiT-mini", "R+ViT-mini"} < set(list_models())
 
 
-def test_weights_are_not_models() -> None:
-    with pytest.raises(UsageError, match=r"(?i)there is no model 'BiT-M-R50x1'. Did you mean .*BiT-R50x1"):
-        list_models("BiT-M-R50x1")
+def test_a_model_named_with_its_weights_is_its_row() -> None:
+    assert list_models("BiT-M-R50x1") == ["BiT-R50x1"]
+    assert list_models("vit_base_patch16_224.augreg_in21k") == ["ViT-B/16"]
+    with pytest.raises(UsageError, match=r"(?i)there is no model 'BiT-L-R50x1'. Did you mean .*BiT-R50x1"):
+        list_models("BiT-L-R50x1")
 
 
 def test_listing_and_naming_load_no_torch() -> None:
     code = (
         "import sys, vit_bench.models as m; m.list_models(); m.catalog()['ViT-B/16'].macs; m.catalog()\n"
-        "import vit_bench.models.own\n"
+        "import vit_bench.models.own, vit_bench.models.download; m.catalog()['ViT-B/16'].known_weights\n"
         "assert 'torch' not in sys.modules and 'numpy' not in sys.modules, 'loaded'"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

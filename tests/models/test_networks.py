@@ -260,7 +260,10 @@ def test_architectures_that_cannot_be(name: str, changes: dict[str, Any], messag
         ({"image_size": (1, 2, 3)}, "give one whole number of pixels, or"),
         ({"image_size": 65}, "patches of 16x16 do not divide an image of 65x65 pixels"),
         ({"weights": "random:x"}, "weights='random:x': a seed is a whole number"),
-        ({"weights": "in21k"}, "there are no weights 'in21k'. Choose 'random', 'random:SEED' or the path"),
+        (
+            {"weights": "in21k"},
+            "there are no weights 'in21k' of ViT-mini: no released file fits it. Choose 'random'",
+        ),
     ],
 )
 def test_options_that_cannot_be(options: dict[str, Any], message: str) -> None:

@@ -1,0 +1,227 @@
+"""`weights list` and `weights download`: the released files by name, what is known of them, and getting them."""
+
+from __future__ import annotations
+
+import csv
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..registry import Registry, UsageError, suggest
+
+if TYPE_CHECKING:
+    from ..models import Model
+    from ..models.releases import Release
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="Released weights: list them, download them. `BENCH_WEIGHTS` is a folder of yours that is looked in first.",
+)
+
+
+def list_verb(words: Annotated[list[str] | None, typer.Argument(metavar="[MODEL[:TAG]|TAG]...")] = None) -> None:
+    """Show the released files: `weights list [MODEL|MODEL:TAG|TAG|GLOB]... [format=terminal|csv]`.
+
+    For example `weights list ViT-B/16`, `weights list 'augreg-*'`, `weights list 'BiT-R50x1:vtab-run0-*'`. The 285
+    files fine-tuned on VTAB-1k are a line a model unless a word asks for their tags. `format=csv` has all columns of
+    the table behind it, with sources.
+    """
+    options = [word for word in words or [] if "=" in word]
+    style = "terminal"
+    for option in options:
+        key, _, style = option.partition("=")
+        if key != "format":
+            raise UsageError(f"weights list has no setting '{key}'. {suggest(key, ['format'])}")
+        if style not in ("terminal", "csv"):
+            raise UsageError(f"format={style}: {suggest(style, ['terminal', 'csv'])}")
+    asked = [word for word in words or [] if word not in options]
+    order = list(_models())
+    files = sorted(
+        selected(asked or ["*"]), key=lambda release: (order.index(release.model), release.tag == release.stem)
+    )
+    if style == "csv":
+        _write_csv(files)
+    else:
+        _print_table(files, fold=not any("vtab" in word.lower() for word in asked))
+
+
+def download_verb(words: Annotated[list[str], typer.Argument(metavar="MODEL[:TAG]|TAG...")]) -> None:
+    """Download released files: `weights download ViT-B/16:in21k BiT-M-R50x1 'BiT-R50x1:bit-*' sam`.
+
+    A TAG alone means that tag of every model that has it; `MODEL:*` means all files of a model. Files go to the cache
+    folder (BENCH_CACHE), each under its name only when it is whole; broken off, the same command goes on where it
+    ended. BENCH_WEIGHTS_URL names a mirror of the buckets; with BENCH_OFFLINE=1 nothing is downloaded.
+    """
+    from rich.console import Console
+
+    from ..models import releases
+    from ..models.download import fetch
+    from ..models.meter import Meter
+
+    meter = Meter(Console(stderr=True))
+    for word in words:
+        if ":" not in word and word in _models() and not any(sign in word for sign in "*?["):
+            name = _models()[word].name
+            raise UsageError(
+                f"'{word}' has {len(releases.of_model(name))} released files. Say which, {name}:TAG, or {name}:* for "
+                f"all of them: {releases.summary(name)}"
+            )
+    wanted = selected(words)
+    missing = [release for release in wanted if releases.locate(release) is None]
+    if missing:
+        meter.say(f"{total(missing)} to {releases.cached_folder()}")
+    failed = []
+    for release in wanted:
+        here = release not in missing
+        try:
+            path = fetch(release, meter)
+        except UsageError as error:
+            failed.append(release)
+            meter.say(f"FAILED {error}")
+        else:
+            meter.say(f"{release.model}:{release.tag} {'is at' if here else 'downloaded to'} {path}")
+    if failed:
+        meter.say(f"{len(failed)} of {len(wanted)} failed. Repeat the command to go on")
+        raise typer.Exit(1)
+
+
+for _verb, _name in ((list_verb, "list"), (download_verb, "download")):
+    app.command(_name, help=(_verb.__doc__ or "").replace("\n    ", "\n"))(_verb)
+# `weights inspect` and `weights convert` (bench/weights_files.py) are registered here in the same way.
+
+
+def selected(words: Sequence[str]) -> list[Release]:
+    """The releases that words stand for: a model, a tag, MODEL:TAG, a name of both (BiT-M-R50x1), or globs of these.
+
+    Raises UsageError, naming the nearest, for a word that stands for none.
+    """
+    found: dict[Release, None] = {}
+    for word in words:
+        found |= dict.fromkeys(_of_word(word))
+    return list(found)
+
+
+def _of_word(word: str) -> list[Release]:
+    from ..models import releases
+
+    name, colon, tag = word.partition(":")
+    if colon:
+        rows = _models().select(name)
+        matched = [release for row in rows for release in _tagged(row.name, tag)]
+        if not matched and len(rows) == 1:
+            raise UsageError(f"{releases.unknown(rows[0].name, tag)}. Type one of them")
+        if not matched:
+            raise UsageError(f"no model that '{name}' selects has weights '{tag}'. See `weights list '{name}'`")
+        return matched
+    both = None if word in _models() else releases.naming(word)
+    if both is not None:
+        return [both]
+    matched = [release for row in _models().values() for release in _tagged(row.name, word)]
+    if any(sign in word for sign in "*?["):  # R50* means models, not what is named by such a file
+        matched = [release for release in matched if release.tag != release.stem]
+    if matched and word not in _models() and word != "*":
+        return matched
+    tags = {release.tag for release in releases.releases()}
+    if word not in _models() and not any(sign in word for sign in "*?["):
+        words = [*_models(), *(tag for tag in tags if len(tag) < 40)]
+        raise UsageError(f"'{word}' is neither a model nor a tag. {suggest(word, words, ['see `weights list`'])}")
+    of_models = [release for row in _models().select(word) for release in releases.of_model(row.name)]
+    if not of_models:
+        raise UsageError(f"no released file fits {_models()[word].name if word in _models() else word}")
+    return of_models
+
+
+def _tagged(model: str, tag: str) -> list[Release]:
+    from ..models import releases
+
+    if any(sign in tag for sign in "*?["):
+        return releases.matching(model, tag)
+    release = releases.find(model, tag)
+    return [release] if release else []
+
+
+def _models() -> Registry[Model]:
+    from ..models import catalog
+
+    return catalog()
+
+
+def size_of(release: Release) -> str:
+    """The size of a file: as stated, or about what the model's parameters come to: "~261 MiB"."""
+    from ..models.meter import human
+
+    return release.size or f"~{human(_bytes(release))}"
+
+
+def total(files: Sequence[Release]) -> str:
+    """How many files, and how large they are together: "2 files, 1.6 GiB"; "about", where a size is not stated."""
+    from ..models.meter import human
+
+    about = "about " if any(release.bytes is None for release in files) else ""
+    count = f"{len(files)} file{'' if len(files) == 1 else 's'}"
+    return f"{count}, {about}{human(sum(map(_bytes, files)))}"
+
+
+def _bytes(release: Release) -> int:
+    """The stated size, else that of float32 parameters with a head of as many classes as the data has."""
+    from ..models.spec import BiT, ViT
+
+    if release.bytes is not None:
+        return release.bytes
+    row = _models()[release.model]
+    network = row.architecture
+    width = network.width if isinstance(network, ViT) else 2048 * network.widen if isinstance(network, BiT) else 0
+    data = release.finetune or release.provenance.pretrain or ""
+    classes = {"ImageNet": 1000, "ImageNet-21k": 21_843}.get(data, 0)  # a VTAB-1k task's head is small
+    return 4 * round((row.params or 0) + (classes - 1000) * (width + 1))
+
+
+def _print_table(files: Sequence[Release], *, fold: bool) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from ..models import releases
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("model", "tag", "trained on", "px", "top-1", "size", "here"):
+        table.add_column(name, no_wrap=name in ("model", "top-1", "size"), overflow="fold")
+    folded = [release for release in files if fold and release.tag.startswith("vtab-")]
+    shown = [release for release in files if release not in folded]
+    for model in dict.fromkeys(release.model for release in files):
+        for release in [release for release in shown if release.model == model]:
+            path = releases.locate(release)
+            cells = (
+                model,
+                release.tag,
+                " → ".join(filter(None, (release.pretrain, release.finetune))),
+                re.sub(r" \(.*?\)", "", release.resolution_as_stated),
+                "" if release.published_top1 is None else f"{release.published_top1:g}",
+                size_of(release),
+                "" if path is None else str(path.parent),
+            )
+            table.add_row(*map(Text, cells))
+        count = sum(release.model == model for release in folded)
+        if count:
+            cells = (model, f"vtab-* ({count} files)", "ImageNet-21k → VTAB-1k, a task and run each", *[""] * 4)
+            table.add_row(*map(Text, cells))
+    console = Console(file=sys.stdout)
+    console.print(table)
+    note = "px and top-1 (percent of ImageNet) as published; top-1 often of the configuration rather than of this very "
+    note += "file. ~: computed from the parameters. format=csv has sources."
+    console.print(note, style="dim", markup=False, highlight=False, soft_wrap=True)
+
+
+def _write_csv(files: Sequence[Release]) -> None:
+    from ..models import releases
+
+    rows = [asdict(release) | {"here": releases.locate(release) or ""} for release in files]
+    writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)

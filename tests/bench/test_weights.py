@@ -1,0 +1,260 @@
+"""Weights by name in plans and runs: tags, aliases that say them, globs, downloads, and where they come from."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+import vit_bench
+from safetensors.torch import save_file
+from vit_bench import create_model
+from vit_bench.bench import config
+from vit_bench.bench.plan import Plan, make_plan
+from vit_bench.bench.weights_words import files_of
+from vit_bench.models import releases
+from vit_bench.registry import UsageError
+from vit_bench.results.record import Store, load
+from vit_bench.results.tables import make, weights_labels
+
+TINY = ("suite=fewshot", "task=digits", "shots=1", "seed=0")
+
+
+def plan(*words: str) -> Plan:
+    return make_plan(config.read([*TINY, *words]))
+
+
+def pairs(*words: str) -> list[tuple[str, str]]:
+    return [(job.model.name, job.weights) for job in plan(*words).jobs]
+
+
+def mini_file(path: Path, seed: int = 5) -> bytes:
+    """The file of a ViT-mini, and its bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(dict(create_model("ViT-mini", seed=seed).state_dict()), path)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("model=ViT-B/16 weights=in21k", [("ViT-B/16", "in21k")]),
+        ("model=vit_b16 weights=IN21K,augreg_in21k", [("ViT-B/16", "augreg-in21k"), ("ViT-B/16", "in21k")]),
+        ("model=ViT-B/16 weights=vit_base_patch16_224.augreg_in21k", [("ViT-B/16", "augreg-in21k")]),
+        (
+            "model=BiT-R50x1 weights=bit-*",
+            [("BiT-R50x1", "bit-m"), ("BiT-R50x1", "bit-m-in1k"), ("BiT-R50x1", "bit-s")],
+        ),
+        ("model=BiT-M-R50x1", [("BiT-R50x1", "bit-m")]),
+        ("model=BiT-M-R50x1,BiT-S-R50x1", [("BiT-R50x1", "bit-m"), ("BiT-R50x1", "bit-s")]),
+        ("model=BiT-M-R50x1 weights=bit-m", [("BiT-R50x1", "bit-m")]),
+        ("model=vit_base_patch16_224.augreg_in21k", [("ViT-B/16", "augreg-in21k")]),
+        ("model=vit_base_patch16_224 weights=random:1", [("ViT-B/16", "random:1")]),
+        ("model=BiT-M-R50x1,ViT-mini", [("ViT-mini", "random"), ("BiT-R50x1", "bit-m")]),
+        ("model=ViT-*/16 weights=augreg-in21k", [(f"ViT-{size}/16", "augreg-in21k") for size in ("Ti", "S", "B", "L")]),
+    ],
+)
+def test_words_that_name_weights(words: str, expected: list[tuple[str, str]]) -> None:
+    assert pairs(*words.split()) == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            "model=BiT-R50x1",
+            r"BiT-R50x1 needs weights for suite=fewshot: type weights=TAG \(bit-s, bit-m, bit-m-in1k, distilled-224, "
+            r"distilled-160 and 57 more \(`weights list BiT-R50x1`\)\), weights=FILE or, for the untrained network, "
+            r"weights=random",
+        ),
+        ("model=BiT-R200x3", r"BiT-R200x3 needs weights for suite=fewshot: type weights=FILE"),
+        (
+            "model=BiT-M-R50x1 weights=bit-s",
+            r"model=BiT-M-R50x1 says the weights, bit-m of BiT-R50x1, and weights=bit-s says others. "
+            r"Type model=BiT-R50x1 weights=bit-s",
+        ),
+        ("model=BiT-M-R50x1 weights=random", r"says the weights, bit-m of BiT-R50x1, and weights=random says others"),
+        (
+            "model=ViT-B/16 weights=in21",
+            r"weights=in21: there is no such file, and there are no weights 'in21' of ViT-B/16. Did you mean 'in21k'\? "
+            r"There are: in21k, .*Type one of them, a path, or weights=random",
+        ),
+        (
+            "model=ViT-B/16,ViT-H/14,ViT-S/16-gap weights=augreg-in21k",
+            r"weights=augreg-in21k: ViT-H/14, ViT-S/16-gap have no such weights, only ViT-B/16. Type model=ViT-B/16,",
+        ),
+        ("model=ViT-B/16,BiT-R50x1 weights=bit-*", r"weights=bit-\*: ViT-B/16 has no such weights, only BiT-R50x1"),
+        (
+            "model=ViT-B/16 weights=bit-*",
+            r"weights=bit-\*: no file matches, and no tag of ViT-B/16. Of ViT-B/16 there a",
+        ),
+        (
+            "model=ViT-mini weights=x/*.pt",
+            r"weights=x/\*.pt: no file matches, and no tag of ViT-mini. Type the path of",
+        ),
+        ("model=ViT-B/16 weights=ViT-B_16", r"'ViT-B_16' is the stem of 3 released files of ViT-B/16. Type one of the"),
+        ('model=ViT-mini weights="a,b', r'weights="a,b: a quotation mark is not closed. Quote a whole item: "a,b.pt"'),
+    ],
+)
+def test_mistakes_name_what_to_type_instead(words: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        plan(*words.split())
+
+
+def test_a_glob_selects_files_in_the_order_people_count(tmp_path: Path) -> None:
+    for name in ("step10.pt", "step9.pt", "step100.pt", "notes.txt"):
+        (tmp_path / "ckpts").mkdir(exist_ok=True)
+        (tmp_path / "ckpts" / name).touch()
+    steps = [f"ckpts/step{i}.pt" for i in (9, 10, 100)]
+    assert pairs("model=ViT-mini", "weights=ckpts/*.pt") == [("ViT-mini", step) for step in steps]
+    assert pairs("model=ViT-mini", "weights=ckpts/*9.pt,random") == [("ViT-mini", steps[0]), ("ViT-mini", "random")]
+    assert len(pairs("model=ViT-mini", f"weights={tmp_path}/**/*.pt")) == 3
+
+
+def test_a_path_with_a_comma_is_quoted(tmp_path: Path) -> None:
+    for name in ("a,b.pt", "c.pt"):
+        (tmp_path / name).touch()
+    assert pairs("model=ViT-mini", 'weights="a,b.pt",c.pt') == [("ViT-mini", "a,b.pt"), ("ViT-mini", "c.pt")]
+    from vit_bench.bench.api import _text
+
+    assert _text("weights", [Path("a,b.pt"), "c.pt"]) == '"a,b.pt",c.pt'
+
+
+def test_a_tag_goes_before_a_file_of_its_name(tmp_path: Path) -> None:
+    (tmp_path / "in21k").touch()
+    assert pairs("model=ViT-B/16", "weights=in21k,./in21k") == [("ViT-B/16", "./in21k"), ("ViT-B/16", "in21k")]
+    jobs = plan("model=ViT-B/16", "weights=in21k,./in21k").jobs
+    assert [bool(job.release) for job in jobs] == [False, True]
+    assert len({job.key for job in jobs}) == 2
+
+
+def test_a_part_of_a_file_a_folder_and_an_index_are_their_files(tmp_path: Path) -> None:
+    for name in ("run.pth", "hub/model-1.safetensors", "hub/model-2.safetensors", "hub/model.safetensors.index.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "hub" / "README.md").touch()
+    (tmp_path / "empty").mkdir()
+    assert files_of("run.pth:model_ema") == files_of("run.pth") == [Path("run.pth")]
+    index, *shards = [Path("hub/model.safetensors.index.json"), *sorted(Path("hub").glob("*.safetensors"))]
+    assert files_of(str(index)) == [index, *shards]
+    assert set(files_of("hub")) == {index, *shards}
+    assert files_of("empty") == files_of("gone.pth") == files_of("gone.pth:part") == []
+    assert pairs("model=ViT-mini", "weights=run.pth:model_ema,hub") == [
+        ("ViT-mini", "hub"),
+        ("ViT-mini", "run.pth:model_ema"),
+    ]
+
+
+def test_labels_of_files_are_as_short_as_they_can_be() -> None:
+    names = ["in21k", "random", "runs/a/last.pt", "runs/b/last.pt", "/data/best.pt"]
+    assert list(weights_labels(names).values()) == ["in21k", "random", "a/last.pt", "b/last.pt", "best.pt"]
+    assert weights_labels(["x/last.pt", "last.pt"]) == {"x/last.pt": "x/last.pt", "last.pt": "last.pt"}
+    assert weights_labels(["/a.pt"]) == {"/a.pt": "a.pt"}
+
+
+# ------------------------------------------------------------------------------------------------------ plan and run
+
+
+def test_planning_tells_what_is_missing_and_downloads_nothing(bucket, tmp_path: Path) -> None:
+    made = plan("model=BiT-M-R50x1")
+    assert [one.tag for one in made.downloads()] == ["bit-m"]
+    assert bucket.seen == []
+    assert not (tmp_path / "cache").exists()
+    place = releases.cached(made.downloads()[0])
+    place.parent.mkdir(parents=True)
+    place.touch()
+    assert plan("model=BiT-M-R50x1").downloads() == []
+
+
+def test_a_folder_that_is_not_there_is_said_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_WEIGHTS", "nowhere")
+    with pytest.raises(UsageError, match="BENCH_WEIGHTS=nowhere: there is no such folder"):
+        plan("model=BiT-M-R50x1")
+
+
+@pytest.mark.usefixtures("mini_release")
+def test_a_run_downloads_measures_and_records(bucket, tmp_path: Path) -> None:
+    bucket.files["mini_models/mini.safetensors"] = mini_file(tmp_path / "mini.safetensors")
+    frame = vit_bench.run(*TINY, model="ViT-mini", weights="mini", out="r")
+    assert set(frame["status"]) == {"ok"}
+    assert set(frame["weights"]) == {"mini"}
+    assert set(frame["pretrain"]) == {"doodles"}
+    assert set(frame["pretrain.epochs"]) == {7}
+    assert set(frame["pretrain.core_days"]) == {0.5}
+    assert "pretrain.images" not in frame
+    again = load(tmp_path / "r" / "results.csv")
+    assert list(again["pretrain.epochs"]) == list(frame["pretrain.epochs"])
+    path = tmp_path / "cache" / "weights" / "mini_models" / "mini.safetensors"
+    (cell,) = Store(tmp_path / "r").cells()
+    assert str(path) in [item["path"] for item in cell.inputs]
+    assert cell.identity["weights"] == "mini"
+    assert f"fetched {path}" in (tmp_path / "r" / "log.txt").read_text()
+
+    same = vit_bench.run(*TINY, model="ViT-mini", weights="mini.safetensors", out="s")
+    assert set(same["weights_sha"]) == set(frame["weights_sha"])
+    assert list(same[same["metric"] == "top1"]["value"]) == list(frame[frame["metric"] == "top1"]["value"])
+    assert set(same["pretrain"]) == {""}
+    assert len(bucket.seen) == 1
+
+    mini_file(path, seed=6)
+    assert plan("model=ViT-mini", "weights=mini", "out=r").states == ("stale",)
+
+
+@pytest.mark.usefixtures("mini_release")
+def test_weights_that_cannot_be_had_fail_their_jobs_alone(bucket, tmp_path: Path) -> None:
+    frame = vit_bench.run(*TINY, task="digits,photos", model="ViT-mini", weights="mini", out="r")
+    assert list(frame["status"]) == ["failed", "failed"]
+    error = str(frame["error"].iloc[0])
+    assert error.startswith("ViT-mini weights=mini cannot be downloaded. Tried http://127.0.0.1")
+    assert "404" in error
+    assert len(bucket.seen) == 1  # not once a job
+
+    frame = vit_bench.run(*TINY, model="ViT-mini", weights="mini,random", out="r")
+    assert dict(frame.drop_duplicates("weights").set_index("weights")["status"]) == {"mini": "failed", "random": "ok"}
+    assert set(frame[frame["weights"] == "random"]["pretrain"]) == {"none"}
+    bucket.files["mini_models/mini.safetensors"] = mini_file(tmp_path / "mini.safetensors")
+    assert set(vit_bench.run(*TINY, model="ViT-mini", weights="mini,random", out="r")["status"]) == {"ok"}
+
+
+@pytest.mark.usefixtures("mini_release")
+def test_create_model_downloads_and_takes_the_tag(bucket, tmp_path: Path) -> None:
+    bucket.files["mini_models/mini.safetensors"] = mini_file(tmp_path / "mini.safetensors")
+    network = create_model("ViT-mini", weights="mini", num_classes=3)
+    assert network.spec.known_weights == ("mini",)
+    expected = create_model("ViT-mini", seed=5).state_dict()
+    assert all(torch.equal(network.state_dict()[name], value) for name, value in expected.items())
+
+
+@pytest.mark.usefixtures("mini_release")
+def test_several_checkpoints_make_a_row_each(tmp_path: Path) -> None:
+    for step in (2, 10):
+        mini_file(tmp_path / "ckpts" / f"step{step}.safetensors", seed=step)
+    frame = vit_bench.run(*TINY, model="ViT-mini", weights="ckpts/*.safetensors", out="r")
+    (table,) = make("fewshot", frame)
+    assert [row[1] for row in table.rows] == ["ViT-mini (step2.safetensors)", "ViT-mini (step10.safetensors)"]
+    treatment = [json.loads(text) for text in frame["treatment"]]
+    assert not any("pretrain" in each for each in treatment)
+
+
+def test_what_a_sidecar_says_is_recorded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import types
+
+    from vit_bench.bench import provenance
+    from vit_bench.models import Provenance
+
+    mini_file(tmp_path / "mine.safetensors")
+    asked = []
+
+    def read_sidecar(path: Path) -> Provenance:
+        asked.append(path)
+        return Provenance(pretrain="my photos", images=1234, epochs=2.5)
+
+    monkeypatch.setattr(provenance, "import_module", lambda *_: types.SimpleNamespace(read_sidecar=read_sidecar))
+    frame = vit_bench.run(*TINY, model="ViT-mini", weights="mine.safetensors", out="r")
+    assert set(asked) == {Path("mine.safetensors")}
+    assert set(frame["pretrain"]) == {"my photos"}
+    assert set(frame["pretrain.images"]) == {1234}
+    assert set(frame["pretrain.epochs"]) == {2.5}
+    assert re.fullmatch(r"[0-9a-f]{16}", str(frame["weights_sha"].iloc[0]))
