@@ -228,8 +228,9 @@ def make_plan(config: Config, given: Mapping[str, Model] | None = None) -> Plan:
 
 
 HOW_TO_GET_VTAB = (
-    "This version reads data sets as torchvision lays them out, and the vtab-1k folder that the repositories of NOAH, "
-    "SSF and RepAdapter link to, put there as vtab-1k/<task>/test.txt and so on."
+    "`data prepare TASK` downloads what may be downloaded and says how to get the rest. Data sets are read as "
+    "torchvision and their publishers lay them out, and from the vtab-1k folder of NOAH, SSF and RepAdapter "
+    "(vtab-1k/<task>/test.txt)."
 )
 
 
