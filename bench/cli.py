@@ -38,6 +38,9 @@ SETTINGS_HELP = """
 - `suite=NAME[,NAME]`: which protocols (`list suites`)
 - `model=NAME|GLOB|file.py:builder|package.module:builder`: which models (`list models`); without it, the suite's own
 - `task=NAME|GLOB|COLLECTION`: which tasks (`list tasks`); without it, the suite's own
+- `task=folder:PATH`: your images, a folder a class, or train, val and test folders of such; `division=800/200` for
+  VTAB-1k's budget, `division_seed=0` for what the folder leaves undivided
+- `include=DIR`: Python files with tasks and sources of yours
 - `weights=random|random:SEED|TAG|FILE`: which weights; a TAG (`weights list`) is a released file, downloaded when it
   is not on this machine; a glob of tags or of files selects several
 

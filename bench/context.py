@@ -119,10 +119,10 @@ class JobContext:
                 raise
             found = error.readable
             self.skipped[split] = len(error.bad)
-        expected = task.splits[split] - self.skipped.get(split, 0)
-        if len(found) != expected or len(found.images) != expected:
+        whole = len(found) + self.skipped.get(split, 0)
+        if whole not in task.sizes(split) or len(found.images) != len(found):
             raise ValueError(
-                f"{task.name}: the {split} split holds {len(found)} images; its definition says {expected}"
+                f"{task.name}: the {split} split holds {whole} images; its definition says {task.splits[split]}"
             )
         if len(found) and not 0 <= int(found.labels.min()) <= int(found.labels.max()) < task.num_classes:
             raise ValueError(f"{task.name}: the {split} split has labels outside 0 to {task.num_classes - 1}")

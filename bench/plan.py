@@ -162,7 +162,8 @@ class Plan:
             images = sum(job.task.splits[split] for split in job.suite.splits)
             size = job.suite.size(job.model)
             each = job.model.architecture.macs(size)
-            key = (job.group, job.task.images, size, getattr(job.suite, "resize", "square"))
+            parts = tuple(job.task.recipe.get(split, split) for split in job.suite.splits)  # ImageNet's tests differ
+            key = (job.group, job.task.images, parts, size, getattr(job.suite, "resize", "square"))
             passes[key] = (images, None if each is None else images * each)
         counted = [macs for _, macs in passes.values() if macs is not None]
         known = len(counted) == len(passes)
@@ -227,8 +228,9 @@ def make_plan(config: Config, given: Mapping[str, Model] | None = None) -> Plan:
 
 
 HOW_TO_GET_VTAB = (
-    "`data prepare vtab` downloads what may be downloaded and says how to get the rest; the vtab-1k folder that the "
-    "repositories of NOAH, SSF and RepAdapter link to is read, too, put there as vtab-1k/<task>/test.txt and so on."
+    "`data prepare TASK` downloads what may be downloaded and says how to get the rest. Data sets are read as "
+    "torchvision and their publishers lay them out, and from the vtab-1k folder of NOAH, SSF and RepAdapter "
+    "(vtab-1k/<task>/test.txt)."
 )
 
 

@@ -193,11 +193,11 @@ def _records(
     if not measured:
         raise ValueError(f"suite {job.suite.name} measured nothing")
     records, predictions = [], {}
-    tested = job.task.splits["test"]
+    tested = job.task.sizes("test")
     for number, one in enumerate(measured):
-        if one.n_test + one.n_skipped != tested:
+        if one.n_test + one.n_skipped not in tested:
             raise ValueError(
-                f"{one.metric}: {one.n_test} + {one.n_skipped} images scored of {tested} in the test split"
+                f"{one.metric}: {one.n_test} + {one.n_skipped} images scored of {tested[0]} in the test split"
             )
         if one.predictions is not None:
             predictions[str(number)] = np.asarray(one.predictions, dtype=np.int16)

@@ -22,6 +22,12 @@ class Shelf:
     ) -> None:
         """`source`: the one kind of source to use. Raises UsageError where there is none of that name."""
         extra = include(include_from)
+        complete = {task.collection for task in built_in.values()}
+        if foreign := next((task for task in extra.tasks if task.collection in complete), None):
+            raise UsageError(
+                f"include={','.join(map(str, include_from))}: {foreign.name} says that it belongs to the collection "
+                f"'{foreign.collection}', which is complete. Give it a collection of its own"
+            )
         self.root = root
         try:
             self.tasks = Registry("task", [*built_in.values(), *extra.tasks]) if extra.tasks else built_in

@@ -31,6 +31,7 @@ class Task:
     num_classes: int  # from the definition, never from the labels seen
     splits: Mapping[str, int]  # images in "train", "val" and "test"; VTAB-1k: train800, val200 and the test set
     label: str  # the label rule, in words
+    also: Mapping[str, int] = field(default_factory=dict)  # another size in which a split circulates, and is accepted
     rule: Callable[[Any], int] | None = None  # the label rule itself, on what the files hold (suites/tasks/labels.py)
     originals: Mapping[str, int] = field(default_factory=dict)  # images in the published (TFDS) splits
     recipe: Mapping[str, str] = field(default_factory=dict)  # split -> slices of those, "train[:800]"; see splits.py
@@ -49,6 +50,10 @@ class Task:
     @property
     def in_globs(self) -> bool:
         return True
+
+    def sizes(self, split: str) -> tuple[int, ...]:
+        """How many images a split may have: what it was published with, and what else is known to go round."""
+        return (self.splits[split], *([self.also[split]] if split in self.also else []))
 
 
 @dataclass(frozen=True, kw_only=True)

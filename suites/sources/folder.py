@@ -57,7 +57,7 @@ def folder_task(path: Path, *, name: str = "", division: Division = "own", seed:
         target="class",
         num_classes=len(classes),
         splits={split: len(images) for split, images in splits.items()},
-        label="class folder, alphabetical",
+        label="; ".join(["class folder, alphabetical", *(f"{split}: {words}" for split, words in recipe.items())]),
         recipe=recipe,
         revision=sha(found.sizes),
         classes=classes,

@@ -13,7 +13,7 @@ import numpy as np
 from ..protocol import Task
 from . import sun397
 from .original import Images, Original, files
-from .packed import absent, open_set
+from .packed import absent, lines_of, open_set
 from .raw.archive import Format, names_in
 
 CALTECH_SEED = 1234  # of the public code, which draws 30 training images of each class
@@ -41,7 +41,7 @@ def miscounted(place: Path, found: int, expected: int) -> str:
 
 def listed(made: Any, keys: Sequence[str], lists: Sequence[Path]) -> Original:
     """The images and labels that a torchvision class has listed, under these names."""
-    paths: list[Path] = getattr(made, "_image_files", None) or made._images
+    paths: list[Path] = made._image_files if hasattr(made, "_image_files") else made._images
     labels: list[int] = made._labels
     return Original(
         keys=keys,
@@ -197,12 +197,8 @@ class Sun397(Named):
 
     def read(self, task: Task, folder: Path, original: str, cache: Path) -> Original:  # noqa: ARG002
         listing = folder / sun397.LISTS[original]
-        if listing.is_file():
-            keys = sorted(line.strip() for line in listing.read_text(encoding="utf-8").splitlines() if line.strip())
-        else:
-            keys = sun397.members(self._names(folder), original)
-        lines = (folder / "ClassName.txt").read_text(encoding="utf-8").splitlines()
-        numbers = {name: i for i, name in enumerate(sorted(line.strip() for line in lines if line.strip()))}
+        keys = sorted(lines_of(listing)) if listing.is_file() else sun397.members(self._names(folder), original)
+        numbers = {name: i for i, name in enumerate(sorted(lines_of(folder / "ClassName.txt")))}
         unknown = next((key for key in keys if key.rpartition("/")[0] not in numbers), None)
         if unknown is not None:
             raise ValueError(f"{folder / 'ClassName.txt'} does not list the class of {unknown}")

@@ -27,6 +27,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ..images import DAMAGED
 from ..protocol import Split, Task
 from .decoded import file_stamps
 from .original import Images, Original, cut, files
@@ -248,7 +249,7 @@ def from_devkit(path: Path, keys: Sequence[str]) -> dict[str, str]:
         synsets = loadmat(io.BytesIO(meta), squeeze_me=True)["synsets"]
         names = {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in synsets if int(row["num_children"]) == 0}
         wanted = [names[int(line)] for line in truth.split()]
-    except (OSError, EOFError, tarfile.TarError, MatReadError, KeyError, ValueError, IndexError, TypeError) as error:
+    except (MatReadError, tarfile.TarError, *DAMAGED) as error:
         raise ValueError(f"{path} is not readable as ImageNet's development kit: {error!r}") from error
     if len(wanted) != len(keys):
         raise ValueError(f"{path} labels {len(wanted)} validation images; there are {len(keys)}")

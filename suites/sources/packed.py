@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,9 @@ import numpy as np
 from ..protocol import Task
 from .decoded import file_stamps
 from .original import Images, Original, Rows
+
+# What h5py was seen to raise for damaged files.
+H5_DAMAGED = (OSError, KeyError, IndexError, RuntimeError, ValueError, TypeError, AttributeError)
 
 
 def open_set(make: Callable[[], Any], folder: Path) -> Any:
@@ -25,6 +30,16 @@ def open_set(make: Callable[[], Any], folder: Path) -> Any:
             f"torchvision refuses the files in {folder}: one is missing, or its checksum is not the published one. "
             f"Download them again"
         ) from error
+    except (ValueError, LookupError, TypeError, OSError, EOFError) as error:
+        raise ValueError(f"a list or label file in {folder} is damaged: {type(error).__name__}: {error}") from error
+
+
+def lines_of(path: Path) -> list[str]:
+    """The lines of a list file that are not empty. Raises ValueError, naming it, where it is no text."""
+    try:
+        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
 
 
 def absent(folder: Path, names: Sequence[str]) -> str:
@@ -137,25 +152,41 @@ def h5(path: Path, name: str) -> Iterator[Any]:
     try:
         with h5py.File(path, "r") as file:
             yield file[name]
-    except (OSError, KeyError, IndexError, RuntimeError) as error:
+    except H5_DAMAGED as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
 
 
 class H5:
-    """Rows of a data set of an HDF5 file, (N, H, W, 3) uint8."""
+    """Rows of a data set of an HDF5 file, (N, H, W, 3) uint8. The file stays open: opening takes longer than a row."""
 
     def __init__(self, path: Path, name: str) -> None:
         self.path = path
         self.name = name
+        self._open: tuple[int, Any] | None = None  # the process, and the data set in it
+        self._opening = Lock()
 
     def row(self, row: int) -> np.ndarray:
-        with h5(self.path, self.name) as stored:
+        stored = self._stored()
+        try:
             pixels = np.asarray(stored[row])
+        except H5_DAMAGED as error:
+            raise ValueError(f"{self.path} cannot be read: {error}") from error
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[-1] != 3:
             raise ValueError(
                 f"{self.path}: row {row} is {pixels.dtype} of shape {pixels.shape}; expected H, W, 3 bytes"
             )
         return pixels
+
+    def _stored(self) -> Any:
+        import h5py
+
+        with self._opening:  # several threads read
+            if self._open is None or self._open[0] != os.getpid():  # a forked process opens its own
+                try:
+                    self._open = (os.getpid(), h5py.File(self.path, "r")[self.name])
+                except H5_DAMAGED as error:
+                    raise ValueError(f"{self.path} cannot be read: {error}") from error
+            return self._open[1]
 
     def stamps(self, rows: Rows) -> list[Any]:
         return [*file_stamps([self.path]), self.name, list(rows)]

@@ -61,10 +61,6 @@ def _open_tar(path: Path, cache: Path, stamp: tuple[Any, ...]) -> Tar:
     try:
         with path.open("rb") as file:
             _list(file, members, deep=True)
-            end = file.seek(0, 2)
-        short = next((name for name, (start, size) in members.items() if start + size > end), None)
-        if short is not None:
-            raise ValueError(f"it is cut short in {short}")
     except (OSError, tarfile.TarError, EOFError, ValueError) as error:
         raise ValueError(f"{path} is not readable as a .tar archive: {error}") from error
     kept.parent.mkdir(parents=True, exist_ok=True)
@@ -81,6 +77,9 @@ def _list(file: Any, members: dict[str, tuple[int, int]], *, deep: bool) -> None
                 inner.append(member.offset_data)
             elif member.isreg():
                 members[Path(member.name).name] = (member.offset_data, member.size)
+        file.seek(archive.offset)
+        if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):  # the mark of the end, whose lack tarfile forgives
+            raise ValueError("it is cut short")
     for start in inner:
         file.seek(start)
         _list(file, members, deep=False)

@@ -19,6 +19,7 @@ NATURAL = (
         num_classes=102,
         splits={"train": 800, "val": 200, "test": 6084},
         label="directory name in lower case, alphabetical; background_google is class 4",
+        also={"test": 6085},  # of a copy of the vtab-1k folder: one training image short by a stray file of the archive
         originals={"train": 3060, "test": 6084},
         recipe={"train": "train[:800]", "val": "train[2754:2954]", "test": "test"},
         builder="caltech101",
@@ -70,7 +71,7 @@ NATURAL = (
         originals={"train": 1020, "validation": 1020, "test": 6149},
         recipe={"train": "train[:800]", "val": "validation[:200]", "test": "test"},
         builder="oxford_flowers102",
-        majority=3.9,
+        majority=3.871,  # 238 of 6149: the largest class has 258 images, 20 of them elsewhere
         aliases=("oxford_flowers102", "vtab/flowers", "flowers"),
     ),
     Task(

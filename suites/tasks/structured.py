@@ -178,7 +178,6 @@ STRUCTURED = (
         builder="smallnorb",
         flip=False,
         cluster="instance",
-        majority=5.6,
         aliases=(
             "smallNORB-Azimuth",
             "smallnorb_azi",
@@ -202,7 +201,6 @@ STRUCTURED = (
         recipe={"train": "train[:800]", "val": "test[:200]", "test": "test[12150:]"},
         builder="smallnorb",
         cluster="instance",
-        majority=11.1,
         aliases=(
             "smallNORB-Elevation",
             "smallnorb_ele",

@@ -134,7 +134,7 @@ TRANSFER = (
         builder="oxford_flowers102",
         unproven="whether the paper trained on the 1020 images of `train` alone, as the public code does, or on "
         "`validation`, too",
-        majority=3.9,
+        majority=3.871,  # 238 of 6149: the largest class has 258 images, 20 of them elsewhere
         aliases=("Oxford-Flowers-102", "flowers102-full", "transfer/flowers"),
     ),
 )

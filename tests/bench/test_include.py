@@ -149,6 +149,7 @@ def test_a_folder_with_a_name_of_its_own_can_be_included(tmp_path: Path) -> None
             "import nowhere_at_all",
             r"mine\.py cannot be imported: ModuleNotFoundError: No module named 'nowhere_at_all'",
         ),
+        (OWN.replace('collection="mine"', 'collection="vtab"'), "belongs to the collection 'vtab', which is complete"),
         (
             OWN.replace('name="stripes"', 'name="pets"'),
             "two tasks are called 'pets': Pets and pets. Name yours differently",
@@ -173,3 +174,18 @@ def test_what_is_missing_of_a_data_set_is_said(tmp_path: Path) -> None:
         UsageError, match=r"no data for CIFAR-10 in data\. Type data=DIR or set BENCH_DATA to the folder"
     ):
         plan(*WORDS, "task=CIFAR-10", "data=data")
+
+
+def test_another_size_that_goes_round_is_accepted_and_said(tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    sizes = 'splits={"train": 6, "val": 2, "test": 9}'
+    for also, status in (('"test": 9', "ok"), ('"test": 10', "failed")):
+        text = OWN.replace(sizes, 'splits={"train": 6, "val": 2, "test": 8}, also={' + also + "}")
+        text = text.replace("size = task.splits[split]", 'size = 9 if split == "test" else task.splits[split]')
+        (tmp_path / "own" / "mine.py").write_text(text)
+        frame = vit_bench.run(*WORDS, "task=stripes", "include=own", f"out={status}")
+        assert set(frame["status"]) == {status}
+        if status == "ok":
+            assert set(frame["n_test"]) == {9}
+        else:
+            assert "the test split holds 9 images; its definition says 8" in frame["error"].iloc[0]

@@ -40,6 +40,10 @@ def test_class_folders_are_divided_class_by_class(tmp_path: Path) -> None:
         "val": "10 % of each class of train, seed 0",
         "test": "20 % of each class, seed 0",
     }
+    assert task.label == (
+        "class folder, alphabetical; train: the rest without val; val: 10 % of each class of train, seed 0; "
+        "test: 20 % of each class, seed 0"
+    )
     assert task.majority == pytest.approx(100 * 4 / 7)
     parts = {split: load(task, split, tmp_path / "cache") for split in SPLITS}
     assert {split: len(part) for split, part in parts.items()} == task.splits

@@ -335,6 +335,42 @@ def test_damaged_archives_are_named(tmp_path: Path) -> None:
         SOURCE.load(IMAGENET, "test", tmp_path, tmp_path / "cache")
 
 
+def damaged(content: bytes) -> list[bytes]:
+    random = np.random.default_rng(len(content)).integers(0, 256, 3000, dtype=np.uint8).tobytes()
+    flipped = bytearray(content)
+    for place in range(3, len(content), max(1, len(content) // 7)):
+        flipped[place] ^= 0x55
+    spoiled = [b"", content[: len(content) // 2], content[:-1], random, bytes(flipped), content + random]
+    return [*spoiled, b"a b,c d\n1,2\n", bytes(len(content)), b'{"a": 1}', b"[1, 2]", b"[" * 100_000]
+
+
+@pytest.mark.parametrize("make", [flat_with_csv, archives, unpacked], ids=lambda make: make.__name__)
+def test_a_damaged_file_is_a_clear_error_or_changes_nothing(make: Callable[[Path], None], tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    make(data)
+    objectnet(data)
+    write(data / "real.json", json.dumps([[2], [], [3, 0], [1], [1, 2], [], [0], [2, 3]]).encode())
+    rows = [IMAGENET, small("ImageNet ReaL", real=6), small("ObjectNet", objectnet=4)]
+    refused = 0
+    for path in sorted(path for path in data.rglob("*") if path.is_file() and path.suffix not in (".JPEG", ".png")):
+        content = path.read_bytes()
+        for number, spoiled in enumerate(damaged(content)):
+            path.write_bytes(spoiled)
+            for row in rows:
+                SOURCE.missing(row, data, ("train", "val", "test"))
+                for split in ("train", "test"):
+                    try:
+                        found = SOURCE.load(row, split, data, tmp_path / "cache" / str(number))
+                    except ValueError as error:
+                        assert str(data) in str(error) or row.name in str(error), (path, number, error)
+                        refused += 1
+                    else:
+                        assert len(found) == row.splits[split]
+                        assert 0 <= found.labels.min() <= found.labels.max() < 4
+        path.write_bytes(content)
+    assert refused > 20
+
+
 def test_class_folders_are_counted(tmp_path: Path) -> None:
     folders(tmp_path)
     shutil.rmtree(tmp_path / "imagenet" / "train" / WNIDS[0])

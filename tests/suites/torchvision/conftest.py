@@ -1,6 +1,6 @@
-"""torchvision's layouts: every data set made small in its real form, read in the official order, and what is refused.
+"""torchvision's layouts made small in their real form: each row is derived from the real one with small sizes.
 
-The rows are derived from the real ones with small sizes; checksums that torchvision pins are replaced by the fixtures'.
+Checksums that torchvision pins are replaced by the fixtures'.
 """
 
 from __future__ import annotations
@@ -23,10 +23,9 @@ from torchvision import datasets
 from vit_bench.bench.plan import tasks
 from vit_bench.suites.protocol import Task
 from vit_bench.suites.sources import sun397
-from vit_bench.suites.sources.digest import digest_images
 from vit_bench.suites.sources.raw.kitti import parts_of
-from vit_bench.suites.sources.splits import slices, tfds_order
-from vit_bench.suites.sources.torchvision import LAYOUTS, Torchvision
+from vit_bench.suites.sources.splits import slices
+from vit_bench.suites.sources.torchvision import Torchvision
 
 SOURCE = Torchvision()
 
@@ -308,187 +307,7 @@ MAKE: dict[str, Callable[[Path, Patch], Made]] = {
 }
 
 
-def test_every_layout_has_a_fixture() -> None:
-    assert {tasks()[name].images for name in MAKE} == set(LAYOUTS)
-
-
-@pytest.mark.parametrize("name", MAKE)
-def test_every_split_is_read_in_the_official_order(name: str, tmp_path: Path, monkeypatch: Patch) -> None:
-    data = tmp_path / "data"
-    made = MAKE[name](data, monkeypatch)
-    assert SOURCE.locate(made.task, data)
-    assert SOURCE.missing(made.task, data, ("train", "val", "test")) == ""
-    for split, size in made.task.splits.items():
-        ((original, start, stop),) = slices(made.task, split)
-        truth = made.truth[original]
-        assert len(truth) == made.task.originals[original]
-        keys = tfds_order(original, sorted(truth))[start:stop]
-        found = SOURCE.load(made.task, split, data, tmp_path / "cache")
-        assert len(found) == size == len(keys)
-        assert found.labels.dtype == np.int64
-        assert found.labels.tolist() == [truth[key][1] for key in keys]
-        for image, key in zip(found.images, keys, strict=True):
-            assert image.dtype == np.uint8
-            np.testing.assert_array_equal(image, truth[key][0])
-        np.testing.assert_array_equal(found.images[0:2][1], truth[keys[1]][0])
-        assert found.digest == digest_images(truth[key][0] for key in keys)
-        assert SOURCE.load(made.task, split, data, tmp_path / "cache").digest == found.digest
-        clusters = [truth[key][2] for key in keys]
-        assert (found.clusters is not None) == bool(made.task.cluster)
-        if found.clusters is not None:
-            assert found.clusters.tolist() == clusters
-        assert all(file.is_file() for file in found.files)
-
-
-def test_clevr_counts_are_of_the_same_images(tmp_path: Path, monkeypatch: Patch) -> None:
-    made = clevr(tmp_path, monkeypatch)
-    distance = SOURCE.load(made.task, "test", tmp_path, tmp_path / "cache")
-    count = SOURCE.load(made.also[0], "test", tmp_path, tmp_path / "cache")
-    assert count.digest == distance.digest
-    assert sorted(count.labels) == list(range(8))
-    assert count.clusters is not None
-    assert distance.clusters is not None
-    assert count.clusters.tolist() == distance.clusters.tolist()
-
-
-def test_the_labels_reach_every_threshold(tmp_path: Path, monkeypatch: Patch) -> None:
-    assert {label for _, label, _ in clevr(tmp_path, monkeypatch).truth["validation"].values()} == set(range(6))
-    truth = kitti(tmp_path, monkeypatch).truth
-    assert {label for part in truth.values() for _, label, _ in part.values()} == set(range(4))
-    videos = [{video for _, _, video in part.values()} for part in truth.values()]
-    assert not (videos[0] & videos[1] or videos[0] & videos[2] or videos[1] & videos[2])
-
-
-def test_background_google_is_class_4(tmp_path: Path, monkeypatch: Patch) -> None:
-    truth = caltech(tmp_path, monkeypatch).truth
-    assert {label for key, (_, label, _) in truth["test"].items() if key.startswith("BACKGROUND_Google")} == {4}
-
-
-@pytest.mark.parametrize(
-    ("name", "gone", "message"),
-    [
-        ("CIFAR-100", "cifar-100-python/meta", "meta is missing"),
-        ("CIFAR-10", "cifar-10-batches-py/data_batch_3", "data_batch_3 is missing"),
-        ("SVHN", "train_32x32.mat", r"train_32x32\.mat is missing"),
-        ("Camelyon", "pcam/camelyonpatch_level_2_split_valid_y.h5", r"valid_y\.h5 is missing"),
-        ("EuroSAT", "eurosat/2750/River/River_2.jpg", r"2750 holds 29 images; expected 30"),
-        ("Caltech101", "caltech101/101_ObjectCategories/ant/image_0001.jpg", "holds 67 images; expected 68"),
-        ("DTD", "dtd/dtd/labels/val1.txt", r"val1\.txt is missing"),
-        ("DTD", "dtd/dtd/images/banded/banded_0001.jpg", r"banded_0001\.jpg is missing"),
-        ("Flowers102", "flowers-102/setid.mat", r"setid\.mat is missing"),
-        ("Flowers102", "flowers-102/jpg/image_00012.jpg", "jpg holds 11 images; expected 12"),
-        ("Pets", "oxford-iiit-pet/annotations/test.txt", r"test\.txt is missing"),
-        ("Pets", "oxford-iiit-pet/images/Abyssinian_6.jpg", r"Abyssinian_6\.jpg is missing"),
-        ("Sun397", "SUN397/ClassName.txt", r"ClassName\.txt is missing"),
-        ("Sun397", "SUN397/a/abbey/sun_c0.jpg", "SUN397 holds 8 images; expected 9"),
-        ("Clevr-Dist", "clevr/CLEVR_v1.0/scenes/CLEVR_val_scenes.json", r"CLEVR_val_scenes\.json is not there"),
-        ("Clevr-Dist", "clevr/CLEVR_v1.0/images/val/CLEVR_val_000003.png", "val holds 7 of 8 images"),
-        (
-            "KITTI-Dist",
-            "Kitti/raw/mapping/train_rand.txt",
-            r"the split follows devkit_object\.zip, unpacked there",
-        ),
-        ("KITTI-Dist", "Kitti/raw/training/label_2/000004.txt", "label_2 holds 39 of 40 label files"),
-    ],
-)
-def test_what_is_missing_is_said_before_anything_is_read(
-    name: str, gone: str, message: str, tmp_path: Path, monkeypatch: Patch
-) -> None:
-    made = MAKE[name](tmp_path, monkeypatch)
-    (tmp_path / gone).unlink()
-    assert SOURCE.locate(made.task, tmp_path)
-    with pytest.raises(ValueError, match=message):
-        raise ValueError(SOURCE.missing(made.task, tmp_path, ("train", "val", "test")))
-
-
-def test_only_what_is_asked_for_need_be_there(tmp_path: Path, monkeypatch: Patch) -> None:
-    made = pcam(tmp_path, monkeypatch)
-    (tmp_path / "pcam" / "camelyonpatch_level_2_split_train_x.h5").rename(
-        tmp_path / "pcam" / "camelyonpatch_level_2_split_train_x.h5.gz"
-    )
-    assert SOURCE.missing(made.task, tmp_path, ("test",)) == ""
-    assert "train_x.h5.gz" in SOURCE.missing(made.task, tmp_path, ("train", "test"))
-    assert "is not unpacked" in SOURCE.missing(made.task, tmp_path, ("train",))
-
-
-@pytest.mark.parametrize("name", ["Pets", "CIFAR-100", "Clevr-Count", "digits", "DMLab"])
-def test_what_is_not_there_is_not_located(name: str, tmp_path: Path) -> None:
-    assert SOURCE.locate(tasks()[name], tmp_path) is None
-    with pytest.raises(ValueError, match="is not in"):
-        SOURCE.load(tasks()[name], "test", tmp_path, tmp_path)
-
-
-def test_svhn_may_have_a_folder_of_its_own(tmp_path: Path, monkeypatch: Patch) -> None:
-    made = svhn(tmp_path / "svhn", monkeypatch)
-    assert SOURCE.locate(made.task, tmp_path) == str(tmp_path / "svhn")
-    assert len(SOURCE.load(made.task, "test", tmp_path, tmp_path / "cache")) == 11
-
-
-def test_a_file_with_another_checksum_is_refused(tmp_path: Path, monkeypatch: Patch) -> None:
-    made = cifar100(tmp_path, monkeypatch)
-    with (tmp_path / "cifar-100-python" / "test").open("ab") as file:
-        file.write(b"x")
-    with pytest.raises(
-        ValueError, match=r"torchvision refuses the files in .*cifar-100-python: one is missing, or its"
-    ):
-        SOURCE.load(made.task, "test", tmp_path, tmp_path / "cache")
-
-
-def test_the_real_rows_refuse_a_small_set(tmp_path: Path, monkeypatch: Patch) -> None:
-    pcam(tmp_path, monkeypatch)
-    with pytest.raises(ValueError, match="Camelyon: expected 32768 images in the official split 'test', found 300"):
-        SOURCE.load(tasks()["Camelyon"], "test", tmp_path, tmp_path / "cache")
-
-
-def test_a_scene_that_breaks_the_rule_is_named(tmp_path: Path, monkeypatch: Patch) -> None:
-    made = clevr(tmp_path, monkeypatch)
-    path = tmp_path / "clevr" / "CLEVR_v1.0" / "scenes" / "CLEVR_val_scenes.json"
-    path.write_text(path.read_text().replace("8.6", "-8.6"))
-    with pytest.raises(ValueError, match=r"CLEVR_v1\.0: Clevr-Dist, image CLEVR_val_000002\.png: depth: -8\.6"):
-        SOURCE.load(made.task, "test", tmp_path, tmp_path / "cache")
-
-
-def test_sun397_members_are_counted_and_only_of_the_published_names() -> None:
-    counts = np.bincount(sun397.digits())
-    assert dict(zip(sun397.SPLITS, counts.tolist(), strict=True)) == dict(tasks()["Sun397"].originals)
-    with pytest.raises(
-        ValueError, match=r"the 2 images are not the 108753 of SUN397 by name.*Unpack SUN397\.tar\.gz again"
-    ):
-        sun397.members(["/a/abbey/sun_a.jpg", "/a/abbey/sun_b.jpg", sun397.IGNORED], "train")
-
-
-def test_sun397_members_are_cut_by_digit(monkeypatch: Patch) -> None:
-    names = [f"/a/abbey/sun_{i}.jpg" for i in "abcdefg"]
-    monkeypatch.setattr(sun397, "NAMES", hashlib.sha256("\n".join(names).encode()).hexdigest())
-    monkeypatch.setattr(sun397, "digits", lambda: np.array([0, 1, 2, 0, 0, 2, 1], dtype=np.uint8))
-    assert sun397.members(names[::-1], "train") == [names[0], names[3], names[4]]
-    assert sun397.members([*names, sun397.IGNORED], "validation") == [names[1], names[6]]
-
-
-def test_sun397_lists_of_another_set_are_refused(tmp_path: Path, monkeypatch: Patch) -> None:
-    made = sun(tmp_path, monkeypatch)
-    (tmp_path / "SUN397" / "ClassName.txt").write_text("/a/abbey\n")
-    with pytest.raises(ValueError, match=r"ClassName\.txt does not list the class of /c/church/"):
-        SOURCE.load(made.task, "train", tmp_path, tmp_path / "cache")
-
-
-@pytest.mark.realdata
-def test_sun397_members_are_those_of_the_published_lists() -> None:
-    """With tensorflow-datasets installed: the three lists, the published digests, 309 and 325 classes."""
-    from importlib.util import find_spec
-
-    from vit_bench.suites.sources.splits import vtab_split
-
-    spec = find_spec("tensorflow_datasets")
-    assert spec is not None
-    assert spec.origin is not None
-    folder = Path(spec.origin).parent / "image_classification"
-    lists = {split: (folder / name).read_text().split() for split, name in sun397.LISTS.items()}
-    names = [name for part in lists.values() for name in part]
-    assert {split: sun397.members(names, split) for split in lists} == {s: sorted(part) for s, part in lists.items()}
-    train, val = ([key for _, key in vtab_split("Sun397", split, lists)] for split in ("train", "val"))
-    vectors = json.loads((Path(__file__).parent.parent / "data" / "split_vectors.json").read_text())["sun397"]
-    digests = [hashlib.sha256("\n".join(part).encode()).hexdigest()[:16] for part in (train, val)]
-    assert digests == [vectors["sha256_16_train800"], vectors["sha256_16_val200"]]
-    classes = [{key.rpartition("/")[0] for key in part} for part in (train, train + val)]
-    assert [len(part) for part in classes] == [309, 325]
+@pytest.fixture
+def make(monkeypatch: Patch):
+    """`make(name, root)` puts the data set of a task below a folder, and says what it put there."""
+    return lambda name, root: MAKE[name](root, monkeypatch)
