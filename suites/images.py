@@ -18,12 +18,14 @@ so that threads decode side by side (suites/sources/decoded.py).
 from __future__ import annotations
 
 import io
+import os
 import struct
 import threading
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +40,6 @@ MAX_PIXELS = 1 << 26  # a photograph of 67 megapixels; 192 MiB as RGB
 MAX_BYTES = 1 << 29  # of a file
 HEADER = 32  # bytes that tell the format
 NOTES = 1 << 17  # bytes among which a camera leaves its notes
-_SILENT = threading.Lock()
 
 # What decoding a damaged file was seen to raise, byte by byte (tests/suites/test_damage.py).
 DAMAGED = (
@@ -108,11 +109,22 @@ def _opened(content: bytes) -> Image.Image:
     return image
 
 
+@cache
+def _silent() -> threading.Lock:
+    return threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_silent.cache_clear)  # the thread that holds it may be left behind
+
+
 @contextmanager
 def _silence() -> Iterator[None]:
-    """No warnings: of damaged notes beside the pixels, which change none of them. Filters are the whole program's,
-    so one thread at a time, and only for files that may need it."""
-    with _SILENT, warnings.catch_warnings():
+    """No warnings: of damaged notes beside the pixels, which change none of them.
+
+    Filters are the whole program's, so one thread at a time, and only for files that may need it.
+    """
+    with _silent(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
