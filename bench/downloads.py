@@ -218,13 +218,13 @@ FILES: Mapping[str, tuple[File, ...]] = {
 ARCHIVES: Mapping[str, str] = {"Resisc45": "NWPU-RESISC45.rar"}
 
 STEPS: Mapping[str, str] = {
-    "Resisc45": "The authors hand the images out by hand, in one archive. 1. Get NWPU-RESISC45.rar from the page of "
+    "Resisc45": "There is no address that a program may use. 1. Get NWPU-RESISC45.rar from the page of "
     "its authors (Cheng, Han and Lu, 'Remote Sensing Image Scene Classification', 2017). 2. Put it at "
     "{root}/NWPU-RESISC45.rar and repeat this command, which unpacks it; or unpack it yourself, so that there is "
     "{root}/NWPU-RESISC45/airplane/airplane_001.jpg",
     "Retinopathy": "Kaggle wants an account and its rules accepted. 1. On Kaggle, join the competition "
     "'diabetic-retinopathy-detection' and get trainLabels.csv.zip, all five parts train.zip.001 to .005 and all parts "
-    "test.zip.001 to .007 (an incomplete download is common), and retinopathy_solution.csv from the discussion of the "
+    "test.zip.* (an incomplete download is common), and retinopathy_solution.csv from the discussion of the "
     "results. 2. Join the parts (cat train.zip.* > train.zip) and unpack them, so that there are "
     "{root}/diabetic_retinopathy/train/10_left.jpeg (35126 files), …/test/1_left.jpeg (53576 files), "
     "…/trainLabels.csv and …/retinopathy_solution.csv. 3. Install vit-bench[data]: the images are prepared with OpenCV "
