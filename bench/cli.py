@@ -13,6 +13,7 @@ from rich.console import Console
 from ..registry import UsageError, suggest
 from . import cache_verb
 from . import config as settings
+from .data_verb import data_app
 from .weights_verb import app as weights_app
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ SETTINGS_HELP = """
 - `model=NAME|GLOB|file.py:builder|package.module:builder`: which models (`list models`); without it, the suite's own
 - `model=timm:NAME[.TAG]`, `torchvision:NAME[.TAG]`, `hf:OWNER/NAME`: a library's, globs too (`list models timm:vit*`)
 - `task=NAME|GLOB|COLLECTION`: which tasks (`list tasks`); without it, the suite's own
+- `task=folder:PATH`: your images, a folder a class, or train, val and test folders of such; `division=800/200` for
+  VTAB-1k's budget, `division_seed=0` for what the folder leaves undivided
+- `include=DIR`: Python files with tasks and sources of yours
 - `weights=random|random:SEED|TAG|FILE`: which weights; a TAG (`weights list`) is a released file, downloaded when it
   is not on this machine; a glob of tags or of files selects several; for a library's models also `pretrained` or a tag
   of theirs
@@ -48,6 +52,7 @@ SETTINGS_HELP = """
 - `data=DIR`, or BENCH_DATA: where data sets are; `source=NAME`: one kind of source
 - `out=DIR`: the run directory (`runs/<suite>`); repeating a command does only what is missing
 - `device=auto|cpu|cuda|cuda:1|mps`, `batch_size=64`
+- `skip_bad=true`: leave out images that cannot be read, and record how many
 - `config=FILE`: the same keys from a YAML file; words win
 
 **Settings of what was selected**
@@ -151,6 +156,7 @@ for _verb, _name in ((run_verb, "run"), (plan_verb, "plan"), (table_verb, "table
 app.add_typer(cache_verb.app, name="cache")
 
 app.add_typer(weights_app, name="weights")
+app.add_typer(data_app, name="data")
 
 
 def main() -> None:

@@ -32,8 +32,12 @@ class Config:
     weights: tuple[str, ...] = ()  # random, random:SEED, a tag of a released file or a file; globs of either
     data: Path | None = None  # the folder that holds data sets; BENCH_DATA otherwise
     source: str | None = None  # one kind of data source; none: the first that has the task
+    include: tuple[Path, ...] = ()  # folders with Python files that hold tasks and sources of the user's
+    division: Literal["own", "800/200"] = "own"  # of folder:PATH: its own, or VTAB-1k's 800 to fit and 200 to choose
+    division_seed: int = 0  # of what folder:PATH leaves undivided
     device: str = "auto"  # cpu, cuda, cuda:1, mps; auto: a GPU if there is one
     batch_size: int = 64  # images a forward pass; changes no result
+    skip_bad: bool = False  # leave images that cannot be read out of a split, and record how many, instead of failing
     out: Path | None = None  # the run directory; none: runs/<suite>
     settings: Mapping[str, str] = field(default_factory=dict)  # of the selected suites
     model_settings: Mapping[str, str] = field(default_factory=dict)  # of the selected models
@@ -45,11 +49,13 @@ class Config:
         for name in TOP_LEVEL:
             value = getattr(self, name)
             if name in self.origin:
-                said[name] = (
-                    list(value) if isinstance(value, tuple) else str(value) if isinstance(value, Path) else value
-                )
+                said[name] = [*map(_plain, value)] if isinstance(value, tuple) else _plain(value)
         said |= {f"suite.{name}": value for name, value in self.settings.items()}
         return said | {f"model.{name}": value for name, value in self.model_settings.items()}
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value
 
 
 TOP_LEVEL = tuple(item.name for item in fields(Config) if item.name not in ("settings", "model_settings", "origin"))

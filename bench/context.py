@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,7 @@ from ..registry import UsageError
 from ..suites.features import Extraction, extract_spans, weights_digest
 from ..suites.protocol import Features, Precision, Split, Task
 from ..suites.shards import Entry, feature_cache, limit_bytes
-from ..suites.sources import SOURCES
+from ..suites.sources.decoded import BadImages
 from ..suites.transforms import Resize, Transform
 from .identity import code_sha, seen
 from .plan import Job
@@ -99,13 +99,16 @@ class JobContext:
         self.model = job.model
         self.task = job.task
         self.files: dict[Path, None] = {}
+        self.skipped: dict[str, int] = {}  # split -> images that cannot be read and were left out
         self._job = job
         self._network = network
         self._data = data
         self._cache = cache
         self._batch_size = batch_size
         self._progress = progress
-        (self._source,) = [source for source in SOURCES if source.name == job.source]
+        assert job.provider is not None  # a job without data is skipped
+        self._source = job.provider
+        self.clusters: np.ndarray | None = None  # of the images of the test split
 
     @property
     def device(self) -> torch.device:
@@ -119,15 +122,23 @@ class JobContext:
         return self._network.build(num_classes, image_size)
 
     def images(self, task: Task, split: str) -> Split:
-        found = self._source.load(task, split, self._data, self._cache)
-        expected = task.splits[split]
-        if len(found) != expected or len(found.images) != expected:
+        try:
+            found = self._source.load(task, split, self._data, self._cache)
+        except BadImages as error:
+            if not self._job.skip_bad:
+                raise
+            found = error.readable
+            self.skipped[split] = len(error.bad)
+        whole = len(found) + self.skipped.get(split, 0)
+        if whole not in task.sizes(split) or len(found.images) != len(found):
             raise ValueError(
-                f"{task.name}: the {split} split holds {len(found)} images; its definition says {expected}"
+                f"{task.name}: the {split} split holds {whole} images; its definition says {task.splits[split]}"
             )
         if len(found) and not 0 <= int(found.labels.min()) <= int(found.labels.max()) < task.num_classes:
             raise ValueError(f"{task.name}: the {split} split has labels outside 0 to {task.num_classes - 1}")
         self.files |= dict.fromkeys(found.files)
+        if split == "test":
+            self.clusters = found.clusters
         return found
 
     def features(
@@ -156,6 +167,7 @@ class JobContext:
             labels=np.concatenate([part.labels for part in parts]),
             digests=tuple(part.digest for part in parts),
             treatment=treatment,
+            label_sets=_joined(parts),
         )
 
     def _pass(self, split: Split, how: Extraction, treatment: Mapping[str, Any]) -> np.ndarray:
@@ -229,3 +241,10 @@ def _first(split: Split, count: int | None) -> Split:
         return split
     clusters = None if split.clusters is None else split.clusters[:count]
     return replace(split, labels=split.labels[:count], digest=f"{split.digest}[:{count}]", clusters=clusters)
+
+
+def _joined(parts: Sequence[Split]) -> tuple[tuple[int, ...], ...] | None:
+    """The right classes of every image, where any of the splits has several for one."""
+    if all(part.label_sets is None for part in parts):
+        return None
+    return tuple(labels for part in parts for labels in part.label_sets or [(label,) for label in part.labels.tolist()])

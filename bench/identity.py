@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ..stable import file_sha
+from ..stable import file_sha, sha
 
 ROOT = Path(__file__).resolve().parent.parent
 # Names, fingerprints, file handling, which file a tag means and how it gets here: no number comes out of them. What was
@@ -39,6 +40,14 @@ def _closure(modules: Iterable[str]) -> set[str]:
             found.add(name)
             todo += _imports(name)
     return found
+
+
+def source_sha(thing: Any) -> str:
+    """A short digest of the whole file that a class or function of a user's is from; of its name, typed at a prompt."""
+    try:
+        return file_sha(Path(inspect.getfile(thing)))[:16]
+    except (OSError, TypeError):
+        return sha(f"{thing.__module__}.{thing.__qualname__}")
 
 
 @cache

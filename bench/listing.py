@@ -29,10 +29,15 @@ def _model(row: Model) -> list[str]:
     return [row.name, row.family, params, size, macs, known, " ".join(row.aliases)]
 
 
+def _count(images: int) -> str:
+    return f"{images / 1e6:.2f}M" if images >= 10**6 else str(images)
+
+
 def _task(row: Task) -> list[str]:
     majority = "" if row.majority is None else f"{row.majority:.1f}"
-    sizes = "/".join(f"{row.splits[split]}" for split in ("train", "val", "test"))
-    return [row.name, row.collection, row.group, str(row.num_classes), sizes, majority, row.label]
+    sizes = "/".join(map(_count, (row.splits[split] for split in ("train", "val", "test"))))
+    group = "" if row.group == row.collection else f"{row.group}: "
+    return [row.name, row.collection, str(row.num_classes), sizes, majority, group + row.label]
 
 
 def _suite(row: Suite) -> list[str]:
@@ -48,7 +53,7 @@ def _table(row: Recipe) -> list[str]:
 LISTINGS: dict[str, tuple[Callable[[], Registry[Any]], Callable[[Any], list[str]], Sequence[str]]] = {
     "suites": (suites, _suite, ("suite", "what it asks", "settings and their defaults")),
     "models": (catalog, _model, ("model", "family", "M params", "input", "GFLOP", "weights", "aliases")),
-    "tasks": (tasks, _task, ("task", "collection", "group", "classes", "train/val/test", "majority %", "label")),
+    "tasks": (tasks, _task, ("task", "collection", "classes", "train/val/test", "maj. %", "group: label")),
     "tables": (tables, _table, ("table", "what it shows", "suites")),
 }
 
@@ -64,10 +69,10 @@ def print_listing(kind: str, pattern: str, console: Console) -> None:
         chosen: list[Any] = external_models(pattern)
     else:
         chosen = list(rows().values()) if pattern == "*" else rows().select(pattern)
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     texts = [cells(row) for row in chosen]
     for i, name in enumerate(columns):
-        made.add_column(name, no_wrap=max(len(text[i]) for text in texts) <= 16, overflow="fold")
+        made.add_column(name, no_wrap=max(len(text[i]) for text in texts) <= 18, overflow="fold")
     for text in texts:
         made.add_row(*map(Text, text))
     console.print(made)

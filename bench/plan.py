@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
@@ -17,10 +17,10 @@ from ..registry import Registry, UsageError, collect, suggest
 from ..results.record import Store
 from ..stable import cache_folder, sha
 from ..suites.protocol import Source, Suite, Task
-from ..suites.sources import SOURCES
 from . import config as settings
 from .config import Config
-from .identity import changed, code_sha
+from .identity import changed, code_sha, source_sha
+from .shelf import FOLDER, Shelf
 from .weights_words import Choice, choose_weights, in_natural_order
 
 State = Literal["done", "reuse", "to do", "stale", "failed", "skipped"]
@@ -32,6 +32,8 @@ TASK_IDENTITY = (
     "num_classes",
     "splits",
     "label",
+    "recipe",
+    "revision",
 )  # the rest of a task's row only describes
 
 
@@ -63,6 +65,8 @@ class Job:
     source: str  # the kind of source, "" where no source has the task
     order: tuple[int | str, ...]  # where it stands in tables
     missing: str = ""  # why it cannot run here
+    skip_bad: bool = False  # whether images that cannot be read are left out
+    provider: Source | None = field(default=None, compare=False, repr=False)  # the source itself
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -83,22 +87,29 @@ class Job:
             "weights": self.weights,
             "task": {name: plain(getattr(self.task, name)) for name in TASK_IDENTITY},
             "source": self.source,
+            **({"skip_bad": True} if self.skip_bad else {}),  # a number without them is no number of the whole
         }
 
     @cached_property
     def slot(self) -> str:
-        """The short name of the identity without code and source: of each source, the newest in it counts."""
+        """The short name of the identity without code, source and skipping: of each source, the newest in it counts."""
         code = self.model.architecture.code_fields
         architecture = {name: value for name, value in self.identity["architecture"].items() if name not in code}
-        return sha(self.identity | {"architecture": architecture, "source": None})
+        asked = {name: value for name, value in self.identity.items() if name != "skip_bad"}
+        return sha(asked | {"architecture": architecture, "source": None})
 
     @cached_property
     def key(self) -> str:
         """The short name of the identity and of the code behind it."""
         network = self.model.architecture.network.partition(":")[0]
         modules = {_module(type(self.suite)), "suites.features", "models.build", f"models.{network}"}
-        modules |= {_module(type(source)) for source in SOURCES if source.name == self.source}
-        return sha(self.identity | {"code": code_sha(*sorted(modules))})
+        extra = [type(self.provider)] if self.provider else []
+        extra += [self.task.rule] if self.task.rule else []
+        modules |= {_module(thing) for thing in extra if _is_ours(thing)}
+        included = {source_sha(thing) for thing in extra if not _is_ours(thing)}  # in a user's file
+        return sha(
+            self.identity | {"code": code_sha(*sorted(modules))} | ({"included": sorted(included)} if included else {})
+        )
 
     @property
     def variant(self) -> str:
@@ -152,7 +163,8 @@ class Plan:
             images = sum(job.task.splits[split] for split in job.suite.splits)
             size = job.suite.size(job.model)
             each = job.model.architecture.macs(size)
-            key = (job.group, job.task.images, size, getattr(job.suite, "resize", "square"))
+            parts = tuple(job.task.recipe.get(split, split) for split in job.suite.splits)  # ImageNet's tests differ
+            key = (job.group, job.task.images, parts, size, getattr(job.suite, "resize", "square"))
             passes[key] = (images, None if each is None else images * each)
         counted = [macs for _, macs in passes.values() if macs is not None]
         known = len(counted) == len(passes)
@@ -170,8 +182,13 @@ def make_plan(config: Config, given: Mapping[str, Model] | None = None) -> Plan:
     selected = [suite for word in config.suite for suite in suites().select(word)]
     selected = list({suite.name: suite for suite in selected}.values())
     root = data_folder(config)
+    shelf = Shelf(root, tasks(), config.include, config.source)
+    divided = [word for word in ("division", "division_seed") if word in config.origin]
+    if divided and not any(word.startswith(FOLDER) for word in config.task):
+        raise UsageError(f"{divided[0]} says how to divide a folder of images, and no task=folder:PATH is named")
     notes: list[str] = []
-    if _is_bare_vtab(config) and not any(_locate(task, config, root) for task in _collection("vtab")):
+    splits = suites()["vtab"].splits
+    if _is_bare_vtab(config) and not any(shelf.source(task, splits) for task in shelf.collection("vtab")):
         notes.append(
             f"None of VTAB's 19 data sets is on this machine (looked in {root}; data=DIR or BENCH_DATA change that). "
             f"{HOW_TO_GET_VTAB} Running the built-in miniature instead (suite=vtab-mini)."
@@ -184,13 +201,13 @@ def make_plan(config: Config, given: Mapping[str, Model] | None = None) -> Plan:
     jobs: list[Job] = []
     used_by_models: set[str] = set()
     for suite in variants:
-        chosen = _choose_tasks(suite, config, root)
+        chosen = _choose_tasks(suite, config, shelf)
         for model, weights in choose_weights(
-            suite, _choose_models(suite, config, given or {}, used_by_models), config.weights
+            suite, choose_models(suite, config, given or {}, used_by_models), config.weights
         ):
             if isinstance(model.architecture, ViT):
                 model.architecture.grid(suite.size(model))  # an image size that the patches do not fit is an error now
-            jobs += [_job(suite, model, weights, task, config, root) for task in chosen]
+            jobs += [_job(suite, model, weights, task, shelf, skip_bad=config.skip_bad) for task in chosen]
     unused = set(config.model_settings) - used_by_models
     if unused:
         names = sorted({name for job in jobs for name in job.model.settable()})
@@ -199,7 +216,7 @@ def make_plan(config: Config, given: Mapping[str, Model] | None = None) -> Plan:
 
     jobs = sorted({job.key: job for job in jobs}.values(), key=lambda job: [(isinstance(p, str), p) for p in job.order])
     out = config.out or Path("runs") / ",".join(dict.fromkeys(suite.name for suite in selected))
-    jobs = _with_finished_elsewhere(jobs, out)
+    jobs = _with_finished_elsewhere(jobs, out, shelf.sources)
     if any(job.release for job in jobs):
         releases.own_folder()  # a folder that is not there is an error before a long download
     return Plan(
@@ -212,8 +229,9 @@ def make_plan(config: Config, given: Mapping[str, Model] | None = None) -> Plan:
 
 
 HOW_TO_GET_VTAB = (
-    "This version reads the vtab-1k folder that the repositories of NOAH, SSF and RepAdapter link to, put there as "
-    "vtab-1k/<task>/test.txt and so on."
+    "`data prepare TASK` downloads what may be downloaded and says how to get the rest. Data sets are read as "
+    "torchvision and their publishers lay them out, and from the vtab-1k folder of NOAH, SSF and RepAdapter "
+    "(vtab-1k/<task>/test.txt)."
 )
 
 
@@ -222,35 +240,31 @@ def _is_bare_vtab(config: Config) -> bool:
     return config.suite == ("vtab",) and said == {"suite"}
 
 
-def _collection(name: str) -> list[Task]:
-    return [task for task in tasks().values() if task.collection == name]
-
-
-def _choose_tasks(suite: Suite, config: Config, root: Path) -> list[Task]:
+def _choose_tasks(suite: Suite, config: Config, shelf: Shelf) -> list[Task]:
     """The tasks a suite is to ask. Named ones must be on this machine; of a suite's own, at least one."""
-    collections = {task.collection for task in tasks().values()}
-    named: list[Task] = []
-    for word in config.task:
-        named += _collection(word) if word in collections else tasks().select(word)
+    named = [task for word in config.task for task in shelf.select(word, config.division, config.division_seed)]
     if suite.only_default_tasks:
         foreign = [task.name for task in named if task.collection != suite.default_tasks]
         if foreign:
             raise UsageError(
-                f"suite={suite.name} is {len(_collection(suite.default_tasks))} tasks, and '{foreign[0]}' is none of "
-                "them: " + ", ".join(task.name for task in _collection(suite.default_tasks))
+                f"suite={suite.name} is {len(shelf.collection(suite.default_tasks))} tasks, and '{foreign[0]}' is none "
+                "of them: " + ", ".join(task.name for task in shelf.collection(suite.default_tasks))
             )
-    chosen = list({task.name: task for task in named or _collection(suite.default_tasks)}.values())
-    missing = [task.name for task in chosen if not _locate(task, config, root)]
+    chosen = list({task.name: task for task in named or shelf.collection(suite.default_tasks)}.values())
+    missing = [task for task in chosen if shelf.source(task, suite.splits) is None]
     if missing and (named or len(missing) == len(chosen)):
-        where = f"source={config.source} in {root}" if config.source else str(root)
+        where = f"source={config.source} in {shelf.root}" if config.source else str(shelf.root)
+        names = ", ".join(task.name for task in missing[:5]) + (" …" if len(missing) > 5 else "")
+        partly = [f"{task.name}: {lack}. " for task in missing if (lack := shelf.lacks(task, suite.splits))]
+        advice = f" {HOW_TO_GET_VTAB} suite=vtab-mini needs no data" if missing[0].collection == "vtab" else ""
         raise UsageError(
-            f"no data for {', '.join(missing[:5])}{' …' if len(missing) > 5 else ''} in {where}. Type data=DIR or set "
-            f"BENCH_DATA to the folder that holds it. {HOW_TO_GET_VTAB} suite=vtab-mini needs no data"
+            f"no data for {names} in {where}. {''.join(partly[:3])}Type data=DIR or set BENCH_DATA to the folder that "
+            f"holds it.{advice}"
         )
     return chosen
 
 
-def _choose_models(suite: Suite, config: Config, given: Mapping[str, Model], used: set[str]) -> list[Choice]:
+def choose_models(suite: Suite, config: Config, given: Mapping[str, Model], used: set[str]) -> list[Choice]:
     """The models, each with the tag of its weights where the word that names it says them."""
     chosen: dict[tuple[str, Any, str | None], Choice] = {}
     for word in config.model or suite.default_models:
@@ -295,9 +309,9 @@ def _variants(row: Model, config: Config, used: set[str]) -> Iterable[Model]:
     return variants
 
 
-def _job(suite: Suite, model: Model, weights: str, task: Task, config: Config, root: Path) -> Job:
-    source = _locate(task, config, root)
-    rows = catalog().names()
+def _job(suite: Suite, model: Model, weights: str, task: Task, shelf: Shelf, *, skip_bad: bool) -> Job:
+    source = shelf.source(task, suite.splits)
+    rows, questions = catalog().names(), shelf.tasks.names()
     return Job(
         suite=suite,
         model=model,
@@ -309,28 +323,22 @@ def _job(suite: Suite, model: Model, weights: str, task: Task, config: Config, r
             rows.index(model.name) if model.name in rows else model.name,
             " ".join(f"{name}={value}" for name, value in model.variant),
             in_natural_order(weights),
-            tasks().names().index(task.name),
+            questions.index(task.name) if task.name in questions else task.name,
         ),
-        missing="" if source else f"no data in {root}",
+        missing="" if source else shelf.lacks(task, suite.splits) or f"no data in {shelf.root}",
+        skip_bad=skip_bad,
+        provider=source,
     )
 
 
-def _locate(task: Task, config: Config, root: Path) -> Source | None:
-    if config.source and config.source not in (source.name for source in SOURCES):
-        names = [source.name for source in SOURCES]
-        raise UsageError(f"there is no source '{config.source}'. {suggest(config.source, names)}")
-    asked = [source for source in SOURCES if config.source in (None, source.name)]
-    return next((source for source in asked if source.locate(task, root)), None)
-
-
-def _with_finished_elsewhere(jobs: Sequence[Job], out: Path) -> list[Job]:
+def _with_finished_elsewhere(jobs: Sequence[Job], out: Path, sources: Sequence[Source]) -> list[Job]:
     """The jobs, where one whose data is gone was finished when they were there, as that finished one."""
     if not any(job.missing for job in jobs):
         return list(jobs)
     finished = {cell.key for cell in Store(out).cells() if cell.status == "ok"}
     found = []
     for job in jobs:
-        then = [replace(job, source=source.name, missing="") for source in SOURCES if job.missing]
+        then = [replace(job, source=one.name, provider=one, missing="") for one in sources if job.missing]
         found.append(next((other for other in then if other.key in finished), job))
     return found
 
@@ -382,5 +390,9 @@ def plain_word(value: Any) -> str:
     return f"{value:.12g}" if isinstance(value, float) else str(value).lower() if value is None else str(value)
 
 
-def _module(kind: type) -> str:
+def _is_ours(thing: Any) -> bool:
+    return thing.__module__.startswith(f"{PACKAGE}.")
+
+
+def _module(kind: Any) -> str:
     return kind.__module__.removeprefix(f"{PACKAGE}.")

@@ -190,7 +190,9 @@ def _attempt(job: Job, network: Network, plan: Plan, progress: Progress) -> tupl
         )
         measured = list(job.suite.run(context))
         common = {"device": name, "seconds": time.monotonic() - begun, "weights_sha": context.weights_sha[:16]}
-        records, predictions = _records(job, measured, common)
+        records, predictions = _records(job, _with_skipped(measured, context.skipped), common)
+        if predictions and context.clusters is not None:
+            predictions["clusters"] = context.clusters
         return _cell(job, records, started, context.inputs()), predictions, ""
     except KeyboardInterrupt:
         raise
@@ -212,6 +214,16 @@ def _in_a_line(error: BaseException) -> str:
     return text if isinstance(error, UsageError) else f"{type(error).__name__}: {text}"
 
 
+def _with_skipped(measured: list[Measurement], skipped: Mapping[str, int]) -> list[Measurement]:
+    """The measurements, with the unreadable images of each split that were left out: they are another question then."""
+    if not skipped:
+        return measured
+    return [
+        replace(one, n_skipped=skipped.get("test", 0), question={**one.question, "skipped": dict(skipped)})
+        for one in measured
+    ]
+
+
 def _records(
     job: Job, measured: list[Measurement], common: Mapping[str, Any]
 ) -> tuple[list[Record], dict[str, np.ndarray]]:
@@ -221,11 +233,11 @@ def _records(
     if not measured:
         raise ValueError(f"suite {job.suite.name} measured nothing")
     records, predictions = [], {}
-    tested = job.task.splits["test"]
+    tested = job.task.sizes("test")
     for number, one in enumerate(measured):
-        if one.n_test + one.n_skipped != tested:
+        if one.n_test + one.n_skipped not in tested:
             raise ValueError(
-                f"{one.metric}: {one.n_test} + {one.n_skipped} images scored of {tested} in the test split"
+                f"{one.metric}: {one.n_test} + {one.n_skipped} images scored of {tested[0]} in the test split"
             )
         if one.predictions is not None:
             predictions[str(number)] = np.asarray(one.predictions, dtype=np.int16)

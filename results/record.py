@@ -4,7 +4,8 @@ A run directory holds
 
     config.yaml          the settings of the last command
     cells/<key>.json     one file a job: who was asked, what came out or what went wrong, on which versions
-    cells/<key>.npz      the predictions behind its measurements, for paired tests
+    cells/<key>.npz      the predictions behind its measurements, for paired tests, and where images of one group (a
+                         video, a patient) are not independent, the group of each, as "clusters"
     results.csv          the long table, derived from the cells and nothing else
     log.txt              one line a job, and tracebacks
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..stable import sha
+from ..stable import canonical, sha
 from .loading import load_ahead
 from .protocol import Features, Precision
 from .transforms import Packed, Transform
@@ -151,8 +151,13 @@ def fingerprint(*parts: Features) -> dict[str, str]:
     """The identity of the images (in order) and, apart from it, of the labels that a question is asked on."""
     return {
         "split": sha([digest for part in parts for digest in part.digests]),
-        "labels": hashlib.sha256(b"".join(part.labels.astype("<i8").tobytes() for part in parts)).hexdigest()[:16],
+        "labels": hashlib.sha256(b"".join(map(_label_bytes, parts))).hexdigest()[:16],
     }
+
+
+def _label_bytes(part: Features) -> bytes:
+    sets = b"" if part.label_sets is None else canonical([list(classes) for classes in part.label_sets]).encode()
+    return part.labels.astype("<i8").tobytes() + sets
 
 
 def weights_digest(state: Mapping[str, torch.Tensor]) -> str:

@@ -37,7 +37,7 @@ import numpy as np
 from ..registry import UsageError
 from .features import fingerprint
 from .logistic import Logistics
-from .metrics import majority_rate, mean_per_class, top1
+from .metrics import LabelSets, accuracies, majority_rate
 from .neighbours import Neighbours
 from .protocol import Context, Features, Measurement, Precision, Suite, Task
 from .ridge import Ridges
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 QUANTILES = (0.025, 0.25, 0.5, 0.75, 0.975)
-METRICS = {"top1": top1, "mean_per_class": mean_per_class}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +112,7 @@ class FewShot(Suite):
         }
         yield Measurement(
             metric="majority_rate",
-            value=majority_rate(data.test.y),
+            value=majority_rate(data.test.y, data.label_sets),
             unit="percent",
             n_test=len(data.test),
             question=question | {"metric": "majority_rate"},
@@ -124,7 +123,10 @@ class FewShot(Suite):
         drawn: dict[tuple[int, float], list[tuple[int, float]]] = {}
         seeds, shots = (list(dict.fromkeys(values)) for values in ([*self.seed, *range(self.draws)], self.shots))
         supports = draw_supports(data.pool.y, data.num_classes, shots=shots, seeds=seeds)
-        for (seed, _), group in groupby(surface(classify, data.test.y, supports), lambda cell: (cell.seed, cell.shots)):
+        cells_of = groupby(
+            surface(classify, data.test.y, supports, data.label_sets), lambda cell: (cell.seed, cell.shots)
+        )
+        for (seed, _), group in cells_of:
             cells = list(group)
             if seed is None or seed in self.seed:
                 yield from report.of_support(cells, None if choices is None else next(choices))
@@ -203,6 +205,11 @@ class Data:
     test: Labelled
     parts: tuple[Features, ...]  # of the pool and the test split
 
+    @property
+    def label_sets(self) -> LabelSets | None:
+        """The right classes of each test image, where an image may have several."""
+        return self.parts[-1].label_sets
+
 
 class Report:
     """The measurements of a job's support sets."""
@@ -219,7 +226,8 @@ class Report:
     def of_support(self, cells: Sequence[Cell], choice: float | None) -> Iterator[Measurement]:
         """One support set's numbers: at each setting; at the one chosen on validation images; and the oracle's."""
         dial, truth = self._suite.dial, self._data.test.y
-        scores = {name: [metric(cell.predictions, truth) for cell in cells] for name, metric in METRICS.items()}
+        found = [dict(accuracies(cell.predictions, truth, self._data.label_sets)) for cell in cells]
+        scores = {name: [each[name] for each in found] for name in found[0]}
         for i, cell in enumerate(cells):
             for name, values in scores.items():
                 at = {"seed": cell.seed, "shots": cell.shots, dial: self._plain(cell.setting)}

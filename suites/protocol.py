@@ -5,7 +5,7 @@ No torch here: what can be asked is listed and planned without importing it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
@@ -26,21 +26,36 @@ class Task:
     """One row of suites/tasks: a labelled question about a set of images. Where the images are, it does not know."""
 
     name: str
-    collection: str  # "vtab", "vtab-mini", …: the family of tasks it belongs to
-    group: str  # "natural", "specialized" or "structured"
+    collection: str  # "vtab", "vtab-mini", "transfer", …: the family of tasks it belongs to
+    group: str  # "natural", "specialized" or "structured"; of others their collection
     images: str  # the image set; tasks that share it share one pass over the images
     target: str  # which of the image set's annotations is the label
     num_classes: int  # from the definition, never from the labels seen
     splits: Mapping[str, int]  # images in "train", "val" and "test"; VTAB-1k: train800, val200 and the test set
     label: str  # the label rule, in words
+    also: Mapping[str, int] = field(default_factory=dict)  # another size in which a split circulates, and is accepted
+    rule: Callable[[Any], int] | None = None  # the label rule itself, on what the files hold (suites/tasks/labels.py)
+    originals: Mapping[str, int] = field(default_factory=dict)  # images in the published (TFDS) splits
+    recipe: Mapping[str, str] = field(default_factory=dict)  # split -> slices of those, "train[:800]"; see splits.py
+    revision: str = ""  # which state of the images, where name and recipe do not say it
+    metric: str = "top1"  # what the task is scored by
+    crop: bool = True  # whether training may cut a part out of an image, and mirror it: False where that would
+    flip: bool = True  # change the label (BiT paper, Appendix F; the official ViT configuration)
+    cluster: str = ""  # what makes images dependent: "video", "patient", "instance", "scene"; "": each is by itself
+    builder: str = ""  # the TFDS data set whose splits the recipe cuts
+    unproven: str = ""  # what could not be checked against anything published
     mirrors: str = ""  # what it stands in for, and what it does not test
     classes: tuple[str, ...] = ()  # names, where they have some
-    majority: float | None = None  # share of the most frequent class of the test split, percent
+    majority: float | None = None  # share of the most frequent class of the test split, percent, as far as it is known
     aliases: tuple[str, ...] = ()
 
     @property
     def in_globs(self) -> bool:
         return True
+
+    def sizes(self, split: str) -> tuple[int, ...]:
+        """How many images a split may have: what it was published with, and what else is known to go round."""
+        return (self.splits[split], *([self.also[split]] if split in self.also else []))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +65,8 @@ class Split:
     images: Sequence[np.ndarray] | np.ndarray  # each (H, W, 3) uint8 RGB
     labels: np.ndarray  # (N,) int64
     digest: str  # of the decoded pixels in order; see `digest_images`
-    clusters: np.ndarray | None = None  # (N,) which images are not independent (one patient, one video, one scene)
+    clusters: np.ndarray | None = None  # (N,) int or str: the group of each image, in the sense of the task's `cluster`
+    label_sets: tuple[tuple[int, ...], ...] | None = None  # N sets of right classes, where an image may have several
     files: tuple[Path, ...] = ()  # what was read, so that a later change is noticed
 
     def __len__(self) -> int:
@@ -85,7 +101,14 @@ class Source(Protocol):
     def name(self) -> str: ...
 
     def locate(self, task: Task, root: Path) -> str | None:
-        """Where this source has the task below the data folder `root`, in words, or None where it does not."""
+        """Where this source has the task below the data folder `root`, in words, or None where it does not.
+
+        Quick: it looks at names, and reads no image.
+        """
+        ...
+
+    def missing(self, task: Task, root: Path, splits: Sequence[str]) -> str:
+        """What of these splits is not there although `locate` finds the task, in words; "" where nothing is missing."""
         ...
 
     def load(self, task: Task, split: str, root: Path, cache: Path) -> Split:
@@ -101,6 +124,7 @@ class Features:
     labels: np.ndarray  # (N,) int64
     digests: tuple[str, ...]  # of the images of each split
     treatment: Mapping[str, Any]  # how the images were fed: transform, tap, precision
+    label_sets: tuple[tuple[int, ...], ...] | None = None  # all right classes of each, where an image may have several
 
 
 class Context(Protocol):

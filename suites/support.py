@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from ..registry import UsageError
-from .metrics import top1
+from .metrics import LabelSets, top1
 
 ALL = 0  # as a number of shots: every image of the pool
 ROWS = 8192  # looked at together where a whole array's temporaries would be large
@@ -65,8 +65,13 @@ class Classifier(Protocol):
         ...
 
 
-def surface(classify: Classifier, truth: np.ndarray, supports: Iterable[Support]) -> Iterator[Cell]:
-    """Every cell of support sets x settings, in that order. `truth` are the (M,) classes of the test images."""
+def surface(
+    classify: Classifier, truth: np.ndarray, supports: Iterable[Support], label_sets: LabelSets | None = None
+) -> Iterator[Cell]:
+    """Every cell of support sets x settings, in that order.
+
+    `truth` are the (M,) classes of the test images, `label_sets` all right ones of each where there may be several.
+    """
     taken: deque[Support] = deque()
 
     def take() -> Iterator[np.ndarray]:
@@ -82,7 +87,7 @@ def surface(classify: Classifier, truth: np.ndarray, supports: Iterable[Support]
             shots=support.shots,
             setting=classify.settings[place],
             n_train=len(support.chosen),
-            top1=top1(predictions, truth),
+            top1=top1(predictions, truth, label_sets),
             predictions=predictions,
             short_classes=support.short_classes,
         )

@@ -73,6 +73,7 @@ def loaded_by(code: str) -> set[str]:
         ("from vit_bench.bench.cli import app; app(['--help'], standalone_mode=False)", set()),
         ("from vit_bench.bench.cli import app; app(['run', '--help'], standalone_mode=False)", set()),
         ("from vit_bench.bench.cli import app; app(['list'], standalone_mode=False)", set()),
+        ("from vit_bench.bench.cli import app; app(['data', 'list'], standalone_mode=False)", set()),
         ("from vit_bench.bench.cli import app; app(['plan', 'suite=vtab-mini'], standalone_mode=False)", set()),
         (
             "from vit_bench.bench.cli import app; app(['plan', 'suite=vtab-mini', 'weights=pretrained', "

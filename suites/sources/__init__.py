@@ -1,9 +1,15 @@
-"""Where images come from: each module reads one layout; the first that has a task serves it."""
+"""Where images come from: each module reads one layout; the first that has all of a task serves it."""
 
 from __future__ import annotations
 
 from ..protocol import Source
 from .builtin import Builtin
+from .folder import Folder
+from .hub import Hub
+from .imagenet import ImageNet
+from .raw import Raw
+from .tfds import Tfds
+from .torchvision import Torchvision
 from .vtab1k import Vtab1k
 
-SOURCES: tuple[Source, ...] = (Builtin(), Vtab1k())
+SOURCES: tuple[Source, ...] = (Builtin(), Torchvision(), Raw(), ImageNet(), Tfds(), Vtab1k(), Hub(), Folder())

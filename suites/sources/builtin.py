@@ -7,7 +7,7 @@ import struct
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +55,10 @@ class Builtin:
     def locate(self, task: Task, root: Path) -> str | None:  # noqa: ARG002
         """ "built in" for the tasks of "vtab-mini", whatever the data folder; None for others."""
         return "built in" if task.collection == "vtab-mini" and task.images in DRAW else None
+
+    def missing(self, task: Task, root: Path, splits: Sequence[str]) -> str:  # noqa: ARG002
+        """Nothing: what is located is whole."""
+        return ""
 
     def load(self, task: Task, split: str, root: Path, cache: Path) -> Split:  # noqa: ARG002
         """The split, as fresh arrays: images (N, H, W, 3) uint8. Raises ValueError for a split that does not exist.

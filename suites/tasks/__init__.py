@@ -1,3 +1,3 @@
 """One task a row: a labelled question about a set of images."""
 
-ORDER = ("natural", "specialized", "structured", "miniature")  # the order of the VTAB paper
+ORDER = ("natural", "specialized", "structured", "transfer", "miniature")  # the order of the VTAB paper

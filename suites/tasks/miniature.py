@@ -95,6 +95,8 @@ TASKS = (
         num_classes=16,
         splits=SPLITS,
         label="horizontal position of the sprite: 32 positions floor-divided by 2",
+        crop=False,
+        flip=False,
         mirrors="dSprites location: the same rule on other shapes (heart, arrow, L) with half-pixel differences. White "
         "on black, one object.",
         majority=7.0,
@@ -108,6 +110,7 @@ TASKS = (
         num_classes=16,
         splits=SPLITS,
         label="orientation of the sprite: 32 angles over the full turn floor-divided by 2",
+        flip=False,
         mirrors="dSprites orientation, without its two ambiguities: no shape is symmetric under rotation, and 0 and a "
         "full turn are not two classes.",
         majority=7.7,
@@ -121,6 +124,7 @@ TASKS = (
         num_classes=8,
         splits=SPLITS,
         label="number of objects, 3 to 10, less 3",
+        crop=False,
         mirrors="CLEVR count: the same classes, on coloured solids that hide at most 45 % of one another. No ray "
         "tracing, no shadows, and objects as small as five pixels.",
         classes=("3", "4", "5", "6", "7", "8", "9", "10"),
@@ -135,6 +139,7 @@ TASKS = (
         num_classes=6,
         splits=SPLITS,
         label="class of the smallest depth of an object, in object heights, edges 4, 4.8, 5.75, 6.9, 8.3, 10 and 12",
+        crop=False,
         mirrors="CLEVR distance, DMLab and KITTI: distance to the closest object. Depth is read from a flat ground and "
         "from sizes that vary by 10 %.",
         majority=17.9,

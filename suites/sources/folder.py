@@ -1,0 +1,202 @@
+"""Anyone's own images: a folder of class folders, or of train, val and test folders with class folders in them.
+
+What is not divided is divided here, by hashes of the names and a seed, so that the same folder and seed give the same
+division on every machine, and a new image moves no other. Cameras' notes of orientation are followed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ...registry import UsageError
+from ...stable import sha
+from ..protocol import Split, Task
+from .original import Original, files, split_of
+from .splits import tfds_order
+
+Division = Literal["own", "800/200"]
+PARTS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
+ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+TEST_PERCENT, VAL_PERCENT = 20, 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderTask(Task):
+    """A task made from a folder; see `folder_task`."""
+
+    path: Path
+    division: Division
+    seed: int
+
+
+def folder_task(path: Path, *, name: str = "", division: Division = "own", seed: int = 0) -> FolderTask:
+    """The task that a folder of images is, class by class; its labels are the class folders in alphabetical order.
+
+    "own" takes the folders train, val and test where they are there. Without a test folder, val is the test split;
+    without either, 20 % of each class; without val, 10 % of each class of what is left for training choose. "800/200"
+    is VTAB-1k's budget: 800 images to fit and 200 to choose on, out of all that are not for testing.
+
+    Raises UsageError where the folder is not there, holds no class folders, or too few images.
+    """
+    found = _listing(path)
+    classes = tuple(sorted({name for part in found.parts.values() for name in part}))
+    if len(classes) < 2:
+        raise UsageError(f"{path} holds a single class, {', '.join(classes)}; there is nothing to tell apart")
+    splits, recipe = _divide(found, division, seed)
+    tested = Counter(name for name, _ in splits["test"])
+    return FolderTask(
+        name=name or f"folder:{path}",
+        collection="folder",
+        group="folder",
+        images=f"folder:{path.resolve()}",
+        target="class",
+        num_classes=len(classes),
+        splits={split: len(images) for split, images in splits.items()},
+        label="; ".join(["class folder, alphabetical", *(f"{split}: {words}" for split, words in recipe.items())]),
+        recipe=recipe,
+        revision=sha(found.sizes),
+        classes=classes,
+        majority=100 * max(tested.values()) / len(splits["test"]),
+        path=path,
+        division=division,
+        seed=seed,
+    )
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Folders that the command names."""
+
+    name: str = "folder"
+
+    def locate(self, task: Task, root: Path) -> str | None:  # noqa: ARG002  # the task says where it is
+        return str(task.path) if isinstance(task, FolderTask) and task.path.is_dir() else None
+
+    def missing(self, task: Task, root: Path, splits: Sequence[str]) -> str:  # noqa: ARG002
+        """Nothing: the task is made of what is there."""
+        return ""
+
+    def load(self, task: Task, split: str, root: Path, cache: Path) -> Split:  # noqa: ARG002
+        """The split, in the order of the hashes. Raises UsageError where the folder is no longer as it was listed."""
+        if not isinstance(task, FolderTask):
+            raise ValueError(f"{task.name} is no folder")
+        found = _listing(task.path)
+        if sha(found.sizes) != task.revision:
+            raise UsageError(f"{task.path} has changed since it was listed. Repeat the command")
+        images = _divide(found, task.division, task.seed)[0][split]
+        numbers = {name: i for i, name in enumerate(task.classes)}
+        original = Original(
+            keys=[key for _, key in images],
+            images=files(lambda row: task.path / images[row][1], apply_exif=True),
+            label=lambda row: numbers[images[row][0]],
+        )
+        return split_of(task, original, range(len(images)), cache)
+
+
+Image = tuple[str, str]  # class, name relative to the folder
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Listing:
+    """The images of a folder."""
+
+    parts: Mapping[str, Mapping[str, Sequence[str]]]  # "train", "val", "test", or "" where undivided -> class -> names
+    sizes: Mapping[str, int]  # name -> bytes
+
+
+def _listing(path: Path) -> _Listing:
+    if not path.is_dir():
+        raise UsageError(f"{path}: there is no such folder")
+    inside = {name.lower(): name for name in _folders(path)}
+    named = {part: next((inside[name] for name in names if name in inside), None) for part, names in PARTS.items()}
+    divided = named["train"] is not None and (named["val"] is not None or named["test"] is not None)
+    parts: dict[str, dict[str, list[str]]] = {}
+    sizes: dict[str, int] = {}
+    for part, folder in (named if divided else {"": ""}).items():
+        if folder is None:
+            continue
+        parts[part] = {}
+        for name in _folders(path / folder):
+            images = {"/".join(filter(None, (folder, name, key))): size for key, size in _images(path / folder / name)}
+            if not images:
+                raise UsageError(f"{path / folder / name} holds no image files ({' '.join(ENDINGS)})")
+            parts[part][name] = sorted(images)
+            sizes |= images
+        if not parts[part]:
+            raise UsageError(
+                f"{path / folder} holds no class folders. Put the images of each class into a folder of its own there"
+            )
+    return _Listing(parts=parts, sizes=sizes)
+
+
+def _folders(path: Path) -> list[str]:
+    with os.scandir(path) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir() and entry.name[0] != ".")
+
+
+def _images(folder: Path) -> Iterator[tuple[str, int]]:
+    """The image files below a class folder, with their sizes; hidden ones are not among them."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name[0] == ".":
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                yield from ((f"{entry.name}/{key}", size) for key, size in _images(Path(entry.path)))
+            elif entry.name.lower().endswith(ENDINGS) and entry.is_file():
+                yield entry.name, entry.stat().st_size
+
+
+def _divide(found: _Listing, division: Division, seed: int) -> tuple[dict[str, list[Image]], dict[str, str]]:
+    """The images of "train", "val" and "test", and in words how each came to be."""
+    salt = f"folder-{seed}"
+    parts = dict(found.parts)
+    words = {part: f"folder {part}" for part in parts}
+    if "" in parts:
+        parts["test"], parts["train"] = _each_class(parts.pop(""), TEST_PERCENT, salt)
+        words = {"test": f"{TEST_PERCENT} % of each class, seed {seed}", "train": "the rest"}
+    elif "test" not in parts:
+        parts["test"], words["test"] = parts.pop("val"), words.pop("val")
+    if division == "800/200":
+        pool = _shuffled([image for part in ("train", "val") for image in _flat(parts.get(part, {}))], salt)
+        if len(pool) < 1000:
+            raise UsageError(
+                f"division=800/200 needs 1000 images besides those of the test split; there are {len(pool)}"
+            )
+        splits = {"train": pool[:800], "val": pool[800:1000], "test": _shuffled(_flat(parts["test"]), salt)}
+        return splits, {"train": f"800 of them, seed {seed}", "val": "200 of them", "test": words["test"]}
+    if "val" not in parts:
+        parts["val"], parts["train"] = _each_class(parts["train"], VAL_PERCENT, salt)
+        words["val"] = f"{VAL_PERCENT} % of each class of train, seed {seed}"
+        words["train"] += " without val"
+    return {part: _shuffled(_flat(parts[part]), salt) for part in PARTS}, {part: words[part] for part in PARTS}
+
+
+def _each_class(
+    classes: Mapping[str, Sequence[str]], percent: int, salt: str
+) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Of each class this share, at least one image, and the rest. Raises UsageError where no rest would be left."""
+    chosen, rest = {}, {}
+    for name, keys in classes.items():
+        size = max(1, round(len(keys) * percent / 100))
+        ordered = tfds_order(salt, keys)
+        if len(keys) <= size:
+            raise UsageError(
+                f"class {name} has too few images ({len(keys)}) to divide into train, val and test. Add some, or "
+                "divide the folder yourself into folders train, val and test"
+            )
+        chosen[name], rest[name] = ordered[:size], ordered[size:]
+    return chosen, rest
+
+
+def _flat(classes: Mapping[str, Sequence[str]]) -> list[Image]:
+    return [(name, key) for name, keys in classes.items() for key in keys]
+
+
+def _shuffled(images: Sequence[Image], salt: str) -> list[Image]:
+    of = {key: name for name, key in images}
+    return [(of[key], key) for key in tfds_order(salt, list(of))]

@@ -1,0 +1,423 @@
+"""ImageNet-1k in any of its usual forms, and the sets that are scored with its classes: ReaL, V2, ObjectNet.
+
+The folder is `imagenet` in the data folder (or ImageNet, ILSVRC2012, imagenet2012, or the data folder itself), with
+
+    train/n01440764/*.JPEG                           or ILSVRC2012_img_train.tar, as published
+    val/n01440764/*.JPEG                             or all of val/*.JPEG in one folder, or ILSVRC2012_img_val.tar,
+    ILSVRC2012_devkit_t12.tar.gz, or unpacked        with one of these two to label them:
+    LOC_val_solution.csv, val.csv or labels.csv      lines of "ILSVRC2012_val_00000001,n01751748 …"
+    ILSVRC/Data/CLS-LOC/{train,val}                  the same below Kaggle's folders
+    real.json                                        ImageNet ReaL: the right classes of each validation image
+
+and beside it imagenetv2-matched-frequency-format-val/0…999/*.jpeg and objectnet-1.0/{images,mappings}. Classes are in
+the order of their WordNet numbers, as everywhere.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+import tarfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ..images import DAMAGED
+from ..protocol import Split, Task
+from .decoded import file_stamps
+from .original import Images, Original, cut, files
+from .raw.archive import names_in
+from .splits import needed
+from .tars import open_tar
+
+FOLDERS = ("imagenet", "ImageNet", "ILSVRC2012", "imagenet2012", "imagenet-1k", ".")
+KAGGLE = "ILSVRC/Data/CLS-LOC"
+TRAIN_TAR, VAL_TAR = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
+CSVS = ("LOC_val_solution.csv", "val.csv", "labels.csv")
+DEVKIT = "ILSVRC2012_devkit_t12"
+V2 = ("imagenetv2-matched-frequency-format-val", "imagenetv2-matched-frequency", "imagenetv2")
+OBJECTNET = ("objectnet-1.0", "objectnet")
+BORDER = 2  # pixels at each edge of ObjectNet's images, red so that nobody trains on them unawares
+WNID = re.compile(r"n\d{8}")
+ENDINGS = (".jpeg", ".jpg", ".png")
+
+
+@dataclass(frozen=True)
+class ImageNet:
+    """ImageNet's training and validation images and the test sets that share its classes."""
+
+    name: str = "imagenet"
+
+    def locate(self, task: Task, root: Path) -> str | None:
+        if task.images != "ImageNet":
+            return None
+        found = (PLACES[name](root) for split in ("test", "train") for name in needed(task, split))
+        return next((str(place) for place in found if place is not None), None)
+
+    def missing(self, task: Task, root: Path, splits: Sequence[str]) -> str:
+        names = dict.fromkeys(name for split in splits for name in needed(task, split))
+        return next(filter(None, (MISSING[name](task, root) for name in names)), "")
+
+    def load(self, task: Task, split: str, root: Path, cache: Path) -> Split:
+        """The split. Raises ValueError, naming the file, where something is missing, damaged or not as published."""
+        lack = self.missing(task, root, (split,))
+        if lack:
+            raise ValueError(f"{task.name}: {lack}")
+        return cut(task, split, lambda name: READERS[name](task, root, cache), cache)
+
+
+def home(root: Path, *names: str) -> Path | None:
+    """The folder of ImageNet that holds one of these."""
+    for folder in FOLDERS:
+        for place in (root / folder, root / folder / KAGGLE):
+            if any(_holds(place / name) for name in names):
+                return place
+    return None
+
+
+def _holds(path: Path) -> bool:
+    """Whether this is an archive, or a folder with class folders or with validation images in it."""
+    if not path.is_dir():
+        return path.is_file()
+    with os.scandir(path) as entries:
+        return any(WNID.fullmatch(entry.name) or entry.name.startswith("ILSVRC2012_val_") for entry in entries)
+
+
+def wnids(names: Iterable[str], task: Task, where: Path) -> dict[str, int]:
+    """Class numbers of WordNet numbers. Raises ValueError where these are not all of the task's classes."""
+    found = sorted(set(names))
+    if len(found) != task.num_classes:
+        raise ValueError(f"{where} has {len(found)} classes; expected {task.num_classes}")
+    return {name: i for i, name in enumerate(found)}
+
+
+def class_folders(folder: Path) -> list[str]:
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if WNID.fullmatch(entry.name) and entry.is_dir())
+
+
+# The training images.
+
+
+def train_place(root: Path) -> Path | None:
+    return home(root, "train", TRAIN_TAR)
+
+
+def train_missing(task: Task, root: Path) -> str:
+    place = train_place(root)
+    if place is None:
+        return f"no folder imagenet with train, or with {TRAIN_TAR}, is in {root}"
+    if not (place / "train").is_dir():
+        return ""
+    found = len(class_folders(place / "train"))
+    return "" if found == task.num_classes else f"{place / 'train'} holds {found} of {task.num_classes} class folders"
+
+
+def train(task: Task, root: Path, cache: Path) -> Original:
+    place = train_place(root)
+    assert place is not None
+    if (place / "train").is_dir():
+        return in_class_folders(task, place / "train")
+    tar = open_tar(place / TRAIN_TAR, cache)
+    keys = sorted(tar.members)
+    numbers = wnids((key.split("_")[0] for key in keys), task, tar.path)
+    return Original(
+        keys=keys,
+        images=Images(one=lambda row: tar.image(keys[row]), stamps=partial(_tar_stamps, tar.path, keys)),
+        label=lambda row: numbers[keys[row].split("_")[0]],
+    )
+
+
+def in_class_folders(task: Task, folder: Path) -> Original:
+    """Images in folders that are called by WordNet number."""
+    numbers = wnids(class_folders(folder), task, folder)
+    paths = {name: (wnid, folder / wnid / name) for wnid in numbers for name in names_in(folder / wnid, *ENDINGS)}
+    keys = list(paths)
+    return Original(
+        keys=keys,
+        images=files(lambda row: paths[keys[row]][1]),
+        label=lambda row: numbers[paths[keys[row]][0]],
+    )
+
+
+def _tar_stamps(path: Path, keys: Sequence[str], rows: Sequence[int]) -> list[Any]:
+    return [*file_stamps([path]), *(keys[row] for row in rows)]
+
+
+# The validation images, and their labels where the folders do not say them.
+
+
+def validation_place(root: Path) -> Path | None:
+    return home(root, "val", VAL_TAR)
+
+
+def validation_missing(task: Task, root: Path) -> str:
+    place = validation_place(root)
+    if place is None:
+        return f"no folder imagenet with val, or with {VAL_TAR}, is in {root}"
+    folder = place / "val"
+    if folder.is_dir():
+        folders = class_folders(folder)
+        found = sum(len(names_in(folder / name, *ENDINGS)) for name in folders) or len(names_in(folder, *ENDINGS))
+        if found != task.originals.get("validation", found):
+            return f"{folder} holds {found} images; expected {task.originals['validation']}"
+        if folders:
+            return ""
+    if label_file(place) is None:
+        return f"{place} has no labels for the validation images: {DEVKIT}.tar.gz, {', '.join(CSVS)}"
+    return ""
+
+
+def validation(task: Task, root: Path, cache: Path) -> Original:
+    place = validation_place(root)
+    assert place is not None
+    folder = place / "val"
+    if folder.is_dir() and class_folders(folder):
+        return in_class_folders(task, folder)
+    labels = label_file(place)
+    if labels is None:
+        raise ValueError(validation_missing(task, root))
+    images, keys = validation_images(place, cache)
+    said = from_csv(labels) if labels.suffix == ".csv" else from_devkit(labels, keys)
+    numbers = wnids(said.values(), task, labels)
+    alone = next((key for key in keys if key.split(".")[0] not in said), None)
+    if alone is not None:
+        raise ValueError(f"{labels} has no label for {alone}")
+    return Original(
+        keys=keys,
+        images=images,
+        label=lambda row: numbers[said[keys[row].split(".")[0]]],
+        files=(labels,) if labels.is_file() else (),
+    )
+
+
+def validation_images(place: Path, cache: Path) -> tuple[Images, Sequence[str]]:
+    """The images of the validation set in one folder or archive, and their names."""
+    if (place / "val").is_dir():
+        keys = names_in(place / "val", *ENDINGS)
+        return files(lambda row: place / "val" / keys[row]), keys
+    tar = open_tar(place / VAL_TAR, cache)
+    names = sorted(tar.members)
+    return Images(one=lambda row: tar.image(names[row]), stamps=partial(_tar_stamps, tar.path, names)), names
+
+
+def label_file(place: Path) -> Path | None:
+    """What says the classes of the validation images: a CSV file, or the development kit, packed or not."""
+    above = (place, place.parents[2]) if place.as_posix().endswith(KAGGLE) else (place,)
+    for folder in above:
+        found = [folder / name for name in (*CSVS, f"val/{CSVS[1]}", f"val/{CSVS[2]}", f"{DEVKIT}.tar.gz")]
+        if file := next((file for file in found if file.is_file()), None):
+            return file
+        if (folder / DEVKIT / "data").is_dir():
+            return folder / DEVKIT
+    return None
+
+
+def from_csv(path: Path) -> dict[str, str]:
+    """Image name (without ending) -> WordNet number, of lines "name,n01751748 …"; headings may come first."""
+    said: dict[str, str] = {}
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            for number, row in enumerate(csv.reader(file), start=1):
+                word = row[1].split()[0] if len(row) > 1 and row[1].strip() else ""
+                if WNID.fullmatch(word):
+                    said[Path(row[0].strip()).name.split(".")[0]] = word
+                elif number > 1 and row:
+                    raise ValueError(f"line {number}: expected 'image,n01234567', found '{','.join(row)[:80]}'")
+    except (OSError, UnicodeDecodeError, csv.Error, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from error
+    return said
+
+
+def from_devkit(path: Path, keys: Sequence[str]) -> dict[str, str]:
+    """The same from the development kit: a class number a line for the images in the order of their names."""
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
+    parts = ("data/meta.mat", "data/ILSVRC2012_validation_ground_truth.txt")
+    try:
+        if path.is_dir():
+            meta, truth = ((path / part).read_bytes() for part in parts)
+        else:
+            with tarfile.open(path) as archive:
+                meta, truth = (_content(archive, f"{DEVKIT}/{part}") for part in parts)
+        synsets = loadmat(io.BytesIO(meta), squeeze_me=True)["synsets"]
+        names = {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in synsets if int(row["num_children"]) == 0}
+        wanted = [names[int(line)] for line in truth.split()]
+    except (MatReadError, tarfile.TarError, *DAMAGED) as error:
+        raise ValueError(f"{path} is not readable as ImageNet's development kit: {error!r}") from error
+    if len(wanted) != len(keys):
+        raise ValueError(f"{path} labels {len(wanted)} validation images; there are {len(keys)}")
+    return {key.split(".")[0]: name for key, name in zip(sorted(keys), wanted, strict=True)}
+
+
+def _content(archive: tarfile.TarFile, name: str) -> bytes:
+    member = archive.extractfile(name)
+    if member is None:
+        raise KeyError(name)
+    return member.read()
+
+
+# ImageNet ReaL: all right classes of the validation images (arXiv 2006.07159).
+
+
+def real_place(root: Path) -> Path | None:
+    place = validation_place(root)
+    folders = [root, root / "imagenet-real", *((place, place / "val") if place else ())]
+    return next((folder / "real.json" for folder in folders if (folder / "real.json").is_file()), None)
+
+
+def real_missing(task: Task, root: Path) -> str:
+    if real_place(root) is None:
+        return f"real.json is not beside ImageNet's validation images, nor in {root}"
+    place = validation_place(root)
+    if place is None:
+        return validation_missing(task, root)
+    return ""
+
+
+def real(task: Task, root: Path, cache: Path) -> Original:  # noqa: ARG001
+    path, place = real_place(root), validation_place(root)
+    assert path is not None
+    assert place is not None
+    if (place / "val").is_dir() and class_folders(place / "val"):
+        folder = place / "val"
+        found = {
+            name: folder / wnid / name for wnid in class_folders(folder) for name in names_in(folder / wnid, *ENDINGS)
+        }
+        names = sorted(found)
+        images = files(lambda row: found[names[kept[row]]])
+    else:
+        whole, names = validation_images(place, cache)
+        one = whole.one
+        assert one is not None
+        images = Images(one=lambda row: one(kept[row]), stamps=lambda rows: whole.stamps([kept[row] for row in rows]))
+    sets = _json(path)
+    if not isinstance(sets, list) or len(sets) != len(names):
+        raise ValueError(f"{path} labels {len(sets)} images; ImageNet's validation set here has {len(names)}")
+    kept = [i for i, classes in enumerate(sets) if classes]  # the labels are in the order of the names
+    return Original(
+        keys=[names[i] for i in kept],
+        images=images,
+        label=lambda row: int(sets[kept[row]][0]),
+        label_set=lambda row: tuple(sorted(map(int, sets[kept[row]]))),
+        files=(path,),
+    )
+
+
+# ImageNet-V2, matched frequency (arXiv 1902.10811).
+
+
+def v2_place(root: Path) -> Path | None:
+    return next((root / name for name in V2 if (root / name).is_dir()), None)
+
+
+def v2_missing(task: Task, root: Path) -> str:
+    place = v2_place(root)
+    if place is None:
+        return f"no folder {V2[0]} is in {root}"
+    gone = [i for i in range(task.num_classes) if not (place / str(i)).is_dir()]
+    return f"{place / str(gone[0])} is missing" if gone else ""
+
+
+def v2(task: Task, root: Path, cache: Path) -> Original:  # noqa: ARG001
+    place = v2_place(root)
+    assert place is not None
+    # Folders are class numbers: in alphabetical order, as an ImageFolder would have them, 10 comes before 2.
+    keys = [f"{i}/{name}" for i in range(task.num_classes) for name in names_in(place / str(i), *ENDINGS)]
+    return Original(
+        keys=keys, images=files(lambda row: place / keys[row]), label=lambda row: int(keys[row].split("/")[0])
+    )
+
+
+# ObjectNet: the images of its classes that ImageNet has, too.
+
+
+def objectnet_place(root: Path) -> Path | None:
+    return next((root / name for name in OBJECTNET if (root / name).is_dir()), None)
+
+
+def objectnet_missing(task: Task, root: Path) -> str:  # noqa: ARG001
+    place = objectnet_place(root)
+    if place is None:
+        return f"no folder {OBJECTNET[0]} is in {root}"
+    wanted = [place / "images", *(place / "mappings" / name for name in _MAPPINGS)]
+    return next((f"{path} is missing" for path in wanted if not path.exists()), "")
+
+
+def objectnet(task: Task, root: Path, cache: Path) -> Original:  # noqa: ARG001
+    place = objectnet_place(root)
+    assert place is not None
+    classes = objectnet_classes(place / "mappings")
+    keys = [f"{name}/{file}" for name in sorted(classes) for file in names_in(place / "images" / name, *ENDINGS)]
+    return Original(
+        keys=keys,
+        images=files(lambda row: place / "images" / keys[row], border=BORDER),
+        label=lambda row: classes[keys[row].split("/")[0]][0],
+        label_set=lambda row: classes[keys[row].split("/")[0]],
+        files=tuple(place / "mappings" / name for name in _MAPPINGS),
+    )
+
+
+_MAPPINGS = (
+    "folder_to_objectnet_label.json",
+    "objectnet_to_imagenet_1k.json",
+    "pytorch_to_imagenet_2012_id.json",
+    "imagenet_to_label_2012_v2",
+)
+
+
+def objectnet_classes(mappings: Path) -> dict[str, tuple[int, ...]]:
+    """Folder -> the ImageNet classes that it stands for, of the folders that stand for any.
+
+    ObjectNet's files lead from folders to names, from names to the names of ImageNet classes (several, between
+    semicolons), from those to line numbers, and from line numbers to the classes in WordNet order.
+    """
+    folders, meanings, order = (_json(mappings / name) for name in _MAPPINGS[:3])
+    try:
+        lines = (mappings / _MAPPINGS[3]).read_text(encoding="utf-8").splitlines()
+        number = {int(line): int(index) for index, line in order.items()}
+        of_label = {line.strip(): number[i] for i, line in enumerate(lines) if line.strip()}
+        return {
+            folder: tuple(sorted(of_label[word.strip()] for word in meanings[label].split(";")))
+            for folder, label in folders.items()
+            if label in meanings
+        }
+    except (OSError, UnicodeDecodeError, KeyError, ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"{mappings} does not map ObjectNet's folders to ImageNet's classes: {error!r}") from error
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not readable as JSON: {error}") from error
+
+
+Place = Callable[[Path], Path | None]
+PLACES: Mapping[str, Place] = {
+    "train": train_place,
+    "validation": validation_place,
+    "real": real_place,
+    "v2": v2_place,
+    "objectnet": objectnet_place,
+}
+MISSING: Mapping[str, Callable[[Task, Path], str]] = {
+    "train": train_missing,
+    "validation": validation_missing,
+    "real": real_missing,
+    "v2": v2_missing,
+    "objectnet": objectnet_missing,
+}
+READERS: Mapping[str, Callable[[Task, Path, Path], Original]] = {
+    "train": train,
+    "validation": validation,
+    "real": real,
+    "v2": v2,
+    "objectnet": objectnet,
+}

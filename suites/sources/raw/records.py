@@ -1,0 +1,163 @@
+"""TFRecord files and the tf.Example messages in them, read without TensorFlow.
+
+A file is a row of records: length (8 bytes), a checksum of it, the content, a checksum of that; the checksums are
+CRC-32C, rotated and shifted. An Example is a protobuf message: field 1, Features, is a map (field 1, repeated) from
+a name (1) to a Feature (2), which is a list of bytes (1), of floats (2) or of whole numbers (3), in field 1 of it.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .archive import BadArchive
+
+LARGEST = 1 << 26  # bytes of a record: an image, hardly more
+BLOCK = 1024  # bytes whose checksum is one look-up in a table
+
+
+def records(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The content of each record of a TFRecord file, and where in the file it begins.
+
+    Raises BadArchive, naming the file and the place, where it is cut short or a checksum does not fit.
+    """
+    at = 0
+    try:
+        with path.open("rb") as file:
+            while head := file.read(12):
+                if len(head) < 12:
+                    raise BadArchive(path, f"it is cut short at byte {at}")
+                length, check = struct.unpack("<QI", head)
+                if masked(crc32c(head[:8])) != check or length > LARGEST:
+                    raise BadArchive(path, f"there is no record at byte {at}: its length is damaged")
+                content = file.read(length + 4)
+                if len(content) < length + 4:
+                    raise BadArchive(path, f"it is cut short in the record at byte {at}")
+                (check,) = struct.unpack("<I", content[length:])
+                if masked(crc32c(content[:length])) != check:
+                    raise BadArchive(path, f"the record at byte {at} is damaged: its checksum does not fit")
+                yield at + 12, content[:length]
+                at += 12 + length + 4
+    except OSError as error:
+        raise BadArchive(path, f"it cannot be read: {error.strerror}") from error
+
+
+def example(content: bytes) -> Mapping[str, list[Any]]:
+    """The features of a tf.Example: bytes values as (begin, end) in `content`, whole numbers as int; floats are left
+    out. Raises ValueError where it is none.
+    """
+    features: dict[str, list[Any]] = {}
+    for _, begin, end in _only(_fields(content, 0, len(content)), 1):
+        for _, entry, entry_end in _only(_fields(content, begin, end), 1):
+            name, values = "", []
+            for number, at, stop in _fields(content, entry, entry_end):
+                if number == 1:
+                    name = content[at:stop].decode()
+                elif number == 2:
+                    values = _values(content, at, stop)
+            features[name] = values
+    return features
+
+
+def _values(content: bytes, begin: int, end: int) -> list[Any]:
+    """The values of a Feature."""
+    values: list[Any] = []
+    for kind, at, stop in _fields(content, begin, end):
+        for number, first, last in _fields(content, at, stop):
+            if number != 1:
+                continue
+            if kind == 1:
+                values.append((first, last))
+            elif kind == 3 and last < 0:  # a number by itself
+                values.append(first)
+            elif kind == 3:  # a row of them
+                while first < last:
+                    value, first = _varint(content, first, last)
+                    values.append(value)
+    return values
+
+
+def _only(fields: Iterator[tuple[int, int, int]], wanted: int) -> Iterator[tuple[int, int, int]]:
+    return (field for field in fields if field[0] == wanted and field[2] >= 0)
+
+
+def _fields(content: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Each field of a message: its number, and begin and end of its content; of a bare number, the value and -1."""
+    while at < end:
+        key, at = _varint(content, at, end)
+        kind = key & 7
+        if kind == 0:
+            value, at = _varint(content, at, end)
+            yield key >> 3, value, -1
+            continue
+        if kind == 2:
+            size, at = _varint(content, at, end)
+        elif kind in (1, 5):
+            size = 8 if kind == 1 else 4
+        else:
+            raise ValueError(f"no message: it has a field of type {kind}")
+        if at + size > end:
+            raise ValueError("no message: a field goes beyond its end")
+        yield key >> 3, at, at + size
+        at += size
+
+
+def _varint(content: bytes, at: int, end: int) -> tuple[int, int]:
+    """A number of variable length, as signed 64 bits, and what follows it."""
+    value = 0
+    for shift in range(0, 70, 7):
+        if at >= end:
+            break
+        byte = content[at]
+        value |= (byte & 0x7F) << shift
+        at += 1
+        if byte < 0x80:
+            value &= (1 << 64) - 1
+            return value - (1 << 64) if value >> 63 else value, at
+    raise ValueError("no message: a number goes beyond its end")
+
+
+def masked(crc: int) -> int:
+    """The form of a checksum that is stored: rotated right by 15 bits, plus a constant."""
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def crc32c(content: bytes) -> int:
+    """CRC-32C (Castagnoli) of these bytes.
+
+    The register after a message is linear (over XOR) in the register before it and in the message. So a block's own
+    contribution is the XOR of one table entry for each of its bytes, chosen by place and value, all at once; and what
+    was in the register before goes through the same table as if it were four more bytes in front.
+    """
+    table = _contributions()
+    register = 0xFFFFFFFF
+    whole = len(content) // BLOCK * BLOCK
+    blocks = np.frombuffer(content, dtype=np.uint8, count=whole).reshape(-1, BLOCK)
+    places = np.arange(BLOCK - 1, -1, -1) * 256
+    own = np.bitwise_xor.reduce(table[places[None, :] + blocks], axis=1) if whole else ()
+    # The register is XORed onto a block's first four bytes: their entries, by linearity, for the register alone.
+    first = [table[(BLOCK - 1 - i) * 256 : (BLOCK - i) * 256].tolist() for i in range(4)] if whole else []
+    for block in own:
+        before = [first[i][register >> 8 * i & 0xFF] for i in range(4)]
+        register = int(block) ^ before[0] ^ before[1] ^ before[2] ^ before[3]
+    step = table[:256].tolist() if whole < len(content) else []
+    for byte in content[whole:]:
+        register = register >> 8 ^ step[(register ^ byte) & 0xFF]
+    return register ^ 0xFFFFFFFF
+
+
+@cache
+def _contributions() -> np.ndarray:
+    """(BLOCK * 256,) uint32: what a byte that n bytes follow adds to the register, at 256 n + byte."""
+    row = np.arange(256, dtype=np.uint32)
+    for _ in range(8):
+        row = np.where(row & 1, row >> 1 ^ np.uint32(0x82F63B78), row >> 1)
+    rows = [row]
+    for _ in range(BLOCK - 1):
+        rows.append(rows[-1] >> 8 ^ row[rows[-1] & 0xFF])
+    return np.concatenate(rows)

@@ -1,0 +1,93 @@
+"""The official splits, from file names alone: the order of tensorflow-datasets (TFDS) and the slices that VTAB cuts.
+
+TFDS shuffles once, when a data set is prepared, and not by chance: the examples of a split stand in the order of
+md5(split name + key). VTAB's `train[:800]` is a slice of that order, so whoever has the names of all examples has the
+exact split, without TensorFlow. Names, counts and slices are in the task's row (`originals`, `recipe`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from hashlib import md5
+
+from ...registry import collect
+from ..protocol import Task
+
+SLICE = re.compile(r"(?P<name>\w+)(?:\[(?P<start>\d*):(?P<stop>\d*)\])?")
+
+
+def tfds_order(split_name: str, keys: Sequence[str]) -> list[str]:
+    """The keys in the order in which TFDS stores that split: by md5(split name + key), as a 128-bit number.
+
+    A numeric key counts as its decimal text, and a backslash as a slash, as in TFDS. Raises ValueError for a key that
+    occurs twice, where TFDS does not build the data set either.
+    """
+    return list(_ordered(split_name, tuple(keys)))
+
+
+@lru_cache(maxsize=2)  # the three splits of a task are cut from the same order, which takes seconds for dSprites
+def _ordered(split_name: str, keys: tuple[str, ...]) -> tuple[str, ...]:
+    prefix = split_name.encode()
+    hashed = {key: md5(prefix + key.replace("\\", "/").encode(), usedforsecurity=False).digest() for key in keys}
+    if len(hashed) != len(keys):
+        twice = next(key for key, count in Counter(keys).items() if count > 1)
+        raise ValueError(f"the key '{twice}' occurs twice in the split '{split_name}'")
+    return tuple(sorted(hashed, key=hashed.__getitem__))
+
+
+def vtab_split(task: Task | str, split: str, listings: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
+    """The images of a task's "train", "val" or "test" as (original split, key) pairs, in their official order.
+
+    `task` is the name of a row or the row itself. `listings` holds, for each original split that `needed` names, the
+    keys of all its examples in any order. Raises ValueError, naming the expected and the found count, for a listing
+    that is incomplete, and for a key that occurs twice.
+    """
+    row = named(task)
+    pairs: list[tuple[str, str]] = []
+    ordered: dict[str, list[str]] = {}
+    for name, start, stop in slices(row, split):
+        if name not in ordered:
+            keys = listings.get(name, ())
+            if len(keys) != row.originals[name]:
+                raise ValueError(
+                    f"{row.name}: expected {row.originals[name]} images in the official split '{name}', "
+                    f"found {len(keys)}"
+                )
+            ordered[name] = tfds_order(name, keys)
+        pairs += [(name, key) for key in ordered[name][start:stop]]
+    return pairs
+
+
+def needed(task: Task | str, split: str) -> list[str]:
+    """The original splits whose listings `vtab_split` needs for a split of this task."""
+    return list(dict.fromkeys(name for name, _, _ in slices(named(task), split)))
+
+
+def slices(task: Task, split: str) -> list[tuple[str, int, int]]:
+    """A split's recipe as (original split, first, end) pieces. Raises ValueError for a split that the task has not."""
+    if split not in task.recipe:
+        raise ValueError(f"{task.name} has no split '{split}'. Choose from: {', '.join(task.recipe) or 'none'}")
+    pieces = []
+    for part in task.recipe[split].split("+"):
+        found = SLICE.fullmatch(part.strip())
+        if found is None or found["name"] not in task.originals:
+            raise ValueError(f"{task.name}: '{part}' is no slice of {', '.join(task.originals)}")
+        size = task.originals[found["name"]]
+        start, stop = int(found["start"] or 0), int(found["stop"] or size)
+        if not start <= stop <= size:
+            raise ValueError(f"{task.name}: '{part}' is no slice of {size} images")
+        pieces.append((found["name"], start, stop))
+    return pieces
+
+
+def named(task: Task | str) -> Task:
+    """The row itself, or the row of this name. Raises ValueError where no task is called so."""
+    if isinstance(task, Task):
+        return task
+    rows = [row for row in collect(__name__.rsplit(".", 2)[0] + ".tasks", Task) if task in (row.name, *row.aliases)]
+    if len(rows) != 1:
+        raise ValueError(f"there is no task '{task}'")
+    return rows[0]

@@ -1,0 +1,140 @@
+"""The transfer sets of the ViT and BiT papers: ImageNet and its re-labelled and re-collected test sets, and four more.
+
+Facts: ViT paper (arXiv 2010.11929v2, Section 4.1 and Table 4): the learning rate is chosen on a part of the published
+training set ("val" here), the final run fits all of it, and the published test set is scored once. Which images the
+part is, the paper does not say; here it is the end of the TFDS order, whose beginning the public code trains on.
+"""
+
+from __future__ import annotations
+
+from ..protocol import Task
+from . import labels
+
+CIFAR = {"train": 49000, "val": 1000, "test": 10000}  # 2 % to choose on
+
+IMAGENET = {"train": 1268355, "val": 12812}  # 1 % to choose on
+IMAGENET_TRAIN = {"train": "train[:1268355]", "val": "train[1268355:]"}
+
+TRANSFER = (
+    Task(
+        name="ImageNet",
+        collection="transfer",
+        group="transfer",
+        images="ImageNet",
+        target="class",
+        num_classes=1000,
+        splits=IMAGENET | {"test": 50000},
+        label="class, in the order of WordNet numbers; the test split is the published validation set",
+        originals={"train": 1281167, "validation": 50000},
+        recipe=IMAGENET_TRAIN | {"test": "validation"},
+        builder="imagenet2012",
+        majority=0.1,
+        aliases=("ImageNet-1k", "imagenet2012", "ILSVRC-2012", "imagenet-1k"),
+    ),
+    Task(
+        name="ImageNet ReaL",
+        collection="transfer",
+        group="transfer",
+        images="ImageNet",
+        target="real",
+        num_classes=1000,
+        splits=IMAGENET | {"test": 46837},
+        label="any of the classes that people confirmed (arXiv 2006.07159); images without one are left out",
+        originals={"train": 1281167, "real": 46837},
+        recipe=IMAGENET_TRAIN | {"test": "real"},
+        builder="imagenet2012_real",
+        aliases=("ImageNet-ReaL", "imagenet-real", "imagenet2012_real"),
+    ),
+    Task(
+        name="ImageNet-V2",
+        collection="transfer",
+        group="transfer",
+        images="ImageNet",
+        target="v2",
+        num_classes=1000,
+        splits=IMAGENET | {"test": 10000},
+        label="class, in the order of WordNet numbers; matched-frequency images (arXiv 1902.10811)",
+        originals={"train": 1281167, "v2": 10000},
+        recipe=IMAGENET_TRAIN | {"test": "v2"},
+        builder="imagenet_v2",
+        majority=0.1,
+        aliases=("ImageNetV2", "imagenet_v2", "imagenet-v2-matched-frequency"),
+    ),
+    Task(
+        name="ObjectNet",
+        collection="transfer",
+        group="transfer",
+        images="ImageNet",
+        target="objectnet",
+        num_classes=1000,
+        splits=IMAGENET | {"test": 18574},
+        label="any of the ImageNet classes that ObjectNet's own files give for its class; only classes that have one",
+        originals={"train": 1281167, "objectnet": 18574},
+        recipe=IMAGENET_TRAIN | {"test": "objectnet"},
+    ),
+    Task(
+        name="CIFAR-10",
+        collection="transfer",
+        group="transfer",
+        images="CIFAR-10",
+        target="class",
+        num_classes=10,
+        splits=CIFAR,
+        label="class",
+        originals={"train": 50000, "test": 10000},
+        recipe={"train": "train[:49000]", "val": "train[49000:]", "test": "test"},
+        builder="cifar10",
+        classes=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+        majority=10,
+        aliases=("cifar10", "transfer/cifar10"),
+    ),
+    Task(
+        name="CIFAR-100-full",  # VTAB's CIFAR-100 has 1000 training images
+        collection="transfer",
+        group="transfer",
+        images="CIFAR-100",
+        target="class",
+        num_classes=100,
+        splits=CIFAR,
+        label="fine label",
+        originals={"train": 50000, "test": 10000},
+        recipe={"train": "train[:49000]", "val": "train[49000:]", "test": "test"},
+        builder="cifar100",
+        majority=1,
+        aliases=("cifar100-full", "transfer/cifar100", "transfer/CIFAR-100"),
+    ),
+    Task(
+        name="Oxford-IIIT Pets",
+        collection="transfer",
+        group="transfer",
+        images="Pets",
+        target="class",
+        num_classes=37,
+        splits={"train": 3312, "val": 368, "test": 3669},  # 10 % to choose on
+        label="breed: CLASS-ID minus 1",
+        rule=labels.pets_breed,
+        originals={"train": 3680, "test": 3669},
+        recipe={"train": "train[:3312]", "val": "train[3312:]", "test": "test"},
+        builder="oxford_iiit_pet",
+        majority=2.726,
+        aliases=("Oxford-IIIT-Pets", "pets-full", "transfer/pets"),
+    ),
+    Task(
+        name="Oxford Flowers-102",
+        collection="transfer",
+        group="transfer",
+        images="Flowers102",
+        target="class",
+        num_classes=102,
+        splits={"train": 918, "val": 102, "test": 6149},  # 10 % of the 1020 of TFDS's `train`, as in the public code
+        label="value of imagelabels.mat minus 1",
+        rule=labels.flowers_class,
+        originals={"train": 1020, "validation": 1020, "test": 6149},
+        recipe={"train": "train[:918]", "val": "train[918:]", "test": "test"},
+        builder="oxford_flowers102",
+        unproven="whether the paper trained on the 1020 images of `train` alone, as the public code does, or on "
+        "`validation`, too",
+        majority=3.871,  # 238 of 6149: the largest class has 258 images, 20 of them elsewhere
+        aliases=("Oxford-Flowers-102", "flowers102-full", "transfer/flowers"),
+    ),
+)
