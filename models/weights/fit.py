@@ -15,7 +15,7 @@ from ...registry import UsageError
 from ..spec import Model, ViT
 from .looks import resemblance
 from .recognise import Weights
-from .resize import Resize, resize_grid
+from .resize import Resize, loses_its_last, resize_grid
 from .stored import Stored, listed
 
 if TYPE_CHECKING:
@@ -93,7 +93,9 @@ def with_grid(weights: Weights, expected: Mapping[str, Tensor], how: Resize) -> 
         (_, old_rows, old_columns, width), (_, rows, columns, _) = stored.shape, wanted
         shape = (1, rows, columns, width)
         resized[name] = replace(stored, shape=shape, read=partial(_resized, stored, rows, columns, how))
-        done[f"position embeddings resized {old_rows}x{old_columns} -> {rows}x{columns} ({how})"] = None
+        lost = how == "spline" and (loses_its_last(old_rows, rows) or loses_its_last(old_columns, columns))
+        zeros = ", zero at the end as the official code's" if lost else ""
+        done[f"position embeddings resized {old_rows}x{old_columns} -> {rows}x{columns} ({how}{zeros})"] = None
     return weights.changed({**weights.tensors, **resized}, *done) if resized else weights
 
 
