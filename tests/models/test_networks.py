@@ -249,6 +249,11 @@ def test_architectures_that_cannot_be(name: str, changes: dict[str, Any], messag
         ({"num_classes": 0}, "num_classes=0: a head needs at least one class"),
         ({"image_size": 0}, "image_size=0: give one whole number"),
         ({"image_size": (1, 2, 3)}, "give one whole number of pixels, or"),
+        ({"image_size": 64.0}, "image_size=64.0: give one whole number of pixels, or"),
+        ({"image_size": "64"}, "image_size='64': give one whole number of pixels, or"),
+        ({"image_size": True}, "image_size=True: give one whole number of pixels, or"),
+        ({"num_classes": "10"}, "num_classes='10': give a whole number of classes"),
+        ({"num_classes": 10.0}, "num_classes=10.0: give a whole number of classes"),
         ({"image_size": 65}, "patches of 16x16 do not divide an image of 65x65 pixels"),
         ({"weights": "random:x"}, "weights='random:x': a seed is a whole number"),
         (
@@ -272,3 +277,9 @@ def test_a_model_larger_than_memory_is_refused_before_it_is_allocated() -> None:
 def test_unknown_name() -> None:
     with pytest.raises(UsageError, match=r"(?i)there is no model 'ViT-B/15'. Did you mean 'ViT-B/16'"):
         create_model("ViT-B/15")
+
+
+def test_whole_numbers_of_numpy_are_taken() -> None:
+    network = create_model("ViT-mini", num_classes=np.int64(3), image_size=[np.int32(48), 64])  # pyright: ignore[reportArgumentType]
+    assert network.image_size == (48, 64)
+    assert network(torch.zeros(1, 3, 48, 64)).shape == (1, 3)

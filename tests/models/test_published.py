@@ -352,9 +352,7 @@ def test_published_weights_of_torchvision(monkeypatch: pytest.MonkeyPatch) -> No
             assert torch.equal(backbone(batch), module(batch))
         assert backbone.source_files == (file,)
     torch.save({"layer": nn.Linear(1, 1)}, file)
-    with pytest.raises(
-        UsageError, match=r"holds more than tensors: .torch.nn.modules.linear.Linear., which"
-    ):
+    with pytest.raises(UsageError, match=r"holds more than tensors: .torch.nn.modules.linear.Linear., which"):
         create_model("torchvision:shufflenet_v2_x0_5", "pretrained")
 
 
