@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ...registry import UsageError
 from ..spec import Model, ViT
-from .looks import resemblance
+from .looks import resemblance, title
 from .recognise import Weights
 from .resize import Resize, loses_its_last, resize_grid
 from .stored import Stored, listed
@@ -154,7 +154,7 @@ def check_names(weights: Weights, expected: Mapping[str, Tensor], row: Model) ->
         problems.append(f"the file's attention has {weights.heads} heads, the model's {heads}")
     hints = [*_hints(weights), *resemblance(weights.shapes(), weights.heads, row)]
     raise UsageError(
-        "\n  ".join([f"'{weights.contents.path}' does not hold the weights of {row.name}:", *problems, *hints])
+        "\n  ".join([f"'{weights.contents.path}' does not hold the weights of {title(row)}:", *problems, *hints])
     )
 
 

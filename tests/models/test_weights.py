@@ -215,3 +215,9 @@ def test_shapes_of_another_row_are_recognised(tmp_path: Path) -> None:
         create_model("ViT-mini", deep)
     with pytest.raises(UsageError, match=r"these are not a ViT's, a hybrid's or a BiT's by their names$"):
         create_model("ViT-mini", save({"layer.weight": torch.zeros(3)}, tmp_path / "l.pt"))
+
+
+def test_a_variant_that_a_file_does_not_fit_is_named(tmp_path: Path) -> None:
+    path = save(drawn(), tmp_path / "w.pt")
+    with pytest.raises(UsageError, match=r"the weights of ViT-mini \[pool=gap posembed=2d\]:"):
+        create_model(catalog()["ViT-mini"].derive(pool="gap", posembed="2d"), path)
