@@ -67,7 +67,8 @@ def network_from_file(row: Model, path: Path, num_classes: int | None, image_siz
         if num_classes is not None and num_classes != classes:
             weights = with_head(weights, expected)
         weights = with_grid(weights, expected, resize_of(row))
-        load(network, weights, row).notes = weights.notes
+        load(network, weights, row)
+    network.notes = (*weights.notes, *network.notes)
     return network.eval()
 
 
