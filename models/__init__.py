@@ -89,11 +89,12 @@ def create_model(
     num_classes  of the head, which is zero unless the file has one of that size. None: the file's head, or none, and
                  then calling the network gives the features
     image_size   in pixels, one number or (height, width); None: the row's. Position embeddings of a file with another
-                 grid are resized as the official code does (`posembed="bicubic"` of the row: as timm does).
+                 grid are resized as the official code does (`posembed="bicubic"` of the row: as timm does). Rows and
+                 columns at the end that fill no patch are left out, as there, and `notes` say so.
 
     Returns a Backbone: `features(images)` is (B, num_features), `images` (B, 3, H, W) floats scaled by `spec.input`.
-    Its `notes` are sentences on what was done to fit a file; its `spec` is the row, or a variant of it where the file
-    has a tanh layer before its head.
+    Its `notes` are sentences on what was done to fit a file or a size; its `spec` is the row, or a variant of it where
+    the file has a tanh layer before its head.
     Raises UsageError for everything that cannot be done.
     """
     from .build import build

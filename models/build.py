@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, SupportsIndex, cast
 
 import torch
 
@@ -32,7 +33,7 @@ def build(
     seed: int = 0,
 ) -> Backbone:
     """The network of a row, in evaluation mode, with float32 weights on the CPU. See `create_model`."""
-    size = read_image_size(image_size)
+    size, num_classes = read_image_size(image_size), read_classes(num_classes)
     if isinstance(row.architecture, ExternalBuilder):
         from .published import build_published
 
@@ -66,7 +67,8 @@ def network_from_file(row: Model, path: Path, num_classes: int | None, image_siz
         if num_classes is not None and num_classes != classes:
             weights = with_head(weights, expected)
         weights = with_grid(weights, expected, resize_of(row))
-        load(network, weights, row).notes = weights.notes
+        load(network, weights, row)
+    network.notes = (*weights.notes, *network.notes)
     return network.eval()
 
 
@@ -159,11 +161,25 @@ def read_weights_word(weights: str | Path | None, seed: int) -> int | Path:
     return Path(weights).expanduser()
 
 
+def read_classes(num_classes: int | None) -> int | None:
+    """A number of classes, which must be a whole one; whether a head can have so many, the network says."""
+    if num_classes is None:
+        return None
+    if not is_whole(num_classes):
+        raise UsageError(f"num_classes={num_classes!r}: give a whole number of classes, or None for no new head")
+    return int(num_classes)
+
+
+def is_whole(value: object) -> bool:
+    """Whether something is a whole number, Python's or NumPy's; True and False are none here."""
+    return isinstance(value, SupportsIndex) and not isinstance(value, bool)
+
+
 def read_image_size(image_size: int | tuple[int, int] | None) -> tuple[int, int] | None:
-    """An image size as (height, width). One number is a square."""
+    """An image size as (height, width). One number is a square; NumPy's whole numbers are taken, too."""
     if image_size is None:
         return None
-    size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
-    if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
+    sides = image_size if isinstance(image_size, Sequence) else (image_size, image_size)
+    if len(sides) != 2 or not all(is_whole(side) and side > 0 for side in sides):
         raise UsageError(f"image_size={image_size!r}: give one whole number of pixels, or (height, width)")
-    return size
+    return int(sides[0]), int(sides[1])

@@ -16,24 +16,33 @@ if TYPE_CHECKING:
     from .spec import ViT
 
 
+def cells(image_size: tuple[int, int], stride: int) -> tuple[int, int]:
+    """Rows and columns of the map that patches are cut from: an image's pixels, or a ResNet's of this total stride."""
+    height, width = (-(-side // stride) for side in image_size)  # "SAME" padding rounds up
+    return height, width
+
+
 def grid(image_size: tuple[int, int], patch_size: int, stride: int = 1) -> tuple[int, int]:
     """Rows and columns of the patches on an image, or on the feature map of a ResNet of this total stride.
 
-    Raises UsageError where the patches do not cover it exactly. (The released code would drop the rest of the image
-    without a word: its patch embedding is a "VALID" convolution.)
+    Where patches do not cover the map exactly, the rows at its bottom and the columns at its right that are left over
+    are in none: the released code's patch embedding is a "VALID" convolution. Raises UsageError where not one fits.
     """
-    cells = tuple(-(-side // stride) for side in image_size)  # "SAME" padding rounds up
-    if patch_size < 1 or any(side < 1 for side in image_size) or any(side % patch_size for side in cells):
+    there = cells(image_size, stride)
+    if patch_size < 1 or any(side < 1 for side in image_size) or any(side < patch_size for side in there):
         height, width = image_size
         what = f"an image of {height}x{width} pixels"
         if stride > 1:
-            what = f"the {cells[0]}x{cells[1]} feature map of {what}"
-        unit = max(patch_size, 1) * stride
-        near = "x".join(str(max(unit, unit * round(side / unit))) for side in image_size)
-        raise UsageError(
-            f"patches of {patch_size}x{patch_size} do not divide {what}. Multiples of {unit} fit: image_size={near}"
-        )
-    return cells[0] // patch_size, cells[1] // patch_size
+            what = f"the {there[0]}x{there[1]} feature map of {what}"
+        least = (max(patch_size, 1) - 1) * stride + 1
+        raise UsageError(f"a patch of {patch_size}x{patch_size} does not fit {what}. The smallest side is {least}")
+    return there[0] // patch_size, there[1] // patch_size
+
+
+def left_out(image_size: tuple[int, int], patch_size: int, stride: int = 1) -> tuple[int, int]:
+    """Rows and columns of the map, at its bottom and right, that are in no patch."""
+    rows, columns = (side % patch_size for side in cells(image_size, stride))
+    return rows, columns
 
 
 def transformer_macs(vit: ViT, grid: tuple[int, int], channels: int) -> int:

@@ -90,6 +90,9 @@ def check_classes(num_classes: int | None) -> None:
 
 def check_images(network: TakesImages, images: Tensor) -> None:
     """Raises UsageError unless `images` is a batch a network was built for. Looks at shape and type only."""
+    if not isinstance(images, Tensor):
+        kind = f"{type(images).__module__}.{type(images).__name__}"
+        raise UsageError(f"{network.spec.name} takes a torch tensor of images and was given a {kind}")
     height, width = network.image_size
     size = (int(images.shape[-2]), int(images.shape[-1])) if images.ndim == 4 else None
     fits = size is not None and images.shape[1] == 3 and min(size) > 0

@@ -65,9 +65,22 @@ class ViT(Architecture):
     # stem: added once, to the tokens; layers: to every layer's input, each its own; shared: likewise, all the same.
     posembed_at: PositionPlace = "stem"
 
+    @property
+    def stride(self) -> int:
+        """Pixels a side of a cell of the map that patches are cut from."""
+        return 1
+
     def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
         """Rows and columns of tokens for an image of (H, W) pixels. Raises UsageError where the patch does not fit."""
-        return compute.grid(image_size, self.patch_size)
+        return compute.grid(image_size, self.patch_size, self.stride)
+
+    def left_out(self, image_size: tuple[int, int]) -> str | None:
+        """A sentence on what of an image of (H, W) pixels is in no patch, or None where all of it is in one."""
+        rows, columns = compute.left_out(image_size, self.patch_size, self.stride)
+        if not rows and not columns:
+            return None
+        of = "image" if self.stride == 1 else "feature map"
+        return f"the last {rows} rows and {columns} columns of the {of} are in no patch, as in the official code"
 
     def macs(self, image_size: tuple[int, int]) -> int:
         return compute.transformer_macs(self, self.grid(image_size), channels=3)
@@ -97,8 +110,9 @@ class Hybrid(ViT):
     #                         (): the stem alone, stride 4
     widen: float = 1
 
-    def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
-        return compute.grid(image_size, self.patch_size, stride=compute.resnet_stride(self.units))
+    @property
+    def stride(self) -> int:
+        return compute.resnet_stride(self.units)
 
     def macs(self, image_size: tuple[int, int]) -> int:
         channels = compute.resnet_channels(self.units, self.widen)

@@ -15,10 +15,10 @@ R152 = (3, 8, 36, 3)
 R200 = (3, 24, 36, 3)
 
 
-def bit(size: str, params: int, architecture: BiT) -> Model:
+def bit(size: str, params: int, architecture: BiT, *published: str) -> Model:
     """A row. The ViT paper writes R50x1 both so and as ResNet50x1; "BiT-M-R50x1" says weights, too (releases.py)."""
     name = f"BiT-{size}"
-    aliases = spellings(name, size, size.replace("R", "ResNet"), size.replace("R", "ResNet-"))
+    aliases = spellings(name, size, size.replace("R", "ResNet"), size.replace("R", "ResNet-"), *published)
     return Model(name=name, family="BiT", architecture=architecture, params=params, aliases=aliases)
 
 
@@ -30,7 +30,8 @@ RESNETS = (
     bit("R101x3", 387_934_888, BiT(units=R101, widen=3)),
     bit("R152x1", 60_185_128, BiT(units=R152, widen=1)),
     bit("R152x2", 236_335_208, BiT(units=R152, widen=2)),
-    bit("R152x4", 936_533_224, BiT(units=R152, widen=4)),
+    # As the ViT paper's Tables 2 and 9 write it: its BiT-L weights, of JFT-300M, were never released.
+    bit("R152x4", 936_533_224, BiT(units=R152, widen=4), "BiT-L (ResNet152x4)", "BiT-L (R152x4)"),
     bit("R200x3", 568_633_000, BiT(units=R200, widen=3)),
 )
 

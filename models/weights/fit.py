@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from ...registry import UsageError
 from ..spec import Model, ViT
-from .looks import resemblance
+from .looks import resemblance, title
 from .recognise import Weights
-from .resize import Resize, resize_grid
+from .resize import Resize, loses_its_last, resize_grid
 from .stored import Stored, listed
 
 if TYPE_CHECKING:
@@ -93,7 +93,9 @@ def with_grid(weights: Weights, expected: Mapping[str, Tensor], how: Resize) -> 
         (_, old_rows, old_columns, width), (_, rows, columns, _) = stored.shape, wanted
         shape = (1, rows, columns, width)
         resized[name] = replace(stored, shape=shape, read=partial(_resized, stored, rows, columns, how))
-        done[f"position embeddings resized {old_rows}x{old_columns} -> {rows}x{columns} ({how})"] = None
+        lost = how == "spline" and (loses_its_last(old_rows, rows) or loses_its_last(old_columns, columns))
+        zeros = ", zero at the end as the official code's" if lost else ""
+        done[f"position embeddings resized {old_rows}x{old_columns} -> {rows}x{columns} ({how}{zeros})"] = None
     return weights.changed({**weights.tensors, **resized}, *done) if resized else weights
 
 
@@ -152,7 +154,7 @@ def check_names(weights: Weights, expected: Mapping[str, Tensor], row: Model) ->
         problems.append(f"the file's attention has {weights.heads} heads, the model's {heads}")
     hints = [*_hints(weights), *resemblance(weights.shapes(), weights.heads, row)]
     raise UsageError(
-        "\n  ".join([f"'{weights.contents.path}' does not hold the weights of {row.name}:", *problems, *hints])
+        "\n  ".join([f"'{weights.contents.path}' does not hold the weights of {title(row)}:", *problems, *hints])
     )
 
 

@@ -98,6 +98,12 @@ def resemblance(shapes: Mapping[str, Shape], heads: int | None, asked: Model) ->
     ]
 
 
+def title(row: Model) -> str:
+    """A row's name, with what makes it a variant: "ViT-B/16 [pool=gap]"."""
+    changed = " ".join(f"{name}={_text(value)}" for name, value in row.variant)
+    return f"{row.name} [{changed}]" if changed else row.name
+
+
 def _text(value: Any) -> str:
     return (
         ",".join(map(str, value))

@@ -105,6 +105,8 @@ def test_sizes_are_those_of_the_papers(name: str) -> None:
         ("R50x1", "BiT-R50x1"),
         ("ResNet50x1", "BiT-R50x1"),
         ("ResNet-152x4", "BiT-R152x4"),
+        ("BiT-L (ResNet152x4)", "BiT-R152x4"),
+        ("BiT-L (R152x4)", "BiT-R152x4"),
         ("r50_vit_b16", "R50+ViT-B/16"),
         ("R50+ViT-B_16", "R50+ViT-B/16"),
         ("R50x1+ViT-B/32", "R50+ViT-B/32"),

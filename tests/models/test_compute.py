@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
-from vit_bench.models import Model, catalog
+from vit_bench.models import Model, ViT, catalog
 from vit_bench.models.build import empty_network
 from vit_bench.registry import UsageError
 
@@ -52,17 +52,9 @@ def test_macs_of_a_row_are_at_its_own_size() -> None:
 @pytest.mark.parametrize(
     ("name", "size", "message"),
     [
-        (
-            "ViT-B/16",
-            (225, 224),
-            "patches of 16x16 do not divide an image of 225x224 pixels. Multiples of 16 fit: .*=224x",
-        ),
-        ("ViT-H/14", (224, 10), "do not divide .*224x10 pixels. Multiples of 14 fit: image_size=224x14"),
-        (
-            "R+ViT-Ti/16",
-            (60, 64),
-            "8x8 do not divide the 15x16 feature map of .* Multiples of 32 fit: image_size=64x64",
-        ),
+        ("ViT-B/16", (224, 15), "a patch of 16x16 does not fit an image of 224x15 pixels. The smallest side is 16"),
+        ("ViT-H/14", (13, 14), "a patch of 14x14 does not fit an image of 13x14 pixels"),
+        ("R+ViT-Ti/16", (28, 64), "8x8 does not fit the 7x16 feature map of .* 28x64 pixels. The smallest side is 29"),
     ],
 )
 def test_a_patch_that_does_not_fit(name: str, size: tuple[int, int], message: str) -> None:
@@ -77,3 +69,22 @@ def test_grids() -> None:
     assert catalog()["R50+ViT-B/16"].architecture.grid((224, 225)) == (14, 15)
     assert catalog()["R50+ViT-L/32"].architecture.grid((224, 224)) == (7, 7)
     assert catalog()["R+ViT-Ti/16"].architecture.grid((224, 224)) == (7, 7)  # whatever its name says
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "grid", "left_out"),
+    [
+        ("ViT-B/16", (224, 224), (14, 14), None),
+        ("ViT-B/16", (225, 239), (14, 14), "the last 1 rows and 15 columns of the image are in no patch"),
+        ("R+ViT-Ti/16", (225, 221), (7, 7), "the last 1 rows and 0 columns of the feature map are in no patch"),
+        ("R50+ViT-B/16", (225, 97), (15, 7), None),
+    ],
+)
+def test_patches_leave_out_what_is_over_as_the_released_code_does(
+    name: str, size: tuple[int, int], grid: tuple[int, int], left_out: str | None
+) -> None:
+    architecture = catalog()[name].architecture
+    assert isinstance(architecture, ViT)
+    assert architecture.grid(size) == grid
+    said = architecture.left_out(size)
+    assert said is None if left_out is None else said is not None and said.startswith(left_out)

@@ -250,7 +250,12 @@ def test_architectures_that_cannot_be(name: str, changes: dict[str, Any], messag
         ({"num_classes": 0}, "num_classes=0: a head needs at least one class"),
         ({"image_size": 0}, "image_size=0: give one whole number"),
         ({"image_size": (1, 2, 3)}, "give one whole number of pixels, or"),
-        ({"image_size": 65}, "patches of 16x16 do not divide an image of 65x65 pixels"),
+        ({"image_size": 64.0}, "image_size=64.0: give one whole number of pixels, or"),
+        ({"image_size": "64"}, "image_size='64': give one whole number of pixels, or"),
+        ({"image_size": True}, "image_size=True: give one whole number of pixels, or"),
+        ({"num_classes": "10"}, "num_classes='10': give a whole number of classes"),
+        ({"num_classes": 10.0}, "num_classes=10.0: give a whole number of classes"),
+        ({"image_size": 15}, "a patch of 16x16 does not fit an image of 15x15 pixels"),
         ({"weights": "random:x"}, "weights='random:x': a seed is a whole number"),
         (
             {"weights": "in21k"},
@@ -287,3 +292,28 @@ def test_a_containers_memory_is_what_counts(tmp_path: Path, monkeypatch: pytest.
 def test_unknown_name() -> None:
     with pytest.raises(UsageError, match=r"(?i)there is no model 'ViT-B/15'. Did you mean 'ViT-B/16'"):
         create_model("ViT-B/15")
+
+
+def test_whole_numbers_of_numpy_are_taken() -> None:
+    network = create_model("ViT-mini", num_classes=np.int64(3), image_size=[np.int32(48), 64])  # pyright: ignore[reportArgumentType]
+    assert network.image_size == (48, 64)
+    assert network(torch.zeros(1, 3, 48, 64)).shape == (1, 3)
+
+
+@pytest.mark.parametrize("name", ["ViT-mini", "R+ViT-mini"])
+def test_what_no_patch_covers_is_left_out_and_said(name: str) -> None:
+    row = variant(name, patch_size=8 if name == "ViT-mini" else 3)
+    network = create_model(row, image_size=(61, 57))
+    batch = images(2, 3, 61, 57)
+    assert network.notes[0].endswith("are in no patch, as in the official code")
+    assert network.features(batch).shape == (2, 128)
+    if name == "ViT-mini":
+        whole = create_model(row, image_size=(56, 56))
+        assert torch.equal(network.features(batch), whole.features(batch[:, :, :56, :56].contiguous()))
+        assert whole.notes == ()
+
+
+def test_images_that_are_no_tensor() -> None:
+    message = "ViT-mini takes a torch tensor of images and was given a numpy.ndarray"
+    with pytest.raises(UsageError, match=message):
+        create_model("ViT-mini")(np.zeros((1, 3, 64, 64), np.float32))

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from scipy import ndimage
 from vit_bench.models import Model, catalog, create_model
-from vit_bench.models.weights.resize import resize_grid
+from vit_bench.models.weights.resize import loses_its_last, resize_grid
 from vit_bench.registry import UsageError
 
 SMALL = ["ViT-mini", "BiT-mini", "R+ViT-mini"]
@@ -56,13 +56,29 @@ def test_heads(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new"), [((7, 7), (12, 12)), ((14, 14), (7, 7)), ((4, 4), (3, 9)), ((1, 5), (4, 2)), ((6, 6), (1, 1))]
+    ("old", "new"),
+    [
+        ((7, 7), (12, 12)),
+        ((14, 14), (7, 7)),
+        ((4, 4), (3, 9)),
+        ((1, 5), (4, 2)),
+        ((6, 6), (1, 1)),
+        ((28, 28), (14, 14)),  # SciPy leaves zeros in the last row and column
+        ((24, 24), (7, 22)),  # and here in the last column
+    ],
 )
 def test_position_embeddings_are_zoomed_as_scipy_does(old: tuple[int, int], new: tuple[int, int]) -> None:
     grid = torch.randn(1, *old, 6, generator=torch.Generator().manual_seed(0))
     zoom = (new[0] / old[0], new[1] / old[1], 1)
     expected = ndimage.zoom(grid[0].numpy(), zoom, order=1)
     np.testing.assert_allclose(resize_grid(grid, *new)[0].numpy(), expected, atol=1e-6)
+
+
+def test_the_zoom_loses_its_last_cell_where_scipy_does() -> None:
+    for old in range(1, 40):
+        for new in range(1, 60):
+            last = ndimage.zoom(np.ones(old), new / old, order=1)[-1]
+            assert loses_its_last(old, new) == (last == 0), (old, new)
 
 
 @pytest.mark.parametrize("name", ["ViT-mini", "R+ViT-mini"])
@@ -199,3 +215,9 @@ def test_shapes_of_another_row_are_recognised(tmp_path: Path) -> None:
         create_model("ViT-mini", deep)
     with pytest.raises(UsageError, match=r"these are not a ViT's, a hybrid's or a BiT's by their names$"):
         create_model("ViT-mini", save({"layer.weight": torch.zeros(3)}, tmp_path / "l.pt"))
+
+
+def test_a_variant_that_a_file_does_not_fit_is_named(tmp_path: Path) -> None:
+    path = save(drawn(), tmp_path / "w.pt")
+    with pytest.raises(UsageError, match=r"the weights of ViT-mini \[pool=gap posembed=2d\]:"):
+        create_model(catalog()["ViT-mini"].derive(pool="gap", posembed="2d"), path)
