@@ -68,6 +68,12 @@ class Network:
     def weights_sha(self) -> str:
         return weights_digest(self.backbone.state_dict())
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was done to fit the weights to the networks that were built so far, and to the image size asked for."""
+        used = self._resized or self.__dict__.get("backbone")
+        return getattr(used, "notes", ())
+
     def build(self, num_classes: int | None = None, image_size: tuple[int, int] | None = None) -> Any:
         """A fresh copy on the CPU, in evaluation mode."""
         network: Any = create_model(self.model, weights=self.source, num_classes=num_classes, image_size=image_size)

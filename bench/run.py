@@ -142,11 +142,17 @@ def _compute(plan: Plan, place: Place, store: Store, progress: Progress, log: Lo
     for _, group in groupby(plan.pending, key=lambda job: job.group):
         jobs = list(group)
         network = Network(jobs[0], place.device, place.team, problems.get(jobs[0].release))
+        said: set[str] = set()
         for job in jobs:
             progress.begin(_title(job), images=_images(job))
             cell, predictions, trace = _attempt(job, network, plan, progress)
             place.team.finish_job()
             store.put(cell, predictions)
+            for note in dict.fromkeys(network.notes):
+                if note not in said:
+                    said.add(note)
+                    log(f"{job.model.name} {job.weights}: {note}")
+                    progress.say(f"{job.model.name} {job.weights}: {note}")
             log(f"{cell.status} {cell.key} {_title(job)} {cell.records[0].seconds:.1f} s\n{trace}".rstrip())
             progress.end(_result(cell))
             yield cell

@@ -246,3 +246,17 @@ def test_what_a_sidecar_says_is_recorded(tmp_path: Path) -> None:
     assert set(frame["pretrain.images"]) == {1234}
     assert set(frame["pretrain.epochs"]) == {2.5}
     assert re.fullmatch(r"[0-9a-f]{16}", str(frame["weights_sha"].iloc[0]))
+
+
+def test_what_was_done_to_fit_a_file_is_said_and_recorded(tmp_path: Path) -> None:
+    import torch
+
+    state = create_model("ViT-mini", seed=5).state_dict()
+    torch.save({"model": state, "model_ema": state, "epoch": 3}, tmp_path / "run.pth")
+    frame = vit_bench.run(*TINY, model="ViT-mini", weights="run.pth", image_size=32, out="r")
+    log = Path("r/log.txt").read_text()
+    (notes,) = {tuple(json.loads(text).get("weights_notes", ())) for text in frame["treatment"] if text != "{}"}
+    assert any("position embeddings resized 4x4 -> 2x2 (spline)" in note for note in notes)
+    assert any("model_ema" in note for note in notes)
+    for note in notes:
+        assert log.count(f"ViT-mini run.pth: {note}") == 1
