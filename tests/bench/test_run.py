@@ -404,9 +404,9 @@ def wait_for_cells(folder: Path, count: int, process: subprocess.Popen[str]) -> 
 def test_a_run_that_is_stopped_goes_on_where_it_was(
     tmp_path: Path, how: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    weights = ",".join(f"random:{seed}" for seed in range(5))
+    weights = ",".join(f"random:{seed}" for seed in range(4))
     tiny = ("model=ViT-mini", "model.width=32", "model.depth=1", "model.heads=1", f"weights={weights}")
-    words = ("suite=vtab-mini,fewshot", "task=digits", *tiny)
+    words = ("suite=vtab-mini,fewshot", "task=digits", "shots=1", "seed=0", *tiny)
     vit_bench.run(*words, out="apart/a")
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
     (tmp_path / "cache").mkdir()
@@ -416,7 +416,7 @@ def test_a_run_that_is_stopped_goes_on_where_it_was(
     _, errors = process.communicate(timeout=60)
     assert process.returncode == {signal.SIGKILL: -9}.get(how, 130), errors
     finished = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "r" / "cells").glob("*.json")}
-    assert 2 <= len(finished) < 10
+    assert 2 <= len(finished) < 8
     if how != signal.SIGKILL:
         assert "Interrupted. What was finished is kept" in errors
         assert (tmp_path / "r" / "results.csv").exists()
