@@ -104,7 +104,8 @@ class StdConv(nn.Conv2d):
 
     def convolve_kept(self, input: Tensor, weight: Tensor) -> Tensor:
         """The convolution with the standardised weight of an earlier call, if that still stands."""
-        if weight.is_inference():  # has no version: was made in inference mode
+        # A weight that was made in inference mode has no version; what a CUDA graph captures it repeats without a look.
+        if weight.is_inference() or (weight.is_cuda and torch.cuda.is_current_stream_capturing()):
             return self.convolve(input, standardise(weight, self.release).to(input.dtype))
         kept = self._kept
         if kept is None or not kept.stands(weight, input):
