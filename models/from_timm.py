@@ -15,7 +15,7 @@ from timm.models import PretrainedCfg
 from torch import Tensor, nn
 
 from ..registry import UsageError
-from . import downloads
+from . import library_files
 from .published import Library, PublishedBackbone
 from .spec import Input, Interpolation, Model
 from .weights.stored import Stored
@@ -49,7 +49,7 @@ class Timm(Library):
     def _config(self) -> dict[str, Any]:
         """config.json of a repository: {architecture, pretrained_cfg, model_args}, or all of it flat (older)."""
         repository = self.architecture.name
-        file = downloads.hub_file(self.row.name, repository, ("config.json",))
+        file = library_files.hub_file(self.row.name, repository, ("config.json",))
         try:
             config = json.loads(file.read_text(encoding="utf-8"))
         except ValueError as error:
@@ -130,14 +130,14 @@ class Timm(Library):
     def published_file(self) -> Path:
         cfg, name = self._cfg, self.row.name
         if self.architecture.library == "hf":
-            return downloads.hub_file(name, self.architecture.name, WEIGHTS_FILES)
+            return library_files.hub_file(name, self.architecture.name, WEIGHTS_FILES)
         if cfg.file:
             return Path(cfg.file)
         if cfg.hf_hub_id:
             files = _safe_first(cfg.hf_hub_filename) if cfg.hf_hub_filename else WEIGHTS_FILES
-            return downloads.hub_file(name, cfg.hf_hub_id, files)
+            return library_files.hub_file(name, cfg.hf_hub_id, files)
         if isinstance(cfg.url, str) and cfg.url:
-            return downloads.url_file(name, cfg.url)
+            return library_files.url_file(name, cfg.url)
         raise UsageError(f"{name} has no pretrained weights in timm. Type weights=FILE or weights=random")
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torchvision.transforms._presets import ImageClassification
 
 from ..registry import UsageError
-from . import downloads
+from . import library_files
 from .published import Library, PublishedBackbone
 from .spec import Input, Interpolation, Model
 from .weights.files import open_weights
@@ -126,7 +126,7 @@ class Torchvision(Library):
             )
 
     def published_file(self) -> Path:
-        file = downloads.url_file(self.row.name, self._weights.url)
+        file = library_files.url_file(self.row.name, self._weights.url)
         with open_weights(file):
             pass  # torchvision unpickles it next, whatever is in it; this refuses anything but tensors
         return file

@@ -62,12 +62,7 @@ class FewShot(Suite):
     data_parallel: ClassVar[bool] = True
 
     protocol: Literal["ridge", "knn", "logistic"] = "ridge"  # the paper's probe; neighbours; logistic regression
-    shots: tuple[int, ...] = (
-        1,
-        5,
-        10,
-        25,
-    )  # images a class; the paper's figures use 5; 0: all images
+    shots: tuple[int, ...] = (1, 5, 10, 25)  # images a class; the paper's figures use 5; 0: all images
     seed: tuple[int, ...] = (0, 1, 2)  # support sets drawn
     l2: tuple[float, ...] = (2.0**10,)  # ridge: the authors' fixed strength
     draws: int = 0  # support sets for the distribution of the accuracy; 0: none but the seeds

@@ -20,7 +20,7 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 from torch import nn
-from vit_bench.models import Input, create_model, downloads, libraries
+from vit_bench.models import Input, create_model, libraries, library_files
 from vit_bench.models import build as building
 from vit_bench.models.external import (
     ExternalBuilder,
@@ -344,7 +344,7 @@ def test_published_weights_of_torchvision(monkeypatch: pytest.MonkeyPatch) -> No
         UsageError, match=r"'.*shufflenetv2_x0.5-f707e7126e.pth' is damaged: its sha256 starts with .*Del"
     ):
         create_model("torchvision:shufflenet_v2_x0_5", "pretrained")
-    monkeypatch.setattr(downloads, "HASH", re.compile("(?!)"))  # these random numbers have not the hash in the name
+    monkeypatch.setattr(library_files, "HASH", re.compile("(?!)"))  # these random numbers have not the hash in the name
     for word, weights in (("shufflenet_v2_x0_5", "pretrained"), ("shufflenet_v2_x0_5.IMAGENET1K_V1", None)):
         backbone: Any = create_model(f"torchvision:{word}", weights)
         batch = images(backbone)
@@ -361,10 +361,10 @@ def test_the_hash_in_a_files_name_is_checked(tmp_path: Path) -> None:
     folder = tmp_path / "torch" / "hub" / "checkpoints"
     folder.mkdir(parents=True)
     (folder / f"net-{digest}.pth").write_bytes(b"weights")
-    assert downloads.url_file("x", f"https://example.org/net-{digest}.pth").name == f"net-{digest}.pth"
+    assert library_files.url_file("x", f"https://example.org/net-{digest}.pth").name == f"net-{digest}.pth"
     (folder / f"net-{digest}.pth").write_bytes(b"weight")
     with pytest.raises(UsageError, match="is damaged"):
-        downloads.url_file("x", f"https://example.org/net-{digest}.pth")
+        library_files.url_file("x", f"https://example.org/net-{digest}.pth")
 
 
 @pytest.mark.parametrize(("classes", "suffix"), [(1000, ".pt"), (7, ".safetensors")])
