@@ -285,7 +285,7 @@ def _made(folder: Path) -> Path:
 
 def _facts(test: Split) -> dict[str, np.ndarray]:
     """The right classes of each test image and its group, in order: what turns predictions into paired tests."""
-    found = {"labels": test.labels.astype(np.int32)}
+    found: dict[str, np.ndarray] = {"labels": test.labels.astype(np.int32)}
     if test.label_sets is not None:
         sizes = [len(labels) for labels in test.label_sets]
         found["label_sets.values"] = np.array([label for labels in test.label_sets for label in labels], dtype=np.int32)

@@ -1,4 +1,4 @@
-"""What the engine gives a suite besides images: a folder that survives a kill, curves, a voice; and suites of no task."""
+"""What the engine gives a suite besides images: a folder that survives a kill, curves, a voice; suites of no task."""
 
 from __future__ import annotations
 
