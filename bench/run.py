@@ -271,7 +271,7 @@ def _records(
     if not measured:
         raise ValueError(f"suite {job.suite.name} measured nothing")
     records, predictions = [], {}
-    tested: tuple[int, ...] = job.task.sizes("test") if job.task.splits else ()
+    tested = list(job.task.sizes("test")) if job.task.splits else []
     for number, one in enumerate(measured):
         if one.n_test is not None and one.n_test + one.n_skipped not in tested:
             raise ValueError(
