@@ -61,7 +61,9 @@ class Recipe:
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
                 raise UsageError(f"suite.{name}={getattr(self, name):g}: type 0 for none, or a number above it")
         if self.clip_norm is not None and not self.clip_norm > 0:
-            raise UsageError(f"suite.clip_norm={self.clip_norm:g}: a norm is above 0; type suite.clip_norm=none for none")
+            raise UsageError(
+                f"suite.clip_norm={self.clip_norm:g}: a norm is above 0; type suite.clip_norm=none for none"
+            )
 
     def learning_rate(self, step: int) -> float:
         """The learning rate of a step, counted from 0, as both official codes have it.
