@@ -54,8 +54,8 @@ class Checkpoints:
         except (OSError, RuntimeError) as error:
             reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
             raise TrainingError(
-                f"the checkpoint of step {step} cannot be written to {self.folder} ({reason}). Make room there, or type "
-                "another out=, and repeat the command: it goes on from the checkpoint before"
+                f"the checkpoint of step {step} cannot be written to {self.folder} ({reason}). Make room "
+                "there and repeat the command: it goes on from the checkpoint before"
             ) from error
 
     def newest(self) -> Checkpoint | None:

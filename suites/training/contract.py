@@ -67,7 +67,7 @@ class Place:
     channels_last: bool = False  # memory format of images and weights; faster for ResNets in bf16 on a GPU
     fused: bool = True  # the optimizer's fused kernel, where there is one
     threads: int | None = None  # on a CPU; None: as many as torch uses now. A checkpoint's count wins
-    # sum: gradients are summed once a step, in a fixed order, so an interrupted run goes on bitwise on a CPU, and running
+    # sum: gradients are summed once a step, in a fixed order, so an interrupted run goes on bitwise on a CPU; running
     # out of memory is survived by any number of processes. ddp: torch's DistributedDataParallel, which sends gradients
     # while others are computed: sooner where GPUs have no fast link. FSDP is chosen by `accelerate launch --use_fsdp`.
     parallel: Literal["sum", "ddp"] = "sum"

@@ -42,7 +42,7 @@ class Team:
     @property
     def beside(self) -> int:
         """Processes on this machine, this one included."""
-        return int(os.environ.get("LOCAL_WORLD_SIZE", self.size)) if self.size > 1 else 1
+        return int(os.environ.get("LOCAL_WORLD_SIZE") or self.size) if self.size > 1 else 1
 
     def wrap(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[nn.Module, Any]:
         """The network that is called in a step, and the optimizer that knows of a gradient scaler."""
@@ -71,7 +71,8 @@ class Team:
         flat = torch.cat([*(gradient.flatten() for gradient in gradients), loss.reshape(1).to(gradients[0].dtype)])
         distributed.all_reduce(flat)
         parts = flat[:-1].split([gradient.numel() for gradient in gradients])
-        torch._foreach_copy_(gradients, [part.view_as(to) for part, to in zip(parts, gradients, strict=True)])
+        for part, gradient in zip(parts, gradients, strict=True):
+            gradient.copy_(part.view_as(gradient))
         return flat[-1]
 
     def most(self, *numbers: float) -> list[float]:
@@ -109,7 +110,7 @@ def _accelerator(place: Place) -> Accelerator:
         # Micro-batches are ours; a launcher's setting would divide the loss once more.
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
     )
-    accelerator.state.device = place.device  # of one process alone it would take the first GPU
+    accelerator.state.device = place.device  # type: ignore[attr-defined]  # of one process alone it would take the first GPU
     return accelerator
 
 

@@ -33,6 +33,7 @@ class Stepper:
         self.network.train()
         self.labels = torch.from_numpy(np.ascontiguousarray(data.labels, dtype=np.int64)).to(place.device)
         self.optimizer = _optimizer(recipe, self.network, place)
+        self._called: Any
         self._called, self._stepping = team.wrap(self.network, self.optimizer)
         if place.compile:
             self._called = torch.compile(self._called)
@@ -116,7 +117,7 @@ class Stepper:
         """The update; the loss of the whole batch and the norm of its gradient, as tensors on the device."""
         loss = self.team.sum_gradients(self.parameters, self._loss)
         limit = self.recipe.clip_norm or float("inf")
-        norm = self.team.accelerator.clip_grad_norm_(self.parameters, limit)
+        norm: Any = self.team.accelerator.clip_grad_norm_(self.parameters, limit)
         norm = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.learning_rate(step)
@@ -128,7 +129,7 @@ class Stepper:
 
     def state(self) -> dict[str, Any]:
         """All that a later process needs, whole and on the CPU. Every process calls this together."""
-        names = dict(zip(self.parameters, self._trained_names(), strict=True))
+        names: dict[Any, str] = dict(zip(self.parameters, self._trained_names(), strict=True))
         moments = {
             names[parameter]: {key: _whole(value) for key, value in moment.items()}
             for parameter, moment in self.optimizer.state.items()
