@@ -105,7 +105,8 @@ def _explained(store: Store, cell: Cell, record: Record) -> list[tuple[str, list
         f"suite {record.suite}, protocol {record.protocol}"
         + (f", seed {record.seed}" if record.seed is not None else ""),
         *(f"{name} {value}" for name, value in record.at.items()),
-        f"images: {_count(record.n_train)} to train, {_count(record.n_test)} scored, {_count(record.n_skipped)} skipped",
+        f"images: {_count(record.n_train)} to train, {_count(record.n_test)} scored, "
+        f"{_count(record.n_skipped)} skipped",
         f"made {record.started_at} on {record.device or 'an unknown device'}, the whole job in "
         f"{'?' if record.seconds is None else f'{record.seconds:.1f}'} s",
     ]

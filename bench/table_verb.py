@@ -58,9 +58,12 @@ def table_verb(
     mix = options.get("mix", "false")
     if mix not in ("true", "false"):
         raise UsageError(f"mix={mix}: type mix=true or mix=false")
-    from .facts import facts
+    facts = None
+    if recipe.needs_facts:
+        from .facts import facts as collect
 
-    print_tables(frame, names=[recipe.name], style=style, mix=mix == "true", show=show, facts=facts())
+        facts = collect()
+    print_tables(frame, names=[recipe.name], style=style, mix=mix == "true", show=show, facts=facts)
 
 
 def _choice(key: str, word: str, choices: Sequence[str]) -> str:

@@ -27,8 +27,8 @@ LATEX = {
     "|": r"\textbar{}",
     "±": r"$\pm$",
     "≈": r"$\approx$",
-    "×": r"$\times$",
-    "−": "$-$",
+    "\N{MULTIPLICATION SIGN}": r"$\times$",
+    "\N{MINUS SIGN}": "$-$",
     "†": r"\textdagger{}",
     "‡": r"\textdaggerdbl{}",
     "§": r"\S{}",
@@ -117,8 +117,8 @@ def _html(table: Table) -> str:
     notes = "".join(f"<li>{html.escape(note)}</li>\n" for note in table.notes)
     return (
         f"<table>\n<caption>{html.escape(table.title)}</caption>\n"
-        f"<thead>\n{line([html.escape(name) for name in table.columns], 'th')}</thead>\n<tbody>\n{body}</tbody>\n</table>\n"
-        + (f"<ul>\n{notes}</ul>\n" if notes else "")
+        f"<thead>\n{line([html.escape(name) for name in table.columns], 'th')}</thead>\n"
+        f"<tbody>\n{body}</tbody>\n</table>\n" + (f"<ul>\n{notes}</ul>\n" if notes else "")
     )
 
 

@@ -51,6 +51,7 @@ def tables() -> Registry[Recipe]:
                 summary="checkpoints with their own heads, by task and metric",
                 suites=("classify",),
                 build=checkpoints.classify,
+                needs_facts=True,
             ),
             Recipe(
                 name="throughput",
@@ -63,6 +64,7 @@ def tables() -> Registry[Recipe]:
                 summary="released files: stated ImageNet top-1 beside ours",
                 suites=("classify",),
                 build=checkpoints.released,
+                needs_facts=True,
             ),
             _of_paper("1", "model variants: sizes and parameters", (), variants.table1),
             _of_paper(
@@ -81,7 +83,9 @@ def tables() -> Registry[Recipe]:
 
 def _of_paper(name: str, what: str, suites: tuple[str, ...], build: paper.Build) -> Recipe:
     summary = f"{what} (ViT paper, Table {name})"
-    return Recipe(name=name, summary=summary, suites=suites, build=build, aliases=(f"table{name}",))
+    facts = name in ("1", "3", "4", "6")
+    aliases = (f"table{name}",)
+    return Recipe(name=name, summary=summary, suites=suites, build=build, needs_facts=facts, aliases=aliases)
 
 
 def _published_alone(build: paper.Build) -> paper.Build:

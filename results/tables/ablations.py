@@ -30,7 +30,7 @@ def table7(request: Request) -> list[Table]:
     grid.notes.append(
         "Pre-trained on JFT-300M for 7 epochs. This project does not pre-train: there is no column of ours."
     )
-    return [grid.table("published")]
+    return [grid.table("published", folders(request.frame))]
 
 
 def table8(request: Request) -> list[Table]:

@@ -93,12 +93,13 @@ class Grid:
                 if any(texts.values()):
                     found.append((row, kind, texts))
         named = len({kind for _, kind, _ in found}) > 1  # the kind needs a column of its own
+        grouped = len({row for row, _, _ in found}) < len(found)
         columns = [column for column in self.columns if any(texts[column] for _, _, texts in found)]
         seen: set[tuple[str, ...]] = set()
         lines: list[tuple[str, ...]] = []
         rules, bold, sources = set(), set(), {}
         for row, kind, texts in found:
-            if named and lines and row not in seen:
+            if grouped and lines and row not in seen:
                 rules.add(len(lines))
             seen.add(row)
             lines.append((*row, *((kind,) if named else ()), *(texts[column] for column in columns)))

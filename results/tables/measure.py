@@ -59,9 +59,9 @@ def subjects(frame: pd.DataFrame) -> list[Subject]:
     """Who was measured in these records, in their order."""
     found = []
     for label, part in row_labels(frame):
-        first: dict[str, Any] = part.iloc[0].to_dict()
-        epochs = first.get("pretrain.epochs")
-        known = isinstance(epochs, int | float) and epochs == epochs
+        first: dict[Any, Any] = part.iloc[0].to_dict()
+        epochs: Any = first.get("pretrain.epochs")
+        known = isinstance(epochs, int | float) and epochs == epochs  # not NaN
         found.append(
             Subject(
                 label=label,

@@ -68,8 +68,8 @@ def table2(request: Request) -> list[Table]:
     if found:
         grid.notes += _who(request.frame)
         grid.notes.append(
-            "Core-days are the paper's cost of pre-training, 2 cores a TPUv3 chip; device-hours are the wall-clock time "
-            "of our fine-tuning jobs. They are neither the same unit nor the same work."
+            "Core-days are the paper's cost of pre-training, 2 cores a TPUv3 chip; device-hours are the wall-clock "
+            "time of our fine-tuning jobs. They are neither the same unit nor the same work."
         )
     return [grid.table(request.show, folders(request.frame))]
 
@@ -149,8 +149,8 @@ def table6(request: Request) -> list[Table]:
     grid.notes.append("Published exaFLOPs are cut off, not rounded; differences are to the value that Figure 5 draws.")
     if request.show != "published":
         grid.notes.append(
-            "Our exaFLOPs: 303 million images x epochs x 6 x this code's multiply-accumulates of one image at 224 pixels "
-            "(forward once, backward twice, 2 operations each; no head)."
+            "Our exaFLOPs: 303 million images x epochs x 6 x this code's multiply-accumulates of one image at 224 "
+            "pixels (forward once, backward twice, 2 operations each; no head)."
         )
     grid.notes += _who(request.frame) if found else []
     return [grid.table(request.show, folders(request.frame))]

@@ -78,8 +78,8 @@ def table4(request: Request) -> list[Table]:
             rules.add(len(lines))
         lines += [(*label, kind, *(values.get(name, "") for name in FINE_TUNING)) for kind, values in shown]
     notes = [
-        "SGD with momentum 0.9, no weight decay. ViT: the text says that 0.06 is for ResNets and hybrids; the table lists "
-        "it for ImageNet. The papers do not mention warm-up; the steps are the public code's.",
+        "SGD with momentum 0.9, no weight decay. ViT: the text says that 0.06 is for ResNets and hybrids; the table "
+        "lists it for ImageNet. The papers do not mention warm-up; the steps are the public code's.",
     ]
     if request.show != "published" and not ours:
         notes.append("Ours: this version has no fine-tuning settings to show.")

@@ -64,5 +64,6 @@ class Recipe:
     make: Callable[[pd.DataFrame], Table] | None = None
     more: Callable[[pd.DataFrame], Sequence[Table]] | None = None  # further tables of the same records
     build: Callable[[Request], list[Table]] | None = None
+    needs_facts: bool = False  # whether `build` reads facts, which take a moment to collect
     aliases: tuple[str, ...] = ()
     in_globs: bool = True

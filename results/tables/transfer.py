@@ -86,7 +86,8 @@ def finetune(request: Request) -> list[Table]:
             _put(grid, (one.title, ""), one, rates)
     if request.show != "ours":
         grid.notes.append(
-            "Published: fine-tuning as the papers do it (ViT: 384 pixels, best of a few learning rates; BiT: BiT-HyperRule)."
+            "Published: fine-tuning as the papers do it (ViT: 384 pixels, the best of a few learning rates; BiT: its "
+            "HyperRule)."
         )
     return [grid.table(request.show, folders(frame))]
 

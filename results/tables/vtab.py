@@ -102,13 +102,18 @@ def table9(request: Request) -> list[Table]:
         _beside(grid, request.frame, (total, means))
     if request.show != "ours":
         grid.notes.append(
-            "Published: group means are computed from the table (BiT-L, VIVI, S4L: drawn in Figure 2), and so is the mean "
-            "of the 3 groups, which the papers do not print. No std of a task was published."
+            "Published: group means are computed from the table (BiT-L, VIVI, S4L: drawn in Figure 2), and so is the "
+            "mean of the 3 groups, which the papers do not print. No std of a task was published."
         )
     grid.notes.append(
         "The mean of 19 tasks is the VTAB, BiT and ViT papers' score; the mean of the 3 group means is later papers'."
     )
     return [grid.table(request.show, () if request.frame is None else request.frame.attrs.get("folders", ()))]
+
+
+def _parts(label: str) -> tuple[str, str]:
+    model, _, pretrain = label.rpartition(", ")
+    return model, pretrain
 
 
 def _beside(grid: Grid, frame: pd.DataFrame, totals: tuple[str, str]) -> None:
@@ -121,9 +126,7 @@ def _beside(grid: Grid, frame: pd.DataFrame, totals: tuple[str, str]) -> None:
         for one in subjects(of_protocol):
             name = one.title if protocol == "finetune" else f"{one.title} [{protocol}]"
             fitting = [
-                line
-                for label, line in lines.items()
-                if protocol == "finetune" and one.stands_for(*label.rsplit(", ", 1))
+                line for label, line in lines.items() if protocol == "finetune" and one.stands_for(*_parts(label))
             ]
             free = [line for line in fitting if not any(place[0] == line for place in grid.measured)]
             line = free[0] if free else (name,)
