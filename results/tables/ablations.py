@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..published import rows
 from .grid import Grid, Printed, printed
@@ -63,7 +63,8 @@ def _ours(grid: Grid, frame: pd.DataFrame) -> None:
     by = ["suite", "protocol", "model", "weights", "pretrain", "task", "shots"]
     found = False
     for keys, part in top1.groupby(by, sort=False, dropna=False):
-        _, protocol, model, weights, pretrain, task, shots = keys
+        protocol, model, weights, pretrain, task = map(str, keys[1:6])
+        shots: Any = keys[6]
         settings = {text: _settings(text) for text in part["variant"].unique()}
         if not any("posembed" in one or "posembed_at" in one for one in settings.values()):
             continue

@@ -96,7 +96,7 @@ def measured(part: pd.DataFrame, majority: float | None = None) -> Measured | No
         value=value,
         std=float(ok["value"].std(ddof=1)) if len(ok) > 1 else None,
         marks=below + marks_of(ok),
-        records=tuple(ok.to_dict("records")),  # pyright: ignore[reportArgumentType]
+        records=tuple(ok.sort_values("seed", kind="stable").to_dict("records")),  # pyright: ignore[reportArgumentType]
     )
 
 
