@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from ...registry import UsageError
@@ -35,10 +36,11 @@ class Subject:
 
     @property
     def title(self) -> str:
-        """The label with what the weights were trained on."""
-        if self.weights.split(":")[0] == "random":
-            return f"{self.label}{'' if 'random' in self.label else ' (random)'}"
-        return f"{self.label}, {self.pretrain}" if self.pretrain else self.label
+        """The label with the weights and what they were trained on: never the name of a published column."""
+        short = PurePath(self.weights).name
+        label = self.label if short in self.label or not short else f"{self.label} ({short})"
+        untrained = self.weights.split(":")[0] == "random"
+        return label if untrained or not self.pretrain else f"{label}, {self.pretrain}"
 
     def stands_for(self, model: str, pretrain: str, epochs: Sequence[float] = ()) -> bool:
         """Whether a published number of this model and pre-training set, as published, is about the same thing.
