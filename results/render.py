@@ -144,8 +144,8 @@ def show_table(table: Table, console: Console) -> None:
 
     parts = [table]
     if console.is_terminal and width(table) > console.width:
-        turned = _turned(table) if table.labels == 1 else table
-        parts = [turned] if width(turned) <= console.width else _split(table, lambda one: width(one) <= console.width)
+        either = [_split(one, lambda part: width(part) <= console.width) for one in (_turned(table), table)]
+        parts = min(either, key=len)
     for part in parts:
         wide = width(part)
         if wide > console.width:  # better broken by the terminal than cut
@@ -159,9 +159,12 @@ show = show_table  # the name that others import
 
 
 def _turned(table: Table) -> Table:
-    lines = list(zip(table.columns, *table.rows, strict=True))
-    bold = frozenset((column - 1, row + 1) for row, column in table.bold)
-    return replace(table, columns=lines[0], rows=tuple(lines[1:]), labels=1, rules=frozenset(), bold=bold)
+    """The table with its rows as columns, their labels in one heading each."""
+    headings = [", ".join(filter(None, row[: table.labels])) for row in table.rows]
+    lines = list(zip(table.columns[table.labels :], *(row[table.labels :] for row in table.rows), strict=True))
+    bold = frozenset((column - table.labels, row + 1) for row, column in table.bold)
+    columns = (table.columns[0], *headings)
+    return replace(table, columns=columns, rows=tuple(lines), labels=1, rules=frozenset(), bold=bold)
 
 
 def _split(table: Table, fits) -> list[Table]:

@@ -110,7 +110,8 @@ class Grid:
                 if kind == "ours" and best.get((row, column)) == "best":
                     bold.add((len(lines) - 1, i))
         text = "".join(cell for line in lines for cell in line)
-        notes = [*self.notes, *([Z_NOTE] if "(z " in text else [])]
+        notes = [note for note in self.notes if UNTRAINED not in text or "untrained networks, of which" not in note]
+        notes += [Z_NOTE] if "(z " in text else []
         notes += [f"{mark} {said}" for mark, said in FOOTNOTES.items() if mark in text]
         return Table(
             title=self.title,

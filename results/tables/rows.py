@@ -154,8 +154,9 @@ def provenance_notes(frame: pd.DataFrame) -> list[str]:
     if untrained:
         who = "All weights are random" if len(untrained) == len(weights) else f"Rows with {', '.join(untrained)}"
         notes.append(f"{who}: untrained networks, of which only architecture and initialisation show.")
-    fed = [json.loads(text) for text in {canonical_treatment(text) for text in frame["treatment"]} if text != "{}"]
-    differs = differing(fed)
+    differs = _fed_differently(
+        list(frame["task"]), [json.loads(canonical_treatment(text)) for text in frame["treatment"]]
+    )
     if differs:
         notes.append(f"Rows differ in how images are fed: {', '.join(differs)}.")
     for status in ("failed", "skipped"):

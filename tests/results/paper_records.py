@@ -31,7 +31,7 @@ def score(model: str, task: str, value: float | None, **values) -> Record:
         "unit": "percent",
         "seconds": 1800.0,
         "device": "NVIDIA H200",
-        "measurement": f"{model}-{values.get('weights', 'in21k')}-{task}-{seed}/0",
+        "measurement": f"{model.replace('/', '')}-{values.get('weights', 'in21k')}-{task}-{seed}/0",
         "protocol_sha": task,
         "question": {"task": task, "metric": "top1", "protocol": "fine-tuning"},
         "treatment": {"size": [384, 384], "steps": len(task)},
