@@ -49,10 +49,10 @@ BIT_SIZES = {  # one number of images in each of the HyperRule's regimes
 
 def _recipes() -> Iterator[dict[str, Any]]:
     """How this code fine-tunes, in the columns of results/published/table4_finetuning.csv."""
-    name = f"{__package__.rpartition('.')[0]}.suites.recipes"
-    if find_spec(name) is None:
+    package = __name__.rpartition(".")[0]
+    if find_spec("..suites.recipes", package) is None:
         return
-    recipes: Any = importlib.import_module(name)
+    recipes: Any = importlib.import_module("..suites.recipes", package)
     for dataset, (task, images) in IMAGES.items():
         yield {"table": "ViT Table 4", "dataset": dataset} | _settings(recipes.vit(task, images)[0])
     yield {"table": "ViT Table 4", "dataset": "VTAB (19 tasks)"} | _settings(recipes.vtab())
