@@ -16,8 +16,8 @@ def run(tmp_path: Path) -> Path:
     file.write_bytes(b"abc")
     records = tuple(
         Record(suite="fewshot", model="ViT-B/16", weights="in21k", task="digits", metric="top1", value=50.0 + seed,
-               unit="percent", seed=seed, measurement=f"abc123/{seed}", at={"shots": 5}, question={"budget": "5 images"},
-               env={"torch": "2.11"}, started_at="2026", n_test=797)
+               unit="percent", seed=seed, measurement=f"abc123/{seed}", at={"shots": 5},
+               question={"budget": "5 images"}, env={"torch": "2.11"}, started_at="2026", n_test=797)
         for seed in range(2)
     )  # fmt: skip
     inputs = ({"path": str(file), "size": 2, "mtime_ns": 0, "sha256": "0" * 64},)
@@ -45,7 +45,7 @@ def test_words_select_and_what_is_unclear_is_listed(run: Path, capsys) -> None:
         explain_verb(run, ["abc"])
     with pytest.raises(UsageError, match=r"records have no 'modle'\. Did you mean 'model'"):
         explain_verb(run, ["modle=x"])
-    with pytest.raises(UsageError, match="no record of .* is task=x"):
+    with pytest.raises(UsageError, match=r"no record of .* is task=x"):
         explain_verb(run, ["task=x"])
     with pytest.raises(UsageError, match="is no run directory"):
         explain_verb(run / "nothing", [])
