@@ -13,6 +13,7 @@ from rich.console import Console
 from ..registry import UsageError, suggest
 from . import cache_verb
 from . import config as settings
+from .compare_verb import compare_verb
 from .data_verb import data_app
 from .weights_verb import app as weights_app
 
@@ -150,7 +151,9 @@ def list_verb(
         print_listing(kind, pattern, _out())
 
 
-for _verb, _name in ((run_verb, "run"), (plan_verb, "plan"), (table_verb, "table"), (list_verb, "list")):
+_VERBS = [(run_verb, "run"), (plan_verb, "plan"), (table_verb, "table"), (list_verb, "list")]
+_VERBS += [(compare_verb, "compare")]
+for _verb, _name in _VERBS:
     _help = (_verb.__doc__ or "") + (SETTINGS_HELP if _name in ("run", "plan") else "")
     app.command(_name, help=_help.replace("\n    ", "\n"))(_verb)
 app.add_typer(cache_verb.app, name="cache")
