@@ -90,7 +90,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     import numpy as np
 
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:  # closed also where damaged
             return {name: arrays[name] for name in arrays.files}
     except (OSError, ValueError, EOFError, BadZipFile, ZlibError, AttributeError) as error:
         raise UsageError(f"{path} is damaged ({error}). Delete it and its .json, and the job runs again") from error

@@ -44,7 +44,8 @@ def _cells(comparison: Comparison, every: bool) -> Table:
     ]
     notes += comparison.notes
     notes += [
-        f"Verdict on A. Test: {'; '.join(methods)}; interval: 95 %. Holm's p: corrected for {_tests(comparison)} tests; verdicts at {ALPHA:g}."
+        f"delta: A minus B. Verdict on A. Test: {'; '.join(methods)}; interval: 95 %.",
+        f"Holm's p: corrected for {_tests(comparison)} tests; verdicts at {ALPHA:g}.",
     ]
     if all(pair.verdict == UNTESTED for pair in comparison.pairs):
         notes.append(
@@ -62,7 +63,7 @@ def _cells(comparison: Comparison, every: bool) -> Table:
             *varying,
             "A",
             "B",
-            "A/B" if ratio else "A−B",
+            "A/B" if ratio else "delta",
             "interval",
             "p",
             "Holm's p",
@@ -151,7 +152,7 @@ def _summary(comparison: Comparison) -> Table:
         rows.append((label, group, *texts, f"{mean.value:+.2f}", interval, _p(p), verdict))
     return Table(
         title="Verdicts on A",
-        columns=("suite", "group", BETTER, WORSE, SAME, UNTESTED, "mean A−B", "interval", "Holm's p", "verdict"),
+        columns=("suite", "group", BETTER, WORSE, SAME, UNTESTED, "mean delta", "interval", "Holm's p", "verdict"),
         rows=tuple(rows),
         labels=2,
         notes=(
