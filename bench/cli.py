@@ -13,6 +13,7 @@ from rich.console import Console
 from ..registry import UsageError, suggest
 from . import cache_verb
 from . import config as settings
+from .compare_verb import compare_verb
 from .data_verb import data_app
 from .explain_verb import explain_verb
 from .table_verb import print_tables, table_verb
@@ -132,6 +133,7 @@ for _verb, _name in (
     (plan_verb, "plan"),
     (table_verb, "table"),
     (explain_verb, "explain"),
+    (compare_verb, "compare"),
     (list_verb, "list"),
 ):
     _help = (_verb.__doc__ or "") + (SETTINGS_HELP if _name in ("run", "plan") else "")

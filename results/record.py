@@ -195,7 +195,7 @@ def load(*sources: str | Path) -> pd.DataFrame:
         raise UsageError("load() needs at least one run directory or results CSV")
     frames = [_load_one(Path(source)) for source in sources]
     frame = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
-    frame.attrs["folders"] = tuple(str(source) for source in sources if Path(source).is_dir())
+    frame.attrs["folders"] = tuple(str(folder) for folder in map(_run_directory, sources) if folder is not None)
     return frame
 
 
@@ -221,6 +221,12 @@ def frame_of(records: Iterable[Record]) -> pd.DataFrame:
         rows, columns=[*COLUMNS, *at_columns, "question", "treatment", *pretrain_columns, *env_columns]
     )
     return _typed(frame)
+
+
+def _run_directory(source: str | Path) -> Path | None:
+    """Where the cells of a run directory, or beside a results CSV, are."""
+    folder = Path(source) if Path(source).is_dir() else Path(source).parent
+    return folder if (folder / "cells").is_dir() else None
 
 
 def _load_one(path: Path) -> pd.DataFrame:
