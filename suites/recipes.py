@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ..registry import UsageError
@@ -47,6 +47,17 @@ def vit(task: str, images: int, *, resnet: bool = False) -> tuple[Settings, str]
     note = "" if row else f"{task} has no row in the ViT paper's Table 4: {near}'s, by the size of {images} images"
     steps, lr, warmup = row or rows[near]
     return Settings(steps=steps, lr=lr, warmup=warmup, schedule="cosine", clip_norm=1.0), note
+
+
+def imagenet_table2(model: str, images: int) -> Settings:
+    """ImageNet as in the ViT paper's Table 2 alone: 512 pixels for ViT-L/16, 518 for ViT-H/14, Polyak factor 0.9999.
+
+    Sources disagree whether L/16 was averaged, too; replace `polyak` by None for a run without.
+    """
+    sides = {"ViT-L/16": 512, "ViT-H/14": 518}
+    if model not in sides:
+        raise UsageError(f"the ViT paper's Table 2 has settings for {' and '.join(sides)}, not for {model}")
+    return replace(vit("ImageNet", images)[0], image_size=sides[model], polyak=0.9999)
 
 
 def vtab() -> Settings:

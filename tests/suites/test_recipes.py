@@ -43,3 +43,10 @@ def test_vits_table_4_and_the_nearest_row_for_others() -> None:
 def test_nothing_to_train_on_is_an_error() -> None:
     with pytest.raises(UsageError, match="for 0 training images: there is nothing to train on"):
         recipes.bit(0, (32, 32))
+
+
+def test_table_2_has_its_own_resolutions_and_averaging() -> None:
+    found = [recipes.imagenet_table2(name, 1_281_167) for name in ("ViT-L/16", "ViT-H/14")]
+    assert [(one.image_size, one.polyak, one.steps) for one in found] == [(512, 0.9999, 20_000), (518, 0.9999, 20_000)]
+    with pytest.raises(UsageError, match="for ViT-L/16 and ViT-H/14, not for ViT-B/16"):
+        recipes.imagenet_table2("ViT-B/16", 1_281_167)
