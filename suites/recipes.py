@@ -6,25 +6,51 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from ..registry import UsageError
+from .augment import Crop
+from .recipe import Recipe
 
 Source = Literal["paper", "code"]
+SHORT_STEPS, SHORT_LR = 300, 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What one fine-tuning run is told. SGD with momentum 0.9 and no weight decay, as both papers fine-tune."""
+    """What a protocol says of fine-tuning: a recipe but for the learning rate, of which it has a grid, and the images.
+
+    The defaults are those of both papers: SGD with momentum 0.9, no weight decay, batches of 512, 384 pixels.
+    """
 
     steps: int
     lr: tuple[float, ...]  # the grid; one value: nothing to choose
     warmup: int
-    schedule: Literal["cosine", "steps"]
+    schedule: Literal["cosine", "linear", "steps"]
     decay_at: tuple[int, ...] = ()  # steps at which the learning rate falls to a tenth
     clip_norm: float | None = None
     batch: int = 512
-    image_size: int = 384
-    resize: int | None = None  # pixels before a random crop to image_size; None: the protocol's own
+    image_size: int | None = 384  # None: the model's own
+    resize: int | None = None  # pixels before a random crop to image_size; None: 448/384 of it
+    crop: Crop = "bit"
     mixup: float = 0.0  # alpha
     polyak: float | None = None
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    weight_decay: float = 0.0
+    seed: tuple[int, ...] = (0, 1, 2)
+
+    def recipe(self, lr: float) -> Recipe:
+        """With one learning rate of the grid."""
+        return Recipe(
+            lr=lr,
+            steps=self.steps,
+            batch=self.batch,
+            optimizer=self.optimizer,
+            weight_decay=self.weight_decay,
+            warmup=self.warmup,
+            schedule=self.schedule,
+            decay_at=self.decay_at,
+            clip_norm=self.clip_norm,
+            mixup=self.mixup,
+            ema=self.polyak,
+        )
 
 
 def vit(task: str, images: int, *, resnet: bool = False) -> tuple[Settings, str]:
@@ -61,8 +87,68 @@ def imagenet_table2(model: str, images: int) -> Settings:
 
 
 def vtab() -> Settings:
-    """VTAB-1k for ViT: ViT paper, Appendix B.1.1; warm-up and resizing of the official later configuration."""
+    """VTAB-1k for ViT: lr and steps of the ViT paper's Table 4; warm-up and resizing of the official later code."""
     return Settings(steps=2500, lr=(0.01,), warmup=200, schedule="cosine", clip_norm=1.0, resize=448)
+
+
+def vtab_sweep() -> tuple[Settings, ...]:
+    """The VTAB paper's lightweight sweep: two learning rates by two schedules, images resized to 224 pixels.
+
+    From a secondary source; what it says of warm-up and decay is not known, and is taken from `vtab`.
+    """
+    grid = {"lr": (0.01, 0.1), "image_size": 224, "resize": None}
+    return tuple(replace(vtab(), **grid, steps=steps) for steps in (2500, 10_000))
+
+
+def from_scratch(model: str, images: int, *, pretrain: str = "ImageNet") -> Settings:
+    """The pre-training recipe of the ViT paper's Table 3, for a data set of this many images.
+
+    Rows: JFT-300M (`pretrain`), ImageNet-21k, ImageNet; epochs become steps at batch 4096. A model without a row takes
+    that of ViT-B. Dropout (0.1 but on JFT) is the model's own setting, model.dropout.
+    """
+    jft = {"ViT-L/32": 6e-4, "ViT-L/16": 4e-4, "ViT-H/14": 3e-4, "BiT-R50x1": 1e-3, "BiT-R50x2": 1e-3}
+    jft |= {"BiT-R152x1": 6e-4, "BiT-R152x2": 6e-4, "R50+ViT-L/32": 2e-4, "R50+ViT-L/16": 4e-4}
+    rows: dict[str, tuple[int, float, float, float | None]] = {  # epochs, lr, weight decay, clipping
+        "JFT-300M": (14 if model == "ViT-H/14" else 7, jft.get(model, 8e-4), 0.1, None),
+        "ImageNet-21k": (90, 1e-3, 0.03, None),
+        "ImageNet": (300, 3e-3, 0.3, 1.0),
+    }
+    if pretrain not in rows:
+        raise UsageError(f"the ViT paper's Table 3 has rows for {', '.join(rows)}, and none for {pretrain}")
+    _check(images)
+    epochs, lr, decay, clip = rows[pretrain]
+    batch = 4096
+    steps = max(1, round(epochs * images / batch))
+    return Settings(
+        steps=steps,
+        lr=(lr,),
+        warmup=min(10_000, steps // 10),  # 10 000 in the paper, whose runs are longer
+        schedule="cosine" if pretrain == "ImageNet" else "linear",
+        clip_norm=clip,
+        batch=batch,
+        image_size=None,
+        crop="inception",
+        optimizer="adam",
+        weight_decay=decay,
+        seed=(0,),
+    )
+
+
+def short() -> Settings:
+    """Ours, for a small network from scratch on a thousand small images in a minute on a CPU; no paper's."""
+    return Settings(
+        steps=SHORT_STEPS,
+        lr=(SHORT_LR,),
+        warmup=SHORT_STEPS // 10,
+        schedule="cosine",
+        clip_norm=1.0,
+        batch=64,
+        image_size=None,
+        resize=None,
+        optimizer="adam",
+        weight_decay=0.03,
+        seed=(0, 1),
+    )
 
 
 def bit_steps(images: int) -> int:
