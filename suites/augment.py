@@ -44,7 +44,7 @@ class Augmentation:
 
     @classmethod
     def of(cls, task: Task, size: tuple[int, int], *, crop: Crop, resize: int | None) -> Augmentation:
-        """What the task's label allows of an augmentation (BiT paper, Appendix F): no crop or mirroring that changes it.
+        """What the task allows of an augmentation (BiT paper, Appendix F): no crop or mirroring that changes the label.
 
         Without `resize`, 448/384 of the size, the HyperRule's proportion.
         """
