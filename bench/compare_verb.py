@@ -55,7 +55,9 @@ def compare_verb(words: Words = None) -> None:
         ]
         names = tuple(f"{w} ({n})" if len(sources) == 2 else w for w, n in zip(chosen, names, strict=True))
     mix = settings.read_value("mix", options.get("mix", "false"), bool)
-    made = comparing.compare(*frames, (names[0], names[1]), metric=options.get("metric", ""), by=by, mix=mix)
+    made = comparing.compare(
+        frames[0], frames[1], (names[0], names[1]), metric=options.get("metric", ""), by=by, mix=mix
+    )
     for table in tables(made, every=style != "terminal"):
         if style == "terminal":
             show(table, Console(file=sys.stdout))

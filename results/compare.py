@@ -74,7 +74,7 @@ def compare(a: pd.DataFrame, b: pd.DataFrame, names: tuple[str, str], **options:
     """
     metrics = _metrics(a, b, options.get("metric", ""))
     sides = [side[side["metric"].isin(metrics)] for side in (a, b)]
-    joined = join(*sides, names, by=options.get("by", ""), mix=options.get("mix", False))
+    joined = join(sides[0], sides[1], names, by=options.get("by", ""), mix=options.get("mix", False))
     kept = Predictions(a.attrs.get("folders", ())), Predictions(b.attrs.get("folders", ()))
     rows: list[dict[str, Any]] = joined.pairs.to_dict("records")  # pyright: ignore[reportAssignmentType]
     without: set[str] = set()
@@ -137,7 +137,7 @@ def _tested(
                 return None
             found.append(scored)
         sides.append(found)
-    return _by_images(row, *sides, without)
+    return _by_images(row, sides[0], sides[1], without)
 
 
 def _by_images(
@@ -150,9 +150,8 @@ def _by_images(
         without.add(f"{row['task']}: the test images are not the same, or not in one order: not tested by images.")
         return None
     floor = resolution(len(first.labels), first.clusters).least
-    over_images = paired(
-        *(np.stack([one.right for one in side]) if len(side) > 1 else side[0].right for side in (a, b)), first.clusters
-    )
+    rights = [np.stack([one.right for one in side]) if len(side) > 1 else side[0].right for side in (a, b)]
+    over_images = paired(rights[0], rights[1], first.clusters)
     return both_sources(over_images, np.array(row["values_a"]), np.array(row["values_b"])), floor
 
 

@@ -70,7 +70,7 @@ def join(a: pd.DataFrame, b: pd.DataFrame, names: tuple[str, str], *, by: str = 
     notes += [f"The sides differ in how images are fed: {'; '.join(fed)}."] if fed else []
     if "" in set(pairs["question_a"]) | set(pairs["question_b"]):
         notes.append("Some records do not say which question they answer; whether these are the same is not known.")
-    return Joined(pairs, tuple(keys), *only, tuple(notes))
+    return Joined(pairs, tuple(keys), only[0], only[1], tuple(notes))
 
 
 def _checked(frame: pd.DataFrame, name: str) -> pd.DataFrame:
