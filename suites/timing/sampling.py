@@ -65,7 +65,9 @@ class Samples:
         return quantile_interval(self.seconds)
 
 
-def sample(step: Step, clock: Clock, rule: Rule, *, timing: Timing, begin: Callable[[], None] = lambda: None) -> Samples:
+def sample(
+    step: Step, clock: Clock, rule: Rule, *, timing: Timing, begin: Callable[[], None] = lambda: None
+) -> Samples:
     """Warm up, call `begin`, then time steps until the rule has enough.
 
     sync: the device is waited for after every step, and the host's time of each is taken, launches included (timm's
