@@ -10,6 +10,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from ..registry import Registry, UsageError
+from .throughput_table import SETTINGS, throughput_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,6 +66,12 @@ def tables() -> Registry[Recipe]:
                 suites=("fewshot",),
                 make=fewshot_table,
                 more=_more_of_fewshot,
+            ),
+            Recipe(
+                name="throughput",
+                summary="images a second, latency, FLOPs, memory and verdict (ViT paper, Figure 12)",
+                suites=("throughput",),
+                make=throughput_table,
             ),
         ],
     )
@@ -271,7 +278,7 @@ def _more_of_fewshot(frame: pd.DataFrame) -> list[Table]:
 def _once(frame: pd.DataFrame) -> pd.DataFrame:
     """The records without those that were measured again: same model, question, treatment, seed. The latest counts."""
     columns = ["model", "variant", "weights", "weights_sha", "task", "source", "metric", "seed"]
-    columns += ["question", "treatment", "status", *(name for name in ("shots", "l2", "k") if name in frame)]
+    columns += ["question", "treatment", "status", *(name for name in ("shots", "l2", "k", *SETTINGS) if name in frame)]
     in_time = frame.reset_index(drop=True).sort_values("started_at", kind="stable")
     return in_time.drop_duplicates(columns, keep="last").sort_index()
 
@@ -347,7 +354,7 @@ def _differing(dicts: Sequence[dict[str, Any]]) -> list[str]:
 def _mixed_fields(frame: pd.DataFrame) -> list[str]:
     """For each task and metric answered under several questions, the fields in which those differ."""
     ok = frame[frame["status"] == "ok"]
-    inner = [name for name in ("shots",) if name in ok]
+    inner = [name for name in ("shots", *SETTINGS) if name in ok]
     found = []
     for keys, part in ok.groupby(["task", "metric", *inner], sort=False, dropna=False):
         questions = [json.loads(text) for text in part["question"].unique()]

@@ -17,10 +17,10 @@ One row is one of each of: image size, batch size, precision, mode, compiled or 
    step is kept beside the records (array "samples", in seconds). A fixed batch never changes: if it does not fit, the
    row fails and says so.
 
-Scenarios are MLPerf Inference's: `offline` asks for images a second at the given batch; `single_stream` for the latency
-of one image at a time, synchronised: median and p95. The p95 has an interval only from 72 samples on, which is the least
-taken (`latency_samples`). MLPerf's own rule for a p95 (margin 0.25 %, confidence 99 %) asks for 50 425 samples and 600 s:
-`latency_samples=50425 min_seconds=600`.
+Scenarios are MLPerf Inference's: `offline` asks for images a second at the given batch; `single_stream` for the
+latency of one image at a time, synchronised: median and p95. The p95 has an interval only from 72 samples on, which is
+the least taken (`latency_samples`). MLPerf's own rule for a p95 (margin 0.25 %, confidence 99 %) asks for 50 425
+samples and 600 s: `latency_samples=50425 min_seconds=600 max_seconds=600`.
 
 `mode=train` is a whole step of SGD with momentum 0.9 on the cross-entropy of the model's own head, of which
 `forward_time`, `backward_time` and `optimizer_time` are the parts; half precision is autocast there, while inference

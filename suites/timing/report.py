@@ -29,7 +29,7 @@ class Report:
             "batch": "fixed",
             "classes": suite.classes,
             "step": TRAINING if at.get("mode") == "train" else "forward pass to the logits",
-            "stopping": f"at least {suite.min_seconds:g} s, interval {suite.interval:g}, at most {suite.max_seconds:g} s",
+            "stopping": f"{suite.min_seconds:g} to {suite.max_seconds:g} s, interval {suite.interval:g}",
         }
         self.treatment: dict[str, Any] = {}
         self.verdict = ""

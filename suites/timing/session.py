@@ -37,9 +37,10 @@ class Session:
 
     def clean_up(self) -> None:
         """After a row: nothing of it stays on the device."""
-        import torch
+        if any(self._suite.compile):
+            import torch
 
-        torch._dynamo.reset()
+            torch._dynamo.reset()
         memory.release(self._device)
 
     def facts(self, image_size: int, report: Report) -> Iterator[Measurement]:
