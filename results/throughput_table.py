@@ -83,7 +83,7 @@ def _cells(value: dict[str, float]) -> list[str]:
         cell("latency", digits=2),
         cell("latency_p95", digits=2),
         cell("gflops", digits=2),
-        cell("achieved_flops", 1e12, 2),
+        _significant(value["achieved_flops"] / 1e12 if "achieved_flops" in value else None),
         cell("share_of_matmul_rate", digits=0),
         cell("share_of_products", digits=0),
         cell("peak_memory", 2**30, 2),
