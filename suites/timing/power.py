@@ -45,7 +45,7 @@ class Meter:
             self.absent = f"NVML knows NVIDIA GPUs, not {device.type}"
             return
         try:
-            import pynvml
+            import pynvml  # pyright: ignore[reportMissingImports]
         except ImportError:
             if nvml is None:
                 self.absent = "nvidia-ml-py is not installed (pip install 'vit-bench[gpu]')"

@@ -49,8 +49,8 @@ class Session:
         report = Report(report.model, self._suite, {"image_size": image_size})
         total = sum(parameter.numel() for parameter in network.parameters())
         head = getattr(network, "head", None)
-        in_head = sum(parameter.numel() for parameter in head.parameters()) if hasattr(head, "parameters") else None
-        if in_head is not None:
+        if head is not None and hasattr(head, "parameters"):
+            in_head = sum(parameter.numel() for parameter in head.parameters())
             yield report.one("parameters_backbone", total - in_head, "parameters")
             yield report.one("parameters_head", in_head, "parameters")
         else:
