@@ -96,8 +96,9 @@ def run_verb(words: Words = None) -> None:
     text = ", ".join(f"{count} {word}" for word, count in counts.items() if count) or "none computed"
     say.print(f"{_jobs(plan)}: {text}, in {outcome.seconds:.1f} s. Records: {plan.out / 'results.csv'}", **PLAIN)
     for cell in outcome.failed:
-        record = cell.records[0]
-        say.print(f"FAILED {record.model} on {record.task}: {record.error}", **PLAIN)
+        record = next(record for record in cell.records if record.error)
+        on = f" on {record.task}" if record.task else ""
+        say.print(f"FAILED {record.model}{on}: {record.error}", **PLAIN)
     if outcome.failed:
         say.print(f"Tracebacks: {plan.out / 'log.txt'}. Repeat the command to try again.", **PLAIN)
     if outcome.interrupted:

@@ -215,6 +215,13 @@ def make_plan(config: Config, given: Mapping[str, Model] | None = None) -> Plan:
         from . import environment
 
         machine = environment.machine(config.device)
+        kind = environment.pick_device(config.device).type
+        variants = [suite.settled(kind) for suite in variants]
+        if "batch_size" in config.origin and all(suite.by_device for suite in variants):
+            raise UsageError(
+                f"batch_size={config.batch_size} is how other suites pass images, and changes no result of theirs. "
+                f"What suite={variants[0].name} measures is suite.batch_size={config.batch_size}"
+            )
     else:
         machine = {}
 

@@ -6,6 +6,7 @@ import contextlib
 import gc
 import re
 import shutil
+import sys
 import time
 import traceback
 from collections.abc import Iterator
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from ..models.releases import Release
     from ..suites.protocol import Measurement
-    from .context import Folders, Network
+    from .context import Folders, JobContext, Network
 
 
 @dataclass(kw_only=True)
@@ -224,14 +225,17 @@ def _attempt(
     surroundings = environment.Surroundings()
     try:
         context = JobContext(job, network, _folders(plan), teller, batch_size=plan.config.batch_size)
-        measured = list(job.suite.run(context))
+        measured, trace = _measure(job, network, context, plan, teller)
         common = {"device": name, "seconds": time.monotonic() - begun}
         if "weights" in job.suite.needs:
             common["weights_sha"] = context.weights_sha[:16]
         records, predictions = _records(job, _with_skipped(measured, context.skipped), common)
         if any(one.predictions is not None for one in measured):
             predictions |= context.tested
-        return _cell(job, records, started, context.inputs()), predictions, ""
+        cell = _cell(job, records, started, context.inputs())
+        if trace or all(record.status == "failed" for record in records):
+            return replace(cell, status="failed"), predictions, trace  # to be tried again
+        return replace(cell, status="ok"), predictions, ""
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001  # the one place where whatever goes wrong, sys.exit() too, is a record
@@ -245,6 +249,26 @@ def _attempt(
         return _cell(job, [record], started), {}, traceback.format_exc()
     finally:
         surroundings.restore()
+
+
+def _measure(
+    job: Job, network: Network, context: JobContext, plan: Plan, teller: Teller | Progress
+) -> tuple[list[Measurement], str]:
+    """What a suite measures, in this process or in the job's own; and the traceback of parts that did not survive."""
+    from . import isolated
+
+    if not job.suite.isolated or not isolated.can_travel(job):
+        return list(job.suite.run(context)), ""
+    errand = isolated.Errand(
+        job=job,
+        folders=_folders(plan),
+        device=str(network.device),
+        batch_size=plan.config.batch_size,
+        passed=frozenset(),
+        path=tuple(sys.path),
+    )
+    outcome = isolated.run_isolated(errand, teller)
+    return outcome.measured, outcome.trace
 
 
 def _in_a_line(error: BaseException) -> str:
@@ -287,8 +311,11 @@ def _records(
                 **common,
                 **columns,
                 metric=one.metric,
-                value=float(one.value),
+                value=None if one.value is None else float(one.value),
                 unit=one.unit,
+                status="failed" if one.error else "ok",
+                verdict=one.verdict,
+                error=one.error,
                 n_train=one.n_train,
                 n_test=one.n_test,
                 n_skipped=one.n_skipped,
@@ -316,7 +343,7 @@ def _base(job: Job, **values: Any) -> Record:
         group=job.task.group,
         source=job.source,
         **provenance_columns(job),
-        env=environment.describe(),
+        env={**environment.describe(), **job.machine},
         **values,
     )
 
@@ -399,7 +426,7 @@ def _title(job: Job) -> str:
 def _result(cell: Cell) -> str:
     """The headline of a finished cell: its first top-1, or its error."""
     if cell.status == "failed":
-        return f"FAILED {cell.records[0].error}"
+        return f"FAILED {next(record.error for record in cell.records if record.error)}"
     first = next((r for r in cell.records if r.metric == "top1"), cell.records[0])
     value = "" if first.value is None else f"{first.value:.1f}"
     at = " ".join(f"{name}={value}" for name, value in first.at.items())

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 
@@ -82,7 +82,7 @@ class Measurement:
     """
 
     metric: str  # plain: "top1", "mean_per_class", …; what varies inside a job goes to `at`, never into the name
-    value: float
+    value: float | None  # None: there is none, and `error` says why
     unit: str  # accuracies are in "percent"
     n_test: int | None = None  # images scored, all of the test split; None where nothing is scored on it
     n_train: int | None = None
@@ -92,6 +92,8 @@ class Measurement:
     treatment: Mapping[str, Any] = field(default_factory=dict)
     predictions: np.ndarray | None = None  # (n_test,) predicted classes, kept for paired tests
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)  # what else is kept of it, by plain names
+    verdict: str = ""  # "valid", or "suspect: " and why
+    error: str = ""  # why there is no number for this part of the job, whose other parts may have theirs
 
 
 class Source(Protocol):
@@ -162,8 +164,16 @@ class Context(Protocol):
         """So many more images are done, as `Suite.estimate` counts them; the note is for the progress bar."""
         ...
 
+    def enter(self, at: Mapping[str, Any]) -> bool:
+        """Begin a part of the job. False: an earlier process of this job finished it or did not survive it."""
+        ...
+
     def build(self, num_classes: int | None = None, image_size: tuple[int, int] | None = None) -> Backbone:
         """A fresh copy of the job's model with the job's weights, on the CPU, in evaluation mode."""
+        ...
+
+    def other(self, name: str, num_classes: int, image_size: tuple[int, int]) -> Backbone:
+        """Another model, by any name that `model=` takes, with random weights, on the CPU, in evaluation mode."""
         ...
 
     def images(self, task: Task, split: str) -> Split:
@@ -219,10 +229,15 @@ class Suite:
     default_tasks: ClassVar[str]  # a collection
     only_default_tasks: ClassVar[bool] = False
     data_parallel: ClassVar[bool] = False  # every process of a launched run takes part in a job; else the first alone
+    isolated: ClassVar[bool] = False  # each job in a process of its own: what kills it ends one part of it only
     by_device: ClassVar[bool] = False  # numbers are of one machine: its device, driver and libraries are part of a job
 
     def check(self) -> None:
         """Raise UsageError for settings that make no sense, alone or together."""
+
+    def settled(self, device: str) -> Self:  # noqa: ARG002  # for those whose defaults are of a machine
+        """The suite with what was left open chosen for a kind of device: "cpu", "cuda" or "mps"."""
+        return self
 
     def modules(self) -> tuple[str, ...]:
         """Modules of ours whose code is behind the numbers, with all that they import: "suites.fewshot"."""

@@ -1,0 +1,242 @@
+"""How fast a model is and what it costs, measured so that it can be trusted (ViT paper, Figure 12; Table 2's cost).
+
+Everything is measured with random weights (a trained model takes the same time) and random images that are on the
+device already: no decoding, no transfer. Each model runs in a process of its own.
+
+One row is one of each of: image size, batch size, precision, mode, compiled or not, memory format, timing, scenario.
+
+1. A fresh copy of the network with a head of `classes` classes is made as the row says. Its outputs for a few images
+   are compared with those of eager float32: if they are further away than the bound of the precision
+   (suites/timing/variant.py), the row is `suspect`. fp32 has TF32 off; a GPU's TF32 is a precision of its own name.
+2. Warm-up: `warm_up_steps` steps and `warm_up_seconds` of them after the first, which compiles. None of them counts.
+3. Timed steps, every one of them: `timing=pipelined` gives steps to the device one behind the other and takes its own
+   time of each (CUDA events); `timing=sync` waits after every step and takes the host's time, as timm does. On a CPU
+   there is no difference. At least `min_samples` steps and `min_seconds`, and then until the 95 % interval of the
+   median is at most `interval` of the median wide, or `max_seconds` are over, which makes the row `suspect`.
+4. Reported: median, quartiles and interval of images a second, the number of timed and of warm-up steps. Every timed
+   step is kept beside the records (array "samples", in seconds). A fixed batch never changes: if it does not fit, the
+   row fails and says so.
+
+Scenarios are MLPerf Inference's: `offline` asks for images a second at the given batch; `single_stream` for the
+latency of one image at a time, synchronised: median and p95. The p95 has an interval only from 72 samples on, which is
+the least taken (`latency_samples`). MLPerf's own rule for a p95 (margin 0.25 %, confidence 99 %) asks for 50 425
+samples and 600 s: `latency_samples=50425 min_seconds=600 max_seconds=600`.
+
+`mode=train` is a whole step of SGD with momentum 0.9 on the cross-entropy of the model's own head, of which
+`forward_time`, `backward_time` and `optimizer_time` are the parts; half precision is autocast there, while inference
+casts the weights.
+
+`find=largest` tries batches 1, 2, 4, … up to `batch_limit` (1024, the top of the paper's sweep) until one does not fit,
+with a clean-up between tries; `find=exact` goes on to the image; `find=fastest` times every power of two that fits.
+
+`against=MODEL` runs the two in turn in one process, both in memory, and reports how many times as fast ours is.
+
+Ceilings are measured in the same run: `share_of_matmul_rate` is the achieved FLOP/s over the device's best matrix
+product in this precision, `share_of_roofline` the time that rate and memory bandwidth would allow the model's products
+over the step's, `share_of_products` the time of the model's own matrix products and attention, each timed alone, over
+the step's. A GMAC is 1e9 multiply-accumulates, a GFLOP 1e9 operations: two a multiply-accumulate.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
+
+from ..registry import UsageError
+from .protocol import Context, Measurement, Suite, Task, Work
+from .timing.intervals import samples_for
+from .timing.memory import is_out_of_memory
+from .timing.report import Report
+from .timing.sampling import Rule, Timing
+from .timing.variant import MemoryFormat, Mode, Precision, Variant
+
+if TYPE_CHECKING:
+    from ..models.spec import Model
+    from .timing.session import Session
+
+Scenario = Literal["offline", "single_stream"]
+Find = Literal["largest", "exact", "fastest"]
+
+SMALL_MODELS = ("ViT-mini", "BiT-mini", "R+ViT-mini", "ViT-Ti/16")
+GPU_MODELS = ("ViT-B/32", "ViT-B/16", "ViT-L/16", "BiT-R50x1", "R50+ViT-B/16")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Throughput(Suite):
+    """Images a second, latency, memory, FLOPs and energy, with a verdict on every number (ViT paper, Figure 12)."""
+
+    name: ClassVar[str] = "throughput"
+    version: ClassVar[int] = 1
+    aliases: ClassVar[tuple[str, ...]] = ("speed",)
+    axes: ClassVar[tuple[str, ...]] = ("model", "weights")
+    inner: ClassVar[tuple[str, ...]] = (
+        *("image_size", "batch_size", "precision", "mode"),
+        *("compile", "memory_format", "timing", "scenario"),
+    )
+    needs: ClassVar[frozenset[Literal["task", "weights"]]] = frozenset()
+    splits: ClassVar[tuple[str, ...]] = ()
+    default_tasks: ClassVar[str] = ""
+    by_device: ClassVar[bool] = True
+    isolated: ClassVar[bool] = True
+
+    # What rows there are. What is left open is chosen by the scale (`settled`).
+    scale: Literal["auto", "small", "full"] = "auto"  # auto: small on a CPU, full on a GPU
+    image_size: tuple[int, ...] = ()  # pixels; small: 64, 128; full: 224
+    batch_size: tuple[int, ...] = ()  # of the offline scenario; small: 8; full: 128
+    precision: tuple[Precision, ...] = ()  # small: fp32; full: bf16
+    mode: tuple[Mode, ...] = ("inference",)
+    compile: tuple[bool, ...] = (False,)
+    memory_format: tuple[MemoryFormat, ...] = ("contiguous",)
+    timing: tuple[Timing, ...] = ("pipelined",)  # of the offline scenario
+    scenario: tuple[Scenario, ...] = ("offline", "single_stream")
+    find: tuple[Find, ...] = ()  # batches to search for
+    batch_limit: int = 1024  # of that search
+    against: str | None = None  # another model to run in turn with each
+    # How a row is measured.
+    warm_up_steps: int = 3
+    warm_up_seconds: float = 0.3
+    min_samples: int = 10
+    latency_samples: int = 72  # of single_stream: the least with which a p95 has an interval
+    min_seconds: float = 1.0
+    max_seconds: float = 5.0
+    interval: float = 0.05  # width of the median's 95 % interval, over the median
+    ceilings: bool = True  # roofline and products; a second or so a row
+    classes: int = 1000  # of the head
+
+    @property
+    def default_models(self) -> tuple[str, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return SMALL_MODELS if self.scale == "small" else GPU_MODELS
+
+    def settled(self, device: str) -> Self:
+        """With what was left open chosen for a kind of device: "cpu", "cuda" or "mps"."""
+        small = self.scale == "small" or (self.scale == "auto" and device == "cpu")
+        return replace(
+            self,
+            scale="small" if small else "full",
+            image_size=self.image_size or ((64, 128) if small else (224,)),
+            batch_size=self.batch_size or ((8,) if small else (128,)),
+            precision=self.precision or (("fp32",) if small else ("bf16",)),
+        )
+
+    def check(self) -> None:
+        least = samples_for(0.5)
+        positive = ("batch_limit", "warm_up_steps", "max_seconds", "interval", "classes")
+        for name in positive:
+            if getattr(self, name) <= 0:
+                raise UsageError(f"suite.{name}={getattr(self, name)} must be above zero")
+        for name in ("image_size", "batch_size"):
+            if any(value < 1 for value in getattr(self, name)):
+                raise UsageError(f"suite.{name}={','.join(map(str, getattr(self, name)))}: whole numbers from 1 up")
+        if self.min_samples < least:
+            raise UsageError(
+                f"suite.min_samples={self.min_samples}: a median has no 95 % interval below {least} samples"
+            )
+        if self.latency_samples < samples_for(0.95):
+            raise UsageError(
+                f"suite.latency_samples={self.latency_samples}: a p95 has no 95 % interval below {samples_for(0.95)} "
+                "samples"
+            )
+        if min(self.warm_up_seconds, self.min_seconds) < 0:
+            raise UsageError("suite.warm_up_seconds and suite.min_seconds are seconds from 0 up")
+        if self.max_seconds < self.min_seconds:
+            raise UsageError(
+                f"suite.max_seconds={self.max_seconds:g} is less than suite.min_seconds={self.min_seconds:g}; raise it"
+            )
+
+    def size(self, model: Model, weights: str = "random") -> tuple[int, int]:  # noqa: ARG002
+        side = max(self.image_size, default=model.input.size[0])
+        return side, side
+
+    def estimate(self, model: Model, task: Task, weights: str) -> Work:  # noqa: ARG002
+        """Nothing that images count: it is bound by time."""
+        return Work()
+
+    def cases(self) -> Iterator[tuple[Variant, Timing, Scenario]]:
+        """Every row there is to be, of one network after the other."""
+        for size, mode, layout, compiled, precision, scenario in itertools.product(
+            self.image_size, self.mode, self.memory_format, self.compile, self.precision, self.scenario
+        ):
+            if scenario == "single_stream" and mode == "train":
+                continue  # a latency is of inference
+            alone = scenario == "single_stream"
+            for batch, timing in itertools.product((1,) if alone else self.batch_size, self._timings(scenario)):
+                variant = Variant(
+                    image_size=size,
+                    batch_size=batch,
+                    precision=precision,
+                    mode=mode,
+                    compile=compiled,
+                    memory_format=layout,
+                )
+                yield variant, timing, scenario
+
+    def _timings(self, scenario: Scenario) -> tuple[Timing, ...]:
+        return ("sync",) if scenario == "single_stream" else self.timing
+
+    def rule(self, scenario: Scenario) -> Rule:
+        """When a row of this scenario has enough samples."""
+        return Rule(
+            warm_up_steps=self.warm_up_steps,
+            warm_up_seconds=self.warm_up_seconds,
+            min_samples=self.latency_samples if scenario == "single_stream" else self.min_samples,
+            min_seconds=self.min_seconds,
+            max_seconds=self.max_seconds,
+            interval=self.interval,
+        )
+
+    def run(self, context: Context) -> Iterator[Measurement]:
+        from .timing.session import Session
+
+        settled = self.settled(context.device.type)
+        session = Session(settled, context)
+        facts: set[int] = set()
+        for variant, timing, scenario in settled.cases():
+            at = asdict(variant) | {"timing": timing, "scenario": scenario}
+            if not context.enter(at):
+                continue
+            report = Report(context.model, settled, at)
+            try:
+                variant.check(context.device)
+                if variant.image_size not in facts:
+                    facts.add(variant.image_size)
+                    yield from session.facts(variant.image_size, report)
+                if scenario == "single_stream":
+                    yield from session.latency(variant, report)
+                else:
+                    yield from session.offline(variant, timing, report)
+                    if settled.against:
+                        yield from session.duel(variant, report)
+            except UsageError as error:
+                yield report.failed(str(error))
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                yield report.failed(f"out of memory: batch_size={variant.batch_size} does not fit {context.device}")
+            session.clean_up()
+        yield from settled._searches(context, session)
+
+    def _searches(self, context: Context, session: Session) -> Iterator[Measurement]:
+        if not self.find:
+            return
+        done: set[Variant] = set()
+        for variant, timing, scenario in self.cases():
+            asked = replace(variant, batch_size=1)
+            if scenario != "offline" or asked in done:
+                continue
+            done.add(asked)
+            at = {name: value for name, value in asdict(asked).items() if name != "batch_size"}
+            at |= {"timing": timing, "scenario": "search"}
+            if not context.enter(at):
+                continue
+            report = Report(context.model, self, at)
+            try:
+                variant.check(context.device)
+                yield from session.search(asked, timing, report)
+            except UsageError as error:
+                yield report.failed(str(error))
+            session.clean_up()
+
+
+throughput = Throughput()

@@ -1,0 +1,1 @@
+"""How a duration is measured so that it can be trusted: clocks, samples, ceilings, memory, power and verdicts."""

@@ -1,0 +1,118 @@
+"""Peak memory of a piece of work, and a limit for how much a search may take."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+RESET_PEAK = "5"  # what clear_refs takes to let the peak of the resident set start anew
+LEFT_FREE = 2**28  # bytes that a search on a CPU leaves to the rest of the machine
+
+
+@dataclass(frozen=True, kw_only=True)
+class Peak:
+    """The most memory that was in use at one time, in bytes."""
+
+    used: int | None  # on a GPU allocated tensors, on a CPU the resident set of the process; None: not known
+    reserved: int | None = None  # on a GPU: what the allocator holds
+    kind: str  # what `used` counts, in words
+
+
+def reset_peak(device: torch.device) -> None:
+    """Let the peak start anew at what is in use now."""
+    if device.type == "cuda":
+        import torch
+
+        torch.cuda.reset_peak_memory_stats(device)
+    elif CLEAR.exists():
+        with contextlib.suppress(OSError):
+            CLEAR.write_text(RESET_PEAK, encoding="ascii")
+
+
+def peak(device: torch.device) -> Peak:
+    """The peak since `reset_peak`."""
+    if device.type == "cuda":
+        import torch
+
+        used, reserved = torch.cuda.max_memory_allocated(device), torch.cuda.max_memory_reserved(device)
+        return Peak(used=used, reserved=reserved, kind="allocated on the device")
+    if device.type == "cpu" and CLEAR.exists():
+        return Peak(used=_status("VmHWM"), kind="resident set of the process, libraries included")
+    return Peak(used=None, kind="not known on this system")
+
+
+def _status(name: str) -> int | None:
+    for line in STATUS.read_text(encoding="ascii", errors="replace").splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+def release(device: torch.device) -> None:
+    """Give back what is no longer used, so that the next try starts as the first did."""
+    import gc
+
+    import torch
+
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
+
+
+@contextlib.contextmanager
+def bounded(device: torch.device) -> Iterator[None]:
+    """On a CPU, make what does not fit into the free memory fail instead of swapping, or being killed by the system."""
+    if device.type != "cpu" or not sys.platform.startswith("linux"):
+        yield
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    used, free = _status("VmSize"), available()
+    if used is None or free is None:
+        yield
+        return
+    limit = used + max(0, free - LEFT_FREE)
+    limit = limit if soft == resource.RLIM_INFINITY else min(limit, soft)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def available() -> int | None:
+    """Bytes of main memory that this process can have: of the machine, or of its control group. None: not known."""
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        free = int(next(line for line in lines if line.startswith("MemAvailable:")).split()[1]) * 1024
+        group = Path("/sys/fs/cgroup")
+        for limit, current in (
+            (group / "memory.max", group / "memory.current"),
+            (group / "memory/memory.limit_in_bytes", group / "memory/memory.usage_in_bytes"),
+        ):
+            if limit.exists() and (text := limit.read_text(encoding="ascii").strip()) != "max":
+                free = min(free, int(text) - int(current.read_text(encoding="ascii")))
+        return free
+    return None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory did not suffice. torch has a class for it on GPUs only."""
+    import torch
+
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    words = ("can't allocate memory", "out of memory", "not enough memory", "could not create a memory")
+    return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)

@@ -1,0 +1,172 @@
+"""Ceilings that are measured, not looked up: the device's matmul rate and memory bandwidth, and a model's own products.
+
+A network's products are its matrix products, convolutions and attention, as torch's FLOP counter knows them. They are
+written down while the network runs once, with the shapes, types and strides they really have. From that come the FLOPs
+(where no closed form is known), the time that a roofline allows, and, each product timed alone on random numbers, a
+tighter ceiling: what the network would take if there were nothing but its products.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from .clock import Clock
+
+if TYPE_CHECKING:
+    import torch
+
+ALONE_SECONDS = 0.02  # at least so long, and so often, is each product timed
+ALONE_STEPS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Product:
+    """One operation at one set of shapes, and how often a step does it."""
+
+    operation: Any
+    arguments: tuple[Any, ...]  # shapes and so on in place of tensors
+    options: tuple[tuple[str, Any], ...]
+    flops: int
+    bytes: int  # read and written at least: each operand once
+    count: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """A tensor's place in a product, without its numbers."""
+
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+    dtype: Any
+
+    def fill(self, device: torch.device) -> torch.Tensor:
+        import torch
+
+        made = torch.empty_strided(self.size, self.stride, dtype=self.dtype, device=device)
+        return made.normal_() if made.is_floating_point() else made.zero_()
+
+    @property
+    def bytes(self) -> int:
+        """Of the numbers that are there: a stride of 0 repeats them."""
+        count = 1
+        for size, stride in zip(self.size, self.stride, strict=True):
+            count *= size if stride else 1
+        return count * self.dtype.itemsize
+
+
+def products_of(run: Callable[[], Any]) -> list[Product]:
+    """The products of what `run` does, each distinct one once, with how often it was there."""
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils.flop_counter import flop_registry
+
+    found: dict[tuple[Any, ...], list[int]] = {}
+
+    class Recorder(TorchDispatchMode):
+        def __torch_dispatch__(
+            self, operation: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        ) -> Any:
+            if operation._overloadpacket not in flop_registry:
+                with self:  # in inference mode a linear layer arrives whole
+                    parts = operation.decompose(*args, **(kwargs or {}))
+                if parts is not NotImplemented:
+                    return parts
+            out = operation(*args, **(kwargs or {}))
+            formula = flop_registry.get(operation._overloadpacket)
+            if formula is not None:
+                shapes = (
+                    tuple(map(_shape, args)),
+                    tuple((name, _shape(value)) for name, value in (kwargs or {}).items()),
+                )
+                moved = sum(_bytes(value) for value in (*args, *(kwargs or {}).values()))
+                moved += _bytes(out[0] if isinstance(out, tuple) and isinstance(out[0], torch.Tensor) else out)
+                flops = int(formula(*args, **(kwargs or {}), out_val=out))
+                found.setdefault((operation, *shapes), [flops, moved, 0])[2] += 1
+            return out
+
+    with Recorder():
+        run()
+    return [
+        Product(operation=key[0], arguments=key[1], options=key[2], flops=flops, bytes=moved, count=count)
+        for key, (flops, moved, count) in found.items()
+    ]
+
+
+def _shape(value: Any) -> Any:
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        return Shape(size=tuple(value.shape), stride=tuple(value.stride()), dtype=value.dtype)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _bytes(value: Any) -> int:
+    shape = _shape(value)
+    return shape.bytes if isinstance(shape, Shape) else 0
+
+
+def seconds_alone(products: list[Product], device: torch.device, clock: Clock) -> float:
+    """Seconds of a step's products, each timed alone (median) and taken as often as it is there."""
+    import torch
+
+    total = 0.0
+    for product in products:
+        with torch.no_grad():
+            arguments = [_filled(value, device) for value in product.arguments]
+            options = {name: _filled(value, device) for name, value in product.options}
+            total += product.count * _median(lambda: product.operation(*arguments, **options), clock)  # noqa: B023
+    return total
+
+
+def _filled(value: Any, device: torch.device) -> Any:
+    return value.fill(device) if isinstance(value, Shape) else list(value) if isinstance(value, tuple) else value
+
+
+def _median(call: Callable[[], Any], clock: Clock, seconds: float = ALONE_SECONDS) -> float:
+    call()
+    clock.wait()
+    start = clock.now()
+    call()
+    clock.wait()
+    each = max(clock.now() - start, 1e-9)
+    repeats = max(ALONE_STEPS, min(200, int(seconds / each)))
+    marks = [clock.mark()]
+    for _ in range(repeats):
+        call()
+        marks.append(clock.mark())
+    clock.wait()
+    return statistics.median(clock.between(*pair) for pair in pairwise(marks))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Roofline:
+    """What this device did in this run, at its best."""
+
+    flops: float  # floating point operations a second, of square matrix products
+    bandwidth: float  # bytes a second, of copying a large tensor (each read and written)
+    side: int  # of the matrices
+
+    def seconds(self, products: list[Product]) -> float:
+        """The least time for the products: each is bound by arithmetic or by memory."""
+        return sum(one.count * max(one.flops / self.flops, one.bytes / self.bandwidth) for one in products)
+
+
+def measure_roofline(device: torch.device, dtype: torch.dtype, clock: Clock) -> Roofline:
+    """The matmul rate in a number format, the best of a few sizes, and the bandwidth; seconds of work."""
+    import torch
+
+    sides, megabytes = ((2048, 4096, 8192), 1024) if device.type == "cuda" else ((512, 1024, 1536), 128)
+    best, best_side = 0.0, 0
+    for side in sides:
+        a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+        rate = 2 * side**3 / _median(lambda: a @ b, clock, 0.1)  # noqa: B023
+        if rate > best:
+            best, best_side = rate, side
+    source = torch.empty(megabytes * 2**18, dtype=torch.float32, device=device).fill_(1.0)
+    target = torch.empty_like(source)
+    bandwidth = 2 * source.nbytes / _median(lambda: target.copy_(source), clock, 0.1)
+    return Roofline(flops=best, bandwidth=bandwidth, side=best_side)

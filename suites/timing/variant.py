@@ -1,0 +1,179 @@
+"""One way to run a network: its precision, layout, compilation and mode, as a step that can be timed."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from ...registry import UsageError
+from .sampling import Step, Tick
+
+if TYPE_CHECKING:
+    import torch
+
+Precision = Literal["fp32", "tf32", "bf16", "fp16"]
+Mode = Literal["inference", "train"]
+MemoryFormat = Literal["contiguous", "channels_last"]
+
+# How far outputs may be from eager float32, over the largest of them. Set above what rounding does to our networks.
+BOUNDS: dict[str, float] = {"fp32": 1e-3, "tf32": 2e-2, "bf16": 1e-1, "fp16": 2e-2}
+GATE_IMAGES = 4
+LEARNING_RATE, MOMENTUM = 1e-6, 0.9  # so small that the weights stay where they are: the time is the same
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """How a network is run. Its fields are columns of every row."""
+
+    image_size: int
+    batch_size: int
+    precision: Precision
+    mode: Mode
+    compile: bool
+    memory_format: MemoryFormat
+
+    def check(self, device: torch.device) -> None:
+        """Raises UsageError for what a device cannot do."""
+        if self.precision == "tf32" and device.type != "cuda":
+            raise UsageError(f"precision=tf32 is of NVIDIA GPUs, and this is {device.type}. Type fp32 or bf16")
+        if self.precision == "fp16" and self.mode == "train" and device.type != "cuda":
+            raise UsageError("mode=train precision=fp16 scales its gradients, which needs a GPU. Type bf16 or fp32")
+
+    @property
+    def is_cast(self) -> bool:
+        """Whether the weights themselves are in half precision; a training step keeps them in float32 (autocast)."""
+        return self.mode == "inference" and self.precision in ("bf16", "fp16")
+
+    def dtype(self) -> torch.dtype:
+        """The number format of products."""
+        import torch
+
+        return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision, torch.float32)
+
+    @property
+    def numbers(self) -> str:
+        """What is in which format, in words."""
+        name = {"bf16": "bfloat16", "fp16": "float16"}.get(self.precision)
+        if name is None:
+            return "float32" + (", products in TF32" if self.precision == "tf32" else ", TF32 off")
+        scaled = ", gradients scaled" if self.precision == "fp16" else ""
+        return f"weights and images in {name}" if self.is_cast else f"float32 weights, autocast to {name}{scaled}"
+
+
+@contextlib.contextmanager
+def precision_flags(precision: Precision) -> Iterator[None]:
+    """float32 means float32, and TF32 only where it was asked for; torch's default on a GPU is neither."""
+    import torch
+    from torch.backends import cudnn
+
+    before = torch.get_float32_matmul_precision(), cudnn.allow_tf32
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    cudnn.allow_tf32 = precision == "tf32"
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        cudnn.allow_tf32 = before[1]
+
+
+def draw_zeros(network: Any, seed: int = 0) -> None:
+    """Give numbers to weights that are all zero, as a new head and some norms are.
+
+    Zeros would hide a branch from the comparison with float32, and cost a GPU less power than numbers do.
+    """
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if name.endswith("weight") and not parameter.any():
+                parameter.normal_(std=0.05, generator=generator)
+
+
+class Runner:
+    """A network made ready to be run as a variant says, on a device."""
+
+    def __init__(self, network: Any, variant: Variant, device: torch.device) -> None:
+        """`network` is float32 on the CPU and stays as it is."""
+        import torch
+
+        self.variant, self.device = variant, device
+        layout = torch.channels_last if variant.memory_format == "channels_last" else torch.contiguous_format
+        made = copy.deepcopy(network).to(device, memory_format=layout)
+        made = made.to(variant.dtype()) if variant.is_cast else made
+        self.plain: Any = made.train(variant.mode == "train")
+        if variant.mode == "inference":
+            self.plain.requires_grad_(False)
+        self.network = torch.compile(self.plain, dynamic=False) if variant.compile else self.plain
+        self._layout = layout
+        self._optimizer: torch.optim.SGD | None = None
+        if variant.mode == "train":
+            self._optimizer = torch.optim.SGD(self.plain.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM)
+        self._scaler = torch.amp.GradScaler(enabled=variant.precision == "fp16" and variant.mode == "train")
+
+    def images(self, count: int, seed: int = 0) -> torch.Tensor:
+        """Images of random numbers, as large as scaled pixels are."""
+        import torch
+
+        side = self.variant.image_size
+        drawn = torch.randn(count, 3, side, side, generator=torch.Generator().manual_seed(seed)).clamp_(-1, 1)
+        made = drawn.to(self.device, memory_format=self._layout)
+        return made.to(self.variant.dtype()) if self.variant.is_cast else made
+
+    def outputs(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits of images as float32 on the CPU, in the timed mode; compiled where the variant is."""
+        import torch
+
+        with torch.inference_mode() if self.variant.mode == "inference" else torch.no_grad(), self._autocast():
+            return self.network(images).float().cpu()
+
+    def step(self, images: torch.Tensor, *, eager: bool = False) -> Step:
+        """A forward pass; or a forward pass, a backward pass and an update, each ticked. `eager`: not compiled."""
+        import torch
+
+        network = self.plain if eager else self.network
+
+        if self._optimizer is None:
+
+            def infer(_: Tick) -> None:
+                with torch.inference_mode():
+                    network(images)
+
+            return infer
+        from torch.nn import functional as F
+
+        with torch.no_grad(), self._autocast():
+            classes = self.plain(images[:1]).shape[1]
+        labels = (torch.arange(len(images)) % classes).to(self.device)
+        optimizer, scaler = self._optimizer, self._scaler
+
+        def train(tick: Tick) -> None:
+            with self._autocast():
+                loss = F.cross_entropy(network(images).float(), labels)
+            tick("forward")
+            scaler.scale(loss).backward()
+            tick("backward")
+            scaler.step(optimizer)
+            scaler.update()
+            optimizer.zero_grad(set_to_none=True)
+            tick("optimizer")
+
+        return train
+
+    def _autocast(self) -> Any:
+        import torch
+
+        wanted = self.variant.precision in ("bf16", "fp16") and not self.variant.is_cast
+        return torch.autocast(self.device.type, dtype=self.variant.dtype() if wanted else None, enabled=wanted)
+
+
+def difference(outputs: torch.Tensor, reference: torch.Tensor) -> float:
+    """The largest difference over the largest reference value; infinity where an output is no number."""
+    import torch
+
+    if not bool(torch.isfinite(outputs).all()):
+        return float("inf")
+    return float((outputs - reference).abs().max() / reference.abs().max().clamp_min(1e-30))

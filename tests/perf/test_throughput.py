@@ -1,0 +1,66 @@
+"""No hidden factor: what the throughput suite reports, beside a stopwatch and beside a bare loop.
+
+pytest tests/perf/test_throughput.py --benchmark-only
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from vit_bench.models import create_model
+from vit_bench.suites.timing.clock import HostClock
+from vit_bench.suites.timing.sampling import Rule, sample
+from vit_bench.suites.timing.variant import Runner, Variant
+
+STEPS = 40
+RULE = Rule(warm_up_steps=1, min_samples=STEPS, max_seconds=0.0)
+
+
+@pytest.fixture
+def runner() -> Runner:
+    variant = Variant(
+        image_size=64, batch_size=8, precision="fp32", mode="inference", compile=False, memory_format="contiguous"
+    )
+    return Runner(create_model("ViT-Ti/16", num_classes=1000, image_size=64), variant, torch.device("cpu"))
+
+
+def test_reported_speed_is_that_of_a_stopwatch(runner: Runner, benchmark: Any) -> None:
+    images = runner.images(8)
+    step = runner.step(images)
+    ends: list[float] = []
+
+    def watched(tick: Callable[[str], None]) -> None:
+        step(tick)
+        ends.append(time.perf_counter())  # a stopwatch of its own, outside of the protocol
+
+    found = benchmark.pedantic(lambda: sample(watched, HostClock(), RULE, timing="pipelined"), rounds=1)
+    timed = len(found.seconds)
+    outside = 8 * timed / (ends[-1] - ends[-1 - timed])
+    assert len(ends) == found.warm_up_steps + timed
+    assert 8 * timed / found.seconds.sum() == pytest.approx(outside, rel=0.10)
+
+
+def test_the_harness_costs_at_most_two_percent(runner: Runner, compare: Callable[..., Any]) -> None:
+    images = runner.images(8)
+    step = runner.step(images)
+    every: list[int] = []
+
+    def ours() -> None:
+        every.append(len(sample(step, HostClock(), RULE, timing="pipelined").seconds))
+
+    def bare() -> None:  # as many steps: those that are timed and the one of the warm-up
+        with torch.inference_mode():
+            for _ in range(STEPS + 1):
+                runner.network(images)
+
+    ours()
+    assert every == [STEPS]
+    found = compare(ours, bare, rounds=9)
+    low, high = found.interval
+    assert high >= 0.98, f"{found}: the harness costs more than 2 %"
+    assert np.isfinite(low)

@@ -1,0 +1,164 @@
+"""Ceilings, verdicts, power and memory of real and pretended devices."""
+
+from __future__ import annotations
+
+import types
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+from vit_bench.models import catalog, create_model
+from vit_bench.suites.timing import memory, verdict
+from vit_bench.suites.timing.clock import HostClock
+from vit_bench.suites.timing.power import Meter, Readings
+from vit_bench.suites.timing.products import Product, Roofline, products_of, seconds_alone
+from vit_bench.suites.timing.sampling import Rule, Samples
+from vit_bench.suites.timing.variant import Runner, Variant, difference, draw_zeros
+
+CPU = torch.device("cpu")
+
+
+def variant(**changes: Any) -> Variant:
+    fields: dict[str, Any] = {"image_size": 32, "batch_size": 2, "precision": "fp32", "mode": "inference"}
+    return Variant(**{**fields, "compile": False, "memory_format": "contiguous", **changes})
+
+
+def network(name: str) -> Any:
+    made = create_model(name, num_classes=10, image_size=32)
+    draw_zeros(made)
+    return made
+
+
+@pytest.mark.parametrize("name", ["ViT-mini", "BiT-mini", "R+ViT-mini"])
+def test_products_hold_all_operations_of_a_step(name: str) -> None:
+    made = network(name)
+    runner = Runner(made, variant(), CPU)
+    step = runner.step(runner.images(2))
+    found = products_of(lambda: step(lambda _: None))
+    macs = catalog()[name].architecture.macs((32, 32))
+    assert macs is not None
+    assert sum(one.count * one.flops for one in found) == 2 * 2 * (macs + 10 * made.num_features)
+    assert seconds_alone(found, CPU, HostClock()) > 0
+
+
+def test_products_of_a_training_step_are_what_torch_counts() -> None:
+    runner = Runner(network("ViT-mini"), variant(mode="train"), CPU)
+    step = runner.step(runner.images(2))
+    with FlopCounterMode(display=False) as counter:
+        step(lambda _: None)
+    found = products_of(lambda: step(lambda _: None))
+    assert sum(one.count * one.flops for one in found) == counter.get_total_flops()
+    assert seconds_alone(found, CPU, HostClock()) > 0
+
+
+def test_a_roofline_is_bound_by_arithmetic_or_by_memory() -> None:
+    def product(flops: int, moved: int, count: int) -> Product:
+        return Product(operation=None, arguments=(), options=(), flops=flops, bytes=moved, count=count)
+
+    roofline = Roofline(flops=100.0, bandwidth=10.0, side=1)
+    assert roofline.seconds([product(200, 1, 3), product(1, 50, 2)]) == pytest.approx(3 * 2.0 + 2 * 5.0)
+
+
+@pytest.mark.parametrize("name", ["ViT-mini", "BiT-mini", "R+ViT-mini"])
+@pytest.mark.parametrize("changes", [{"memory_format": "channels_last"}, {"precision": "bf16"}], ids=str)
+def test_the_gate_lets_honest_variants_through_and_no_broken_one(name: str, changes: dict[str, Any]) -> None:
+    made = network(name)
+    reference = Runner(made, variant(), CPU)
+    expected = reference.outputs(reference.images(4))
+    runner = Runner(made, variant(**changes), CPU)
+    away = difference(runner.outputs(runner.images(4)), expected)
+    assert not verdict.numerics(away, 1e-1)
+    with torch.no_grad():
+        for parameter in list(runner.plain.parameters())[:6]:
+            parameter.mul_(-1)
+    assert "away from eager float32" in verdict.numerics(difference(runner.outputs(runner.images(4)), expected), 1e-1)
+
+
+def test_outputs_that_are_no_numbers_are_infinitely_far_away() -> None:
+    assert difference(torch.tensor([float("nan")]), torch.ones(1)) == float("inf")
+
+
+def test_a_training_step_trains_and_ticks_its_parts() -> None:
+    runner = Runner(network("BiT-mini"), variant(mode="train", precision="bf16"), CPU)
+    before = [parameter.clone() for parameter in runner.plain.parameters()]
+    ticked: list[str] = []
+    runner.step(runner.images(2))(ticked.append)
+    assert ticked == ["forward", "backward", "optimizer"]
+    assert any(not torch.equal(a, b) for a, b in zip(before, runner.plain.parameters(), strict=True))
+
+
+def samples(seconds: Any) -> Samples:
+    return Samples(seconds=np.asarray(seconds, dtype=float), warm_up_steps=1, first_step=1.0, span=1.0)
+
+
+def test_quiet_samples_are_valid() -> None:
+    assert verdict.judge(*verdict.spread(samples(np.ones(30)), Rule())) == "valid"
+
+
+def test_a_verdict_says_every_reason() -> None:
+    spread = verdict.spread(samples(np.tile([1.0, 2.0], 20)), Rule())
+    assert verdict.judge(*spread, "").startswith("suspect: spread: quartiles 67% of the median apart, above 10%; the")
+    (drift,) = verdict.spread(samples([*[1.0] * 10, *[1.02] * 10, *[1.08] * 10]), Rule(interval=1.0))
+    assert drift == "drift: the last third took 8% longer than the first"
+    found = Readings(clocks=[1980.0, 1400.0], reasons={"software power cap"}, others=1)
+    assert verdict.device_reasons(found) == [
+        "throttled: software power cap",
+        "clocks moved between 1400 and 1980 MHz",
+        "1 other process(es) on the device",
+    ]
+
+
+def test_other_processes_on_the_cores_are_noticed() -> None:
+    before = verdict.Busy(2, all=10.0, own=5.0, at=0.0)
+    assert verdict.others(before, verdict.Busy(2, all=12.0, own=7.0, at=1.0)) == ""
+    said = verdict.others(before, verdict.Busy(2, all=12.0, own=6.0, at=1.0))
+    assert said == "other processes kept 1.0 of 2 cores busy"
+
+
+def test_a_cpu_has_no_power_and_says_why() -> None:
+    meter = Meter(CPU)
+    meter.start()
+    assert meter.stop().watts == []
+    assert meter.absent == "NVML knows NVIDIA GPUs, not cpu"
+
+
+def test_a_pretended_board_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    joules = iter([1000.0, 4500.0])
+    nvml = types.SimpleNamespace(
+        NVMLError=RuntimeError,
+        NVML_CLOCK_SM=1,
+        nvmlInit=lambda: None,
+        nvmlDeviceGetHandleByUUID=lambda uuid: uuid,
+        nvmlDeviceGetTotalEnergyConsumption=lambda _: next(joules),
+        nvmlDeviceGetPowerUsage=lambda _: 300_000,
+        nvmlDeviceGetClockInfo=lambda _, __: 1500,
+        nvmlDeviceGetCurrentClocksThrottleReasons=lambda _: 0x4 | 0x1,
+        nvmlDeviceGetComputeRunningProcesses=lambda _: [types.SimpleNamespace(pid=1)],
+    )
+    properties = types.SimpleNamespace(uuid="1234")
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: properties)
+    monkeypatch.setitem(__import__("sys").modules, "pynvml", nvml)
+    meter = Meter(torch.device("cuda", 0))
+    meter.start()
+    found = meter.stop()
+    assert found.watts[0] == 300.0
+    assert found.joules == 3.5
+    assert found.reasons == {"software power cap"}
+    assert found.others == 1
+
+
+def test_the_peak_of_memory_starts_anew() -> None:
+    memory.reset_peak(CPU)
+    before = memory.peak(CPU).used
+    if before is None:
+        pytest.skip("this system does not tell the peak of a process")
+    block = torch.ones(2**25)  # 128 MiB
+    during = memory.peak(CPU).used
+    del block
+    memory.reset_peak(CPU)
+    after = memory.peak(CPU).used
+    assert during is not None and after is not None
+    assert during - before > 100 * 2**20
+    assert during - after > 100 * 2**20
