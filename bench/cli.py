@@ -222,10 +222,12 @@ def _print_plan(plan: Plan) -> None:
     for key, value in plan.config.describe().items():
         console.print(f"{key} = {value}   ({plan.config.origin[key]})", **PLAIN)
     _print_downloads(plan, console)
-    images, macs = plan.work()
-    compute = "compute not known for every model" if macs is None else f"{2 * macs / 1e12:.2f} TFLOP of forward passes"
+    work, macs = plan.work()
+    compute = "compute not known for every model" if macs is None else f"{2 * macs / 1e12:.2f} TFLOP"
+    parts = [f"{work.images:,} images through a network"] if work.images or not work.trained else []
+    parts += [f"{work.trained:,} trained on (forward and backward)"] if work.trained else []
     console.print(
-        f"{_jobs(plan)}, {len(plan.pending)} to run: at most {images:,} images through a network, {compute}. "
+        f"{_jobs(plan)}, {len(plan.pending)} to run: at most {' and '.join(parts)}, {compute}. "
         f"Run directory: {plan.out}",
         **PLAIN,
     )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -89,32 +89,49 @@ class Network:
         return self._resized
 
 
+CURVES = "curves.csv"  # of a job's folder, until its cell is there
+
+
+class Teller(Protocol):
+    """Who tells the user how far a job is."""
+
+    def say(self, text: str) -> None: ...
+
+    def advance(self, images: int, note: str = "") -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folders:
+    """Where a run reads and writes."""
+
+    data: Path
+    cache: Path
+    out: Path
+
+    def work(self, key: str) -> Path:
+        """What a job that is not finished has left to go on from."""
+        return self.out / "work" / key
+
+    def kept(self, key: str) -> Path:
+        """What a job was asked to leave behind beside its record."""
+        return self.out / "kept" / key
+
+
 class JobContext:
     """The Context (suites/protocol.py) of one job, and the notes that its record needs of what it read."""
 
-    def __init__(  # what a job needs from the run, each once
-        self,
-        job: Job,
-        network: Network,
-        *,
-        data: Path,
-        cache: Path,
-        batch_size: int,
-        progress: Callable[[int], None],
-    ) -> None:
+    def __init__(self, job: Job, network: Network, folders: Folders, teller: Teller, *, batch_size: int) -> None:
         self.model = job.model
         self.task = job.task
+        self.rank, self.processes = network.team.rank, network.team.size
         self.files: dict[Path, None] = {}
         self.skipped: dict[str, int] = {}  # split -> images that cannot be read and were left out
+        self.tested: dict[str, np.ndarray] = {}  # what is kept of the test split beside the predictions
         self._job = job
         self._network = network
-        self._data = data
-        self._cache = cache
+        self._folders = folders
+        self._teller = teller
         self._batch_size = batch_size
-        self._progress = progress
-        assert job.provider is not None  # a job without data is skipped
-        self._source = job.provider
-        self.clusters: np.ndarray | None = None  # of the images of the test split
 
     @property
     def device(self) -> torch.device:
@@ -124,12 +141,31 @@ class JobContext:
     def weights_sha(self) -> str:
         return self._network.weights_sha
 
+    @property
+    def work(self) -> Path:
+        return _made(self._folders.work(self._job.key))
+
+    @property
+    def keep(self) -> Path:
+        return _made(self._folders.kept(self._job.key))
+
+    @property
+    def curves(self) -> Path:
+        return self.work / CURVES
+
+    def say(self, text: str) -> None:
+        self._teller.say(text)
+
+    def advance(self, images: int, note: str = "") -> None:
+        self._teller.advance(images, note)
+
     def build(self, num_classes: int | None = None, image_size: tuple[int, int] | None = None) -> Backbone:
         return self._network.build(num_classes, image_size)
 
     def images(self, task: Task, split: str) -> Split:
+        assert self._job.provider is not None  # a job without data is skipped
         try:
-            found = self._source.load(task, split, self._data, self._cache)
+            found = self._job.provider.load(task, split, self._folders.data, self._folders.cache)
         except BadImages as error:
             if not self._job.skip_bad:
                 raise
@@ -144,7 +180,7 @@ class JobContext:
             raise ValueError(f"{task.name}: the {split} split has labels outside 0 to {task.num_classes - 1}")
         self.files |= dict.fromkeys(found.files)
         if split == "test":
-            self.clusters = found.clusters
+            self.tested = _facts(found)
         return found
 
     def features(
@@ -188,10 +224,10 @@ class JobContext:
             "code": code_sha("suites.features", "models.build", f"models.{network}"),
         }
         about = {"model": self.model.name, "variant": self._job.variant, "weights": self._job.weights}
-        stored = feature_cache(self._cache)
+        stored = feature_cache(self._folders.cache)
         entry = stored.entry(key, len(split), about | {"images": self.task.images})
         parts = {number: entry.get(number) for number in range(len(entry.spans))}
-        self._progress(sum(len(part) for part in parts.values() if part is not None))
+        self.advance(sum(len(part) for part in parts.values() if part is not None))
         missing = [number for number, part in parts.items() if part is None]
         team = self._network.team
         try:
@@ -225,7 +261,7 @@ class JobContext:
         batches: list[np.ndarray] = []
         for looked_at, features in extract_spans(backbone, split.images, how, spans.values()):
             batches.append(features)
-            self._progress(len(features))
+            self.advance(len(features))
             if looked_at.stop == span.stop:
                 done[number] = whole = np.concatenate(batches)
                 entry.put(number, whole)
@@ -236,9 +272,25 @@ class JobContext:
     def inputs(self) -> tuple[dict[str, Any], ...]:
         """The files that the job's numbers came from, as a cell notes them."""
         files = dict(self.files)
-        files |= dict.fromkeys(self._network.weights_files)
-        files |= dict.fromkeys(getattr(self._network.backbone, "source_files", ()))
+        if "weights" in self._job.suite.needs:
+            files |= dict.fromkeys(self._network.weights_files)
+            files |= dict.fromkeys(getattr(self._network.backbone, "source_files", ()))
         return tuple(seen(path) for path in files)
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _facts(test: Split) -> dict[str, np.ndarray]:
+    """The right classes of each test image and its group, in order: what turns predictions into paired tests."""
+    found: dict[str, np.ndarray] = {"labels": test.labels.astype(np.int32)}
+    if test.label_sets is not None:
+        sizes = [len(labels) for labels in test.label_sets]
+        found["label_sets.values"] = np.array([label for labels in test.label_sets for label in labels], dtype=np.int32)
+        found["label_sets.starts"] = np.cumsum([0, *sizes[:-1]], dtype=np.int64)
+    return found if test.clusters is None else found | {"clusters": test.clusters}
 
 
 def _first(split: Split, count: int | None) -> Split:

@@ -84,6 +84,20 @@ def keep_freed_memory() -> None:
     torch.empty(2**25 - 2**16, dtype=torch.uint8)
 
 
+def machine(name: str) -> dict[str, str]:
+    """What a measured time belongs to: the device of this name, its driver and CUDA, and the libraries at work."""
+    import torch
+
+    device = pick_device(name)
+    found = {"device": device_name(device), "torch": torch.__version__, "threads": str(torch.get_num_threads())}
+    if device.type == "cuda":
+        driver = torch._C._cuda_getDriverVersion()  # pyright: ignore[reportAttributeAccessIssue]
+        found |= {"cuda": torch.version.cuda or "", "driver": str(driver), "devices": str(torch.cuda.device_count())}
+    else:
+        found |= {"processor": platform.processor() or platform.machine(), "cpus": str(os.cpu_count() or "")}
+    return found
+
+
 def device_name(device: torch.device) -> str:
     """The device as records name it: "cpu", or the GPU's own name."""
     import torch

@@ -16,7 +16,7 @@ from ..models.spec import Model, ViT
 from ..registry import Registry, UsageError, collect, suggest
 from ..results.record import Store
 from ..stable import cache_folder, sha
-from ..suites.protocol import Source, Suite, Task
+from ..suites.protocol import NO_TASK, Source, Suite, Task, Work
 from . import config as settings
 from .config import Config
 from .identity import changed, code_sha, source_sha
@@ -65,6 +65,7 @@ class Job:
     source: str  # the kind of source, "" where no source has the task
     order: tuple[int | str, ...]  # where it stands in tables
     missing: str = ""  # why it cannot run here
+    machine: Mapping[str, str] = field(default_factory=dict)  # device and libraries, where the numbers are theirs
     skip_bad: bool = False  # whether images that cannot be read are left out
     provider: Source | None = field(default=None, compare=False, repr=False)  # the source itself
 
@@ -88,6 +89,7 @@ class Job:
             "task": {name: plain(getattr(self.task, name)) for name in TASK_IDENTITY},
             "source": self.source,
             **({"skip_bad": True} if self.skip_bad else {}),  # a number without them is no number of the whole
+            **({"machine": dict(self.machine)} if self.machine else {}),
         }
 
     @cached_property
@@ -115,6 +117,11 @@ class Job:
     def variant(self) -> str:
         """The settings that make the model differ from the named row."""
         return " ".join(f"{name}={plain_word(value)}" for name, value in self.model.variant)
+
+    @cached_property
+    def work(self) -> Work:
+        """What the job comes to, at most."""
+        return self.suite.estimate(self.model, self.task)
 
     @property
     def release(self) -> Release | None:
@@ -153,22 +160,24 @@ class Plan:
         needed = dict.fromkeys(job.release for job in self.pending)
         return [release for release in needed if release is not None and releases.locate(release) is None]
 
-    def work(self) -> tuple[int, int | None]:
-        """Images to pass through a network, and multiply-accumulates of that; None where a model's are not known.
+    def work(self) -> tuple[Work, int | None]:
+        """Images to pass through networks, and multiply-accumulates of that; None where a model's are not known.
 
-        Tasks on the same images share a pass; features that are cached already are not known here, and counted.
+        Tasks on the same images share a pass; features that are cached already are not known here, and counted. A
+        backward pass costs two forward passes.
         """
-        passes: dict[tuple[Any, ...], tuple[int, int | None]] = {}
+        passes: dict[tuple[Any, ...], tuple[Work, int | None]] = {}
         for job in self.pending:
-            images = sum(job.task.splits[split] for split in job.suite.splits)
-            size = job.suite.size(job.model)
-            each = job.model.architecture.macs(size)
+            work, size = job.work, job.suite.size(job.model)
+            each = job.model.architecture.macs(size) if work.all else 0
             parts = tuple(job.task.recipe.get(split, split) for split in job.suite.splits)  # ImageNet's tests differ
             key = (job.group, job.task.images, parts, size, getattr(job.suite, "resize", "square"))
-            passes[key] = (images, None if each is None else images * each)
+            key = (job.key,) if work.trained else key  # training is shared by nobody
+            passes[key] = (work, None if each is None else (work.images + 3 * work.trained) * each)
+        works = [work for work, _ in passes.values()]
         counted = [macs for _, macs in passes.values() if macs is not None]
-        known = len(counted) == len(passes)
-        return sum(images for images, _ in passes.values()), sum(counted) if known else None
+        total = Work(images=sum(work.images for work in works), trained=sum(work.trained for work in works))
+        return total, sum(counted) if len(counted) == len(passes) else None
 
 
 def make_plan(config: Config, given: Mapping[str, Model] | None = None) -> Plan:
@@ -198,6 +207,17 @@ def make_plan(config: Config, given: Mapping[str, Model] | None = None) -> Plan:
     for suite in variants:
         suite.check()
 
+    if config.task and not any("task" in suite.needs for suite in variants):
+        raise UsageError(
+            f"task={','.join(config.task)}: suite={','.join(config.suite)} asks about no task; leave it out"
+        )
+    if any(suite.by_device for suite in variants):
+        from . import environment
+
+        machine = environment.machine(config.device)
+    else:
+        machine = {}
+
     jobs: list[Job] = []
     used_by_models: set[str] = set()
     for suite in variants:
@@ -207,7 +227,8 @@ def make_plan(config: Config, given: Mapping[str, Model] | None = None) -> Plan:
         ):
             if isinstance(model.architecture, ViT):
                 model.architecture.grid(suite.size(model))  # an image size that the patches do not fit is an error now
-            jobs += [_job(suite, model, weights, task, shelf, skip_bad=config.skip_bad) for task in chosen]
+            made = [_job(suite, model, weights, task, shelf, skip_bad=config.skip_bad) for task in chosen]
+            jobs += [replace(job, machine=machine) for job in made] if suite.by_device else made
     unused = set(config.model_settings) - used_by_models
     if unused:
         names = sorted({name for job in jobs for name in job.model.settable()})
@@ -242,6 +263,8 @@ def _is_bare_vtab(config: Config) -> bool:
 
 def _choose_tasks(suite: Suite, config: Config, shelf: Shelf) -> list[Task]:
     """The tasks a suite is to ask. Named ones must be on this machine; of a suite's own, at least one."""
+    if "task" not in suite.needs:
+        return [NO_TASK]
     named = [task for word in config.task for task in shelf.select(word, config.division, config.division_seed)]
     if suite.only_default_tasks:
         foreign = [task.name for task in named if task.collection != suite.default_tasks]
@@ -310,7 +333,7 @@ def _variants(row: Model, config: Config, used: set[str]) -> Iterable[Model]:
 
 
 def _job(suite: Suite, model: Model, weights: str, task: Task, shelf: Shelf, *, skip_bad: bool) -> Job:
-    source = shelf.source(task, suite.splits)
+    source = None if task is NO_TASK else shelf.source(task, suite.splits)
     rows, questions = catalog().names(), shelf.tasks.names()
     return Job(
         suite=suite,
@@ -325,7 +348,7 @@ def _job(suite: Suite, model: Model, weights: str, task: Task, shelf: Shelf, *, 
             in_natural_order(weights),
             questions.index(task.name) if task.name in questions else task.name,
         ),
-        missing="" if source else shelf.lacks(task, suite.splits) or f"no data in {shelf.root}",
+        missing="" if source or task is NO_TASK else shelf.lacks(task, suite.splits) or f"no data in {shelf.root}",
         skip_bad=skip_bad,
         provider=source,
     )

@@ -64,12 +64,14 @@ class Progress:
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, description=title)
 
-    def advance(self, images: int) -> None:
-        """The job has seen some more images."""
+    def advance(self, images: int, note: str = "") -> None:
+        """The job has seen some more images; the note stands beside its title."""
         images = min(images, self._left)
         self._left -= images
         if self._bar is not None and self._task is not None:
             self._bar.advance(self._task, images)
+            if note:
+                self._bar.update(self._task, description=f"{self._title}  {note}")
 
     def end(self, result: str) -> None:
         """The job has ended, with this to say."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import re
+import shutil
 import time
 import traceback
 from collections.abc import Iterator
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from ..models.releases import Release
     from ..suites.protocol import Measurement
-    from .context import Network
+    from .context import Folders, Network
 
 
 @dataclass(kw_only=True)
@@ -123,7 +124,7 @@ def _follow(plan: Plan, together: Team) -> Outcome:
             network = Network(jobs[0], place.device, place.team)
             for job in jobs:
                 if job.suite.data_parallel:
-                    _attempt(job, network, plan, Progress(None))
+                    _attempt(job, network, plan, Progress(None))  # the first process alone is heard
                 together.finish_job()
             del network
             gc.collect()
@@ -137,6 +138,7 @@ def _compute(plan: Plan, place: Place, store: Store, progress: Progress, log: Lo
     """Each pending job's cell, as soon as it is kept."""
     from .context import Network
 
+    folders = _folders(plan)
     log(f"device {environment.device_name(place.device)}, {place.team.size} processes")
     problems = _download(plan, progress, log)
     for _, group in groupby(plan.pending, key=lambda job: job.group):
@@ -144,10 +146,12 @@ def _compute(plan: Plan, place: Place, store: Store, progress: Progress, log: Lo
         network = Network(jobs[0], place.device, place.team, problems.get(jobs[0].release))
         said: set[str] = set()
         for job in jobs:
-            progress.begin(_title(job), images=_images(job))
-            cell, predictions, trace = _attempt(job, network, plan, progress)
+            progress.begin(_title(job), images=job.work.all)
+            cell, predictions, trace = _attempt(job, network, plan, Teller(progress, log))
             place.team.finish_job()
             store.put(cell, predictions)
+            if cell.status == "ok":
+                _clear(folders.work(job.key), store.curves(job.key))
             for note in dict.fromkeys(network.notes):
                 if note not in said:
                     said.add(note)
@@ -178,7 +182,40 @@ def _download(plan: Plan, progress: Progress, log: Log) -> dict[Release | None, 
     return problems
 
 
-def _attempt(job: Job, network: Network, plan: Plan, progress: Progress) -> tuple[Cell, dict[str, np.ndarray], str]:
+class Teller:
+    """Who tells the user, and the log, how far a job is."""
+
+    def __init__(self, progress: Progress, log: Log) -> None:
+        self._progress, self._log = progress, log
+
+    def say(self, text: str) -> None:
+        self._log(text)
+        self._progress.say(text)
+
+    def advance(self, images: int, note: str = "") -> None:
+        self._progress.advance(images, note)
+
+
+def _folders(plan: Plan) -> Folders:
+    from .context import Folders
+
+    return Folders(data=data_folder(plan.config), cache=cache_folder(), out=plan.out)
+
+
+def _clear(work: Path, curves: Path) -> None:
+    """Take away what a finished job no longer needs, but for its training curves."""
+    from .context import CURVES
+
+    if (work / CURVES).is_file():
+        (work / CURVES).replace(curves)
+    shutil.rmtree(work, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        work.parent.rmdir()  # after the last of them
+
+
+def _attempt(
+    job: Job, network: Network, plan: Plan, teller: Teller | Progress
+) -> tuple[Cell, dict[str, np.ndarray], str]:
     """The cell of one job, the predictions behind it, and the traceback if it failed."""
     from .context import JobContext
 
@@ -186,19 +223,14 @@ def _attempt(job: Job, network: Network, plan: Plan, progress: Progress) -> tupl
     name = environment.device_name(network.device)
     surroundings = environment.Surroundings()
     try:
-        context = JobContext(
-            job,
-            network,
-            data=data_folder(plan.config),
-            cache=cache_folder(),
-            batch_size=plan.config.batch_size,
-            progress=progress.advance,
-        )
+        context = JobContext(job, network, _folders(plan), teller, batch_size=plan.config.batch_size)
         measured = list(job.suite.run(context))
-        common = {"device": name, "seconds": time.monotonic() - begun, "weights_sha": context.weights_sha[:16]}
+        common = {"device": name, "seconds": time.monotonic() - begun}
+        if "weights" in job.suite.needs:
+            common["weights_sha"] = context.weights_sha[:16]
         records, predictions = _records(job, _with_skipped(measured, context.skipped), common)
-        if predictions and context.clusters is not None:
-            predictions["clusters"] = context.clusters
+        if any(one.predictions is not None for one in measured):
+            predictions |= context.tested
         return _cell(job, records, started, context.inputs()), predictions, ""
     except KeyboardInterrupt:
         raise
@@ -239,9 +271,9 @@ def _records(
     if not measured:
         raise ValueError(f"suite {job.suite.name} measured nothing")
     records, predictions = [], {}
-    tested = job.task.sizes("test")
+    tested = list(job.task.sizes("test")) if job.task.splits else []
     for number, one in enumerate(measured):
-        if one.n_test + one.n_skipped not in tested:
+        if one.n_test is not None and one.n_test + one.n_skipped not in tested:
             raise ValueError(
                 f"{one.metric}: {one.n_test} + {one.n_skipped} images scored of {tested[0]} in the test split"
             )
@@ -319,7 +351,7 @@ def _prepare(plan: Plan, progress: Progress, together: Team) -> torch.device | N
                 temporary.touch()
         device = None
         if plan.pending:
-            progress.start(jobs=len(plan.pending), images=sum(_images(job) for job in plan.pending))
+            progress.start(jobs=len(plan.pending), images=sum(job.work.all for job in plan.pending))
             device = together.meet(plan.config.device)  # torch starts to load here
             environment.keep_freed_memory()
     except UsageError:
@@ -357,10 +389,6 @@ class Log:
 def _log(out: Path) -> Iterator[Log]:
     with (out / "log.txt").open("a", encoding="utf-8") as file:
         yield Log(file)
-
-
-def _images(job: Job) -> int:
-    return sum(job.task.splits[split] for split in job.suite.splits)
 
 
 def _title(job: Job) -> str:

@@ -4,8 +4,12 @@ A run directory holds
 
     config.yaml          the settings of the last command
     cells/<key>.json     one file a job: who was asked, what came out or what went wrong, on which versions
-    cells/<key>.npz      the predictions behind its measurements, for paired tests, and where images of one group (a
-                         video, a patient) are not independent, the group of each, as "clusters"
+    cells/<key>.npz      the predictions behind its measurements, for paired tests, with the images' "labels" (and
+                         "label_sets.*", where some have several) and, where images of one group (a video, a patient)
+                         are not independent, the group of each, as "clusters"
+    cells/<key>.curves.csv   training curves, of a job that trained
+    work/<key>/          checkpoints of a job that is not finished
+    kept/<key>/          what a job was asked to keep, such as fine-tuned weights
     results.csv          the long table, derived from the cells and nothing else
     log.txt              one line a job, and tracebacks
 
@@ -102,6 +106,10 @@ class Store:
     def path(self, key: str) -> Path:
         return self.cells_folder / f"{key}.json"
 
+    def curves(self, key: str) -> Path:
+        """Where the training curves of a job are kept, if it has some."""
+        return self.cells_folder / f"{key}.curves.csv"
+
     def get(self, key: str) -> Cell | None:
         """The cell of this key, or None. Raises UsageError for a file that is damaged."""
         path = self.path(key)
@@ -150,7 +158,7 @@ class Store:
     def copy_from(self, other: Store, key: str) -> None:
         """Take over a cell of another run directory, file by file, predictions first."""
         self.cells_folder.mkdir(parents=True, exist_ok=True)
-        for suffix in (".npz", ".json"):
+        for suffix in (".npz", ".curves.csv", ".json"):
             source, target = other.path(key).with_suffix(suffix), self.path(key).with_suffix(suffix)
             if source.exists():
                 with replacing(target) as temporary:

@@ -84,7 +84,7 @@ class Measurement:
     metric: str  # plain: "top1", "mean_per_class", …; what varies inside a job goes to `at`, never into the name
     value: float
     unit: str  # accuracies are in "percent"
-    n_test: int
+    n_test: int | None = None  # images scored, all of the test split; None where nothing is scored on it
     n_train: int | None = None
     n_skipped: int = 0
     at: Mapping[str, Any] = field(default_factory=dict)
@@ -131,10 +131,35 @@ class Context(Protocol):
     """What the engine hands to a suite for one job: one model, one task."""
 
     model: Model
-    task: Task
+    task: Task  # NO_TASK for a suite that needs none
+    rank: int  # of this process among `processes`, where all take part in a job (Suite.data_parallel)
+    processes: int
 
     @property
     def device(self) -> torch.device: ...
+
+    @property
+    def work(self) -> Path:
+        """A folder of the job's own for what must survive a kill, checkpoints above all; gone when the job is done."""
+        ...
+
+    @property
+    def keep(self) -> Path:
+        """A folder of the job's own for what the user asked to keep, such as fine-tuned weights."""
+        ...
+
+    @property
+    def curves(self) -> Path:
+        """Where the job writes its training curves, a CSV file in `work`; it is kept beside the job's record."""
+        ...
+
+    def say(self, text: str) -> None:
+        """One line for the user and the log: what they should know before the job's record is there."""
+        ...
+
+    def advance(self, images: int, note: str = "") -> None:
+        """So many more images are done, as `Suite.estimate` counts them; the note is for the progress bar."""
+        ...
 
     def build(self, num_classes: int | None = None, image_size: tuple[int, int] | None = None) -> Backbone:
         """A fresh copy of the job's model with the job's weights, on the CPU, in evaluation mode."""
@@ -162,6 +187,18 @@ class Context(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Work:
+    """How much a job has to do, in images."""
+
+    images: int = 0  # that pass forward through the network
+    trained: int = 0  # that pass forward and backward, each time they do
+
+    @property
+    def all(self) -> int:
+        return self.images + self.trained
+
+
+@dataclass(frozen=True, kw_only=True)
 class Suite:
     """A protocol: its fields are its settings, `run` asks one job's question. It knows no file, no flag, no record.
 
@@ -181,6 +218,7 @@ class Suite:
     default_tasks: ClassVar[str]  # a collection
     only_default_tasks: ClassVar[bool] = False
     data_parallel: ClassVar[bool] = False  # every process of a launched run takes part in a job; else the first alone
+    by_device: ClassVar[bool] = False  # numbers are of one machine: its device, driver and libraries are part of a job
 
     def check(self) -> None:
         """Raise UsageError for settings that make no sense, alone or together."""
@@ -190,5 +228,13 @@ class Suite:
         side = getattr(self, "image_size", None)
         return model.input.size if side is None else (side, side)
 
+    def estimate(self, model: Model, task: Task) -> Work:  # noqa: ARG002  # other suites' work depends on the model
+        """What a job on this model and task comes to, at most, for plans and progress bars."""
+        return Work(images=sum(task.splits.get(split, 0) for split in self.splits))
+
     def run(self, context: Context) -> Iterator[Measurement]:
         raise NotImplementedError
+
+
+# What a suite that needs no task asks about.
+NO_TASK = Task(name="", collection="", group="", images="", target="", num_classes=0, splits={}, label="")

@@ -14,6 +14,7 @@ from vit_bench.bench.identity import ROOT, changed, code_sha, seen
 from vit_bench.bench.plan import make_plan, suites, tasks
 from vit_bench.registry import UsageError
 from vit_bench.results.record import Store
+from vit_bench.suites.protocol import Work
 
 
 def plan(*words: str):
@@ -117,8 +118,8 @@ def test_jobs_that_share_images_run_side_by_side_and_count_once() -> None:
         ["sprites", "sprites", "scenes"],
         ["scenes", "sprites", "sprites"],
     )
-    images, macs = made.work()
-    assert images == 2 * 2 * 2000
+    work, macs = made.work()
+    assert work == Work(images=2 * 2 * 2000)
     assert macs is not None
     assert macs == 2 * 2000 * sum(job.model.macs or 0 for job in made.jobs if job.task.name == "nearest")
 
