@@ -14,6 +14,7 @@ from ..registry import UsageError, suggest
 from . import cache_verb
 from . import config as settings
 from .data_verb import data_app
+from .figure_verb import figure_verb
 from .weights_verb import app as weights_app
 
 if TYPE_CHECKING:
@@ -138,10 +139,10 @@ def table_verb(name: Annotated[str, typer.Argument()], words: Words = None) -> N
 
 
 def list_verb(
-    what: Annotated[str, typer.Argument(help="models, tasks, suites or tables")] = "",
+    what: Annotated[str, typer.Argument(help="models, tasks, suites, tables or figures")] = "",
     pattern: Annotated[str, typer.Argument(help="a name, an alias or a glob")] = "*",
 ) -> None:
-    """Show the models, tasks, suites and tables there are, with their names, facts and settings."""
+    """Show the models, tasks, suites, tables and figures there are, with their names, facts and settings."""
     from .listing import LISTINGS, print_listing
 
     if what and what not in LISTINGS:
@@ -150,7 +151,13 @@ def list_verb(
         print_listing(kind, pattern, _out())
 
 
-for _verb, _name in ((run_verb, "run"), (plan_verb, "plan"), (table_verb, "table"), (list_verb, "list")):
+for _verb, _name in (
+    (run_verb, "run"),
+    (plan_verb, "plan"),
+    (table_verb, "table"),
+    (figure_verb, "figure"),
+    (list_verb, "list"),
+):
     _help = (_verb.__doc__ or "") + (SETTINGS_HELP if _name in ("run", "plan") else "")
     app.command(_name, help=_help.replace("\n    ", "\n"))(_verb)
 app.add_typer(cache_verb.app, name="cache")

@@ -69,7 +69,7 @@ class Attends(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Internals(Suite):
-    """The inside of a network: filters, position embeddings, attention distance and rollout (ViT paper, Section 4.5)."""
+    """What is inside a network: filters, position embeddings, attention distance, rollout (ViT paper, Section 4.5)."""
 
     name: ClassVar[str] = "internals"
     version: ClassVar[int] = 1
@@ -194,9 +194,7 @@ class Internals(Suite):
                 arrays={"rollout": looked.rollout, "images": looked.images},
             )
 
-    def _look(
-        self, context: Context, network: Any, split: Split, tokens: Tokens, transform: Transform
-    ) -> Looked:
+    def _look(self, context: Context, network: Any, split: Split, tokens: Tokens, transform: Transform) -> Looked:
         """One pass over the images, a batch and a layer at a time."""
         import torch
 
