@@ -39,7 +39,7 @@ def draw(asked: Asked) -> Drawing:
     if theirs:
         notes.append("Published: ViT paper, Figure 2, read from its vector graphics (about 0.01).")
 
-    looks = style.Looks()
+    looks = style.Looks(lines=False)
     canvas = style.canvas(style.PAGE, 1.15 + 0.19 * (len(theirs) + len(ours)))
     panels = canvas.subplots(1, 4, sharey=True)
     rows = [(name, False) for name in theirs] + [(name, True) for name in ours]
@@ -50,8 +50,7 @@ def draw(asked: Asked) -> Drawing:
             if value is None:
                 continue
             drawn.append(value)
-            look = {**(looks.filled if measured else looks.hollow)(name), "linestyle": "none"}
-            axes.errorbar(value, place, xerr=std, **look)
+            axes.errorbar(value, place, xerr=std, **(looks.filled if measured else looks.hollow)(name))
             axes.annotate(f"{value:.1f}", (value, place), (5, 0), textcoords="offset points", va="center", fontsize=6.5)
         axes.set_title(title.format(sum(sizes.values()) if key == "All" else sizes[key]))
         axes.set_xlabel("top-1 accuracy (%)")

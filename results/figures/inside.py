@@ -106,30 +106,38 @@ def draw7(asked: Asked) -> Drawing:
     filters = _found(asked, FIGURE7, "rgb_filters", ("components",))
     positions = {one.label: one for one in _found(asked, FIGURE7, "position_similarity", ("similarity",), needed=False)}
     distances = {one.label: one for one in _found(asked, FIGURE7, "attention_distance", ("distance",), needed=False)}
-    canvas = style.canvas(style.PAGE, 2.25 * len(filters) + 0.15)
-    rows = canvas.subfigures(len(filters), 1, squeeze=False)[:, 0]
+    canvas = style.canvas(style.PAGE, 2.1 * len(filters) + 0.35)
+    panels = canvas.subplots(len(filters), 4, squeeze=False, width_ratios=(1.45, 1, 0.06, 1.35))
     notes: list[str] = []
-    looks = style.Looks()
     both = False
-    for figure, one in zip(rows, filters, strict=True):
-        if len(filters) > 1:
-            figure.suptitle(one.label, fontsize=8, fontweight="bold")
-        left, centre, right = figure.subplots(1, 3, width_ratios=(1.35, 1, 1.35))
+    for row, one in zip(panels, filters, strict=True):
         components = one.arrays["components"]
-        left.imshow(mosaic(components), interpolation="nearest")
-        left.set_title("RGB embedding filters\n" + f"(first {len(components)} principal components)")
-        left.set_axis_off()
+        row[0].imshow(mosaic(components), interpolation="nearest")
+        row[0].set_title(f"RGB embedding filters\n(first {len(components)} principal components)")
+        row[0].set_axis_off()
+        if len(filters) > 1:
+            row[0].annotate(
+                one.label,
+                (-0.04, 0.5),
+                xycoords="axes fraction",
+                rotation=90,
+                ha="right",
+                va="center",
+                fontweight="bold",
+            )
         if one.label in positions:
-            image = _tiles(centre, positions[one.label].arrays["similarity"])
-            bar = figure.colorbar(image, ax=centre, shrink=0.8, ticks=[-1, 0, 1])
-            bar.set_label("cosine similarity", fontsize=6.5)
-            bar.ax.tick_params(labelsize=6)
+            image = _tiles(row[1], positions[one.label].arrays["similarity"])
+            row[1].set_title("position embeddings")
+            bar = canvas.colorbar(image, cax=row[2], ticks=[-1, 0, 1])
+            bar.set_label("cosine similarity", labelpad=-2)
         else:
-            _say(centre, "no position\nembeddings")
+            _say(row[1], "no position\nembeddings")
+            row[2].set_axis_off()
         if one.label in distances:
-            both |= _distance_panel(right, distances[one.label], looks, asked)
+            both |= _distance_panel(row[3], distances[one.label], asked)
+            row[3].set_title("mean attention distance")
         else:
-            _say(right, "no attention")
+            _say(row[3], "no attention")
     if distances:
         notes += _of_distances(list(distances.values()))
     more = style.kinds(ours=both, published=both, what="published (ViT paper, 224 px)")
@@ -169,13 +177,11 @@ def draw11(asked: Asked) -> Drawing:
             drawn[published.our_name(series)] = published.digitized("ViT Figure 11", series)
     apart = [name for name in drawn if name not in [one.model for one in found]]
     total = len(found) + len(apart)
-    across = min(total, 3)
+    across = 2 if total == 4 else min(total, 3)
     canvas = style.canvas(style.PAGE if across > 2 else 2.9 * across, 2.4 * -(-total // across) + 0.2)
     panels = list(canvas.subplots(-(-total // across), across, squeeze=False).flat)
-    looks = style.Looks()
-    looks["head"]
     for axes, one in zip(panels, found, strict=False):
-        _distance_panel(axes, one, looks, asked)
+        _distance_panel(axes, one, asked)
         axes.set_title(one.label)
     for axes, name in zip(panels[len(found) :], apart, strict=False):
         part = drawn[name]
@@ -195,7 +201,7 @@ def draw11(asked: Asked) -> Drawing:
     return Drawing(title="Figure 11: mean attention distance", canvas=canvas, notes=tuple(notes))
 
 
-def _distance_panel(axes: Axes, one: Inside, looks: style.Looks, asked: Asked) -> bool:  # noqa: ARG001
+def _distance_panel(axes: Axes, one: Inside, asked: Asked) -> bool:
     """A dot a head; the published ones of the same model beside them. Returns whether there are any."""
     distance = one.arrays["distance"]
     layers = np.repeat(np.arange(len(distance)), distance.shape[1])
@@ -211,20 +217,8 @@ def _distance_panel(axes: Axes, one: Inside, looks: style.Looks, asked: Asked) -
     if "uniform" in one.arrays:
         level = float(one.arrays["uniform"])
         axes.axhline(level, color="#888888", linewidth=0.8, linestyle=(0, (4, 2)), zorder=1)
-        axes.annotate(
-            "looking everywhere alike",
-            (1, level),
-            (-2, 2),
-            ha="right",
-            va="bottom",
-            fontsize=6,
-            color="#555555",
-            xycoords=("axes fraction", "data"),
-            textcoords="offset points",
-        )
         top = max(top, level)
     _distance_axes(axes, width, top)
-    axes.set_title("mean attention distance")
     return theirs
 
 
@@ -259,7 +253,6 @@ def _tiles(axes: Axes, similarity: np.ndarray) -> Any:
     axes.set_xticks([c * (columns + gap) + (columns - 1) / 2 for c in marks[1]], [str(c + 1) for c in marks[1]])
     axes.set_xlabel("input patch column")
     axes.set_ylabel("input patch row")
-    axes.set_title("position embedding similarity")
     axes.grid(visible=False)
     axes.tick_params(length=0)
     for spine in axes.spines.values():
@@ -343,7 +336,7 @@ def _of_distances(found: list[Inside]) -> list[str]:
     said = f" The class token is {' or '.join(token)}." if token else ""
     return [
         f"A dot is a head: the mean over {' or '.join(map(str, counts))} images of {', '.join(tasks)}, in pixels "
-        f"of the input.{said}"
+        f"of the input.{said} Dashed: a head that looks everywhere alike."
     ]
 
 

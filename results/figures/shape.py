@@ -21,7 +21,7 @@ def draw8(asked: Asked) -> Drawing:
         axes.set_title(panel)
         axes.set_xlabel("relative compute")
         axes.set_ylabel("5-shot accuracy")
-    style.legend(canvas, looks, list(looks.names), columns=5)
+    style.legend(canvas, looks, list(looks.names), columns=5, ours=False)
     notes = (
         "Relative compute 1: 8 layers, width 1024, MLP 2048, patch 32.",
         "Published: ViT paper, Figure 8, read from its vector graphics.",
@@ -39,7 +39,7 @@ def draw9(asked: Asked) -> Drawing:
         axes.plot(part["x"], part["y"], markevery=3, **looks.hollow(str(name), markersize=3.5))
     axes.set_xlabel("epochs of pre-training")
     axes.set_ylabel("ImageNet linear 5-shot top-1 (%)")
-    style.legend(canvas, looks, list(looks.names), columns=3)
+    style.legend(canvas, looks, list(looks.names), columns=3, ours=False)
     notes = ("Published: ViT paper, Figure 9, read from its vector graphics. The paper does not name the model.",)
     return Drawing(title="Figure 9: class token and global average pooling", canvas=canvas, notes=notes)
 

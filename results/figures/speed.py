@@ -12,6 +12,7 @@ from .row import Asked, Drawing, Figure
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
 SIZES = (64, 128, 224, 384, 512)
 SPEED, BATCH = "images_per_second", "largest_batch"
@@ -38,24 +39,29 @@ def draw12(asked: Asked) -> Drawing:
         if asked.published:
             for name, part in published.digitized("ViT Figure 12", panel).groupby("series", sort=False):
                 part = part.sort_values("x")
-                axes.plot(part["x"], part["y"], **looks.hollow(published.our_name(str(name))))
+                own = published.our_name(str(name))
+                axes.plot(part["x"], part["y"], **looks.hollow(own))
         for name, at in ours.items():
-            axes.plot([x for x, _ in sorted(at)], [y for _, y in sorted(at)], **looks.filled(name))
+            x, y = zip(*sorted(at), strict=True)
+            axes.plot(x, y, **looks.filled(name))
         sizes = {x for at in ours.values() for x, _ in at} | (set(SIZES) if asked.published else set())
         style.plain_log(axes, "x", sorted(sizes))
         style.plain_log(axes, "y", [2**k for k in range(15)] if panel == "right" else None)
         axes.set_xlabel("input size (px)")
+    _apart(right)
     per_core = "" if asked.ours else " per core"
     left.set_ylabel(f"peak inference speed (images/s{per_core})")
     right.set_ylabel(f"largest batch{per_core} (images)")
     if asked.published:
         notes.append("Published: TPUv3, per core (ViT paper, Figure 12); the sweep of batches ends at 1024.")
+    if asked.published or largest:
+        notes.append("Right: lines that would cover each other are drawn a little apart.")
     if asked.ours and not largest:
         notes.append(f"No {BATCH} is in these records.")
         if not asked.published:
             right.set_visible(False)
     more = style.kinds(ours=asked.ours, published=asked.published, what="published (TPUv3, per core)")
-    style.legend(canvas, looks, list(looks.names), more, columns=5)
+    style.legend(canvas, looks, list(looks.names), more, columns=5, ours=asked.ours)
     return Drawing(title="Figure 12: speed and largest batch by input size", canvas=canvas, notes=tuple(notes))
 
 
@@ -79,19 +85,19 @@ def draw13(asked: Asked) -> Drawing:
         if left_ours == []:
             notes.append("Left: of our models images and epochs of pre-training are not known (a sidecar file).")
     beside = asked.published and (task == "ImageNet" or not asked.ours)
-    looks = style.Looks()
+    looks = style.Looks(lines=False)
     canvas = style.canvas(style.PAGE, 2.7)
     for axes, panel, ours in zip(canvas.subplots(1, 2), ("left", "right"), (left_ours, right_ours), strict=True):
         texts = []
         for row in published.digitized("ViT Figure 13", panel).to_dict("records") if beside else []:
             name = row["series"] if row["series"].startswith("Axial") else published.our_name(row["series"])
-            axes.plot(row["x"], 100 * row["y"], **{**looks.hollow(name), "linestyle": "none"})
+            axes.plot(row["x"], 100 * row["y"], **looks.hollow(name))
             texts.append((row["x"], 100 * row["y"], name))
         for name, x, y in ours:
-            axes.plot(x, y, **{**looks.filled(name), "linestyle": "none"})
+            axes.plot(x, y, **looks.filled(name))
             texts.append((x, y, name))
         style.plain_log(axes, "x")
-        axes.margins(0.12, 0.12)
+        axes.margins(0.2, 0.12)
         axes.set_xlabel("pre-training compute (exaFLOPs)" if panel == "left" else "inference speed (images/s)")
         axes.set_ylabel(f"{task} linear 5-shot top-1 (%)")
         style.annotate(axes, texts)
@@ -127,25 +133,39 @@ def draw_pareto(asked: Asked) -> Drawing:
         notes += caveats(relevant(asked, PARETO, "top1"))
     if asked.published:
         panels.append(("published: AugReg, V100 (timm)", "ImageNet top-1 (%)", _augreg(), False))
-        notes.append("Published: AugReg Table 3, ImageNet-21k 300 epochs, 224 and 384 px (the latter marked 384).")
-    looks = style.Looks()
-    canvas = style.canvas(style.PAGE if len(panels) > 1 else style.COLUMN * 1.35, 2.9)
+        notes.append(
+            "Published: AugReg Table 3, ImageNet-21k 300 epochs; of each model 384 px (the slower) and 224 px."
+        )
+    looks, theirs = style.Looks(lines=False), style.Looks(lines=False)
+    canvas = style.canvas(style.PAGE if len(panels) > 1 else style.COLUMN * 1.35, 3.1)
     for axes, (title, what, found, measured) in zip(
         canvas.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
     ):
         front = pareto_front([(x, y) for _, x, y in found])
         axes.step([x for x, _ in front], [y for _, y in front], where="pre", color="#666666", linewidth=1.0, zorder=1)
         for name, x, y in found:
-            look = looks.filled(name.removesuffix(" 384")) if measured else looks.hollow(name.removesuffix(" 384"))
-            axes.plot(x, y, **{**look, "linestyle": "none"})
+            axes.plot(x, y, **(looks.filled(name) if measured else theirs.hollow(name)))
         style.plain_log(axes, "x")
         axes.margins(0.14, 0.1)
         axes.set_title(title)
         axes.set_xlabel("images per second")
         axes.set_ylabel(what)
-        style.annotate(axes, [(x, y, name) for name, x, y in found])
+        if measured:
+            style.annotate(axes, [(x, y, name) for name, x, y in found])
+    style.legend(canvas, theirs, list(theirs.names), columns=5 if len(panels) > 1 else 4, ours=False)
     notes.append("The line joins the Pareto front: no other model shown is both faster and more accurate.")
     return Drawing(title="Accuracy against speed", canvas=canvas, notes=tuple(notes))
+
+
+def _apart(axes: Axes) -> None:
+    """Draw the lines a little above or below each other: largest batches are powers of two, which models share."""
+    from matplotlib.transforms import ScaledTranslation
+
+    low, high = axes.get_ylim()
+    axes.set_ylim(low / 1.15, high * 1.25)
+    for i, line in enumerate(axes.get_lines()):
+        up = ScaledTranslation(0, 1.4 * (i % 8 - 3.5) / 72, axes.figure.dpi_scale_trans)  # pyright: ignore
+        line.set_transform(axes.transData + up)
 
 
 def pareto_front(found: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -164,8 +184,7 @@ def _augreg() -> list[tuple[str, float, float]]:
         part = table[table["resolution"].astype(int) == side]
         speed = {r["model"]: float(r["value"]) for r in part[part["column"] == "img/sec"].to_dict("records")}
         for row in part[part["column"] == "i21k_300"].to_dict("records"):
-            name = published.our_name(row["model"]) + (" 384" if side == 384 else "")
-            found.append((name, speed[row["model"]], float(row["value"])))
+            found.append((published.our_name(row["model"]), speed[row["model"]], float(row["value"])))
     return found
 
 

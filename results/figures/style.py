@@ -84,8 +84,9 @@ def canvas(width: float, height: float) -> Canvas:
 
 @dataclass
 class Looks:
-    """A colour, a marker and a line for each name, the same wherever a figure has it."""
+    """A colour, a marker and a line (without `lines`, none) for each name, the same wherever a figure has it."""
 
+    lines: bool = True
     names: dict[str, int] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> dict[str, Any]:
@@ -94,7 +95,7 @@ class Looks:
         return {
             "color": COLOURS[i % len(COLOURS)],
             "marker": MARKERS[i % len(MARKERS)],
-            "linestyle": LINES[(i // 2) % len(LINES)],
+            "linestyle": LINES[(i // 2) % len(LINES)] if self.lines else "none",
         }
 
     def filled(self, name: str, **more: Any) -> dict[str, Any]:
@@ -116,11 +117,14 @@ def kinds(*, ours: bool, published: bool, what: str = "published") -> list[Any]:
     return [Line2D([], [], label="measured here", **grey), Line2D([], [], label=what, markerfacecolor="white", **grey)]
 
 
-def legend(canvas: Canvas, looks: Looks, names: Sequence[str], more: Sequence[Any] = (), columns: int = 4) -> None:
-    """One legend below all panels: a name a marker, then what filled and hollow mean."""
+def legend(
+    canvas: Canvas, looks: Looks, names: Sequence[str], more: Sequence[Any] = (), *, columns: int = 4, ours: bool = True
+) -> None:
+    """One legend below all panels: a name a marker (hollow without `ours`), then what filled and hollow mean."""
     from matplotlib.lines import Line2D
 
-    handles = [Line2D([], [], label=name, **looks[name]) for name in names] + list(more)
+    look = looks.filled if ours else looks.hollow
+    handles = [Line2D([], [], label=name, **look(name)) for name in names] + list(more)
     if handles:
         canvas.legend(handles=handles, loc="outside lower center", ncols=min(columns, len(handles)))
 

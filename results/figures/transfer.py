@@ -66,7 +66,7 @@ def draw3(asked: Asked) -> Drawing:
     axes.set_xlabel("pre-training set")
     axes.set_ylabel(f"{task} top-1 (%)")
     more += style.kinds(ours=bool(ours), published=bool(lines))
-    style.legend(canvas, looks, list(looks.names), more, columns=3)
+    style.legend(canvas, looks, list(looks.names), more, columns=3, ours=bool(ours))
     return Drawing(title=f"Figure 3: {task} accuracy by pre-training set", canvas=canvas, notes=tuple(notes))
 
 
@@ -137,7 +137,7 @@ def draw4(asked: Asked) -> Drawing:
     axes.set_xlabel("images pre-trained on" + (" (subsets of JFT-300M)" if drawn is not None and not ours else ""))
     axes.set_ylabel(f"{task} linear 5-shot top-1 (%)")
     more = style.kinds(ours=bool(ours), published=drawn is not None)
-    style.legend(canvas, looks, list(looks.names), more, columns=3)
+    style.legend(canvas, looks, list(looks.names), more, columns=3, ours=bool(ours))
     return Drawing(title=f"Figure 4: {task} 5-shot accuracy by pre-training size", canvas=canvas, notes=tuple(notes))
 
 
@@ -158,7 +158,7 @@ def draw5(asked: Asked) -> Drawing:
     drawn = {panel: _published5(panel) for panel in panels} if asked.published else {}
     drawn = {panel: found for panel, found in drawn.items() if found is not None}
     _refuse_empty(FIGURE5, [p for found in panels.values() for p in found], drawn, notes)
-    looks = style.Looks()
+    looks = style.Looks(lines=False)
     names = list(FAMILIES.values()) + sorted({p[0] for found in panels.values() for p in found} - {*FAMILIES.values()})
     names = [name for name in names if drawn or any(p[0] == name for found in panels.values() for p in found)]
     for name in names:
@@ -166,9 +166,9 @@ def draw5(asked: Asked) -> Drawing:
     canvas = style.canvas(style.PAGE if len(panels) > 1 else style.COLUMN * 1.15, 2.6)
     for axes, (panel, ours) in zip(canvas.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
         for row in drawn[panel].to_dict("records") if panel in drawn else []:
-            axes.plot(row["x"], row["y"], **{**looks.hollow(row["series"]), "linestyle": "none"})
+            axes.plot(row["x"], row["y"], **looks.hollow(row["series"]))
         for family, x, y, _ in ours:
-            axes.plot(x, y, **{**looks.filled(family), "linestyle": "none"})
+            axes.plot(x, y, **looks.filled(family))
         style.plain_log(axes, "x")
         style.annotate(axes, [(x, y, label) for _, x, y, label in ours])
         axes.set_title(panel)
@@ -177,7 +177,7 @@ def draw5(asked: Asked) -> Drawing:
     if drawn:
         notes.append("Average-5: ImageNet, CIFAR-10, CIFAR-100, Pets and Flowers (ViT paper, Figure 5 and Table 6).")
     more = style.kinds(ours=any(panels.values()), published=bool(drawn))
-    style.legend(canvas, looks, names, more, columns=5)
+    style.legend(canvas, looks, names, more, columns=5, ours=any(panels.values()))
     return Drawing(title="Figure 5: accuracy by pre-training compute", canvas=canvas, notes=tuple(notes))
 
 
