@@ -56,7 +56,7 @@ def draw(asked: Asked) -> Drawing:
     for name, axes in panels.items():
         axes.set_ylabel(PANELS[name])
         if name in ("loss", "grad_norm"):
-            axes.set_yscale("log")
+            style.plain_log(axes, "y")
     for axes in (panels["grad_norm"], panels["images_per_second"]):
         axes.set_xlabel("step")
     style.legend(canvas, looks, list(looks.names), columns=4)

@@ -51,7 +51,14 @@ def draw(asked: Asked) -> Drawing:
                 continue
             drawn.append(value)
             axes.errorbar(value, place, xerr=std, **(looks.filled if measured else looks.hollow)(name))
-            axes.annotate(f"{value:.1f}", (value, place), (5, 0), textcoords="offset points", va="center", fontsize=6.5)
+            axes.annotate(
+                f"{value:.1f}",
+                (value + (std or 0), place),
+                (5, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=6.5,
+            )
         axes.set_title(title.format(sum(sizes.values()) if key == "All" else sizes[key]))
         axes.set_xlabel("top-1 accuracy (%)")
         if drawn:

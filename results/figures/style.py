@@ -130,12 +130,14 @@ def legend(
 
 
 def plain_log(axes: Axes, axis: str, ticks: Sequence[float] | None = None) -> None:
-    """A logarithmic axis whose ticks are written as plain numbers."""
+    """A logarithmic axis whose ticks are written as plain numbers. Call it when everything is plotted."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
     one = getattr(axes, f"{axis}axis")
     getattr(axes, f"set_{axis}scale")("log")
-    one.set_major_locator(FixedLocator(list(ticks)) if ticks else LogLocator(subs=(1, 2, 5)))
+    low, high = getattr(axes, f"get_{axis}lim")()
+    between = (1, 2, 5) if high < 60 * low else (1, 3) if high < 3000 * low else (1,)  # as many as there is room for
+    one.set_major_locator(FixedLocator(list(ticks)) if ticks else LogLocator(subs=between))
     one.set_minor_locator(NullLocator())
     one.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
 

@@ -66,7 +66,7 @@ def draw3(asked: Asked) -> Drawing:
     axes.set_xlabel("pre-training set")
     axes.set_ylabel(f"{task} top-1 (%)")
     more += style.kinds(ours=bool(ours), published=bool(lines))
-    style.legend(canvas, looks, list(looks.names), more, columns=3, ours=bool(ours))
+    style.legend(canvas, looks, list(looks.names), more, columns=2 if ours else 3, ours=bool(ours))
     return Drawing(title=f"Figure 3: {task} accuracy by pre-training set", canvas=canvas, notes=tuple(notes))
 
 
@@ -93,7 +93,7 @@ def _shade_bit(axes: Any, places: list[str]) -> Any:
     x = [places.index(place) for place in SETS]
     for values in edges:
         axes.plot(x, values, color="#888888", linewidth=0.7, linestyle=":", zorder=1)
-    label = "BiT, R50x1 to R152x4 (published)"
+    label = "BiT, R50x1 to R152x4"
     return axes.fill_between(x, *edges, facecolor="#eeeeee", edgecolor="#cccccc", hatch="///", linewidth=0, label=label)
 
 
