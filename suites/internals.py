@@ -169,7 +169,7 @@ class Internals(Suite):
             arrays={
                 "distance": mean.astype(np.float32),
                 "distance_std": spread.astype(np.float32),
-                "uniform": np.float32(tokens.uniform_distance()),
+                "uniform": np.asarray(tokens.uniform_distance(), dtype=np.float32),
             },
         )
         for layer, of_heads in enumerate(mean):

@@ -156,7 +156,7 @@ def draw10(asked: Asked) -> Drawing:
     down = -(-len(found) // across)
     canvas = style.canvas(min(style.PAGE, 0.6 + 2.1 * across), 2.3 * down)
     panels = canvas.subplots(down, across, squeeze=False)
-    image = None
+    image: Any = None
     for axes, one in zip(panels.flat, found, strict=False):
         image = _tiles(axes, one.arrays["similarity"])
         axes.set_title(one.label)

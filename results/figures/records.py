@@ -182,7 +182,7 @@ def arrays_of(record: dict[str, Any], folders: Sequence[str]) -> dict[str, np.nd
         if not path.is_file():
             continue
         try:
-            with np.load(path, allow_pickle=False) as kept:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
                 own = [name for name in kept.files if name.startswith(f"{number}.")]
                 found = {name.partition(".")[2]: kept[name] for name in own}
         except (OSError, ValueError, zipfile.BadZipFile, KeyError) as error:

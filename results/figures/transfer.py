@@ -12,7 +12,7 @@ from .row import Asked, Drawing, Figure
 if TYPE_CHECKING:
     import pandas as pd
 
-SETS = ("ImageNet", "ImageNet-21k", "JFT-300M")
+SETS: tuple[str, ...] = ("ImageNet", "ImageNet-21k", "JFT-300M")
 FINE_TUNED = ("finetune", "classify")
 # The five of "Average-5" by the names of our tasks and of Table 6: ReaL is not among them (figures_and_ablations.md).
 AVERAGE5 = {
