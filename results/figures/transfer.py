@@ -107,7 +107,9 @@ def draw4(asked: Asked) -> Drawing:
         task = choose_task(frame, asked, task)
         found = points(_five_shot(frame, FIGURE4, task), asked)
         ours = [point for point in found if _known(point.row.get("pretrain.images"))]
-        notes += _left_out(found, ours, "it is not known how many images their weights were pre-trained on (a sidecar)")
+        notes += _left_out(
+            found, ours, "it is not known how many images their weights were pre-trained on (a sidecar file says it)"
+        )
         notes += caveats(frame)
     drawn = published.digitized("ViT Figure 4") if asked.published and task == "ImageNet" else None
     if asked.published and drawn is None:
