@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..registry import UsageError
 from ..stable import canonical, replacing, sha
+from .checks import checked
 
 if TYPE_CHECKING:
     import numpy as np
@@ -194,7 +195,7 @@ def load(*sources: str | Path) -> pd.DataFrame:
         raise UsageError("load() needs at least one run directory or results CSV")
     frames = [_load_one(Path(source)) for source in sources]
     frame = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
-    frame.attrs["folders"] = tuple(str(source) for source in sources if Path(source).is_dir())
+    frame.attrs["folders"] = tuple(str(folder) for folder in map(_run_directory, sources) if folder is not None)
     return frame
 
 
@@ -222,11 +223,19 @@ def frame_of(records: Iterable[Record]) -> pd.DataFrame:
     return _typed(frame)
 
 
+def _run_directory(source: str | Path) -> Path | None:
+    """Where the cells of a run directory, or beside a results CSV, are."""
+    folder = Path(source) if Path(source).is_dir() else Path(source).parent
+    return folder if (folder / "cells").is_dir() else None
+
+
 def _load_one(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     if (path / "cells").is_dir():
-        return frame_of(record for cell in Store(path).cells() for record in cell.records)
+        found = frame_of(record for cell in Store(path).cells() for record in cell.records)
+        cells = found["measurement"].str.partition("/")[0]
+        return checked(found, [str(path / "cells" / f"{key}.json") for key in cells])
     if path.is_dir():
         raise UsageError(
             f"{path} is no run directory: it has no cells/ folder. Runs are made by `bench run … out={path}`"
@@ -247,9 +256,10 @@ def _load_one(path: Path) -> pd.DataFrame:
         numbers = pd.to_numeric(filled, errors="coerce")
         frame[name] = numbers if numbers.notna().sum() == filled.notna().sum() else frame[name]
     try:
-        return _typed(frame)
+        typed = _typed(frame)
     except (TypeError, ValueError) as error:
         raise UsageError(f"{path}: {error}") from error
+    return checked(typed, [f"{path}, row {i + 2}" for i in range(len(typed))])
 
 
 _CSV_TYPES = defaultdict(lambda: "str", dict.fromkeys(NUMBERS, "object"))  # any other column is text at first

@@ -29,8 +29,17 @@ score leads by more than
 its class is the argmax of the exact scores: nine more roundings than terms are for both factors' rounding to float32,
 the comparison's own, and the float64 arithmetic before it. All other rows are scored again in float64.
 
+The weights of one support set change smoothly with l2, so those of L values are nearly combinations of R < L matrices:
+with the leading eigenvectors V (L, R) of the weights' L x L Gram matrix, w~_l = sum_r V_lr B_r + E_l, B_r = sum_l V_lr
+w~_l. The test features meet only the B_r, and the scores of all l2 are combinations of R products. What is left out is
+known in float64, so the lead asked for becomes
+
+    2 (g(D + 11 + R) max_k sum_r |V_lr| ||B_rk|| + max_k ||E_lk||) ||x~||
+
+and R is the smallest for which every ||E_lk|| is at most LEFT_OUT of g(D + 10): it hardly makes a row more doubtful.
+
 Cost of one support set of N images with L values of l2, n = min(N, D), in multiply-adds: N D n for the Gram matrix,
-L (n^3 / 6 + n^2 K) for the solutions, 2 L N D K more where they are refined, and L M D K in float32 for the scores.
+L (n^3 / 6 + n^2 K) for the solutions, 2 L N D K more where they are refined, and R M (D + L) K in float32 for scores.
 Memory: the test features twice in float32 (as given and as x~), the support set once as given and three times in
 float64 while it is standardised, once after; 3 n^2 and L (D + N or 0) K float64 numbers; COLUMNS x (D + BLOCK) float32.
 """
@@ -39,6 +48,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -50,6 +60,7 @@ STD_FLOOR = 1e-5  # added to every standard deviation
 REFINE_ABOVE = 1e4  # condition number from which a solution is refined: u times it is far below 1e-9
 BLOCK = 1024  # test rows scored at a time: scores that stay in the processor's cache
 COLUMNS = 4096  # columns of weights (classes x l2) scored at a time
+LEFT_OUT = 1.0  # what a combination may leave out of the weights, in units of what float32 loses anyway
 HALF_ULP = 2.0**-24  # of float32
 
 
@@ -188,6 +199,54 @@ class _Factor:
         return self._solve(self._cholesky, right, lower=1)[0]
 
 
+class _Span:
+    """The folded weights of one support set's solutions, as few combinations of which all of them are made.
+
+    `folded` is (L, D + 1, K). See the module's head for what is left out, and the doubt that it leaves.
+    """
+
+    def __init__(self, folded: np.ndarray, width: int) -> None:
+        solutions, _, classes = folded.shape
+        flat = folded.reshape(solutions, -1)
+        gram = flat @ flat.T
+        usable = bool(np.isfinite(gram).all())
+        vectors = np.linalg.eigh(gram)[1][:, ::-1] if usable else gram  # L L, those that matter most first
+        exact = _roundings(width + 10)
+        for rank in range(1, solutions if usable else 1):
+            mix = vectors[:, :rank]
+            basis = (mix.T @ flat).reshape(rank, -1, classes)
+            left = np.sqrt(((flat - mix @ basis.reshape(rank, -1)).reshape(folded.shape) ** 2).sum(axis=1)).max(axis=1)
+            if left.max() <= LEFT_OUT * exact:
+                lengths = np.sqrt((basis**2).sum(axis=1))  # R K
+                summed = (np.abs(mix) @ lengths).max(axis=1)
+                self.doubt = 2 * (_roundings(width + 11 + rank) * summed + left)
+                self._mix: np.ndarray | None = mix.astype(np.float32)
+                break
+        else:
+            basis, self._mix = folded, None
+            self.doubt = np.full(solutions, 2 * exact)
+        self.basis = np.ascontiguousarray(basis.transpose(0, 2, 1).reshape(-1, basis.shape[1]), dtype=np.float32)
+
+    def decide(self, products: np.ndarray, classes: int, length: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(L, N) predicted classes of N test rows, and where they are unsure, from the basis's (R K, N) products."""
+        solutions, rows = len(self.doubt), products.shape[1]
+        if self._mix is not None:
+            products = self._mix @ products.reshape(self._mix.shape[1], -1)
+        scores = products.reshape(solutions, classes, rows)
+        least = scores.max(axis=1) - self.doubt[:, None].astype(np.float32) * length
+        solution, found = np.divmod(np.flatnonzero(scores >= least[:, None]), classes * rows)
+        found, row = np.divmod(found, rows)  # the best class of each row, and all that could be
+        predictions = np.zeros((solutions, rows), dtype=np.int64)
+        predictions[solution, row] = found
+        count = np.bincount(solution * rows + row, minlength=solutions * rows)
+        return predictions, count.reshape(solutions, rows) != 1  # none: not finite
+
+
+def _roundings(terms: int) -> float:
+    """How far a float32 dot product of so many terms can be off, relative to the factors' lengths: g(n)."""
+    return terms * HALF_ULP / (1 - terms * HALF_ULP)
+
+
 class Scorer:
     """(M, D) test features, ready to be classified by the ridges of many support sets.
 
@@ -204,55 +263,60 @@ class Scorer:
         self._x = x
         rows, width = x.shape
         self._rounded = np.ones((rows, width + 1), dtype=np.float32)
-        self._lead = np.empty(rows, dtype=np.float32)  # a score that leads by more is right, for weights of norm 1
-        terms = (width + 10) * HALF_ULP
+        self._length = np.empty(rows, dtype=np.float32)
+        self._terms = width
         for start in range(0, rows, BLOCK):
             part = slice(start, start + BLOCK)
             with np.errstate(over="ignore", invalid="ignore"):
                 near = (np.asarray(x[part], dtype=np.float64) - self._centre) / self._spread
                 self._rounded[part, :-1] = near
-                self._lead[part] = 2 * terms / (1 - terms) * np.sqrt((near**2).sum(axis=1) + 1)
+                self._length[part] = np.sqrt((near**2).sum(axis=1) + 1)
 
     def predict(self, solutions: Iterable[Solution]) -> Iterator[np.ndarray]:
         """(M,) predicted classes for each solution: the argmax of its scores.
 
-        Solutions are taken as they come, as many at a time as make COLUMNS columns of weights.
+        Solutions are taken as they come, as many at a time as make COLUMNS columns of weights. Those of one support set
+        are to follow each other.
         """
         waiting: list[Solution] = []
+        alike = 0  # at the end of those that wait, of one support set
         for solution in solutions:
-            waiting.append(solution)
-            if (len(waiting) + 1) * len(solution.intercept) > COLUMNS:
+            follows = bool(waiting) and waiting[-1].mean is solution.mean
+            room = COLUMNS // len(solution.intercept) - len(waiting)
+            if waiting and (room < 1 if follows else room < alike):
                 yield from self._predict(waiting)
-                waiting = []
+                waiting, alike = [], 0
+            alike = alike + 1 if follows else 1
+            waiting.append(solution)
         if waiting:
             yield from self._predict(waiting)
 
     def _predict(self, solutions: list[Solution]) -> np.ndarray:
         """(L, M) predicted classes for L solutions."""
         classes = len(solutions[0].intercept)
-        folded = np.empty((self._rounded.shape[1], len(solutions) * classes), dtype=np.float32)
-        for i, solution in enumerate(solutions):
-            folded[:, i * classes : (i + 1) * classes] = self._fold(solution)
-        predictions = np.empty((len(self._rounded), len(solutions)), dtype=np.int64)
+        alike = [list(group) for _, group in groupby(solutions, key=lambda solution: id(solution.mean))]
+        spans = [_Span(np.stack([self._fold(solution) for solution in group]), self._terms) for group in alike]
+        basis = np.concatenate([span.basis for span in spans])  # R K, D + 1
+        predictions = np.empty((len(solutions), len(self._rounded)), dtype=np.int64)
         unsure = np.empty(predictions.shape, dtype=bool)
-        buffer = np.empty((min(BLOCK, len(predictions)), folded.shape[1]), dtype=np.float32)
-        for start in range(0, len(predictions), BLOCK):
+        products = np.empty((len(basis), min(BLOCK, len(self._rounded))), dtype=np.float32)
+        for start in range(0, len(self._rounded), BLOCK):
             part = slice(start, start + BLOCK)
             rows = self._rounded[part]
             with np.errstate(over="ignore", invalid="ignore"):
-                scores = np.matmul(rows, folded, out=buffer[: len(rows)])
-                scores = scores.reshape(len(rows), len(solutions), classes)
-                least = scores.max(axis=2) - self._lead[part, None]
-                found = np.flatnonzero(scores >= least[..., None])  # the best, and all that could be
-            cells, found = np.divmod(found, classes)
-            predictions[part].flat[cells] = found
-            unsure[part] = np.bincount(cells, minlength=least.size).reshape(least.shape) != 1  # none: not finite
+                np.matmul(basis, rows.T, out=products[:, : len(rows)])
+                done = first = 0
+                for span in spans:
+                    own = products[first : first + len(span.basis), : len(rows)]
+                    found = slice(done, done + len(span.doubt))
+                    predictions[found, part], unsure[found, part] = span.decide(own, classes, self._length[part])
+                    done, first = found.stop, first + len(span.basis)
         for i, solution in enumerate(solutions):
-            again = np.flatnonzero(unsure[:, i])
+            again = np.flatnonzero(unsure[i])
             for start in range(0, len(again), BLOCK):
                 rows = again[start : start + BLOCK]
-                predictions[rows, i] = solution.scores(self._x[rows]).argmax(axis=1)
-        return predictions.T
+                predictions[i, rows] = solution.scores(self._x[rows]).argmax(axis=1)
+        return predictions
 
     def _fold(self, solution: Solution) -> np.ndarray:
         """(D + 1, K) weights on the prepared features, without their mean over classes, the longest column of norm 1.

@@ -202,8 +202,15 @@ def test_a_launchers_environment_makes_a_team(monkeypatch: pytest.MonkeyPatch) -
         team().meet("cuda:1")
 
 
-def launched(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone", "-m", "bench"]
+LAUNCHERS = {
+    "torchrun": "torch.distributed.run --nproc_per_node 2 --standalone -m",
+    # not --cpu, with which accelerate starts one process whatever --num_processes says
+    "accelerate": "accelerate.commands.launch --multi_gpu --num_processes 2 --num_machines 1 --main_process_port 0 -m",
+}
+
+
+def launched(folder: Path, *words: str, launcher: str = "torchrun") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", *LAUNCHERS[launcher].split(), "bench"]
     environment = {**os.environ, "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
     return subprocess.run(
         [*command, *words], cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
@@ -211,12 +218,13 @@ def launched(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("launcher", LAUNCHERS)
 @pytest.mark.usefixtures("own_cache")
-def test_two_processes_are_one_run(tmp_path: Path) -> None:
+def test_two_processes_are_one_run(tmp_path: Path, launcher: str) -> None:
     source = COUNTING.replace('"seen"', '"seen" + os.environ.get("RANK", "")')
     (tmp_path / "mine.py").write_text(f"import os\n{source}")
     words = ("suite=fewshot,vtab-mini", "task=digits,photos", "model=mine.py:Net", "device=cpu")
-    done = launched(tmp_path, "run", *words, "out=two")
+    done = launched(tmp_path, "run", *words, "out=two", launcher=launcher)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("fewshot: top-1 accuracy") == 1
     looked_at = [int((tmp_path / f"seen{rank}").read_text()) for rank in (0, 1)]

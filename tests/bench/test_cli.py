@@ -39,7 +39,7 @@ assert 'torch' not in sys.modules
 """
 
 
-def test_run_table_and_again(bench, tmp_path: Path) -> None:
+def test_run_table_and_again(bench, typed, tmp_path: Path) -> None:
     first = bench("run", *TINY)
     assert first.returncode == 0, first.stderr
     assert "fewshot: top-1 accuracy" in first.stdout
@@ -54,17 +54,17 @@ def test_run_table_and_again(bench, tmp_path: Path) -> None:
     assert "1 job: 1 done before" in second.stderr
     assert (tmp_path / "runs" / "fewshot" / "results.csv").read_bytes() == before
 
-    planned = bench("plan", *TINY)
-    assert "done" in planned.stdout
-    assert "shots = 1   (command)" in planned.stdout
-    assert "1 job, 0 to run: at most 0 images" in planned.stdout
+    _, planned, _ = typed("plan", *TINY)
+    assert "done" in planned
+    assert "shots = 1   (command)" in planned
+    assert "1 job, 0 to run: at most 0 images" in planned
 
-    shown = bench("table", "fewshot")
-    assert shown.stdout == first.stdout
-    csv = bench("table", "fewshot", "runs/fewshot", "format=csv")
-    assert csv.stdout.startswith("task,model,1-shot,majority class\ndigits,ViT-mini,")
-    from_csv = bench("table", "fewshot", "runs/fewshot/results.csv", "format=github")
-    assert from_csv.stdout.startswith("**fewshot: top-1 accuracy")
+    _, shown, _ = typed("table", "fewshot")
+    assert shown == first.stdout
+    _, csv, _ = typed("table", "fewshot", "runs/fewshot", "format=csv")
+    assert csv.startswith("task,model,1-shot,majority class\ndigits,ViT-mini,")
+    _, from_csv, _ = typed("table", "fewshot", "runs/fewshot/results.csv", "format=github")
+    assert from_csv.startswith("**fewshot: top-1 accuracy")
 
 
 @pytest.mark.parametrize(
@@ -162,11 +162,11 @@ def test_the_script_is_the_same_command(tmp_path: Path) -> None:
     assert "vtab-mini" in done.stdout
 
 
-def test_list_shows_every_registry(bench) -> None:
-    done = bench("list")
-    assert done.returncode == 0
+def test_list_shows_every_registry(typed) -> None:
+    code, shown, _ = typed("list")
+    assert code == 0
     for word in ("ViT-H/14", "BiT-R152x4", "R50+ViT-L/32", "sNORB-Elev", "sprite-angle", "fewshot", "304.3"):
-        assert word in done.stdout
+        assert word in shown
 
 
 def test_list_takes_a_pattern(typed) -> None:
@@ -188,10 +188,10 @@ def test_plan_tells_what_a_run_would_download(typed, monkeypatch: pytest.MonkeyP
     assert "missing" not in typed("plan", *TINY)[1]
 
 
-def test_help_names_every_verb_and_the_settings(bench) -> None:
-    top = bench("--help").stdout
+def test_help_names_every_verb_and_the_settings(typed) -> None:
+    _, top, _ = typed("--help")
     assert all(verb in top for verb in ("run", "plan", "table", "list", "weights"))
-    said = bench("run", "--help").stdout
+    _, said, _ = typed("run", "--help")
     assert all(word in said for word in ("suite=", "model=", "task=", "weights=", "BENCH_DATA", "out=", "config="))
 
 

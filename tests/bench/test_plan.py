@@ -71,12 +71,19 @@ def test_keys_are_the_same_in_every_process() -> None:
     )
     keys = [job.key for job in plan(*words).jobs]
     assert len(set(keys)) == len(keys) == 2 * 2 * 2 * 9
-    for seed in ("1", "2"):
-        environment = {**os.environ, "PYTHONHASHSEED": seed}
-        done = subprocess.run(
-            [sys.executable, "-c", script, *words], env=environment, capture_output=True, text=True, check=True
+    others = [  # side by side
+        subprocess.Popen(
+            [sys.executable, "-c", script, *words],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            stdout=subprocess.PIPE,
+            text=True,
         )
-        assert json.loads(done.stdout) == keys
+        for seed in ("1", "2")
+    ]
+    printed = [other.communicate()[0] for other in others]
+    for other, said in zip(others, printed, strict=True):
+        assert other.returncode == 0
+        assert json.loads(said) == keys
 
 
 def test_a_key_is_the_identity_and_nothing_else() -> None:

@@ -101,14 +101,47 @@ def test_narrow_decisions_are_taken_in_float64_and_would_be_wrong_in_float32(mon
     assert (careless != exact).mean() > 0.1
 
 
-def test_the_bound_of_the_float32_scores_holds_and_is_not_idle() -> None:
+@pytest.mark.parametrize("strengths", [(1.0,), STRENGTHS])
+def test_the_bound_of_the_float32_scores_holds_and_is_not_idle(strengths: tuple[float, ...]) -> None:
     x, y, x_test, _ = problem(300, 40)
     ridge, scorer = Ridge(x, y, 7), Scorer(x_test, x)
-    folded = scorer._fold(ridge.solution(1.0))
-    exact = np.column_stack([(x_test - scorer._centre) / scorer._spread, np.ones(500)]) @ folded
-    error = np.abs(scorer._rounded @ folded.astype(np.float32) - exact).max(axis=1)
-    assert (error <= scorer._lead / 2).all()
-    assert (error > scorer._lead / 2000).mean() > 0.9
+    folded = np.stack([scorer._fold(ridge.solution(l2)) for l2 in strengths])
+    span = maths._Span(folded, 40)
+    exact = np.column_stack([(x_test - scorer._centre) / scorer._spread, np.ones(500)]) @ folded  # L N K
+    products = span.basis @ scorer._rounded.T
+    if span._mix is not None:
+        products = (span._mix @ products.reshape(span._mix.shape[1], -1)).reshape(-1, 500)
+    error = np.abs(products.reshape(len(strengths), 7, 500).transpose(0, 2, 1) - exact).max(axis=2)
+    bound = span.doubt[:, None] * scorer._length / 2
+    assert (error <= bound).all()
+    assert (error > bound / 1000).mean() > 0.9
+
+
+def test_several_l2_share_fewer_products_and_decide_as_float64_does() -> None:
+    x, y, x_test, _ = problem(300, 40)
+    ridge = Ridge(x, y, 7)
+    solutions = [ridge.solution(l2) for l2 in STRENGTHS]
+    folded = np.stack([Scorer(x_test, x)._fold(solution) for solution in solutions])
+    assert len(maths._Span(folded, 40).basis) < 7 * len(STRENGTHS)
+    narrow = on_the_border(ridge, x_test, STRENGTHS[3], lead=1e-6)  # what a combination leaves out is more than that
+    for solution, ours in zip(solutions, Scorer(narrow, x).predict(solutions), strict=True):
+        np.testing.assert_array_equal(ours, solution.scores(narrow).argmax(axis=1))
+
+
+def test_support_sets_and_strengths_of_any_number_come_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(maths, "COLUMNS", 7 * 4)
+    x, y, x_test, _ = problem(300, 40)
+    for strengths in (STRENGTHS[:1], STRENGTHS[:3], STRENGTHS):  # several sets at a time; one; a set in parts
+        solutions = [
+            solution
+            for rows in (60, 120, 200, 300)
+            for ridge in [Ridge(x[:rows], y[:rows], 7)]
+            for solution in map(ridge.solution, strengths)
+        ]
+        found = list(Scorer(x_test, x).predict(iter(solutions)))
+        assert len(found) == len(solutions)
+        for solution, ours in zip(solutions, found, strict=True):
+            np.testing.assert_array_equal(ours, solution.scores(x_test).argmax(axis=1))
 
 
 @pytest.mark.parametrize(

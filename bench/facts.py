@@ -1,0 +1,74 @@
+"""What the tables need to know of models, releases and recipes, as plain rows: `results` imports none of them."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from dataclasses import asdict
+from importlib.util import find_spec
+from typing import Any
+
+from ..models import catalog
+from ..models.releases import releases
+from ..models.spec import BiT, Model, ViT
+from ..results.tables import Facts
+
+
+def facts() -> Facts:
+    """Rows of the catalog without the demonstration models, released files without those of single VTAB tasks."""
+    rows = [row for row in catalog().values() if not row.small and isinstance(row.architecture, ViT | BiT)]
+    files = [asdict(one) for one in releases() if not one.tag.startswith("vtab-")]
+    return Facts(models=tuple(map(_model, rows)), releases=tuple(files), recipes=tuple(_recipes()))
+
+
+def _model(row: Model) -> dict[str, Any]:
+    network = row.architecture
+    sizes: dict[str, Any] = {}
+    if isinstance(network, ViT):
+        mlp = network.mlp_dim or 4 * network.width
+        sizes = {"layers": network.depth, "width": network.width, "mlp": mlp, "heads": network.heads}
+    elif isinstance(network, BiT):
+        sizes = {"layers": 3 * sum(network.units) + 2}
+    gflop = None if row.macs is None else 2 * row.macs / 1e9
+    return {"name": row.name, "family": row.family, "params": row.params, "macs": row.macs, "gflop": gflop, **sizes}
+
+
+IMAGES = {  # that the final run trains on, by data set as ViT paper, Table 4, writes it
+    "ImageNet": ("ImageNet", 1_281_167),
+    "CIFAR-100": ("CIFAR-100-full", 50_000),
+    "CIFAR-10": ("CIFAR-10", 50_000),
+    "Oxford-IIIT Pets": ("Oxford-IIIT Pets", 3_680),
+    "Oxford Flowers-102": ("Oxford Flowers-102", 1_020),
+}
+BIT_SIZES = {  # one number of images in each of the HyperRule's regimes
+    "fewer than 20 000 labelled images": 1_000,
+    "fewer than 500 000 labelled images": 50_000,
+    "500 000 labelled images and more": 1_281_167,
+}
+
+
+def _recipes() -> Iterator[dict[str, Any]]:
+    """How this code fine-tunes, in the columns of results/published/table4_finetuning.csv."""
+    package = __name__.rpartition(".")[0]
+    if find_spec("..suites.recipes", package) is None:
+        return
+    recipes: Any = importlib.import_module("..suites.recipes", package)
+    for dataset, (task, images) in IMAGES.items():
+        yield {"table": "ViT Table 4", "dataset": dataset} | _settings(recipes.vit(task, images)[0])
+    yield {"table": "ViT Table 4", "dataset": "VTAB (19 tasks)"} | _settings(recipes.vtab())
+    for dataset, images in BIT_SIZES.items():
+        yield {"table": "BiT-HyperRule", "dataset": dataset} | _settings(recipes.bit(images, (224, 224)))
+
+
+def _settings(one: Any) -> dict[str, str]:
+    decay = ", ".join(f"{100 * step // one.steps} %" for step in one.decay_at)
+    return {
+        "steps": str(one.steps),
+        "base_lr": ", ".join(f"{lr:g}" for lr in one.lr),
+        "warmup_public_code": str(one.warmup or ""),
+        "batch": str(one.batch),
+        "schedule": one.schedule if one.schedule == "cosine" else f"lr / 10 at {decay}",
+        "clip_norm": "none" if one.clip_norm is None else f"{one.clip_norm:g}",
+        "mixup": f"{one.mixup:g}" if one.mixup else "none",
+        "resolution": str(one.image_size),
+    }

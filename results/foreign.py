@@ -1,0 +1,126 @@
+"""CSV files of other projects as records: timm's, CLIP_benchmark's, mteb's, and any other by a mapping of columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..registry import UsageError, suggest
+from .record import COLUMNS, NUMBERS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# their column -> our metric, unit, and what one of theirs is of ours (accuracies here are in percent)
+METRICS: Mapping[str, tuple[str, str, float]] = {
+    "top1": ("top1", "percent", 1),
+    "top5": ("top5", "percent", 1),
+    "acc1": ("top1", "percent", 100),
+    "acc5": ("top5", "percent", 100),
+    "mean_per_class_recall": ("mean_per_class", "percent", 100),
+    "lp_acc1": ("lp_top1", "percent", 100),
+    "lp_acc5": ("lp_top5", "percent", 100),
+    "infer_samples_per_sec": ("images_per_second", "images/s", 1),
+    "train_samples_per_sec": ("train_images_per_second", "images/s", 1),
+    "score": ("top1", "percent", 100),
+}
+COLUMNS_OF_OTHERS: Mapping[str, str] = {  # theirs -> ours
+    "model": "model",
+    "model_name": "model",
+    "pretrained": "weights",
+    "dataset": "task",
+    "task_name": "task",
+    "img_size": "image_size",
+    "infer_img_size": "image_size",
+    "infer_batch_size": "batch_size",
+    "seed": "seed",
+    "n_test": "n_test",
+    "crop_pct": "crop_pct",
+    "train_img_size": "image_size",
+    "train_batch_size": "batch_size",
+}
+OURS = ("model", "weights", "variant", "task", "group", "seed", "n_test", "image_size", "batch_size", "shots", "value")
+
+
+def is_foreign(path: Path) -> bool:
+    """Whether a file is a CSV without our columns, and with a model's and a known metric's."""
+    if not path.is_file():
+        return False
+    header = _header(path)
+    return "measurement" not in header and any(name in header for name in ("model", "model_name"))
+
+
+def read_foreign(path: Path, mapping: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """Records of a CSV of another project, in the columns of `load`. They say no question: `compare` notes it.
+
+    `mapping` is ours -> theirs, for example `{"model": "name", "value": "top1"}`; the value's metric is the name of its
+    column where that is known, and then fractions become percent. Raises UsageError for a column that is not there and
+    for words in place of numbers, naming the row.
+    """
+    import pandas as pd
+
+    try:
+        raw = pd.read_csv(path, dtype="str", keep_default_na=False)
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError, OSError) as error:
+        raise UsageError(f"{path} is no CSV of results: {error}") from error
+    mapping = mapping or {}
+    for ours, theirs in mapping.items():
+        if ours not in OURS:
+            raise UsageError(f"map={ours}:{theirs}: {suggest(ours, OURS)}")
+        if theirs not in raw:
+            raise UsageError(f"{path} has no column '{theirs}' (map={ours}:{theirs}). {suggest(theirs, map(str, raw))}")
+    taken = {ours: theirs for theirs, ours in reversed(list(COLUMNS_OF_OTHERS.items())) if theirs in raw} | dict(
+        mapping
+    )
+    values = [taken.pop("value")] if "value" in taken else [name for name in METRICS if name in raw]
+    if "model" not in taken or not values:
+        wanted = "a model" if "model" not in taken else "a known metric"
+        raise UsageError(
+            f"{path} has no column for {wanted}: it has "
+            f"{', '.join(map(str, raw))}. Say which with map=model:COLUMN,value:COLUMN"
+        )
+    if raw.empty:
+        raise UsageError(f"{path} has a heading and no row")
+    parts = []
+    for name in values:
+        metric, unit, factor = METRICS.get(name, (name, "", 1))
+        part = pd.DataFrame({column: _column(raw, taken[column], path, column) for column in taken})
+        part["value"] = _column(raw, name, path, "value") * factor
+        part = part.assign(metric=metric, unit=unit, row=raw.index)[(raw[name] != "").to_numpy()]
+        parts.append(part)
+    frame = pd.concat(parts, ignore_index=True)
+    kind = "task" if "task" in frame else None
+    known = {"suite": "", "status": "ok", "task": "" if kind is None else frame["task"]}
+    for name in (*COLUMNS, "question", "treatment"):
+        if name not in frame:
+            frame[name] = known.get(name, None if name in NUMBERS else "")
+    frame = frame.drop(columns="row")
+    inner = [name for name in frame if name not in COLUMNS and name not in ("question", "treatment")]
+    frame = frame[[*COLUMNS, *inner, "question", "treatment"]]
+    for name in NUMBERS:
+        frame[name] = frame[name].astype("float64" if name in ("value", "seconds") else "Int64")
+    return frame
+
+
+def _column(raw: pd.DataFrame, name: str, path: Path, ours: str) -> pd.Series:
+    """A column as text, or as numbers where ours is one."""
+    import pandas as pd
+
+    if ours not in (*NUMBERS, "image_size", "batch_size", "shots"):
+        return raw[name]
+    numbers = pd.to_numeric(raw[name].where(raw[name] != ""), errors="coerce")
+    bad = raw.index[numbers.isna() & (raw[name] != "")]
+    if len(bad):
+        raise UsageError(f"{path}: row {bad[0] + 2}, column {name}: '{raw[name][bad[0]]}' is no number")
+    return numbers
+
+
+def _header(path: Path) -> list[str]:
+    import csv
+
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return next(csv.reader(file), [])
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return []

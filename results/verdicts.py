@@ -1,0 +1,201 @@
+"""A comparison as tables: a row a cell, a row a group of tasks, and what a reader must know below them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from .compare import ALPHA, BETTER, SAME, UNTESTED, WORSE, Comparison, Pair
+from .joined import MISSING
+from .statistics import Difference, holm, wilson
+from .tables import GROUP_SIZES, GROUPS, Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHOWN = 200  # pairs in a terminal
+Z = 1.959964
+
+
+def tables(comparison: Comparison, *, every: bool = True) -> list[Table]:
+    """The cells, then the groups and the whole. Not `every`: at most 200 cells, those with the least p."""
+    return [_cells(comparison, every), _summary(comparison)]
+
+
+def _cells(comparison: Comparison, every: bool) -> Table:
+    pairs = list(comparison.pairs)
+    notes = []
+    if len(pairs) > SHOWN and not every:
+        pairs = sorted(pairs, key=lambda pair: 2.0 if pair.p is None else pair.p)[:SHOWN]
+        notes.append(
+            f"{SHOWN} of {len(comparison.pairs)} pairs are shown, those with the least p; format=csv has all of them."
+        )
+    keys = [key for key in comparison.joined.keys if key != "fed"]
+    constant = {key: pairs[0].key[key] for key in keys if len({str(pair.key[key]) for pair in comparison.pairs}) == 1}
+    varying = [key for key in keys if key not in constant] or ["task"]
+    ratio = any(pair.ratio for pair in pairs)
+    methods = list(dict.fromkeys(_kind(pair.difference.method) for pair in pairs))
+    rows = tuple(_row(pair, varying) for pair in pairs)
+    said = ", ".join(f"{key} {_text(value)}" for key, value in constant.items() if _text(value) not in ("", MISSING))
+    notes += [f"Joined on {', '.join(keys)}." + (f" In every row: {said}." if said else "")]
+    notes += [
+        _only(comparison.joined.only_a, comparison.names[0]),
+        _only(comparison.joined.only_b, comparison.names[1]),
+    ]
+    notes += comparison.notes
+    notes += [
+        f"delta: A minus B. Verdict on A. Test: {'; '.join(methods)}; interval: 95 %.",
+        f"Holm's p: corrected for {_tests(comparison)} tests; verdicts at {ALPHA:g}.",
+    ]
+    if all(pair.verdict == UNTESTED for pair in comparison.pairs):
+        notes.append(
+            "No test is possible: it needs predictions of both sides, or several seeds. In brackets Wilson's 95 % "
+            "intervals of each accuracy, where the number of test images is known."
+        )
+    if any(pair.floor is not None for pair in pairs):
+        notes.append(
+            "floor: the least difference in percentage points that this test set could show to be significant, before "
+            "the correction (nan: it has too few groups for any)."
+        )
+    return Table(
+        title=f"A = {comparison.names[0]}, B = {comparison.names[1]}",
+        columns=(
+            *varying,
+            "A",
+            "B",
+            "A/B" if ratio else "delta",
+            "interval",
+            "p",
+            "Holm's p",
+            "floor",
+            "test",
+            "verdict",
+        ),
+        rows=rows,
+        labels=len(varying),
+        notes=tuple(note for note in notes if note),
+    )
+
+
+def _row(pair: Pair, keys: list[str]) -> tuple[str, ...]:
+    found, digits = pair.difference, 3 if pair.ratio else 2
+    alone = found.p is None and pair.unit == "percent"
+    sides = [
+        f"{value:.2f}" + (f" [{', '.join(f'{end:.1f}' for end in wilson(value * n / 100, n))}]" if alone and n else "")
+        for value, n in zip((pair.a, pair.b), pair.n, strict=True)
+    ]
+    value = f"{found.value:.{digits}f}" if pair.ratio else f"{found.value:+.{digits}f}"
+    interval = "" if found.low != found.low else f"[{found.low:.{digits}f}, {found.high:.{digits}f}]"
+    floor = "" if pair.floor is None else f"{pair.floor:.2f}"
+    return (
+        *(_text(pair.key[key]) for key in keys),
+        *(*sides, value, interval, _p(found.p), _p(pair.p), floor, _kind(found.method), pair.verdict),
+    )
+
+
+def _kind(method: str) -> str:
+    """A method without its counts."""
+    if method.startswith("no test"):
+        return "none"
+    if "paired bootstrap" in method:
+        what = "groups" if "groups" in method else "images"
+        return f"{what} + seeds" if "seeds" in method else "McNemar" if "McNemar" in method else f"sign flips, {what}"
+    return "Mann-Whitney" if "Mann" in method else "Welch"
+
+
+def _tests(comparison: Comparison) -> int:
+    return sum(pair.p is not None for pair in comparison.pairs)
+
+
+def _p(p: float | None) -> str:
+    return "" if p is None else f"{p:.1g}" if p < 0.001 else f"{p:.3f}"
+
+
+def _text(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _only(frame: pd.DataFrame, name: str) -> str:
+    if frame.empty:
+        return ""
+    labels = [
+        f"{row['model']} {row['task']}" if "model" in frame else str(row["task"])
+        for row in frame.head(200)[[c for c in ("model", "task") if c in frame]].to_dict("records")
+    ]
+    shown = list(dict.fromkeys(labels))
+    cells = "1 cell is" if len(frame) == 1 else f"{len(frame)} cells are"
+    return f"{cells} only in {name}: {', '.join(shown[:5])}{', …' if len(shown) > 5 else ''}."
+
+
+def _summary(comparison: Comparison) -> Table:
+    """Groups of tasks and the whole; a mean difference only where every task of the group has one."""
+    lines: list[tuple[str, str, list[Pair], int | None]] = []
+    for (suite, metric), pairs in _by_suite(comparison).items():
+        sizes = GROUP_SIZES.get(suite, {})
+        label = f"{suite} {metric}"
+        for group in GROUPS:
+            inside = [pair for pair in pairs if pair.group == group]
+            if inside and group in sizes:
+                lines.append((label, group, inside, sizes[group]))
+        lines.append((label, "all", pairs, sum(sizes.values()) or None))
+    means = [_mean(pairs, size) for _, _, pairs, size in lines]
+    adjusted = holm([None if isinstance(mean, str) else mean.p for mean in means])
+    rows = []
+    for (label, group, pairs, _), mean, p in zip(lines, means, adjusted, strict=True):
+        counts = Counter(pair.verdict for pair in pairs)
+        texts = [str(counts[word]) for word in (BETTER, WORSE, SAME, UNTESTED)]
+        if isinstance(mean, str):
+            rows.append((label, group, *texts, mean, "", "", _overall(counts)))
+            continue
+        interval = "" if mean.low != mean.low else f"[{mean.low:.2f}, {mean.high:.2f}]"
+        verdict = _overall(counts) if p is None else SAME if p > ALPHA else BETTER if mean.value > 0 else WORSE
+        rows.append((label, group, *texts, f"{mean.value:+.2f}", interval, _p(p), verdict))
+    return Table(
+        title="Verdicts on A",
+        columns=("suite", "group", BETTER, WORSE, SAME, UNTESTED, "mean delta", "interval", "Holm's p", "verdict"),
+        rows=tuple(rows),
+        labels=2,
+        notes=(
+            "Counts of pairs. A mean only where every task of a group is on both sides; its interval takes the tasks "
+            "as independent. Without a mean: mixed where some pairs are better and others worse.",
+        ),
+    )
+
+
+def _by_suite(comparison: Comparison) -> dict[tuple[str, str], list[Pair]]:
+    found: dict[tuple[str, str], list[Pair]] = {}
+    for pair in comparison.pairs:
+        found.setdefault((str(pair.key["suite"]), str(pair.key["metric"])), []).append(pair)
+    return found
+
+
+def _mean(pairs: list[Pair], size: int | None) -> Difference | str:
+    """The mean over tasks of A - B, or why there is none: "7/19". One pair a task is needed, in percent."""
+    tasks = {pair.key["task"] for pair in pairs}
+    if size is None or any(pair.unit != "percent" for pair in pairs):
+        return ""
+    if len(tasks) != size:
+        return f"{len(tasks)}/{size}"
+    per_task = [[pair.difference for pair in pairs if pair.key["task"] == task] for task in tasks]
+    if len({len(found) for found in per_task}) != 1:
+        return "uneven"
+    value = sum(pair.difference.value for pair in pairs) / len(pairs)
+    if len(pairs) != len(tasks):  # several models or settings: not independent, so a mean but no test
+        return Difference(value, float("nan"), float("nan"), None, "none")
+    halves = [(pair.difference.high - pair.difference.low) / 2 for pair in pairs]
+    error = sum((half / Z) ** 2 for half in halves) ** 0.5 / len(pairs)
+    if not error > 0:
+        return Difference(value, float("nan"), float("nan"), None, "none")
+    from statistics import NormalDist
+
+    p = 2 * NormalDist().cdf(-abs(value) / error)
+    return Difference(value, value - Z * error, value + Z * error, p, "normal")
+
+
+def _overall(counts: Counter[str]) -> str:
+    if counts[BETTER] and counts[WORSE]:
+        return "mixed"
+    return BETTER if counts[BETTER] else WORSE if counts[WORSE] else SAME if counts[SAME] else UNTESTED
+
+
+__all__ = ("tables",)

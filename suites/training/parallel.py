@@ -1,0 +1,138 @@
+"""This process among those that train together: device, precision, and the sums and agreements between them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, distributed, nn
+
+from .contract import Place
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+MIXED = {"fp32": "no", "tf32": "no", "bf16": "bf16", "fp16": "fp16"}
+WAIT_DAYS = 2  # the others wait while one of them saves, or decodes
+
+
+class Team:
+    """The processes of one training run. With one process nothing is ever sent."""
+
+    def __init__(self, place: Place) -> None:
+        self.device = place.device
+        self.accelerator = _accelerator(place)
+        self.rank, self.size = self.accelerator.process_index, self.accelerator.num_processes
+        self.fsdp = str(self.accelerator.distributed_type) == "DistributedType.FSDP"
+        self.averages = self.size > 1 and (self.fsdp or place.parallel == "ddp")  # gradients arrive as means
+        self.sums = self.size > 1 and not self.averages
+        self._words: Any = None  # a group on the CPU, so that agreeing does not wait for GPUs
+        if self.size > 1 and distributed.get_backend() != "gloo":
+            from datetime import timedelta
+
+            self._words = distributed.new_group(backend="gloo", timeout=timedelta(days=WAIT_DAYS))
+
+    @property
+    def leads(self) -> bool:
+        return self.rank == 0
+
+    @property
+    def beside(self) -> int:
+        """Processes on this machine, this one included."""
+        return int(os.environ.get("LOCAL_WORLD_SIZE") or self.size) if self.size > 1 else 1
+
+    def wrap(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[nn.Module, Any]:
+        """The network that is called in a step, and the optimizer that knows of a gradient scaler."""
+        if self.fsdp:
+            return self.accelerator.prepare(network, optimizer)
+        if self.averages:
+            network = nn.parallel.DistributedDataParallel(
+                network, device_ids=None if self.device.type == "cpu" else [self.device]
+            )
+        return network, self.accelerator.prepare_optimizer(optimizer, device_placement=False)
+
+    def sync(self, network: nn.Module, last: bool) -> contextlib.AbstractContextManager[Any]:
+        """Around every micro-batch's passes: gradients travel with the last one alone, where DDP sends them."""
+        if self.averages and not self.fsdp and not last:
+            return network.no_sync()  # type: ignore[operator]  # DistributedDataParallel
+        return contextlib.nullcontext()
+
+    def sum_gradients(self, parameters: list[nn.Parameter], loss: Tensor) -> Tensor:
+        """Sums all gradients over the processes in place, always in the same order, and the loss with them."""
+        if not self.sums:
+            if self.size > 1:
+                loss = loss.clone()
+                distributed.all_reduce(loss)
+            return loss
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        flat = torch.cat([*(gradient.flatten() for gradient in gradients), loss.reshape(1).to(gradients[0].dtype)])
+        distributed.all_reduce(flat)
+        parts = flat[:-1].split([gradient.numel() for gradient in gradients])
+        for part, gradient in zip(parts, gradients, strict=True):
+            gradient.copy_(part.view_as(gradient))
+        return flat[-1]
+
+    def most(self, *numbers: float) -> list[float]:
+        """The largest of each number over all processes."""
+        if self.size == 1:
+            return list(numbers)
+        tensor = torch.tensor(numbers, dtype=torch.float64)
+        distributed.all_reduce(tensor, op=distributed.ReduceOp.MAX, group=self._words)
+        return tensor.tolist()
+
+    def gather(self, thing: Any) -> list[Any]:
+        """Everybody's, in the order of the ranks."""
+        if self.size == 1:
+            return [thing]
+        found: list[Any] = [None] * self.size
+        distributed.all_gather_object(found, thing, group=self._words)
+        return found
+
+
+def _accelerator(place: Place) -> Accelerator:
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState, PartialState
+    from accelerate.utils import FullyShardedDataParallelPlugin, GradientAccumulationPlugin
+
+    AcceleratorState._reset_state()  # of an earlier run with another precision; the processes stay connected
+    if not distributed.is_initialized() and not os.environ.get("MASTER_ADDR"):
+        PartialState._reset_state()  # one process alone may change its device from run to run
+    sharded = os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true" and place.device.type != "cpu"
+    plugin = FullyShardedDataParallelPlugin(fsdp_version=2) if sharded else None
+    accelerator = Accelerator(
+        cpu=place.device.type == "cpu",
+        mixed_precision=MIXED[place.precision],
+        device_placement=False,
+        fsdp_plugin=plugin,
+        # Micro-batches are ours; a launcher's setting would divide the loss once more.
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
+    )
+    accelerator.state.device = place.device  # type: ignore[attr-defined]  # of one process alone it would take the first GPU
+    return accelerator
+
+
+@contextlib.contextmanager
+def numerics(place: Place) -> Iterator[None]:
+    """What float32 means, and the random state and threads a run changes, put back afterwards."""
+    from torch.backends import cuda, cudnn
+
+    threads, grad = torch.get_num_threads(), torch.is_grad_enabled()
+    before = cuda.matmul.allow_tf32, cudnn.allow_tf32
+    devices = [place.device] if place.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        try:
+            if devices:
+                cuda.matmul.allow_tf32 = cudnn.allow_tf32 = place.precision == "tf32"
+            if place.threads is not None:
+                torch.set_num_threads(place.threads)
+            torch.set_grad_enabled(True)
+            yield
+        finally:
+            if devices:
+                cuda.matmul.allow_tf32, cudnn.allow_tf32 = before
+            torch.set_grad_enabled(grad)
+            if torch.get_num_threads() != threads:
+                torch.set_num_threads(threads)

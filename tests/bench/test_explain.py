@@ -1,0 +1,51 @@
+"""`explain`: finds the one record that words select, and says what stands behind it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from vit_bench.bench.explain_verb import explain_verb
+from vit_bench.registry import UsageError
+from vit_bench.results.record import Cell, Record, Store
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    file = tmp_path / "weights.npz"
+    file.write_bytes(b"abc")
+    records = tuple(
+        Record(suite="fewshot", model="ViT-B/16", weights="in21k", task="digits", metric="top1", value=50.0 + seed,
+               unit="percent", seed=seed, measurement=f"abc123/{seed}", at={"shots": 5},
+               question={"budget": "5 images"}, env={"torch": "2.11"}, started_at="2026", n_test=797)
+        for seed in range(2)
+    )  # fmt: skip
+    inputs = ({"path": str(file), "size": 2, "mtime_ns": 0, "sha256": "0" * 64},)
+    identity = {"settings": {"shots": [5], "seed": [0, 1]}}
+    cell = Cell(key="abc123", slot="s", order=(1,), identity=identity, status="ok", started_at="2026",
+                records=records, inputs=inputs)  # fmt: skip
+    Store(tmp_path / "run").put(cell)
+    return tmp_path / "run"
+
+
+def test_a_number_is_explained_whole(run: Path, capsys) -> None:
+    explain_verb(run, ["abc123/1"])
+    text = capsys.readouterr().out
+    assert "top1 = 51 percent: ViT-B/16, weights in21k on digits" in text
+    assert "python -m bench run suite=fewshot model=ViT-B/16 weights=in21k task=digits fewshot.shots=5" in text
+    assert "weights.npz  2 bytes, CHANGED since" in text
+    for said in ("seed 1", "budget  5 images", "torch  2.11", "797 scored"):
+        assert said in text
+
+
+def test_words_select_and_what_is_unclear_is_listed(run: Path, capsys) -> None:
+    explain_verb(run, ["model=vit-b/16", "shots=5", "seed=0"])
+    assert "abc123/0" in capsys.readouterr().out
+    with pytest.raises(UsageError, match=r"2 records are abc; say which:\n  abc123/0  model=ViT-B/16"):
+        explain_verb(run, ["abc"])
+    with pytest.raises(UsageError, match=r"records have no 'modle'\. Did you mean 'model'"):
+        explain_verb(run, ["modle=x"])
+    with pytest.raises(UsageError, match=r"no record of .* is task=x"):
+        explain_verb(run, ["task=x"])
+    with pytest.raises(UsageError, match="is no run directory"):
+        explain_verb(run / "nothing", [])

@@ -1,0 +1,165 @@
+"""A training step beside a plain PyTorch loop, real batches beside synthetic ones, two processes beside one.
+
+pytest tests/perf/test_training.py --benchmark-only
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+from vit_bench import create_model
+from vit_bench.suites.recipe import Recipe
+from vit_bench.suites.training import Place, train
+
+MODELS = ("ViT-mini", "BiT-mini")
+BATCH, STEPS = 64, 4
+PLACE = Place(device=torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+class Images:
+    """64 images of 64 pixels: bytes in memory that are cut, mirrored and scaled, or tensors that are ready."""
+
+    def __init__(self, *, real: bool) -> None:
+        draw = np.random.default_rng(0)
+        self.labels = draw.integers(0, 10, 256)
+        self._bytes = torch.from_numpy(draw.integers(0, 256, (256, 3, 72, 72), dtype=np.uint8)).to(PLACE.device)
+        self._ready = torch.randn(BATCH, 3, 64, 64, generator=torch.Generator().manual_seed(0)).to(PLACE.device)
+        self._real = real
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batch(
+        self, indices: np.ndarray, part: np.ndarray, generator: torch.Generator, device: torch.device
+    ) -> torch.Tensor:
+        if not self._real:
+            return self._ready[: len(part)]
+        corners = torch.randint(0, 9, (len(indices), 2), generator=generator)[part].to(device)
+        images = self._bytes[torch.from_numpy(indices[part]).to(device)]
+        rows, columns = (corners[:, axis, None] + torch.arange(64, device=device) for axis in (0, 1))
+        picked = images[torch.arange(len(part), device=device)[:, None, None], :, rows[:, :, None], columns[:, None]]
+        return picked.permute(0, 3, 1, 2).float().div_(127.5).sub_(1).contiguous()
+
+    def ahead(self, indices: np.ndarray) -> None:
+        pass
+
+    def describe(self) -> dict[str, Any]:
+        return {"real": self._real}
+
+
+def ours(model: str, *, real: bool = False) -> Callable[[], None]:
+    network: Any = create_model(model, num_classes=10)
+    recipe = Recipe(lr=0.01, steps=STEPS, batch=BATCH, schedule="constant")
+    return lambda: train(network, Images(real=real), recipe, seed=0, place=PLACE) and None
+
+
+def plain(model: str) -> Callable[[], None]:
+    network: Any = create_model(model, num_classes=10).to(PLACE.device).train()
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
+    data = Images(real=False)
+    labels = torch.from_numpy(data.labels[:BATCH]).to(PLACE.device)
+    generator, everything = torch.Generator(), np.arange(BATCH)
+
+    def loop() -> None:
+        for _ in range(STEPS):
+            optimizer.zero_grad()
+            images = data.batch(everything, everything, generator, PLACE.device)
+            F.cross_entropy(network(images), labels).backward()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            optimizer.step()
+        if PLACE.device.type == "cuda":
+            torch.cuda.synchronize()
+
+    return loop
+
+
+@pytest.mark.benchmark(group="training beside a plain PyTorch loop")
+@pytest.mark.parametrize("model", MODELS)
+def test_training_beside_a_plain_loop(compare: Any, model: str) -> None:
+    """Ours also digests the first weights and sets itself up, in every round: four steps are few for that."""
+    assert compare(ours(model), plain(model), rounds=7).median > 0.9
+
+
+@pytest.mark.benchmark(group="real batches beside synthetic ones")
+@pytest.mark.parametrize("model", MODELS)
+def test_training_does_not_wait_for_images(compare: Any, model: str) -> None:
+    assert compare(ours(model, real=True), ours(model), rounds=7).median >= 1 / 1.05
+
+
+ONE = """
+import sys, time, torch
+sys.path[:0] = [{folder!r}]
+import test_training as t
+torch.set_num_threads(1)
+from dataclasses import replace
+network = t.create_model("BiT-mini", num_classes=10)
+how = t.Recipe(lr=0.01, steps=3, batch=t.BATCH, schedule="constant")
+t.train(network, t.Images(real=False), how, seed=0, place=t.PLACE)
+print("ready", flush=True)
+for line in sys.stdin:
+    begun = time.perf_counter()
+    t.train(network, t.Images(real=False), replace(how, steps=12), seed=0, place=t.PLACE)
+    print(time.perf_counter() - begun, flush=True)
+"""
+
+
+def _workers(code: str, environments: list[dict[str, str]]) -> list[subprocess.Popen[str]]:
+    import os
+
+    found = []
+    for own in environments:
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        environment = os.environ | {"OMP_NUM_THREADS": "1"} | own
+        found.append(subprocess.Popen([sys.executable, "-c", code], env=environment, text=True, **pipes))
+    return found
+
+
+def _go(workers: list[subprocess.Popen[str]]) -> float:
+    """Seconds until the last of them is through."""
+    begun = time.perf_counter()
+    for worker in workers:
+        assert worker.stdin is not None
+        worker.stdin.write("go\n")
+        worker.stdin.flush()
+    for worker in workers:
+        assert worker.stdout is not None
+        float(worker.stdout.readline())
+    return time.perf_counter() - begun
+
+
+@pytest.mark.benchmark(group="two processes on two cores beside one on one")
+def test_two_processes_beside_one(benchmark: Any) -> None:
+    """Beside it what the machine gives: two processes that know nothing of each other, each with the whole batch."""
+    import socket
+    from pathlib import Path
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    code = ONE.format(folder=str(Path(__file__).parent))
+    pair = _workers(code, [where | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(2)])
+    alone, beside = _workers(code, [{}, {}])
+    try:
+        for worker in (*pair, alone, beside):
+            assert worker.stdout is not None
+            assert worker.stdout.readline() == "ready\n"
+        times = [(_go([alone]), _go(pair), _go([alone, beside])) for _ in range(5)]
+    finally:
+        for worker in (*pair, alone, beside):
+            worker.kill()
+            worker.communicate()
+    ratio = median(one / two for one, two, _ in times)
+    machine = median(2 * one / both for one, _, both in times)
+    benchmark.extra_info |= {"ratio": ratio, "two independent processes": machine, "times": times}
+    benchmark.pedantic(lambda: None, rounds=1)
+    assert ratio >= min(1.5, 0.9 * machine), (ratio, machine, times)

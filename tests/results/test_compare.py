@@ -1,0 +1,78 @@
+"""Comparing two sides: paired by images where predictions are kept, by seeds otherwise; and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from vit_bench.registry import UsageError
+from vit_bench.results.compare import compare
+from vit_bench.results.predictions import read_arrays
+from vit_bench.results.record import Record, frame_of
+from vit_bench.results.statistics import mcnemar
+from vit_bench.results.verdicts import tables
+
+LABELS = np.zeros(400, dtype=np.int32)
+
+
+def side(folder: Path, rates: dict[str, float], seeds: int = 1, keep: bool = True, **values) -> pd.DataFrame:
+    (folder / "cells").mkdir(parents=True)
+    records = []
+    for i, (task, rate) in enumerate(rates.items()):
+        arrays = {"labels": LABELS}
+        for seed in range(seeds):
+            wrong = np.random.default_rng([i, seed, round(1000 * rate)]).random(400) >= rate
+            arrays[str(seed)] = wrong.astype(np.int16)
+            base = {"suite": "fewshot", "protocol": "ridge", "model": "M", "task": task, "metric": "top1"}
+            base |= {"unit": "percent", "n_test": 400, "question": {"task": task, "split": "s"}, "seed": seed}
+            measured = {"value": 100 * float(1 - wrong.mean()), "measurement": f"k{i}/{seed}"}
+            records.append(Record(**base | measured | values))
+        if keep:
+            np.savez(folder / "cells" / f"k{i}.npz", **arrays)
+    frame = frame_of(records)
+    frame.attrs["folders"] = (str(folder),)
+    return frame
+
+
+def test_the_same_images_are_tested_in_pairs_and_verdicts_are_corrected(tmp_path: Path) -> None:
+    a, b = side(tmp_path / "a", {"x": 0.5, "y": 0.80}), side(tmp_path / "b", {"x": 0.8, "y": 0.81})
+    made = compare(a, b, ("a", "b"))
+    assert [pair.verdict for pair in made.pairs] == ["worse", "no difference seen"]
+    assert made.worse
+    right = [read_arrays(tmp_path / name / "cells" / "k0.npz")["0"] == 0 for name in "ab"]
+    assert made.pairs[0].difference.p == pytest.approx(mcnemar(*right))
+    cells, summary = tables(made)
+    assert len(cells.rows) == 2
+    assert summary.rows[0][2:6] == ("0", "1", "1", "0")
+
+
+def test_seeds_are_tested_by_welch_without_predictions_and_one_number_not_at_all(tmp_path: Path) -> None:
+    a, b = (side(tmp_path / name, {"x": rate}, seeds=3, keep=False) for name, rate in (("a", 0.5), ("b", 0.8)))
+    (pair,) = compare(a, b, ("a", "b")).pairs
+    assert pair.difference.method == "Welch over 3 and 3 seeds"
+    (alone,) = compare(a[:1], b[:1], ("a", "b")).pairs
+    assert (alone.verdict, alone.p) == ("not tested", None)
+
+
+def test_other_questions_duplicates_units_and_missing_numbers_are_refused(tmp_path: Path) -> None:
+    a = side(tmp_path / "a", {"x": 0.5})
+    other = side(tmp_path / "b", {"x": 0.5}, question={"task": "x", "split": "t"})
+    with pytest.raises(UsageError, match="do not answer the same question: split is s and t"):
+        compare(a, other, ("a", "b"))
+    assert any(note.startswith("MIXED") for note in compare(a, other, ("a", "b"), mix=True).notes)
+    twice = pd.concat([a, a], ignore_index=True)
+    with pytest.raises(UsageError, match="a: row 2 and row 3 are of the same cell: model M, task x"):
+        compare(twice, a, ("a", "b"))
+    with pytest.raises(UsageError, match="column unit: top1 is in fraction and percent"):
+        compare(pd.concat([a, a.assign(unit="fraction", seed=5)], ignore_index=True), a, ("a", "b"))
+    with pytest.raises(UsageError, match="a: row 2 has no number in column value"):
+        compare(a.assign(value=float("nan")), a, ("a", "b"))
+
+
+def test_damaged_predictions_are_named(tmp_path: Path) -> None:
+    a, b = (side(tmp_path / name, {"x": 0.5}) for name in "ab")
+    (tmp_path / "a" / "cells" / "k0.npz").write_bytes(b"PK\x03\x04 half")
+    with pytest.raises(UsageError, match=r"k0\.npz is damaged"):
+        compare(a, b, ("a", "b"))

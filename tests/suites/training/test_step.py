@@ -1,0 +1,203 @@
+"""One step of training: micro-batches are exact, the update is PyTorch's own, nothing leaks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+from vit_bench import create_model
+from vit_bench.suites.recipe import Recipe
+from vit_bench.suites.training import TrainingError, Watch, train
+from vit_bench.suites.training.order import indices, mixing, split
+
+from .toys import CPU, Noisy, Toy, recipe, same, state
+
+
+def test_every_image_comes_once_an_epoch_and_small_sets_come_around() -> None:
+    row = np.concatenate([indices(10, 4, 7, step) for step in range(5)])
+    assert sorted(row[:10]) == sorted(row[10:]) == list(range(10))
+    assert not np.array_equal(row[:10], row[10:])
+    assert not np.array_equal(indices(10, 10, 7, 0), indices(10, 10, 8, 0))
+    assert sorted(indices(3, 7, 0, 0)) == [0, 0, 0, 1, 1, 2, 2] or np.bincount(indices(3, 7, 0, 0)).max() == 3
+    assert all(np.bincount(indices(3, 6, 0, step)).tolist() == [2, 2, 2] for step in range(4))
+
+
+@pytest.mark.parametrize(("processes", "micro_batch"), [(1, 10), (1, 3), (2, 3), (3, 1), (4, 100)])
+def test_a_batch_is_dealt_out_whole(processes: int, micro_batch: int) -> None:
+    parts = [split(10, processes, rank, micro_batch) for rank in range(processes)]
+    assert np.concatenate([part for mine in parts for part in mine]).tolist() == list(range(10))
+    assert len({len(mine) for mine in parts}) == 1
+    assert max(len(part) for mine in parts for part in mine) <= micro_batch
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_micro_batches_make_the_same_weights(optimizer: str) -> None:
+    how = recipe(optimizer=optimizer, lr=0.05, mixup=0.5, label_smoothing=0.1, weight_decay=0.01, ema=0.5)
+    found = [
+        state(train(Toy(), Noisy(), how, seed=3, place=replace(CPU, micro_batch=size)).network) for size in (8, 3, 1)
+    ]
+    for other in found[1:]:
+        torch.testing.assert_close(other, found[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("model", ["ViT-mini", "BiT-mini"])
+def test_micro_batches_are_exact_for_our_networks(model: str) -> None:
+    class Images(Noisy):
+        def batch(self, indices, part, generator, device) -> torch.Tensor:  # noqa: ARG002
+            noise = torch.randn((len(indices), 3, 32, 32), generator=generator)
+            return noise[part] + torch.from_numpy(self.labels[indices[part]]).float().view(-1, 1, 1, 1) - 1
+
+    found = []
+    for size in (4, 3):
+        network = create_model(model, num_classes=3, image_size=32)
+        how = recipe(batch=4, steps=3, lr=0.03, optimizer="sgd")
+        found.append(state(train(network, Images(), how, seed=0, place=replace(CPU, micro_batch=size)).network))
+    torch.testing.assert_close(found[1], found[0], rtol=1e-3, atol=2e-5)
+    assert not same(found[0], state(create_model(model, num_classes=3, image_size=32)))
+
+
+def by_hand(how: Recipe, data: Noisy, seed: int) -> dict[str, torch.Tensor]:
+    """The same training in the words of a PyTorch tutorial, augmentation aside."""
+    from vit_bench.suites.training.order import AUGMENT, stream
+
+    network, averaged = Toy().train(), None
+    if how.optimizer == "sgd":
+        optimizer = torch.optim.SGD(network.parameters(), momentum=0.9, weight_decay=how.weight_decay)
+    else:
+        optimizer = torch.optim.AdamW(network.parameters(), weight_decay=how.weight_decay)
+    if how.ema:
+        from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+        averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(how.ema))
+        averaged.update_parameters(network)
+    for step in range(how.steps):
+        chosen = indices(len(data), how.batch, seed, step)
+        generator = torch.Generator().manual_seed(stream(seed, AUGMENT, step))
+        images = data.batch(chosen, np.arange(how.batch), generator, torch.device("cpu"))
+        targets = F.one_hot(torch.from_numpy(data.labels[chosen]), 3).float()
+        share = mixing(how.mixup, seed, step)
+        images = share * images + (1 - share) * images.roll(1, 0)
+        targets = share * targets + (1 - share) * targets.roll(1, 0)
+        optimizer.zero_grad()
+        F.cross_entropy(network(images), targets, label_smoothing=how.label_smoothing).backward()
+        if how.clip_norm:
+            torch.nn.utils.clip_grad_norm_(network.parameters(), how.clip_norm)
+        for group in optimizer.param_groups:
+            group["lr"] = how.learning_rate(step)
+        optimizer.step()
+        if averaged is not None:
+            averaged.update_parameters(network)
+    return state(network if averaged is None else averaged.module)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        recipe(),
+        recipe(clip_norm=None, weight_decay=0.1, label_smoothing=0.2),
+        recipe(mixup=0.4, clip_norm=0.1),
+        recipe(optimizer="adam", weight_decay=0.3, schedule="linear"),
+        recipe(ema=0.7, steps=8),
+    ],
+    ids=["sgd", "decay", "mixup", "adam", "ema"],
+)
+def test_training_is_what_the_words_of_pytorch_say(how: Recipe) -> None:
+    found = state(train(Toy(), Noisy(), how, seed=1, place=CPU).network)
+    torch.testing.assert_close(found, by_hand(how, Noisy(), seed=1), rtol=1e-4, atol=1e-6)
+
+
+def test_a_network_learns_and_is_handed_back_ready_to_score() -> None:
+    data = Noisy(60)
+    trained = train(Toy(), data, recipe(steps=60, batch=30, lr=0.3), seed=0, place=replace(CPU, micro_batch=30))
+    everything = np.arange(60)
+    images = data.batch(everything, everything, torch.Generator(), torch.device("cpu"))
+    assert not trained.network.training
+    assert (trained.network(images).argmax(1).numpy() == data.labels).mean() > 0.9
+    assert all(parameter.grad is None for parameter in trained.network.parameters())
+
+
+def test_nothing_of_the_process_is_changed(tmp_path: Path) -> None:
+    import signal
+
+    torch.manual_seed(5)
+    before = torch.get_rng_state(), torch.get_num_threads(), signal.getsignal(signal.SIGINT)
+    train(Toy(dropout=0.5), Noisy(), recipe(), seed=0, place=replace(CPU, threads=2), watch=Watch(work=tmp_path))
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert (torch.get_num_threads(), signal.getsignal(signal.SIGINT)) == before[1:]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_one_process_trains_in_several_precisions_in_turn(precision: str) -> None:
+    trained = train(Toy(), Noisy(), recipe(), seed=0, place=replace(CPU, precision=precision))
+    assert {parameter.dtype for parameter in trained.network.parameters()} == {torch.float32}
+    exact = state(train(Toy(), Noisy(), recipe(), seed=0, place=CPU).network)
+    torch.testing.assert_close(state(trained.network), exact, rtol=0.1, atol=0.05)
+    assert same(state(trained.network), exact) == (precision == "fp32")
+
+
+def test_memory_format_and_plain_optimizers_change_rounding_only() -> None:
+    plain = state(train(Toy(), Noisy(), recipe(), seed=0, place=CPU).network)
+    place = replace(CPU, channels_last=True, fused=False)
+    found = state(train(Toy(), Noisy(), recipe(), seed=0, place=place).network)
+    torch.testing.assert_close(found, plain, rtol=1e-4, atol=1e-5)
+
+
+def test_a_loss_that_diverges_says_where(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"step \d+ of 40: the loss is \S+ at learning rate 1e\+30 .*gradient norm"):
+        train(
+            Toy(),
+            Noisy(),
+            recipe(lr=1e30, clip_norm=None, schedule="constant", steps=40),
+            seed=0,
+            place=CPU,
+            watch=Watch(work=tmp_path, every_steps=1),
+        )
+
+
+def out_of_memory(*calls: int):
+    def act(call: int) -> None:
+        if call in calls:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB")
+
+    return act
+
+
+def test_out_of_memory_halves_the_micro_batch_and_says_so() -> None:
+    said: list[str] = []
+    trained = train(Toy(), Noisy(act=out_of_memory(3)), recipe(), seed=0, place=CPU, watch=Watch(say=said.append))
+    assert trained.micro_batch == 4
+    assert said == list(trained.notes)
+    assert said[0].startswith("step 3: out of memory; micro-batches of 4 images from here on instead of 8")
+    torch.testing.assert_close(
+        state(trained.network), state(train(Toy(), Noisy(), recipe(), seed=0, place=CPU).network), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_out_of_memory_with_one_image_is_an_error_with_advice() -> None:
+    with pytest.raises(TrainingError, match=r"step 1: out of memory with a micro-batch of 1 images\. Type a smaller"):
+        train(Toy(), Noisy(act=out_of_memory(*range(100))), recipe(), seed=0, place=CPU)
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory() -> None:
+    def act(call: int) -> None:
+        raise RuntimeError(f"bad image {call}")
+
+    with pytest.raises(RuntimeError, match="bad image 1"):
+        train(Toy(), Noisy(act=act), recipe(), seed=0, place=CPU)
+
+
+@pytest.mark.parametrize(("megabytes", "expected"), [(1000, 8), (0.02, 4), (0.0001, 1)])
+def test_the_micro_batch_is_found_from_the_free_memory(megabytes: float, expected: int) -> None:
+    place = replace(CPU, micro_batch=None, free_memory=lambda: int(1e6 * megabytes))
+    assert train(Toy(), Noisy(), recipe(steps=1), seed=0, place=place).micro_batch == expected
+
+
+def test_batch_norm_is_warned_of() -> None:
+    network = Toy()
+    network.group = torch.nn.BatchNorm2d(8)
+    trained = train(network, Noisy(), recipe(), seed=0, place=CPU)
+    assert "BatchNorm: each micro-batch is normalised by itself" in trained.notes[0]
