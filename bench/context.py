@@ -122,6 +122,7 @@ class JobContext:
 
     def __init__(self, job: Job, network: Network, folders: Folders, teller: Teller, *, batch_size: int) -> None:
         self.model = job.model
+        self.weights = job.weights
         self.task = job.task
         self.rank, self.processes = network.team.rank, network.team.size
         self.files: dict[Path, None] = {}

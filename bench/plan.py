@@ -104,7 +104,7 @@ class Job:
     def key(self) -> str:
         """The short name of the identity and of the code behind it."""
         network = self.model.architecture.network.partition(":")[0]
-        modules = {_module(type(self.suite)), "suites.features", "models.build", f"models.{network}"}
+        modules = {*self.suite.modules(), "suites.features", "models.build", f"models.{network}"}
         extra = [type(self.provider)] if self.provider else []
         extra += [self.task.rule] if self.task.rule else []
         modules |= {_module(thing) for thing in extra if _is_ours(thing)}
@@ -121,7 +121,7 @@ class Job:
     @cached_property
     def work(self) -> Work:
         """What the job comes to, at most."""
-        return self.suite.estimate(self.model, self.task)
+        return self.suite.estimate(self.model, self.task, self.weights)
 
     @property
     def release(self) -> Release | None:
@@ -168,7 +168,7 @@ class Plan:
         """
         passes: dict[tuple[Any, ...], tuple[Work, int | None]] = {}
         for job in self.pending:
-            work, size = job.work, job.suite.size(job.model)
+            work, size = job.work, job.suite.size(job.model, job.weights)
             each = job.model.architecture.macs(size) if work.all else 0
             parts = tuple(job.task.recipe.get(split, split) for split in job.suite.splits)  # ImageNet's tests differ
             key = (job.group, job.task.images, parts, size, getattr(job.suite, "resize", "square"))
@@ -226,7 +226,9 @@ def make_plan(config: Config, given: Mapping[str, Model] | None = None) -> Plan:
             suite, choose_models(suite, config, given or {}, used_by_models), config.weights
         ):
             if isinstance(model.architecture, ViT):
-                model.architecture.grid(suite.size(model))  # an image size that the patches do not fit is an error now
+                model.architecture.grid(
+                    suite.size(model, weights)
+                )  # an image size that the patches do not fit is an error now
             made = [_job(suite, model, weights, task, shelf, skip_bad=config.skip_bad) for task in chosen]
             jobs += [replace(job, machine=machine) for job in made] if suite.by_device else made
     unused = set(config.model_settings) - used_by_models

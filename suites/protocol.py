@@ -131,6 +131,7 @@ class Context(Protocol):
     """What the engine hands to a suite for one job: one model, one task."""
 
     model: Model
+    weights: str  # as named; "random" for an untrained network
     task: Task  # NO_TASK for a suite that needs none
     rank: int  # of this process among `processes`, where all take part in a job (Suite.data_parallel)
     processes: int
@@ -223,12 +224,16 @@ class Suite:
     def check(self) -> None:
         """Raise UsageError for settings that make no sense, alone or together."""
 
-    def size(self, model: Model) -> tuple[int, int]:
-        """Height and width in pixels that the suite feeds this model."""
+    def modules(self) -> tuple[str, ...]:
+        """Modules of ours whose code is behind the numbers, with all that they import: "suites.fewshot"."""
+        return (type(self).__module__.split(".", 1)[1],)
+
+    def size(self, model: Model, weights: str = "random") -> tuple[int, int]:  # noqa: ARG002
+        """Height and width in pixels that the suite feeds this model, as far as it is known beforehand."""
         side = getattr(self, "image_size", None)
         return model.input.size if side is None else (side, side)
 
-    def estimate(self, model: Model, task: Task) -> Work:  # noqa: ARG002  # other suites' work depends on the model
+    def estimate(self, model: Model, task: Task, weights: str) -> Work:  # noqa: ARG002  # other suites' work does
         """What a job on this model and task comes to, at most, for plans and progress bars."""
         return Work(images=sum(task.splits.get(split, 0) for split in self.splits))
 

@@ -12,7 +12,14 @@ from ..record import COLUMNS
 if TYPE_CHECKING:
     import pandas as pd
 
-TUNED = ("l2", "k", "lr")  # treatment that is swept, or chosen per task on validation images: it makes no other row
+TUNED = (
+    "l2",
+    "k",
+    "lr",
+    "recipe",
+    "micro_batch",
+    "processes",
+)  # treatment that is swept, or chosen per task on validation images: it makes no other row
 
 
 def once(frame: pd.DataFrame) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from ...registry import UsageError
 from ...stable import replacing
 from .contract import TrainingError, Watch
 
-COLUMNS = ("phase", "lr", "seed", "step", "loss", "learning_rate", "grad_norm", "images_per_second")
+COLUMNS: tuple[str, ...] = ("phase", "lr", "seed", "step", "loss", "learning_rate", "grad_norm", "images_per_second")
 ROWS = 1000  # of one run in the file, at most about so many
 
 

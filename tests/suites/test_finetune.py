@@ -1,0 +1,192 @@
+"""Fine-tuning: what is trained on what, how the learning rate is chosen, and what is recorded and kept."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import vit_bench
+from vit_bench.bench import config
+from vit_bench.bench.plan import make_plan
+from vit_bench.registry import UsageError
+from vit_bench.suites import finetune as tuning
+from vit_bench.suites.augment import Augmentation, TrainingImages
+from vit_bench.suites.protocol import Split, Task
+from vit_bench.suites.recipes import from_scratch, short, vtab_sweep
+
+WORDS = ("suite=finetune", "task=digits", "model=ViT-mini", "batch=8", "steps=2", "crop=none", "out=r")
+
+
+def task(*, crop: bool = True, flip: bool = True) -> Task:
+    return Task(
+        name="made",
+        collection="made",
+        group="made",
+        images="made",
+        target="made",
+        num_classes=2,
+        splits={"train": 6},
+        label="made",
+        crop=crop,
+        flip=flip,
+    )
+
+
+def split(count: int = 6, side: int = 12) -> Split:
+    images = np.random.default_rng(0).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
+    return Split(images=images, labels=np.arange(count) % 2, digest=f"made {count}")
+
+
+@pytest.mark.parametrize("crop", ["bit", "inception", "none"])
+def test_an_image_is_augmented_alike_however_its_batch_is_split(crop) -> None:
+    from vit_bench.models import catalog
+
+    how = Augmentation.of(task(), (16, 16), crop=crop, resize=None)
+    data = TrainingImages([split(4), split(2)], how, catalog()["ViT-mini"].input)
+    assert data.labels.tolist() == [0, 1, 0, 1, 0, 1]
+    indices = np.array([5, 0, 3, 3, 1])
+
+    def batch(part: list[int], seed: int = 0) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        return data.batch(indices, np.array(part), generator, torch.device("cpu"))
+
+    whole = batch([0, 1, 2, 3, 4])
+    assert whole.shape == (5, 3, 16, 16)
+    torch.testing.assert_close(torch.cat([batch([0, 1]), batch([2]), batch([3, 4])]), whole)
+    changed = not torch.equal(batch([0, 1, 2, 3, 4], seed=1), whole)
+    assert changed == (crop != "none")
+    assert torch.equal(whole[2], whole[3]) == (crop == "none")  # the same image, drawn for anew
+
+
+def test_a_task_forbids_what_would_change_its_label() -> None:
+    whole = Augmentation.of(task(), (384, 384), crop="bit", resize=None)
+    assert (whole.crop, whole.resize, whole.flip) == ("bit", (448, 448), True)
+    assert Augmentation.of(task(crop=False), (384, 384), crop="bit", resize=448).resize == (384, 384)
+    assert not Augmentation.of(task(flip=False), (384, 384), crop="inception", resize=None).flip
+
+
+def test_the_rate_is_chosen_on_validation_images_and_the_winner_is_trained_on_all(monkeypatch) -> None:
+    seen: list[tuple[str, float, int]] = []
+
+    def fake(self, run):
+        seen.append((run.phase, run.lr, run.seed))
+        of = self._val if run.phase == "choose" else self._test
+        wrong = 0 if run.lr in (0.01, 0.03) else 10  # two rates are equally good
+        predictions = of.labels.copy()
+        predictions[:wrong] = (predictions[:wrong] + 1) % 10
+        return tuning.Done(predictions, {})
+
+    monkeypatch.setattr(tuning._Job, "go", fake)
+    frame = vit_bench.run(*WORDS, "lr=0.03,0.01,0.1", "seed=0,4")
+    assert set(frame["status"]) == {"ok"}, frame["error"].tolist()
+    assert [run for run in seen if run[0] == "final"] == [("final", 0.01, 0), ("final", 0.01, 4)]
+    assert len([run for run in seen if run[0] == "choose"]) == 6
+    top1 = frame[frame["metric"] == "top1"]
+    assert top1["seed"].tolist() == [0, 4]
+    assert top1["value"].tolist() == [100.0, 100.0]
+    question, treatment = json.loads(top1["question"].iloc[0]), json.loads(top1["treatment"].iloc[0])
+    assert question["select_on"] == "the validation images"
+    assert treatment["recipe"]["lr"] == 0.01
+    assert treatment["recipe"]["lr_choices"] == [0.01, 0.03, 0.1]
+    assert set(top1["n_train"]) == {1000}
+    tried = frame[frame["metric"] == "top1_val"]
+    assert sorted(set(tried["lr"])) == [0.01, 0.03, 0.1]
+
+
+def test_a_run_trains_records_and_keeps_what_it_was_asked_to() -> None:
+    frame = vit_bench.run(*WORDS, "seed=0", "save=weights")
+    assert set(frame["status"]) == {"ok"}, frame["error"].tolist()
+    metrics = ["top1", "mean_per_class", "top1_untrained_probe", "majority_rate"]
+    assert frame["metric"].tolist() == metrics
+    treatment = json.loads(frame["treatment"].iloc[0])
+    assert treatment["recipe"]["steps"] == 2
+    assert treatment["weights_notes"][-1] == "the head is new: a linear layer of zeros"
+    (curves,) = Path("r/cells").glob("*.curves.csv")
+    assert len(curves.read_text().splitlines()) == 3
+    (kept,) = Path("r/kept").glob("*/seed0.safetensors")
+    from safetensors.torch import load_file
+
+    state = load_file(kept)
+    assert state["head.weight"].shape[0] == 10
+    assert state["head.weight"].abs().max() > 0
+    assert not Path("r/work").exists()
+
+
+def test_finished_training_runs_of_a_stopped_job_are_not_repeated(monkeypatch) -> None:
+    (job,) = make_plan(config.read([*WORDS, "seed=0,1"])).jobs
+    trained = []
+    import vit_bench.suites.training as training
+
+    original = training.train
+
+    def train(network, data, recipe, *, seed, place, watch):
+        if trained:
+            raise KeyboardInterrupt
+        trained.append(seed)
+        return original(network, data, recipe, seed=seed, place=place, watch=watch)
+
+    monkeypatch.setattr(training, "train", train)
+    with pytest.raises(KeyboardInterrupt):
+        vit_bench.run(*WORDS, "seed=0,1")
+    assert len(list(Path("r/work", job.key).glob("*/done.npz"))) == 1
+    trained.clear()
+    frame = vit_bench.run(*WORDS, "seed=0,1")
+    assert trained == [1]
+    assert frame.loc[frame["metric"] == "top1", "seed"].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("steps=0",), r"suite\.steps=0: training needs at least 1"),
+        (("batch=0",), r"suite\.batch=0: training needs at least 1"),
+        (("lr=0",), r"suite\.lr=0: learning rates are numbers above 0"),
+        (("seed=1,1",), r"suite\.seed=1,1: seeds are different whole numbers"),
+        (("recipe=bitt",), r"suite\.recipe=bitt.*Did you mean 'bit'"),
+        (("recipe=table2",), r"Table 2 has settings for ViT-L/16 and ViT-H/14, not for ViT-mini"),
+    ],
+)
+def test_settings_that_make_no_run(words, message) -> None:
+    with pytest.raises(UsageError, match=message):
+        make_plan(config.read(["suite=finetune", "task=digits", "model=ViT-mini", *words]))
+
+
+def test_settings_of_the_other_protocol_of_vtab() -> None:
+    with pytest.raises(UsageError, match=r"suite\.lr is a setting of protocol=finetune and changes nothing in"):
+        make_plan(config.read(["suite=vtab-mini", "lr=0.1"]))
+
+
+def test_a_plan_counts_what_is_trained() -> None:
+    plan = make_plan(
+        config.read(["suite=finetune", "task=digits", "model=ViT-mini", "steps=10", "batch=4", "seed=0,1"])
+    )
+    work, _ = plan.work()
+    assert work.trained == 2 * 40
+    assert work.images == 2 * 797
+    plan = make_plan(config.read(["suite=vtab-mini", "protocol=finetune", "task=digits", "model=BiT-mini"]))
+    assert plan.work()[0].trained == 2 * short().steps * short().batch
+
+
+def test_the_code_of_training_makes_no_probe_stale() -> None:
+    from vit_bench.bench.identity import _closure
+    from vit_bench.suites.vtab import Vtab
+
+    assert not [name for name in _closure(Vtab(protocol="probe").modules()) if "training" in name or "recipe" in name]
+    assert [name for name in _closure(Vtab(protocol="finetune").modules()) if "training" in name]
+
+
+def test_the_papers_recipes_from_scratch_and_for_vtab() -> None:
+    imagenet = from_scratch("ViT-B/16", 1_281_167)
+    assert (imagenet.steps, imagenet.lr, imagenet.weight_decay, imagenet.clip_norm) == (93835, (3e-3,), 0.3, 1.0)
+    assert imagenet.warmup == 9383
+    jft = from_scratch("ViT-H/14", 303_000_000, pretrain="JFT-300M")
+    assert (jft.steps, jft.lr, jft.weight_decay, jft.schedule) == (1_035_645, (3e-4,), 0.1, "linear")
+    with pytest.raises(UsageError, match="Table 3 has rows for JFT-300M, ImageNet-21k, ImageNet, and none for CIFAR"):
+        from_scratch("ViT-B/16", 10, pretrain="CIFAR")
+    assert [(one.steps, one.lr, one.image_size) for one in vtab_sweep()] == [
+        (2500, (0.01, 0.1), 224),
+        (10000, (0.01, 0.1), 224),
+    ]

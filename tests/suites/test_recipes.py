@@ -1,0 +1,52 @@
+"""The papers' fine-tuning settings, each threshold."""
+
+from __future__ import annotations
+
+import pytest
+from vit_bench.registry import UsageError
+from vit_bench.suites import recipes
+
+
+@pytest.mark.parametrize(
+    ("images", "steps", "decay", "mixup"),
+    [
+        (19_999, 500, (150, 300, 450), 0.0),
+        (20_000, 10_000, (3000, 6000, 9000), 0.1),
+        (499_999, 10_000, (3000, 6000, 9000), 0.1),
+        (500_000, 20_000, (6000, 12000, 18000), 0.1),
+    ],
+)
+def test_bits_schedule_follows_the_number_of_images(images, steps, decay, mixup) -> None:
+    rule = recipes.bit(images, (32, 32))
+    assert (rule.steps, rule.decay_at, rule.mixup, rule.warmup) == (steps, decay, mixup, 0)
+
+
+def test_bits_resolution_follows_the_area_and_the_released_code_differs() -> None:
+    assert [recipes.bit(100, size).image_size for size in ((96, 95), (96, 96))] == [128, 384]
+    assert recipes.bit(100, (300, 300), largest=True).image_size == 480
+    code = recipes.bit(100, (300, 300), source="code")
+    assert (code.image_size, code.resize, code.warmup, code.decay_at) == (480, 512, 100, (200, 300, 400))
+    assert recipes.bit(20_000, (300, 300), source="code").warmup == 500
+
+
+def test_vits_table_4_and_the_nearest_row_for_others() -> None:
+    assert recipes.vit("ImageNet", 1_281_167)[0].lr == (0.003, 0.01, 0.03)
+    assert recipes.vit("ImageNet", 1_281_167, resnet=True)[0].lr[-1] == 0.06
+    pets, note = recipes.vit("Oxford-IIIT Pets", 3680)
+    assert (pets.steps, pets.warmup, note) == (500, 100, "")
+    other, note = recipes.vit("mine", 20_000)
+    assert other.steps == 10_000
+    assert note == "mine has no row in the ViT paper's Table 4: CIFAR-10's, by the size of 20000 images"
+    assert (recipes.vtab().steps, recipes.vtab().lr, recipes.vtab().warmup) == (2500, (0.01,), 200)
+
+
+def test_nothing_to_train_on_is_an_error() -> None:
+    with pytest.raises(UsageError, match="for 0 training images: there is nothing to train on"):
+        recipes.bit(0, (32, 32))
+
+
+def test_table_2_has_its_own_resolutions_and_averaging() -> None:
+    found = [recipes.imagenet_table2(name, 1_281_167) for name in ("ViT-L/16", "ViT-H/14")]
+    assert [(one.image_size, one.polyak, one.steps) for one in found] == [(512, 0.9999, 20_000), (518, 0.9999, 20_000)]
+    with pytest.raises(UsageError, match="for ViT-L/16 and ViT-H/14, not for ViT-B/16"):
+        recipes.imagenet_table2("ViT-B/16", 1_281_167)
