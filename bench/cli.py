@@ -16,6 +16,7 @@ from . import config as settings
 from .compare_verb import compare_verb
 from .data_verb import data_app
 from .explain_verb import explain_verb
+from .figure_verb import figure_verb
 from .table_verb import print_tables, table_verb
 from .weights_verb import app as weights_app
 
@@ -117,10 +118,10 @@ def plan_verb(words: Words = None) -> None:
 
 
 def list_verb(
-    what: Annotated[str, typer.Argument(help="models, tasks, suites or tables")] = "",
+    what: Annotated[str, typer.Argument(help="models, tasks, suites, tables or figures")] = "",
     pattern: Annotated[str, typer.Argument(help="a name, an alias or a glob")] = "*",
 ) -> None:
-    """Show the models, tasks, suites and tables there are, with their names, facts and settings."""
+    """Show the models, tasks, suites, tables and figures there are, with their names, facts and settings."""
     from .listing import LISTINGS, print_listing
 
     if what and what not in LISTINGS:
@@ -133,6 +134,7 @@ for _verb, _name in (
     (run_verb, "run"),
     (plan_verb, "plan"),
     (table_verb, "table"),
+    (figure_verb, "figure"),
     (explain_verb, "explain"),
     (compare_verb, "compare"),
     (list_verb, "list"),

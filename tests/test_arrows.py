@@ -61,7 +61,14 @@ def loaded_by(code: str) -> set[str]:
     """The heavy modules that a new process has loaded after this code."""
     script = f"import sys, json\n{code}\nprint('\\n' + json.dumps([m for m in sys.modules if '.' not in m]))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    return set(json.loads(done.stdout.splitlines()[-1])) & {"torch", "torchvision", "pandas", "scipy", "sklearn"}
+    return set(json.loads(done.stdout.splitlines()[-1])) & {
+        "torch",
+        "torchvision",
+        "pandas",
+        "scipy",
+        "sklearn",
+        "matplotlib",
+    }
 
 
 @pytest.mark.parametrize(
@@ -73,6 +80,7 @@ def loaded_by(code: str) -> set[str]:
         ("from vit_bench.bench.cli import app; app(['--help'], standalone_mode=False)", set()),
         ("from vit_bench.bench.cli import app; app(['run', '--help'], standalone_mode=False)", set()),
         ("from vit_bench.bench.cli import app; app(['list'], standalone_mode=False)", set()),
+        ("from vit_bench.bench.cli import app; app(['list', 'figures'], standalone_mode=False)", set()),
         ("from vit_bench.bench.cli import app; app(['data', 'list'], standalone_mode=False)", set()),
         ("from vit_bench.bench.cli import app; app(['plan', 'suite=vtab-mini'], standalone_mode=False)", set()),
         (
