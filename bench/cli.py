@@ -14,6 +14,8 @@ from ..registry import UsageError, suggest
 from . import cache_verb
 from . import config as settings
 from .data_verb import data_app
+from .explain_verb import explain_verb
+from .table_verb import print_tables, table_verb
 from .weights_verb import app as weights_app
 
 if TYPE_CHECKING:
@@ -82,7 +84,7 @@ def run_verb(words: Words = None) -> None:
         raise typer.Exit(outcome.exit_code)
     frame = records(plan)
     if not frame.empty and not outcome.interrupted:
-        _print_tables(frame)
+        print_tables(frame)
     counts = {
         "computed": outcome.computed - len(outcome.failed),
         "reused from runs beside": outcome.reused,
@@ -112,31 +114,6 @@ def plan_verb(words: Words = None) -> None:
     _print_plan(plan)
 
 
-def table_verb(name: Annotated[str, typer.Argument()], words: Words = None) -> None:
-    """Print a table of records: `table NAME [RUN...] [format=terminal|github|latex|csv|html] [mix=true]`.
-
-    RUN is a run directory or a results CSV; without one, the runs/ folders of the suites that the table shows.
-    """
-    from ..results.record import load
-    from ..results.render import FORMATS
-    from ..results.tables import tables
-
-    options = dict(word.split("=", 1) for word in words or [] if "=" in word and not Path(word).exists())
-    for key in options:
-        if key not in ("format", "mix"):
-            raise UsageError(f"table has no setting '{key}'. {suggest(key, ['format', 'mix'])}")
-    style = options.get("format", "terminal")
-    if style not in FORMATS:
-        raise UsageError(f"format={style}: {suggest(style, FORMATS)}")
-    recipe = tables()[name]
-    runs = [Path(word) for word in words or [] if "=" not in word or Path(word).exists()]
-    runs = runs or [Path("runs") / suite for suite in recipe.suites if (Path("runs") / suite / "cells").is_dir()]
-    if not runs:
-        raise UsageError(f"no run to show: there is no {' or '.join(f'runs/{suite}' for suite in recipe.suites)} here")
-    mix = settings.read_value("mix", options.get("mix", "false"), bool)
-    _print_tables(load(*runs), names=[recipe.name], style=style, mix=mix)
-
-
 def list_verb(
     what: Annotated[str, typer.Argument(help="models, tasks, suites or tables")] = "",
     pattern: Annotated[str, typer.Argument(help="a name, an alias or a glob")] = "*",
@@ -150,7 +127,13 @@ def list_verb(
         print_listing(kind, pattern, _out())
 
 
-for _verb, _name in ((run_verb, "run"), (plan_verb, "plan"), (table_verb, "table"), (list_verb, "list")):
+for _verb, _name in (
+    (run_verb, "run"),
+    (plan_verb, "plan"),
+    (table_verb, "table"),
+    (explain_verb, "explain"),
+    (list_verb, "list"),
+):
     _help = (_verb.__doc__ or "") + (SETTINGS_HELP if _name in ("run", "plan") else "")
     app.command(_name, help=_help.replace("\n    ", "\n"))(_verb)
 app.add_typer(cache_verb.app, name="cache")
@@ -191,18 +174,6 @@ def _out() -> Console:
 def _say_notes(plan: Plan, console: Console) -> None:
     for note in plan.notes:
         console.print(note, **PLAIN)
-
-
-def _print_tables(frame: Any, *, names: list[str] | None = None, style: Any = "terminal", mix: bool = False) -> None:
-    from ..results.render import render, show
-    from ..results.tables import make, table_of
-
-    wanted = names or list(dict.fromkeys(filter(None, map(table_of, dict.fromkeys(frame["suite"])))))
-    for table in [made for name in wanted for made in make(name, frame, mix=mix)]:
-        if style == "terminal":
-            show(table, _out())
-        else:
-            sys.stdout.write(render(table, style))
 
 
 def _print_plan(plan: Plan) -> None:

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..registry import UsageError
 from ..stable import canonical, replacing, sha
+from .checks import checked
 
 if TYPE_CHECKING:
     import numpy as np
@@ -226,7 +227,9 @@ def _load_one(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     if (path / "cells").is_dir():
-        return frame_of(record for cell in Store(path).cells() for record in cell.records)
+        found = frame_of(record for cell in Store(path).cells() for record in cell.records)
+        cells = found["measurement"].str.partition("/")[0]
+        return checked(found, [str(path / "cells" / f"{key}.json") for key in cells])
     if path.is_dir():
         raise UsageError(
             f"{path} is no run directory: it has no cells/ folder. Runs are made by `bench run … out={path}`"
@@ -247,9 +250,10 @@ def _load_one(path: Path) -> pd.DataFrame:
         numbers = pd.to_numeric(filled, errors="coerce")
         frame[name] = numbers if numbers.notna().sum() == filled.notna().sum() else frame[name]
     try:
-        return _typed(frame)
+        typed = _typed(frame)
     except (TypeError, ValueError) as error:
         raise UsageError(f"{path}: {error}") from error
+    return checked(typed, [f"{path}, row {i + 2}" for i in range(len(typed))])
 
 
 _CSV_TYPES = defaultdict(lambda: "str", dict.fromkeys(NUMBERS, "object"))  # any other column is text at first

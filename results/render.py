@@ -2,81 +2,203 @@
 
 from __future__ import annotations
 
+import csv
 import html
+import io
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, get_args
 
-from .tables import Table
+from .tables.table import Table
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-Format = Literal["terminal", "github", "latex", "csv", "html"]
+Format = Literal["terminal", "github", "latex", "html", "csv"]
 FORMATS: tuple[Format, ...] = get_args(Format)
+LATEX = {
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "±": r"$\pm$",
+    "≈": r"$\approx$",
+    "\N{MULTIPLICATION SIGN}": r"$\times$",
+    "\N{MINUS SIGN}": "$-$",
+    "†": r"\textdagger{}",
+    "‡": r"\textdaggerdbl{}",
+    "§": r"\S{}",
+    "¶": r"\P{}",
+    "…": r"\dots{}",
+    "·": r"$\cdot$",
+}
 
 
 def render(table: Table, style: Format) -> str:
     """The table in a file format, its notes below it (CSV is data alone)."""
-    import pandas as pd
-    from tabulate import tabulate
-
-    frame = pd.DataFrame(list(table.rows), columns=list(table.columns))
     if style == "csv":
-        return frame.to_csv(index=False)
+        file = io.StringIO()
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerows([table.columns, *table.rows])
+        return file.getvalue()
     if style == "html":
-        notes = "".join(f"<li>{html.escape(note)}</li>\n" for note in table.notes)
-        body = frame.to_html(index=False, justify="left", border=0)
-        return f"<h2>{html.escape(table.title)}</h2>\n{body}\n<ul>\n{notes}</ul>\n"
-    layout = {
-        "headers": table.columns,
-        "colalign": ["left"] * table.labels + ["right"] * (len(table.columns) - table.labels),
-        "disable_numparse": True,
-    }
+        return _html(table)
     if style == "latex":
-        comments = "".join(f"% {line}\n" for line in (table.title, *table.notes))
-        return f"{comments}{tabulate(table.rows, tablefmt='latex_booktabs', **layout)}\n"
+        return _latex(table)
     if style == "github":
-        rows = [[_markdown(cell) for cell in row] for row in table.rows]
-        notes = "".join(f"- {_markdown(note)}\n" for note in table.notes)
-        return f"**{table.title}**\n\n{tabulate(rows, tablefmt='github', **layout)}\n\n{notes}"
+        return _github(table)
     raise ValueError(f"no such format: {style}")
 
 
-def show(table: Table, console: Console) -> None:
-    """Print the table to a terminal; one that is too wide for it is turned on its side."""
+def _marked(table: Table, escape, strong: str) -> list[list[str]]:
+    """The cells, escaped, and those that are the best within `strong`, where {} stands for the text."""
+    return [
+        [strong.replace("{}", escape(cell)) if (i, j) in table.bold else escape(cell) for j, cell in enumerate(row)]
+        for i, row in enumerate(table.rows)
+    ]
+
+
+def _github(table: Table) -> str:
+    from tabulate import tabulate
+
+    notes = "".join(f"- {_markdown(note)}\n" for note in table.notes)
+    body = tabulate(
+        _marked(table, _markdown, "**{}**"),
+        headers=[_markdown(name) for name in table.columns],
+        tablefmt="github",
+        colalign=["left"] * table.labels + ["right"] * (len(table.columns) - table.labels),
+        disable_numparse=True,
+    )
+    return f"**{_markdown(table.title)}**\n\n{body}\n\n{notes}"
+
+
+def _latex(table: Table) -> str:
+    """A table environment that needs the package booktabs and nothing else."""
+    lines = [" & ".join(row) + r" \\" for row in _marked(table, _tex, r"\textbf{{}}")]
+    for i in sorted(table.rules, reverse=True):
+        lines.insert(i, r"\midrule")
+    layout = "l" * table.labels + "r" * (len(table.columns) - table.labels)
+    notes = [rf"{_tex(note)}\\" for note in table.notes]
+    return "\n".join(
+        [
+            r"% needs \usepackage{booktabs}",
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{_tex(table.title)}}}",
+            rf"\begin{{tabular}}{{{layout}}}",
+            r"\toprule",
+            " & ".join(map(_tex, table.columns)) + r" \\",
+            r"\midrule",
+            *lines,
+            r"\bottomrule",
+            r"\end{tabular}",
+            *(
+                [r"\par\smallskip", r"\begin{minipage}{\linewidth}\footnotesize", *notes, r"\end{minipage}"]
+                if notes
+                else []
+            ),
+            r"\end{table}",
+            "",
+        ]
+    )
+
+
+def _html(table: Table) -> str:
+    def line(cells: Sequence[str], tag: str, mark: str = "") -> str:
+        scope = ' scope="col"' if tag == "th" else ""
+        return f"<tr{mark}>" + "".join(f"<{tag}{scope}>{cell}</{tag}>" for cell in cells) + "</tr>\n"
+
+    rows = _marked(table, html.escape, "<strong>{}</strong>")
+    body = "".join(line(row, "td", ' class="rule"' if i in table.rules else "") for i, row in enumerate(rows))
+    notes = "".join(f"<li>{html.escape(note)}</li>\n" for note in table.notes)
+    return (
+        f"<table>\n<caption>{html.escape(table.title)}</caption>\n"
+        f"<thead>\n{line([html.escape(name) for name in table.columns], 'th')}</thead>\n"
+        f"<tbody>\n{body}</tbody>\n</table>\n" + (f"<ul>\n{notes}</ul>\n" if notes else "")
+    )
+
+
+def show_table(table: Table, console: Console) -> None:
+    """Print the table to a terminal; one that is too wide for it is turned on its side, or shown in several parts."""
     from rich import box
     from rich.measure import Measurement
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    def build(columns: Sequence[str], rows: Sequence[Sequence[str]], rules: frozenset[int], labels: int) -> RichTable:
-        made = RichTable(title=table.title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-        for i, name in enumerate(columns):
-            heading = name if i < labels else _broken(name)
-            made.add_column(Text(heading), justify="left" if i < labels else "right", no_wrap=True)
-        for i, row in enumerate(rows):
-            made.add_row(*map(Text, row), end_section=i + 1 in rules)  # Text: "[depth=2]" is no markup
+    def build(one: Table) -> RichTable:
+        made = RichTable(title=one.title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+        for i, name in enumerate(one.columns):
+            heading = name if i < one.labels else _broken(name)
+            made.add_column(Text(heading), justify="left" if i < one.labels else "right", no_wrap=True)
+        for i, row in enumerate(one.rows):
+            cells = [Text(cell, style="bold" if (i, j) in one.bold else "") for j, cell in enumerate(row)]
+            made.add_row(*cells, end_section=i + 1 in one.rules)  # Text: "[depth=2]" is no markup
         return made
 
-    made = build(table.columns, table.rows, table.rules, table.labels)
-    wide = Measurement.get(console, console.options.update(width=10_000), made).maximum
-    if console.is_terminal and wide > console.width and table.labels == 1:
-        turned = list(zip(table.columns, *table.rows, strict=True))
-        made = build(turned[0], turned[1:], frozenset(), 1)
-        wide = Measurement.get(console, console.options.update(width=10_000), made).maximum
-    if wide > console.width:  # better broken by the terminal than cut
-        console = type(console)(file=console.file, width=wide, force_terminal=console.is_terminal)
-    console.print(made)
+    def width(one: Table) -> int:
+        return Measurement.get(console, console.options.update(width=10_000), build(one)).maximum
+
+    parts = [table]
+    if console.is_terminal and width(table) > console.width:
+        turned = _turned(table) if table.labels == 1 else table
+        parts = [turned] if width(turned) <= console.width else _split(table, lambda one: width(one) <= console.width)
+    for part in parts:
+        wide = width(part)
+        if wide > console.width:  # better broken by the terminal than cut
+            console = type(console)(file=console.file, width=wide, force_terminal=console.is_terminal)
+        console.print(build(part))
     for note in table.notes:
         console.print(note, style="dim", markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
+show = show_table  # the name that others import
+
+
+def _turned(table: Table) -> Table:
+    lines = list(zip(table.columns, *table.rows, strict=True))
+    bold = frozenset((column - 1, row + 1) for row, column in table.bold)
+    return replace(table, columns=lines[0], rows=tuple(lines[1:]), labels=1, rules=frozenset(), bold=bold)
+
+
+def _split(table: Table, fits) -> list[Table]:
+    """The table in parts that fit, each with the labels and as many of the columns as go in."""
+    parts: list[Table] = []
+    chosen: list[int] = []
+
+    def part(columns: Sequence[int]) -> Table:
+        kept = [*range(table.labels), *columns]
+        return replace(
+            table,
+            title=table.title if not parts else f"{table.title} (continued)",
+            columns=tuple(table.columns[i] for i in kept),
+            rows=tuple(tuple(row[i] for i in kept) for row in table.rows),
+            bold=frozenset((row, kept.index(i)) for row, i in table.bold if i in kept),
+        )
+
+    for column in range(table.labels, len(table.columns)):
+        if chosen and not fits(part([*chosen, column])):
+            parts.append(part(chosen))
+            chosen = []
+        chosen.append(column)
+    return [*parts, part(chosen)]
+
+
 def _broken(heading: str) -> str:
     """A heading on several lines, so that a column is hardly wider than its numbers."""
+    if ", " in heading:  # a model and what it was pre-trained on
+        return heading.replace(", ", "\n").replace(" (", "\n(").replace(" + ", "\n+ ")
     return {"specialized": "special-\nized", "structured": "struc-\ntured"}.get(
         heading, heading.replace("-", "-\n").replace(" ", "\n")
     )
 
 
 def _markdown(text: str) -> str:
-    return text.replace("|", "\\|").replace("*", "\\*")
+    return re.sub(r"([\\|*_<>`\[\]])", r"\\\1", text)
+
+
+def _tex(text: str) -> str:
+    return "".join(LATEX.get(sign, sign) for sign in text)

@@ -186,7 +186,9 @@ def test_unknown_tables_and_records_of_other_suites() -> None:
         make("fewshot", frame_of(full()))
     assert table_of("vtab-mini") == "vtab"
     assert table_of("nothing") is None
-    assert list(tables()) == ["vtab", "fewshot"]
+    own = ["vtab", "fewshot", "finetune", "classify", "throughput", "checkpoints"]
+    assert list(tables()) == [*own, *"123456789"]
+    assert tables()["table2"].name == "2"
 
 
 def test_every_format_holds_every_number_and_markup_is_escaped() -> None:
@@ -196,7 +198,7 @@ def test_every_format_holds_every_number_and_markup_is_escaped() -> None:
     for text in texts.values():
         assert text.count("77.7") == 14
         assert "14.0" in text
-    assert "A\\|<b>" in texts["github"]
+    assert "A\\|\\<b\\>" in texts["github"]
     assert "10.0\\*" in texts["github"]
     assert "A|&lt;b&gt;" in texts["html"]
     assert texts["csv"].splitlines()[0].startswith("model,digits,photos")

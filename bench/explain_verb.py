@@ -1,0 +1,221 @@
+"""`explain`: all that stands behind one number of a run, and the command that repeats it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from ..registry import UsageError, suggest
+
+if TYPE_CHECKING:
+    from ..results.record import Cell, Record, Store
+
+PLAIN: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False, "soft_wrap": True}
+FIELDS = ("suite", "protocol", "model", "variant", "weights", "task", "source", "seed", "metric")
+MANY = 12
+
+
+def explain_verb(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="a run directory")],
+    words: Annotated[list[str] | None, typer.Argument(metavar="CELL", show_default=False)] = None,
+) -> None:
+    """Say what stands behind one number: the command that repeats it, settings, seeds, digests, versions and files.
+
+    CELL is a record's `measurement` (as in results.csv: key/number), the beginning of a key, or words that select one:
+    `explain runs/vtab model=ViT-B/16 task=Pets metric=top1 seed=0`; any column may be named, `shots=5` too.
+    """
+    from ..results.record import Store
+
+    if not (run / "cells").is_dir():
+        raise UsageError(f"{run} is no run directory: it has no cells/ folder")
+    store = Store(run)
+    cell, record = _find(store, words or [])
+    out = Console(file=sys.stdout)
+    for heading, lines in _explained(store, cell, record):
+        out.print(heading, style="bold", **PLAIN)
+        for line in lines:
+            out.print(f"  {line}", **PLAIN)
+
+
+def _find(store: Store, words: Sequence[str]) -> tuple[Cell, Record]:
+    """The one record that the words select. Raises UsageError with the choices where there are several or none."""
+    pairs = [word.split("=", 1) for word in words if "=" in word]
+    names = [word for word in words if "=" not in word]
+    every = [(cell, record) for cell in store.cells() for record in cell.records]
+    if not every:
+        raise UsageError(f"{store.folder} holds no records yet")
+    known = {*FIELDS, "status", "unit", *(name for _, record in every for name in record.at)}
+    for name, _ in pairs:
+        if name not in known:
+            raise UsageError(f"records have no '{name}'. {suggest(name, sorted(known))}")
+    found = [(c, r) for c, r in every if all(_is(_value(r, name), value) for name, value in pairs)]
+    for name in names:
+        exact = [(c, r) for c, r in found if r.measurement == name]
+        found = exact or [(c, r) for c, r in found if c.key.startswith(name)]
+    if not found:
+        models = sorted({record.model for _, record in every})
+        raise UsageError(
+            f"no record of {store.folder} is {' '.join(words)}. It has models {', '.join(models)}; tasks "
+            f"{', '.join(sorted({record.task for _, record in every}))}"
+        )
+    if len(found) > 1 and not any(name == "metric" for name, _ in pairs):
+        found = [pair for pair in found if pair[1].metric == "top1"] or found
+    if len(found) > 1:
+        shown = "\n  ".join(_short(record) for _, record in found[:MANY])
+        more = f"\n  and {len(found) - MANY} more" if len(found) > MANY else ""
+        raise UsageError(f"{len(found)} records are {' '.join(words) or 'in it'}; say which:\n  {shown}{more}")
+    return found[0]
+
+
+def _value(record: Record, name: str) -> Any:
+    return getattr(record, name) if name in FIELDS or name in ("status", "unit") else record.at.get(name)
+
+
+def _is(value: Any, word: str) -> bool:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            return float(word) == value
+        except ValueError:
+            return False
+    return str("" if value is None else value).lower() == word.lower()
+
+
+def _short(record: Record) -> str:
+    """A record in the words that select it."""
+    words = [f"{name}={_value(record, name)}" for name in ("model", "variant", "weights", "task", "seed", "metric")]
+    words = [word for word in words if not word.endswith(("=", "=None"))]
+    words += [f"{name}={value}" for name, value in record.at.items()]
+    return f"{record.measurement or '(no number)'}  {' '.join(words)}"
+
+
+def _explained(store: Store, cell: Cell, record: Record) -> list[tuple[str, list[str]]]:
+    number = record.error if record.value is None else f"{record.value:.10g} {record.unit}"
+    who = f"{record.model}{f' [{record.variant}]' if record.variant else ''}, weights {record.weights or 'none'}"
+    on = f" on {record.task}" if record.task else ""
+    head = f"{record.metric or record.status} = {number}: {who}{on}"
+    what = [
+        f"cell {cell.key}, record {record.measurement or '(no number)'}, status {record.status}",
+        f"suite {record.suite}, protocol {record.protocol}"
+        + (f", seed {record.seed}" if record.seed is not None else ""),
+        *(f"{name} {value}" for name, value in record.at.items()),
+        f"images: {_count(record.n_train)} to train, {_count(record.n_test)} scored, "
+        f"{_count(record.n_skipped)} skipped",
+        f"made {record.started_at} on {record.device or 'an unknown device'}, the whole job in "
+        f"{'?' if record.seconds is None else f'{record.seconds:.1f}'} s",
+    ]
+    where = {"trained on": record.pretrain, "images from": record.source, **record.provenance}
+    digests = {
+        "weights": record.weights_sha,
+        "split": record.split_sha,
+        "question": record.protocol_sha,
+        "treatment": record.treatment_sha,
+    }
+    return [
+        (head, what),
+        ("Command that repeats it", [_command(store, cell, record)]),
+        ("Question (the same for all that may stand beside it)", _pairs(record.question)),
+        ("Treatment (may differ between models)", _pairs(record.treatment)),
+        ("Settings of the suite", _pairs(_settings(cell))),
+        ("Weights and data", _pairs({name: value for name, value in where.items() if value})),
+        ("Digests", _pairs({name: value for name, value in digests.items() if value})),
+        ("Versions and machine", _pairs(record.env)),
+        ("Files read", [_file(item) for item in cell.inputs] or ["none: everything was made by this package"]),
+        ("Files behind it", _kept(store, cell, record)),
+    ]
+
+
+def _count(images: int | None) -> str:
+    return "no images" if images is None else f"{images:,}"
+
+
+def _pairs(values: Mapping[str, Any]) -> list[str]:
+    width = max(map(len, values), default=0)
+    return [f"{name:<{width}}  {_plain(value)}" for name, value in values.items()] or ["none"]
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _settings(cell: Cell) -> Mapping[str, Any]:
+    found = cell.identity.get("settings")
+    return found if isinstance(found, Mapping) else {}
+
+
+def _command(store: Store, cell: Cell, record: Record) -> str:
+    """The command line of this job alone; it repeats the job in a new folder."""
+    words = [f"suite={record.suite}", f"model={record.model}"]
+    words += [f"model.{word}" for word in record.variant.split() if "=" in word]
+    if record.weights and record.weights != "own":
+        words.append(f"weights={record.weights}")
+    words += [f"task={record.task}"] if record.task else []
+    own = {name: _word(value) for name, value in _settings(cell).items()}
+    words += [f"{record.suite}.{name}={value}" for name, value in own.items() if value is not None]
+    config = store.folder / "config.yaml"
+    for name, value in _config(config).items():
+        if name in ("data", "source", "skip_bad", "include", "device", "batch_size") and value not in (None, "", False):
+            words.append(f"{name}={_word(value)}")
+    words.append(f"out={store.folder}-again")
+    return "python -m bench run " + " ".join(map(shlex.quote, words))
+
+
+def _config(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        return {}
+    from omegaconf import OmegaConf
+
+    read = OmegaConf.to_container(OmegaConf.load(path))
+    return {str(name): value for name, value in read.items()} if isinstance(read, dict) else {}
+
+
+def _word(value: Any) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, list | tuple):
+        return ",".join(str(_word(item)) for item in value) if value else None
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _file(item: Mapping[str, Any]) -> str:
+    """A file that was read, its size, and whether it is still what it was."""
+    from .identity import changed
+
+    path = Path(item["path"])
+    state = "gone" if not path.exists() else "CHANGED since" if changed([item]) else "unchanged"
+    return f"{path}  {item['size']:,} bytes, {state}, sha256 {str(item['sha256'])[:16]}"
+
+
+def _kept(store: Store, cell: Cell, record: Record) -> list[str]:
+    """What the run directory keeps of the job."""
+    paths = [
+        (store.path(cell.key), "the record"),
+        (store.path(cell.key).with_suffix(".npz"), _arrays(store, cell, record)),
+        (store.curves(cell.key), "training curves"),
+        (store.folder / "kept" / cell.key, "what the job was asked to keep"),
+    ]
+    return [
+        f"{path}  {'' if path.is_dir() else f'{path.stat().st_size:,} bytes, '}{what}"
+        for path, what in paths
+        if path.exists()
+    ]
+
+
+def _arrays(store: Store, cell: Cell, record: Record) -> str:
+    path = store.path(cell.key).with_suffix(".npz")
+    if not path.exists():
+        return ""
+    import numpy as np
+
+    number = record.measurement.partition("/")[2]
+    with np.load(path, allow_pickle=False) as arrays:
+        mine = [name for name in arrays.files if name == number or name.startswith(f"{number}.")]
+        shared = [name for name in arrays.files if not name[:1].isdigit()]
+    own = f"its predictions as '{number}'" if number in mine else "no predictions of this number"
+    return f"{own}; {', '.join([*mine[1:], *shared]) or 'nothing'} beside"

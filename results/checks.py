@@ -1,0 +1,40 @@
+"""Records that cannot be right: numbers that are none, and cells that stand there twice."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ..registry import UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+STATUSES = ("ok", "failed", "skipped")
+
+
+def checked(frame: pd.DataFrame, places: Sequence[str]) -> pd.DataFrame:
+    """The records of one file or run, unchanged. `places` says of each where it is written: file and row.
+
+    Raises UsageError, naming place and column, for a status that is none, for a record of status "ok" whose value is
+    missing, NaN or infinite, and for two records of one measurement.
+    """
+    wrong = frame.index[~frame["status"].isin(STATUSES)]
+    if len(wrong):
+        i = int(wrong[0])
+        raise UsageError(f"{places[i]}, column status: '{frame['status'].iloc[i]}' is not {', '.join(STATUSES)}")
+    no_number = frame.index[(frame["status"] == "ok") & ~frame["value"].map(math.isfinite)]
+    if len(no_number):
+        i = int(no_number[0])
+        raise UsageError(
+            f"{places[i]}, column value: {frame['value'].iloc[i]} for {frame['metric'].iloc[i]} of "
+            f"{frame['model'].iloc[i]} on {frame['task'].iloc[i]}, whose status is ok. A finite number is needed"
+        )
+    named = frame[frame["measurement"] != ""]
+    twice = named[named["measurement"].duplicated(keep=False)]
+    if len(twice):
+        name = twice["measurement"].iloc[0]
+        rows = [places[int(i)] for i in twice.index[twice["measurement"] == name]]
+        raise UsageError(f"{rows[0]} and {rows[1]}, column measurement: both are {name}. Delete the one that is wrong")
+    return frame

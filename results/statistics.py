@@ -1,0 +1,329 @@
+"""Is a difference more than noise: intervals and tests over images, groups of dependent images, seeds and timings.
+
+Everything here is a pure function on arrays. Accuracies and their differences are in percent and percentage points; a
+difference is always `a - b`. What is random is said by the name of the method: the test
+images (`paired`, `mcnemar`, `wilson`), or training (`welch`, `paired_seeds`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+LEVEL = 0.95
+RESAMPLES = 10_000
+EXACT_DISCORDANT = 1000  # McNemar's exact binomial up to so many images; it is cheap, so there is no reason for less
+FEW_CLUSTERS = 14  # up to so many clusters that differ, all 2^n changes of sign are counted
+
+
+@dataclass(frozen=True)
+class Difference:
+    """`value` of a - b (or the ratio a / b), its confidence interval, a two-sided p, and how they were found.
+
+    `p` is None, and the interval's ends are NaN, where nothing can be said: with a single seed, for example.
+    """
+
+    value: float
+    low: float
+    high: float
+    p: float | None
+    method: str
+
+
+def wilson(correct: float, n: int, level: float = LEVEL) -> tuple[float, float]:
+    """The interval of one accuracy in percent: Wilson's score interval, `correct` of `n` independent images.
+
+    Source: E. B. Wilson, JASA 22 (1927); scipy.stats.binomtest. `correct` need not be whole (a mean over seeds).
+    Raises ValueError for `n` < 1 or more correct than images.
+    """
+    if n < 1 or not 0 <= correct <= n:
+        raise ValueError(f"{correct} correct of {n} images")
+    z = _normal(0.5 + level / 2)
+    share = correct / n
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * (share * (1 - share) / n + z**2 / (4 * n**2)) ** 0.5
+    low = 0.0 if correct == 0 else centre - half
+    high = 1.0 if correct == n else centre + half
+    return 100 * low, 100 * high
+
+
+def welch(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray, level: float = LEVEL) -> Difference:
+    """Difference of the means of two sets of seeds, of unequal variance and number (Welch 1947, scipy.stats).
+
+    `a` and `b` are one value a seed. It speaks of other seeds on the same test images. With fewer than two seeds on a
+    side there is no test: the value alone.
+    """
+    import numpy as np
+
+    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    value = float(a.mean() - b.mean())
+    if min(len(a), len(b)) < 2:
+        return _untested(value, "one seed")
+    return _t_interval(value, _t_terms(a, b), level, f"Welch over {len(a)} and {len(b)} seeds")
+
+
+def paired_seeds(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray, level: float = LEVEL) -> Difference:
+    """Mean difference of the same seeds on both sides, one value a seed in the same order: Student's paired t."""
+    import numpy as np
+
+    ahead = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
+    value = float(ahead.mean())
+    if len(ahead) < 2:
+        return _untested(value, "one seed")
+    terms = float(ahead.var(ddof=1) / len(ahead)), float(len(ahead) - 1)
+    return _t_interval(value, terms, level, f"t over {len(ahead)} paired seeds")
+
+
+def paired(
+    a_right: np.ndarray,
+    b_right: np.ndarray,
+    clusters: np.ndarray | None = None,
+    *,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Difference:
+    """Difference in accuracy on the same images, in percentage points: bootstrap interval and a matched test.
+
+    `a_right` and `b_right` are (N,) booleans, or (N,) shares of the seeds in which an image was right, or (S, N) with a
+    row a seed; these are averaged over seeds first, so that the test is over images given these trained models.
+    `clusters` (N,) names the group of dependent images (a video, a patient) that each belongs to; then whole groups are
+    drawn, and the p is of a sign-flip test over groups.
+
+    Interval: percentile bootstrap (Efron 1979; Koehn 2004 for its paired use). For independent booleans a resample is
+    three counts (only a right, only b right, the rest), a multinomial draw: the same distribution as drawing images, at
+    no cost in N. p: `mcnemar` for booleans, else `sign_flip`. Raises ValueError where the arrays do not match.
+    """
+    import numpy as np
+
+    a, b = (_over_seeds(np.asarray(right, dtype=np.float64)) for right in (a_right, b_right))
+    if a.shape != b.shape or not a.size:
+        raise ValueError(f"{a.shape} and {b.shape}: the two sides were not scored on the same images")
+    ahead = a - b
+    value, n = 100 * float(ahead.mean()), len(ahead)
+    generator = np.random.default_rng(seed)
+    if clusters is None:
+        levels, counts = np.unique(ahead, return_counts=True)  # few: 3 for booleans, at most 2 S + 1 for S seeds
+        draws = generator.multinomial(n, counts / n, size=resamples) @ levels / n
+        whole = _booleans(a, b)
+        p = mcnemar(a > 0, b > 0) if whole else sign_flip(ahead, resamples=resamples, seed=seed)
+        method = f"paired bootstrap over {n} images, {'McNemar' if whole else 'sign flips'}"
+    else:
+        sums, sizes = _by_cluster(ahead, clusters)
+        draws = _cluster_draws(sums, sizes, generator, resamples)
+        p = sign_flip(sums, resamples=resamples, seed=seed)
+        method = f"paired bootstrap over {len(sums)} groups of {n} images, sign flips of groups"
+    low, high = np.quantile(100 * draws, [(1 - level) / 2, (1 + level) / 2])
+    return Difference(value, float(low), float(high), p, method)
+
+
+def mcnemar(a_right: np.ndarray, b_right: np.ndarray) -> float:
+    """Two-sided p that two classifiers are equally often right on the same independent images.
+
+    Only the images on which they differ count (McNemar 1947): exact binomial up to 1000 of those, above that the normal
+    approximation with continuity correction (Edwards 1948). `a_right` and `b_right` are (N,) booleans.
+    """
+    import numpy as np
+    from scipy import stats
+
+    a, b = np.asarray(a_right, dtype=bool), np.asarray(b_right, dtype=bool)
+    only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
+    differ = only_a + only_b
+    if differ == 0:
+        return 1.0
+    if differ <= EXACT_DISCORDANT:
+        return float(stats.binomtest(only_a, differ).pvalue)
+    statistic = max(abs(only_a - only_b) - 1, 0) ** 2 / differ
+    return float(stats.chi2.sf(statistic, 1))
+
+
+def sign_flip(sums: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0) -> float:
+    """Two-sided p that differences, one a group (or image), are symmetric about 0: the randomisation test of Fisher.
+
+    Under the null hypothesis a and b may be exchanged within each group, which flips the sign of its sum. All changes
+    of sign are counted up to 14 groups; above that `resamples` random ones (Phipson and Smyth 2010: (b + 1) / (m + 1)),
+    or, for more than 1000 groups, the normal approximation, which the 10 000 draws could not refine.
+    """
+    import numpy as np
+    from scipy import stats
+
+    sums = np.asarray(sums, dtype=np.float64)
+    sums = sums[np.abs(sums) > 1e-12]
+    observed = abs(float(sums.sum()))
+    n = len(sums)
+    if n == 0:
+        return 1.0
+    if n > 1000:
+        return float(2 * stats.norm.sf(observed / float(np.sqrt((sums**2).sum()))))
+    if n <= FEW_CLUSTERS:
+        signs = 1.0 - 2.0 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
+        return float((np.abs(signs @ sums) >= observed - 1e-9).mean())
+    generator = np.random.default_rng(seed)
+    sizes, counts = np.unique(np.abs(sums).round(12), return_counts=True)  # of equal ones only the number matters
+    flipped = generator.binomial(counts, 0.5, size=(resamples, len(counts)))
+    as_far = int((np.abs((counts - 2 * flipped) @ sizes) >= observed - 1e-9).sum())
+    return (as_far + 1) / (resamples + 1)
+
+
+def holm(ps: Sequence[float | None]) -> list[float | None]:
+    """The p values of a family, adjusted so that any false one among those at most 5 % is a 5 % risk (Holm 1979).
+
+    In the given order; None (no test) stays None and does not count.
+    """
+    known = sorted((p, i) for i, p in enumerate(ps) if p is not None)
+    adjusted: list[float | None] = [None] * len(ps)
+    highest = 0.0
+    for rank, (p, i) in enumerate(known):
+        highest = max(highest, min(1.0, (len(known) - rank) * p))
+        adjusted[i] = highest
+    return adjusted
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """The least that a task can tell: one image in percentage points, and the least difference that can be significant.
+
+    `least` is that of two classifiers which differ nowhere but where one of them is right: any further image on which
+    they differ raises it. NaN where there are too few groups for any difference to be significant.
+    """
+
+    step: float
+    least: float
+
+
+def resolution(n: int, clusters: np.ndarray | None = None, level: float = LEVEL) -> Resolution:
+    """The resolution floor of a test set of `n` images, or of the groups (N,) that its images fall into.
+
+    k discordant images (or groups, the smallest of them first, a single image each) all on one side have
+    p = 2 * 0.5^k in an exact test: k = 6 at 95 %.
+    """
+    import numpy as np
+
+    if n < 1:
+        raise ValueError("a task without images")
+    units = n if clusters is None else len(np.unique(clusters))
+    k = 1
+    while 2 * 0.5**k > 1 - level + 1e-12:
+        k += 1
+    return Resolution(100 / n, 100 * k / n if k <= units else float("nan"))
+
+
+def ratio_of_medians(
+    a: Sequence[float] | np.ndarray,
+    b: Sequence[float] | np.ndarray,
+    *,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Difference:
+    """How many times b is a, of timings or throughputs: median(a) / median(b), bootstrap interval, Mann-Whitney's p.
+
+    `a` and `b` are positive samples of any length, drawn anew independently (repeats of a timing are not paired).
+    Raises ValueError for an empty side or a value that is not positive.
+    """
+    import numpy as np
+    from scipy import stats
+
+    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if not a.size or not b.size or not (a > 0).all() or not (b > 0).all():
+        raise ValueError("a ratio of medians is of positive samples")
+    value = float(np.median(a) / np.median(b))
+    if min(len(a), len(b)) < 3:
+        return _untested(value, "too few samples")
+    generator = np.random.default_rng(seed)
+    medians = [np.median(x[generator.integers(0, len(x), (min(resamples, 2000), len(x)))], axis=1) for x in (a, b)]
+    low, high = np.quantile(medians[0] / medians[1], [(1 - level) / 2, (1 + level) / 2])
+    p = 1.0 if np.ptp(np.concatenate([a, b])) == 0 else float(stats.mannwhitneyu(a, b).pvalue)
+    method = f"bootstrap of medians, Mann-Whitney, {len(a)} and {len(b)} samples"
+    return Difference(value, float(low), float(high), p, method)
+
+
+def both_sources(over_images: Difference, a: np.ndarray, b: np.ndarray, level: float = LEVEL) -> Difference:
+    """The difference with training and test images both drawn anew: the two variances added.
+
+    `over_images` is `paired` of correctness averaged over seeds (images vary, the trained models stay); `a` and `b` are
+    the (S,) accuracies a seed (models vary, the images stay), in the same order of the same seeds. Neither alone is
+    enough: three seeds on 700 images may agree by luck of the images, and 70 000 images cannot tell of other seeds. The
+    interval is t's, its degrees of freedom those of Satterthwaite with the image part known. With one seed: as given.
+    """
+    import numpy as np
+    from scipy import stats
+
+    ahead = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
+    if len(ahead) < 2:
+        return over_images
+    of_images = ((over_images.high - over_images.low) / (2 * _normal(0.5 + level / 2))) ** 2
+    of_seeds = float(ahead.var(ddof=1)) / len(ahead)
+    total = of_images + of_seeds
+    method = f"{over_images.method.split(',')[0]} and {len(ahead)} paired seeds, t"
+    if total == 0:
+        return Difference(over_images.value, over_images.value, over_images.value, 1.0, method)
+    freedom = total**2 / (of_seeds**2 / (len(ahead) - 1)) if of_seeds else float("inf")
+    half = float(stats.t.ppf(0.5 + level / 2, freedom)) * total**0.5
+    p = float(2 * stats.t.sf(abs(over_images.value) / total**0.5, freedom))
+    return Difference(over_images.value, over_images.value - half, over_images.value + half, p, method)
+
+
+def _normal(quantile: float) -> float:
+    from statistics import NormalDist
+
+    return NormalDist().inv_cdf(quantile)
+
+
+def _untested(value: float, why: str) -> Difference:
+    return Difference(value, float("nan"), float("nan"), None, f"no test: {why}")
+
+
+def _t_terms(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
+    """Squared standard error and Welch's degrees of freedom (Satterthwaite 1946)."""
+    of_a, of_b = float(a.var(ddof=1)) / len(a), float(b.var(ddof=1)) / len(b)
+    if of_a + of_b == 0:
+        return 0.0, float(len(a) + len(b) - 2)
+    return of_a + of_b, (of_a + of_b) ** 2 / (of_a**2 / (len(a) - 1) + of_b**2 / (len(b) - 1))
+
+
+def _t_interval(value: float, terms: tuple[float, float], level: float, method: str) -> Difference:
+    from scipy import stats
+
+    variance, freedom = terms
+    if variance == 0:  # every seed gave the same: nothing to estimate noise from
+        return _untested(value, "no spread over seeds") if value else Difference(0.0, 0.0, 0.0, 1.0, method)
+    half = float(stats.t.ppf(0.5 + level / 2, freedom)) * variance**0.5
+    p = float(2 * stats.t.sf(abs(value) / variance**0.5, freedom))
+    return Difference(value, value - half, value + half, p, method)
+
+
+def _over_seeds(right: np.ndarray) -> np.ndarray:
+    return right.mean(axis=0) if right.ndim == 2 else right
+
+
+def _booleans(*arrays: np.ndarray) -> bool:
+    return all(bool(((array == 0) | (array == 1)).all()) for array in arrays)
+
+
+def _by_cluster(ahead: np.ndarray, clusters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sum of the differences and number of images, a group."""
+    import numpy as np
+
+    if len(clusters) != len(ahead):
+        raise ValueError(f"{len(clusters)} groups named for {len(ahead)} images")
+    _, number = np.unique(clusters, return_inverse=True)
+    return np.bincount(number, weights=ahead), np.bincount(number).astype(np.float64)
+
+
+def _cluster_draws(sums: np.ndarray, sizes: np.ndarray, generator: np.random.Generator, resamples: int) -> np.ndarray:
+    """Mean difference of each resample of groups; groups alike in sum and size are drawn by their number alone."""
+    import numpy as np
+
+    kinds, counts = np.unique(np.stack([sums, sizes]), axis=1, return_counts=True)
+    draws = np.empty(resamples)
+    step = max(1, 4_000_000 // len(counts))  # 32 MB of counts at a time
+    for start in range(0, resamples, step):
+        number = min(step, resamples - start)
+        weights = generator.multinomial(len(sums), counts / len(sums), size=number)
+        draws[start : start + number] = (weights @ kinds[0]) / (weights @ kinds[1])
+    return draws

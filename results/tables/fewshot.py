@@ -1,0 +1,132 @@
+"""The few-shot probe: a row a task and model, a column a number of shots."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ..published import rows
+from .grid import NOT_RELEASED, Grid, Printed
+from .rows import majority_rates, mean_and_std, only_metric, protocol_notes, provenance_notes, row_labels
+from .table import Request, Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def fewshot_table(frame: pd.DataFrame) -> Table:
+    """A row a task and model, a column a number of shots: mean and std (ddof 1) over seeds; and the majority rate.
+
+    With several l2 (or k) a row each, one for the value that validation images choose and one for the test set's own
+    choice, the oracle. With draws, a row for their distribution.
+    """
+    top1 = only_metric(frame, "top1")
+    majority = majority_rates(frame, ["task"])
+    shots = sorted({int(count) for count in top1["shots"].dropna()}) if "shots" in top1 else []
+    dial = next((name for name in ("l2", "k") if name in top1 and top1[name].notna().any()), None)
+    several = dial is not None and top1[dial].nunique() > 1
+    rows: list[tuple[str, ...]] = []
+    rules = set()
+    for task, of_task in frame.groupby("task", sort=False):
+        rules.add(len(rows))
+        rate = majority.get((str(task),))
+        for label, part in row_labels(of_task[of_task["metric"] != "majority_rate"]):
+            for name, cell in _settings(part, dial if several else None):
+                texts = [mean_and_std(cell[(cell["shots"] == k) | cell["shots"].isna()])[1] for k in shots]
+                texts = texts or [mean_and_std(cell)[1]]
+                setting = (name,) if several else ()
+                rows.append((str(task), label, *setting, *texts, "" if rate is None else f"{rate:.1f}"))
+            rows += _distributions(str(task), label, part, shots, dial if several else None)
+    seeds = top1["seed"].dropna().nunique()
+    notes = [*protocol_notes(top1), f"Mean ± std (ddof 1) over {seeds} seeds." if seeds > 1 else ""]
+    if dial is not None and not several:
+        notes.append(f"{dial} = {top1[dial].dropna().iloc[0]:g}.")
+    if frame["metric"].str.startswith("top1_val_").any():
+        notes.append(f"chosen: the {dial} that is best on the validation images, for each support set.")
+    if frame["metric"].str.startswith("top1_oracle_").any():
+        notes.append(f"ORACLE: the {dial} that is best on the test images themselves; an upper bound, no result.")
+    if frame["metric"].str.startswith("top1_draws_").any():
+        notes.append("Rows of draws: mean ± std [2.5 %, 97.5 %] of the accuracy over that many support sets.")
+    notes += provenance_notes(top1)
+    protocol = str(frame["protocol"].iloc[0])
+    kind = f" ({protocol})" if protocol in ("knn", "logistic") else ""
+    return Table(
+        title=f"fewshot{kind}: top-1 accuracy, percent, by images a class",
+        columns=(
+            *("task", "model"),
+            *((str(dial),) if several else ()),
+            *([f"{k}-shot" if k else "all" for k in shots] or ["accuracy"]),
+            "majority class",
+        ),
+        rows=tuple(rows),
+        labels=3 if several else 2,
+        notes=tuple(note for note in notes if note),
+        rules=frozenset(rules - {0}),
+    )
+
+
+def _settings(part: pd.DataFrame, dial: str | None) -> list[tuple[str, pd.DataFrame]]:
+    """The records of a row by setting of the dial (all of them without one), then the chosen one's and the oracle's."""
+    fixed = only_metric(part, "top1")
+    if dial is None:
+        return [("", fixed)]
+    empty = fixed[dial].isna()
+    found = [(f"{value:g}", fixed[(fixed[dial] == value) | empty]) for value in sorted(fixed[dial].dropna().unique())]
+    for word, metric in (("chosen", f"top1_val_{dial}"), ("ORACLE", f"top1_oracle_{dial}")):
+        if (part["metric"] == metric).any():
+            found.append((word, part[part["metric"] == metric]))
+    return found or [("", fixed)]
+
+
+def _distributions(
+    task: str, label: str, part: pd.DataFrame, shots: Sequence[int], dial: str | None
+) -> list[tuple[str, ...]]:
+    """A row for the distribution over draws, for each setting of the dial."""
+    part = part[part["metric"].str.startswith("top1_draws_")]
+    rows = []
+    for setting in [None] if dial is None else sorted(part[dial].dropna().unique()):
+        chosen = part if setting is None else part[part[dial] == setting]
+        if chosen.empty:
+            continue
+        value = {(row["metric"], int(row["shots"])): row["value"] for row in chosen.to_dict("records")}
+        texts = [
+            "{:.1f} ± {:.1f} [{:.1f}, {:.1f}]".format(
+                *(value[f"top1_draws_{name}", count] for name in ("mean", "std", "q2.5", "q97.5"))
+            )
+            if ("top1_draws_mean", count) in value
+            else ""
+            for count in shots
+        ]
+        name = f"{label}, {int(chosen['draws'].iloc[0])} draws"
+        rows.append((task, name, *(() if setting is None else (f"{setting:g}",)), *texts, ""))
+    return rows
+
+
+def more_of_fewshot(frame: pd.DataFrame) -> list[Table]:
+    from ..draws import draws_tables
+
+    return draws_tables(frame)
+
+
+def published_fewshot(request: Request) -> list[Table]:
+    """Published linear 5-shot accuracies on ImageNet: by size of the pre-training set, and of the last figure."""
+    drawn = rows("figures_digitized")
+    sizes = Grid(
+        title="ViT paper, Figure 4: linear 5-shot ImageNet top-1, percent, by images of JFT-300M",
+        label_names=("model",),
+        columns=[],
+    )
+    for row in drawn:
+        if row["figure"] == "ViT Figure 4":
+            place = sizes.add((row["series"],), f"{float(row['x']):g} M")
+            sizes.printed[place] = Printed(value=float(row["y"]), text=row["y"], mark=NOT_RELEASED)
+    last = Grid(title="ViT paper, Figure 13: linear 5-shot ImageNet top-1, percent", label_names=("model",), columns=[])
+    for row in drawn:
+        if (row["figure"], row["panel"]) == ("ViT Figure 13", "left"):
+            text = f"{100 * float(row['y']):.1f}"
+            last.printed[last.add((row["series"],), "5-shot")] = Printed(
+                value=float(text), text=text, mark=NOT_RELEASED
+            )
+    for grid in (sizes, last):
+        grid.notes.append("Pre-trained on JFT-300M. Read from the paper's vector graphics.")
+    return [grid.table(request.show) for grid in (sizes, last)]
