@@ -16,6 +16,7 @@ from . import config as settings
 from .data_verb import data_app
 from .explain_verb import explain_verb
 from .table_verb import print_tables, table_verb
+from .figure_verb import figure_verb
 from .weights_verb import app as weights_app
 
 if TYPE_CHECKING:
@@ -115,10 +116,10 @@ def plan_verb(words: Words = None) -> None:
 
 
 def list_verb(
-    what: Annotated[str, typer.Argument(help="models, tasks, suites or tables")] = "",
+    what: Annotated[str, typer.Argument(help="models, tasks, suites, tables or figures")] = "",
     pattern: Annotated[str, typer.Argument(help="a name, an alias or a glob")] = "*",
 ) -> None:
-    """Show the models, tasks, suites and tables there are, with their names, facts and settings."""
+    """Show the models, tasks, suites, tables and figures there are, with their names, facts and settings."""
     from .listing import LISTINGS, print_listing
 
     if what and what not in LISTINGS:
@@ -132,6 +133,7 @@ for _verb, _name in (
     (plan_verb, "plan"),
     (table_verb, "table"),
     (explain_verb, "explain"),
+    (figure_verb, "figure"),
     (list_verb, "list"),
 ):
     _help = (_verb.__doc__ or "") + (SETTINGS_HELP if _name in ("run", "plan") else "")

@@ -157,7 +157,7 @@ def needs(config: Config, shelf: Shelf) -> tuple[list[Task], list[Release]]:
     weights: dict[Release, None] = {}
     for suite in settings.apply(config, list({suite.name: suite for suite in found}.values())):
         named = [task for word in config.task for task in shelf.select(word, config.division, config.division_seed)]
-        tasks |= {task.name: task for task in named or shelf.collection(suite.default_tasks)}
+        tasks |= {task.name: task for task in named or shelf.select(suite.default_tasks)}
         for model, word in choose_weights(suite, choose_models(suite, config, {}, set()), config.weights):
             release = releases.tagged(model.name, word)
             weights |= {release: None} if release else {}

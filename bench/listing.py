@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..models import catalog
 from ..models.external import ExternalBuilder, external_models, is_external
 from ..registry import Registry
+from ..results.figures import Figure, figures
 from ..results.tables import Recipe, tables
 from .plan import plain_word, suites, tasks
 
@@ -50,11 +51,16 @@ def _table(row: Recipe) -> list[str]:
     return [row.name, row.summary, " ".join(row.suites)]
 
 
+def _figure(row: Figure) -> list[str]:
+    return [row.name, row.summary, " ".join(row.suites), "yes" if row.published else ""]
+
+
 LISTINGS: dict[str, tuple[Callable[[], Registry[Any]], Callable[[Any], list[str]], Sequence[str]]] = {
     "suites": (suites, _suite, ("suite", "what it asks", "settings and their defaults")),
     "models": (catalog, _model, ("model", "family", "M params", "input", "GFLOP", "weights", "aliases")),
     "tasks": (tasks, _task, ("task", "collection", "classes", "train/val/test", "maj. %", "group: label")),
     "tables": (tables, _table, ("table", "what it shows", "suites")),
+    "figures": (figures, _figure, ("figure", "what it shows", "suites", "published points")),
 }
 
 

@@ -273,7 +273,7 @@ def _choose_tasks(suite: Suite, config: Config, shelf: Shelf) -> list[Task]:
                 f"suite={suite.name} is {len(shelf.collection(suite.default_tasks))} tasks, and '{foreign[0]}' is none "
                 "of them: " + ", ".join(task.name for task in shelf.collection(suite.default_tasks))
             )
-    chosen = list({task.name: task for task in named or shelf.collection(suite.default_tasks)}.values())
+    chosen = list({task.name: task for task in named or shelf.select(suite.default_tasks)}.values())
     missing = [task for task in chosen if shelf.source(task, suite.splits) is None]
     if missing and (named or len(missing) == len(chosen)):
         where = f"source={config.source} in {shelf.root}" if config.source else str(shelf.root)

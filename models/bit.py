@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from ..registry import UsageError
 from .compute import resnet_channels, resnet_root_channels
-from .convolution import GroupNorm, StdConv, max_pool_zeros
+from .convolution import GroupNorm, StdConv, max_pool_zeros, standardise
 from .network import Network, check_resnet, he_normal_
 from .spec import BiT
 
@@ -77,6 +77,11 @@ class BiTResNet(Network):
         x = max_pool_zeros(x)  # B C H/4 W/4
         x = F.relu(self.norm(self.stages(x)), inplace=True)
         return x.mean(dim=(2, 3))  # B D
+
+    @property
+    def rgb_filters(self) -> Tensor:
+        """The root convolution's filters as they are applied, standardised: (filters, 3, 7, 7)."""
+        return standardise(self.root.weight, "bit")
 
     def draw(self, generator: Generator) -> None:
         for module in self.modules():

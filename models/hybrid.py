@@ -18,7 +18,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from .compute import resnet_channels, resnet_root_channels
-from .convolution import GroupNorm, StdConv, max_pool_same
+from .convolution import GroupNorm, StdConv, max_pool_same, standardise
 from .network import check_resnet, lecun_normal_
 from .spec import Hybrid, ViT
 from .vit import VisionTransformer
@@ -93,3 +93,8 @@ class HybridTransformer(VisionTransformer):
 
     def draw_stem(self, generator: Generator) -> None:
         cast(ResNetV1, self.stem).draw(generator)
+
+    @property
+    def rgb_filters(self) -> Tensor:
+        """The root convolution's filters as they are applied, standardised: (filters, 3, 7, 7)."""
+        return standardise(cast(ResNetV1, self.stem).root.weight, "vit")

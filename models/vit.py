@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, cast, get_args
 
 import torch
@@ -141,20 +142,28 @@ class VisionTransformer(Network):
         x = self.norm(x[:, 0]) if self.pool == "token" else self.norm(x).mean(dim=1)  # B D
         return x if self.pre_logits is None else torch.tanh(self.pre_logits(x))
 
-    def attention_maps(self, images: Tensor) -> Tensor:
-        """The attention of every layer and head, (layers, B, heads, N, N), for (B, 3, H, W) images.
+    def attention_by_layer(self, images: Tensor) -> Iterator[Tensor]:
+        """The attention of one layer after the other, each (B, heads, N, N), for (B, 3, H, W) images.
 
-        `maps[l, b, h, q]` is the distribution over keys of query q, 1 in sum. N counts the class token, which is first,
-        and then the patches in raster order. The source of Figures 6, 7 (right), 11 and 14 of the ViT paper.
+        `maps[b, h, q]` is the distribution over keys of query q, 1 in sum. N counts the class token, which is first,
+        and then the patches in raster order. The source of Figures 6, 7 (right), 11 and 14 of the ViT paper. Only one
+        layer's is in memory at a time.
         """
         x = self._tokens(images)
-        maps: list[Tensor] = []
         for layer, module in enumerate(self.blocks):
             block = cast(Block, module)
             x = self._placed(x, layer)
-            maps.append(block.attention.maps(block.norm1(x)))
+            yield block.attention.maps(block.norm1(x))
             x = block(x)
-        return torch.stack(maps)
+
+    def attention_maps(self, images: Tensor) -> Tensor:
+        """The attention of every layer and head, (layers, B, heads, N, N): all of `attention_by_layer` at once."""
+        return torch.stack(list(self.attention_by_layer(images)))
+
+    @property
+    def rgb_filters(self) -> Tensor:
+        """The first filters that look at the image's colours, (filters, 3, height, width): the patch embedding's."""
+        return self.embedding.weight
 
     @property
     def patch_filters(self) -> Tensor:

@@ -99,12 +99,12 @@ def _forward(backbone: Backbone, packed: Packed, how: Extraction, device: torch.
     import torch
 
     autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=how.precision == "bf16")
-    with torch.inference_mode(), _exact_convolutions(device), autocast:
+    with torch.inference_mode(), exact_convolutions(device), autocast:
         return backbone.features(how.transform.apply(packed, device)).float()
 
 
 @contextlib.contextmanager
-def _exact_convolutions(device: torch.device) -> Iterator[None]:
+def exact_convolutions(device: torch.device) -> Iterator[None]:
     """float32 means float32: convolutions on a GPU would round their inputs to TF32 otherwise."""
     if device.type != "cuda":
         yield

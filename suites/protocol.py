@@ -215,7 +215,7 @@ class Suite:
     needs: ClassVar[frozenset[Literal["task", "weights"]]] = frozenset({"task", "weights"})
     splits: ClassVar[tuple[str, ...]] = ("train", "val", "test")  # what a job reads
     default_models: ClassVar[tuple[str, ...]]
-    default_tasks: ClassVar[str]  # a collection
+    default_tasks: ClassVar[str]  # a collection, or one task
     only_default_tasks: ClassVar[bool] = False
     data_parallel: ClassVar[bool] = False  # every process of a launched run takes part in a job; else the first alone
     by_device: ClassVar[bool] = False  # numbers are of one machine: its device, driver and libraries are part of a job

@@ -1,0 +1,104 @@
+"""The paper's figures: each a row of a registry that draws published points, records of ours, or both."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, get_args
+
+from ...registry import Registry, UsageError, collect, suggest
+from ...stable import replacing
+from .row import Asked, Drawing, Figure, Format, Show
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMATS: tuple[Format, ...] = get_args(Format)
+SHOWS: tuple[Show, ...] = get_args(Show)
+
+
+@cache
+def figures() -> Registry[Figure]:
+    """The figures there are, by number, then the two that the paper does not have."""
+    rows = collect(__name__, Figure)
+    return Registry("figure", sorted(rows, key=lambda row: (not row.name.isdigit(), row.name.zfill(3))))
+
+
+def draw(name: str, asked: Asked) -> Drawing:
+    """The named figure. Without records (`asked.frame` is None) the published points alone.
+
+    Raises UsageError for an unknown name, for records that the figure does not show, naming what would measure them,
+    for numbers that are missing or NaN, and where matplotlib is not installed.
+    """
+    row = figures()[name]
+    style = _style()
+    if asked.frame is None and not row.published:
+        raise UsageError(
+            f"figure {row.name} shows arrays that are measured and published nowhere. Measure them with "
+            f"`python -m bench run {row.measured_by}` and name the run directory, or leave its name out where it is "
+            f"runs/{row.suites[0]}"
+        )
+    if asked.frame is None and asked.show == "ours":
+        raise UsageError(
+            f"show=ours: no run is named. Measure one with `python -m bench run {row.measured_by}`"
+            if row.suites
+            else f"figure {row.name} has published points alone"
+        )
+    with style.applied():
+        return row.draw(asked)
+
+
+def drawable(frame: pd.DataFrame) -> list[str]:
+    """The names of the figures that show records of any of these suites: what a report may try to draw."""
+    there = set(frame[frame["status"] == "ok"]["suite"])
+    return [row.name for row in figures().values() if there & set(row.suites)]
+
+
+def render(drawing: Drawing, style: Format) -> bytes:
+    """The figure as the bytes of a file; the same drawing gives the same SVG and PDF on every call."""
+    from io import BytesIO
+
+    buffer = BytesIO()
+    _write(drawing, buffer, style)
+    return buffer.getvalue()
+
+
+def save(drawing: Drawing, path: Path) -> None:
+    """Write the figure, whole or not at all. Raises UsageError for a suffix or a place that cannot be written."""
+    style = format_of(path)
+    data = render(drawing, style)
+    try:
+        with replacing(path) as temporary:
+            temporary.write_bytes(data)
+    except OSError as error:
+        raise UsageError(f"out={path} cannot be written ({error.strerror or error}). Type another out=") from error
+
+
+def format_of(path: Path) -> Format:
+    """The file format that a path's suffix says. Raises UsageError for one that is not written."""
+    suffix = path.suffix.lower().removeprefix(".")
+    for known in FORMATS:
+        if suffix == known:
+            return known
+    raise UsageError(f"out={path}: a figure is written as .{', .'.join(FORMATS)}. {suggest(suffix, FORMATS)}")
+
+
+def _write(drawing: Drawing, target: object, style: Format) -> None:
+    looks = _style()
+    metadata = {
+        "svg": {"Date": None, "Title": drawing.title, "Creator": "vit-bench"},
+        "pdf": {"CreationDate": None, "Title": drawing.title, "Creator": "vit-bench"},
+        "png": {"Software": None, "Title": drawing.title},
+    }[style]
+    with looks.applied():
+        drawing.canvas.savefig(target, format=style, metadata=metadata)  # pyright: ignore[reportArgumentType]
+
+
+def _style() -> ModuleType:
+    from . import style
+
+    return style
+
+
+__all__ = ["FORMATS", "SHOWS", "Asked", "Drawing", "Figure", "draw", "drawable", "figures", "render", "save"]

@@ -1,0 +1,202 @@
+"""From records to the points of figures: which count, means over seeds, names, and what refuses to be drawn."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...registry import UsageError
+from ..tables import row_labels
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from .row import Asked, Figure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """The mean of one model's accuracy over seeds; `std` (ddof 1) is None for a single one. Percent."""
+
+    label: str
+    model: str
+    variant: str
+    mean: float
+    std: float | None
+    row: dict[str, Any] = field(repr=False)  # the first record behind it
+
+
+def relevant(asked: Asked, figure: Figure, *metrics: str) -> pd.DataFrame:
+    """The records that a figure shows, without failures, of what was measured again the latest.
+
+    Raises UsageError where there are none, naming the command that measures them, and for a value that is NaN.
+    """
+    frame = asked.frame
+    assert frame is not None
+    ok = frame[(frame["status"] == "ok") & frame["suite"].isin(figure.suites)]
+    if ok.empty:
+        there = ", ".join(sorted(set(frame["suite"]))) or "nothing"
+        failed = "" if frame.empty or (frame["status"] == "ok").any() else ", all failed or skipped"
+        raise UsageError(
+            f"figure {figure.name} shows records of suite {' or '.join(figure.suites)}; these are of {there}{failed}. "
+            f"`python -m bench run {figure.measured_by}` measures them"
+        )
+    found = ok[ok["metric"].isin(metrics)] if metrics else ok
+    if found.empty:
+        raise UsageError(
+            f"figure {figure.name} shows {' and '.join(metrics)}; these records have none, only "
+            f"{', '.join(sorted(set(ok['metric'])))}. `python -m bench run {figure.measured_by}` measures them"
+        )
+    empty = found[found["value"].isna()]
+    if len(empty):
+        row = empty.iloc[0]
+        raise UsageError(
+            f"the {row['metric']} of {row['model']} on '{row['task']}' (measurement {row['measurement']}) is NaN or "
+            "empty, which no figure can show. Measure it again, or take its row out"
+        )
+    return _latest(found).copy()
+
+
+def _latest(frame: pd.DataFrame) -> pd.DataFrame:
+    at = [name for name in frame.columns[frame.columns.get_loc("started_at") + 1 :] if not _is_about(name)]  # pyright: ignore
+    same = ["suite", "protocol", "model", "variant", "weights", "weights_sha", "task", "source", "metric", "seed", *at]
+    if frame["suite"].eq("throughput").any():
+        same += ["device"]
+    return frame.sort_values("started_at", kind="stable").drop_duplicates(same, keep="last").sort_index()
+
+
+def _is_about(column: str) -> bool:
+    return column.startswith(("env.", "pretrain."))
+
+
+def need(frame: pd.DataFrame, figure: Figure, *columns: str) -> None:
+    """Raise UsageError for a column that a figure needs and the records do not have."""
+    missing = [name for name in columns if name not in frame or frame[name].isna().all()]
+    if missing:
+        raise UsageError(f"figure {figure.name} needs the column '{missing[0]}', which these records do not have")
+
+
+def choose_task(frame: pd.DataFrame, asked: Asked, usual: str) -> str:
+    """The task to draw: the one asked for, the paper's, or the only one. Raises UsageError where that says nothing."""
+    there = list(dict.fromkeys(frame["task"]))
+    if asked.task is not None:
+        near = [task for task in there if task.lower() == asked.task.lower()]
+        if not near:
+            raise UsageError(f"task={asked.task}: these records are of {', '.join(there)}")
+        return near[0]
+    if usual in there:
+        return usual
+    if len(there) == 1:
+        return there[0]
+    raise UsageError(
+        f"these records are of several tasks, none of them {usual}: type task=NAME, one of {', '.join(there)}"
+    )
+
+
+def points(frame: pd.DataFrame, asked: Asked) -> list[Point]:
+    """A point a model, variant and way of feeding: the mean over seeds of the accuracies on one task.
+
+    Raises UsageError for answers to different questions, and for several l2 (or k) of which none was chosen.
+    """
+    check_question(frame, asked)
+    found = []
+    for label, part in row_labels(frame):
+        for dial in [name for name in ("l2", "k") if name in part]:
+            if part[dial].nunique() > 1:
+                values = ", ".join(f"{value:g}" for value in sorted(part[dial].dropna().unique()))
+                raise UsageError(
+                    f"{label} was measured at several {dial} ({values}), and a point can have one: run it with a "
+                    f"single {dial}="
+                )
+        values = part["value"]
+        row = {str(name): value for name, value in part.iloc[0].items()}
+        found.append(
+            Point(
+                label=label,
+                model=row["model"],
+                variant=row["variant"],
+                mean=float(values.mean()),
+                std=float(values.std(ddof=1)) if len(values) > 1 else None,
+                row=row,
+            )
+        )
+    return found
+
+
+def check_question(frame: pd.DataFrame, asked: Asked) -> None:
+    """Raise UsageError, unless `asked.mix`, where points of one task answer different questions."""
+    if asked.mix:
+        return
+    keys = ["suite", "task", "metric", *(name for name in ("shots",) if name in frame)]
+    for key, part in frame.groupby(keys, sort=False, dropna=False):
+        questions = [json.loads(text or "{}") for text in part["question"].unique()]
+        names = dict.fromkeys(name for question in questions for name in question)
+        differs = [n for n in names if len({json.dumps(question.get(n)) for question in questions}) > 1]
+        if differs:
+            values = sorted({str(question.get(differs[0])) for question in questions})
+            raise UsageError(
+                f"these records do not answer the same question: for {key[1]}, {differs[0]} is {' and '.join(values)}. "
+                "Draw them apart, or type mix=true"
+            )
+
+
+def compute_of(point: Point, asked: Asked) -> float | None:
+    """exaFLOPs of a model's pre-training as the ViT paper counts them, None where images, epochs or MACs are unknown.
+
+    Two operations a MAC, and a backward pass costs two forward passes: 6 x MACs x images x epochs. That gives the
+    numbers of Table 6 (tests/results/test_figures.py).
+    """
+    images, epochs = (_number(point.row.get(f"pretrain.{name}")) for name in ("images", "epochs"))
+    macs = fact(point, asked, "macs")
+    if images is None or epochs is None or macs is None:
+        return None
+    return 6 * float(macs) * images * epochs / 1e18
+
+
+def fact(point: Point, asked: Asked, name: str) -> Any:
+    """What is known of a point's model beyond its records, or None."""
+    if asked.facts is None or asked.facts.empty:
+        return None
+    rows = asked.facts[(asked.facts["model"] == point.model) & (asked.facts["variant"] == point.variant)]
+    value = None if rows.empty else rows.iloc[0][name]
+    return _number(value) if not isinstance(value, str) else value
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None or value != value else float(value)
+
+
+def arrays_of(record: dict[str, Any], folders: Sequence[str]) -> dict[str, np.ndarray]:
+    """What is kept beside a record, by plain names. Raises UsageError where it is in no run directory, or damaged."""
+    import zipfile
+
+    import numpy as np
+
+    key, _, number = str(record["measurement"]).partition("/")
+    for folder in folders:
+        path = Path(folder) / "cells" / f"{key}.npz"
+        if not path.is_file():
+            continue
+        try:
+            with np.load(path, allow_pickle=False) as kept:
+                own = [name for name in kept.files if name.startswith(f"{number}.")]
+                found = {name.partition(".")[2]: kept[name] for name in own}
+        except (OSError, ValueError, zipfile.BadZipFile, KeyError) as error:
+            raise UsageError(f"{path} is damaged ({error}). Delete {key}.json and repeat the run") from error
+        if found:
+            return found
+    where = ", ".join(folders) or "a CSV file, which has no arrays: name the run directory"
+    raise UsageError(f"the arrays of {record['model']} ({record['metric']}, cell {key}) are not in {where}")
+
+
+def caveats(frame: pd.DataFrame) -> list[str]:
+    """What a reader must know of the models: weights that are random."""
+    random = sorted({str(w) for w in frame["weights"] if str(w).split(":")[0] == "random"})
+    if not random:
+        return []
+    who = "All our weights are" if set(frame["weights"]) == set(random) else "Some of our weights are"
+    return [f"{who} random: untrained networks, of which only architecture and initialisation show."]

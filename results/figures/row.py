@@ -1,0 +1,56 @@
+"""A row of the registry of figures, what it is drawn from, and what comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure as Canvas
+
+Show = Literal["both", "ours", "published"]
+Format = Literal["pdf", "png", "svg"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a figure is to be drawn from."""
+
+    frame: pd.DataFrame | None = None  # records as `load` gives them; None: there are none
+    show: Show = "both"
+    task: str | None = None  # which task's accuracy; None: the paper's, or the only one there is
+    facts: pd.DataFrame | None = None  # of the models in the records: model, variant, family, macs
+    mix: bool = False  # whether answers to different questions may share a panel
+
+    @property
+    def ours(self) -> bool:
+        return self.frame is not None and self.show != "published"
+
+    @property
+    def published(self) -> bool:
+        return self.show != "ours"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """A finished figure, and in words what a reader must know below it."""
+
+    title: str
+    canvas: Canvas
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """One row of the registry."""
+
+    name: str  # the paper's number, or a word
+    summary: str
+    suites: tuple[str, ...]  # whose records it shows
+    measured_by: str  # the words after `bench run` that measure them
+    draw: Callable[[Asked], Drawing]
+    published: bool = True  # whether there is something to draw without a run
+    aliases: tuple[str, ...] = ()
+    in_globs: bool = True

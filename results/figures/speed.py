@@ -1,0 +1,281 @@
+"""Figures 12 and 13, and accuracy against measured speed with its Pareto front."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ...registry import UsageError
+from . import published, style
+from .records import Point, caveats, choose_task, compute_of, need, points, relevant
+from .row import Asked, Drawing, Figure
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+SIZES = (64, 128, 224, 384, 512)
+SPEED, BATCH = "images_per_second", "largest_batch"
+ACCURACY_SUITES = ("finetune", "classify", "fewshot")
+
+
+def draw12(asked: Asked) -> Drawing:
+    """The fastest of the batch sizes tried, and the largest batch that fits, against the side of the image."""
+    notes: list[str] = []
+    fastest: dict[str, list[tuple[float, float]]] = {}
+    largest: dict[str, list[tuple[float, float]]] = {}
+    device = ""
+    if asked.ours:
+        frame = relevant(asked, FIGURE12, SPEED, BATCH)
+        need(frame, FIGURE12, "image_size")
+        frame = _inference(frame)
+        device = ", ".join(sorted({str(name) for name in frame["device"]}))
+        fastest, largest = (_by_size(frame[frame["metric"] == metric]) for metric in (SPEED, BATCH))
+        notes.append(f"Ours: {device}; of each model and size the fastest batch{_ways(frame)}.")
+    looks = style.Looks()
+    canvas = style.canvas(style.PAGE, 3.0)
+    left, right = canvas.subplots(1, 2)
+    for axes, panel, ours in ((left, "left", fastest), (right, "right", largest)):
+        if asked.published:
+            for name, part in published.digitized("ViT Figure 12", panel).groupby("series", sort=False):
+                part = part.sort_values("x")
+                own = published.our_name(str(name))
+                axes.plot(part["x"], part["y"], **looks.hollow(own))
+        for name, at in ours.items():
+            x, y = zip(*sorted(at), strict=True)
+            axes.plot(x, y, **looks.filled(name))
+        sizes = {x for at in ours.values() for x, _ in at} | (set(SIZES) if asked.published else set())
+        style.plain_log(axes, "x", sorted(sizes))
+        style.plain_log(axes, "y", [2**k for k in range(15)] if panel == "right" else None)
+        axes.set_xlabel("input size (px)")
+    _apart(right)
+    per_core = "" if asked.ours else " per core"
+    left.set_ylabel(f"peak inference speed (images/s{per_core})")
+    right.set_ylabel(f"largest batch{per_core} (images)")
+    if asked.published:
+        notes.append("Published: TPUv3, per core (ViT paper, Figure 12); the sweep of batches ends at 1024.")
+    if asked.published or largest:
+        notes.append("Right: lines that would cover each other are drawn a little apart.")
+    if asked.ours and not largest:
+        notes.append(f"No {BATCH} is in these records.")
+        if not asked.published:
+            right.set_visible(False)
+    more = style.kinds(ours=asked.ours, published=asked.published, what="published (TPUv3, per core)")
+    style.legend(canvas, looks, list(looks.names), more, columns=5, ours=asked.ours)
+    return Drawing(title="Figure 12: speed and largest batch by input size", canvas=canvas, notes=tuple(notes))
+
+
+def draw13(asked: Asked) -> Drawing:
+    """5-shot accuracy against pre-training compute, and against speed."""
+    notes: list[str] = []
+    left_ours: list[tuple[str, float, float]] = []
+    right_ours: list[tuple[str, float, float]] = []
+    task = "ImageNet"
+    if asked.ours:
+        accuracy, task = _accuracies(asked, FIGURE13, ("fewshot",), shots=5)
+        notes += caveats(relevant(asked, FIGURE13, "top1"))
+        known = [(point, compute_of(point, asked)) for point in accuracy]
+        left_ours = [(point.label, compute, point.mean) for point, compute in known if compute]
+        right_ours = _with_speed(asked, FIGURE13, accuracy)
+        if not left_ours and not right_ours:
+            raise UsageError(
+                "figure 13 needs, beside 5-shot accuracies, what is known of the pre-training (a sidecar file with "
+                "images and epochs), or records of suite=throughput of the same models; these runs have neither"
+            )
+        if left_ours == []:
+            notes.append("Left: of our models images and epochs of pre-training are not known (a sidecar file).")
+    beside = asked.published and (task == "ImageNet" or not asked.ours)
+    looks = style.Looks(lines=False)
+    canvas = style.canvas(style.PAGE, 2.7)
+    for axes, panel, ours in zip(canvas.subplots(1, 2), ("left", "right"), (left_ours, right_ours), strict=True):
+        texts = []
+        for row in published.digitized("ViT Figure 13", panel).to_dict("records") if beside else []:
+            name = row["series"] if row["series"].startswith("Axial") else published.our_name(row["series"])
+            axes.plot(row["x"], 100 * row["y"], **looks.hollow(name))
+            texts.append((row["x"], 100 * row["y"], name))
+        for name, x, y in ours:
+            axes.plot(x, y, **looks.filled(name))
+            texts.append((x, y, name))
+        style.plain_log(axes, "x")
+        axes.margins(0.2, 0.12)
+        axes.set_xlabel("pre-training compute (exaFLOPs)" if panel == "left" else "inference speed (images/s)")
+        axes.set_ylabel(f"{task} linear 5-shot top-1 (%)")
+        style.annotate(axes, texts)
+    if beside:
+        notes.append("Published: speed on a TPUv3 core (ViT paper, Figure 13).")
+    more = style.kinds(ours=asked.ours, published=beside)
+    if more:
+        canvas.legend(handles=more, loc="outside lower center", ncols=2)
+    return Drawing(title="Figure 13: axial attention", canvas=canvas, notes=tuple(notes))
+
+
+def draw_pareto(asked: Asked) -> Drawing:
+    """Accuracy against measured images a second, with the models that no other beats in both joined to a front.
+
+    Speeds of two machines never share a panel.
+    """
+    notes: list[str] = []
+    panels: list[tuple[str, str, list[tuple[str, float, float]], bool]] = []
+    if asked.ours:
+        accuracy, task = _accuracies(asked, PARETO, ACCURACY_SUITES, shots=None)
+        fast = _with_speed(asked, PARETO, accuracy)
+        if not fast:
+            raise UsageError(
+                "figure pareto needs accuracies and speeds of the same models: name a run of suite=throughput beside "
+                "one of suite=fewshot, finetune or classify"
+            )
+        frame = relevant(asked, PARETO, SPEED)
+        device = ", ".join(sorted({str(name) for name in frame["device"]}))
+        panels.append((f"measured here: {device}", f"{task} top-1 (%)", fast, True))
+        missing = sorted({point.label for point in accuracy} - {label for label, _, _ in fast})
+        if missing:
+            notes.append(f"Left out for want of a speed: {', '.join(missing)}.")
+        notes += caveats(relevant(asked, PARETO, "top1"))
+    if asked.published:
+        panels.append(("published: AugReg, V100 (timm)", "ImageNet top-1 (%)", _augreg(), False))
+        notes.append(
+            "Published: AugReg Table 3, ImageNet-21k 300 epochs; of each model 384 px (the slower) and 224 px."
+        )
+    looks, theirs = style.Looks(lines=False), style.Looks(lines=False)
+    canvas = style.canvas(style.PAGE if len(panels) > 1 else style.COLUMN * 1.35, 3.1)
+    for axes, (title, what, found, measured) in zip(
+        canvas.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
+    ):
+        front = pareto_front([(x, y) for _, x, y in found])
+        axes.step([x for x, _ in front], [y for _, y in front], where="pre", color="#666666", linewidth=1.0, zorder=1)
+        for name, x, y in found:
+            axes.plot(x, y, **(looks.filled(name) if measured else theirs.hollow(name)))
+        style.plain_log(axes, "x")
+        axes.margins(0.14, 0.1)
+        axes.set_title(title)
+        axes.set_xlabel("images per second")
+        axes.set_ylabel(what)
+        if measured:
+            style.annotate(axes, [(x, y, name) for name, x, y in found])
+    style.legend(canvas, theirs, list(theirs.names), columns=5 if len(panels) > 1 else 4, ours=False)
+    notes.append("The line joins the Pareto front: no other model shown is both faster and more accurate.")
+    return Drawing(title="Accuracy against speed", canvas=canvas, notes=tuple(notes))
+
+
+def _apart(axes: Axes) -> None:
+    """Draw the lines a little above or below each other: largest batches are powers of two, which models share."""
+    from matplotlib.transforms import ScaledTranslation
+
+    low, high = axes.get_ylim()
+    axes.set_ylim(low / 1.15, high * 1.25)
+    for i, line in enumerate(axes.get_lines()):
+        up = ScaledTranslation(0, 1.4 * (i % 8 - 3.5) / 72, axes.figure.dpi_scale_trans)  # pyright: ignore
+        line.set_transform(axes.transData + up)
+
+
+def pareto_front(found: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Of (speed, accuracy) pairs those that no other equals or beats in both, slowest first; equal pairs count once."""
+    front: list[tuple[float, float]] = []
+    for x, y in sorted(set(found), reverse=True):
+        if not front or y > front[-1][1]:
+            front.append((x, y))
+    return front[::-1]
+
+
+def _augreg() -> list[tuple[str, float, float]]:
+    table = published.read("augreg_table3_imagenet")
+    found = []
+    for side in (224, 384):
+        part = table[table["resolution"].astype(int) == side]
+        speed = {r["model"]: float(r["value"]) for r in part[part["column"] == "img/sec"].to_dict("records")}
+        for row in part[part["column"] == "i21k_300"].to_dict("records"):
+            found.append((published.our_name(row["model"]), speed[row["model"]], float(row["value"])))
+    return found
+
+
+def _accuracies(asked: Asked, figure: Figure, suites: tuple[str, ...], shots: int | None) -> tuple[list[Point], str]:
+    """Accuracies of one suite on one task, in the order of `suites` the first that is there."""
+    frame = relevant(asked, figure, "top1")
+    suite = next(name for name in suites if (frame["suite"] == name).any())
+    part = frame[frame["suite"] == suite]
+    task = choose_task(part, asked, "ImageNet")
+    part = part[part["task"] == task]
+    if suite == "fewshot":
+        need(part, figure, "shots")
+        most = shots or int(part["shots"].max())
+        part = part[part["shots"] == most]
+        if part.empty:
+            raise UsageError(f"figure {figure.name} shows {most}-shot accuracies; type shots={most} in the run")
+        task = f"{task} {most}-shot" if shots is None else task
+    return points(part, asked), task
+
+
+def _with_speed(asked: Asked, figure: Figure, accuracy: list[Point]) -> list[tuple[str, float, float]]:
+    """(label, images a second, accuracy) of the models whose speed is among the records: the fastest measured."""
+    assert asked.frame is not None
+    if not (asked.frame["suite"] == "throughput").any():
+        return []
+    frame = _inference(relevant(asked, figure, SPEED))
+    if frame["device"].nunique() > 1 and not asked.mix:
+        devices = " and ".join(sorted(set(frame["device"])))
+        raise UsageError(f"the speeds in these records are of {devices}: name runs of one device, or type mix=true")
+    found = []
+    for point in accuracy:
+        own = frame[(frame["model"] == point.model) & (frame["variant"] == point.variant)]
+        side = _side(point.row)
+        if "image_size" in own and side is not None:
+            own = own[own["image_size"].astype(float) == side]
+        if len(own):
+            found.append((point.label, float(own["value"].max()), point.mean))
+    return found
+
+
+def _side(row: dict[str, Any]) -> float | None:
+    """The side of the images that an accuracy was measured on, as its treatment says it."""
+    import json
+
+    size = json.loads(row.get("treatment") or "{}").get("size")
+    return float(size[0]) if isinstance(size, list) and size else None
+
+
+def _inference(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame[frame["mode"].isin(["inference", ""]) | frame["mode"].isna()] if "mode" in frame else frame
+
+
+def _by_size(frame: pd.DataFrame) -> dict[str, list[tuple[float, float]]]:
+    found: dict[str, list[tuple[float, float]]] = {}
+    for (model, variant), part in frame.groupby(["model", "variant"], sort=False):
+        name = f"{model} [{variant}]" if variant else str(model)
+        best = part.groupby(part["image_size"].astype(float))["value"].max()
+        found[name] = [(float(side), float(value)) for side, value in best.items()]  # pyright: ignore[reportArgumentType]
+    return found
+
+
+def _ways(frame: pd.DataFrame) -> str:
+    said = []
+    for name in ("precision", "compile"):
+        if name in frame:
+            values = sorted({str(value) for value in frame[name].dropna()})
+            said.append(f"{name} {' or '.join(values)}" if values else "")
+    text = ", ".join(filter(None, said))
+    return f" ({text})" if text else ""
+
+
+FIGURE12 = Figure(
+    name="12",
+    summary="peak inference speed and largest batch by input size",
+    suites=("throughput",),
+    measured_by="suite=throughput image_size=64,128,224,384,512",
+    draw=draw12,
+    aliases=("figure12",),
+)
+FIGURE13 = Figure(
+    name="13",
+    summary="5-shot accuracy by pre-training compute and by speed, with axial attention",
+    suites=("fewshot", "throughput"),
+    measured_by="suite=fewshot task=ImageNet shots=5 pool=65000",
+    draw=draw13,
+    aliases=("figure13",),
+)
+PARETO = Figure(
+    name="pareto",
+    summary="accuracy by measured images a second, with the Pareto front",
+    suites=(*ACCURACY_SUITES, "throughput"),
+    measured_by="suite=fewshot` and `python -m bench run suite=throughput",
+    draw=draw_pareto,
+)

@@ -1,0 +1,274 @@
+"""What is inside a network: its first filters, its position embeddings, how far and where its heads look.
+
+The arrays behind Figures 6, 7, 10, 11 and 14 of the ViT paper (Section 4.5, Appendices D.4, D.7 and D.8), measured on
+the first `images` test images of a task and kept beside the record:
+
+- `rgb_filters`: the first 28 principal components of the filters that see the image's colours, centred on their mean.
+  Those are a ViT's patch embedding, and of hybrids and BiT the root convolution (standardised, as it is applied). The
+  value is the share of the variance that the components explain.
+- `position_similarity`: cosine similarities of all position embeddings; the value is the mean over neighbours.
+- `attention_distance`: for each head and layer the distance in pixels of the input image between a query patch and
+  all patches, weighed by the attention, over queries and images. A hybrid's patches lie on its feature map, and their
+  distance is still given in the image's pixels. One value for all layers, one for each.
+- `attention_rollout`: which patches reach the output, for the first `examples` images, which are kept as well. The
+  value is how much of the image the map is spread over: exp(entropy) / patches.
+
+What the paper leaves open is a setting. It does not say what becomes of the class token in the distance:
+`class_token=out`, the default, takes it for no place at all, and scales what is left of a row to 1; `class_token=zero`
+leaves its weight in at distance 0, which is what most re-implementations do. A patch counts as its own neighbour at
+distance 0 in either: the paper's shortest distance, 8.0 pixels between patches of 16, is not possible otherwise. Nor
+does the paper say whether rollout adds the identity; `identity=true`, the default, is the cited method's definition.
+Nor which images it took: 128 of them, of whatever `task` is.
+
+A BiT has filters and nothing else of this. Only one layer's attention of one batch is in memory at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import numpy as np
+
+from ..models.spec import Hybrid, ViT
+from ..registry import UsageError
+from .attention import (
+    ClassToken,
+    Rollout,
+    Tokens,
+    attention_distance,
+    effective_share,
+    neighbour_similarity,
+    position_similarities,
+    principal_components,
+)
+from .features import exact_convolutions
+from .fewshot import require_positive
+from .loading import load_ahead
+from .protocol import Context, Measurement, Split, Suite, Task, Work
+from .transforms import Resize, Transform
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..models.spec import Model
+
+MAPS_BYTES = 2**28  # of one layer's attention of one batch
+
+
+class Attends(Protocol):
+    """What is asked of a network with attention; every ViT and hybrid of ours has it."""
+
+    @property
+    def position_embeddings(self) -> torch.Tensor: ...
+
+    def attention_by_layer(self, images: torch.Tensor) -> Iterator[torch.Tensor]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Internals(Suite):
+    """What is inside a network: filters, position embeddings, attention distance, rollout (ViT paper, Section 4.5)."""
+
+    name: ClassVar[str] = "internals"
+    version: ClassVar[int] = 1
+    default_models: ClassVar[tuple[str, ...]] = ("ViT-mini", "R+ViT-mini")
+    default_tasks: ClassVar[str] = "photos"
+    splits: ClassVar[tuple[str, ...]] = ("test",)
+
+    images: int = 128  # the first so many test images, as in the paper's Figure 7
+    examples: int = 8  # the first so many of those: kept with their rollout
+    components: int = 28  # of the filters; the paper shows 28
+    class_token: ClassToken = "out"  # out: no place, left out; zero: its weight counts as distance 0
+    identity: bool = True  # whether rollout adds the residual connection, as the method's authors do
+    resize: Resize = "resize_crop"  # 8/7 of the model's size, then its centre
+    image_size: int | None = None  # pixels; None: the model's own
+
+    def check(self) -> None:
+        size = [] if self.image_size is None else [self.image_size]
+        require_positive(self, images=[self.images], components=[self.components], image_size=size)
+        if not 0 <= self.examples <= self.images:
+            raise UsageError(
+                f"suite.examples={self.examples}: these are the first of the images={self.images} that are looked at"
+            )
+
+    def estimate(self, model: Model, task: Task) -> Work:
+        attends = isinstance(model.architecture, ViT)
+        return Work(images=min(self.images, task.splits.get("test", 0)) if attends else 0)
+
+    def run(self, context: Context) -> Iterator[Measurement]:
+        model = context.model
+        size = self.size(model)
+        network: Any = context.build(image_size=size).to(context.device)  # pyright: ignore[reportAttributeAccessIssue]
+        if not hasattr(network, "rgb_filters"):
+            raise UsageError(
+                f"{model.name} does not show what is inside it: suite=internals takes ViT, BiT and hybrid rows of the "
+                "catalog (`list models`), whose weights may also be timm's"
+            )
+        yield self._filters(context, network)
+        if not isinstance(model.architecture, ViT):
+            context.say(f"{model.name} has no attention and no position embeddings: its filters alone are measured")
+            return
+        if model.architecture.posembed in ("none", "relative"):
+            context.say(f"{model.name}: posembed={model.architecture.posembed} adds no position embeddings to show")
+        else:
+            yield self._positions(context, network)
+        yield from self._attention(context, network, size)
+
+    def _filters(self, context: Context, network: Any) -> Measurement:
+        filters = network.rgb_filters.detach().float().cpu().numpy()
+        components, explained = principal_components(filters, self.components)
+        return Measurement(
+            metric="rgb_filters",
+            value=float(explained.sum()),
+            unit="percent",
+            question={"protocol": "internals", "metric": "rgb_filters", "components": self.components},
+            treatment={"filters": list(filters.shape), "layer": _first_layer(context.model)},
+            arrays={"components": components, "explained": explained},
+        )
+
+    def _positions(self, context: Context, network: Attends) -> Measurement:
+        similarities = position_similarities(network.position_embeddings.detach().float().cpu().numpy())
+        value = neighbour_similarity(similarities)
+        if not np.isfinite(value):
+            raise UsageError(f"{context.model.name} has a single patch at this image size: type a larger image_size=")
+        return Measurement(
+            metric="position_similarity",
+            value=value,
+            unit="cosine",
+            question={"protocol": "internals", "metric": "position_similarity"},
+            treatment={"grid": list(similarities.shape[:2]), "size": list(self.size(context.model))},
+            arrays={"similarity": similarities},
+        )
+
+    def _attention(self, context: Context, network: Any, size: tuple[int, int]) -> Iterator[Measurement]:
+        model = context.model
+        tokens = tokens_of(model, size)
+        split = context.images(context.task, "test")
+        transform = Transform.for_input(network.spec.input, self.resize, size)
+        looked = self._look(context, network, split, tokens, transform)
+        counted = len(looked.distance)
+        question = {
+            "task": context.task.name,
+            "protocol": "internals",
+            "split": split.digest,
+            "images": f"the first {counted} test images",
+        }
+        treatment = {**transform.describe(), "grid": [tokens.rows, tokens.columns], "spacing": tokens.spacing}
+        asked = question | {"metric": "attention_distance", "class_token": self._class_token(tokens)}
+        mean = looked.distance.mean(axis=0)  # layers heads
+        spread = looked.distance.std(axis=0, ddof=1) if counted > 1 else np.zeros_like(mean)
+        yield Measurement(
+            metric="attention_distance",
+            value=float(mean.mean()),
+            unit="pixels",
+            at={"images": counted},
+            question=asked,
+            treatment=treatment,
+            arrays={
+                "distance": mean.astype(np.float32),
+                "distance_std": spread.astype(np.float32),
+                "uniform": np.float32(tokens.uniform_distance()),
+            },
+        )
+        for layer, of_heads in enumerate(mean):
+            yield Measurement(
+                metric="attention_distance",
+                value=float(of_heads.mean()),
+                unit="pixels",
+                at={"images": counted, "layer": layer},
+                question=asked | {"layer": layer},
+                treatment=treatment,
+            )
+        if self.examples:
+            yield Measurement(
+                metric="attention_rollout",
+                value=float(effective_share(looked.rollout).mean()),
+                unit="percent",
+                at={"images": len(looked.rollout)},
+                question=question
+                | {"metric": "attention_rollout", "images": f"the first {len(looked.rollout)} test images"}
+                | {"identity": self.identity},
+                treatment=treatment,
+                arrays={"rollout": looked.rollout, "images": looked.images},
+            )
+
+    def _look(self, context: Context, network: Any, split: Split, tokens: Tokens, transform: Transform) -> Looked:
+        """One pass over the images, a batch and a layer at a time."""
+        import torch
+
+        count = min(self.images, len(split))
+        heads = context.model.architecture.heads  # pyright: ignore[reportAttributeAccessIssue]  # a ViT's
+        places = tokens.patches + tokens.first
+        batch = max(1, min(32, MAPS_BYTES // (4 * heads * places**2)))
+        spans = [range(start, min(start + batch, count)) for start in range(0, count, batch)]
+        device = context.device
+        distances = torch.from_numpy(tokens.distances()).to(device)
+        found: list[np.ndarray] = []
+        rollouts: list[np.ndarray] = []
+        shown: list[np.ndarray] = []
+        with contextlib.closing(load_ahead(split.images, spans, device)) as loaded:
+            for span, packed in loaded:
+                with torch.inference_mode(), exact_convolutions(device):
+                    x = transform.apply(packed, device)
+                    kept = max(0, min(self.examples, span.stop) - span.start)
+                    rollout = Rollout(identity=self.identity) if kept else None
+                    layers: list[torch.Tensor] = []
+                    for maps in network.attention_by_layer(x):
+                        layers.append(
+                            attention_distance(maps, distances, first=tokens.first, class_token=self.class_token)
+                        )
+                        if rollout is not None:
+                            rollout.add(maps[:kept])
+                    found.append(torch.stack(layers, dim=1).float().cpu().numpy())  # B layers heads
+                    if rollout is not None:
+                        rollouts.append(rollout.of_output(tokens).float().cpu().numpy())
+                        shown.append(_as_pixels(x[:kept], transform))
+                context.advance(len(span))
+        distance = np.concatenate(found)
+        if not np.isfinite(distance).all():
+            image = int(np.isfinite(distance).all(axis=(1, 2)).argmin())
+            raise ValueError(f"{context.model.name} gives NaN or inf for image {image} of the split")
+        return Looked(
+            distance=distance,
+            rollout=np.concatenate(rollouts) if rollouts else np.empty((0, tokens.rows, tokens.columns), np.float32),
+            images=np.concatenate(shown) if shown else np.empty((0, *transform.size, 3), np.uint8),
+        )
+
+    def _class_token(self, tokens: Tokens) -> str:
+        if not tokens.class_token:
+            return "none"
+        return {"out": "left out", "zero": "at distance 0"}[self.class_token]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Looked:
+    """What a pass over the images has seen."""
+
+    distance: np.ndarray  # images layers heads, pixels
+    rollout: np.ndarray  # examples rows columns
+    images: np.ndarray  # examples H W 3 uint8: what the network was shown
+
+
+def tokens_of(model: Model, size: tuple[int, int]) -> Tokens:
+    """Where the tokens of a ViT or hybrid stand in an image of (H, W) pixels."""
+    vit = model.architecture
+    assert isinstance(vit, ViT)
+    rows, columns = vit.grid(size)
+    return Tokens(rows=rows, columns=columns, spacing=vit.patch_size * vit.stride, class_token=vit.pool == "token")
+
+
+def _first_layer(model: Model) -> str:
+    plain_vit = isinstance(model.architecture, ViT) and not isinstance(model.architecture, Hybrid)
+    return "patch embedding" if plain_vit else "root convolution, standardised"
+
+
+def _as_pixels(x: torch.Tensor, transform: Transform) -> np.ndarray:
+    """(B, H, W, 3) uint8 RGB from a scaled batch."""
+    mean, std = (x.new_tensor(value).view(3, 1, 1) for value in (transform.mean, transform.std))
+    pixels = ((x * std + mean) * 255).round().clamp(0, 255).byte()
+    return pixels.permute(0, 2, 3, 1).cpu().numpy()
+
+
+INTERNALS = Internals()
