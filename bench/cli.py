@@ -15,8 +15,10 @@ from . import cache_verb
 from . import config as settings
 from .data_verb import data_app
 from .explain_verb import explain_verb
-from .table_verb import print_tables, table_verb
+from .export_verb import export_verb, import_verb
 from .figure_verb import figure_verb
+from .report_verb import report_verb
+from .table_verb import print_tables, table_verb
 from .weights_verb import app as weights_app
 
 if TYPE_CHECKING:
@@ -134,6 +136,9 @@ for _verb, _name in (
     (table_verb, "table"),
     (explain_verb, "explain"),
     (figure_verb, "figure"),
+    (report_verb, "report"),
+    (export_verb, "export"),
+    (import_verb, "import"),
     (list_verb, "list"),
 ):
     _help = (_verb.__doc__ or "") + (SETTINGS_HELP if _name in ("run", "plan") else "")

@@ -195,8 +195,16 @@ def load(*sources: str | Path) -> pd.DataFrame:
         raise UsageError("load() needs at least one run directory or results CSV")
     frames = [_load_one(Path(source)) for source in sources]
     frame = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
-    frame.attrs["folders"] = tuple(str(source) for source in sources if Path(source).is_dir())
+    frame.attrs["folders"] = tuple(str(folder) for folder in map(_folder, sources) if folder)
     return frame
+
+
+def _folder(source: str | Path) -> Path | None:
+    """The run directory behind a source: itself, or a bundle's unpacked one; None for a CSV."""
+    from .exports.bundle import is_bundle, unpacked
+
+    path = Path(source)
+    return path if path.is_dir() else unpacked(path) if is_bundle(path) else None
 
 
 def frame_of(records: Iterable[Record]) -> pd.DataFrame:
@@ -226,6 +234,10 @@ def frame_of(records: Iterable[Record]) -> pd.DataFrame:
 def _load_one(path: Path) -> pd.DataFrame:
     import pandas as pd
 
+    from .exports.bundle import is_bundle, unpacked
+
+    if is_bundle(path):
+        return _load_one(unpacked(path))
     if (path / "cells").is_dir():
         found = frame_of(record for cell in Store(path).cells() for record in cell.records)
         cells = found["measurement"].str.partition("/")[0]
