@@ -1,4 +1,4 @@
-"""timm's results tables: `results-TASK.csv` of validate.py and `benchmark-*.csv` of benchmark.py, and its `--result`."""
+"""timm's tables: `results-TASK.csv` of validate.py and `benchmark-*.csv` of benchmark.py, and its `--result`."""
 
 from __future__ import annotations
 
@@ -221,7 +221,7 @@ def _of_file_name(path: Path) -> dict[str, Any]:
 def _csv(columns: tuple[str, ...], rows: list[dict[str, Any]]) -> bytes:
     import pandas as pd
 
-    return pd.DataFrame(rows, columns=list(columns)).fillna("").to_csv(index=False).encode()
+    return pd.DataFrame(rows, columns=list(columns)).to_csv(index=False).encode()
 
 
 def _whole(value: Any) -> int | str:
