@@ -17,7 +17,6 @@ from .data_verb import data_app
 from .explain_verb import explain_verb
 from .export_verb import export_verb, import_verb
 from .figure_verb import figure_verb
-from .report_verb import report_verb
 from .table_verb import print_tables, table_verb
 from .weights_verb import app as weights_app
 
@@ -136,7 +135,6 @@ for _verb, _name in (
     (table_verb, "table"),
     (explain_verb, "explain"),
     (figure_verb, "figure"),
-    (report_verb, "report"),
     (export_verb, "export"),
     (import_verb, "import"),
     (list_verb, "list"),

@@ -139,7 +139,7 @@ def read_json(path: Path, needed: tuple[str, ...]) -> dict[str, Any]:
     return body
 
 
-def label(row: Mapping[str, Any]) -> str:
+def label(row: Mapping[Any, Any]) -> str:
     """The model as a foreign table can name it: with its variant, and with its weights as timm writes a tag."""
     variant = f"[{row['variant']}]" if row["variant"] else ""
     return f"{row['model']}{variant}.{row['weights']}" if row["weights"] else f"{row['model']}{variant}"

@@ -30,8 +30,8 @@ def write(frame: pd.DataFrame) -> Written:
         seeds = part["seed"].dropna()
         if seeds.duplicated().any() or (len(part) > 1 and len(seeds) < len(part)):
             raise UsageError(
-                f"{at['model']} on {at['task']} has two numbers of one seed ({part.iloc[0]['measurement']}), and mteb's "
-                "layout has room for one. Export runs of different treatments one at a time"
+                f"{at['model']} on {at['task']} has two numbers of one seed ({part.iloc[0]['measurement']}), and "
+                "mteb's layout has room for one. Export runs of different treatments one at a time"
             )
         values = [round(value / 100, 6) for value in part["value"]]
         score = {

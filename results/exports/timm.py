@@ -118,7 +118,7 @@ def _benchmarked(ok: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def _file_name(record: Mapping[str, Any], mode: str) -> str:
+def _file_name(record: Mapping[Any, Any], mode: str) -> str:
     """benchmark-{infer|train}-{precision}-{nchw|nhwc}-pt{version}-{cuNNN|cpu}-{device}[-dynamo].csv"""
     precision = str(record.get("precision") or "fp32")
     layout = "nhwc" if "channels_last" in str(record.get("memory_format")) else "nchw"
@@ -156,7 +156,7 @@ def read(path: Path) -> Incoming:
     return Incoming(cells=cells_of(path, "timm", found))
 
 
-def _accuracies(path: Path, row: Mapping[str, Any], where: str, names: list[str]) -> list[Published]:
+def _accuracies(path: Path, row: Mapping[Any, Any], where: str, names: list[str]) -> list[Published]:
     model, _, tag = str(row["model"]).partition(".")
     fed = {name: row[name] for name in ("img_size", "crop_pct", "interpolation") if row.get(name)}
     task = re.sub(r"^results-|\.csv$", "", path.name)
@@ -180,7 +180,7 @@ def _accuracies(path: Path, row: Mapping[str, Any], where: str, names: list[str]
     ]
 
 
-def _speeds(path: Path, row: Mapping[str, Any], where: str, mode: str) -> list[Published]:
+def _speeds(path: Path, row: Mapping[Any, Any], where: str, mode: str) -> list[Published]:
     column = f"{mode}_samples_per_sec"
     if row[column] == "":
         return []
