@@ -91,7 +91,10 @@ def test_nothing_heavy_is_imported_before_it_is_needed(code: str, allowed: set[s
 
 def test_results_never_import_torch() -> None:
     for path in (ROOT / "results").rglob("*.py"):
-        assert "torch" not in path.read_text(encoding="utf-8").replace("no torch", "").replace("No torch", ""), path
+        text = path.read_text(encoding="utf-8")
+        for harmless in ("no torch", "No torch", '"env.torch"'):  # the last is a column of the records
+            text = text.replace(harmless, "")
+        assert "torch" not in text, path
 
 
 def test_the_public_names() -> None:

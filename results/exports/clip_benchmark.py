@@ -26,7 +26,7 @@ def write(frame: pd.DataFrame) -> Written:
     keys = ["suite", "protocol", "model", "variant", "weights", "task", *inner]
     files: dict[str, bytes] = {}
     for place, part in told.groupby(keys, sort=False, dropna=False):
-        at = dict(zip(keys, place, strict=True))
+        at: dict[str, Any] = dict(zip(keys, place, strict=True))
         probe = at["suite"] in PROBES and at["protocol"] != "finetune"
         metrics: dict[str, Any] = {
             f"{'lp_' if probe else ''}{TOLD[row['metric']]}": round(row["value"] / 100, 8)

@@ -123,12 +123,12 @@ def _file_name(record: Mapping[Any, Any], mode: str) -> str:
     precision = str(record.get("precision") or "fp32")
     layout = "nhwc" if "channels_last" in str(record.get("memory_format")) else "nchw"
     version, _, build = str(record.get("env.torch") or "").partition("+")
-    torch = "pt" + "".join(version.split(".")[:2])
+    release = "pt" + "".join(version.split(".")[:2])
     device = str(record["device"] or "cpu")
     platform = "cpu" if device == "cpu" else (build if build.startswith("cu") else "gpu")
     machine = _slug(device.lower().replace("nvidia", "").replace("geforce", "")) if device != "cpu" else "cpu"
     dynamo = "-dynamo" if str(record.get("compile")).lower() == "true" else ""
-    return f"benchmark-{mode}-{precision}-{layout}-{torch}-{platform}-{machine}{dynamo}.csv"
+    return f"benchmark-{mode}-{precision}-{layout}-{release}-{platform}-{machine}{dynamo}.csv"
 
 
 def read(path: Path) -> Incoming:
