@@ -16,6 +16,7 @@ from . import config as settings
 from .compare_verb import compare_verb
 from .data_verb import data_app
 from .explain_verb import explain_verb
+from .export_verb import export_verb, import_verb
 from .figure_verb import figure_verb
 from .table_verb import print_tables, table_verb
 from .weights_verb import app as weights_app
@@ -137,6 +138,8 @@ for _verb, _name in (
     (figure_verb, "figure"),
     (explain_verb, "explain"),
     (compare_verb, "compare"),
+    (export_verb, "export"),
+    (import_verb, "import"),
     (list_verb, "list"),
 ):
     _help = (_verb.__doc__ or "") + (SETTINGS_HELP if _name in ("run", "plan") else "")

@@ -224,7 +224,11 @@ def frame_of(records: Iterable[Record]) -> pd.DataFrame:
 
 
 def _run_directory(source: str | Path) -> Path | None:
-    """Where the cells of a run directory, or beside a results CSV, are."""
+    """Where the cells of a run directory, of a bundle's unpacked one, or beside a results CSV, are."""
+    from .exports.bundle import is_bundle, unpacked
+
+    if is_bundle(Path(source)):
+        return unpacked(Path(source))
     folder = Path(source) if Path(source).is_dir() else Path(source).parent
     return folder if (folder / "cells").is_dir() else None
 
@@ -232,6 +236,10 @@ def _run_directory(source: str | Path) -> Path | None:
 def _load_one(path: Path) -> pd.DataFrame:
     import pandas as pd
 
+    from .exports.bundle import is_bundle, unpacked
+
+    if is_bundle(path):
+        return _load_one(unpacked(path))
     if (path / "cells").is_dir():
         found = frame_of(record for cell in Store(path).cells() for record in cell.records)
         cells = found["measurement"].str.partition("/")[0]

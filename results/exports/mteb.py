@@ -1,0 +1,119 @@
+"""mteb's results folder: MODEL/REVISION/TASK.json, a score as a fraction, one experiment a seed."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...registry import UsageError
+from . import Exchange, Incoming, Written
+from .foreign import Published, cells_of, left_out, number, read_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def write(frame: pd.DataFrame) -> Written:
+    """results/MODEL/REVISION/TASK.json for each model and task, and model_meta.json beside them.
+
+    Records of one task that differ in more than the seed (shots, l2) go to experiments/NAME, as mteb's variants do.
+    """
+    told = frame[(frame["status"] == "ok") & (frame["metric"] == "top1") & (frame["unit"] == "percent")]
+    inner = [name for name in ("shots", "l2", "k") if name in told]
+    keys = ["suite", "model", "variant", "weights", "weights_sha", "task", *inner]
+    several = {name for name in inner if told[name].nunique() > 1}
+    files: dict[str, bytes] = {}
+    for place, part in told.groupby(keys, sort=False, dropna=False):
+        at = dict(zip(keys, place, strict=True))
+        seeds = part["seed"].dropna()
+        if seeds.duplicated().any() or (len(part) > 1 and len(seeds) < len(part)):
+            raise UsageError(
+                f"{at['model']} on {at['task']} has two numbers of one seed ({part.iloc[0]['measurement']}), and "
+                "mteb's layout has room for one. Export runs of different treatments one at a time"
+            )
+        values = [round(value / 100, 6) for value in part["value"]]
+        score = {
+            "main_score": round(sum(values) / len(values), 6),
+            "accuracy": round(sum(values) / len(values), 6),
+            "hf_subset": "default",
+            "languages": ["eng-Latn"],
+            "scores_per_experiment": [
+                {"accuracy": value, **({"seed": int(seed)} if seed == seed and seed is not None else {})}
+                for value, seed in zip(values, part["seed"].astype("float64"), strict=True)
+            ],
+        }
+        row: dict[str, Any] = {str(k): v for k, v in part.iloc[0].to_dict().items()}
+        body = {
+            "dataset_revision": str(row["split_sha"]),
+            "task_name": str(at["task"]),
+            "mteb_version": "",  # not made by mteb
+            "scores": {"test": [score]},
+            "evaluation_time": float(row["seconds"]) if row["seconds"] == row["seconds"] else None,
+            "kg_co2_emissions": None,
+            "date": str(row["started_at"]),
+        }
+        words = [f"{name}_{at[name]:g}" for name in inner if name in several and at[name] == at[name]]
+        experiment = "-".join([*([str(at["suite"])] if told["suite"].nunique() > 1 else []), *words])
+        model = f"{at['model']}[{at['variant']}]" if at["variant"] else str(at["model"])
+        revision = _name(str(at["weights_sha"] or at["weights"]) or "no_revision_available")
+        folder = f"results/{_name(model)}/{revision}"
+        meta = {"name": model, "revision": revision, "loader": "vit-bench", "weights": at["weights"]}
+        files[f"{folder}/model_meta.json"] = (json.dumps(meta) + "\n").encode()
+        inside = f"{folder}/experiments/{experiment}" if experiment else folder
+        files[f"{inside}/{_name(str(at['task']))}.json"] = (json.dumps(body, allow_nan=False) + "\n").encode()
+    rest = frame[~frame.index.isin(told.index)]
+    return Written(files=files, left_out=tuple(left_out(rest, "mteb's image classification has accuracy alone")))
+
+
+def read(path: Path) -> Incoming:
+    """One task's JSON file in its folder MODEL/REVISION. Raises UsageError naming file and key."""
+    body = read_json(path, ("task_name", "scores"))
+    parts = path.parts
+    depth = parts.index("experiments") if "experiments" in parts[:-1] else len(parts) - 1
+    experiment = "/".join(parts[depth + 1 : -1])
+    if depth < 2:
+        raise UsageError(f"{path}: mteb's files lie in MODEL/REVISION/; name the file with these folders")
+    revision, model = parts[depth - 1], parts[depth - 2].replace("__", "/")
+    meta = Path(*parts[:depth]) / "model_meta.json"
+    if meta.is_file():
+        model = str(read_json(meta, ("name",))["name"])
+    if not isinstance(body["scores"], dict):
+        raise UsageError(f"{path}: scores is no object")
+    found = []
+    for split, scores in body["scores"].items():
+        for i, score in enumerate(scores):
+            if not isinstance(score, dict) or "main_score" not in score:
+                raise UsageError(f"{path} has no key 'main_score' in scores, {split}, entry {i}")
+            runs = score.get("scores_per_experiment") or [{}]
+            runs = runs if all(isinstance(run, dict) and "accuracy" in run for run in runs) else [{}]
+            for seed, run in enumerate(runs):
+                where = f"scores, {split}, entry {i}, experiment {seed}"
+                value = number(
+                    run.get("accuracy", score["main_score"]), path, where, "accuracy" if run else "main_score"
+                )
+                if not 0 <= value <= 1:
+                    raise UsageError(f"{path}: {where}: {value:g} is no fraction")
+                found.append(
+                    Published(
+                        suite="mteb",
+                        protocol=f"mteb {experiment} {body.get('mteb_version') or ''}".strip(),
+                        model=model,
+                        weights=revision,
+                        task=str(body["task_name"]),
+                        metric="top1" if "accuracy" in score else "main_score",
+                        value=round(100 * value, 6),
+                        unit="percent",
+                        seed=int(run.get("seed", seed)) if len(runs) > 1 or "seed" in run else None,
+                        at={"subset": f"{split}/{score.get('hf_subset', 'default')}"},
+                    )
+                )
+    return Incoming(cells=cells_of(path, "mteb", found))
+
+
+def _name(text: str) -> str:
+    return re.sub(r"[^\w.+=\[\]-]", "_", text.replace("/", "__").replace(" ", "_"))
+
+
+ROW = Exchange(name="mteb", summary="results/MODEL/REVISION/TASK.json, as mteb writes", write=write, read=read)
