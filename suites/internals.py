@@ -93,7 +93,7 @@ class Internals(Suite):
                 f"suite.examples={self.examples}: these are the first of the images={self.images} that are looked at"
             )
 
-    def estimate(self, model: Model, task: Task) -> Work:
+    def estimate(self, model: Model, task: Task, weights: str) -> Work:  # noqa: ARG002
         attends = isinstance(model.architecture, ViT)
         return Work(images=min(self.images, task.splits.get("test", 0)) if attends else 0)
 

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ..published import model_name, rows
 from .grid import Grid, Printed
 from .table import Request, Table
-
-if TYPE_CHECKING:
-    pass
 
 
 def throughput(request: Request) -> list[Table]:

@@ -18,7 +18,8 @@ Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 Mode = Literal["inference", "train"]
 MemoryFormat = Literal["contiguous", "channels_last"]
 
-# How far outputs may be from eager float32, over the largest of them. Guesses, not calibrated: well above what rounding does to the small models.
+# How far outputs may be from eager float32, over the largest of them. Guesses, not calibrated: above what rounding
+# does to the small models.
 BOUNDS: dict[str, float] = {"fp32": 1e-3, "tf32": 2e-2, "bf16": 1e-1, "fp16": 2e-2}
 GATE_IMAGES = 4
 LEARNING_RATE, MOMENTUM = 1e-6, 0.9  # so small that the weights stay where they are: the time is the same
