@@ -154,6 +154,11 @@ class JobContext:
     def curves(self) -> Path:
         return self.work / CURVES
 
+    def free_memory(self) -> int | None:
+        from ..models.build import free_memory
+
+        return free_memory()
+
     def say(self, text: str) -> None:
         self._teller.say(text)
 

@@ -322,7 +322,7 @@ class _Job:
             device=device,
             precision=suite.precision,
             micro_batch=suite.micro_batch,
-            free_memory=_free_memory,
+            free_memory=context.free_memory,
             compile=suite.compile,
         )
         watch = Watch(
@@ -385,12 +385,6 @@ def _new_head(network: Any, *, trained: bool) -> list[str]:
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
     return [*said, "the head is new: a linear layer of zeros"]
-
-
-def _free_memory() -> int | None:
-    from ..models.build import free_memory
-
-    return free_memory()
 
 
 def _keep(network: Any, path: Path) -> None:

@@ -156,6 +156,10 @@ class Context(Protocol):
         """Where the job writes its training curves, a CSV file in `work`; it is kept beside the job's record."""
         ...
 
+    def free_memory(self) -> int | None:
+        """Bytes of main memory that can be had, or None where the system does not say."""
+        ...
+
     def say(self, text: str) -> None:
         """One line for the user and the log: what they should know before the job's record is there."""
         ...
