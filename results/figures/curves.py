@@ -57,8 +57,11 @@ def draw(asked: Asked) -> Drawing:
         axes.set_ylabel(PANELS[name])
         if name in ("loss", "grad_norm"):
             style.plain_log(axes, "y")
+    from matplotlib.ticker import MaxNLocator
+
     for axes in (panels["grad_norm"], panels["images_per_second"]):
         axes.set_xlabel("step")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     style.legend(canvas, looks, list(looks.names), columns=4)
     notes = [
         f"Lines: median over seeds of the {' and '.join(sorted(phases))} runs; shaded: their range. The loss is a "

@@ -142,58 +142,54 @@ def plain_log(axes: Axes, axis: str, ticks: Sequence[float] | None = None) -> No
     one.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
 
 
+# Where a text may stand beside its point: steps to the right and upwards, and how it is aligned there.
+SIDES = ((1, 0), (0, 1), (0, -1), (-1, 0), (1, 1), (-1, 1), (1, -1), (-1, -1))
+HORIZONTAL, VERTICAL = {1: "left", 0: "center", -1: "right"}, {1: "bottom", 0: "center", -1: "top"}
+GAP = 5.0  # points between a marker's centre and its text
+
+
 def annotate(axes: Axes, points: Sequence[tuple[float, float, str]]) -> None:
-    """A text beside each point, on the side where it covers least of the others."""
+    """A text beside each point, on the side where it covers least of the others. Call it when everything is plotted."""
     figure: Any = axes.figure
-    figure.draw_without_rendering()
+    figure.draw_without_rendering()  # lays the panels out
     renderer = figure.canvas.get_renderer()
-    places = axes.transData.transform([(x, y) for x, y, _ in points])
+    scale = figure.dpi / 72  # pixels a point
+    places = axes.transData.transform([(x, y) for x, y, _ in points]) if points else []
     inside = axes.get_window_extent(renderer)
-    taken: list[Any] = []
-    gap = 5 * figure.dpi / 72
-    offsets = [
-        (gap, 0, "left", "center"),
-        (0, gap, "center", "bottom"),
-        (0, -gap, "center", "top"),
-        (-gap, 0, "right", "center"),
-        (gap, gap, "left", "bottom"),
-        (-gap, gap, "right", "bottom"),
-        (gap, -gap, "left", "top"),
-        (-gap, -gap, "right", "top"),
-    ]
-    offsets += [(2.2 * x, 2.2 * y, h, v) for x, y, h, v in offsets]
-    for x, y, text in points:
-        best: tuple[float, Any, Any] | None = None
-        for right, up, horizontal, vertical in offsets:
-            label = axes.annotate(
-                text,
-                (x, y),
-                xytext=(right * 72 / figure.dpi, up * 72 / figure.dpi),
-                textcoords="offset points",
-                ha=horizontal,
-                va=vertical,
-                fontsize=6.2,
-                zorder=4,
-                arrowprops={"arrowstyle": "-", "linewidth": 0.4, "color": "#888888", "shrinkA": 0, "shrinkB": 2}
-                if max(abs(right), abs(up)) > 2 * gap
-                else None,
-            )
-            box = label.get_window_extent(renderer)
-            cost = sum(_overlap(box, other) for other in taken) * 3
-            cost += sum(40 for other in places if box.x0 - 1 < other[0] < box.x1 + 1 and box.y0 < other[1] < box.y1)
-            cost += 30 * (box.x0 < inside.x0) + 1e4 * (box.x1 > inside.x1 + 40) + 30 * (box.y1 > inside.y1)
-            cost += 1e4 * (box.y0 < inside.y0) + 0.02 * (abs(right) + abs(up))
-            if best is None or cost < best[0]:
-                if best is not None:
-                    best[1].remove()
-                best = (cost, label, box)
-            else:
-                label.remove()
-        assert best is not None
-        taken.append(best[2])
+    taken: list[tuple[float, float, float, float]] = []
+    for (x, y, text), (across, up) in zip(points, places, strict=True):
+        label = axes.annotate(text, (x, y), fontsize=6.2, zorder=4, textcoords="offset points", xytext=(0, 0))
+        size = label.get_window_extent(renderer)
+        label.remove()
+        best: tuple[float, Any, Any, Any] = (float("inf"), None, None, None)
+        for far in (1.0, 2.2):
+            for side in SIDES:
+                left = across + scale * far * GAP * side[0] + (side[0] - 1) / 2 * size.width
+                low = up + scale * far * GAP * side[1] + (side[1] - 1) / 2 * size.height
+                box = (left, low, left + size.width, low + size.height)
+                cost = 3 * sum(_overlap(box, other) for other in taken) + 2 * far
+                cost += 40 * sum(box[0] - 1 < px < box[2] + 1 and box[1] < py < box[3] for px, py in places)
+                cost += 30 * (box[0] < inside.x0) + 30 * (box[3] > inside.y1)
+                cost += 1e4 * (box[2] > inside.x1 + 40) + 1e4 * (box[1] < inside.y0)
+                if cost < best[0]:
+                    best = (cost, far, side, box)
+        _, far, side, box = best
+        taken.append(box)
+        line = {"arrowstyle": "-", "linewidth": 0.4, "color": "#888888", "shrinkA": 0, "shrinkB": 2}
+        axes.annotate(
+            text,
+            (x, y),
+            xytext=(far * GAP * side[0], far * GAP * side[1]),
+            textcoords="offset points",
+            ha=HORIZONTAL[side[0]],
+            va=VERTICAL[side[1]],
+            fontsize=6.2,
+            zorder=4,
+            arrowprops=line if far > 1 else None,
+        )
 
 
-def _overlap(a: Any, b: Any) -> float:
-    width = min(a.x1, b.x1) - max(a.x0, b.x0)
-    height = min(a.y1, b.y1) - max(a.y0, b.y0)
+def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> float:
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
     return max(width, 0) * max(height, 0)

@@ -400,3 +400,11 @@ def test_facts_of_variants() -> None:
     facts = model_facts(frame).set_index("variant")["macs"]
     assert list(facts.index) == ["", "depth=6"]
     assert facts["depth=6"] < 0.6 * facts[""]
+
+
+def test_speeds_that_do_not_vouch_for_themselves_are_named() -> None:
+    doubtful = made.record("throughput", "ViT-S/16", 5.0, metric="images_per_second", verdict="suspect: throttled",
+                           at={"image_size": 224})  # fmt: skip
+    drawing = draw("12", asked(frame_of([*made.speeds(), doubtful])))
+    assert any(note.startswith("SUSPECT by their own verdict") and note.endswith("1 of 19 rows, of ViT-S/16.")
+               for note in drawing.notes)  # fmt: skip
