@@ -50,7 +50,7 @@ class Vtab(FineTuning):
         require_positive(self, l2=self.l2)
         for item in fields(self):
             owner = "probe" if item.name == "l2" else "finetune"
-            shared = item.name in ("protocol", "image_size", "precision")
+            shared = item.name in ("protocol", "image_size", "precision", "seed")  # other suites beside it have seeds
             if not shared and owner != self.protocol and getattr(self, item.name) != item.default:
                 other = f"changes nothing in protocol={self.protocol}"
                 raise UsageError(f"suite.{item.name} is a setting of protocol={owner} and {other}")

@@ -79,7 +79,7 @@ def test_run_table_and_again(bench, typed, tmp_path: Path) -> None:
         (("run", "suite=vtab", "model=ViT-mini", "protocol=probe"), "error: no data for Caltech101"),
         (("run", "suite=vtab", "data=x", "protocol=probe"), "error: no data for Caltech101"),
         (("table", "vtba"), "error: there is no table 'vtba'. Did you mean 'vtab'?"),
-        (("table", "vtab"), "error: no run to show: there is no runs/vtab or runs/vtab-mini here"),
+        (("table", "vtab", "show=ours"), "error: no run to show: there is no runs/vtab or runs/vtab-mini here"),
         (("table", "vtab", "nowhere"), "error: there is no run directory or CSV file at nowhere"),
         (("table", "vtab", "format=word"), "error: format=word: Choose from: terminal, github"),
         (("table", "vtab", "fromat=csv"), "error: table has no setting 'fromat'. Did you mean 'format'?"),

@@ -24,11 +24,12 @@ def plan(*words: str):
 def test_every_suite_names_models_and_tasks_that_exist() -> None:
     from vit_bench.models import catalog
 
-    assert list(suites()) == ["vtab", "vtab-mini", "fewshot"]
+    assert list(suites()) == ["vtab", "vtab-mini", "fewshot", "finetune", "internals", "throughput"]
     for suite in suites().values():
         assert type(suite).__doc__
         assert [catalog()[name] for name in suite.default_models]
-        assert [task for task in tasks().values() if task.collection == suite.default_tasks]
+        if "task" in suite.needs:
+            assert [task for task in tasks().values() if suite.default_tasks in (task.collection, task.name)]
 
 
 def test_every_task_keeps_its_contract() -> None:
@@ -141,7 +142,7 @@ def test_jobs_that_share_images_run_side_by_side_and_count_once() -> None:
         ("suite=vtab-mini task=digit", r"there is no task 'digit'\. Did you mean 'digits'"),
         ("suite=vtab-mini task=Pets", r"suite=vtab-mini is 9 tasks, and 'Pets' is none of them: digits, photos"),
         ("suite=vtab-mini protocol=prob", r"suite\.protocol=prob: Did you mean 'probe'"),
-        ("suite=vtab-mini protocol=finetune", r"protocol=finetune is not part of this version\. Type protocol=probe"),
+        ("suite=vtab-mini lr=0.1", r"suite\.lr is a setting of protocol=finetune and changes nothing in"),
         ("suite=vtab-mini shots=5", r"no selected suite \(vtab-mini\) has a setting 'shots'"),
         ("suite=vtab-mini l2=0", r"suite\.l2=0: vtab-mini needs finite numbers above 0"),
         ("suite=fewshot shots=-1", r"suite\.shots=-1: images a class are whole numbers from 1 up, or 0 for all"),
@@ -176,7 +177,7 @@ def test_jobs_that_share_images_run_side_by_side_and_count_once() -> None:
         ("suite=vtab protocol=probe", r"no data for Caltech101, .* Type data=DIR or set BENCH_DATA"),
         ("suite=vtab model=ViT-mini protocol=probe", r"no data for Caltech101"),
         ("suite=vtab data=nowhere protocol=probe", r"no data for Caltech101.* in nowhere"),
-        ("suite=vtab model=ViT-mini", r"suite=vtab protocol=finetune is not part of this version"),
+        ("suite=vtab model=ViT-mini", r"no data for Caltech101, CIFAR-100"),
         ("suite=fewshot task=Pets", r"no data for Pets"),
         ("suite=vtab-mini model=gone.py:build", r"gone\.py"),
     ],

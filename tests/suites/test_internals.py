@@ -251,7 +251,7 @@ def test_bit_has_filters_alone_and_says_so() -> None:
     assert list(found) == ["rgb_filters"]
     assert found["rgb_filters"][0].arrays["components"].shape == (28, 3, 7, 7)
     assert here.said == ["BiT-mini has no attention and no position embeddings: its filters alone are measured"]
-    assert Internals().estimate(here.model, here.task).all == 0
+    assert Internals().estimate(here.model, here.task, "random").all == 0
 
 
 def test_filters_of_resnets_are_taken_as_they_are_applied() -> None:
@@ -295,4 +295,4 @@ def test_the_suite_is_listed_with_one_task_of_its_own() -> None:
 
     assert suite.default_tasks in tasks()
     assert isinstance(catalog()["ViT-L/16"].architecture, ViT)
-    assert suite.estimate(catalog()["ViT-L/16"], tasks()["photos"]).images == 128
+    assert suite.estimate(catalog()["ViT-L/16"], tasks()["photos"], "random").images == 128
