@@ -16,6 +16,9 @@ from urllib.parse import unquote
 
 import pytest
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # a processor each; before torch is loaded
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 KINDS = {
     "slow": "takes minutes: run with --slow",
     "gpu": "needs a CUDA device: run with --gpu",
