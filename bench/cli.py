@@ -154,7 +154,9 @@ def main() -> None:
     """The command line. What the user got wrong is one message and exit code 2, never a traceback."""
     if sys.path[:1] not in ([""], [str(Path.cwd())]):
         sys.path.insert(0, str(Path.cwd()))  # as `python -m` does, for model=package.module:builder
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # a cluster's way to say Ctrl-C
+    signal.signal(
+        signal.SIGTERM, signal.default_int_handler
+    )  # a cluster's way to say Ctrl-C; also where that is ignored
     try:
         app()
     except UsageError as error:

@@ -382,13 +382,15 @@ def test_with_some_of_the_19_there_those_run_and_the_others_are_skipped(
     assert (stored["status"] == "skipped").sum() == 16
 
 
-def run_in_background(folder: Path, *words: str) -> subprocess.Popen[str]:
+def run_in_background(folder: Path, *words: str, interrupts: signal.Handlers = signal.SIG_DFL) -> subprocess.Popen[str]:
+    """With Ctrl-C at work, or ignored as in a shell script's background, whatever the tests themselves run under."""
     return subprocess.Popen(
         [sys.executable, "-m", "bench", "run", *words],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, interrupts),
     )
 
 
@@ -429,3 +431,17 @@ def test_a_run_that_is_stopped_goes_on_where_it_was(
     left_over = [path.name for path in (tmp_path / "r").rglob("*.tmp")]
     assert not left_over or how == signal.SIGKILL
     assert not [name for name in left_over if not re.search(r"^\.", name)]
+
+
+def test_sigterm_stops_a_run_that_a_shell_script_started_in_its_background(tmp_path: Path) -> None:
+    (tmp_path / "cache").mkdir()
+    words = ("suite=fewshot", "task=digits", "model=ViT-mini", f"seed={','.join(map(str, range(300)))}", "out=r")
+    process = run_in_background(tmp_path, *words, interrupts=signal.SIG_IGN)
+    deadline = time.monotonic() + 100
+    while not (tmp_path / "r" / "log.txt").exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
