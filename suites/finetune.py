@@ -37,7 +37,8 @@ from .fewshot import task_question
 from .metrics import accuracies, majority_rate, top1
 from .protocol import Context, Features, Measurement, Split, Suite, Task, Work
 from .recipes import Settings
-from .ridge import Ridge, Scorer
+from .ridge import Ridge
+from .scorer import Scorer
 from .support import Labelled
 from .transforms import Transform
 from .vtab_probe import choose_l2

@@ -11,7 +11,8 @@ from .features import fingerprint
 from .fewshot import task_question
 from .metrics import majority_rate, mean_per_class, top1
 from .protocol import Context, Measurement
-from .ridge import Ridge, Scorer
+from .ridge import Ridge
+from .scorer import Scorer
 from .support import Labelled, check_problem
 
 if TYPE_CHECKING:
@@ -58,6 +59,6 @@ def probe(suite: Vtab, context: Context) -> Iterator[Measurement]:
 
 def choose_l2(train: Labelled, val: Labelled, num_classes: int, choices: tuple[float, ...]) -> float:
     """The l2 with the best accuracy on `val` when fitted on `train`; of equal ones the largest."""
-    ridge = Ridge(train.x, train.y, num_classes)
-    predicted = Scorer(val.x, train.x).predict(map(ridge.solution, choices))
+    ridge = Ridge(train.x, train.y, num_classes, strengths=len(choices))
+    predicted = Scorer(val.x, train.x).predict(ridge.solutions(choices))
     return max((top1(predictions, val.y), l2) for l2, predictions in zip(choices, predicted, strict=True))[1]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import product
 
 import numpy as np
 import pytest
 from vit_bench.registry import UsageError
 from vit_bench.suites import ridge as maths
+from vit_bench.suites import scorer as scoring
 from vit_bench.suites.fewshot import ridge_probe
-from vit_bench.suites.ridge import BIAS, STD_FLOOR, Ridge, Ridges, Scorer
+from vit_bench.suites.ridge import BIAS, STD_FLOOR, Ridge, Ridges
+from vit_bench.suites.scorer import Scorer, Solution, Span
 from vit_bench.suites.support import ALL, Labelled, draw_supports, shuffled_by_class, surface
 
+Solve = Callable[[np.ndarray, np.ndarray], list[Solution]]
 STRENGTHS = [2.0**power for power in (-10, -7, -4, -1, 2, 5, 8, 10, 11, 14, 17, 20)]
 
 
@@ -36,15 +40,26 @@ def problem(n: int, d: int, *, correlated: bool = False, num_classes: int = 7, s
     return x, y, x_test, generator.integers(0, num_classes, 500)
 
 
-@pytest.mark.parametrize("correlated", [False, True])
-@pytest.mark.parametrize(("n", "d"), [(30, 90), (60, 60), (61, 60), (59, 60), (300, 40), (1000, 128)])
-def test_every_clear_argmax_equals_the_oracles(n: int, d: int, correlated: bool) -> None:
-    x, y, x_test, _ = problem(n, d, correlated=correlated)
+def one_by_one(x: np.ndarray, y: np.ndarray) -> list[Solution]:
     ridge = Ridge(x, y, 7)
+    return [ridge.solution(l2) for l2 in STRENGTHS]
+
+
+def together(x: np.ndarray, y: np.ndarray) -> list[Solution]:
+    return Ridge(x, y, 7, strengths=len(STRENGTHS)).solutions(STRENGTHS)
+
+
+@pytest.mark.parametrize("solutions", [one_by_one, together])
+@pytest.mark.parametrize("correlated", [False, True])
+@pytest.mark.parametrize(
+    ("n", "d"), [(30, 90), (60, 60), (61, 60), (59, 60), (300, 40), (1000, 128), (7, 90), (50, 1), (50, 2), (8, 9)]
+)
+def test_every_clear_argmax_equals_the_oracles(n: int, d: int, correlated: bool, solutions: Solve) -> None:
+    x, y, x_test, _ = problem(n, d, correlated=correlated)
     clear_cases = 0
-    for l2 in STRENGTHS:
+    for l2, solution in zip(STRENGTHS, solutions(x, y), strict=True):
         expected = oracle(x, y, x_test, 7, l2)
-        scores = ridge.scores(ridge.standardise(x_test), l2)
+        scores = solution.scores(x_test)
         ordered = np.sort(expected, axis=1)
         clear = ordered[:, -1] - ordered[:, -2] > 1e-9 * np.abs(expected).max()
         assert np.array_equal(scores.argmax(axis=1)[clear], expected.argmax(axis=1)[clear]), f"l2={l2}"
@@ -56,17 +71,17 @@ def test_every_clear_argmax_equals_the_oracles(n: int, d: int, correlated: bool)
 def test_both_branches_are_the_same_solution() -> None:
     x, y, x_test, _ = problem(80, 80)
     primal, dual = Ridge(x, y, 7), Ridge(x[:79], y[:79], 7)
-    assert not primal._dual
-    assert dual._dual
+    assert not primal._system.dual
+    assert dual._system.dual
     for ridge, rows in ((primal, 80), (dual, 79)):
         expected = oracle(x[:rows], y[:rows], x_test, 7, 1.0)
-        np.testing.assert_allclose(ridge.scores(ridge.standardise(x_test), 1.0), expected, atol=1e-10)
+        np.testing.assert_allclose(ridge.solution(1.0).scores(x_test), expected, atol=1e-10)
 
 
 def decided(ridge: Ridge, x_test: np.ndarray, reference: np.ndarray, l2: float) -> tuple[np.ndarray, np.ndarray]:
     """What the scorer decides, and the argmax of the float64 scores."""
     (predictions,) = Scorer(x_test, reference).predict([ridge.solution(l2)])
-    return predictions, ridge.scores(ridge.standardise(x_test), l2).argmax(axis=1)
+    return predictions, ridge.solution(l2).scores(x_test).argmax(axis=1)
 
 
 @pytest.mark.parametrize("correlated", [False, True])
@@ -76,14 +91,14 @@ def test_float32_scoring_decides_as_float64_does(n: int, d: int, correlated: boo
     ridge = Ridge(x, y, 7)
     for l2 in STRENGTHS:
         ours, exact = decided(ridge, x_test.astype(np.float32), x, l2)
-        exact = ridge.scores(ridge.standardise(x_test.astype(np.float32)), l2).argmax(axis=1)
+        exact = ridge.solution(l2).scores(x_test.astype(np.float32)).argmax(axis=1)
         np.testing.assert_array_equal(ours, exact)
 
 
 def on_the_border(ridge: Ridge, x_test: np.ndarray, l2: float, lead: float) -> np.ndarray:
     """The test rows, each moved to where its best two classes are `lead` apart."""
-    w, _ = ridge.weights(l2)
-    scores = ridge.scores(ridge.standardise(x_test), l2)
+    w = ridge.solution(l2).w
+    scores = ridge.solution(l2).scores(x_test)
     best, second = np.argsort(-scores, axis=1)[:, :2].T
     way = (w[:, best] - w[:, second]).T  # the direction in which the lead grows
     gap = scores[np.arange(len(scores)), best] - scores[np.arange(len(scores)), second]
@@ -96,7 +111,7 @@ def test_narrow_decisions_are_taken_in_float64_and_would_be_wrong_in_float32(mon
     narrow = on_the_border(ridge, x_test, 1.0, lead=1e-9)
     ours, exact = decided(ridge, narrow, x, 1.0)
     np.testing.assert_array_equal(ours, exact)
-    monkeypatch.setattr(maths, "HALF_ULP", 0.0)  # as if float32 were exact
+    monkeypatch.setattr(scoring, "HALF_ULP", 0.0)  # as if float32 were exact
     careless, _ = decided(ridge, narrow, x, 1.0)
     assert (careless != exact).mean() > 0.1
 
@@ -106,12 +121,12 @@ def test_the_bound_of_the_float32_scores_holds_and_is_not_idle(strengths: tuple[
     x, y, x_test, _ = problem(300, 40)
     ridge, scorer = Ridge(x, y, 7), Scorer(x_test, x)
     folded = np.stack([scorer._fold(ridge.solution(l2)) for l2 in strengths])
-    span = maths._Span(folded, 40)
-    exact = np.column_stack([(x_test - scorer._centre) / scorer._spread, np.ones(500)]) @ folded  # L N K
+    span = Span(folded)
+    exact = folded @ np.column_stack([(x_test - scorer._centre) / scorer._spread, np.ones(500)]).T  # L K N
     products = span.basis @ scorer._rounded.T
-    if span._mix is not None:
-        products = (span._mix @ products.reshape(span._mix.shape[1], -1)).reshape(-1, 500)
-    error = np.abs(products.reshape(len(strengths), 7, 500).transpose(0, 2, 1) - exact).max(axis=2)
+    if span.mix is not None:
+        products = (span.mix @ products.reshape(span.mix.shape[1], -1)).reshape(-1, 500)
+    error = np.abs(products.reshape(len(strengths), 7, 500) - exact).max(axis=1)
     bound = span.doubt[:, None] * scorer._length / 2
     assert (error <= bound).all()
     assert (error > bound / 1000).mean() > 0.9
@@ -122,14 +137,14 @@ def test_several_l2_share_fewer_products_and_decide_as_float64_does() -> None:
     ridge = Ridge(x, y, 7)
     solutions = [ridge.solution(l2) for l2 in STRENGTHS]
     folded = np.stack([Scorer(x_test, x)._fold(solution) for solution in solutions])
-    assert len(maths._Span(folded, 40).basis) < 7 * len(STRENGTHS)
+    assert len(Span(folded).basis) < 7 * len(STRENGTHS)
     narrow = on_the_border(ridge, x_test, STRENGTHS[3], lead=1e-6)  # what a combination leaves out is more than that
     for solution, ours in zip(solutions, Scorer(narrow, x).predict(solutions), strict=True):
         np.testing.assert_array_equal(ours, solution.scores(narrow).argmax(axis=1))
 
 
 def test_support_sets_and_strengths_of_any_number_come_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(maths, "COLUMNS", 7 * 4)
+    monkeypatch.setattr(scoring, "COLUMNS", 7 * 4)
     x, y, x_test, _ = problem(300, 40)
     for strengths in (STRENGTHS[:1], STRENGTHS[:3], STRENGTHS):  # several sets at a time; one; a set in parts
         solutions = [
@@ -162,10 +177,11 @@ def test_awkward_features_are_decided_as_float64_does(change) -> None:
         np.testing.assert_array_equal(ours, exact)
 
 
-def test_a_gram_matrix_that_is_not_positive_in_float64_is_solved_by_its_eigenvalues() -> None:
+@pytest.mark.parametrize("strengths", [1, 11])
+def test_a_gram_matrix_that_is_not_positive_in_float64_is_solved_by_its_eigenvalues(strengths: int) -> None:
     x, y, x_test, _ = problem(60, 30)
     x, x_test = (np.column_stack([part, part]) for part in (x, x_test))  # every feature twice
-    scores = Ridge(x, y, 7).scores(Ridge(x, y, 7).standardise(x_test), 1e-13)
+    scores = Ridge(x, y, 7, strengths=strengths).solution(1e-13).scores(x_test)
     expected = oracle(x, y, x_test, 7, 1e-13)
     np.testing.assert_allclose(scores, expected, atol=1e-6 * np.abs(expected).max())
 
@@ -185,7 +201,8 @@ def test_many_support_sets_at_a_time_are_what_each_is_alone(monkeypatch: pytest.
         (None, ALL, setting, 300, together[0][4] if i != 1 else together[1][4])
         for i, setting in enumerate((1.0, 2.0**10, 1.0))
     ]
-    monkeypatch.setattr(maths, "COLUMNS", 1)
+    for module in (maths, scoring):
+        monkeypatch.setattr(module, "COLUMNS", 1)
     assert cells(range(40)) == together
     assert [cell for seed in range(40) for cell in cells(range(seed, seed + 1))[3:]] == together[3:]
 
@@ -223,7 +240,7 @@ def test_predictions_do_not_depend_on_the_units_of_a_feature_and_float32_is_wide
     first = ridge_probe(x, y, x_test, y_test, 7, shots=(10,))
     second = ridge_probe(x * units, y, x_test * units, y_test, 7, shots=(10,))
     np.testing.assert_allclose(first["top1"], second["top1"], atol=0.41)  # std + 1e-5 is not quite free of units
-    assert Ridge(x.astype(np.float32), y, 7).weights(1.0)[0].dtype == np.float64
+    assert Ridge(x.astype(np.float32), y, 7).solution(1.0).w.dtype == np.float64
 
 
 def test_a_constant_feature_is_harmless() -> None:
