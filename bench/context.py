@@ -74,9 +74,15 @@ class Network:
         used = self._resized or self.__dict__.get("backbone")
         return getattr(used, "notes", ())
 
-    def build(self, num_classes: int | None = None, image_size: tuple[int, int] | None = None) -> Any:
+    def build(
+        self,
+        num_classes: int | None = None,
+        image_size: tuple[int, int] | None = None,
+        changes: Mapping[str, Any] | None = None,
+    ) -> Any:
         """A fresh copy on the CPU, in evaluation mode."""
-        network: Any = create_model(self.model, weights=self.source, num_classes=num_classes, image_size=image_size)
+        model = self.model.derive(**changes) if changes else self.model
+        network: Any = create_model(model, weights=self.source, num_classes=num_classes, image_size=image_size)
         return network.eval()
 
     def resized(self, image_size: tuple[int, int]) -> Backbone:
@@ -168,8 +174,13 @@ class JobContext:
     def enter(self, at: Mapping[str, Any]) -> bool:  # noqa: ARG002  # in one process no part comes twice
         return True
 
-    def build(self, num_classes: int | None = None, image_size: tuple[int, int] | None = None) -> Backbone:
-        return self._network.build(num_classes, image_size)
+    def build(
+        self,
+        num_classes: int | None = None,
+        image_size: tuple[int, int] | None = None,
+        changes: Mapping[str, Any] | None = None,
+    ) -> Backbone:
+        return self._network.build(num_classes, image_size, changes)
 
     def other(self, name: str, num_classes: int, image_size: tuple[int, int]) -> Backbone:
         return create_model(name, "random", num_classes, image_size)

@@ -54,7 +54,7 @@ def _recipes() -> Iterator[dict[str, Any]]:
         return
     recipes: Any = importlib.import_module("..suites.recipes", package)
     for dataset, (task, images) in IMAGES.items():
-        yield {"table": "ViT Table 4", "dataset": dataset} | _settings(recipes.vit(task, images)[0])
+        yield {"table": "ViT Table 4", "dataset": dataset} | _settings(recipes.vit(task, images))
     yield {"table": "ViT Table 4", "dataset": "VTAB (19 tasks)"} | _settings(recipes.vtab())
     for dataset, images in BIT_SIZES.items():
         yield {"table": "BiT-HyperRule", "dataset": dataset} | _settings(recipes.bit(images, (224, 224)))

@@ -33,6 +33,7 @@ LATEX = {
     "‡": r"\textdaggerdbl{}",
     "§": r"\S{}",
     "¶": r"\P{}",
+    "‖": r"\textbardbl{}",
     "…": r"\dots{}",
     "·": r"$\cdot$",
 }

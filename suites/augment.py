@@ -3,7 +3,7 @@
 - `bit`: resize to a square, cut a random square out of it, mirror half of the images (BiT paper, Section 3.3; the ViT
   paper points to it). Where a task's label forbids it, no cutting (then straight to the final size), or no mirroring.
 - `inception`: a random part of 5 to 100 % of the image's area, 3/4 to 4/3 wide, resized; mirrored (the ViT release).
-- `none`: resized to the final size.
+- `none`: resized to the final size; mirrored as the others are.
 
 Test images are resized to the final size without a crop, which is what both papers do (`suites.transforms`, `square`).
 """
@@ -43,7 +43,9 @@ class Augmentation:
     flip: bool
 
     @classmethod
-    def of(cls, task: Task, size: tuple[int, int], *, crop: Crop, resize: int | None) -> Augmentation:
+    def of(
+        cls, task: Task, size: tuple[int, int], *, crop: Crop, resize: int | None, flip: bool = True
+    ) -> Augmentation:
         """What the task allows of an augmentation (BiT paper, Appendix F): no crop or mirroring that changes the label.
 
         Without `resize`, 448/384 of the size, the HyperRule's proportion.
@@ -51,9 +53,7 @@ class Augmentation:
         before = (resize, resize) if resize else (round(size[0] * 448 / 384), round(size[1] * 448 / 384))
         before = (max(before[0], size[0]), max(before[1], size[1]))
         allowed: Crop = crop if task.crop else "none"
-        return cls(
-            crop=allowed, resize=before if allowed == "bit" else size, size=size, flip=task.flip and crop != "none"
-        )
+        return cls(crop=allowed, resize=before if allowed == "bit" else size, size=size, flip=task.flip and flip)
 
     def describe(self) -> dict[str, Any]:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}

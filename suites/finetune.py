@@ -22,7 +22,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -30,125 +30,23 @@ import numpy as np
 
 from ..registry import UsageError
 from ..stable import replacing, sha
-from . import recipes
-from .augment import Augmentation, Crop, TrainingImages
+from .augment import Augmentation, TrainingImages
 from .features import fingerprint
 from .fewshot import task_question
 from .metrics import accuracies, majority_rate, top1
-from .protocol import Context, Features, Measurement, Split, Suite, Task, Work
+from .protocol import Context, Features, Measurement, Split
 from .recipes import Settings
 from .ridge import Ridge
 from .scorer import Scorer
 from .support import Labelled
 from .transforms import Transform
+from .tuning import FineTuning
 from .vtab_probe import choose_l2
 
 if TYPE_CHECKING:
     from ..models.spec import Model
 
-RecipeName = Literal["auto", "vit", "table2", "bit", "bit-code", "vtab", "vtab-sweep", "scratch", "short"]
 PROBE_L2 = tuple(2.0**power for power in range(-10, 21, 3))
-
-
-@dataclass(frozen=True, kw_only=True)
-class FineTuning(Suite):
-    """The settings that fine-tuning has in every suite. Those left empty are the recipe's."""
-
-    recipe: RecipeName = "auto"
-    lr: tuple[float, ...] = ()  # learning rates to choose from
-    steps: int | None = None
-    warmup: int | None = None  # steps
-    batch: int | None = None  # images a step
-    image_size: int | None = None  # pixels
-    crop: Crop | None = None  # bit, inception, none; where a task's label forbids cropping, none whatever is said
-    seed: tuple[int, ...] = ()
-    precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
-    micro_batch: int | None = None  # images that pass at once; None: what fits. Changes no result beyond rounding
-    compile: bool = False  # torch.compile: minutes at first, faster steps on a GPU
-    checkpoint_minutes: float = 10.0
-    save: Literal["nothing", "weights"] = "nothing"  # weights: each seed's, in kept/<key>/ of the run directory
-
-    def check(self) -> None:
-        for name in ("steps", "batch", "image_size", "micro_batch"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(f"suite.{name}={value}: training needs at least 1")
-        if self.warmup is not None and self.warmup < 0:
-            raise UsageError(f"suite.warmup={self.warmup}: a number of steps from 0 up")
-        if any(not 0 < lr < float("inf") for lr in self.lr):
-            raise UsageError(f"suite.lr={','.join(f'{lr:g}' for lr in self.lr)}: learning rates are numbers above 0")
-        if any(seed < 0 for seed in self.seed) or len(set(self.seed)) < len(self.seed):
-            raise UsageError(f"suite.seed={','.join(map(str, self.seed))}: seeds are different whole numbers from 0 up")
-        if not self.checkpoint_minutes > 0:
-            raise UsageError(f"suite.checkpoint_minutes={self.checkpoint_minutes:g}: a number above 0")
-
-    def size(self, model: Model, weights: str = "random") -> tuple[int, int]:
-        (_, settings), *_ = self.candidates(model, weights, None, 1000, model.input.size)
-        return model.input.size if settings.image_size is None else (settings.image_size, settings.image_size)
-
-    def estimate(self, model: Model, task: Task, weights: str) -> Work:
-        train, val, test = (task.splits.get(split, 0) for split in ("train", "val", "test"))
-        found = self.candidates(model, weights, task, train + val, model.input.size)
-        runs = [(settings, lr) for _, settings in found for lr in settings.lr]
-        seeds = len(found[0][1].seed)
-        choosing = runs if len(runs) > 1 else []
-        trained = sum(settings.steps * settings.batch for settings, _ in choosing)
-        longest = max(settings.steps * settings.batch for settings, _ in runs)  # which one wins is not known
-        return Work(images=seeds * (len(choosing) * val + test), trained=seeds * (trained + longest))
-
-    def candidates(
-        self, model: Model, weights: str, task: Task | None, images: int, size: tuple[int, int]
-    ) -> list[tuple[str, Settings]]:
-        """The recipes to choose from, by name, with what was typed in place of their own.
-
-        `images` are those of the final run, `size` the images' height and width (BiT's rule looks at both).
-        """
-        return [(name, self._typed(settings)) for name, settings in self._recipes(model, weights, task, images, size)]
-
-    def _recipes(
-        self, model: Model, weights: str, task: Task | None, images: int, size: tuple[int, int]
-    ) -> list[tuple[str, Settings]]:
-        name = "" if task is None else task.name
-        resnet = model.family in ("bit", "hybrid")
-        largest = model.name == "BiT-R152x4"
-        untrained = weights.split(":")[0] == "random"
-        wanted = self.recipe
-        if wanted == "auto":
-            wanted = self.own_recipe(model, untrained)
-        table4, _ = recipes.vit(name, images, resnet=resnet)
-        rule = recipes.bit(images, size, largest=largest)
-        if wanted == "vit+bit":
-            return [("vit", table4), ("bit", rule)]
-        if wanted == "vtab-sweep":
-            return [(f"vtab-sweep {one.steps}", one) for one in recipes.vtab_sweep()]
-        if wanted == "table2":
-            return [("table2", recipes.imagenet_table2(model.name, images))]
-        found = {"vit": table4, "bit": rule, "vtab": recipes.vtab(), "short": recipes.short()}
-        found["bit-code"] = recipes.bit(images, size, largest=largest, source="code")
-        found["scratch"] = recipes.from_scratch(model.name, images)
-        return [(wanted, found[wanted])]
-
-    def own_recipe(self, model: Model, untrained: bool) -> str:
-        """What recipe=auto stands for."""
-        if untrained:
-            return "short" if model.small else "scratch"
-        return "vit+bit" if model.family in ("bit", "hybrid") else "vit"
-
-    def _typed(self, settings: Settings) -> Settings:
-        steps = self.steps or settings.steps
-        warmup = settings.warmup if settings.warmup < steps else steps // 10
-        return replace(
-            settings,
-            steps=steps,
-            decay_at=tuple(at * steps // settings.steps for at in settings.decay_at),
-            warmup=warmup if self.warmup is None else self.warmup,
-            lr=tuple(sorted(set(self.lr))) or settings.lr,
-            batch=self.batch or settings.batch,
-            image_size=self.image_size or settings.image_size,
-            resize=None if self.image_size else settings.resize,
-            crop=self.crop or settings.crop,
-            seed=self.seed or settings.seed,
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,6 +92,8 @@ def finetune(suite: FineTuning, context: Context) -> Iterator[Measurement]:
     choices = [(name, settings, lr) for name, settings in found for lr in settings.lr]
     seeds = found[0][1].seed
     job = _Job(suite, context, train, val, test)
+    for note in dict.fromkeys(settings.note for _, settings in found if settings.note):
+        context.say(note)
     if len(choices) > 1 and val is None:
         raise UsageError(
             f"{task.name} has no validation images to choose a learning rate on: type one, suite.lr={choices[0][2]:g}"
@@ -283,20 +183,21 @@ class _Job:
 
     def treatment(self, name: str, settings: Settings, lr: float) -> dict[str, Any]:
         """How the model was fed and tuned. What a rule makes of the task is in `recipe`: it makes no other row."""
-        own = {item.name for item in fields(FineTuning)} - {"recipe", "seed", "save", "checkpoint_minutes", "compile"}
-        typed = {item: getattr(self._suite, item) for item in sorted(own) if getattr(self._suite, item)}
         augmentation, transform = self._views(settings)
+        changed = _from_scratch(self._context.model, settings) if self._untrained else {}
         return {
-            "head": "linear, from zero",
+            "head": "a tanh layer, then linear from zero" if "pre_logits" in changed else "linear, from zero",
             "recipe_asked": self._suite.recipe,
-            "typed": {key: list(value) if isinstance(value, tuple) else value for key, value in typed.items()},
+            "typed": self._suite.typed(),
             "precision": self._suite.precision,
             "recipe": {
                 "name": name,
                 **settings.recipe(lr).describe(),
+                **changed,
                 "lr_choices": list(settings.lr),
                 "augmentation": augmentation.describe(),
                 "test": transform.describe(),
+                **({"note": settings.note} if settings.note else {}),
             },
         }
 
@@ -316,7 +217,8 @@ class _Job:
         elif self._val is not None:
             parts.append(self._val)
         augmentation, transform = self._views(run.settings)
-        network = _network(context, augmentation.size)
+        changes = _from_scratch(context.model, run.settings) if self._untrained else {}
+        network: Any = context.build(context.task.num_classes, augmentation.size, changes)
         notes = [*getattr(network, "notes", ()), *_new_head(network, trained=not self._untrained)]
         device = context.device
         place = Place(
@@ -361,12 +263,21 @@ class _Job:
         model = self._context.model
         side = settings.image_size
         size = model.input.size if side is None else (side, side)
-        augmentation = Augmentation.of(self._context.task, size, crop=settings.crop, resize=settings.resize)
+        augmentation = Augmentation.of(
+            self._context.task, size, crop=settings.crop, resize=settings.resize, flip=settings.flip
+        )
         return augmentation, Transform.for_input(model.input, "square", size)
 
 
-def _network(context: Context, size: tuple[int, int]) -> Any:
-    return context.build(num_classes=context.task.num_classes, image_size=size)
+def _from_scratch(model: Model, settings: Settings) -> dict[str, Any]:
+    """What a recipe from scratch changes of a transformer, where the user did not: fields of its architecture."""
+    found: dict[str, Any] = {}
+    names = model.settable()
+    if settings.dropout and "dropout" in names and not getattr(model.architecture, "dropout", 0.0):
+        found["dropout"] = settings.dropout
+    if settings.tanh_layer and "pre_logits" in names and getattr(model.architecture, "pre_logits", None) is None:
+        found["pre_logits"] = getattr(model.architecture, "width", None)
+    return found
 
 
 def _new_head(network: Any, *, trained: bool) -> list[str]:

@@ -172,8 +172,16 @@ class Context(Protocol):
         """Begin a part of the job. False: an earlier process of this job finished it or did not survive it."""
         ...
 
-    def build(self, num_classes: int | None = None, image_size: tuple[int, int] | None = None) -> Backbone:
-        """A fresh copy of the job's model with the job's weights, on the CPU, in evaluation mode."""
+    def build(
+        self,
+        num_classes: int | None = None,
+        image_size: tuple[int, int] | None = None,
+        changes: Mapping[str, Any] | None = None,
+    ) -> Backbone:
+        """A fresh copy of the job's model with the job's weights, on the CPU, in evaluation mode.
+
+        `changes` are fields of its architecture that a suite's recipe sets: {"dropout": 0.1}.
+        """
         ...
 
     def other(self, name: str, num_classes: int, image_size: tuple[int, int]) -> Backbone:

@@ -5,8 +5,8 @@ and one score on the whole test set).
 
 `protocol=finetune`, the paper's own and the default of the 19 tasks, trains the whole network (suites/finetune.py):
 `recipe=auto` is the ViT paper's single setting for all tasks (Table 4: learning rate 0.01, 2500 steps, 384 pixels;
-three seeds), `vtab-sweep` the VTAB paper's choice among four, `bit` the BiT-HyperRule, and for untrained small networks
-`short`.
+three seeds); for ResNets and hybrids also the BiT-HyperRule, whichever is better on the validation images; for
+untrained small networks `short`. `vtab-sweep` is the VTAB paper's choice among four.
 
 `protocol=probe` fits the closed-form probe of suites/ridge.py on frozen features:
 
@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from ..registry import UsageError
 from .fewshot import require_positive
-from .finetune import FineTuning, finetune
+from .finetune import finetune
 from .protocol import Context, Measurement, Suite, Task, Work
+from .tuning import FineTuning, has_resnet
 from .vtab_probe import probe
 
 if TYPE_CHECKING:
@@ -60,8 +61,10 @@ class Vtab(FineTuning):
     def modules(self) -> tuple[str, ...]:
         return ("suites.vtab_probe",) if self.protocol == "probe" else ("suites.finetune",)
 
-    def own_recipe(self, model: Model, untrained: bool) -> str:
-        return "short" if untrained and model.small else "vtab"
+    def own_recipe(self, model: Model, *, untrained: bool) -> str:
+        if untrained and model.small:
+            return "short"
+        return "vtab+bit" if has_resnet(model) and not untrained else "vtab"
 
     def size(self, model: Model, weights: str = "random") -> tuple[int, int]:
         if self.protocol == "finetune":

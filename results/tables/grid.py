@@ -9,10 +9,11 @@ from typing import Any
 from ..published import is_reproducible
 from .table import Show, Table
 
-NOT_RELEASED, UNTRAINED, RESAVED, MINIATURE, BELOW, TIED = "†", "‡", "§", "¶", "*", "≈"
+NOT_RELEASED, UNTRAINED, RESAVED, MINIATURE, BELOW, TIED, FROM_SCRATCH = "†", "‡", "§", "¶", "*", "≈", "‖"
 FOOTNOTES = {
     NOT_RELEASED: "Weights never released: this number cannot be reproduced.",
     UNTRAINED: "Random weights: an untrained network, of which only architecture and initialisation show.",
+    FROM_SCRATCH: "Trained from random weights, on this task's images alone: no pre-training.",
     RESAVED: "Images of the community's re-saved JPEGs (vtab-1k), not the published files.",
     MINIATURE: "A built-in miniature task, not comparable with any published number.",
     BELOW: "Below the majority rate: always guessing the test set's most frequent class scores more.",
@@ -131,7 +132,8 @@ class Grid:
             return text + TIED if best.get(place) == "tied" else text
         if kind == "published":
             return printed.shown if printed is not None else self.plain.get(place, "")
-        if ours is None or printed is None or ours.value is None or MINIATURE in ours.marks or UNTRAINED in ours.marks:
+        other = ours is not None and any(mark in ours.marks for mark in (MINIATURE, UNTRAINED, FROM_SCRATCH))
+        if ours is None or printed is None or ours.value is None or other:
             return ""
         return difference(ours.value, printed, self.decimals)
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from ...registry import UsageError
 from ..published import model_name
-from .grid import BELOW, MINIATURE, RESAVED, UNTRAINED, Measured
-from .rows import row_labels
+from .grid import BELOW, FROM_SCRATCH, MINIATURE, RESAVED, UNTRAINED, Measured
+from .rows import is_random, row_labels, trained_here
 from .table import GROUP_SIZES
 
 if TYPE_CHECKING:
@@ -104,10 +104,13 @@ def measured(part: pd.DataFrame, majority: float | None = None) -> Measured | No
 
 def marks_of(part: pd.DataFrame) -> str:
     """The footnote marks that these records need."""
-    untrained = part["weights"].astype(str).str.split(":").str[0].eq("random").any()
+    random = part["weights"].astype(str).map(is_random)
+    scratch = (random & trained_here(part)).any()
+    untrained = (random & ~trained_here(part)).any()
     miniature = part["suite"].eq("vtab-mini").any() or part["source"].eq("builtin").any()
     resaved = part["source"].isin(RESAVED_SOURCES).any()
-    return f"{UNTRAINED if untrained else ''}{RESAVED if resaved else ''}{MINIATURE if miniature else ''}"
+    first = f"{FROM_SCRATCH if scratch else ''}{UNTRAINED if untrained else ''}"
+    return f"{first}{RESAVED if resaved else ''}{MINIATURE if miniature else ''}"
 
 
 def mean_of_tasks(frame: pd.DataFrame, tasks: Iterable[str], total: int) -> Measured | None:

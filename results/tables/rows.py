@@ -41,6 +41,16 @@ def only_metric(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
     return frame[(frame["metric"] == metric) | (frame["status"] != "ok")]
 
 
+def is_random(weights: str) -> bool:
+    return weights.split(":")[0] == "random"
+
+
+def trained_here(frame: pd.DataFrame) -> pd.Series:
+    """Which records are of networks after training on the task, and not as their weights came."""
+    tuned = frame["suite"].eq("finetune") | frame["protocol"].eq("finetune")
+    return tuned & frame["metric"].ne("top1_untrained_probe")
+
+
 def majority_rates(frame: pd.DataFrame, by: list[str]) -> dict[tuple[str, ...], float]:
     rates = frame[(frame["metric"] == "majority_rate") & (frame["status"] == "ok")]
     return {tuple(row[name] for name in by): float(row["value"]) for row in rates.to_dict("records")}
@@ -157,7 +167,7 @@ def provenance_notes(frame: pd.DataFrame) -> list[str]:
     """Untrained weights, models that are fed differently, jobs without a number."""
     notes = []
     weights = list(dict.fromkeys(frame["weights"]))
-    untrained = [name for name in weights if name.split(":")[0] == "random"]
+    untrained = [name for name in dict.fromkeys(frame["weights"][~trained_here(frame)]) if is_random(name)]
     if untrained:
         who = "All weights are random" if len(untrained) == len(weights) else f"Rows with {', '.join(untrained)}"
         notes.append(f"{who}: untrained networks, of which only architecture and initialisation show.")

@@ -81,15 +81,25 @@ def finetune(request: Request) -> list[Table]:
             if one is not None:
                 placed.add(id(one))
                 _put(grid, row, one, rates)
+    probes = {} if frame is None else _probes(frame)
     for one in found:
         if id(one) not in placed:
             _put(grid, (one.title, ""), one, rates)
-    if request.show != "ours":
+            if one.label in probes:
+                _put(grid, (f"{one.title}, ridge probe before training", ""), probes[one.label], rates)
+    if request.show != "ours" and grid.printed:
         grid.notes.append(
             "Published: fine-tuning as the papers do it (ViT: 384 pixels, the best of a few learning rates; BiT: its "
             "HyperRule)."
         )
     return [grid.table(request.show, folders(frame))]
+
+
+def _probes(frame: pd.DataFrame) -> dict[str, Subject]:
+    """The closed-form probe on networks before they were trained from scratch, by the label of the network's row."""
+    from .measure import subjects
+
+    return {one.label: one for one in subjects(frame[frame["metric"] == "top1_untrained_probe"])}
 
 
 def folders(frame: pd.DataFrame | None) -> Sequence[str]:

@@ -25,6 +25,7 @@ TASKS = (
         num_classes=10,
         splits={"train": 800, "val": 200, "test": 797},
         label="the handwritten digit",
+        flip=False,
         mirrors="SVHN: digit recognition. Clean, centred 8 x 8 scans of 13 writers; no clutter, colour or perspective, "
         "and writers are not kept apart between the splits.",
         classes=tuple("0123456789"),

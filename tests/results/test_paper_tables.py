@@ -43,7 +43,7 @@ def test_ours_stands_in_the_papers_column_only_where_model_and_pre_training_are_
     ours = rows["ImageNet", "ours"]
     assert ours["ViT-L/16, ImageNet-21k"] == "85.10 ± 0.10"
     assert ours["ViT-L/16, JFT-300M"] == ""
-    assert ours["ViT-B/32 (random)"] == "10.00‡"
+    assert ours["ViT-B/32 (random)"] == "10.00‖"
     assert rows["ImageNet", "difference"]["ViT-L/16, ImageNet-21k"] == "-0.20 (z -10.0)"
     assert rows["VTAB (19 tasks)", "ours"]["ViT-L/16, ImageNet-21k"] == "60.00 ± 1.00"
     assert rows["VTAB (19 tasks)", "difference"]["ViT-L/16, ImageNet-21k"] == "-12.72 (z -60.6)"
@@ -209,3 +209,16 @@ def test_units_and_cells_that_stand_twice_are_refused() -> None:
         make("2", frame_of([one, replace(one, value=98.0, treatment=dict(one.treatment) | {"lr": 0.1})]))
     with pytest.raises(UsageError, match=r"there is no table 'chekpoints'\. Did you mean 'checkpoints'"):
         make("chekpoints", None)
+
+
+def test_training_from_scratch_stands_above_the_probe_on_the_same_untrained_network() -> None:
+    untrained = {"weights": "random", "pretrain": "none", "source": "builtin"}
+    records = [score("ViT-mini", "digits", 97.0 + seed, seed=seed, **untrained) for seed in range(2)]
+    records.append(score("ViT-mini", "digits", 83.5, metric="top1_untrained_probe", treatment={}, **untrained))
+    (table,) = make("finetune", frame_of(records), show="ours")
+    assert [(row[0], row[-1]) for row in table.rows] == [
+        ("ViT-mini (random)", "97.50 ± 0.71‖¶"),
+        ("ViT-mini (random), ridge probe before training", "83.50‡¶"),
+    ]
+    assert any(note.startswith("‖ Trained from random weights") for note in table.notes)
+    assert not any("untrained networks, of which" in note for note in table.notes)

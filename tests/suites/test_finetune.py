@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,16 @@ import torch
 import vit_bench
 from vit_bench.bench import config
 from vit_bench.bench.plan import make_plan
+from vit_bench.models.spec import Model
 from vit_bench.registry import UsageError
 from vit_bench.suites import finetune as tuning
 from vit_bench.suites.augment import Augmentation, TrainingImages
+from vit_bench.suites.finetune import FineTune
 from vit_bench.suites.protocol import Split, Task
 from vit_bench.suites.recipes import from_scratch, short, vtab_sweep
+from vit_bench.suites.vtab import Vtab
 
-WORDS = ("suite=finetune", "task=digits", "model=ViT-mini", "batch=8", "steps=2", "crop=none", "out=r")
+WORDS = ("suite=finetune", "task=digits", "model=ViT-mini", "batch=8", "steps=2", "crop=none", "image_size=32", "out=r")
 
 
 def task(*, crop: bool = True, flip: bool = True) -> Task:
@@ -44,7 +48,7 @@ def split(count: int = 6, side: int = 12) -> Split:
 def test_an_image_is_augmented_alike_however_its_batch_is_split(crop) -> None:
     from vit_bench.models import catalog
 
-    how = Augmentation.of(task(), (16, 16), crop=crop, resize=None)
+    how = Augmentation.of(task(), (16, 16), crop=crop, resize=None, flip=crop != "none")
     data = TrainingImages([split(4), split(2)], how, catalog()["ViT-mini"].input)
     assert data.labels.tolist() == [0, 1, 0, 1, 0, 1]
     indices = np.array([5, 0, 3, 3, 1])
@@ -66,6 +70,8 @@ def test_a_task_forbids_what_would_change_its_label() -> None:
     assert (whole.crop, whole.resize, whole.flip) == ("bit", (448, 448), True)
     assert Augmentation.of(task(crop=False), (384, 384), crop="bit", resize=448).resize == (384, 384)
     assert not Augmentation.of(task(flip=False), (384, 384), crop="inception", resize=None).flip
+    assert Augmentation.of(task(), (384, 384), crop="none", resize=None).flip
+    assert not Augmentation.of(task(), (384, 384), crop="bit", resize=None, flip=False).flip
 
 
 def test_the_rate_is_chosen_on_validation_images_and_the_winner_is_trained_on_all(monkeypatch) -> None:
@@ -145,6 +151,9 @@ def test_finished_training_runs_of_a_stopped_job_are_not_repeated(monkeypatch) -
         (("batch=0",), r"suite\.batch=0: training needs at least 1"),
         (("lr=0",), r"suite\.lr=0: learning rates are numbers above 0"),
         (("seed=1,1",), r"suite\.seed=1,1: seeds are different whole numbers"),
+        (("weight_decay=-1",), r"suite\.weight_decay=-1: type 0 for none"),
+        (("polyak=1",), r"suite\.polyak=1: type 0 for none, or a factor below 1"),
+        (("image_size=64", "resize=60"), r"suite\.resize=60: images are resized before 64 pixels are cut"),
         (("recipe=bitt",), r"suite\.recipe=bitt.*Did you mean 'bit'"),
         (("recipe=table2",), r"Table 2 has settings for ViT-L/16 and ViT-H/14, not for ViT-mini"),
     ],
@@ -167,7 +176,7 @@ def test_a_plan_counts_what_is_trained() -> None:
     assert work.trained == 2 * 40
     assert work.images == 2 * 797
     plan = make_plan(config.read(["suite=vtab-mini", "protocol=finetune", "task=digits", "model=BiT-mini"]))
-    assert plan.work()[0].trained == 2 * short().steps * short().batch
+    assert plan.work()[0].trained == 2 * short((8, 8)).steps * short((8, 8)).batch
 
 
 def test_the_code_of_training_makes_no_probe_stale() -> None:
@@ -190,3 +199,67 @@ def test_the_papers_recipes_from_scratch_and_for_vtab() -> None:
         (2500, (0.01, 0.1), 224),
         (10000, (0.01, 0.1), 224),
     ]
+
+
+def of(name: str) -> Model:
+    from vit_bench.models import catalog
+
+    return catalog()[name]
+
+
+def test_resnets_and_hybrids_with_weights_also_try_bits_set_up() -> None:
+    for name, tuned, vtab in (
+        ("ViT-B/16", ["vit"], ["vtab"]),
+        ("BiT-R50x1", ["vit", "bit"], ["vtab", "bit"]),
+        ("R50+ViT-B/16", ["vit", "bit"], ["vtab", "bit"]),
+    ):
+        for suite, wanted in ((FineTune(), tuned), (Vtab(), vtab)):
+            found = suite.candidates(of(name), "in21k", None, 1000, (224, 224))
+            assert [recipe for recipe, _ in found] == wanted
+            untrained = suite.candidates(of(name), "random", None, 1000, (224, 224))
+            assert [recipe for recipe, _ in untrained] == ["vtab" if suite.name == "vtab" else "scratch"]
+    imagenet = replace(task(), name="ImageNet")
+    rates = [
+        FineTune().candidates(of(name), "in21k", imagenet, 10**6, (9, 9))[0][1].lr for name in ("ViT-B/16", "BiT-R50x1")
+    ]
+    assert rates == [(0.003, 0.01, 0.03), (0.003, 0.01, 0.03, 0.06)]
+
+
+def test_what_is_typed_wins_over_the_recipe_and_0_takes_away() -> None:
+    suite = FineTune(
+        recipe="vtab", steps=50, schedule="steps", clip_norm=0.0, polyak=0.9, optimizer="adam", flip=False, mixup=0.2
+    )
+    ((_, found),) = suite.candidates(of("ViT-B/16"), "in21k", None, 1000, (224, 224))
+    assert (found.steps, found.schedule, found.decay_at) == (50, "steps", (15, 30, 45))
+    assert (found.clip_norm, found.polyak, found.optimizer, found.flip, found.mixup) == (None, 0.9, "adam", False, 0.2)
+    assert (found.warmup, found.lr, found.resize) == (5, (0.01,), 448)
+    assert suite.typed() == {
+        "clip_norm": 0.0,
+        "flip": False,
+        "mixup": 0.2,
+        "optimizer": "adam",
+        "polyak": 0.9,
+        "schedule": "steps",
+        "steps": 50,
+    }
+    assert FineTune(micro_batch=3, seed=(4,)).typed() == {}
+
+
+def test_a_recipe_from_scratch_gives_a_transformer_dropout_and_a_tanh_layer(monkeypatch) -> None:
+    import vit_bench.suites.training as training
+
+    original, seen = training.train, []
+
+    def train(network, *arguments, **options):
+        seen.append((network.blocks[0].dropout.p, network.pre_logits.out_features))
+        return original(network, *arguments, **options)
+
+    monkeypatch.setattr(training, "train", train)
+    frame = vit_bench.run(*WORDS, "seed=0", "recipe=scratch")
+    assert set(frame["status"]) == {"ok"}, frame["error"].tolist()
+    assert seen == [(0.1, 128)]
+    treatment = json.loads(frame["treatment"].iloc[0])
+    assert treatment["head"] == "a tanh layer, then linear from zero"
+    assert (treatment["recipe"]["dropout"], treatment["recipe"]["pre_logits"]) == (0.1, 128)
+    assert treatment["recipe"]["note"].endswith("Table 3's 10000 are of longer runs")
+    assert set(frame["variant"]) == {""}

@@ -30,13 +30,13 @@ def test_bits_resolution_follows_the_area_and_the_released_code_differs() -> Non
 
 
 def test_vits_table_4_and_the_nearest_row_for_others() -> None:
-    assert recipes.vit("ImageNet", 1_281_167)[0].lr == (0.003, 0.01, 0.03)
-    assert recipes.vit("ImageNet", 1_281_167, resnet=True)[0].lr[-1] == 0.06
-    pets, note = recipes.vit("Oxford-IIIT Pets", 3680)
-    assert (pets.steps, pets.warmup, note) == (500, 100, "")
-    other, note = recipes.vit("mine", 20_000)
+    assert recipes.vit("ImageNet", 1_281_167).lr == (0.003, 0.01, 0.03)
+    assert recipes.vit("ImageNet", 1_281_167, resnet=True).lr[-1] == 0.06
+    pets = recipes.vit("Oxford-IIIT Pets", 3680)
+    assert (pets.steps, pets.warmup, pets.note) == (500, 100, "")
+    other = recipes.vit("mine", 20_000)
     assert other.steps == 10_000
-    assert note == "mine has no row in the ViT paper's Table 4: CIFAR-10's, by the size of 20000 images"
+    assert other.note == "mine has no row in the ViT paper's Table 4: CIFAR-10's, by the size of 20000 images"
     assert (recipes.vtab().steps, recipes.vtab().lr, recipes.vtab().warmup) == (2500, (0.01,), 200)
 
 
@@ -50,3 +50,17 @@ def test_table_2_has_its_own_resolutions_and_averaging() -> None:
     assert [(one.image_size, one.polyak, one.steps) for one in found] == [(512, 0.9999, 20_000), (518, 0.9999, 20_000)]
     with pytest.raises(UsageError, match="for ViT-L/16 and ViT-H/14, not for ViT-B/16"):
         recipes.imagenet_table2("ViT-B/16", 1_281_167)
+
+
+def test_the_short_recipe_feeds_tiny_images_small() -> None:
+    assert [recipes.short(size).image_size for size in ((8, 8), (32, 32), (33, 32), (64, 64))] == [32, 32, None, None]
+
+
+def test_pre_training_has_dropout_and_a_tanh_layer_and_says_where_its_warm_up_is_shorter() -> None:
+    dropout = {row: recipes.from_scratch("ViT-B/16", 1_281_167, pretrain=row).dropout for row in ("ImageNet-21k",)}
+    assert dropout == {"ImageNet-21k": 0.1}
+    jft = recipes.from_scratch("ViT-B/16", 303_000_000, pretrain="JFT-300M")
+    assert (jft.dropout, jft.tanh_layer, jft.warmup, jft.note) == (0.0, True, 10_000, "")
+    short = recipes.from_scratch("ViT-B/16", 1000)
+    assert (short.steps, short.warmup, short.dropout) == (73, 7, 0.1)
+    assert short.note == "7 steps of warm-up: Table 3's 10000 are of longer runs"

@@ -1,0 +1,170 @@
+"""The settings that fine-tuning has in every suite, and the recipes they leave to choose from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..registry import UsageError
+from . import recipes
+from .augment import Crop
+from .protocol import Suite, Task, Work
+from .recipe import Optimizer, Schedule
+from .recipes import Settings
+
+if TYPE_CHECKING:
+    from ..models.spec import Model
+
+Table3 = Literal["scratch", "scratch-in21k", "scratch-jft"]
+RecipeName = Literal["auto", "vit", "table2", "bit", "bit-code", "vtab", "vtab-sweep", Table3, "short"]
+SCRATCH = {"scratch": "ImageNet", "scratch-in21k": "ImageNet-21k", "scratch-jft": "JFT-300M"}  # rows of Table 3
+# What a run is done with, and not what it does: no part of the treatment.
+NOT_TREATMENT = ("recipe", "seed", "save", "checkpoint_minutes", "compile", "micro_batch")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTuning(Suite):
+    """The settings that fine-tuning has in every suite. Those left empty are the recipe's."""
+
+    recipe: RecipeName = "auto"
+    lr: tuple[float, ...] = ()  # learning rates to choose from
+    steps: int | None = None
+    warmup: int | None = None  # steps
+    batch: int | None = None  # images a step
+    optimizer: Optimizer | None = None  # sgd with momentum 0.9; adam with decoupled weight decay
+    schedule: Schedule | None = None  # after warm-up: cosine, linear, constant, or steps: a tenth at 30, 60, 90 %
+    weight_decay: float | None = None
+    clip_norm: float | None = None  # of the whole batch's gradient; 0: no clipping
+    mixup: float | None = None  # alpha; 0: none
+    polyak: float | None = None  # factor of the averaged weights, 0.9999 in the ViT paper's Table 2; 0: none
+    image_size: int | None = None  # pixels
+    resize: int | None = None  # pixels before a random crop; of crop=bit alone
+    crop: Crop | None = None  # bit, inception, none; where a task's label forbids cropping, none whatever is said
+    flip: bool | None = None  # mirror half of the images; where a task's label forbids it, never
+    seed: tuple[int, ...] = ()
+    precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
+    micro_batch: int | None = None  # images that pass at once; None: what fits. Changes no result beyond rounding
+    compile: bool = False  # torch.compile: minutes at first, faster steps on a GPU
+    checkpoint_minutes: float = 10.0
+    save: Literal["nothing", "weights"] = "nothing"  # weights: each seed's, in kept/<key>/ of the run directory
+
+    def check(self) -> None:
+        for name in ("steps", "batch", "image_size", "resize", "micro_batch"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"suite.{name}={value}: training needs at least 1")
+        if self.warmup is not None and self.warmup < 0:
+            raise UsageError(f"suite.warmup={self.warmup}: a number of steps from 0 up")
+        if any(not 0 < lr < float("inf") for lr in self.lr):
+            raise UsageError(f"suite.lr={','.join(f'{lr:g}' for lr in self.lr)}: learning rates are numbers above 0")
+        for name, limit in (("weight_decay", float("inf")), ("clip_norm", float("inf")), ("mixup", float("inf"))):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < limit:
+                raise UsageError(f"suite.{name}={value:g}: type 0 for none, or a number above it")
+        if self.polyak is not None and not 0 <= self.polyak < 1:
+            raise UsageError(f"suite.polyak={self.polyak:g}: type 0 for none, or a factor below 1, such as 0.9999")
+        if self.resize is not None and self.image_size is not None and self.resize < self.image_size:
+            raise UsageError(
+                f"suite.resize={self.resize}: images are resized before {self.image_size} pixels are cut out of them; "
+                f"type suite.resize={round(self.image_size * 448 / 384)}"
+            )
+        if any(seed < 0 for seed in self.seed) or len(set(self.seed)) < len(self.seed):
+            raise UsageError(f"suite.seed={','.join(map(str, self.seed))}: seeds are different whole numbers from 0 up")
+        if not self.checkpoint_minutes > 0:
+            raise UsageError(f"suite.checkpoint_minutes={self.checkpoint_minutes:g}: a number above 0")
+
+    def size(self, model: Model, weights: str = "random") -> tuple[int, int]:
+        (_, settings), *_ = self.candidates(model, weights, None, 1000, model.input.size)
+        return model.input.size if settings.image_size is None else (settings.image_size, settings.image_size)
+
+    def estimate(self, model: Model, task: Task, weights: str) -> Work:
+        train, val, test = (task.splits.get(split, 0) for split in ("train", "val", "test"))
+        found = self.candidates(model, weights, task, train + val, model.input.size)
+        runs = [(settings, lr) for _, settings in found for lr in settings.lr]
+        seeds = len(found[0][1].seed)
+        choosing = runs if len(runs) > 1 else []
+        trained = sum(settings.steps * settings.batch for settings, _ in choosing)
+        longest = max(settings.steps * settings.batch for settings, _ in runs)  # which one wins is not known
+        return Work(images=seeds * (len(choosing) * val + test), trained=seeds * (trained + longest))
+
+    def candidates(
+        self, model: Model, weights: str, task: Task | None, images: int, size: tuple[int, int]
+    ) -> list[tuple[str, Settings]]:
+        """The recipes to choose from, by name, with what was typed in place of their own.
+
+        `images` are those of the final run, `size` the images' height and width (BiT's rule looks at both).
+        """
+        return [(name, self._typed(settings)) for name, settings in self._recipes(model, weights, task, images, size)]
+
+    def _recipes(
+        self, model: Model, weights: str, task: Task | None, images: int, size: tuple[int, int]
+    ) -> list[tuple[str, Settings]]:
+        name = "" if task is None else task.name
+        wanted = self.recipe
+        if wanted == "auto":
+            wanted = self.own_recipe(model, untrained=weights.split(":")[0] == "random")
+        if wanted == "vtab-sweep":
+            return [(f"vtab-sweep {one.steps}", one) for one in recipes.vtab_sweep()]
+        largest = model.name == "BiT-R152x4"
+        made = {
+            "vit": lambda: recipes.vit(name, images, resnet=has_resnet(model)),
+            "table2": lambda: recipes.imagenet_table2(model.name, images),
+            "bit": lambda: recipes.bit(images, size, largest=largest),
+            "bit-code": lambda: recipes.bit(images, size, largest=largest, source="code"),
+            "vtab": recipes.vtab,
+            "short": lambda: recipes.short(size),
+            **{
+                scratch: lambda row=row: recipes.from_scratch(model.name, images, pretrain=row)
+                for scratch, row in SCRATCH.items()
+            },
+        }
+        return [(one, made[one]()) for one in wanted.split("+")]
+
+    def own_recipe(self, model: Model, *, untrained: bool) -> str:
+        """What recipe=auto stands for; of several, joined by +, the best on the validation images is taken."""
+        if untrained:
+            return "short" if model.small else "scratch"
+        return "vit+bit" if has_resnet(model) else "vit"
+
+    def typed(self) -> dict[str, Any]:
+        """What of the treatment was typed, as plain data."""
+        found = {
+            item.name: getattr(self, item.name)
+            for item in fields(FineTuning)
+            if item.name not in NOT_TREATMENT and getattr(self, item.name) != item.default
+        }
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in sorted(found.items())}
+
+    def _typed(self, settings: Settings) -> Settings:
+        """A recipe's settings, with those that were typed in their place."""
+        steps = self.steps or settings.steps
+        schedule = self.schedule or settings.schedule
+        decay_at = tuple(at * steps // settings.steps for at in settings.decay_at)
+        if schedule == "steps" and not decay_at:
+            decay_at = recipes.decays(steps)
+        warmup = settings.warmup if settings.warmup < steps else steps // 10
+        typed = {
+            name: getattr(self, name)
+            for name in ("optimizer", "weight_decay", "mixup", "crop", "flip", "batch", "image_size", "resize")
+            if getattr(self, name) is not None
+        }
+        if self.image_size and not self.resize:
+            typed["resize"] = None
+        for name in ("clip_norm", "polyak"):
+            if getattr(self, name) is not None:
+                typed[name] = getattr(self, name) or None
+        return replace(
+            settings,
+            steps=steps,
+            schedule=schedule,
+            decay_at=decay_at if schedule == "steps" else (),
+            warmup=warmup if self.warmup is None else self.warmup,
+            lr=tuple(sorted(set(self.lr))) or settings.lr,
+            seed=self.seed or settings.seed,
+            **typed,
+        )
+
+
+def has_resnet(model: Model) -> bool:
+    """Whether the ViT paper tries BiT's set-up beside its own: its ResNets and hybrids (Appendix B.1.1)."""
+    return model.family in ("BiT", "R+ViT")
