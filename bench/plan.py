@@ -80,7 +80,9 @@ class Job:
         return {
             "suite": self.suite.name,
             "version": self.suite.version,
-            "settings": plain(asdict(self.suite)),
+            "settings": {
+                name: value for name, value in plain(asdict(self.suite)).items() if name not in self.suite.incidental
+            },
             "model": self.model.name,
             "network": self.model.architecture.network,
             "architecture": plain(architecture),

@@ -227,12 +227,15 @@ class _Job:
             micro_batch=suite.micro_batch,
             free_memory=context.free_memory,
             compile=suite.compile,
+            channels_last=suite.channels_last,
+            parallel=suite.parallel,
         )
         watch = Watch(
             work=folder,
             every_minutes=suite.checkpoint_minutes,
             curves=context.curves if context.rank == 0 else None,
             labels={"phase": run.phase, "lr": run.lr, "seed": run.seed},
+            tensorboard=context.keep / "tensorboard" / run.folder if suite.tensorboard and context.rank == 0 else None,
             say=context.say,
             advance=context.advance,
         )

@@ -242,6 +242,7 @@ class Suite:
     only_default_tasks: ClassVar[bool] = False
     data_parallel: ClassVar[bool] = False  # every process of a launched run takes part in a job; else the first alone
     isolated: ClassVar[bool] = False  # each job in a process of its own: what kills it ends one part of it only
+    incidental: ClassVar[frozenset[str]] = frozenset()  # settings no number depends on: a job goes on under others
     by_device: ClassVar[bool] = False  # numbers are of one machine: its device, driver and libraries are part of a job
 
     def check(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ..registry import UsageError
 from . import recipes
@@ -19,12 +19,15 @@ Table3 = Literal["scratch", "scratch-in21k", "scratch-jft"]
 RecipeName = Literal["auto", "vit", "table2", "bit", "bit-code", "vtab", "vtab-sweep", Table3, "short"]
 SCRATCH = {"scratch": "ImageNet", "scratch-in21k": "ImageNet-21k", "scratch-jft": "JFT-300M"}  # rows of Table 3
 # What a run is done with, and not what it does: no part of the treatment.
-NOT_TREATMENT = ("recipe", "seed", "save", "checkpoint_minutes", "compile", "micro_batch")
+INCIDENTAL = frozenset({"micro_batch", "checkpoint_minutes", "tensorboard"})  # no result depends on them
+NOT_TREATMENT = {"recipe", "seed", "save", "compile", "channels_last", "parallel", *INCIDENTAL}
 
 
 @dataclass(frozen=True, kw_only=True)
 class FineTuning(Suite):
     """The settings that fine-tuning has in every suite. Those left empty are the recipe's."""
+
+    incidental: ClassVar[frozenset[str]] = INCIDENTAL
 
     recipe: RecipeName = "auto"
     lr: tuple[float, ...] = ()  # learning rates to choose from
@@ -45,7 +48,10 @@ class FineTuning(Suite):
     precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
     micro_batch: int | None = None  # images that pass at once; None: what fits. Changes no result beyond rounding
     compile: bool = False  # torch.compile: minutes at first, faster steps on a GPU
+    channels_last: bool = False  # memory format; faster for ResNets in bf16 on a GPU
+    parallel: Literal["sum", "ddp"] = "sum"  # of several processes: suites/training/contract.py
     checkpoint_minutes: float = 10.0
+    tensorboard: bool = False  # write TensorBoard's files to kept/<key>/tensorboard of the run directory
     save: Literal["nothing", "weights"] = "nothing"  # weights: each seed's, in kept/<key>/ of the run directory
 
     def check(self) -> None:

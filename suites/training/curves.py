@@ -150,7 +150,6 @@ def _tensorboard(watch: Watch, first: int) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise UsageError(
-            f"suite.tensorboard={watch.tensorboard}: the package tensorboard is not installed. Type: pip install "
-            "tensorboard"
+            "suite.tensorboard=true: the package tensorboard is not installed. Type: pip install tensorboard"
         ) from error
     return SummaryWriter(str(watch.tensorboard), purge_step=first + 1)

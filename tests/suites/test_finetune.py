@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -263,3 +267,41 @@ def test_a_recipe_from_scratch_gives_a_transformer_dropout_and_a_tanh_layer(monk
     assert (treatment["recipe"]["dropout"], treatment["recipe"]["pre_logits"]) == (0.1, 128)
     assert treatment["recipe"]["note"].endswith("Table 3's 10000 are of longer runs")
     assert set(frame["variant"]) == {""}
+
+
+def test_a_rate_that_diverges_is_a_record_that_says_where() -> None:
+    frame = vit_bench.run(*WORDS, "seed=0", "lr=1e30", "steps=20", "clip_norm=0")
+    assert frame["status"].tolist() == ["failed"]
+    assert re.search(r"step \d+.*learning rate", frame["error"].iloc[0])
+
+
+def test_a_task_of_one_class_has_nothing_to_tell_apart() -> None:
+    context = SimpleNamespace(task=replace(task(), num_classes=1))
+    with pytest.raises(UsageError, match="made has 1 class; there is nothing to tell apart"):
+        next(tuning.finetune(FineTune(), cast(Any, context)))
+
+
+def test_the_miniature_is_fine_tuned_by_the_short_recipe() -> None:
+    words = ("suite=vtab-mini", "protocol=finetune", "task=tissue,count", "model=BiT-mini", "steps=2", "batch=4")
+    frame = vit_bench.run(*words, "image_size=32", "seed=0", out="r")
+    assert set(frame["status"]) == {"ok"}, frame["error"].tolist()
+    recipes = [json.loads(text)["recipe"] for text in frame.loc[frame["metric"] == "top1", "treatment"]]
+    assert [recipe["name"] for recipe in recipes] == ["short", "short"]
+    assert [recipe["augmentation"]["crop"] for recipe in recipes] == ["bit", "none"]  # a count is not to be cut
+
+
+def test_settings_that_no_number_depends_on_make_no_other_job() -> None:
+    def key(*words: str) -> str:
+        (job,) = make_plan(config.read([*WORDS, *words])).jobs
+        return job.key
+
+    assert key() == key("micro_batch=3") == key("checkpoint_minutes=1") == key("tensorboard=true")
+    assert key() != key("lr=0.5")
+
+
+def test_tensorboard_is_kept_beside_the_run_or_asked_for() -> None:
+    frame = vit_bench.run(*WORDS, "seed=0", "tensorboard=true")
+    if find_spec("tensorboard") is None:
+        assert "pip install tensorboard" in frame["error"].iloc[0]
+    else:
+        assert list(Path("r/kept").glob("*/tensorboard/final-*/events*"))
