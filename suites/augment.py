@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 Crop = Literal["bit", "inception", "none"]
 ATTEMPTS = 10  # at a part of the wanted area and shape that fits into the image; else the whole image
 AREA, ASPECT = (0.05, 1.0), (3 / 4, 4 / 3)
-IN_MEMORY = 1 << 30  # bytes of decoded images that are kept, if there are more than one pass over them
+IN_MEMORY = 1 << 30  # bytes of images that are kept, if there are more than one pass over them
+OF_FREE = 8  # on a GPU, this part of its free memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +72,7 @@ class TrainingImages:
         self._transform = Transform.for_input(model, "square", size)
         self._decoded: dict[int, np.ndarray] = {}
         self._bytes = 0
+        self._resized: _Resized | None = None
         self._coming: dict[int, Future[np.ndarray]] = {}
         self._pool: ThreadPoolExecutor | None = None
 
@@ -92,7 +94,8 @@ class TrainingImages:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1) if concurrent else 1, "images")
         for index in dict.fromkeys(indices.tolist()):
-            if index not in self._decoded and index not in self._coming:
+            kept = index in self._decoded or (self._resized is not None and self._resized.has[index])
+            if not kept and index not in self._coming:
                 self._coming[index] = self._pool.submit(self._read, index)
 
     def close(self) -> None:
@@ -107,10 +110,12 @@ class TrainingImages:
         import torch
 
         drawn = torch.rand((len(indices), 1 + 4 * ATTEMPTS), generator=generator, dtype=torch.float64).numpy()[part]
-        images = [self._image(int(index)) for index in indices[part]]
         if self._how.crop == "inception":
-            images = [_part_of(image, numbers[1:]) for image, numbers in zip(images, drawn, strict=True)]
-        pixels = self._transform.apply(pack(images, pin=device.type == "cuda"), device)
+            images = map(self._image, indices[part].tolist())
+            parts = [_part_of(image, numbers[1:]) for image, numbers in zip(images, drawn, strict=True)]
+            pixels = self._transform.apply(pack(parts, pin=device.type == "cuda"), device)
+        else:
+            pixels = self._whole(indices[part], device)
         if self._how.crop == "bit":
             pixels = _cut(pixels, self._how.size, drawn[:, 1:3])
         if self._how.flip:
@@ -118,13 +123,24 @@ class TrainingImages:
             pixels = torch.where(mirrored, pixels.flip(3), pixels)
         return pixels
 
+    def _whole(self, chosen: np.ndarray, device: torch.device) -> torch.Tensor:
+        """(P, 3, height, width) whole images, scaled: kept on the device from their first use on, where all fit."""
+
+        def make(wanted: np.ndarray) -> torch.Tensor:
+            images = [self._image(index) for index in wanted.tolist()]
+            return self._transform.apply(pack(images, pin=device.type == "cuda"), device)
+
+        if self._resized is None:
+            self._resized = _Resized.made(len(self), self._transform.size, device)
+        return self._resized.of(chosen, make) if len(self._resized.has) else make(chosen)
+
     def _image(self, index: int) -> np.ndarray:
         coming = self._coming.pop(index, None)
         found = self._decoded.get(index)
         if found is not None:
             return found
         image = coming.result() if coming is not None else self._read(index)
-        if self._bytes + image.nbytes <= IN_MEMORY:
+        if self._bytes + image.nbytes <= IN_MEMORY and (self._resized is None or not len(self._resized.has)):
             self._decoded[index] = image
             self._bytes += image.nbytes
         return image
@@ -132,6 +148,32 @@ class TrainingImages:
     def _read(self, index: int) -> np.ndarray:
         place = int(np.searchsorted(self._starts, index, side="right")) - 1
         return self._parts[place].images[index - int(self._starts[place])]
+
+
+@dataclass
+class _Resized:
+    """Images as tensors on the device, each made at its first use."""
+
+    pixels: torch.Tensor  # N 3 height width
+    has: np.ndarray  # (N,) which are made; of length 0 where they do not fit into the memory
+
+    @classmethod
+    def made(cls, count: int, size: tuple[int, int], device: torch.device) -> _Resized:
+        import torch
+
+        limit = torch.cuda.mem_get_info(device)[0] // OF_FREE if device.type == "cuda" else IN_MEMORY
+        count = count if 12 * count * size[0] * size[1] <= limit else 0
+        return cls(torch.empty((count, 3, *size), device=device), np.zeros(count, dtype=bool))
+
+    def of(self, chosen: np.ndarray, make: Callable[[np.ndarray], torch.Tensor]) -> torch.Tensor:
+        """The images of these indices; `make` makes those that are new."""
+        import torch
+
+        new = np.unique(chosen[~self.has[chosen]])
+        if len(new):
+            self.pixels[torch.from_numpy(new).to(self.pixels.device)] = make(new)
+            self.has[new] = True
+        return self.pixels[torch.from_numpy(chosen).to(self.pixels.device)]
 
 
 def _cut(pixels: torch.Tensor, size: tuple[int, int], drawn: np.ndarray) -> torch.Tensor:

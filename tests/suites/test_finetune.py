@@ -69,6 +69,24 @@ def test_an_image_is_augmented_alike_however_its_batch_is_split(crop) -> None:
     assert torch.equal(whole[2], whole[3]) == (crop == "none")  # the same image, drawn for anew
 
 
+@pytest.mark.parametrize("crop", ["bit", "none"])
+def test_images_that_are_kept_resized_are_bitwise_those_that_are_not(crop, monkeypatch) -> None:
+    from vit_bench.models import catalog
+    from vit_bench.suites import augment
+
+    how = Augmentation.of(task(), (16, 20), crop=crop, resize=None)
+
+    def batches(limit: int) -> list[torch.Tensor]:
+        monkeypatch.setattr(augment, "IN_MEMORY", limit)
+        data = TrainingImages([split(4), split(2)], how, catalog()["ViT-mini"].input)
+        chosen = [np.array(indices) for indices in ([5, 0, 3, 3], [1, 5], [4, 2, 0, 1, 3])]
+        generator = torch.Generator().manual_seed(0)
+        return [data.batch(one, np.arange(len(one)), generator, torch.device("cpu")) for one in chosen]
+
+    kept, made_anew = batches(1 << 30), batches(0)
+    assert all(torch.equal(one, other) for one, other in zip(kept, made_anew, strict=True))
+
+
 def test_a_task_forbids_what_would_change_its_label() -> None:
     whole = Augmentation.of(task(), (384, 384), crop="bit", resize=None)
     assert (whole.crop, whole.resize, whole.flip) == ("bit", (448, 448), True)
