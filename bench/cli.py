@@ -59,6 +59,7 @@ SETTINGS_HELP = """
 - `device=auto|cpu|cuda|cuda:1|mps`, `batch_size=64`
 - `skip_bad=true`: leave out images that cannot be read, and record how many
 - `config=FILE`: the same keys from a YAML file; words win
+- `trailer=timm`: print timm's `--result` and its JSON at the end of standard output; `--model NAME` is `model=NAME`
 
 **Settings of what was selected**
 
@@ -67,7 +68,10 @@ SETTINGS_HELP = """
 """
 
 
-def run_verb(words: Words = None) -> None:
+def run_verb(
+    words: Words = None,
+    model: Annotated[str, typer.Option("--model", help="the same as model=NAME, as timm's bulk runner says it")] = "",
+) -> None:
     """Measure: run what is missing of a plan, and print its table.
 
     For example `run suite=vtab`, or `run suite=fewshot task=digits shots=1,5 model=my_model.py:build`.
@@ -78,7 +82,7 @@ def run_verb(words: Words = None) -> None:
     from .progress import Progress
     from .run import execute
 
-    config = settings.read(words or [])
+    config = settings.read([*(words or []), *([f"model={model}"] if model else [])])
     say = Console(stderr=True, quiet=not team().leads)
     plan = make_plan(config)
     _say_notes(plan, say)
@@ -88,6 +92,10 @@ def run_verb(words: Words = None) -> None:
     frame = records(plan)
     if not frame.empty and not outcome.interrupted:
         print_tables(frame)
+        if config.trailer == "timm" and not outcome.failed:
+            from ..results.exports.timm import trailer
+
+            sys.stdout.write(trailer(frame))
     counts = {
         "computed": outcome.computed - len(outcome.failed),
         "reused from runs beside": outcome.reused,
@@ -205,13 +213,22 @@ def _print_plan(plan: Plan) -> None:
     _print_downloads(plan, console)
     work, macs = plan.work()
     compute = "compute not known for every model" if macs is None else f"{2 * macs / 1e12:.2f} TFLOP"
-    parts = [f"{work.images:,} images through a network"] if work.images or not work.trained else []
+    duration = plan.seconds()
+    parts = [f"{work.images:,} images through a network"] if work.images or not (work.trained or duration) else []
     parts += [f"{work.trained:,} trained on (forward and backward)"] if work.trained else []
+    ahead = [f"at most {' and '.join(parts)}, {compute}"] if parts else []
+    ahead += [f"about {_minutes(duration)} of timing"] if duration else []
     console.print(
-        f"{_jobs(plan)}, {len(plan.pending)} to run: at most {' and '.join(parts)}, {compute}. "
-        f"Run directory: {plan.out}",
-        **PLAIN,
+        f"{_jobs(plan)}, {len(plan.pending)} to run: {' and '.join(ahead)}. Run directory: {plan.out}", **PLAIN
     )
+
+
+def _minutes(duration: tuple[float, float]) -> str:
+    """A range of seconds as a reader wants it."""
+    low, high = duration
+    if high < 90:
+        return f"{low:.0f} to {high:.0f} s"
+    return f"{low / 60:.1f} to {high / 60:.1f} min" if high < 5400 else f"{low / 3600:.1f} to {high / 3600:.1f} h"
 
 
 def _print_downloads(plan: Plan, console: Console) -> None:

@@ -39,6 +39,7 @@ class Config:
     batch_size: int = 64  # images a forward pass; changes no result
     skip_bad: bool = False  # leave images that cannot be read out of a split, and record how many, instead of failing
     out: Path | None = None  # the run directory; none: runs/<suite>
+    trailer: Literal["none", "timm"] = "none"  # what is printed behind the tables: timm's --result, for its bulk runner
     settings: Mapping[str, str] = field(default_factory=dict)  # of the selected suites
     model_settings: Mapping[str, str] = field(default_factory=dict)  # of the selected models
     origin: Mapping[str, str] = field(default_factory=dict)  # key -> where its value was said

@@ -13,6 +13,7 @@ import numpy as np
 from ..models import create_model
 from ..models.download import fetch
 from ..models.meter import Meter
+from ..models.releases import architectures
 from ..models.spec import Backbone
 from ..registry import UsageError
 from ..suites.features import Extraction, extract_spans, weights_digest
@@ -95,6 +96,7 @@ class Network:
         return self._resized
 
 
+LIBRARY = "timm"  # as another model: the library's network of the same row
 CURVES = "curves.csv"  # of a job's folder, until its cell is there
 
 
@@ -183,7 +185,15 @@ class JobContext:
         return self._network.build(num_classes, image_size, changes)
 
     def other(self, name: str, num_classes: int, image_size: tuple[int, int]) -> Backbone:
-        return create_model(name, "random", num_classes, image_size)
+        return create_model(self.other_name(name), "random", num_classes, image_size)
+
+    def other_name(self, name: str) -> str:
+        if name != LIBRARY:
+            return name
+        found = architectures(self.model.name)
+        if not found:
+            raise UsageError(f"timm has no {self.model.name} that is known here. Name its model: timm:NAME")
+        return f"{LIBRARY}:{found[0]}"
 
     def images(self, task: Task, split: str) -> Split:
         assert self._job.provider is not None  # a job without data is skipped

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import subprocess
@@ -94,8 +95,18 @@ def machine(name: str) -> dict[str, str]:
         driver = torch._C._cuda_getDriverVersion()  # pyright: ignore[reportAttributeAccessIssue]
         found |= {"cuda": torch.version.cuda or "", "driver": str(driver), "devices": str(torch.cuda.device_count())}
     else:
-        found |= {"processor": platform.processor() or platform.machine(), "cpus": str(os.cpu_count() or "")}
+        found |= {"processor": _processor(), "cpus": str(os.cpu_count() or "")}
     return found
+
+
+def _processor() -> str:
+    """The CPU's own name, where the system says it; else the kind of machine."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name":
+                return " ".join(value.split())
+    return platform.processor() or platform.machine()
 
 
 def device_name(device: torch.device) -> str:

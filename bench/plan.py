@@ -181,6 +181,12 @@ class Plan:
         total = Work(images=sum(work.images for work in works), trained=sum(work.trained for work in works))
         return total, sum(counted) if len(counted) == len(passes) else None
 
+    def seconds(self) -> tuple[float, float] | None:
+        """About the least and the most seconds of the pending jobs that are bound by time; None where none is."""
+        found = [job.suite.seconds(job.model, job.machine.get("device") != "cpu") for job in self.pending]
+        known = [one for one in found if one is not None]
+        return (sum(low for low, _ in known), sum(high for _, high in known)) if known else None
+
 
 def make_plan(config: Config, given: Mapping[str, Model] | None = None) -> Plan:
     """The plan of a command. `given` are models passed from Python, by the name that `config.model` has for them.

@@ -423,11 +423,14 @@ def _title(job: Job) -> str:
     return " ".join(word for word in words if word)
 
 
+HEADLINES = ("top1", "images_per_second", "latency")
+
+
 def _result(cell: Cell) -> str:
-    """The headline of a finished cell: its first top-1, or its error."""
+    """The headline of a finished cell: its first top-1 or speed, or its error."""
     if cell.status == "failed":
         return f"FAILED {next(record.error for record in cell.records if record.error)}"
-    first = next((r for r in cell.records if r.metric == "top1"), cell.records[0])
+    first = next((r for r in cell.records if r.metric in HEADLINES), cell.records[0])
     value = "" if first.value is None else f"{first.value:.1f}"
     at = " ".join(f"{name}={value}" for name, value in first.at.items())
     return f"{first.metric} {value} {at}".strip()

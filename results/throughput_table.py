@@ -1,8 +1,10 @@
-"""The throughput table: a row a way to run a model, each with its spread, its ceilings, its memory and its verdict."""
+"""The throughput tables: a row a way to run a model, each with its spread, its ceilings, its memory and its verdict."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+from .cost import cost_note
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -11,44 +13,43 @@ if TYPE_CHECKING:
 
 SETTINGS = ("image_size", "batch_size", "precision", "mode", "compile", "memory_format", "timing", "scenario")
 HEADINGS = {"image_size": "px", "batch_size": "batch", "memory_format": "layout"}
+KEYS = ("model", "variant", "weights", "device")
+FACTS = ("parameters", "parameters_backbone", "parameters_head", "gmacs", "gflops")  # what needs no clock
 
 
 def throughput_table(frame: pd.DataFrame) -> Table:
     """A row a model and setting: images a second (median and quartiles) or latency (median and p95), with its cost.
 
     Settings that are the same in all rows stand below. Every verdict other than `valid` has a footnote with its reason.
+    Records of other projects (`import timm`) have what those state, and `published` for a verdict.
     """
     from .tables import Table
 
-    settings = [name for name in SETTINGS if name in frame]
-    timed = frame[frame["scenario"].notna()] if "scenario" in frame else frame[frame["status"] != "ok"]
-    varying = [name for name in settings if timed[name].astype(str).nunique() > 1 or name in SETTINGS[:3]]
+    frame = _with_settings(frame)
+    timed = _alone(frame[~frame["metric"].isin(FACTS)])
+    varying, fixed = _settings(timed)
     rows, reasons = [], {}
-    for keys, part in timed.groupby(["model", "variant", "device", *settings], sort=False, dropna=False):
-        value = {str(row["metric"]): float(row["value"]) for row in part[part["status"] == "ok"].to_dict("records")}
-        known = dict(zip(["model", "variant", "device", *settings], keys, strict=True))
-        value = _facts(frame, known) | value
+    for known, part in _groups(timed):
+        value = _values(part)
         bad = part[part["status"] != "ok"]
-        verdict = "failed: " + str(bad["error"].iloc[0]) if len(bad) else _verdict(part)
-        word = verdict.partition(":")[0]
-        if word not in ("valid", ""):
-            word += f" {reasons.setdefault(verdict, len(reasons) + 1)}"
-        model = f"{known['model']} [{known['variant']}]" if known["variant"] else str(known["model"])
-        rows.append((model, *(_word(known[name]) for name in varying), *_cells(value), word))
-    fixed = [f"{name}={_word(timed[name].iloc[0])}" for name in settings if name not in varying and len(timed)]
-    notes = ["; ".join(filter(None, [*fixed, *_machine(frame)])) + "."]
-    notes.append(
-        "Images a second: median [quartiles] of timed steps. GFLOP: 2 operations a multiply-accumulate. Of ceiling: "
-        "share of the time of the model's own products, each timed alone. Memory: the peak (on a CPU of the process)."
-    )
+        said = "failed: " + str(bad["error"].iloc[0]) if len(bad) else _verdict(part)
+        rows.append((_model(known), *(_word(known[name]) for name in varying), *_cells(value), _noted(said, reasons)))
+    source = _source(frame)
+    notes = ["; ".join(filter(None, [*fixed, *([source] if source else _machine(frame))])) + "."]
+    if not source:
+        notes.append(
+            "Images a second: median [quartiles] of timed steps. Of matmul: achieved FLOP/s over the device's best "
+            "matrix product. Of ceiling: share of the time of the model's own products, each timed alone. GiB: the peak "
+            "of memory (on a CPU of the process)."
+        )
     notes += [f"{number}: {reason}" for reason, number in reasons.items()]
-    notes += _cost(frame)
+    notes += cost_note(frame)
     return Table(
-        title="throughput",
+        title="throughput, published elsewhere" if source else "throughput",
         columns=(
             "model",
             *(HEADINGS.get(name, name) for name in varying),
-            *("images/s", "latency ms", "p95 ms", "GFLOP", "TFLOP/s", "% of matmul", "% of ceiling", "GiB", "verdict"),
+            *("images/s", "latency ms", "p95 ms", "TFLOP/s", "% of matmul", "% of ceiling", "GiB", "verdict"),
         ),
         rows=tuple(rows),
         labels=1 + len(varying),
@@ -56,11 +57,118 @@ def throughput_table(frame: pd.DataFrame) -> Table:
     )
 
 
-def _facts(frame: pd.DataFrame, known: dict[str, Any]) -> dict[str, float]:
-    """The numbers of a model and size that need no clock."""
-    same = frame[(frame["model"] == known["model"]) & (frame["variant"] == known["variant"]) & frame["scenario"].isna()]
-    same = same[same["image_size"] == known.get("image_size")]
-    return {str(row["metric"]): float(row["value"]) for row in same.to_dict("records") if row["status"] == "ok"}
+def more_of_throughput(frame: pd.DataFrame) -> list[Table]:
+    """How many times as fast as another model in turn; largest and fastest batches; what the models are."""
+    frame = _with_settings(frame)
+    return [table for table in (_ratios(frame), _models(frame)) if table is not None]
+
+
+def _ratios(frame: pd.DataFrame) -> Table | None:
+    """A row a setting in which two models were run in turn."""
+    from .tables import Table
+
+    if "against" not in frame or not frame["against"].notna().any():
+        return None
+    duels = frame[frame["against"].notna()]
+    varying, fixed = _settings(duels)
+    rows, reasons = [], {}
+    for known, part in _groups(duels, "against"):
+        value = _values(part)
+        bad = part[part["status"] != "ok"]
+        said = "failed: " + str(bad["error"].iloc[0]) if len(bad) else _verdict(part)
+        ratio = "{speed_ratio:.3f} [{speed_ratio_low:.3f}, {speed_ratio_high:.3f}]".format(**value) if value else ""
+        numbers = (ratio, _significant(value.get("images_per_second_other")), f"{value.get('rounds', 0):.0f}")
+        labels = (_model(known), *(_word(known[name]) for name in varying), str(known["against"]))
+        rows.append((*labels, *numbers, _noted(said, reasons)))
+    notes = ["; ".join(fixed) + "."] if fixed else []
+    notes.append(
+        "Times as fast: median time of the other over ours, of rounds in turn in one process [95 % bootstrap "
+        "interval]; above 1 ours is the faster."
+    )
+    notes += [f"{number}: {reason}" for reason, number in reasons.items()]
+    names = ("model", *(HEADINGS.get(name, name) for name in varying), "against")
+    return Table(
+        title="throughput: in turn with another model",
+        columns=(*names, "times as fast", "images/s of the other", "rounds", "verdict"),
+        rows=tuple(rows),
+        labels=len(names),
+        notes=tuple(notes),
+    )
+
+
+def _models(frame: pd.DataFrame) -> Table | None:
+    """A row a model and image size: parameters of backbone and head, multiply-accumulates and operations."""
+    from .tables import Table
+
+    known = frame[frame["metric"].isin(FACTS) & frame["status"].eq("ok")]
+    rows: dict[tuple[str, str], dict[str, float]] = {}
+    for row in known.to_dict("records"):
+        place = _model(row), _word(row.get("image_size"))
+        rows.setdefault(place, {})[str(row["metric"])] = float(row["value"])
+    if not rows:
+        return None
+
+    def cells(value: dict[str, float]) -> tuple[str, ...]:
+        split = [value.get(f"parameters_{name}") for name in ("backbone", "head")]
+        whole = value.get("parameters") if None in split else sum(filter(None, split))
+        macs = value.get("gmacs")
+        operations = value.get("gflops", None if macs is None else 2 * macs)
+        millions = ["" if count is None else f"{count / 1e6:,.2f}" for count in (*split, whole)]
+        return *millions, *map(_significant, (macs, operations))
+
+    return Table(
+        title="throughput: the models",
+        columns=("model", "px", "backbone M", "head M", "parameters M", "GMAC", "GFLOP"),
+        rows=tuple((*place, *cells(value)) for place, value in rows.items()),
+        labels=2,
+        notes=("GMAC: 1e9 multiply-accumulates of one image, head and attention included. GFLOP: 2 a GMAC.",),
+    )
+
+
+def _with_settings(frame: pd.DataFrame) -> pd.DataFrame:
+    """The records with a column for every setting, empty where they have none."""
+    return frame.assign(**{name: None for name in SETTINGS if name not in frame})
+
+
+def _alone(frame: pd.DataFrame) -> pd.DataFrame:
+    """Without what was run in turn with another model, which has a table of its own."""
+    return frame[frame["against"].isna()] if "against" in frame else frame
+
+
+def _settings(timed: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """The settings that have a column, and those that are the same in all rows, in words."""
+    used = [name for name in SETTINGS if timed[name].notna().any()]
+    varying = [name for name in used if timed[name].astype(str).nunique() > 1 or name in SETTINGS[:3]]
+    return varying, [f"{name}={_word(timed[name].iloc[0])}" for name in used if name not in varying]
+
+
+def _groups(timed: pd.DataFrame, *more: str) -> list[tuple[dict[str, Any], pd.DataFrame]]:
+    keys = [*KEYS, *SETTINGS, *more]
+    return [(dict(zip(keys, at, strict=True)), part) for at, part in timed.groupby(keys, sort=False, dropna=False)]
+
+
+def _values(part: pd.DataFrame) -> dict[str, float]:
+    return {str(row["metric"]): float(row["value"]) for row in part[part["status"] == "ok"].to_dict("records")}
+
+
+def _model(known: dict[Any, Any]) -> str:
+    name = f"{known['model']} [{known['variant']}]" if known["variant"] else str(known["model"])
+    said = str(known["weights"])
+    return name if said in ("", "own", "published") or said.startswith("random") else f"{name} ({said})"
+
+
+def _noted(said: str, reasons: dict[str, int]) -> str:
+    """The first word of a verdict, with the number of the note that has the rest of it."""
+    word = said.partition(":")[0]
+    return word if word == said else f"{word} {reasons.setdefault(said, len(reasons) + 1)}"
+
+
+def _source(frame: pd.DataFrame) -> str:
+    """Where published records come from; "" for measurements."""
+    if not frame["source"].astype(str).str.startswith("imported:").all():
+        return ""
+    files = sorted(set(frame["env.imported_from"].astype(str))) if "env.imported_from" in frame else []
+    return f"{', '.join(sorted(set(frame['source'])))}: {', '.join(files)}; another machine and another program"
 
 
 def _verdict(part: pd.DataFrame) -> str:
@@ -72,17 +180,19 @@ def _cells(value: dict[str, float]) -> list[str]:
     def cell(name: str, scale: float = 1.0, digits: int = 1) -> str:
         return f"{value[name] / scale:,.{digits}f}" if name in value else ""
 
-    speed = _significant(value.get("images_per_second") or value.get("images_per_second_fastest"))
+    speed = _significant(value.get("images_per_second"))
     if "images_per_second_q25" in value:
         quartiles = (_significant(value[f"images_per_second_{name}"]) for name in ("q25", "q75"))
         speed += " [{}, {}]".format(*quartiles)
     if "largest_batch" in value:
         speed = f"largest batch {value.get('largest_batch_exact', value['largest_batch']):.0f}"
+    if "fastest_batch" in value:
+        fastest = f"{_significant(value['images_per_second_fastest'])} at batch {value['fastest_batch']:.0f}"
+        speed = f"{fastest}; {speed}" if speed else fastest
     return [
         speed,
         cell("latency", digits=2),
         cell("latency_p95", digits=2),
-        cell("gflops", digits=2),
         _significant(value["achieved_flops"] / 1e12 if "achieved_flops" in value else None),
         cell("share_of_matmul_rate", digits=0),
         cell("share_of_products", digits=0),
@@ -105,31 +215,6 @@ def _machine(frame: pd.DataFrame) -> list[str]:
         elif values:
             found.append(f"{name.removeprefix('env.')} DIFFERS: {', '.join(sorted(values))}")
     return found
-
-
-def _cost(frame: pd.DataFrame) -> list[str]:
-    """What the runs took: core-hours of a CPU, device-hours of a GPU; neither is a TPUv3-core-day."""
-    cores, devices = cost(frame)
-    said = [f"{cores:.3f} core-hours"] if cores else []
-    said += [f"{devices:.3f} device-hours"] if devices else []
-    return [f"Cost of these measurements: {' and '.join(said)} (not the papers' TPUv3-core-days)."] if said else []
-
-
-def cost(frame: pd.DataFrame) -> tuple[float, float]:
-    """Core-hours on CPUs (wall time times the threads or cores of the process) and device-hours on GPUs of records.
-
-    Every job counts once, however many numbers it has.
-    """
-    jobs = frame[frame["seconds"].notna()].assign(job=frame["measurement"].astype(str).str.partition("/")[0])
-    jobs = jobs.drop_duplicates(["job", "started_at", "model", "variant"])
-    cores = devices = 0.0
-    for row in jobs.to_dict("records"):
-        hours = float(row["seconds"]) / 3600
-        if row["device"] in ("cpu", ""):
-            cores += hours * int(row.get("env.threads") or row.get("env.cpus") or 1)
-        else:
-            devices += hours
-    return cores, devices
 
 
 def _word(value: Any) -> str:

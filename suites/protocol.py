@@ -185,7 +185,14 @@ class Context(Protocol):
         ...
 
     def other(self, name: str, num_classes: int, image_size: tuple[int, int]) -> Backbone:
-        """Another model, by any name that `model=` takes, with random weights, on the CPU, in evaluation mode."""
+        """Another model, by any name that `other_name` takes, with random weights, on the CPU, in evaluation mode."""
+        ...
+
+    def other_name(self, name: str) -> str:
+        """The name in full of another model: any that `model=` takes, or `timm` for the library's network of this row.
+
+        Raises UsageError where the library has none.
+        """
         ...
 
     def images(self, task: Task, split: str) -> Split:
@@ -264,6 +271,10 @@ class Suite:
     def estimate(self, model: Model, task: Task, weights: str) -> Work:  # noqa: ARG002  # other suites' work does
         """What a job on this model and task comes to, at most, for plans and progress bars."""
         return Work(images=sum(task.splits.get(split, 0) for split in self.splits))
+
+    def seconds(self, model: Model, on_gpu: bool) -> tuple[float, float] | None:  # noqa: ARG002
+        """About the least and the most seconds of a job, where it is bound by time and not by work; else None."""
+        return None
 
     def run(self, context: Context) -> Iterator[Measurement]:
         raise NotImplementedError

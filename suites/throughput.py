@@ -5,9 +5,10 @@ device already: no decoding, no transfer. Each model runs in a process of its ow
 
 One row is one of each of: image size, batch size, precision, mode, compiled or not, memory format, timing, scenario.
 
-1. A fresh copy of the network with a head of `classes` classes is made as the row says. Its outputs for a few images
-   are compared with those of eager float32: if they are further away than the bound of the precision
-   (suites/timing/variant.py), the row is `suspect`. fp32 has TF32 off; a GPU's TF32 is a precision of its own name.
+1. A fresh copy of the network with a head of `classes` classes is made as the row says. Its first pass on the batch
+   that is to be timed, compiling included, is compared with eager float32, of a training step the gradients, too. If
+   it is further away than four times what rounding the weights to the precision does to this network
+   (suites/timing/numerics.py), the row is `suspect`. fp32 has TF32 off; TF32 is a precision of its own name.
 2. Warm-up: `warm_up_steps` steps and `warm_up_seconds` of them after the first, which compiles. None of them counts.
 3. Timed steps, every one of them: `timing=pipelined` gives steps to the device one behind the other and takes its own
    time of each (CUDA events); `timing=sync` waits after every step and takes the host's time, as timm does. On a CPU
@@ -19,8 +20,9 @@ One row is one of each of: image size, batch size, precision, mode, compiled or 
 
 Scenarios are MLPerf Inference's: `offline` asks for images a second at the given batch; `single_stream` for the
 latency of one image at a time, synchronised: median and p95. The p95 has an interval only from 72 samples on, which is
-the least taken (`latency_samples`). MLPerf's own rule for a p95 (margin 0.25 %, confidence 99 %) asks for 50 425
-samples and 600 s: `latency_samples=50425 min_seconds=600 max_seconds=600`.
+the least taken (`latency_samples`); sampling stops for the median's interval, and the p95's is reported. MLPerf's own
+rule for a p95 (margin (1 - 0.95) / 20 = 0.25 %, confidence 99 %) asks for 2.576² 0.95 0.05 / 0.0025² = 50 425 samples
+and 600 s: `latency_samples=50425 min_seconds=600 max_seconds=600`.
 
 `mode=train` is a whole step of SGD with momentum 0.9 on the cross-entropy of the model's own head, of which
 `forward_time`, `backward_time` and `optimizer_time` are the parts; half precision is autocast there, while inference
@@ -29,23 +31,32 @@ casts the weights.
 `find=largest` tries batches 1, 2, 4, … up to `batch_limit` (1024, the top of the paper's sweep) until one does not fit,
 with a clean-up between tries; `find=exact` goes on to the image; `find=fastest` times every power of two that fits.
 
-`against=MODEL` runs the two in turn in one process, both in memory, and reports how many times as fast ours is.
+`against=MODEL` runs the two in turn in one process, both in memory, and reports how many times as fast ours is;
+`against=timm` is timm's network of the same row. `compile_at` and `against_at` keep these two, which take long, to
+some image sizes. Eager rows come first; `budget` is the seconds of a model after which no further row begins: those
+that are left say so.
 
 Ceilings are measured in the same run: `share_of_matmul_rate` is the achieved FLOP/s over the device's best matrix
 product in this precision, `share_of_roofline` the time that rate and memory bandwidth would allow the model's products
-over the step's, `share_of_products` the time of the model's own matrix products and attention, each timed alone, over
-the step's. A GMAC is 1e9 multiply-accumulates, a GFLOP 1e9 operations: two a multiply-accumulate.
+over the step's (data that stays in a cache can be faster than the bandwidth, which is main memory's), and
+`share_of_products` the time of the model's own matrix products and attention, each timed alone as eager code does them,
+over the step's. A ceiling that a quarter of the steps went through was disturbed, or is none of a compiled step, whose
+products are others: `suspect`. A GMAC is 1e9 multiply-accumulates, a GFLOP 1e9 operations: two a multiply-accumulate.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from ..registry import UsageError
 from .protocol import Context, Measurement, Suite, Task, Work
+from .timing.duration import seconds_of
 from .timing.intervals import samples_for
 from .timing.memory import is_out_of_memory
 from .timing.report import Report
@@ -93,14 +104,17 @@ class Throughput(Suite):
     scenario: tuple[Scenario, ...] = ("offline", "single_stream")
     find: tuple[Find, ...] = ()  # batches to search for
     batch_limit: int = 1024  # of that search
-    against: str | None = None  # another model to run in turn with each
+    against: str | None = None  # another model to run in turn with each; timm: its network of the same row
+    compile_at: tuple[int, ...] = ()  # image sizes at which compile=true holds; none: all
+    against_at: tuple[int, ...] = ()  # image sizes at which `against` holds; none: all
+    budget: float | None = None  # seconds a model after which no further row begins
     # How a row is measured.
     warm_up_steps: int = 3
     warm_up_seconds: float = 0.3
     min_samples: int = 10
     latency_samples: int = 72  # of single_stream: the least with which a p95 has an interval
     min_seconds: float = 1.0
-    max_seconds: float = 5.0
+    max_seconds: float = 4.0
     interval: float = 0.05  # width of the median's 95 % interval, over the median
     ceilings: bool = True  # roofline and products; a second or so a row
     classes: int = 1000  # of the head
@@ -129,6 +143,13 @@ class Throughput(Suite):
         for name in ("image_size", "batch_size"):
             if any(value < 1 for value in getattr(self, name)):
                 raise UsageError(f"suite.{name}={','.join(map(str, getattr(self, name)))}: whole numbers from 1 up")
+        for name in ("compile_at", "against_at"):
+            foreign = set(getattr(self, name)) - set(self.image_size)
+            if foreign:
+                sizes = ",".join(map(str, self.image_size)) or "the default sizes"
+                raise UsageError(f"suite.{name}={min(foreign)} is none of suite.image_size={sizes}")
+        if self.budget is not None and self.budget <= 0:
+            raise UsageError(f"suite.budget={self.budget:g} is seconds a model, above zero")
         if self.min_samples < least:
             raise UsageError(
                 f"suite.min_samples={self.min_samples}: a median has no 95 % interval below {least} samples"
@@ -153,13 +174,18 @@ class Throughput(Suite):
         """Nothing that images count: it is bound by time."""
         return Work()
 
+    def seconds(self, model: Model, on_gpu: bool) -> tuple[float, float]:
+        return seconds_of(self, model, on_gpu)
+
     def cases(self) -> Iterator[tuple[Variant, Timing, Scenario]]:
-        """Every row there is to be, of one network after the other."""
-        for size, mode, layout, compiled, precision, scenario in itertools.product(
-            self.image_size, self.mode, self.memory_format, self.compile, self.precision, self.scenario
+        """Every row there is to be: eager before compiled, and of one image size after the other."""
+        for compiled, size, mode, layout, precision, scenario in itertools.product(
+            self.compile, self.image_size, self.mode, self.memory_format, self.precision, self.scenario
         ):
             if scenario == "single_stream" and mode == "train":
                 continue  # a latency is of inference
+            if compiled and self.compile_at and size not in self.compile_at:
+                continue
             alone = scenario == "single_stream"
             for batch, timing in itertools.product((1,) if alone else self.batch_size, self._timings(scenario)):
                 variant = Variant(
@@ -191,31 +217,44 @@ class Throughput(Suite):
 
         settled = self.settled(context.device.type)
         session = Session(settled, context)
+        end = math.inf if self.budget is None else time.monotonic() + self.budget
         facts: set[int] = set()
         for variant, timing, scenario in settled.cases():
             at = asdict(variant) | {"timing": timing, "scenario": scenario}
             if not context.enter(at):
                 continue
             report = Report(context.model, settled, at)
-            try:
-                variant.check(context.device)
+            if time.monotonic() > end:
+                yield report.failed(f"not measured: suite.budget={self.budget:g} seconds of this model were over")
+                continue
+
+            def numbers(variant=variant, timing=timing, scenario=scenario, report=report) -> Iterator[Measurement]:
                 if variant.image_size not in facts:
                     facts.add(variant.image_size)
                     yield from session.facts(variant.image_size, report)
-                if scenario == "single_stream":
-                    yield from session.latency(variant, report)
-                else:
-                    yield from session.offline(variant, timing, report)
-                    if settled.against:
-                        yield from session.duel(variant, report)
-            except UsageError as error:
-                yield report.failed(str(error))
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                yield report.failed(f"out of memory: batch_size={variant.batch_size} does not fit {context.device}")
+                single = scenario == "single_stream"
+                yield from session.latency(variant, report) if single else session.offline(variant, timing, report)
+
+            yield from _row(numbers, report, context)
             session.clean_up()
+            if scenario == "offline" and settled.meets(variant) and time.monotonic() <= end:
+                yield from settled._duel(session, context, variant, at)
         yield from settled._searches(context, session)
+
+    def meets(self, variant: Variant) -> bool:
+        """Whether another model is run in turn with this row."""
+        return self.against is not None and (not self.against_at or variant.image_size in self.against_at)
+
+    def _duel(
+        self, session: Session, context: Context, variant: Variant, at: Mapping[str, object]
+    ) -> Iterator[Measurement]:
+        """The row again, in turn with another model: a part of its own, which the row survives."""
+        assert self.against is not None
+        at = {**at, "against": self.against}
+        if context.enter(at):
+            report = Report(context.model, self, at)
+            yield from _row(lambda: session.duel(variant, report), report, context)
+            session.clean_up()
 
     def _searches(self, context: Context, session: Session) -> Iterator[Measurement]:
         if not self.find:
@@ -228,15 +267,23 @@ class Throughput(Suite):
             done.add(asked)
             at = {name: value for name, value in asdict(asked).items() if name != "batch_size"}
             at |= {"timing": timing, "scenario": "search"}
-            if not context.enter(at):
-                continue
-            report = Report(context.model, self, at)
-            try:
-                variant.check(context.device)
-                yield from session.search(asked, timing, report)
-            except UsageError as error:
-                yield report.failed(str(error))
-            session.clean_up()
+            if context.enter(at):
+                report = Report(context.model, self, at)
+                yield from _row(partial(session.search, asked, timing, report), report, context)
+                session.clean_up()
+
+
+def _row(numbers: Callable[[], Iterator[Measurement]], report: Report, context: Context) -> Iterator[Measurement]:
+    """What is measured of one row, or why it has no number; another error is the process's, and ends this row alone."""
+    try:
+        yield from numbers()
+    except UsageError as error:
+        yield report.failed(str(error))
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        batch = f"batch_size={report.at['batch_size']}" if "batch_size" in report.at else "the batch"
+        yield report.failed(f"out of memory: {batch} does not fit {context.device}")
 
 
 throughput = Throughput()

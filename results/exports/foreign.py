@@ -31,6 +31,7 @@ class Published:
     weights: str = ""
     task: str = ""
     seed: int | None = None
+    device: str = ""  # as they name the machine, where they do
     at: Mapping[str, Any] = field(default_factory=dict)
     treatment: Mapping[str, Any] = field(default_factory=dict)
 
@@ -77,6 +78,7 @@ def cells_of(path: Path, kind: str, found: Iterable[Published]) -> list[Cell]:
                     metric=one.metric,
                     value=one.value,
                     unit=one.unit,
+                    device=one.device,
                     verdict="published",
                     measurement=f"{key}/{len(records)}",
                     protocol_sha=short(question),

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 VALIDATE = ("model", "img_size", "top1", "top1_err", "top5", "top5_err", "param_count", "crop_pct", "interpolation")
 SPEED = ("img_size", "samples_per_sec", "step_time", "batch_size")  # after `infer_` or `train_`
-PARAMETERS = ("parameters", "parameters_backbone", "parameters_total")
-AMP = {"bf16": "bfloat16", "fp32": "float32", "amp": "amp"}
+PARTS = {"forward_time": "fwd_time", "backward_time": "bwd_time", "optimizer_time": "opt_time"}  # with timm's --detail
+PARAMETERS = ("parameters", "parameters_backbone", "parameters_head")
+LAYOUTS = {"contiguous": "nchw", "channels_last": "nhwc"}
 
 
 def write(frame: pd.DataFrame) -> Written:
@@ -29,30 +30,47 @@ def write(frame: pd.DataFrame) -> Written:
     for task, part in of_heads.groupby("task", sort=False):
         files[f"results-{_slug(str(task))}.csv"] = _csv(VALIDATE, _validated(part))
     for name, rows in _benchmarked(ok).items():
-        mode = name.split("-")[1]
-        columns = ("model", *(f"{mode}_{word}" for word in SPEED), "param_count", f"{mode}_gmacs", f"{mode}_macts")
-        files[name] = _csv(columns, rows)
+        files[name] = _csv(_columns(name.split("-")[1], rows), rows)
     told = set(of_heads.index) | set(ok[(ok["suite"] == "throughput") & ok["metric"].isin(_TOLD)].index)
     rest = frame[~frame.index.isin(list(told))]
     why = "timm's tables have top1 and top5 of a checkpoint's own head, and speed at a fixed batch"
     return Written(files=files, left_out=tuple(left_out(rest, why)))
 
 
-_TOLD = ("images_per_second", "step_time", "gmacs", *PARAMETERS)
+_TOLD = ("images_per_second", "step_time", "gmacs", *PARTS, *PARAMETERS)
+
+
+def _columns(mode: str, rows: list[dict[str, Any]]) -> tuple[str, ...]:
+    """timm's columns in its order; the parts of a training step only where they were measured."""
+    parts = [f"{mode}_{word}" for word in PARTS.values()]
+    detail = [name for name in parts if any(name in row for row in rows)]
+    profile = ("infer_gmacs", "infer_macts") if mode == "infer" else ()  # timm profiles inference alone
+    return ("model", *(f"{mode}_{word}" for word in SPEED), *detail, "param_count", *profile)
 
 
 def trailer(frame: pd.DataFrame) -> str:
-    """What timm's scripts print last, and its bulk runner looks for: `--result` and the rows as JSON."""
-    rows: list[dict[str, Any]] = []
-    for text in write(frame).files.values():
-        lines = text.decode().splitlines()
-        names = lines[0].split(",")
-        import csv
+    """What timm's scripts print last, and its bulk runner looks for: `--result` and the rows as JSON.
 
-        for values in csv.reader(lines[1:]):
-            rows.append({k: _plain(v) for k, v in zip(names, values, strict=True) if v != ""})
-    body = rows[0] if len(rows) == 1 else rows
-    return f"--result\n{json.dumps(body, indent=4)}\n"
+    One row is an object, which is what the bulk runner reads; inference and training of one model and size are one
+    row, as timm's `--bench both` makes it. Several rows are a list. Raises UsageError where no record is of timm's
+    kind.
+    """
+    import csv
+
+    rows: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for name, text in write(frame).files.items():
+        mode = name.split("-")[1] if name.startswith("benchmark-") else name
+        for row in csv.DictReader(text.decode().splitlines()):
+            known = {key: _plain(value) for key, value in row.items() if value != ""}
+            size = known.get(f"{mode}_img_size", known.get("img_size"))
+            place = (known["model"], size)
+            while place in rows and any(key in rows[place] for key in known if key.startswith((mode, "top1"))):
+                place = (*place, "another")
+            rows[place] = rows.get(place, {}) | known
+    if not rows:
+        raise UsageError("trailer=timm prints speeds (suite=throughput) and a checkpoint's own top1 (suite=classify)")
+    body = list(rows.values())
+    return f"--result\n{json.dumps(body[0] if len(body) == 1 else body, indent=4)}\n"
 
 
 def _plain(text: str) -> Any:
@@ -82,53 +100,74 @@ def _benchmarked(ok: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
     """The rows of each file, the fastest first, as timm sorts them."""
     speed = ok[(ok["suite"] == "throughput") & ok["metric"].isin(_TOLD)]
     rows: dict[str, dict[tuple[Any, ...], dict[str, Any]]] = {}
-    parameters: dict[str, float] = {}
+    parameters: dict[str, dict[str, float]] = {}
     gmacs: dict[tuple[str, Any], float] = {}
+    parts: dict[tuple[Any, ...], dict[str, float]] = {}
     for record in speed.to_dict("records"):
+        name = _label(record)
         if record["metric"] in PARAMETERS:
-            scale = 1.0 if str(record["unit"]).lower().startswith("m") else 1e-6
-            parameters[label(record)] = record["value"] * scale
+            parameters.setdefault(name, {})[record["metric"]] = record["value"] / 1e6
         elif record["metric"] == "gmacs":
-            gmacs[label(record), record.get("image_size")] = record["value"]
+            gmacs[name, _whole(record.get("image_size"))] = record["value"]
+        elif record["metric"] in PARTS:
+            parts.setdefault(_place(record), {})[record["metric"]] = record["value"]
     for record in speed[speed["metric"] == "images_per_second"].to_dict("records"):
         mode = "train" if record.get("mode") == "train" else "infer"
-        batch, size = (_whole(record.get(name)) for name in ("batch_size", "image_size"))
+        name = _label(record)
+        batch, size = (_whole(record.get(key)) for key in ("batch_size", "image_size"))
         row: dict[str, Any] = {
-            "model": label(record),
+            "model": name,
             f"{mode}_img_size": size,
             f"{mode}_samples_per_sec": f"{record['value']:.2f}",
             f"{mode}_step_time": f"{1e3 * float(batch) / record['value']:.3f}" if batch else "",
             f"{mode}_batch_size": batch,
         }
-        if label(record) in parameters:
-            row["param_count"] = f"{parameters[label(record)]:.2f}"
-        if (label(record), record.get("image_size")) in gmacs:
-            row[f"{mode}_gmacs"] = f"{gmacs[label(record), record.get('image_size')]:.2f}"
-        place = (label(record), size, batch, record.get("timing"), record.get("scenario"))
+        row |= {f"{mode}_{PARTS[part]}": f"{ms:.3f}" for part, ms in parts.get(_place(record), {}).items()}
+        if name in parameters:  # theirs is of all of a model, its head included
+            row["param_count"] = f"{sum(parameters[name].values()):.2f}"
+        if mode == "infer" and (name, size) in gmacs:
+            row["infer_gmacs"] = f"{gmacs[name, size]:.2f}"
         of_file = rows.setdefault(_file_name(record, mode), {})
-        if place in of_file:
+        if _place(record) in of_file:
             raise UsageError(
-                f"timm's table holds one speed a model and size, and these records hold several of {label(record)} at "
+                f"timm's table holds one speed a model and size, and these records hold several of {name} at "
                 f"{size} pixels (measurement {record['measurement']}). Export one run at a time"
             )
-        of_file[place] = row
+        of_file[_place(record)] = row
     return {
         name: sorted(found.values(), key=lambda row: -max(float(v) for k, v in row.items() if k.endswith("per_sec")))
         for name, found in rows.items()
     }
 
 
+def _place(record: Mapping[Any, Any]) -> tuple[Any, ...]:
+    """What makes a row of a file, and the file."""
+    settings = ("mode", "precision", "compile", "memory_format", "timing", "scenario", "device")
+    numbers = (_whole(record.get(name)) for name in ("image_size", "batch_size"))
+    return (_label(record), *numbers, *(str(record.get(name)) for name in settings))
+
+
+def _label(record: Mapping[Any, Any]) -> str:
+    """The model of a timing: weights change no speed, and timm's models have their names without our prefix."""
+    named = dict(record) | ({"weights": ""} if str(record["weights"]).startswith("random") else {})
+    return label(named).removeprefix("timm:")
+
+
 def _file_name(record: Mapping[Any, Any], mode: str) -> str:
     """benchmark-{infer|train}-{precision}-{nchw|nhwc}-pt{version}-{cuNNN|cpu}-{device}[-dynamo].csv"""
     precision = str(record.get("precision") or "fp32")
-    layout = "nhwc" if "channels_last" in str(record.get("memory_format")) else "nchw"
+    if mode == "train":  # half precision is autocast there, which timm calls amp
+        precision = {"bf16": "amp_bf16", "fp16": "amp"}.get(precision, precision)
+    layout = LAYOUTS.get(str(record.get("memory_format")), "nchw")
     version, _, build = str(record.get("env.torch") or "").partition("+")
-    release = "pt" + "".join(version.split(".")[:2])
+    release = "pt" + "".join(version.split(".")[:3])  # pt291 is 2.9.1
     device = str(record["device"] or "cpu")
     platform = "cpu" if device == "cpu" else (build if build.startswith("cu") else "gpu")
-    machine = _slug(device.lower().replace("nvidia", "").replace("geforce", "")) if device != "cpu" else "cpu"
+    machine = device.lower().replace("nvidia", "").replace("geforce", "")
+    if device == "cpu":
+        machine = str(record.get("env.processor") or "cpu")
     dynamo = "-dynamo" if str(record.get("compile")).lower() == "true" else ""
-    return f"benchmark-{mode}-{precision}-{layout}-{release}-{platform}-{machine}{dynamo}.csv"
+    return f"benchmark-{mode}-{precision}-{layout}-{release}-{platform}-{_slug(machine)}{dynamo}.csv"
 
 
 def read(path: Path) -> Incoming:
@@ -185,7 +224,8 @@ def _speeds(path: Path, row: Mapping[Any, Any], where: str, mode: str) -> list[P
     if row[column] == "":
         return []
     said = _of_file_name(path)
-    at: dict[str, Any] = {"mode": mode, **{name: said[name] for name in ("precision", "compile") if name in said}}
+    machine = said.pop("machine", "")
+    at: dict[str, Any] = {"mode": "inference" if mode == "infer" else "train", **said}
     for ours in ("img_size", "batch_size"):
         if row.get(f"{mode}_{ours}"):
             name = "image_size" if ours == "img_size" else ours
@@ -198,24 +238,31 @@ def _speeds(path: Path, row: Mapping[Any, Any], where: str, mode: str) -> list[P
         "weights": tag,
         "at": at,
         "treatment": {"published_file": path.stem},
+        "device": machine,
     }
     made = [
         Published(metric="images_per_second", value=number(row[column], path, where, column), unit="images/s", **base)
     ]
     if row.get(f"{mode}_gmacs"):
         value = number(row[f"{mode}_gmacs"], path, where, f"{mode}_gmacs")
-        made.append(Published(metric="gmacs", value=value, unit="GMACs", **base))
+        made.append(Published(metric="gmacs", value=value, unit="GMAC", **base))
     if row.get("param_count"):
-        value = number(row["param_count"], path, where, "param_count")
-        made.append(Published(metric="parameters", value=value, unit="million", **base))
+        value = 1e6 * number(row["param_count"], path, where, "param_count")
+        made.append(Published(metric="parameters", value=value, unit="parameters", **base))
     return made
 
 
 def _of_file_name(path: Path) -> dict[str, Any]:
+    """What the name of a file says, as `_file_name` writes it."""
     words = path.stem.split("-")
     if words[0] != "benchmark" or len(words) < 3:
         return {}
-    return {"precision": words[2], "compile": words[-1] == "dynamo"}
+    layouts = {theirs: ours for ours, theirs in LAYOUTS.items()}
+    compiled = words[-1] == "dynamo"
+    found: dict[str, Any] = {"precision": words[2], "compile": compiled}
+    if len(words) > 3 and words[3] in layouts:
+        found["memory_format"] = layouts[words[3]]
+    return found | {"machine": "-".join(words[6 : len(words) - compiled])}
 
 
 def _csv(columns: tuple[str, ...], rows: list[dict[str, Any]]) -> bytes:

@@ -8,7 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from ...registry import Registry, UsageError
-from ..throughput_table import throughput_table
+from ..throughput_table import more_of_throughput, throughput_table
 from . import ablations, checkpoints, paper, settings, speed, transfer, variants
 from .fewshot import fewshot_table, more_of_fewshot, published_fewshot
 from .rows import canonical_treatment, mixed_fields, mixed_units, once, row_labels, weights_labels
@@ -59,6 +59,7 @@ def tables() -> Registry[Recipe]:
                 summary="images a second, latency and memory, by input size; published speeds are of other machines",
                 suites=("throughput",),
                 make=throughput_table,
+                more=more_of_throughput,
                 build=_published_alone(speed.throughput),
             ),
             Recipe(

@@ -131,11 +131,4 @@ def mean_of_tasks(frame: pd.DataFrame, tasks: Iterable[str], total: int) -> Meas
     return Measured(value=float(per_task.mean()), std=spread, marks=marks_of(ok))
 
 
-def device_hours(frame: pd.DataFrame) -> tuple[float, str]:
-    """Wall-clock hours of the jobs behind these records, each job once, and the devices they ran on."""
-    jobs = frame[frame["seconds"].notna()].assign(job=frame["measurement"].astype(str).str.partition("/")[0])
-    jobs = jobs.drop_duplicates("job")
-    return float(jobs["seconds"].sum()) / 3600, ", ".join(sorted(set(jobs["device"].astype(str)) - {""}))
-
-
 VTAB_TASKS = sum(GROUP_SIZES["vtab"].values())

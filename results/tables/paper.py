@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ..cost import cost, cost_note
 from ..published import model_name, rows
 from .grid import Grid, Measured, Printed, printed
 from .table import Request, Table
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 Build = Callable[[Request], list[Table]]
 VTAB_ROW = "VTAB (19 tasks)"
 CORE_DAYS = "pre-training, TPUv3-core-days"
-DEVICE_HOURS = "our runs, device-hours"
+OUR_COST = "our runs (core-hours, device-hours)"
 JFT_IMAGES = 303e6  # ViT paper, Section 4.1
 WIDE = {  # columns of table6_scaling.csv
     "ImageNet": "imagenet",
@@ -45,7 +46,7 @@ def table2(request: Request) -> list[Table]:
     datasets = {row["dataset"]: CORE_DAYS if row["metric"] == "TPUv3-core-days" else row["dataset"] for row in stated}
     grid.rows = [(name,) for name in datasets.values()]
     if found:
-        grid.rows.append((DEVICE_HOURS,))
+        grid.rows.append((OUR_COST,))
     for name, published, one in columns:
         for row in stated:
             if (row["model"], row["pretrain"]) == published:
@@ -68,15 +69,16 @@ def table2(request: Request) -> list[Table]:
     if found:
         grid.notes += _who(request.frame)
         grid.notes.append(
-            "Core-days are the paper's cost of pre-training, 2 cores a TPUv3 chip; device-hours are the wall-clock "
-            "time of our fine-tuning jobs. They are neither the same unit nor the same work."
+            "Core-days are the paper's cost of pre-training, 2 cores a TPUv3 chip; our core-hours (CPU) and "
+            "device-hours (GPU) are the wall-clock time of fine-tuning jobs. They are neither the same unit nor the "
+            "same work."
         )
     return [grid.table(request.show, folders(request.frame))]
 
 
 def _measure(grid: Grid, column: str, one: Subject) -> None:
     """Our side of a column of Table 2."""
-    from .measure import VTAB_TASKS, device_hours, mean_of_tasks, measured
+    from .measure import VTAB_TASKS, mean_of_tasks, measured
 
     for (dataset,) in grid.rows:
         part = one.frame[(one.frame["task"] == TASKS.get(dataset)) & (one.frame["suite"] == "finetune")]
@@ -86,8 +88,7 @@ def _measure(grid: Grid, column: str, one: Subject) -> None:
             cell = mean_of_tasks(of_vtab, of_vtab["task"].unique(), VTAB_TASKS)
         if cell is not None:
             grid.measured[(dataset,), column] = cell
-    hours, devices = device_hours(one.frame)
-    grid.measured[(DEVICE_HOURS,), column] = Measured(words=f"{hours:.2f} h {devices}".strip())
+    grid.measured[(OUR_COST,), column] = Measured(words=str(cost(one.frame)))
 
 
 def table5(request: Request) -> list[Table]:
@@ -180,4 +181,4 @@ def _who(frame: pd.DataFrame | None) -> list[str]:
     notes = ["Ours: mean ± std (ddof 1) over seeds where there are several.", *protocol_notes(chosen)]
     if len(chosen) < len(frame[frame["metric"].eq("top1") | frame["status"].ne("ok")]):
         notes.append("Records of probes are left out: the paper fine-tunes.")
-    return notes + provenance_notes(chosen)
+    return notes + provenance_notes(chosen) + cost_note(chosen, "our runs")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from ..cost import cost_note
 from ..published import Row, model_name, rows
 from .grid import Grid, printed
 from .table import Request, Table
@@ -64,7 +65,7 @@ def finetune(request: Request) -> list[Table]:
 
         chosen = fine_tuned(frame)
         found = subjects(chosen)
-        grid.notes += [*protocol_notes(chosen), *provenance_notes(chosen)]
+        grid.notes += [*protocol_notes(chosen), *provenance_notes(chosen), *cost_note(chosen, "our runs")]
     stated = _stated()
     models = {one.model for one in found}
     wanted = [key for key in stated if not models or model_name(key[0]) in models]

@@ -109,24 +109,35 @@ def _bytes(value: Any) -> int:
     return shape.bytes if isinstance(shape, Shape) else 0
 
 
-def seconds_alone(products: list[Product], device: torch.device, clock: Clock) -> float:
-    """Seconds of a step's products, each timed alone (median) and taken as often as it is there."""
+@dataclass(frozen=True, kw_only=True)
+class Alone:
+    """Seconds of a step's products, each timed alone and taken as often as it is there."""
+
+    seconds: float  # of medians
+    least: float  # of the fastest repetitions: no disturbance makes a product faster than it is
+
+
+def seconds_alone(products: list[Product], device: torch.device, clock: Clock) -> Alone:
+    """A step's products timed one by one."""
     import torch
 
-    total = 0.0
+    total = least = 0.0
     for product in products:
         with torch.no_grad():
             arguments = [_filled(value, device) for value in product.arguments]
             options = {name: _filled(value, device) for name, value in product.options}
-            total += product.count * _median(lambda: product.operation(*arguments, **options), clock)  # noqa: B023
-    return total
+            times = _repeated(lambda: product.operation(*arguments, **options), clock)  # noqa: B023
+            total += product.count * statistics.median(times)
+            least += product.count * min(times)
+    return Alone(seconds=total, least=least)
 
 
 def _filled(value: Any, device: torch.device) -> Any:
     return value.fill(device) if isinstance(value, Shape) else list(value) if isinstance(value, tuple) else value
 
 
-def _median(call: Callable[[], Any], clock: Clock, seconds: float = ALONE_SECONDS) -> float:
+def _repeated(call: Callable[[], Any], clock: Clock, seconds: float = ALONE_SECONDS) -> list[float]:
+    """Seconds of each of as many calls as go into so many seconds, after one that is not counted."""
     call()
     clock.wait()
     start = clock.now()
@@ -139,7 +150,7 @@ def _median(call: Callable[[], Any], clock: Clock, seconds: float = ALONE_SECOND
         call()
         marks.append(clock.mark())
     clock.wait()
-    return statistics.median(clock.between(*pair) for pair in pairwise(marks))
+    return [clock.between(*pair) for pair in pairwise(marks)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,17 +167,20 @@ class Roofline:
 
 
 def measure_roofline(device: torch.device, dtype: torch.dtype, clock: Clock) -> Roofline:
-    """The matmul rate in a number format, the best of a few sizes, and the bandwidth; seconds of work."""
+    """The matmul rate in a number format, the best of a few sizes, and the bandwidth; half a second of work.
+
+    The fastest repetition counts: a ceiling is what the device can do, and no disturbance makes it faster.
+    """
     import torch
 
     sides, megabytes = ((2048, 4096, 8192), 1024) if device.type == "cuda" else ((512, 1024, 1536), 128)
     best, best_side = 0.0, 0
     for side in sides:
         a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
-        rate = 2 * side**3 / _median(lambda: a @ b, clock, 0.1)  # noqa: B023
+        rate = 2 * side**3 / min(_repeated(lambda: a @ b, clock, 0.1))  # noqa: B023
         if rate > best:
             best, best_side = rate, side
     source = torch.empty(megabytes * 2**18, dtype=torch.float32, device=device).fill_(1.0)
     target = torch.empty_like(source)
-    bandwidth = 2 * source.nbytes / _median(lambda: target.copy_(source), clock, 0.1)
+    bandwidth = 2 * source.nbytes / min(_repeated(lambda: target.copy_(source), clock, 0.1))
     return Roofline(flops=best, bandwidth=bandwidth, side=best_side)

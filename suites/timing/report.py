@@ -10,10 +10,12 @@ import numpy as np
 from ..protocol import Measurement
 from .intervals import quantile_interval
 from .sampling import Samples
+from .verdict import with_reason
 
 if TYPE_CHECKING:
     from ...models.spec import Model
     from ..throughput import Throughput
+    from .numerics import Away
 
 TRAINING = "SGD, momentum 0.9, cross-entropy on the model's own head; forward, backward and update"
 
@@ -33,11 +35,21 @@ class Report:
         }
         self.treatment: dict[str, Any] = {}
         self.verdict = ""
+        self.away: Away | None = None
+        self.first_pass = 0.0  # seconds, before any step: compiling is a part of it
 
     def one(
-        self, metric: str, value: float, unit: str, *, samples: np.ndarray | None = None, verdict: str | None = None
+        self,
+        metric: str,
+        value: float,
+        unit: str,
+        *,
+        samples: np.ndarray | None = None,
+        verdict: str | None = None,
+        also: str = "",
     ) -> Measurement:
-        """A number of this row."""
+        """A number of this row. `verdict` in place of the row's; `also`: what is against this number besides."""
+        said = self.verdict if verdict is None else verdict
         return Measurement(
             metric=metric,
             value=float(value),
@@ -45,7 +57,7 @@ class Report:
             at=self.at,
             question=self.question | {"metric": metric},
             treatment=self.treatment,
-            verdict=self.verdict if verdict is None else verdict,
+            verdict=with_reason(said, also),
             arrays={} if samples is None else {"samples": samples},
         )
 
@@ -53,6 +65,7 @@ class Report:
         """Why this row has no number."""
         metric = "latency" if self.at.get("scenario") == "single_stream" else "images_per_second"
         metric = "largest_batch" if self.at.get("scenario") == "search" else metric
+        metric = "speed_ratio" if "against" in self.at else metric
         return Measurement(
             metric=metric, value=None, unit="", at=self.at, question=self.question | {"metric": metric}, error=error
         )
@@ -86,4 +99,10 @@ class Report:
     def _counts(self, samples: Samples) -> Iterator[Measurement]:
         yield self.one("timed_steps", len(samples.seconds), "steps")
         yield self.one("warm_up_steps", samples.warm_up_steps, "steps")
-        yield self.one("first_step", 1e3 * samples.first_step, "ms")
+        yield self.one("first_pass", 1e3 * self.first_pass, "ms")
+        if self.away is not None and self.away.outputs is not None:
+            yield self.one("float32_difference", self.away.outputs, "of the largest output")
+            yield self.one("float32_difference_allowed", self.away.outputs_bound, "of the largest output")
+        if self.away is not None and self.away.gradients is not None:
+            yield self.one("float32_gradient_difference", self.away.gradients, "of the gradients' length")
+            yield self.one("float32_gradient_difference_allowed", self.away.gradients_bound, "of the gradients' length")

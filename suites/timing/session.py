@@ -12,10 +12,11 @@ import numpy as np
 from ..protocol import Context, Measurement
 from . import memory, products, search, verdict
 from .clock import clock_of
+from .numerics import Gate
 from .power import Meter, Readings
 from .report import Report
 from .sampling import Rule, Samples, Timing, duel, sample
-from .variant import BOUNDS, GATE_IMAGES, Runner, Variant, difference, draw_zeros, precision_flags
+from .variant import Runner, Variant, draw_zeros, precision_flags
 
 if TYPE_CHECKING:
     import torch
@@ -32,7 +33,7 @@ class Session:
         self._clock = clock_of(self._device)
         self._meter = Meter(self._device)
         self._network: tuple[int, Any] | None = None
-        self._references: dict[tuple[int, str], torch.Tensor] = {}
+        self._gate = Gate(self._master, self._device)
         self._rooflines: dict[str, products.Roofline] = {}
 
     def clean_up(self) -> None:
@@ -48,8 +49,8 @@ class Session:
         network = self._master(image_size)
         report = Report(report.model, self._suite, {"image_size": image_size})
         total = sum(parameter.numel() for parameter in network.parameters())
-        head = getattr(network, "head", None)
-        if head is not None and hasattr(head, "parameters"):
+        head = _head(network)
+        if head is not None:
             in_head = sum(parameter.numel() for parameter in head.parameters())
             yield report.one("parameters_backbone", total - in_head, "parameters")
             yield report.one("parameters_head", in_head, "parameters")
@@ -75,7 +76,12 @@ class Session:
         if peak.reserved is not None:
             yield report.one("peak_memory_reserved", peak.reserved, "bytes")
         if self._suite.ceilings:
-            yield from self._ceilings(variant, report, samples)
+            try:
+                yield from self._ceilings(variant, report, samples)
+            except (RuntimeError, MemoryError) as error:
+                if not memory.is_out_of_memory(error):
+                    raise
+                self._context.say(f"{report.model.name} batch_size={variant.batch_size}: no memory left for ceilings")
         yield from self._power(report, samples, readings, images=variant.batch_size)
         note = f"{variant.image_size} px {variant.precision}: {variant.batch_size / samples.median:,.0f} images/s"
         self._context.advance(0, note)
@@ -89,10 +95,16 @@ class Session:
     def _timed(
         self, variant: Variant, timing: Timing, report: Report, rule: Rule
     ) -> tuple[Samples, Readings, memory.Peak]:
-        """Make the network, compare it with float32, time it, and set the report's treatment and verdict."""
-        with precision_flags(variant.precision):
-            runner, away = self._ready(variant)
-            step = runner.step(runner.images(variant.batch_size))
+        """Make the network, compare it with float32, time it, and set the report's treatment and verdict.
+
+        The comparison is the first pass, on the very batch that is timed: compiling is a part of it, and no step is.
+        """
+        variant.check(self._device)
+        with precision_flags(variant.precision), memory.bounded(self._device):
+            runner = Runner(self._master(variant.image_size), variant, self._device)
+            images = runner.images(variant.batch_size)
+            report.away, report.first_pass = self._gate.away(runner, images, self._clock)
+            step = runner.step(images)
             before: list[Any] = []
 
             def begin() -> None:
@@ -110,7 +122,7 @@ class Session:
                 *verdict.spread(samples, rule),
                 *verdict.device_reasons(readings),
                 verdict.others(before[0], verdict.Busy.now()),
-                verdict.numerics(away, BOUNDS[variant.precision]),
+                *report.away.reasons,
             )
             report.treatment = {
                 "numbers": variant.numbers,
@@ -118,7 +130,7 @@ class Session:
                 "power": self._meter.absent or "NVML",
                 "compile": "torch.compile, static shapes" if variant.compile else "eager",
                 "memory_format": variant.memory_format,
-                "float32_difference": float(f"{away:.2g}"),
+                "numerics": report.away.unknown or "compared with eager float32",
             }
         return samples, readings, peak
 
@@ -136,16 +148,19 @@ class Session:
                 roofline = products.measure_roofline(self._device, variant.dtype(), self._clock)
                 self._rooflines[variant.precision] = roofline
         flops = sum(product.count * product.flops for product in found)
+        moved = sum(product.count * product.bytes for product in found)
         seconds = samples.median
+        quick = samples.quartiles[0]
+        over_rate = verdict.ceiling("as many operations at the matmul rate", flops / roofline.flops, quick)
+        over_products = verdict.ceiling("the model's own products", alone.least, quick)
         yield report.one("achieved_flops", flops / seconds, "FLOP/s")
         yield report.one("matmul_rate", roofline.flops, "FLOP/s", verdict="")
         yield report.one("memory_bandwidth", roofline.bandwidth, "bytes/s", verdict="")
-        yield report.one("share_of_matmul_rate", 100 * flops / seconds / roofline.flops, "percent")
-        moved = sum(product.count * product.bytes for product in found)
+        yield report.one("share_of_matmul_rate", 100 * flops / seconds / roofline.flops, "percent", also=over_rate)
         yield report.one("share_of_bandwidth", 100 * moved / seconds / roofline.bandwidth, "percent")
         yield report.one("share_of_roofline", 100 * roofline.seconds(found) / seconds, "percent")
-        yield report.one("products_time", 1e3 * alone, "ms")
-        yield report.one("share_of_products", 100 * alone / seconds, "percent")
+        yield report.one("products_time", 1e3 * alone.seconds, "ms")
+        yield report.one("share_of_products", 100 * alone.seconds / seconds, "percent", also=over_products)
 
     def _power(self, report: Report, samples: Samples, readings: Readings, *, images: int) -> Iterator[Measurement]:
         if readings.watts:
@@ -159,20 +174,25 @@ class Session:
         """This model and the other in turn: how many times as fast this one is, with its interval."""
         other = self._suite.against
         assert other is not None
+        variant.check(self._device)
         side = variant.image_size
+        report.treatment = {"against": self._context.other_name(other)}
         theirs = self._context.other(other, self._suite.classes, (side, side))
         draw_zeros(theirs)
-        with precision_flags(variant.precision):
+        with precision_flags(variant.precision), memory.bounded(self._device):
             runners = [Runner(each, variant, self._device) for each in (self._master(side), theirs)]
             steps = [runner.step(runner.images(variant.batch_size)) for runner in runners]
-            rule = replace(self._suite.rule("offline"), min_samples=max(10, self._suite.min_samples))
+            rule = self._suite.rule("offline")
+            rule = replace(rule, min_samples=max(10, rule.min_samples), max_seconds=2 * rule.max_seconds)  # two models
+            images = runners[1].images(variant.batch_size)
+            away, _ = Gate(lambda _: theirs, self._device).away(runners[1], images, self._clock)
             before = verdict.Busy.now()
             found = duel(steps[0], steps[1], self._clock, rule, np.random.default_rng(0))
             others = verdict.others(before, verdict.Busy.now())
         wide = (found.high - found.low) / found.ratio
         too_wide = f"the interval of the ratio is {wide:.1%} wide, and {rule.interval:.1%} was asked for"
-        report.verdict = verdict.judge(others, too_wide if wide > rule.interval else "")
-        report = _beside(report, other)
+        of_other = [f"{other}: {reason}" for reason in away.reasons]
+        report.verdict = verdict.judge(others, too_wide if wide > rule.interval else "", *of_other)
         for name, value in (("", found.ratio), ("_low", found.low), ("_high", found.high)):
             rounds = np.stack([found.ours, found.theirs]) if not name else None
             yield report.one(f"speed_ratio{name}", value, "times as fast", samples=rounds)
@@ -182,6 +202,7 @@ class Session:
     def search(self, variant: Variant, timing: Timing, report: Report) -> Iterator[Measurement]:
         """The largest batch that fits and the fastest, as far as asked for."""
         suite = self._suite
+        variant.check(self._device)
         power = search.largest_power(lambda batch: self._fits(variant, batch), suite.batch_limit)
         if {"largest", "exact"} & set(suite.find):
             report.question["batch"] = f"largest power of two up to {suite.batch_limit}"
@@ -195,23 +216,19 @@ class Session:
             yield from self._fastest(variant, timing, report, power)
 
     def _fastest(self, variant: Variant, timing: Timing, report: Report, power: int) -> Iterator[Measurement]:
-        best: tuple[float, int, Samples] | None = None
+        rule = self._suite.rule("offline")
+        best: tuple[float, int, Samples, str, dict[str, Any]] | None = None
         batch = 1
         while batch <= power:
-            of_batch = replace(variant, batch_size=batch)
-            with precision_flags(variant.precision):
-                runner = Runner(self._master(variant.image_size), of_batch, self._device)
-                step = runner.step(runner.images(batch))
-                samples = sample(step, self._clock, self._suite.rule("offline"), timing=timing)
+            samples, _, _ = self._timed(replace(variant, batch_size=batch), timing, report, rule)
             if best is None or batch / samples.median > best[0]:
-                best = (batch / samples.median, batch, samples)
-            del runner, step
+                best = (batch / samples.median, batch, samples, report.verdict, report.treatment)
             self.clean_up()
             batch *= 2
         assert best is not None
-        report.verdict = verdict.judge(*verdict.spread(best[2], self._suite.rule("offline")))
-        yield report.one("fastest_batch", best[1], "images")
-        yield report.one("images_per_second_fastest", best[0], "images/s", samples=best[2].seconds)
+        speed, batch, samples, report.verdict, report.treatment = best
+        yield report.one("fastest_batch", batch, "images")
+        yield report.one("images_per_second_fastest", speed, "images/s", samples=samples.seconds)
 
     def _fits(self, variant: Variant, batch: int) -> bool:
         """Whether two steps of a batch go through, from a clean start."""
@@ -232,23 +249,6 @@ class Session:
             self.clean_up()
         return True
 
-    def _ready(self, variant: Variant) -> tuple[Runner, float]:
-        """The network as the variant runs it, and how far its outputs are from eager float32."""
-        reference = self._reference(variant)
-        runner = Runner(self._master(variant.image_size), variant, self._device)
-        away = difference(runner.outputs(runner.images(GATE_IMAGES)), reference)
-        return runner, away
-
-    def _reference(self, variant: Variant) -> torch.Tensor:
-        """Outputs of the eager float32 network for the images that every variant is compared on."""
-        key = (variant.image_size, variant.mode)
-        if key not in self._references:
-            with precision_flags("fp32"):
-                plain = Runner(self._master(variant.image_size), _plain(variant.image_size, variant.mode), self._device)
-                self._references[key] = plain.outputs(plain.images(GATE_IMAGES))
-            memory.release(self._device)
-        return self._references[key]
-
     def _master(self, image_size: int) -> Any:
         """The float32 network for this size, on the CPU."""
         if self._network is None or self._network[0] != image_size:
@@ -265,10 +265,12 @@ def _plain(image_size: int, mode: Any) -> Variant:
     )
 
 
-def _beside(report: Report, other: str) -> Report:
-    """The same row's report of a comparison."""
-    report.at = report.at | {"against": other}
-    return report
+def _head(network: Any) -> Any:
+    """The layer that makes logits: the network's, or its library's; None where neither says."""
+    head = getattr(network, "head", None)
+    if head is None and hasattr(getattr(network, "module", None), "get_classifier"):
+        head = network.module.get_classifier()
+    return head if hasattr(head, "parameters") else None
 
 
 def _nothing(_: str) -> None:

@@ -18,10 +18,7 @@ Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 Mode = Literal["inference", "train"]
 MemoryFormat = Literal["contiguous", "channels_last"]
 
-# How far outputs may be from eager float32, over the largest of them. Guesses, not calibrated: above what rounding
-# does to the small models.
-BOUNDS: dict[str, float] = {"fp32": 1e-3, "tf32": 2e-2, "bf16": 1e-1, "fp16": 2e-2}
-GATE_IMAGES = 4
+GATE_IMAGES = 4  # of a batch, that outputs are compared on
 LEARNING_RATE, MOMENTUM = 1e-6, 0.9  # so small that the weights stay where they are: the time is the same
 
 
@@ -116,20 +113,50 @@ class Runner:
         self._scaler = torch.amp.GradScaler(enabled=variant.precision == "fp16" and variant.mode == "train")
 
     def images(self, count: int, seed: int = 0) -> torch.Tensor:
-        """Images of random numbers, as large as scaled pixels are."""
+        """Images of random numbers, as large as scaled pixels are; the first ones are the same in every batch."""
         import torch
 
         side = self.variant.image_size
-        drawn = torch.randn(count, 3, side, side, generator=torch.Generator().manual_seed(seed)).clamp_(-1, 1)
+        generator = torch.Generator().manual_seed(seed)
+        first, more = (torch.randn(GATE_IMAGES, 3, side, side, generator=generator)[:count], count - GATE_IMAGES)
+        rest = [torch.randn(more, 3, side, side, generator=generator)] if more > 0 else []
+        drawn = torch.cat([first, *rest]).clamp_(-1, 1)
         made = drawn.to(self.device, memory_format=self._layout)
         return made.to(self.variant.dtype()) if self.variant.is_cast else made
 
     def outputs(self, images: torch.Tensor) -> torch.Tensor:
-        """Logits of images as float32 on the CPU, in the timed mode; compiled where the variant is."""
+        """Logits of images as float32 on the CPU, without gradients; compiled where the variant is."""
         import torch
 
         with torch.inference_mode() if self.variant.mode == "inference" else torch.no_grad(), self._autocast():
             return self.network(images).float().cpu()
+
+    def learn(self, images: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """Logits and gradients of a training step, as float32 on the CPU: all of it but the update."""
+        from torch.nn import functional as F
+
+        with self._autocast():
+            logits = self.network(images).float()
+            loss = F.cross_entropy(logits, self._labels(len(images), logits.shape[1]))
+        self._scaler.scale(loss).backward()
+        scale = self._scaler.get_scale()
+        parameters = [one for one in self.plain.parameters() if one.grad is not None]
+        gradients = [one.grad.float().cpu() / scale for one in parameters]
+        self.plain.zero_grad(set_to_none=True)
+        return logits.detach().cpu(), gradients
+
+    @property
+    def draws(self) -> bool:
+        """Whether a step of it has chance in it, so that no two passes are the same: dropout while training."""
+        probabilities = [
+            getattr(part, name, 0) for part in self.plain.modules() for name in ("p", "drop_prob") if part.training
+        ]
+        return any(isinstance(one, int | float) and one > 0 for one in probabilities)
+
+    def _labels(self, count: int, classes: int) -> torch.Tensor:
+        import torch
+
+        return (torch.arange(count) % classes).to(self.device)
 
     def step(self, images: torch.Tensor, *, eager: bool = False) -> Step:
         """A forward pass; or a forward pass, a backward pass and an update, each ticked. `eager`: not compiled."""
@@ -148,7 +175,7 @@ class Runner:
 
         with torch.no_grad(), self._autocast():
             classes = self.plain(images[:1]).shape[1]
-        labels = (torch.arange(len(images)) % classes).to(self.device)
+        labels = self._labels(len(images), classes)
         optimizer, scaler = self._optimizer, self._scaler
 
         def train(tick: Tick) -> None:
@@ -169,12 +196,3 @@ class Runner:
 
         wanted = self.variant.precision in ("bf16", "fp16") and not self.variant.is_cast
         return torch.autocast(self.device.type, dtype=self.variant.dtype() if wanted else None, enabled=wanted)
-
-
-def difference(outputs: torch.Tensor, reference: torch.Tensor) -> float:
-    """The largest difference over the largest reference value; infinity where an output is no number."""
-    import torch
-
-    if not bool(torch.isfinite(outputs).all()):
-        return float("inf")
-    return float((outputs - reference).abs().max() / reference.abs().max().clamp_min(1e-30))

@@ -91,8 +91,20 @@ def others(before: Busy | None, after: Busy | None) -> str:
     return f"other processes kept {cores:.1f} of {after.cores} cores busy" if cores > OTHERS * after.cores else ""
 
 
-def numerics(difference: float, bound: float) -> str:
-    """A reason where the timed variant's outputs are away from eager float32."""
-    if difference <= bound:
+def ceiling(what: str, ceiling_seconds: float, quick_step: float) -> str:
+    """A reason where the least time of `what` is longer than a quick step (the first quartile) took.
+
+    Nothing is faster than its ceiling, so the ceiling was measured wrongly, or something disturbed it; or, of a
+    compiled step, the program does other products than eager code, whose products these are.
+    """
+    if ceiling_seconds <= quick_step:
         return ""
-    return f"numerics: outputs are {difference:.1e} of their largest away from eager float32, above {bound:.0e}"
+    share = ceiling_seconds / quick_step
+    return f"ceiling: {what} alone took {share:.0%} of a quick step: the ceiling was disturbed, or is none of this step"
+
+
+def with_reason(said: str, reason: str) -> str:
+    """A verdict with one more reason against it."""
+    if not reason:
+        return said
+    return f"{said}; {reason}" if said.startswith("suspect: ") else judge(reason)

@@ -1,0 +1,186 @@
+"""Whether a variant still computes the network: how far it is from eager float32, and how far rounding alone takes it.
+
+There is no one number that outputs may be away: bfloat16 moves the logits of ViT-mini by 1 % of the largest and those
+of BiT-R50x1 by 7 %, and both are right. So each network says itself how much rounding costs it. A number format with
+unit roundoff u (half the gap between 1 and the next number) changes every weight by up to u of itself when it is
+stored. That is done here to the float32 network, with random numbers: what comes out is the network's
+own scale of rounding, conditioning and depth included. A variant, which rounds activations as well as weights, is
+allowed SAFETY times that.
+
+Measured, as the variant's difference over the scale, random weights, four images, 2 seeds or more each: see RATIOS
+in tests/suites/timing/test_numerics.py. Broken variants (a sign, a layer left out, another GELU in float32) are ten to
+a million times above it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from . import memory
+from .clock import Clock
+from .variant import GATE_IMAGES, Mode, Precision, Runner, Variant, precision_flags
+
+if TYPE_CHECKING:
+    import torch
+
+# Of products where the weights stay float32: TF32 and autocast round what they multiply.
+UNIT_ROUNDOFF: dict[Precision, float] = {"fp32": 2.0**-24, "tf32": 2.0**-11, "bf16": 2.0**-8, "fp16": 2.0**-11}
+SAFETY = 4.0
+# A gradient jumps where a ReLU's input changes its sign, by far more than rounding: seen up to 0.6 % of its length in
+# BiT-mini when weights move by one float32 roundoff.
+LEAST_OF_GRADIENTS = 0.02
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pass:
+    """What one pass of a network gave."""
+
+    outputs: torch.Tensor  # (images, classes) float32 on the CPU
+    gradients: list[torch.Tensor] | None = None  # of a training step
+
+
+@dataclass(frozen=True, kw_only=True)
+class Away:
+    """How far a variant is from eager float32, and how far it may be; `unknown` says why that could not be seen."""
+
+    outputs: float | None = None
+    outputs_bound: float = 0.0
+    gradients: float | None = None
+    gradients_bound: float = 0.0
+    unknown: str = ""
+
+    @property
+    def reasons(self) -> list[str]:
+        """What a verdict says of it; nothing where all is well."""
+        found = [f"numerics: {self.unknown}"] if self.unknown.startswith("not seen") else []
+        for value, bound, what in (
+            (self.outputs, self.outputs_bound, "outputs are {:.1e} of their largest"),
+            (self.gradients, self.gradients_bound, "gradients are {:.1e} of their length"),
+        ):
+            if value is not None and not value <= bound:
+                found.append(f"numerics: {what.format(value)} away from eager float32, and {bound:.1e} is allowed")
+        return found
+
+
+class Gate:
+    """Compares variants with eager float32 on the device, and keeps what it is compared with."""
+
+    def __init__(self, master: Callable[[int], Any], device: torch.device) -> None:
+        """`master` gives the float32 network for an image size, on the CPU."""
+        self._master, self._device = master, device
+        self._references: dict[tuple[int, Mode, int], Pass] = {}
+        self._scales: dict[tuple[int, Mode, int, Precision], tuple[float, float]] = {}
+
+    def away(self, runner: Runner, images: torch.Tensor, clock: Clock) -> tuple[Away, float]:
+        """How far the runner's first pass on the batch that is to be timed is from eager float32, and its seconds.
+
+        Outputs are compared for the first GATE_IMAGES images; of a training step, outputs and gradients of the batch.
+        Those of a network with dropout are not compared, and the pass is made all the same.
+        """
+        variant = runner.variant
+        count = len(images) if variant.mode == "train" else min(GATE_IMAGES, len(images))
+        reference, scale, gradient_scale, unknown = None, 0.0, 0.0, ""
+        if runner.draws:
+            unknown = "not compared: dropout draws other numbers in every pass"
+        else:
+            try:
+                reference = self._reference(variant, count)
+                scale, gradient_scale = self._scale(variant, count, reference)
+            except (RuntimeError, MemoryError) as error:
+                if not memory.is_out_of_memory(error):
+                    raise
+                memory.release(self._device)
+                unknown = f"not seen, because eager float32 does not fit at batch_size={count}"
+        clock.wait()
+        begun = clock.now()
+        found = one_pass(runner, images)
+        clock.wait()
+        seconds = clock.now() - begun
+        if reference is None or unknown:
+            return Away(unknown=unknown), seconds
+        apart, gradients_apart = _apart(found, reference)
+        away = Away(
+            outputs=apart,
+            outputs_bound=SAFETY * scale,
+            gradients=gradients_apart if variant.mode == "train" else None,
+            gradients_bound=max(SAFETY * gradient_scale, LEAST_OF_GRADIENTS),
+        )
+        return away, seconds
+
+    def _reference(self, variant: Variant, count: int) -> Pass:
+        key = (variant.image_size, variant.mode, count)
+        if key not in self._references:
+            self._references = {at: one for at, one in self._references.items() if at[0] == variant.image_size}
+            self._references[key] = self._plain(variant, count)
+        return self._references[key]
+
+    def _scale(self, variant: Variant, count: int, reference: Pass) -> tuple[float, float]:
+        key = (variant.image_size, variant.mode, count, variant.precision)
+        if key not in self._scales:
+            self._scales[key] = _apart(self._plain(variant, count, perturb=variant.precision), reference)
+        return self._scales[key]
+
+    def _plain(self, variant: Variant, count: int, perturb: Precision | None = None) -> Pass:
+        """The pass of eager float32, or of a network that differs from it by the rounding of a precision."""
+        eager = Variant(
+            image_size=variant.image_size,
+            batch_size=count,
+            precision="fp32",
+            mode=variant.mode,
+            compile=False,
+            memory_format="contiguous",
+        )
+        with precision_flags("fp32"):
+            runner = Runner(self._master(variant.image_size), eager, self._device)
+            if perturb is not None:
+                disturb(runner.plain, UNIT_ROUNDOFF[perturb])
+            found = one_pass(runner, runner.images(count))
+        del runner
+        memory.release(self._device)
+        return found
+
+
+def one_pass(runner: Runner, images: torch.Tensor) -> Pass:
+    """One pass of what is to be timed, compiled where it is."""
+    if runner.variant.mode == "train":
+        outputs, gradients = runner.learn(images)
+        return Pass(outputs=outputs, gradients=gradients)
+    return Pass(outputs=runner.outputs(images))
+
+
+def disturb(network: Any, roundoff: float, seed: int = 0) -> None:
+    """Change every weight by up to `roundoff` of itself, at random."""
+    import torch
+
+    with torch.no_grad():
+        for number, parameter in enumerate(network.parameters()):
+            generator = torch.Generator(parameter.device).manual_seed(seed + number)
+            noise = torch.rand(parameter.shape, generator=generator, device=parameter.device)
+            parameter.mul_(1 + roundoff * (2 * noise - 1))
+
+
+def _apart(found: Pass, reference: Pass) -> tuple[float, float]:
+    outputs = difference(found.outputs[: len(reference.outputs)], reference.outputs)
+    return outputs, distance(found.gradients or [], reference.gradients or [])
+
+
+def difference(outputs: torch.Tensor, reference: torch.Tensor) -> float:
+    """The largest difference over the largest reference value; infinity where an output is no number."""
+    import torch
+
+    if not bool(torch.isfinite(outputs).all()):
+        return float("inf")
+    return float((outputs - reference).abs().max() / reference.abs().max().clamp_min(1e-30))
+
+
+def distance(gradients: list[torch.Tensor], reference: list[torch.Tensor]) -> float:
+    """The length of the difference over the length of the reference, all parameters together; infinity as above."""
+    import torch
+
+    if not all(bool(torch.isfinite(one).all()) for one in gradients):
+        return float("inf")
+    apart = sum(float((a - b).double().square().sum()) for a, b in zip(gradients, reference, strict=True))
+    whole = sum(float(b.double().square().sum()) for b in reference)
+    return (apart / max(whole, 1e-60)) ** 0.5
