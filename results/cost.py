@@ -28,7 +28,7 @@ class Cost:
         said = [f"{hours(self.core_hours)} core-hours"] if self.core_hours else []
         said += [f"{hours(self.device_hours)} device-hours"] if self.device_hours else []
         gpus = [name for name in self.devices if name != "cpu"]
-        return " and ".join(said) + (f" ({', '.join(gpus)})" if gpus else "")
+        return " and ".join(said) + (f" on {', '.join(gpus)}" if gpus else "")
 
 
 def cost(frame: pd.DataFrame) -> Cost:

@@ -39,8 +39,8 @@ def throughput_table(frame: pd.DataFrame) -> Table:
     if not source:
         notes.append(
             "Images a second: median [quartiles] of timed steps. Of matmul: achieved FLOP/s over the device's best "
-            "matrix product. Of ceiling: share of the time of the model's own products, each timed alone. GiB: the peak "
-            "of memory (on a CPU of the process)."
+            "matrix product. Of ceiling: share of the time of the model's own products, each timed alone. GiB: the "
+            "peak of memory (on a CPU of the process)."
         )
     notes += [f"{number}: {reason}" for reason, number in reasons.items()]
     notes += cost_note(frame)

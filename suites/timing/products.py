@@ -1,9 +1,9 @@
 """Ceilings that are measured, not looked up: the device's matmul rate and memory bandwidth, and a model's own products.
 
-A network's products are its matrix products, convolutions and attention, as torch's FLOP counter knows them. They are
-written down while the network runs once, with the shapes, types and strides they really have. From that come the FLOPs
-(where no closed form is known), the time that a roofline allows, and, each product timed alone on random numbers, a
-tighter ceiling: what the network would take if there were nothing but its products.
+A network's products are its matrix products, convolutions and attention, fused or not. They are written down while the
+network runs once, with the shapes, types and strides they really have. From that come the FLOPs (where no closed form
+is known), the time that a roofline allows, and, each product timed alone on random numbers, a tighter ceiling: what the
+network would take if there were nothing but its products.
 """
 
 from __future__ import annotations
@@ -58,25 +58,51 @@ class Shape:
         return count * self.dtype.itemsize
 
 
+def formulas() -> dict[Any, Callable[..., int]]:
+    """Operations that are products, and how many floating point operations each is.
+
+    torch's FLOP counter, and fused attention on a CPU, which it does not know in every release (not in 2.14).
+    """
+    import torch
+    from torch.utils.flop_counter import flop_registry
+
+    def forward(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+        return _attention(query, key, value, products=2)
+
+    def backward(_grad: Any, query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+        return _attention(query, key, value, products=5)  # the scores again, and four gradients
+
+    on_cpu = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    back_on_cpu = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
+    return {on_cpu: forward, back_on_cpu: backward, **flop_registry}
+
+
+def _attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *, products: int) -> int:
+    """Of products between all queries and all keys, (B, heads, N, D) each."""
+    batch, heads, queries, width = query.shape
+    assert value.shape[-1] == width, "queries, keys and values are as wide as each other here"
+    return products * 2 * batch * heads * queries * key.shape[-2] * width
+
+
 def products_of(run: Callable[[], Any]) -> list[Product]:
     """The products of what `run` does, each distinct one once, with how often it was there."""
     import torch
     from torch.utils._python_dispatch import TorchDispatchMode
-    from torch.utils.flop_counter import flop_registry
 
+    known = formulas()
     found: dict[tuple[Any, ...], list[int]] = {}
 
     class Recorder(TorchDispatchMode):
         def __torch_dispatch__(
             self, operation: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
         ) -> Any:
-            if operation._overloadpacket not in flop_registry:
+            if operation._overloadpacket not in known:
                 with self:  # in inference mode a linear layer arrives whole
                     parts = operation.decompose(*args, **(kwargs or {}))
                 if parts is not NotImplemented:
                     return parts
             out = operation(*args, **(kwargs or {}))
-            formula = flop_registry.get(operation._overloadpacket)
+            formula = known.get(operation._overloadpacket)
             if formula is not None:
                 shapes = (
                     tuple(map(_shape, args)),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +14,13 @@ import numpy as np
 import pytest
 import vit_bench
 from vit_bench.bench import config as settings
+from vit_bench.bench.cli import plan_verb, run_verb
 from vit_bench.bench.context import Folders
 from vit_bench.bench.isolated import Errand, run_isolated
 from vit_bench.bench.plan import make_plan
 from vit_bench.registry import UsageError
+from vit_bench.results.cost import cost
 from vit_bench.results.tables import make
-from vit_bench.results.throughput_table import cost
 
 QUICK = ("suite.warm_up_seconds=0", "suite.warm_up_steps=1", "suite.min_seconds=0", "suite.max_seconds=0.01")
 
@@ -49,6 +52,9 @@ def test_a_machine_is_part_of_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
         ("batch_size=8", "What suite=throughput measures is suite.batch_size=8"),
         ("task=digits", "asks about no task"),
         ("suite.precision=int8", "Choose from: fp32, tf32, bf16, fp16"),
+        ("suite.compile_at=384", "compile_at=384 is none of suite.image_size="),
+        ("suite.budget=0", "budget=0 is seconds a model, above zero"),
+        ("trailer=csv", "Choose from: none, timm"),
     ],
 )
 def test_settings_that_make_no_sense(word: str, message: str) -> None:
@@ -78,12 +84,15 @@ def test_one_row_fails_and_the_others_have_their_numbers(tmp_path: Path) -> None
     assert timed["value"] == pytest.approx(2 / np.median(samples))
     for name in ("env.torch", "env.threads", "env.processor", "env.commit"):
         assert name in frame
-    (table,) = make("throughput", frame)
+    table, models = make("throughput", frame)
     assert len(table.rows) == 2
     assert any("does not fit" in note for note in table.notes)
-    cores, devices = cost(frame)
-    assert cores > 0
-    assert devices == 0
+    assert models.columns[2:] == ("backbone M", "head M", "parameters M", "GMAC", "GFLOP")
+    assert models.rows[0][:5] == ("ViT-mini", "32", "0.89", "0.13", "1.02")
+    found = cost(frame)
+    assert found.core_hours == pytest.approx(frame["seconds"].iloc[0] / 3600 * int(frame["env.threads"].iloc[0]))
+    assert found.device_hours == 0
+    assert any("core-hours (not the papers' TPUv3-core-days)" in note for note in table.notes)
 
 
 def test_what_kills_a_process_ends_one_part_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,3 +129,53 @@ def test_what_kills_a_process_ends_one_part_only(tmp_path: Path, monkeypatch: py
     assert outcome.lost == 1
     assert len({os.getpid(), outcome.measured[0].value, outcome.measured[2].value}) == 3
     assert "SIGKILL" in said[0]
+
+
+def test_the_plan_says_how_long_it_takes(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    plan_verb(["suite=throughput", "device=cpu", f"out={tmp_path / 'run'}"])
+    assert re.search(r"4 jobs, 4 to run: about \d.\d to \d.\d min of timing\. Run", capsys.readouterr().out)
+    assert make_plan(settings.read(["suite=vtab-mini"])).seconds() is None
+
+
+def test_the_default_has_less_than_two_minutes_to_last() -> None:
+    low, high = make_plan(settings.read(["suite=throughput", "device=cpu", "out=nowhere"])).seconds() or (0, 0)
+    assert 0 < low < high < 120
+
+
+def test_the_file_for_a_gpu_reads_and_has_less_than_ten_minutes_to_last() -> None:
+    path = Path(vit_bench.__file__).parent / "bench" / "gpu_throughput.yaml"
+    plan = make_plan(settings.read([f"config={path}", "device=cpu", "out=nowhere"]))
+    assert [job.model.name for job in plan.jobs] == sorted(
+        ["ViT-B/32", "ViT-B/16", "ViT-L/16", "ViT-H/14", "BiT-R50x1", "BiT-R152x4", "R50+ViT-B/16"],
+        key=[job.model.name for job in plan.jobs].index,
+    )
+    found = [job.suite.seconds(job.model, True) or (0, 0) for job in plan.jobs]
+    assert sum(high for _, high in found) < 600
+    suite: Any = plan.jobs[0].suite
+    ways = [(one.compile, one.image_size, one.precision) for one, _, _ in suite.cases()]
+    assert ways == [*((False, size, "bf16") for size in (64, 128, 224, 384, 512)), (True, 224, "bf16")]
+
+
+def test_what_costs_more_is_planned_as_longer() -> None:
+    def seconds(*words: str) -> tuple[float, float]:
+        plan = make_plan(settings.read(["suite=throughput", "model=ViT-mini", "device=cpu", "out=nowhere", *words]))
+        return plan.seconds() or (0, 0)
+
+    plain = seconds()
+    for more in ("suite.compile=true", "suite.mode=inference,train", "suite.against=BiT-mini", "suite.find=fastest"):
+        assert all(a < b for a, b in zip(plain, seconds(more), strict=True)), more
+    assert seconds("suite.compile=true", "suite.budget=20")[0] == 20
+
+
+def test_timms_bulk_runner_can_drive_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["suite=throughput", "device=cpu", "suite.image_size=32", "suite.batch_size=2", "suite.scenario=offline"]
+    words += ["suite.ceilings=false", *QUICK, f"out={tmp_path / 'run'}", "trailer=timm"]
+    run_verb(words, model="ViT-mini")
+    told = json.loads(capsys.readouterr().out.split("--result")[-1])  # as the bulk runner reads it
+    assert told["model"] == "ViT-mini"
+    assert list(told) == [
+        *("model", "infer_img_size", "infer_samples_per_sec", "infer_step_time", "infer_batch_size"),
+        *("param_count", "infer_gmacs"),
+    ]
+    assert (told["infer_img_size"], told["infer_batch_size"], told["param_count"]) == (32, 2, 1.02)
+    assert told["infer_step_time"] == pytest.approx(2000 / told["infer_samples_per_sec"], rel=1e-3)

@@ -9,16 +9,16 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from vit_bench.models import create_model
 from vit_bench.suites.timing.clock import HostClock
-from vit_bench.suites.timing.sampling import Rule, sample
+from vit_bench.suites.timing.sampling import Rule, Timing, sample
 from vit_bench.suites.timing.variant import Runner, Variant
 
-STEPS = 40
+STEPS = 10
 RULE = Rule(warm_up_steps=1, min_samples=STEPS, max_seconds=0.0)
+ROUNDS = 41  # of both in turn, short ones: a machine slows down and speeds up within a second
 
 
 @pytest.fixture
@@ -38,20 +38,22 @@ def test_reported_speed_is_that_of_a_stopwatch(runner: Runner, benchmark: Any) -
         step(tick)
         ends.append(time.perf_counter())  # a stopwatch of its own, outside of the protocol
 
-    found = benchmark.pedantic(lambda: sample(watched, HostClock(), RULE, timing="pipelined"), rounds=1)
+    rule = Rule(warm_up_steps=1, min_samples=40, max_seconds=0.0)
+    found = benchmark.pedantic(lambda: sample(watched, HostClock(), rule, timing="pipelined"), rounds=1)
     timed = len(found.seconds)
     outside = 8 * timed / (ends[-1] - ends[-1 - timed])
     assert len(ends) == found.warm_up_steps + timed
     assert 8 * timed / found.seconds.sum() == pytest.approx(outside, rel=0.10)
 
 
-def test_the_harness_costs_at_most_two_percent(runner: Runner, compare: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("timing", ["pipelined", "sync"])
+def test_the_harness_costs_at_most_two_percent(runner: Runner, compare: Callable[..., Any], timing: Timing) -> None:
     images = runner.images(8)
     step = runner.step(images)
     every: list[int] = []
 
     def ours() -> None:
-        every.append(len(sample(step, HostClock(), RULE, timing="pipelined").seconds))
+        every.append(len(sample(step, HostClock(), RULE, timing=timing).seconds))
 
     def bare() -> None:  # as many steps: those that are timed and the one of the warm-up
         with torch.inference_mode():
@@ -60,7 +62,5 @@ def test_the_harness_costs_at_most_two_percent(runner: Runner, compare: Callable
 
     ours()
     assert every == [STEPS]
-    found = compare(ours, bare, rounds=9)
-    low, high = found.interval
-    assert high >= 0.98, f"{found}: the harness costs more than 2 %"
-    assert np.isfinite(low)
+    found = compare(ours, bare, rounds=ROUNDS)
+    assert found.median >= 0.98, f"{found}: the harness costs more than 2 %"

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from vit_bench.bench.export_verb import export_verb, import_verb
 from vit_bench.registry import UsageError
 from vit_bench.results.exports import formats
 from vit_bench.results.exports.timm import trailer
 from vit_bench.results.record import Cell, Record, Store, frame_of, load
+from vit_bench.results.tables import make
 
 
 def record(**values) -> Record:
@@ -41,20 +44,22 @@ def run_directory(folder: Path) -> Path:
 
 
 def speed(value: float = 1000.0, **values) -> Record:
-    at = {"image_size": 224, "batch_size": 256, "precision": "bf16", "mode": "infer", "compile": True}
+    at = {"image_size": 224, "batch_size": 256, "precision": "bf16", "mode": "inference", "compile": True}
     base = {"suite": "throughput", "protocol": "throughput", "task": "", "seed": None, "device": "NVIDIA H200"}
     base |= {"metric": "images_per_second", "value": value, "unit": "images/s", "env": {"torch": "2.11.0+cu128"}}
     return record(**base | {"at": at} | values)
 
 
 def test_timm_speed_has_timms_file_name_columns_and_units_and_comes_back(tmp_path: Path) -> None:
-    frame = frame_of([speed(), speed(86.57, metric="parameters", unit="million")])
+    size = {"image_size": 224}
+    facts = [speed(n * 1e6, metric=f"parameters_{part}", at=size) for part, n in (("backbone", 85.8), ("head", 0.77))]
+    frame = frame_of([speed(weights="random"), *(replace(one, weights="random") for one in facts)])
     written = formats()["timm"].write(frame)
     (name,) = written.files
-    assert name == "benchmark-infer-bf16-nchw-pt211-cu128-h200-dynamo.csv"
+    assert name == "benchmark-infer-bf16-nchw-pt2110-cu128-h200-dynamo.csv"
     assert written.files[name].decode().splitlines() == [
         "model,infer_img_size,infer_samples_per_sec,infer_step_time,infer_batch_size,param_count,infer_gmacs,infer_macts",
-        "ViT-B/16.in21k,224,1000.00,256.000,256,86.57,,",
+        "ViT-B/16,224,1000.00,256.000,256,86.57,,",
     ]
     (tmp_path / name).write_bytes(written.files[name])
     import_verb("timm", [str(tmp_path / name), f"out={tmp_path / 'run'}"])
@@ -62,7 +67,56 @@ def test_timm_speed_has_timms_file_name_columns_and_units_and_comes_back(tmp_pat
     first = back.iloc[0]
     assert (first["metric"], first["value"], first["source"]) == ("images_per_second", 1000.0, "imported:timm")
     assert json.loads(first["question"])["protocol"] == "timm benchmark.py"
-    assert (first["image_size"], first["precision"]) == (224, "bf16")
+    assert (first["image_size"], first["precision"], first["compile"]) == (224, "bf16", True)
+    assert (first["mode"], first["memory_format"], first["device"]) == ("inference", "contiguous", "h200")
+    counted = back[back["metric"] == "parameters"].iloc[0]
+    assert (counted["value"], counted["unit"]) == (86.57e6, "parameters")
+
+
+def test_timms_training_columns_have_the_parts_of_a_step_and_amp_in_the_name() -> None:
+    at = {"image_size": 224, "batch_size": 64, "precision": "bf16", "mode": "train", "memory_format": "channels_last"}
+    parts = {"forward_time": 20.0, "backward_time": 40.0, "optimizer_time": 4.0}
+    told = [speed(at=at, weights="random"), speed(17.5, metric="gmacs", unit="GMAC", at={"image_size": 224})]
+    told += [speed(ms, metric=name, unit="ms", at=at, weights="random") for name, ms in parts.items()]
+    written = formats()["timm"].write(frame_of([replace(one, model="timm:vit_base_patch16_224") for one in told]))
+    assert {name: data.decode().splitlines() for name, data in written.files.items()} == {
+        "benchmark-train-amp_bf16-nhwc-pt2110-cu128-h200.csv": [
+            "model,train_img_size,train_samples_per_sec,train_step_time,train_batch_size,train_fwd_time,train_bwd_time,"
+            "train_opt_time,param_count",
+            "vit_base_patch16_224,224,1000.00,64.000,64,20.000,40.000,4.000,",
+        ]
+    }
+
+
+def test_inference_and_training_of_a_model_are_one_row_of_the_trailer_and_two_sizes_are_two() -> None:
+    at = {"image_size": 224, "batch_size": 64, "precision": "fp32"}
+    both = [speed(at=at | {"mode": "inference"}), speed(300.0, at=at | {"mode": "train"})]
+    told = json.loads(trailer(frame_of(both)).removeprefix("--result"))
+    assert (told["infer_samples_per_sec"], told["train_samples_per_sec"]) == (1000.0, 300.0)
+    other = speed(50.0, at=at | {"mode": "inference", "image_size": 384})
+    told = json.loads(trailer(frame_of([*both, other])).removeprefix("--result"))
+    assert [row.get("infer_img_size") for row in told] == [224, 384]
+    with pytest.raises(UsageError, match="trailer=timm prints speeds"):
+        trailer(frame_of([record()]))
+
+
+def test_published_speeds_stand_beside_ours_in_a_table_of_their_own(tmp_path: Path) -> None:
+    header = "model,infer_samples_per_sec,infer_step_time,infer_batch_size,infer_img_size,param_count,infer_gmacs\n"
+    path = tmp_path / "benchmark-infer-amp-nhwc-pt240-cu124-rtx3090.csv"  # another order of columns
+    rows = ("vit_base_patch16_224.augreg_in21k,900.0,1.0,256", "vit_base_patch16_224.orig_in21k,2000.0,1.0,256")
+    path.write_text(header + "".join(f"{row},224,86.57,16.87\n" for row in rows))
+    import_verb("timm", [str(path), f"out={tmp_path / 'theirs'}"])
+    theirs = load(tmp_path / "theirs")
+    frame = frame_of([speed(1234.0, weights="random", question={"protocol": "throughput"})])
+    tables = make("throughput", pd.concat([frame, theirs], ignore_index=True))
+    ours, published, models = tables
+    assert (ours.title, published.title) == ("throughput", "throughput, published elsewhere")
+    names = [f"timm:vit_base_patch16_224 ({tag})" for tag in ("augreg_in21k", "orig_in21k")]
+    assert [row[0] for row in published.rows] == names
+    assert [row[published.columns.index("images/s")] for row in published.rows] == ["900", "2,000"]
+    assert {row[-1] for row in published.rows} == {"published"}
+    assert "rtx3090" in published.notes[0] and "another machine and another program" in published.notes[0]
+    assert models.rows == tuple((name, "224", "", "", "86.57", "16.9", "33.7") for name in names)
 
 
 def test_timm_accuracy_and_the_trailer_of_its_bulk_runner() -> None:

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, flop_registry
 from vit_bench.models import catalog, create_model
 from vit_bench.suites.timing import memory, verdict
 from vit_bench.suites.timing.clock import HostClock
 from vit_bench.suites.timing.power import Meter, Readings
 from vit_bench.suites.timing.products import Product, Roofline, products_of, seconds_alone
 from vit_bench.suites.timing.sampling import Rule, Samples
-from vit_bench.suites.timing.variant import Runner, Variant, difference, draw_zeros
+from vit_bench.suites.timing.variant import Runner, Variant, draw_zeros
 
 CPU = torch.device("cpu")
 
@@ -40,17 +40,24 @@ def test_products_hold_all_operations_of_a_step(name: str) -> None:
     macs = catalog()[name].architecture.macs((32, 32))
     assert macs is not None
     assert sum(one.count * one.flops for one in found) == 2 * 2 * (macs + 10 * made.num_features)
-    assert seconds_alone(found, CPU, HostClock()) > 0
+    alone = seconds_alone(found, CPU, HostClock())
+    assert alone.seconds >= alone.least > 0
 
 
-def test_products_of_a_training_step_are_what_torch_counts() -> None:
-    runner = Runner(network("ViT-mini"), variant(mode="train"), CPU)
+def test_products_of_a_training_step_are_what_torch_counts_and_attention() -> None:
+    made = network("ViT-mini")
+    runner = Runner(made, variant(mode="train"), CPU)
     step = runner.step(runner.images(2))
     with FlopCounterMode(display=False) as counter:
         step(lambda _: None)
     found = products_of(lambda: step(lambda _: None))
-    assert sum(one.count * one.flops for one in found) == counter.get_total_flops()
-    assert seconds_alone(found, CPU, HostClock()) > 0
+    vit: Any = catalog()["ViT-mini"].architecture
+    of_attention = vit.depth * 7 * 2 * 2 * 5 * 5 * vit.width  # 7 products of 2 images' 5 tokens; 2 operations each
+    known = any("flash_attention_for_cpu" in str(one) for one in flop_registry)
+    assert sum(one.count * one.flops for one in found) == counter.get_total_flops() + (0 if known else of_attention)
+    assert sum(one.count for one in found if "flash_attention_for_cpu" in str(one.operation)) == 2 * vit.depth
+    alone = seconds_alone(found, CPU, HostClock())
+    assert alone.seconds >= alone.least > 0
 
 
 def test_a_roofline_is_bound_by_arithmetic_or_by_memory() -> None:
@@ -59,25 +66,6 @@ def test_a_roofline_is_bound_by_arithmetic_or_by_memory() -> None:
 
     roofline = Roofline(flops=100.0, bandwidth=10.0, side=1)
     assert roofline.seconds([product(200, 1, 3), product(1, 50, 2)]) == pytest.approx(3 * 2.0 + 2 * 5.0)
-
-
-@pytest.mark.parametrize("name", ["ViT-mini", "BiT-mini", "R+ViT-mini"])
-@pytest.mark.parametrize("changes", [{"memory_format": "channels_last"}, {"precision": "bf16"}], ids=str)
-def test_the_gate_lets_honest_variants_through_and_no_broken_one(name: str, changes: dict[str, Any]) -> None:
-    made = network(name)
-    reference = Runner(made, variant(), CPU)
-    expected = reference.outputs(reference.images(4))
-    runner = Runner(made, variant(**changes), CPU)
-    away = difference(runner.outputs(runner.images(4)), expected)
-    assert not verdict.numerics(away, 1e-1)
-    with torch.no_grad():
-        for parameter in list(runner.plain.parameters())[:6]:
-            parameter.mul_(-1)
-    assert "away from eager float32" in verdict.numerics(difference(runner.outputs(runner.images(4)), expected), 1e-1)
-
-
-def test_outputs_that_are_no_numbers_are_infinitely_far_away() -> None:
-    assert difference(torch.tensor([float("nan")]), torch.ones(1)) == float("inf")
 
 
 def test_a_training_step_trains_and_ticks_its_parts() -> None:
@@ -108,6 +96,15 @@ def test_a_verdict_says_every_reason() -> None:
         "clocks moved between 1400 and 1980 MHz",
         "1 other process(es) on the device",
     ]
+
+
+def test_a_ceiling_that_steps_went_through_is_flagged() -> None:
+    assert verdict.ceiling("products", 0.9, 1.0) == ""
+    reason = verdict.ceiling("products", 1.2, 1.0)
+    assert reason.startswith("ceiling: products alone took 120% of a quick step")
+    assert verdict.with_reason("valid", "") == "valid"
+    assert verdict.with_reason("valid", reason) == f"suspect: {reason}"
+    assert verdict.with_reason("suspect: drift: x", reason) == f"suspect: drift: x; {reason}"
 
 
 def test_other_processes_on_the_cores_are_noticed() -> None:
