@@ -76,6 +76,7 @@ def run_verb(
 
     For example `run suite=vtab`, or `run suite=fewshot task=digits shots=1,5 model=my_model.py:build`.
     """
+    from ..results.cost import cost
     from .api import records
     from .plan import make_plan
     from .processes import team
@@ -104,7 +105,9 @@ def run_verb(
         "failed": len(outcome.failed),
     }
     text = ", ".join(f"{count} {word}" for word, count in counts.items() if count) or "none computed"
-    say.print(f"{_jobs(plan)}: {text}, in {outcome.seconds:.1f} s. Records: {plan.out / 'results.csv'}", **PLAIN)
+    spent = "" if frame.empty else str(cost(frame))
+    spent = f" Cost of these records: {spent}." if spent else ""
+    say.print(f"{_jobs(plan)}: {text}, in {outcome.seconds:.1f} s.{spent} Records: {plan.out / 'results.csv'}", **PLAIN)
     for cell in outcome.failed:
         record = next(record for record in cell.records if record.error)
         on = f" on {record.task}" if record.task else ""

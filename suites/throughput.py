@@ -49,7 +49,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
@@ -227,30 +227,22 @@ class Throughput(Suite):
             if time.monotonic() > end and facts:
                 yield report.failed(f"not measured: suite.budget={self.budget:g} seconds of this model were over")
                 continue
-
-            def numbers(variant=variant, timing=timing, scenario=scenario, report=report) -> Iterator[Measurement]:
-                if variant.image_size not in facts:
-                    facts.add(variant.image_size)
-                    yield from session.facts(variant.image_size, report)
-                single = scenario == "single_stream"
-                yield from session.latency(variant, report) if single else session.offline(variant, timing, report)
-
-            yield from _row(numbers, report, context)
+            first = variant.image_size not in facts
+            facts.add(variant.image_size)
+            yield from _row(partial(_numbers, session, (variant, timing, scenario), report, first), report, context)
             session.clean_up()
-            if scenario == "offline" and settled.meets(variant) and time.monotonic() <= end:
-                yield from settled._duel(session, context, variant, at)
+            once = scenario == "offline" and timing == settled.timing[0]
+            if once and settled.meets(variant) and time.monotonic() <= end:
+                yield from settled._duel(session, context, variant)
         yield from settled._searches(context, session)
 
     def meets(self, variant: Variant) -> bool:
         """Whether another model is run in turn with this row."""
         return self.against is not None and (not self.against_at or variant.image_size in self.against_at)
 
-    def _duel(
-        self, session: Session, context: Context, variant: Variant, at: Mapping[str, object]
-    ) -> Iterator[Measurement]:
-        """The row again, in turn with another model: a part of its own, which the row survives."""
-        assert self.against is not None
-        at = {**at, "against": self.against}
+    def _duel(self, session: Session, context: Context, variant: Variant) -> Iterator[Measurement]:
+        """The row again, in turn with another model, timed by rounds: a part of its own, which the row survives."""
+        at = asdict(variant) | {"scenario": "offline", "against": self.against}
         if context.enter(at):
             report = Report(context.model, self, at)
             yield from _row(lambda: session.duel(variant, report), report, context)
@@ -271,6 +263,17 @@ class Throughput(Suite):
                 report = Report(context.model, self, at)
                 yield from _row(partial(session.search, asked, timing, report), report, context)
                 session.clean_up()
+
+
+def _numbers(
+    session: Session, case: tuple[Variant, Timing, Scenario], report: Report, first: bool
+) -> Iterator[Measurement]:
+    """One row's, with what is known without a clock where it is the first of its image size."""
+    variant, timing, scenario = case
+    if first:
+        yield from session.facts(variant.image_size, report)
+    single = scenario == "single_stream"
+    yield from session.latency(variant, report) if single else session.offline(variant, timing, report)
 
 
 def _row(numbers: Callable[[], Iterator[Measurement]], report: Report, context: Context) -> Iterator[Measurement]:

@@ -39,10 +39,10 @@ def seconds_of(suite: Throughput, model: Model, on_gpu: bool) -> tuple[float, fl
     drawn = (model.params or 0) / pace.build
     least += drawn * len(set(suite.image_size))
     most += drawn * len(set(suite.image_size))
-    for variant, _, scenario in suite.cases():
+    for variant, timing, scenario in suite.cases():
         low, high = _row(suite, variant, scenario, _step(model, variant, pace), pace)
         rows = 1
-        if scenario == "offline" and suite.meets(variant):
+        if scenario == "offline" and timing == suite.timing[0] and suite.meets(variant):
             rows = 3  # both again, in turn, and the other has to be made
         least, most = least + rows * (low + drawn), most + rows * (high + drawn)
         if suite.budget is not None:

@@ -47,7 +47,10 @@ def test_reported_speed_is_that_of_a_stopwatch(runner: Runner, benchmark: Any) -
 
 
 @pytest.mark.parametrize("timing", ["pipelined", "sync"])
-def test_the_harness_costs_at_most_two_percent(runner: Runner, compare: Callable[..., Any], timing: Timing) -> None:
+def test_the_harness_costs_at_most_two_percent(
+    runner: Runner, compare: Callable[..., Any], timing: Timing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vit_bench.suites.timing.sampling.BLOCK_STEPS", STEPS)
     images = runner.images(8)
     step = runner.step(images)
     every: list[int] = []
