@@ -135,27 +135,18 @@ def _bytes(value: Any) -> int:
     return shape.bytes if isinstance(shape, Shape) else 0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Alone:
-    """Seconds of a step's products, each timed alone and taken as often as it is there."""
-
-    seconds: float  # of medians
-    least: float  # of the fastest repetitions: no disturbance makes a product faster than it is
-
-
-def seconds_alone(products: list[Product], device: torch.device, clock: Clock) -> Alone:
-    """A step's products timed one by one."""
+def seconds_alone(products: list[Product], device: torch.device, clock: Clock) -> float:
+    """Seconds of a step's products, each timed alone (median) and taken as often as it is there."""
     import torch
 
-    total = least = 0.0
+    total = 0.0
     for product in products:
         with torch.no_grad():
             arguments = [_filled(value, device) for value in product.arguments]
             options = {name: _filled(value, device) for name, value in product.options}
             times = _repeated(lambda: product.operation(*arguments, **options), clock)  # noqa: B023
             total += product.count * statistics.median(times)
-            least += product.count * min(times)
-    return Alone(seconds=total, least=least)
+    return total
 
 
 def _filled(value: Any, device: torch.device) -> Any:

@@ -150,17 +150,17 @@ class Session:
         flops = sum(product.count * product.flops for product in found)
         moved = sum(product.count * product.bytes for product in found)
         seconds = samples.median
-        quick = samples.quartiles[0]
-        over_rate = verdict.ceiling("as many operations at the matmul rate", flops / roofline.flops, quick)
-        over_products = verdict.ceiling("the model's own products", alone.least, quick)
+        slow = samples.quartiles[1]
+        over_rate = verdict.ceiling("as many operations at the matmul rate", flops / roofline.flops, slow)
+        over_products = verdict.ceiling("the model's own products", alone, slow)
         yield report.one("achieved_flops", flops / seconds, "FLOP/s")
         yield report.one("matmul_rate", roofline.flops, "FLOP/s", verdict="")
         yield report.one("memory_bandwidth", roofline.bandwidth, "bytes/s", verdict="")
         yield report.one("share_of_matmul_rate", 100 * flops / seconds / roofline.flops, "percent", also=over_rate)
         yield report.one("share_of_bandwidth", 100 * moved / seconds / roofline.bandwidth, "percent")
         yield report.one("share_of_roofline", 100 * roofline.seconds(found) / seconds, "percent")
-        yield report.one("products_time", 1e3 * alone.seconds, "ms")
-        yield report.one("share_of_products", 100 * alone.seconds / seconds, "percent", also=over_products)
+        yield report.one("products_time", 1e3 * alone, "ms")
+        yield report.one("share_of_products", 100 * alone / seconds, "percent", also=over_products)
 
     def _power(self, report: Report, samples: Samples, readings: Readings, *, images: int) -> Iterator[Measurement]:
         if readings.watts:

@@ -91,16 +91,16 @@ def others(before: Busy | None, after: Busy | None) -> str:
     return f"other processes kept {cores:.1f} of {after.cores} cores busy" if cores > OTHERS * after.cores else ""
 
 
-def ceiling(what: str, ceiling_seconds: float, quick_step: float) -> str:
-    """A reason where the least time of `what` is longer than a quick step (the first quartile) took.
+def ceiling(what: str, seconds: float, slow_step: float) -> str:
+    """A reason where `what`, which a step cannot be faster than, took longer than a slow step (the third quartile) did.
 
-    Nothing is faster than its ceiling, so the ceiling was measured wrongly, or something disturbed it; or, of a
-    compiled step, the program does other products than eager code, whose products these are.
+    So a share of the ceiling is above 100 % by more than the steps' spread: the ceiling was measured wrongly, or
+    something disturbed it; or, of a compiled step, the program does other products than eager code, whose these are.
     """
-    if ceiling_seconds <= quick_step:
+    if seconds <= slow_step:
         return ""
-    share = ceiling_seconds / quick_step
-    return f"ceiling: {what} alone took {share:.0%} of a quick step: the ceiling was disturbed, or is none of this step"
+    share = seconds / slow_step
+    return f"ceiling: {what} alone took {share:.0%} of a slow step: the ceiling was disturbed, or is none of this step"
 
 
 def with_reason(said: str, reason: str) -> str:

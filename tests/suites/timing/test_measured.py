@@ -40,8 +40,7 @@ def test_products_hold_all_operations_of_a_step(name: str) -> None:
     macs = catalog()[name].architecture.macs((32, 32))
     assert macs is not None
     assert sum(one.count * one.flops for one in found) == 2 * 2 * (macs + 10 * made.num_features)
-    alone = seconds_alone(found, CPU, HostClock())
-    assert alone.seconds >= alone.least > 0
+    assert seconds_alone(found, CPU, HostClock()) > 0
 
 
 def test_products_of_a_training_step_are_what_torch_counts_and_attention() -> None:
@@ -56,8 +55,7 @@ def test_products_of_a_training_step_are_what_torch_counts_and_attention() -> No
     known = any("flash_attention_for_cpu" in str(one) for one in flop_registry)
     assert sum(one.count * one.flops for one in found) == counter.get_total_flops() + (0 if known else of_attention)
     assert sum(one.count for one in found if "flash_attention_for_cpu" in str(one.operation)) == 2 * vit.depth
-    alone = seconds_alone(found, CPU, HostClock())
-    assert alone.seconds >= alone.least > 0
+    assert seconds_alone(found, CPU, HostClock()) > 0
 
 
 def test_a_roofline_is_bound_by_arithmetic_or_by_memory() -> None:
@@ -101,7 +99,7 @@ def test_a_verdict_says_every_reason() -> None:
 def test_a_ceiling_that_steps_went_through_is_flagged() -> None:
     assert verdict.ceiling("products", 0.9, 1.0) == ""
     reason = verdict.ceiling("products", 1.2, 1.0)
-    assert reason.startswith("ceiling: products alone took 120% of a quick step")
+    assert reason.startswith("ceiling: products alone took 120% of a slow step")
     assert verdict.with_reason("valid", "") == "valid"
     assert verdict.with_reason("valid", reason) == f"suspect: {reason}"
     assert verdict.with_reason("suspect: drift: x", reason) == f"suspect: drift: x; {reason}"
