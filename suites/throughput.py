@@ -41,7 +41,8 @@ product in this precision, `share_of_roofline` the time that rate and memory ban
 over the step's (data that stays in a cache can be faster than the bandwidth, which is main memory's), and
 `share_of_products` the time of the model's own matrix products and attention, each timed alone as eager code does them,
 over the step's. A share above 100 % by more than the steps' quartiles says that the ceiling was disturbed, or is none
-of a compiled step, whose products are others: `suspect`. A GMAC is 1e9 multiply-accumulates, a GFLOP 1e9 operations: two a multiply-accumulate.
+of a compiled step, whose products are others: `suspect`. A GMAC is 1e9 multiply-accumulates, a GFLOP 1e9 operations:
+two a multiply-accumulate.
 """
 
 from __future__ import annotations
