@@ -33,7 +33,10 @@ class Cost:
 
 def cost(frame: pd.DataFrame) -> Cost:
     """What the jobs behind these records took; published records took nothing here."""
-    jobs = frame[frame["seconds"].notna()].assign(job=frame["measurement"].astype(str).str.partition("/")[0])
+    jobs = frame[frame["seconds"].notna()]
+    if jobs.empty:
+        return Cost()
+    jobs = jobs.assign(job=jobs["measurement"].astype(str).str.partition("/")[0])
     jobs = jobs.drop_duplicates(["job", "started_at", "model", "variant"])
     cores = devices = 0.0
     names: dict[str, None] = {}

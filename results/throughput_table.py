@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from .cost import cost_note
@@ -30,10 +31,10 @@ def throughput_table(frame: pd.DataFrame) -> Table:
     varying, fixed = _settings(timed)
     rows, reasons = [], {}
     for known, part in _groups(timed):
-        value = _values(part)
         bad = part[part["status"] != "ok"]
         said = "failed: " + str(bad["error"].iloc[0]) if len(bad) else _verdict(part)
-        rows.append((_model(known), *(_word(known[name]) for name in varying), *_cells(value), _noted(said, reasons)))
+        labels = (_model(known), *(_word(known[name]) for name in varying))
+        rows.append((*labels, *_cells(_values(part), _limits(part)), _noted(said, reasons)))
     source = _source(frame)
     notes = ["; ".join(filter(None, [*fixed, *([source] if source else _machine(frame))])) + "."]
     if not source:
@@ -176,7 +177,13 @@ def _verdict(part: pd.DataFrame) -> str:
     return next((text for text in said if text != "valid"), said[0] if said else "")
 
 
-def _cells(value: dict[str, float]) -> list[str]:
+def _limits(part: pd.DataFrame) -> set[float]:
+    """The largest batches that a search was to try."""
+    asked = [str(json.loads(text or "{}").get("batch", "")) for text in part["question"].unique()]
+    return {float(text.rpartition(" ")[2]) for text in asked if text.startswith("largest")}
+
+
+def _cells(value: dict[str, float], limits: set[float]) -> list[str]:
     def cell(name: str, scale: float = 1.0, digits: int = 1) -> str:
         return f"{value[name] / scale:,.{digits}f}" if name in value else ""
 
@@ -185,7 +192,8 @@ def _cells(value: dict[str, float]) -> list[str]:
         quartiles = (_significant(value[f"images_per_second_{name}"]) for name in ("q25", "q75"))
         speed += " [{}, {}]".format(*quartiles)
     if "largest_batch" in value:
-        speed = f"largest batch {value.get('largest_batch_exact', value['largest_batch']):.0f}"
+        largest = value.get("largest_batch_exact", value["largest_batch"])
+        speed = f"largest batch {largest:.0f}{' (the limit)' if largest in limits else ''}"
     if "fastest_batch" in value:
         fastest = f"{_significant(value['images_per_second_fastest'])} at batch {value['fastest_batch']:.0f}"
         speed = f"{fastest}; {speed}" if speed else fastest

@@ -115,6 +115,7 @@ def test_published_speeds_stand_beside_ours_in_a_table_of_their_own(tmp_path: Pa
     assert [row[0] for row in published.rows] == names
     assert [row[published.columns.index("images/s")] for row in published.rows] == ["900", "2,000"]
     assert {row[-1] for row in published.rows} == {"published"}
+    assert not any("Cost" in note for note in published.notes)
     assert "rtx3090" in published.notes[0] and "another machine and another program" in published.notes[0]
     assert models.rows == tuple((name, "224", "", "", "86.57", "16.9", "33.7") for name in names)
 
