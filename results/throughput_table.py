@@ -173,8 +173,10 @@ def _source(frame: pd.DataFrame) -> str:
 
 
 def _verdict(part: pd.DataFrame) -> str:
+    """The row's verdict; where one of its numbers has more reasons against it, such as a ceiling, that number's."""
     said = [str(text) for text in part["verdict"] if text]
-    return next((text for text in said if text != "valid"), said[0] if said else "")
+    doubts = [text for text in said if text != "valid"]
+    return max(doubts, key=len) if doubts else said[0] if said else ""
 
 
 def _limits(part: pd.DataFrame) -> set[float]:

@@ -20,6 +20,9 @@ MemoryFormat = Literal["contiguous", "channels_last"]
 
 GATE_IMAGES = 4  # of a batch, that outputs are compared on
 DRAWN = 16  # different images in a batch; drawing a thousand takes longer than timing them
+GRADIENT_SCALE = (
+    2.0**10
+)  # of the comparison in float16: a step finds its own by trying, and begins with too large a one
 LEARNING_RATE, MOMENTUM = 1e-6, 0.9  # so small that the weights stay where they are: the time is the same
 
 
@@ -139,8 +142,8 @@ class Runner:
         with self._autocast():
             logits = self.network(images).float()
             loss = F.cross_entropy(logits, self._labels(len(images), logits.shape[1]))
-        self._scaler.scale(loss).backward()
-        scale = self._scaler.get_scale()
+        scale = GRADIENT_SCALE if self.variant.precision == "fp16" else 1.0
+        (loss * scale).backward()
         parameters = [one for one in self.plain.parameters() if one.grad is not None]
         gradients = [one.grad.float().cpu() / scale for one in parameters]
         self.plain.zero_grad(set_to_none=True)
