@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 SETTINGS = ("image_size", "batch_size", "precision", "mode", "compile", "memory_format", "timing", "scenario")
 HEADINGS = {"image_size": "px", "batch_size": "batch", "memory_format": "layout"}
 KEYS = ("model", "variant", "weights", "device")
+OPTIONAL = {  # columns that stand where there is something in them, and the metrics in them
+    "fwd + bwd + opt ms": ("forward_time", "backward_time", "optimizer_time"),
+    "J an image": ("energy_per_image",),
+    "W": ("mean_power",),
+}
 FACTS = ("parameters", "parameters_backbone", "parameters_head", "gmacs", "gflops")  # what needs no clock
 
 
@@ -29,12 +34,15 @@ def throughput_table(frame: pd.DataFrame) -> Table:
     frame = _with_settings(frame)
     timed = _alone(frame[~frame["metric"].isin(FACTS)])
     varying, fixed = _settings(timed)
+    extra = [name for name, metrics in OPTIONAL.items() if timed["metric"].isin(metrics).any()]
     rows, reasons = [], {}
     for known, part in _groups(timed):
         bad = part[part["status"] != "ok"]
         said = "failed: " + str(bad["error"].iloc[0]) if len(bad) else _verdict(part)
         labels = (_model(known), *(_word(known[name]) for name in varying))
-        rows.append((*labels, *_cells(_values(part), _limits(part)), _noted(said, reasons)))
+        value = _values(part)
+        cells = (*_cells(value, _limits(part)), *(_optional(value)[name] for name in extra))
+        rows.append((*labels, *cells, _noted(said, reasons)))
     source = _source(frame)
     notes = ["; ".join(filter(None, [*fixed, *([source] if source else _machine(frame))])) + "."]
     if not source:
@@ -43,6 +51,7 @@ def throughput_table(frame: pd.DataFrame) -> Table:
             "matrix product. Of ceiling: share of the time of the model's own products, each timed alone. GiB: the "
             "peak of memory (on a CPU of the process)."
         )
+    notes += _samples(timed)
     notes += [f"{number}: {reason}" for reason, number in reasons.items()]
     notes += cost_note(frame)
     return Table(
@@ -50,7 +59,7 @@ def throughput_table(frame: pd.DataFrame) -> Table:
         columns=(
             "model",
             *(HEADINGS.get(name, name) for name in varying),
-            *("images/s", "latency ms", "p95 ms", "TFLOP/s", "% of matmul", "% of ceiling", "GiB", "verdict"),
+            *("images/s", "latency ms", "p95 ms", "TFLOP/s", "% of matmul", "% of ceiling", "GiB", *extra, "verdict"),
         ),
         rows=tuple(rows),
         labels=1 + len(varying),
@@ -172,6 +181,15 @@ def _source(frame: pd.DataFrame) -> str:
     return f"{', '.join(sorted(set(frame['source'])))}: {', '.join(files)}; another machine and another program"
 
 
+def _samples(timed: pd.DataFrame) -> list[str]:
+    """From how many samples a p95 is, in a sentence; none where there is none."""
+    alone = timed[timed["scenario"].eq("single_stream") & timed["metric"].eq("timed_steps")]["value"]
+    if alone.empty:
+        return []
+    least, most = f"{alone.min():.0f}", f"{alone.max():.0f}"
+    return [f"p95: of {least if least == most else f'{least} to {most}'} samples; its 95 % interval is in the records."]
+
+
 def _verdict(part: pd.DataFrame) -> str:
     """The row's verdict; where one of its numbers has more reasons against it, such as a ceiling, that number's."""
     said = [str(text) for text in part["verdict"] if text]
@@ -208,6 +226,14 @@ def _cells(value: dict[str, float], limits: set[float]) -> list[str]:
         cell("share_of_products", digits=0),
         cell("peak_memory", 2**30, 2),
     ]
+
+
+def _optional(value: dict[str, float]) -> dict[str, str]:
+    """The cells of the columns that not every run has."""
+    return {
+        heading: " + ".join(_significant(value[name]) for name in metrics if name in value)
+        for heading, metrics in OPTIONAL.items()
+    }
 
 
 def _significant(number: float | None) -> str:

@@ -178,6 +178,11 @@ class Roofline:
     bandwidth: float  # bytes a second, of copying a large tensor (each read and written)
     side: int  # of the matrices
 
+    def better(self, other: Roofline) -> Roofline:
+        """Of two measurements of one device the higher numbers: no disturbance makes it faster than it is."""
+        best = max(self, other, key=lambda one: one.flops)
+        return Roofline(flops=best.flops, bandwidth=max(self.bandwidth, other.bandwidth), side=best.side)
+
     def seconds(self, products: list[Product]) -> float:
         """The least time for the products: each is bound by arithmetic or by memory."""
         return sum(one.count * max(one.flops / self.flops, one.bytes / self.bandwidth) for one in products)

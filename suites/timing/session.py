@@ -142,15 +142,15 @@ class Session:
             found = products.products_of(partial(step, _nothing))
             del runner, step
             memory.release(self._device)
+            flops = sum(product.count * product.flops for product in found)
+            moved = sum(product.count * product.bytes for product in found)
+            seconds, slow = samples.median, samples.quartiles[1]
             alone = products.seconds_alone(found, self._device, self._clock)
-            roofline = self._rooflines.get(variant.precision)
-            if roofline is None:
-                roofline = products.measure_roofline(self._device, variant.dtype(), self._clock)
-                self._rooflines[variant.precision] = roofline
-        flops = sum(product.count * product.flops for product in found)
-        moved = sum(product.count * product.bytes for product in found)
-        seconds = samples.median
-        slow = samples.quartiles[1]
+            if alone > slow:  # something came between: once more
+                alone = min(alone, products.seconds_alone(found, self._device, self._clock))
+            roofline = self._roofline(variant)
+            if flops / roofline.flops > slow:
+                roofline = self._roofline(variant, again=True)
         over_rate = verdict.ceiling("as many operations at the matmul rate", flops / roofline.flops, slow)
         over_products = verdict.ceiling("the model's own products", alone, slow)
         yield report.one("achieved_flops", flops / seconds, "FLOP/s")
@@ -161,6 +161,15 @@ class Session:
         yield report.one("share_of_roofline", 100 * roofline.seconds(found) / seconds, "percent")
         yield report.one("products_time", 1e3 * alone, "ms")
         yield report.one("share_of_products", 100 * alone / seconds, "percent", also=over_products)
+
+    def _roofline(self, variant: Variant, *, again: bool = False) -> products.Roofline:
+        """What the device does in a precision: the best that was measured so far, for the first time or `again`."""
+        known = self._rooflines.get(variant.precision)
+        if known is None or again:
+            found = products.measure_roofline(self._device, variant.dtype(), self._clock)
+            known = found if known is None else known.better(found)
+            self._rooflines[variant.precision] = known
+        return known
 
     def _power(self, report: Report, samples: Samples, readings: Readings, *, images: int) -> Iterator[Measurement]:
         if readings.watts:

@@ -31,6 +31,11 @@ def network(name: str) -> Any:
     return made
 
 
+def test_of_two_rooflines_the_higher_numbers_count() -> None:
+    first, second = Roofline(flops=2.0, bandwidth=1.0, side=5), Roofline(flops=1.0, bandwidth=3.0, side=7)
+    assert first.better(second) == second.better(first) == Roofline(flops=2.0, bandwidth=3.0, side=5)
+
+
 @pytest.mark.parametrize("name", ["ViT-mini", "BiT-mini", "R+ViT-mini"])
 def test_products_hold_all_operations_of_a_step(name: str) -> None:
     made = network(name)
