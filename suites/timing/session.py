@@ -196,12 +196,16 @@ class Session:
             images = runners[1].images(variant.batch_size)
             away, _ = Gate(lambda _: theirs, self._device).away(runners[1], images, self._clock)
             before = verdict.Busy.now()
-            found = duel(steps[0], steps[1], self._clock, rule, np.random.default_rng(0))
-            others = verdict.others(before, verdict.Busy.now())
+            self._meter.start()
+            try:
+                found = duel(steps[0], steps[1], self._clock, rule, np.random.default_rng(0))
+            finally:
+                readings = self._meter.stop()
+            against = [*verdict.device_reasons(readings), verdict.others(before, verdict.Busy.now())]
         wide = (found.high - found.low) / found.ratio
         too_wide = f"the interval of the ratio is {wide:.1%} wide, and {rule.interval:.1%} was asked for"
         of_other = [f"{other}: {reason}" for reason in away.reasons]
-        report.verdict = verdict.judge(others, too_wide if wide > rule.interval else "", *of_other)
+        report.verdict = verdict.judge(*against, too_wide if wide > rule.interval else "", *of_other)
         for name, value in (("", found.ratio), ("_low", found.low), ("_high", found.high)):
             rounds = np.stack([found.ours, found.theirs]) if not name else None
             yield report.one(f"speed_ratio{name}", value, "times as fast", samples=rounds)
