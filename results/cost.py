@@ -52,9 +52,17 @@ def cost(frame: pd.DataFrame) -> Cost:
 
 
 def cost_note(frame: pd.DataFrame, what: str = "these measurements") -> list[str]:
-    """The cost in a sentence for below a table; none where nothing was measured here."""
+    """The cost in a sentence for below a table, and what is known of the weights' own; none where neither is."""
     text = str(cost(frame))
-    return [f"Cost of {what}: {text} ({NOT_TPU})."] if text else []
+    said = [f"Cost of {what}: {text} ({NOT_TPU})."] if text else []
+    if "pretrain.core_days" in frame:
+        weights = frame[frame["pretrain.core_days"].notna()].drop_duplicates(["model", "weights"])
+        days = [
+            f"{row['model']} {row['weights']} {float(row['pretrain.core_days']):,.0f}"
+            for row in weights.to_dict("records")
+        ]
+        said += [f"Pre-training of these weights, as published, in TPUv3-core-days: {', '.join(days)}."] if days else []
+    return said
 
 
 def hours(value: float) -> str:
