@@ -13,7 +13,6 @@ import numpy as np
 from ..models import create_model
 from ..models.download import fetch
 from ..models.meter import Meter
-from ..models.releases import architectures
 from ..models.spec import Backbone
 from ..registry import UsageError
 from ..suites.features import Extraction, extract_spans, weights_digest
@@ -188,6 +187,8 @@ class JobContext:
         return create_model(self.other_name(name), "random", num_classes, image_size)
 
     def other_name(self, name: str) -> str:
+        from ..models.releases import architectures
+
         if name != LIBRARY:
             return name
         found = architectures(self.model.name)

@@ -15,6 +15,15 @@ if TYPE_CHECKING:
 SETTINGS = ("image_size", "batch_size", "precision", "mode", "compile", "memory_format", "timing", "scenario")
 HEADINGS = {"image_size": "px", "batch_size": "batch", "memory_format": "layout"}
 KEYS = ("model", "variant", "weights", "device")
+SHOWN = {  # columns that always stand, and the metrics in them
+    "images/s": ("images_per_second", "images_per_second_fastest", "largest_batch", "largest_batch_exact"),
+    "latency ms": ("latency",),
+    "p95 ms": ("latency_p95",),
+    "TFLOP/s": ("achieved_flops",),
+    "% of matmul": ("share_of_matmul_rate",),
+    "% of ceiling": ("share_of_products",),
+    "GiB": ("peak_memory",),
+}
 OPTIONAL = {  # columns that stand where there is something in them, and the metrics in them
     "fwd + bwd + opt ms": ("forward_time", "backward_time", "optimizer_time"),
     "J an image": ("energy_per_image",),
@@ -30,16 +39,21 @@ def throughput_table(frame: pd.DataFrame) -> Table:
     Records of other projects (`import timm`) have what those state, and `published` for a verdict.
     """
     from .tables import Table
+    from .tables.rows import measurements
 
     frame = _with_settings(frame)
     timed = _alone(frame[~frame["metric"].isin(FACTS)])
     varying, fixed = _settings(timed)
-    extra = [name for name, metrics in OPTIONAL.items() if timed["metric"].isin(metrics).any()]
+    extra = {name: metrics for name, metrics in OPTIONAL.items() if timed["metric"].isin(metrics).any()}
     rows, reasons = [], {}
+    sources: dict[tuple[int, int], tuple[str, ...]] = {}
     for known, part in _groups(timed):
         bad = part[part["status"] != "ok"]
         said = "failed: " + str(bad["error"].iloc[0]) if len(bad) else _verdict(part)
         labels = (_model(known), *(_word(known[name]) for name in varying))
+        for column, metrics in enumerate((SHOWN | extra).values(), start=len(labels)):
+            if behind := measurements(part[part["metric"].isin(metrics)]):
+                sources[len(rows), column] = behind
         value = _values(part)
         cells = (*_cells(value, _limits(part)), *(_optional(value)[name] for name in extra))
         rows.append((*labels, *cells, _noted(said, reasons)))
@@ -59,11 +73,14 @@ def throughput_table(frame: pd.DataFrame) -> Table:
         columns=(
             "model",
             *(HEADINGS.get(name, name) for name in varying),
-            *("images/s", "latency ms", "p95 ms", "TFLOP/s", "% of matmul", "% of ceiling", "GiB", *extra, "verdict"),
+            *SHOWN,
+            *extra,
+            "verdict",
         ),
         rows=tuple(rows),
         labels=1 + len(varying),
         notes=tuple(notes),
+        sources=sources,
     )
 
 

@@ -67,6 +67,11 @@ def mean_and_std(cell: pd.DataFrame) -> tuple[float | None, str]:
     return mean, f"{mean:.1f} ± {ok['value'].std(ddof=1):.1f}"
 
 
+def measurements(cell: pd.DataFrame) -> tuple[str, ...]:
+    """The names of the records behind a cell; those of failed jobs, which have none, do not count."""
+    return tuple(name for name in cell[cell["status"] == "ok"]["measurement"].astype(str) if name)
+
+
 def row_labels(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """The records of each row and its label: model and variant, and as much more as tells it from the others.
 

@@ -86,6 +86,9 @@ def test_one_row_fails_and_the_others_have_their_numbers(tmp_path: Path) -> None
         assert name in frame
     table, models = make("throughput", frame)
     assert len(table.rows) == 2
+    good = next(i for i, row in enumerate(table.rows) if row[1] == "32")
+    assert table.sources[good, table.columns.index("images/s")] == (timed["measurement"],)
+    assert {place[0] for place in table.sources} == {good}  # nothing stands behind a row that failed
     assert any("does not fit" in note for note in table.notes)
     assert models.columns[2:] == ("backbone M", "head M", "parameters M", "GMAC", "GFLOP")
     assert models.rows[0][:5] == ("ViT-mini", "32", "0.89", "0.13", "1.02")
