@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import re
 import subprocess
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -92,11 +93,24 @@ def machine(name: str) -> dict[str, str]:
     device = pick_device(name)
     found = {"device": device_name(device), "torch": torch.__version__, "threads": str(torch.get_num_threads())}
     if device.type == "cuda":
-        driver = torch._C._cuda_getDriverVersion()  # pyright: ignore[reportAttributeAccessIssue]
-        found |= {"cuda": torch.version.cuda or "", "driver": str(driver), "devices": str(torch.cuda.device_count())}
+        found |= {"cuda": torch.version.cuda or "", "driver": _driver(), "devices": str(torch.cuda.device_count())}
     else:
         found |= {"processor": _processor(), "cpus": str(os.cpu_count() or "")}
     return found
+
+
+DRIVER = Path("/proc/driver/nvidia/version")
+
+
+def _driver() -> str:
+    """The NVIDIA driver's own version, where the system says it; else the highest CUDA that it knows, as a number."""
+    import torch
+
+    with contextlib.suppress(OSError):
+        for word in DRIVER.read_text(encoding="utf-8", errors="replace").split():
+            if re.fullmatch(r"\d{3,}\.\d+(\.\d+)?", word):
+                return word
+    return str(torch._C._cuda_getDriverVersion())  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _processor() -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from vit_bench.bench import config as settings
+from vit_bench.bench import environment
 from vit_bench.bench.context import Folders, JobContext, Network
 from vit_bench.bench.plan import make_plan
 from vit_bench.suites.protocol import Measurement
@@ -97,6 +98,18 @@ def test_a_gpus_memory_is_what_its_allocator_says(monkeypatch: pytest.MonkeyPatc
     assert done == ["reset", "waited", "emptied"]
     with memory.bounded(GPU):
         pass  # only a CPU's memory is bounded by us
+
+
+def test_a_timing_belongs_to_device_driver_and_cuda(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    version = tmp_path / "version"
+    version.write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.65.06  Sun Jul 27\nGCC version: 12.3.0\n")
+    monkeypatch.setattr(environment, "DRIVER", version)
+    monkeypatch.setattr(environment, "pick_device", lambda _: GPU)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA H100")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
+    found = environment.machine("cuda")
+    assert (found["device"], found["driver"], found["devices"]) == ("NVIDIA H100", "580.65.06", "8")
+    assert {"torch", "cuda"} <= set(found)
 
 
 @pytest.mark.parametrize(
