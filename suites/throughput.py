@@ -80,7 +80,7 @@ class Throughput(Suite):
     """Images a second, latency, memory, FLOPs and energy, with a verdict on every number (ViT paper, Figure 12)."""
 
     name: ClassVar[str] = "throughput"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     aliases: ClassVar[tuple[str, ...]] = ("speed",)
     axes: ClassVar[tuple[str, ...]] = ("model", "weights")
     inner: ClassVar[tuple[str, ...]] = (

@@ -211,7 +211,7 @@ def test_power_clocks_and_energy_are_columns_and_throttling_is_a_reason(
 
 def test_a_model_in_turn_with_itself_is_about_as_fast_and_a_part_of_its_own(tmp_path: Path) -> None:
     words = ("suite.image_size=32,48", "suite.batch_size=2", "suite.scenario=offline", "suite.ceilings=false")
-    found = measured(tmp_path, *words, "suite.against=ViT-mini", "suite.against_at=32", "suite.max_seconds=0.5")
+    found = measured(tmp_path, *words, "suite.against=ViT-mini", "suite.against_at=32", "suite.max_seconds=0.05")
     duel = {one.metric: one for one in found if "against" in one.at}
     assert {one.at["image_size"] for one in duel.values()} == {32}
     ratio, low, high = (duel[f"speed_ratio{end}"].value for end in ("", "_low", "_high"))
