@@ -79,10 +79,12 @@ class Network:
         num_classes: int | None = None,
         image_size: tuple[int, int] | None = None,
         changes: Mapping[str, Any] | None = None,
+        seed: int = 0,
     ) -> Any:
         """A fresh copy on the CPU, in evaluation mode."""
         model = self.model.derive(**changes) if changes else self.model
-        network: Any = create_model(model, weights=self.source, num_classes=num_classes, image_size=image_size)
+        source = f"random:{seed}" if self.weights == "random" and seed else self.source
+        network: Any = create_model(model, weights=source, num_classes=num_classes, image_size=image_size)
         return network.eval()
 
     def resized(self, image_size: tuple[int, int]) -> Backbone:
@@ -180,8 +182,9 @@ class JobContext:
         num_classes: int | None = None,
         image_size: tuple[int, int] | None = None,
         changes: Mapping[str, Any] | None = None,
+        seed: int = 0,
     ) -> Backbone:
-        return self._network.build(num_classes, image_size, changes)
+        return self._network.build(num_classes, image_size, changes, seed)
 
     def other(self, name: str, num_classes: int, image_size: tuple[int, int]) -> Backbone:
         return create_model(self.other_name(name), "random", num_classes, image_size)

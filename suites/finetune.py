@@ -8,8 +8,8 @@ A job is one model on one task:
 2. The winner is trained on training and validation images together, once a seed, and scored once on every test image.
 
 The head is replaced by a linear layer of zeros (a tanh layer before it goes, too), position embeddings are resized to
-the image size; both are recorded. From random weights the same loop trains from scratch; a seed then draws the order of
-the images and their augmentation, while the first weights are those that `weights=random:N` names.
+the image size; both are recorded. From random weights the same loop trains from scratch. A seed draws the order of the
+images, their augmentation, and with `weights=random` the first weights, too; `weights=random:5` are those of all seeds.
 
 `recipe=auto` is, with trained weights, the ViT paper's Table 4 (for ResNets and hybrids also the BiT-HyperRule); from
 scratch `short` for small models and the paper's Table 3, ImageNet row, for others. Settings that are typed win.
@@ -218,7 +218,7 @@ class _Job:
             parts.append(self._val)
         augmentation, transform = self._views(run.settings)
         changes = _from_scratch(context.model, run.settings) if self._untrained else {}
-        network: Any = context.build(context.task.num_classes, augmentation.size, changes)
+        network: Any = context.build(context.task.num_classes, augmentation.size, changes, run.seed)
         notes = [*getattr(network, "notes", ()), *_new_head(network, trained=not self._untrained)]
         device = context.device
         place = Place(

@@ -177,10 +177,12 @@ class Context(Protocol):
         num_classes: int | None = None,
         image_size: tuple[int, int] | None = None,
         changes: Mapping[str, Any] | None = None,
+        seed: int = 0,
     ) -> Backbone:
         """A fresh copy of the job's model with the job's weights, on the CPU, in evaluation mode.
 
-        `changes` are fields of its architecture that a suite's recipe sets: {"dropout": 0.1}.
+        `changes` are fields of its architecture that a suite's recipe sets: {"dropout": 0.1}. `seed` is of random
+        weights where the job's are called "random" and no more.
         """
         ...
 

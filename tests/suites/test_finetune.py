@@ -323,3 +323,18 @@ def test_tensorboard_is_kept_beside_the_run_or_asked_for() -> None:
         assert "pip install tensorboard" in frame["error"].iloc[0]
     else:
         assert list(Path("r/kept").glob("*/tensorboard/final-*/events*"))
+
+
+@pytest.mark.parametrize(("weights", "alike"), [("random", False), ("random:5", True)])
+def test_each_seed_has_first_weights_of_its_own_unless_they_are_named(weights, alike, monkeypatch) -> None:
+    import vit_bench.suites.training as training
+
+    original, first = training.train, []
+
+    def train(network, *arguments, **options):
+        first.append(network.blocks[0].mlp.expand.weight.detach().clone())
+        return original(network, *arguments, **options)
+
+    monkeypatch.setattr(training, "train", train)
+    vit_bench.run(*WORDS, "seed=0,1", f"weights={weights}")
+    assert torch.equal(*first) == alike
