@@ -145,7 +145,7 @@ def finetune(suite: FineTuning, context: Context) -> Iterator[Measurement]:
                 predictions=done.predictions if metric == "top1" else None,
             )
     if context.weights.split(":")[0] == "random" and val is not None:
-        value = _probe(context, suite)
+        value = _probe(context, settings)
         probe = "ridge probe on the untrained network's features, l2 on the validation images"
         yield Measurement(
             metric="top1_untrained_probe",
@@ -333,9 +333,9 @@ def _as_features(split: Split) -> Features:
     )
 
 
-def _probe(context: Context, suite: FineTuning) -> float:
-    """Top-1 of the closed-form probe on the network as it is before training, as suites.vtab asks it."""
-    options: dict[str, Any] = {"resize": "square", "image_size": suite.image_size}
+def _probe(context: Context, settings: Settings) -> float:
+    """Top-1 of the closed-form probe on the network before training, fed as it is after; as suites.vtab asks it."""
+    options: dict[str, Any] = {"resize": "square", "image_size": settings.image_size}
     parts = [context.features(context.task, (split,), **options) for split in ("train", "val", "test")]
     train, val, test = (Labelled(part.x, part.labels) for part in parts)
     l2 = choose_l2(train, val, context.task.num_classes, PROBE_L2)
