@@ -242,6 +242,25 @@ def ratio_of_medians(
     return Difference(value, float(low), float(high), p, method)
 
 
+def ratio_over_runs(
+    a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray, level: float = LEVEL
+) -> Difference:
+    """How many times b is a, of timings or throughputs of several runs a side, one positive number a run.
+
+    Welch's test on logarithms: a ratio of geometric means. A process differs from the next by more than the steps
+    within one tell (where its memory lies, what runs beside it), so only several runs speak of the next one. With fewer
+    than two on a side there is no test. Raises ValueError for an empty side or a value that is not positive.
+    """
+    import numpy as np
+
+    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if not a.size or not b.size or not (a > 0).all() or not (b > 0).all():
+        raise ValueError("a ratio of runs is of positive numbers")
+    found = welch(np.log(a), np.log(b), level)
+    value, low, high = (float(np.exp(end)) for end in (found.value, found.low, found.high))
+    return Difference(value, low, high, found.p, f"Welch on logarithms, {len(a)} and {len(b)} runs")
+
+
 def both_sources(over_images: Difference, a: np.ndarray, b: np.ndarray, level: float = LEVEL) -> Difference:
     """The difference with training and test images both drawn anew: the two variances added.
 

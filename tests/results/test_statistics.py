@@ -141,6 +141,31 @@ def test_the_ratio_of_medians_covers_and_refuses_what_is_no_timing() -> None:
         st.ratio_of_medians([], [1.0])
 
 
+def test_runs_that_differ_among_themselves_make_no_false_alarms() -> None:
+    """Steps within a run agree far better than runs do: taken as samples, nearly every pair of runs would differ."""
+    generator = np.random.default_rng(7)
+
+    def side(runs: int) -> np.ndarray:
+        return generator.lognormal(0, 0.1, (runs, 1)) * generator.lognormal(0, 0.01, (runs, 40))
+
+    wrong, careless, covered = 0, 0, 0
+    for _ in range(ROUNDS):
+        a, b = side(4), 2 * side(4)
+        over_runs = st.ratio_over_runs(np.median(2 * a, axis=1), np.median(b, axis=1))
+        assert over_runs.p is not None
+        wrong += over_runs.p < 0.05
+        covered += over_runs.low <= 1 <= over_runs.high
+        within = st.ratio_of_medians(2 * a[0], b[0], resamples=200)
+        assert within.p is not None
+        careless += within.p < 0.05
+    assert wrong / ROUNDS <= tolerated(0.05)[1]
+    assert covered / ROUNDS >= tolerated(0.95)[0]
+    assert careless / ROUNDS > 0.5
+    assert st.ratio_over_runs([2.0], [1.0, 1.1]).p is None
+    with pytest.raises(ValueError, match="positive numbers"):
+        st.ratio_over_runs([0.0], [1.0])
+
+
 def test_the_largest_task_takes_no_time() -> None:
     right = np.random.default_rng(6).random((2, 73_728)) < 0.8
     found = st.paired(*right)
