@@ -157,7 +157,7 @@ def _command(store: Store, cell: Cell, record: Record) -> str:
         words.append(f"weights={record.weights}")
     words += [f"task={record.task}"] if record.task else []
     own = {name: _word(value) for name, value in _settings(cell).items()}
-    words += [f"{record.suite}.{name}={value}" for name, value in own.items() if value is not None]
+    words += [f"suite.{name}={value}" for name, value in own.items() if value is not None]
     config = store.folder / "config.yaml"
     for name, value in _config(config).items():
         if name in ("data", "source", "skip_bad", "include", "device", "batch_size") and value not in (None, "", False):
