@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,14 +12,18 @@ import numpy as np
 
 from ..models import create_model
 from ..models.download import fetch
+from ..models.external import ExternalBuilder
+from ..models.heads import Headed
 from ..models.meter import Meter
-from ..models.spec import Backbone
+from ..models.spec import Backbone, ViT
+from ..models.weights.sidecar import sidecars
 from ..registry import UsageError
+from ..stable import sha
 from ..suites.features import Extraction, extract_spans, weights_digest
 from ..suites.protocol import Features, Precision, Split, Task
 from ..suites.shards import Entry, feature_cache, limit_bytes
-from ..suites.sources.decoded import BadImages
-from ..suites.transforms import Resize, Transform
+from ..suites.sources.decoded import BadImages, Decoded
+from ..suites.transforms import Resize, Transform, View
 from .identity import code_sha, seen
 from .plan import Job
 from .processes import Team
@@ -74,6 +78,24 @@ class Network:
         used = self._resized or self.__dict__.get("backbone")
         return getattr(used, "notes", ())
 
+    @cached_property
+    def kept_size(self) -> tuple[int, int] | None:
+        """Height and width that a file of another library's model was kept at: such a file fits no other size."""
+        if not isinstance(self.model.architecture, ExternalBuilder) or not self.weights_files:
+            return None
+        head = self.model.head(self.weights)
+        return None if head is None or head.image_size is None else (head.image_size, head.image_size)
+
+    @cached_property
+    def trained_at(self) -> int | None:
+        """The side in pixels of the square images that a file's position embeddings are of; None where unknown."""
+        from ..models.weights.inspect import trained_at
+
+        if not isinstance(self.model.architecture, ViT) or not self.weights_files:
+            return None
+        size = trained_at(str(self.source))
+        return size[0] if size is not None and size[0] == size[1] else None
+
     def build(
         self,
         num_classes: int | None = None,
@@ -82,6 +104,7 @@ class Network:
         seed: int = 0,
     ) -> Any:
         """A fresh copy on the CPU, in evaluation mode."""
+        image_size = image_size or self.kept_size
         model = self.model.derive(**changes) if changes else self.model
         source = f"random:{seed}" if self.weights == "random" and seed else self.source
         network: Any = create_model(model, weights=source, num_classes=num_classes, image_size=image_size)
@@ -141,7 +164,7 @@ class JobContext:
         self._network = network
         self._folders = folders
         self._teller = teller
-        self._batch_size = batch_size
+        self.batch_size = batch_size
 
     @property
     def device(self) -> torch.device:
@@ -232,14 +255,9 @@ class JobContext:
     ) -> Features:
         model = self._network.backbone.spec  # a user's network says how it wants its images when it is built
         transform = Transform.for_input(model.input, resize, None if image_size is None else (image_size, image_size))
-        how = Extraction(transform=transform, precision=precision, batch_size=self._batch_size)
-        treatment = {
-            **transform.describe(),
-            "tap": getattr(self._network.backbone, "tap", None) or "features",
-            "precision": precision,
-        }
-        if notes := getattr(self._network.resized(transform.size), "notes", ()):
-            treatment["weights_notes"] = list(notes)  # what was done to fit the file, and which part of it was read
+        how = Extraction(transform=transform, precision=precision, batch_size=self.batch_size)
+        tap = getattr(self._network.backbone, "tap", None) or "features"
+        treatment = self._treatment(how, tap)
         parts = [_first(self.images(task, split), first) for split in splits]
         return Features(
             x=np.concatenate([self._pass(part, how, treatment) for part in parts]),
@@ -249,8 +267,63 @@ class JobContext:
             label_sets=_joined(parts),
         )
 
-    def _pass(self, split: Split, how: Extraction, treatment: Mapping[str, Any]) -> np.ndarray:
-        """The features of one split: from the cache, or by one pass that fills it."""
+    def logits(
+        self, task: Task, split: str, view: View, *, precision: Precision = "fp32", rows: np.ndarray | None = None
+    ) -> Features:
+        transform = self.transform(view)
+        how = Extraction(transform=transform, precision=precision, batch_size=self.batch_size)
+        treatment = self._treatment(how, "the weights' own head")
+        found = self.images(task, split)
+        read, at = found, None
+        if rows is not None:
+            found = read = chosen_rows(found, rows)
+        elif found.part_of is not None:
+            read, at = found.part_of.whole, found.part_of.rows
+        said = self._pass(read, how, treatment, Headed)
+        return Features(
+            x=said if at is None else said[at],
+            labels=found.labels,
+            digests=(found.digest,),
+            treatment=treatment,
+            label_sets=found.label_sets,
+        )
+
+    def transform(self, view: View) -> Transform:
+        """How images are fed to the network's own head: as the view says, else as its library tests it."""
+        network = self._network
+        tested = View(**getattr(network.backbone, "tested", {}))
+        if view.resize is not None:
+            tested = replace(tested, crop_pct=None)  # the library's cut is of its own way to resize
+        if view.image_size is None and tested.resize is None:
+            tested = replace(tested, image_size=network.trained_at)
+        return Transform.of_view(network.backbone.spec.input, view.over(tested))
+
+    def seen_through(self, view: View) -> tuple[Backbone, Transform]:
+        """The network on its device, as it is for images that are fed so, and how they are."""
+        transform = self.transform(view)
+        return self._network.resized(transform.size), transform
+
+    def has(self, task: Task, split: str) -> bool:
+        """Whether the job's source has this split of a task on this machine."""
+        provider = self._job.provider
+        missing = getattr(provider, "missing", None)
+        return provider is not None and missing is not None and not missing(task, self._folders.data, (split,))
+
+    def _treatment(self, how: Extraction, tap: str) -> dict[str, Any]:
+        """How the network is made to look at images, for the record and for the key of what is kept."""
+        treatment = {**how.transform.describe(), "tap": tap, "precision": how.precision}
+        if notes := getattr(self._network.resized(how.transform.size), "notes", ()):
+            treatment["weights_notes"] = list(notes)  # what was done to fit the file, and which part of it was read
+        return treatment
+
+    def _pass(
+        self,
+        split: Split,
+        how: Extraction,
+        treatment: Mapping[str, Any],
+        seen_as: Callable[[Backbone], Any] | None = None,
+    ) -> np.ndarray:
+        """What the network, or `seen_as` of it, makes of one split: from the cache, or by one pass that fills it."""
         network = self.model.architecture.network.partition(":")[0]
         key = {
             "weights": self.weights_sha,
@@ -267,8 +340,12 @@ class JobContext:
         self.advance(sum(len(part) for part in parts.values() if part is not None))
         missing = [number for number, part in parts.items() if part is None]
         team = self._network.team
+        mine = [number for number in missing if number % team.size == team.rank]
         try:
-            parts |= self._compute([number for number in missing if number % team.size == team.rank], entry, split, how)
+            backbone = self._network.resized(how.transform.size) if mine else None
+            if backbone is not None:
+                backbone = backbone if seen_as is None else seen_as(backbone)
+                parts |= self._compute(mine, entry, split, how, backbone)
         except Exception as error:
             team.agree(f"{type(error).__name__}: {error}")
             raise
@@ -286,11 +363,10 @@ class JobContext:
             stored.trim(limit_bytes())
         return np.concatenate(found)
 
-    def _compute(self, numbers: list[int], entry: Entry, split: Split, how: Extraction) -> dict[int, np.ndarray | None]:
-        """These shards of a split's features, each kept as soon as it is whole."""
-        if not numbers:
-            return {}
-        backbone = self._network.resized(how.transform.size)
+    def _compute(
+        self, numbers: list[int], entry: Entry, split: Split, how: Extraction, backbone: Backbone
+    ) -> dict[int, np.ndarray | None]:
+        """These shards of what `backbone` makes of a split, each kept as soon as it is whole."""
         spans = {number: entry.spans[number] for number in numbers}
         done: dict[int, np.ndarray | None] = {}
         todo = iter(spans.items())
@@ -312,6 +388,7 @@ class JobContext:
         if "weights" in self._job.suite.needs:
             files |= dict.fromkeys(self._network.weights_files)
             files |= dict.fromkeys(getattr(self._network.backbone, "source_files", ()))
+            files |= dict.fromkeys(path for path in sidecars(self.weights) if path.is_file())
         return tuple(seen(path) for path in files)
 
 
@@ -336,6 +413,21 @@ def _first(split: Split, count: int | None) -> Split:
         return split
     clusters = None if split.clusters is None else split.clusters[:count]
     return replace(split, labels=split.labels[:count], digest=f"{split.digest}[:{count}]", clusters=clusters)
+
+
+def chosen_rows(split: Split, rows: np.ndarray) -> Split:
+    """These images of a split, as a split of its own."""
+    chosen, images = [int(row) for row in rows], split.images
+    some = images[chosen] if isinstance(images, np.ndarray) else Decoded(lambda i: images[chosen[i]], len(chosen))
+    return replace(
+        split,
+        images=some,
+        labels=split.labels[chosen],
+        digest=f"{split.digest}[{sha(chosen)}]",
+        clusters=None if split.clusters is None else split.clusters[chosen],
+        label_sets=None if split.label_sets is None else tuple(split.label_sets[row] for row in chosen),
+        part_of=None,
+    )
 
 
 def _joined(parts: Sequence[Split]) -> tuple[tuple[int, ...], ...] | None:

@@ -172,7 +172,8 @@ class Plan:
         for job in self.pending:
             work, size = job.work, job.suite.size(job.model, job.weights)
             each = job.model.architecture.macs(size) if work.all else 0
-            parts = tuple(job.task.recipe.get(split, split) for split in job.suite.splits)  # ImageNet's tests differ
+            shared, own = (job.task.within if job.suite.shares_larger else {}), job.task.recipe
+            parts = tuple(shared.get(split) or own.get(split, split) for split in job.suite.splits)  # tests differ
             key = (job.group, job.task.images, parts, size, getattr(job.suite, "resize", "square"))
             key = (job.key,) if work.trained else key  # training is shared by nobody
             passes[key] = (work, None if each is None else (work.images + 3 * work.trained) * each)
@@ -244,8 +245,15 @@ def make_plan(config: Config, given: Mapping[str, Model] | None = None) -> Plan:
                 model.architecture.grid(
                     suite.size(model, weights)
                 )  # an image size that the patches do not fit is an error now
-            made = [_job(suite, model, weights, task, shelf, skip_bad=config.skip_bad) for task in chosen]
+            fitting = [task for task in chosen if not suite.unfit(model, weights, task)]
+            if not fitting:
+                raise UsageError(suite.unfit(model, weights, chosen[0]))
+            made = [_job(suite, model, weights, task, shelf, skip_bad=config.skip_bad) for task in fitting]
             jobs += [replace(job, machine=machine) for job in made] if suite.by_device else made
+        own = [job for job in jobs if job.suite is suite]
+        for task in chosen if config.task else ():
+            if all(job.task.name != task.name for job in own):
+                raise UsageError(next(suite.unfit(job.model, job.weights, task) for job in own))
     unused = set(config.model_settings) - used_by_models
     if unused:
         names = sorted({name for job in jobs for name in job.model.settable()})

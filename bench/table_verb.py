@@ -58,12 +58,7 @@ def table_verb(
     mix = options.get("mix", "false")
     if mix not in ("true", "false"):
         raise UsageError(f"mix={mix}: type mix=true or mix=false")
-    facts = None
-    if recipe.needs_facts:
-        from .facts import facts as collect
-
-        facts = collect()
-    print_tables(frame, names=[recipe.name], style=style, mix=mix == "true", show=show, facts=facts)
+    print_tables(frame, names=[recipe.name], style=style, mix=mix == "true", show=show)
 
 
 def _choice(key: str, word: str, choices: Sequence[str]) -> str:
@@ -83,9 +78,13 @@ def print_tables(
 ) -> None:
     """Print the named tables of these records, or those of the suites that they are of."""
     from ..results.render import render, show_table
-    from ..results.tables import make, table_of
+    from ..results.tables import make, table_of, tables
 
     wanted = names or list(dict.fromkeys(filter(None, map(table_of, dict.fromkeys(frame["suite"])))))
+    if facts is None and any(tables()[name].needs_facts for name in wanted):
+        from .facts import facts as collect
+
+        facts = collect()
     console = Console(file=sys.stdout)
     for table in [made for name in wanted for made in make(name, frame, mix=mix, show=show, facts=facts)]:
         if style == "terminal":

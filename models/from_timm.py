@@ -97,6 +97,14 @@ class Timm(Library):
             interpolation=cfg.interpolation,  # type: ignore[arg-type]
         )
 
+    def tested(self) -> Mapping[str, Any]:
+        cfg = self._cfg
+        larger = not cfg.fixed_input_size and cfg.test_input_size is not None
+        share = (cfg.test_crop_pct if larger else None) or cfg.crop_pct
+        if cfg.crop_mode == "squash":
+            return {"resize": "resize_crop", "crop_pct": share}
+        return {"resize": "shorter_crop", "crop_pct": share}  # "border" would pad where nothing is cut
+
     def classes(self) -> int:
         return self._cfg.num_classes
 

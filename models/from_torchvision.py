@@ -91,6 +91,11 @@ class Torchvision(Library):
             interpolation=interpolation,
         )
 
+    def tested(self) -> Mapping[str, Any]:
+        transforms: Any = self._weights.transforms() if self._weights else ImageClassification(crop_size=224)
+        (cut,), (before,) = transforms.crop_size, transforms.resize_size
+        return {"resize": "shorter_crop", "crop_pct": cut / before}
+
     def classes(self) -> int:
         return len(self._weights.meta["categories"]) if self._weights else 1000
 

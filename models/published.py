@@ -47,6 +47,7 @@ class PublishedBackbone(nn.Module):
         self.ends_in_logits = False  # the library's head is inside `module`
         self.source_files: tuple[Path, ...] = ()
         self.notes: tuple[str, ...] = ()  # what was done to fit a file's weights
+        self.tested: Mapping[str, Any] = {}  # how the library's own evaluation resizes images, see Library.tested
 
     @abstractmethod
     def representation(self, images: Tensor) -> Tensor:
@@ -87,6 +88,10 @@ class Library:
     @abstractmethod
     def contract(self) -> Input:
         """What the library's own evaluation feeds the model."""
+
+    @abstractmethod
+    def tested(self) -> Mapping[str, Any]:
+        """How the library's own evaluation resizes: `resize` and `crop_pct`, as suites.transforms calls them."""
 
     @abstractmethod
     def classes(self) -> int:
@@ -139,7 +144,8 @@ def build_published(
         contract = library.contract()
         contract = replace(contract, **{name: getattr(row.input, name) for name in architecture.settled})
         spec = replace(row, input=replace(contract, size=image_size) if image_size else contract)
-        classes = library.classes() if held is None else library.head_classes(held.tensors)
+        ours = held is not None and architecture.tap is None and _is_kept(held.tensors)
+        classes = library.classes() if held is None else _kept_classes(library, held.tensors)
 
         with torch.device("meta"):
             sketch = _made(library, spec, classes)
@@ -147,19 +153,46 @@ def build_published(
             width = _width(library.backbone(spec, sketch, 0)) if architecture.tap is None else 0
         file = library.published_file() if tag is not None else None
         module = _made(library, spec, classes, file, seed=source if held is None else 0)
-        if held is not None:
+        if held is not None and not ours:
             load(module, held, row)
-            file = held.contents.path
+        backbone: Any = None
+        if held is not None and ours:
+            backbone = library.backbone(spec, module, width)
+            if OUR_HEAD in held.tensors:
+                backbone.drop_library_head()
+                backbone.head = zero_head(width, classes)
+            load(backbone, held, row)
+        file = file if held is None else held.contents.path
     if architecture.tap is not None:
-        backbone: Any = OwnBackbone(spec, module, architecture.tap, num_classes)
+        backbone = OwnBackbone(spec, module, architecture.tap, num_classes)
     else:
-        backbone = library.backbone(spec, module, width)
+        backbone = backbone if backbone is not None else library.backbone(spec, module, width)
         if not (file is not None and classes and num_classes in (None, classes)):
             backbone.drop_library_head()
             backbone.head = None if num_classes is None else zero_head(width, num_classes)
     backbone.source_files = () if file is None else (file,)
     backbone.notes = () if held is None else held.notes
+    backbone.tested = library.tested()
     return cast("Backbone", backbone.eval())
+
+
+OUR_HEAD = "head.weight"
+
+
+def _is_kept(tensors: Mapping[str, Stored]) -> bool:
+    """Whether a file holds one of these backbones, as fine-tuning keeps it: the library's module, and maybe a head."""
+    return any(name.startswith("module.") for name in tensors) and all(
+        name.startswith(("module.", "head.")) for name in tensors
+    )
+
+
+def _kept_classes(library: Library, tensors: Mapping[str, Stored]) -> int:
+    """The classes of the head in a file, with the library's own names or as fine-tuning keeps them."""
+    if not _is_kept(tensors):
+        return library.head_classes(tensors)
+    if OUR_HEAD in tensors:
+        return tensors[OUR_HEAD].shape[0]
+    return library.head_classes({name.removeprefix("module."): stored for name, stored in tensors.items()})
 
 
 def count_published(row: Model, num_classes: int | None = 1000) -> int:

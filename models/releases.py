@@ -28,7 +28,7 @@ from pathlib import Path, PurePosixPath
 from ..registry import UsageError, suggest
 from ..stable import cache_folder
 from .names import stem as stem_of
-from .spec import Provenance
+from .spec import Head, Provenance
 
 TABLE = Path(__file__).with_name("catalog") / "checkpoints.csv"
 IMAGES = {"ImageNet-21k": 14_000_000, "ImageNet": 1_300_000}  # ViT paper, Section 4.1: "14M images", "1.3M images"
@@ -48,7 +48,11 @@ class Release:
     resolution: int | None  # pixels, of the last training; None where it is not stated or sources differ
     resolution_as_stated: str
     published_top1: float | None  # percent, of ImageNet
+    published_top1_as_stated: str  # "75.40": its last digit tells how it was rounded
     published_top1_basis: str  # which statement that number comes from: often not this very file
+    top1_of: (
+        str  # "file" where it is this very file's, else "configuration": another training run's, by the same recipe
+    )
     size: str  # as stated: "393.69 MiB"
     hub_timm: str  # timm's id of the model
     hub_hf: str
@@ -70,6 +74,11 @@ class Release:
         """The file's approximate size, None where it is not stated."""
         number, _, unit = self.size.partition(" ")
         return round(float(number) * {"MiB": 2**20, "GiB": 2**30}[unit]) if number else None
+
+    @property
+    def head(self) -> Head:
+        """What the file's own head tells apart, and the size of the images it was last trained on."""
+        return Head(data=self.finetune or self.provenance.pretrain or "", image_size=self.resolution)
 
     @property
     def provenance(self) -> Provenance:
@@ -259,6 +268,7 @@ def _release(row: dict[str, str]) -> Release:
     values |= {
         "resolution": int(pixels[0]) if len(pixels) == 1 else None,
         "resolution_as_stated": stated,
+        "published_top1_as_stated": row["published_top1"],
         "timm_resolution": int(row["timm_resolution"]) if row["timm_resolution"] else None,
         "hub_same": row["hub_same"] == "yes",
     }

@@ -131,6 +131,16 @@ class Provenance:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Head:
+    """What is known beforehand of the head in a file of weights: what it tells apart, and how it was last fed."""
+
+    data: str  # whose classes: "ImageNet"; of BiT's files for single VTAB-1k tasks "VTAB-1k clevr-count"; a task's name
+    image_size: int | None = None  # pixels; None: not stated, or sources differ
+    antialias: bool = False  # when resizing: the official pipelines do not (tf.image.resize)
+    origin: str = "a release"  # who says so
+
+
+@dataclass(frozen=True, kw_only=True)
 class Model:
     """One row of the catalog: everything about a model that can be known without building it."""
 
@@ -158,6 +168,19 @@ class Model:
         from .releases import of_model
 
         return tuple(release.tag for release in of_model(self.name))
+
+    def head(self, weights: str) -> Head | None:
+        """What is known of the head that weights of this row bring: of a released file, or by a file's sidecar.
+
+        None where nothing is known; random weights have no trained head. Raises UsageError for a damaged sidecar.
+        """
+        from .releases import tagged
+        from .weights.sidecar import read_head
+
+        release = tagged(self.name, weights)
+        if release is not None:
+            return release.head
+        return None if weights.split(":")[0] in ("random", "own") else read_head(weights)
 
     def settable(self) -> dict[str, str]:
         """The fields that `derive` takes, with their annotations."""

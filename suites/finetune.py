@@ -259,6 +259,7 @@ class _Job:
         if context.rank == 0:
             if suite.save == "weights" and run.phase == "final":
                 _keep(trained.network, context.keep / f"seed{run.seed}.safetensors")
+                _tell(context, transform, context.keep / f"seed{run.seed}.safetensors.yaml")
             _write(folder, done)
         return done
 
@@ -308,6 +309,13 @@ def _keep(network: Any, path: Path) -> None:
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     with replacing(path) as temporary:
         save_file(state, temporary)
+
+
+def _tell(context: Context, transform: Transform, path: Path) -> None:
+    """The sidecar of kept weights (models/weights/sidecar.py): what their head answers, and how it was fed."""
+    said = {"head": context.task.name, "image_size": transform.size[0], "antialias": transform.antialias}
+    with replacing(path) as temporary:
+        temporary.write_text("".join(f"{name}: {json.dumps(value)}\n" for name, value in said.items()), "utf-8")
 
 
 def _write(folder: Path, done: Done) -> None:

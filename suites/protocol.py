@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
 
     from ..models.spec import Backbone, Model
-    from .transforms import Resize
+    from .transforms import Resize, View
 
 Precision = Literal["fp32", "bf16"]
 
@@ -37,6 +37,9 @@ class Task:
     rule: Callable[[Any], int] | None = None  # the label rule itself, on what the files hold (suites/tasks/labels.py)
     originals: Mapping[str, int] = field(default_factory=dict)  # images in the published (TFDS) splits
     recipe: Mapping[str, str] = field(default_factory=dict)  # split -> slices of those, "train[:800]"; see splits.py
+    within: Mapping[str, str] = field(
+        default_factory=dict
+    )  # split -> the published split that has its images, and more
     revision: str = ""  # which state of the images, where name and recipe do not say it
     metric: str = "top1"  # what the task is scored by
     crop: bool = True  # whether training may cut a part out of an image, and mirror it: False where that would
@@ -68,9 +71,18 @@ class Split:
     clusters: np.ndarray | None = None  # (N,) int or str: the group of each image, in the sense of the task's `cluster`
     label_sets: tuple[tuple[int, ...], ...] | None = None  # N sets of right classes, where an image may have several
     files: tuple[Path, ...] = ()  # what was read, so that a later change is noticed
+    part_of: PartOf | None = None  # the larger split that holds these images, for one pass over both
 
     def __len__(self) -> int:
         return len(self.labels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartOf:
+    """Where the images of a split stand in a larger one."""
+
+    whole: Split
+    rows: np.ndarray  # (N,) positions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,6 +229,16 @@ class Context(Protocol):
         """
         ...
 
+    def logits(
+        self, task: Task, split: str, view: View, *, precision: Precision = "fp32", rows: np.ndarray | None = None
+    ) -> Features:
+        """What the head of the model's own weights says of a split: `x` is (N, K). Kept as features are.
+
+        What the view leaves open is as the network was tested by its library, where it is one's, and a square resize.
+        With `rows`, of these images alone. Raises UsageError where the network has no head of its own.
+        """
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
@@ -250,6 +272,7 @@ class Suite:
     default_tasks: ClassVar[str]  # a collection, or one task
     only_default_tasks: ClassVar[bool] = False
     data_parallel: ClassVar[bool] = False  # every process of a launched run takes part in a job; else the first alone
+    shares_larger: ClassVar[bool] = False  # a split that is part of a larger one is served by a pass over that
     isolated: ClassVar[bool] = False  # each job in a process of its own: what kills it ends one part of it only
     incidental: ClassVar[frozenset[str]] = frozenset()  # settings no number depends on: a job goes on under others
     by_device: ClassVar[bool] = False  # numbers are of one machine: its device, driver and libraries are part of a job
@@ -269,6 +292,13 @@ class Suite:
         """Height and width in pixels that the suite feeds this model, as far as it is known beforehand."""
         side = getattr(self, "image_size", None)
         return model.input.size if side is None else (side, side)
+
+    def unfit(self, model: Model, weights: str, task: Task) -> str:  # noqa: ARG002
+        """Why this model with these weights cannot be asked about the task, as far as it is known; "" where it can.
+
+        Of the combinations of a command, those that can be asked are its jobs.
+        """
+        return ""
 
     def estimate(self, model: Model, task: Task, weights: str) -> Work:  # noqa: ARG002  # other suites' work does
         """What a job on this model and task comes to, at most, for plans and progress bars."""

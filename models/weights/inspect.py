@@ -78,6 +78,15 @@ def inspect(word: str | Path) -> Report:
         )
 
 
+def trained_at(word: str | Path) -> tuple[int, int] | None:
+    """Height and width in pixels that the position embeddings of a file are for; None where it has none.
+
+    Reads names and shapes alone. Raises UsageError where the file cannot be read.
+    """
+    with open_weights(word) as contents:
+        return resolution(recognise(contents).shapes())
+
+
 def _misfits(weights: Weights, row: Model) -> list[str]:
     """What keeps the row that the shapes are like from taking the file at its own resolution."""
     from ..build import empty_network

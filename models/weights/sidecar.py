@@ -1,4 +1,4 @@
-"""Where weights come from, as a small YAML file beside them says it."""
+"""Where weights come from and what their head answers, as a small YAML file beside them says it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,28 @@ from pathlib import Path
 from typing import Any
 
 from ...registry import UsageError, suggest
-from ..spec import Provenance
+from ..spec import Head, Provenance
 from .words import split_part
 
-NUMBERS = {"images": int, "epochs": float, "core_days": float}
+NUMBERS = {"images": int, "epochs": float, "core_days": float, "image_size": int}
+OF_THE_HEAD = ("head", "image_size", "antialias")
+
+
+def read_head(weights: str | Path) -> Head | None:
+    """What `FILE.yaml` says of the head in the checkpoint FILE, or None where it says nothing.
+
+    `head` names the data set, or the task here, whose classes it tells apart, in that order; `image_size` and
+    `antialias` (true or false) say how it was last fed. Raises UsageError as `read_sidecar` does.
+    """
+    values = _said(weights) or {}
+    if not values.get("head"):
+        return None
+    return Head(
+        data=values["head"],
+        image_size=values.get("image_size"),
+        antialias=values.get("antialias") is not False,
+        origin="its sidecar file",
+    )
 
 
 def read_sidecar(weights: str | Path) -> Provenance | None:
@@ -19,13 +37,27 @@ def read_sidecar(weights: str | Path) -> Provenance | None:
     `run.pth.yaml` is asked first; `run.yaml` counts if it holds at least one of the fields, since training scripts put
     their settings there, too. Raises UsageError for an unknown field and for a value of another kind.
     """
+    values = _said(weights)
+    if values is None:
+        return None
+    return Provenance(**{name: value for name, value in values.items() if name not in OF_THE_HEAD})
+
+
+def sidecars(weights: str | Path) -> tuple[Path, ...]:
+    """Where a sidecar of a checkpoint may be: `run.pth.yaml`, `run.yaml`."""
     path, _ = split_part(weights)
-    known = [field.name for field in fields(Provenance)]
-    for sidecar, certain in ((path.with_name(f"{path.name}.yaml"), True), (path.with_suffix(".yaml"), False)):
-        if path.name and sidecar.is_file():
+    return (path.with_name(f"{path.name}.yaml"), path.with_suffix(".yaml")) if path.name else ()
+
+
+def _said(weights: str | Path) -> dict[str, Any] | None:
+    """The fields of a checkpoint's sidecar, read; None where there is none."""
+    telling = [field.name for field in fields(Provenance)]
+    known = [*telling, *OF_THE_HEAD]
+    for sidecar, certain in zip(sidecars(weights), (True, False), strict=False):
+        if sidecar.is_file():
             values = _read_yaml(sidecar, certain)
-            if certain or set(values) & set(known):
-                return Provenance(**{name: _read(sidecar, known, name, value) for name, value in values.items()})
+            if certain or set(values) & set(telling):
+                return {name: _read(sidecar, known, name, value) for name, value in values.items()}
     return None
 
 
@@ -54,6 +86,10 @@ def _read(sidecar: Path, known: list[str], name: str, value: Any) -> Any:
         raise UsageError(f"'{sidecar}' has an unknown field '{name}'. {suggest(name, known, known)}")
     if value is None:
         return None
+    if name == "antialias":
+        if isinstance(value, bool):
+            return value
+        raise UsageError(f"'{sidecar}': antialias={value!r} should be true or false")
     if name not in NUMBERS:
         return str(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):

@@ -170,6 +170,7 @@ def without(split: Split, left_out: Sequence[int] | dict[int, Any]) -> Split:
         labels=split.labels[chosen],
         clusters=None if split.clusters is None else split.clusters[chosen],
         label_sets=None if split.label_sets is None else tuple(split.label_sets[i] for i in chosen),
+        part_of=None,
     )
 
 

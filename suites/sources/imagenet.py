@@ -22,17 +22,19 @@ import os
 import re
 import tarfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..images import DAMAGED
-from ..protocol import Split, Task
+from ..protocol import PartOf, Split, Task
 from .decoded import file_stamps
 from .original import Images, Original, cut, files
 from .raw.archive import names_in
-from .splits import needed
+from .splits import needed, vtab_split
 from .tars import open_tar
 
 FOLDERS = ("imagenet", "ImageNet", "ILSVRC2012", "imagenet2012", "imagenet-1k", ".")
@@ -68,7 +70,25 @@ class ImageNet:
         lack = self.missing(task, root, (split,))
         if lack:
             raise ValueError(f"{task.name}: {lack}")
-        return cut(task, split, lambda name: READERS[name](task, root, cache), cache)
+        found = cut(task, split, lambda name: READERS[name](task, root, cache), cache)
+        larger = task.within.get(split)
+        if larger is None or larger not in task.originals:
+            return found
+        return replace(found, part_of=_place_in(task, split, larger, root, cache))
+
+
+def _place_in(task: Task, split: str, larger: str, root: Path, cache: Path) -> PartOf | None:
+    """Where a split's images stand in a published split that holds them all; None where that cannot be read whole."""
+    ordered = replace(task, recipe={"test": larger})
+    try:
+        original = READERS[larger](task, root, cache)
+        whole = cut(ordered, "test", lambda _: original, cache)
+    except ValueError:  # an unreadable image, or no labels: the split alone is there all the same
+        return None
+    position = {key: i for i, (_, key) in enumerate(vtab_split(ordered, "test", {larger: original.keys}))}
+    (name,) = needed(task, split)
+    own = vtab_split(task, split, {name: READERS[name](task, root, cache).keys})
+    return PartOf(whole=whole, rows=np.array([position[key] for _, key in own]))
 
 
 def home(root: Path, *names: str) -> Path | None:

@@ -24,7 +24,7 @@ def plan(*words: str):
 def test_every_suite_names_models_and_tasks_that_exist() -> None:
     from vit_bench.models import catalog
 
-    assert list(suites()) == ["vtab", "vtab-mini", "fewshot", "finetune", "internals", "throughput"]
+    assert list(suites()) == ["vtab", "vtab-mini", "fewshot", "classify", "finetune", "internals", "throughput"]
     for suite in suites().values():
         assert type(suite).__doc__
         assert [catalog()[name] for name in suite.default_models]

@@ -204,6 +204,26 @@ def test_real_counts_any_confirmed_class_and_leaves_images_without_one_out(tmp_p
         SOURCE.load(row, "test", data, tmp_path / "cache")
 
 
+def test_reals_images_are_known_to_be_imagenets(tmp_path: Path) -> None:
+    sets = [[2], [], [3, 0], [1], [1, 2], [], [0], [2, 3]]
+    row = small("ImageNet ReaL", real=6)
+    row = replace(row, originals={**row.originals, "validation": 8})
+    for make in (folders, flat_with_csv, archives):
+        data = tmp_path / make.__name__
+        make(data)
+        write(data / "real.json", json.dumps(sets).encode())
+        found = SOURCE.load(row, "test", data, tmp_path / "cache")
+        part = found.part_of
+        assert part is not None
+        assert part.whole.digest == SOURCE.load(IMAGENET, "test", data, tmp_path / "cache").digest
+        assert len(part.rows) == 6
+        for image, at in zip(found.images, part.rows, strict=True):
+            np.testing.assert_array_equal(image, part.whole.images[at])
+    (data / "imagenet" / "ILSVRC2012_devkit_t12.tar.gz").unlink()  # labels that ReaL does not need
+    assert SOURCE.load(row, "test", data, tmp_path / "cache").part_of is None
+    assert SOURCE.load(IMAGENET, "train", data, tmp_path / "cache").part_of is None
+
+
 def test_a_prediction_is_right_if_it_is_in_the_set() -> None:
     sets = ((0, 3), (2,), (1, 2))
     (scored,) = accuracies(np.array([3, 2, 0]), np.array([0, 2, 1]), sets)

@@ -8,7 +8,7 @@ import torch
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import InterpolationMode
 from vit_bench.models.spec import Input
-from vit_bench.suites.transforms import Transform
+from vit_bench.suites.transforms import Transform, View
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (3, 50, 70, 3), dtype=np.uint8)
 CPU = torch.device("cpu")
@@ -36,6 +36,35 @@ def test_pixels_are_torchvisions(resize: str, size: tuple[int, int], interpolati
     ours = transform.batch(PIXELS, CPU)
     assert ours.shape == (3, 3, *size)
     torch.testing.assert_close(ours, by_torchvision(PIXELS, transform), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("crop_pct", [1.0, 0.9, 0.875, None])
+@pytest.mark.parametrize("shape", [(50, 70), (90, 40), (64, 64), (333, 500)])
+def test_the_shorter_side_and_the_centre_are_cut_as_torchvision_does(shape: tuple[int, int], crop_pct) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (2, *shape, 3), dtype=np.uint8)
+    view = View(resize="shorter_crop", crop_pct=crop_pct, image_size=32, interpolation="bicubic")
+    ours = Transform.of_view(Input(), view).batch(pixels, CPU)
+    steps = [
+        v2.ToDtype(torch.float32),
+        v2.Resize(int(32 / crop_pct) if crop_pct else 37, interpolation=InterpolationMode.BICUBIC, antialias=True),
+        v2.CenterCrop(32),
+        v2.Lambda(lambda pixels: pixels / 127.5 - 1),
+    ]
+    theirs = v2.Compose(steps)(torch.from_numpy(pixels).permute(0, 3, 1, 2))
+    torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-5)
+
+
+def test_a_view_says_what_is_not_the_models_own() -> None:
+    assert Transform.of_view(Input(), View()) == Transform.for_input(Input(), "square")
+    view = View(image_size=50, bgr=True, mean=(0.1, 0.2, 0.3)).over(View(image_size=60, antialias=False))
+    transform = Transform.of_view(Input(std=(0.5, 0.6, 0.7)), view)
+    assert (transform.size, transform.antialias, transform.std) == ((50, 50), False, (0.5, 0.6, 0.7))
+    said = transform.describe()
+    assert said["bgr"] is True
+    assert "crop_pct" not in said
+    blue_first = Transform.of_view(Input(), View(bgr=True, image_size=50)).batch(PIXELS, CPU)
+    plain = Transform.of_view(Input(), View(image_size=50)).batch(PIXELS[..., ::-1], CPU)
+    torch.testing.assert_close(blue_first, plain)
 
 
 def test_the_papers_few_shot_rule_is_256_then_224() -> None:
