@@ -19,6 +19,7 @@ from .explain_verb import explain_verb
 from .export_verb import export_verb, import_verb
 from .figure_verb import figure_verb
 from .table_verb import print_tables, table_verb
+from .verify_verb import verify_verb
 from .weights_verb import app as weights_app
 
 if TYPE_CHECKING:
@@ -149,6 +150,7 @@ for _verb, _name in (
     (figure_verb, "figure"),
     (explain_verb, "explain"),
     (compare_verb, "compare"),
+    (verify_verb, "verify"),
     (export_verb, "export"),
     (import_verb, "import"),
     (list_verb, "list"),

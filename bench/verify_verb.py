@@ -1,0 +1,233 @@
+"""`verify`: do published weights files score here what was published of them, and if not, which link is wrong?"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from ..registry import UsageError, suggest
+
+if TYPE_CHECKING:
+    from .anchors import Anchor
+    from .verify import Check
+
+PLAIN: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False, "soft_wrap": True}
+VTAB = (
+    "Of BiT's files for single VTAB-1k tasks only means over tasks are (19 tasks: 73.51 of R152x4, 72.65 of R101x3): "
+    "`run suite=classify task=vtab model=BiT-R101x3 'weights=vtab-run*'` measures the files one by one."
+)
+SUSTAINED = 40  # TFLOP/s, assumed, not measured: to give an idea of time
+KINDS = {"file": "this file", "configuration": "its configuration", "copy": "timm's copy"}
+
+
+def verify_verb(
+    words: Annotated[list[str] | None, typer.Argument(metavar="[list] [MODEL[:TAG]|TAG]... [KEY=VALUE]...")] = None,
+) -> None:
+    """Replay published weights files on the data at hand: does each score what was published of it?
+
+    `verify list` shows what there is to replay, what each needs, what of that is not here and the compute; nothing is
+    run. `verify ViT-B/16 data=~/data` measures what is here and says `agrees` or `differs`: whether the accuracy lies
+    in the binomial 95 % interval of the published one. Where it differs, each link is changed alone and scored again,
+    and the one that brings the accuracy nearest to the published one is named: normalisation, channel order, resize,
+    resolution, label order, split, or head.
+
+    - MODEL, MODEL:TAG, TAG: files, as for `weights list`, globs too (`'ViT-B/16:augreg-*'`); without one, all
+    - `task=ImageNet`: of these tasks alone; `of=file|configuration|copy`: numbers of this kind alone
+    - `data=DIR`, `source=`, `device=`, `batch_size=64`, `precision=fp32|bf16`, `include=DIR`: as for `run`
+    - `tolerance=0.1`: percentage points on either side; `sample=2000`: images a diagnosis scores each change on;
+      `diagnose=false`: none; `out=runs/verify`
+
+    A number of another run of the same configuration, or of timm's copy of a file, is compared but never counts as
+    wrong. Exit codes: 0 all agree, 1 one of a file's own numbers differs or fails, 2 nothing could be replayed.
+    """
+    from .anchors import anchors
+    from .verify import OPTIONS, look, read_request
+    from .weights_verb import selected
+
+    asked = list(words or [])
+    only_list = asked[:1] in (["list"], ["plan"])
+    options = dict(word.split("=", 1) for word in asked if "=" in word)
+    for key in options:
+        if key not in OPTIONS:
+            raise UsageError(f"verify has no setting '{key}'. {suggest(key, OPTIONS, OPTIONS)}")
+    patterns = [word for word in asked[only_list:] if "=" not in word]
+    request = read_request(options)
+    files = selected(patterns or ["*"])
+    known = _of_kind(_of_tasks(anchors(files), options.get("task", "")), options.get("of", ""))
+    if not known:
+        on = f" on {options['task']}" if "task" in options else ""
+        vtab = f" {VTAB}" if any(release.tag.startswith("vtab-") for release in files) else ""
+        what = " ".join(patterns) or "these files"
+        raise UsageError(f"no accuracy is published of {what}{on}.{vtab} `verify list` shows of which there is one")
+    out = Console(file=sys.stdout)
+    checks = look(known, request)
+    if only_list:
+        _print_needs(checks, out)
+        _print_cost(checks, request, out)
+        return
+    if all(check.lacks for check in checks):
+        _print_lacks(checks, out)
+        raise UsageError(
+            f"nothing of the {len(checks)} published numbers can be replayed here. Place what is listed above, or type "
+            "data=DIR and set BENCH_WEIGHTS to the folders that hold it"
+        )
+    raise typer.Exit(_measure(checks, request, out))
+
+
+def _of_tasks(found: Sequence[Anchor], word: str) -> list[Anchor]:
+    from .plan import tasks
+
+    if not word:
+        return list(found)
+    names = {task.name for part in word.split(",") for task in tasks().select(part.strip())}
+    return [anchor for anchor in found if anchor.task in names]
+
+
+def _of_kind(found: Sequence[Anchor], word: str) -> list[Anchor]:
+    if word and word not in KINDS:
+        raise UsageError(f"of={word}: {suggest(word, KINDS, list(KINDS))}")
+    return [anchor for anchor in found if not word or anchor.of == KINDS[word]]
+
+
+def _measure(checks: Sequence[Check], request: Any, out: Console) -> int:
+    """Replay what is here, print it, and return the exit code."""
+    from .processes import team
+    from .progress import Progress
+    from .verify import needs, replay, write
+
+    say = Console(stderr=True, quiet=not team().leads)
+    images, tflop = needs(checks, request)
+    if images:
+        say.print(f"at most {images:,} images through networks{_flop(tflop)}", **PLAIN)
+    done = replay(checks, request, lambda: Progress(say), lambda text: say.print(text, **PLAIN))
+    if not team().leads:
+        return 0
+    here = [check for check in done if not check.lacks]
+    _print_verdicts(here, out)
+    for check in here:
+        _print_reason(check, out)
+    lacking = [check for check in done if check.lacks]
+    if lacking:
+        out.print(
+            f"{len(lacking)} published numbers cannot be replayed here; `verify list` says what they need.", **PLAIN
+        )
+    out.print(f"Written to {write(done, request.out)}", **PLAIN)
+    wrong = [c for c in here if c.verdict == "failed" or (c.verdict == "differs" and c.anchor.binding)]
+    return 1 if wrong else 0
+
+
+def _print_verdicts(checks: Sequence[Check], out: Console) -> None:
+    basis = _letters(checks)
+    rows = []
+    for check in checks:
+        low, high = check.interval
+        measured = "" if check.measured is None else f"{check.measured:.2f}"
+        interval = "" if check.measured is None else f"{low:.2f} to {high:.2f}"
+        note = "" if check.anchor.binding or check.verdict != "differs" else " *"
+        release, letter = check.anchor.release, basis[check.anchor.of, check.anchor.basis]
+        published = f"{check.anchor.stated} ({letter})"
+        name = (release.model, release.tag, check.task.name)
+        rows.append((*name, published, f"{check.stated.n:,}", interval, measured, check.verdict + note))
+    columns = ("model", "weights", "task", "published", "images", "interval (95 %)", "measured", "verdict")
+    _print_table(columns, rows, out)
+    for (of, words), letter in basis.items():
+        out.print(f"({letter}) of {of}: {words}", **PLAIN)
+    if any(row[-1].endswith("*") for row in rows):
+        out.print("* not this file's own number: another training run, or timm's copy; no proof of a mistake", **PLAIN)
+
+
+def _print_reason(check: Check, out: Console) -> None:
+    who = f"{check.anchor.release.model} {check.anchor.release.tag} on {check.task.name}"
+    if check.error:
+        out.print(f"FAILED {who}: {check.error}", **PLAIN)
+    if check.diagnosis is not None:
+        suspect = f"suspect: {check.diagnosis.link}" if check.diagnosis.link else "no link to suspect"
+        out.print(f"{who}: {suspect}; {check.diagnosis.words}", **PLAIN)
+
+
+def _print_needs(checks: Sequence[Check], out: Console) -> None:
+    from .verify import cost
+
+    basis = _letters(checks)
+    rows = []
+    for check in checks:
+        images, tflop = cost(check)
+        release, letter = check.anchor.release, basis[check.anchor.of, check.anchor.basis]
+        lack = " and ".join(text.split(":")[0].split(" ")[0] for text in check.lacks)
+        state = "here" if not check.lacks else f"no {lack}"
+        work = "" if tflop is None else _number(tflop)
+        name = (release.model, release.tag, check.task.name)
+        rows.append((*name, f"{check.anchor.stated} ({letter})", f"{images:,}", work, state))
+    _print_table(("model", "weights", "task", "published", "images", "TFLOP", "here"), rows, out)
+    for (of, words), letter in basis.items():
+        out.print(f"({letter}) of {of}: {words}", **PLAIN)
+    _print_lacks(checks, out)
+
+
+def _print_lacks(checks: Sequence[Check], out: Console) -> None:
+    lacks = list(dict.fromkeys(lack for check in checks for lack in check.lacks))
+    for lack in lacks:
+        out.print(f"missing: {lack}", **PLAIN)
+
+
+def _print_cost(checks: Sequence[Check], request: Any, out: Console) -> None:
+    from .verify import cost, needs
+
+    if any(not check.lacks for check in checks):
+        images, tflop = needs(checks, request)
+        out.print(f"what is here and not measured yet: at most {images:,} images{_flop(tflop)}", **PLAIN)
+    passes = {(c.anchor.release.file_name, c.anchor.settings): cost(c)[1] for c in checks}  # tasks share one
+    per_file: dict[str, float] = {}
+    for (file, _), work in passes.items():
+        per_file[file] = per_file.get(file, 0.0) + (work or 0.0)
+    known = sorted(per_file.values())
+    if len(known) >= 3:
+        least, most = sum(known[:3]), sum(known[-3:])
+        spans = [f"{_number(least)} TFLOP"], [_minutes(least / SUSTAINED)]
+        if most > least:
+            spans[0].append(f"{_number(most)} TFLOP")
+            spans[1].append(_minutes(most / SUSTAINED))
+        out.print(
+            f"three of these files come to {' to '.join(spans[0])}: on a GPU that sustains {SUSTAINED} TFLOP/s, "
+            f"{' to '.join(spans[1])}, if images are decoded as fast (precision=bf16: faster)",
+            **PLAIN,
+        )
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.1f} minutes" if seconds >= 60 else f"{seconds:.0f} seconds"
+
+
+def _flop(tflop: float | None) -> str:
+    return "" if tflop is None else f", {_number(tflop)} TFLOP"
+
+
+def _number(tflop: float) -> str:
+    return f"{tflop:,.0f}" if tflop >= 10 else f"{tflop:.2g}"
+
+
+def _letters(checks: Sequence[Check]) -> dict[tuple[str, str], str]:
+    """A letter for each kind of statement, in order."""
+    found = dict.fromkeys((check.anchor.of, check.anchor.basis) for check in checks)
+    return {key: chr(ord("a") + i) for i, key in enumerate(found)}
+
+
+def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], out: Console) -> None:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in columns:
+        right = name in ("published", "images", "TFLOP", "measured")
+        made.add_column(name, justify="right" if right else "left", no_wrap=name != "weights", overflow="fold")
+    for row in rows:
+        made.add_row(*map(Text, row))
+    out.print(made)
+    if not rows:
+        out.print(f"nothing to show in {Path.cwd()}", **PLAIN)

@@ -1,0 +1,46 @@
+"""Does a measured accuracy lie where a published one says it should?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from .statistics import LEVEL
+
+Verdict = Literal["agrees", "differs"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stated:
+    """A published accuracy in percent, as printed: its last digit says how it was rounded."""
+
+    text: str
+    n: int  # test images
+
+    @property
+    def value(self) -> float:
+        return float(self.text)
+
+    @property
+    def rounding(self) -> float:
+        """Half a unit of the last digit, in percentage points."""
+        return 0.5 * 10.0 ** -len(self.text.partition(".")[2])
+
+    def interval(self, level: float = LEVEL, tolerance: float = 0.0) -> tuple[float, float]:
+        """Where the accuracy of a draw of `n` images lies, two-sided, if the published one is the true rate.
+
+        Binomial, of both ends of what rounds to the published number, and `tolerance` percentage points wider. The
+        images are the same for whoever measured, so this is generous: a file that is read and fed as it was meant to be
+        differs by a few images in rounding, not by a draw.
+        """
+        from scipy.stats import binom
+
+        low, high = (min(max((self.value + end) / 100, 0.0), 1.0) for end in (-self.rounding, self.rounding))
+        tail = (1 - level) / 2
+        ends = binom.ppf(tail, self.n, low), binom.ppf(1 - tail, self.n, high)
+        return 100 * float(ends[0]) / self.n - tolerance, 100 * float(ends[1]) / self.n + tolerance
+
+    def verdict(self, measured: float, level: float = LEVEL, tolerance: float = 0.0) -> Verdict:
+        """Whether a measured accuracy lies in the interval."""
+        low, high = self.interval(level, tolerance)
+        return "agrees" if low - 1e-9 <= measured <= high + 1e-9 else "differs"
