@@ -137,6 +137,10 @@ class Head:
     data: str  # whose classes: "ImageNet"; of BiT's files for single VTAB-1k tasks "VTAB-1k clevr-count"; a task's name
     image_size: int | None = None  # pixels; None: not stated, or sources differ
     antialias: bool = False  # when resizing: the official pipelines do not (tf.image.resize)
+    resize: Literal["square", "resize_crop", "shorter_crop"] = (
+        "square"  # what is made of an image: suites/transforms.py
+    )
+    crop_pct: float | None = None  # the share of a side that is kept by a crop; None: 7/8
     origin: str = "a release"  # who says so
 
 

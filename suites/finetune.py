@@ -22,7 +22,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -270,7 +270,8 @@ class _Job:
         augmentation = Augmentation.of(
             self._context.task, size, crop=settings.crop, resize=settings.resize, flip=settings.flip
         )
-        return augmentation, Transform.for_input(model.input, "square", size)
+        transform = Transform.for_input(model.input, settings.test_resize, size)
+        return augmentation, replace(transform, crop_pct=settings.test_crop_pct)
 
 
 def _from_scratch(model: Model, settings: Settings) -> dict[str, Any]:
@@ -314,6 +315,8 @@ def _keep(network: Any, path: Path) -> None:
 def _tell(context: Context, transform: Transform, path: Path) -> None:
     """The sidecar of kept weights (models/weights/sidecar.py): what their head answers, and how it was fed."""
     said = {"head": context.task.name, "image_size": transform.size[0], "antialias": transform.antialias}
+    said |= {"resize": transform.resize} if transform.resize != "square" else {}
+    said |= {"crop_pct": transform.crop_pct} if transform.crop_pct else {}
     with replacing(path) as temporary:
         temporary.write_text("".join(f"{name}: {json.dumps(value)}\n" for name, value in said.items()), "utf-8")
 

@@ -120,7 +120,8 @@ def view_of(model: Model, weights: str) -> View:
     head = model.head(weights)
     if head is None:
         return View()
-    return View(resize="square", antialias=head.antialias, image_size=head.image_size or _hyper_rule(model, head))
+    size = head.image_size or _hyper_rule(model, head)
+    return View(resize=head.resize, antialias=head.antialias, image_size=size, crop_pct=head.crop_pct)
 
 
 def _hyper_rule(model: Model, head: Head) -> int | None:

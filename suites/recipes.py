@@ -8,8 +8,10 @@ from typing import Literal
 from ..registry import UsageError
 from .augment import Crop
 from .recipe import Optimizer, Recipe, Schedule
+from .transforms import Resize
 
 Source = Literal["paper", "code"]
+Code = Literal["vision_transformer", "big_vision"]  # public codes of the ViT paper's authors
 SHORT_SIDE = 32  # pixels
 
 
@@ -35,6 +37,8 @@ class Settings:
     optimizer: Optimizer = "sgd"
     weight_decay: float = 0.0
     flip: bool = True
+    test_resize: Resize = "square"  # what is made of a test image; both papers: resized, no crop
+    test_crop_pct: float | None = None  # the share of a side that a test crop keeps; None: 7/8
     seed: tuple[int, ...] = (0, 1, 2)
     dropout: float = 0.0  # of a transformer that is trained from scratch
     tanh_layer: bool = False  # before the head of a transformer that is trained from scratch
@@ -77,6 +81,18 @@ def vit(task: str, images: int, *, resnet: bool = False) -> Settings:
     note = "" if row else f"{task} has no row in the ViT paper's Table 4: {near}'s, by the size of {images} images"
     steps, lr, warmup = row or rows[near]
     return Settings(steps=steps, lr=lr, warmup=warmup, schedule="cosine", clip_norm=1.0, note=note)
+
+
+def vit_as(code: Code, task: str, images: int, *, resnet: bool = False) -> Settings:
+    """`vit` with the images as the authors' public codes feed them, where the paper points to BiT's way.
+
+    vision_transformer: Inception crops, and test images resized to a square. big_vision (its transfer configuration):
+    Inception crops, and of test images, their shorter side resized to 448, the central 384 pixels.
+    """
+    found = replace(vit(task, images, resnet=resnet), crop="inception")
+    return (
+        found if code == "vision_transformer" else replace(found, test_resize="shorter_crop", test_crop_pct=384 / 448)
+    )
 
 
 def imagenet_table2(model: str, images: int) -> Settings:

@@ -11,12 +11,15 @@ from .augment import Crop
 from .protocol import Suite, Task, Work
 from .recipe import Optimizer, Schedule
 from .recipes import Settings
+from .transforms import Resize
 
 if TYPE_CHECKING:
     from ..models.spec import Model
 
 Table3 = Literal["scratch", "scratch-in21k", "scratch-jft"]
-RecipeName = Literal["auto", "vit", "table2", "bit", "bit-code", "vtab", "vtab-sweep", Table3, "short"]
+RecipeName = Literal[
+    "auto", "vit", "vit-code", "big-vision", "table2", "bit", "bit-code", "vtab", "vtab-sweep", Table3, "short"
+]
 SCRATCH = {"scratch": "ImageNet", "scratch-in21k": "ImageNet-21k", "scratch-jft": "JFT-300M"}  # rows of Table 3
 # What a run is done with, and not what it does: no part of the treatment.
 INCIDENTAL = frozenset({"micro_batch", "checkpoint_minutes", "tensorboard"})  # no result depends on them
@@ -44,6 +47,7 @@ class FineTuning(Suite):
     resize: int | None = None  # pixels before a random crop; of crop=bit alone
     crop: Crop | None = None  # bit, inception, none; where a task's label forbids cropping, none whatever is said
     flip: bool | None = None  # mirror half of the images; where a task's label forbids it, never
+    test_resize: Resize | None = None  # of test images: square; resize_crop, shorter_crop: and the centre cut out
     seed: tuple[int, ...] = ()
     precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
     micro_batch: int | None = None  # images that pass at once; None: what fits. Changes no result beyond rounding
@@ -114,6 +118,8 @@ class FineTuning(Suite):
         largest = model.name == "BiT-R152x4"
         made = {
             "vit": lambda: recipes.vit(name, images, resnet=has_resnet(model)),
+            "vit-code": lambda: recipes.vit_as("vision_transformer", name, images, resnet=has_resnet(model)),
+            "big-vision": lambda: recipes.vit_as("big_vision", name, images, resnet=has_resnet(model)),
             "table2": lambda: recipes.imagenet_table2(model.name, images),
             "bit": lambda: recipes.bit(images, size, largest=largest),
             "bit-code": lambda: recipes.bit(images, size, largest=largest, source="code"),
@@ -151,7 +157,17 @@ class FineTuning(Suite):
         warmup = settings.warmup if settings.warmup < steps else steps // 10
         typed = {
             name: getattr(self, name)
-            for name in ("optimizer", "weight_decay", "mixup", "crop", "flip", "batch", "image_size", "resize")
+            for name in (
+                "optimizer",
+                "weight_decay",
+                "mixup",
+                "crop",
+                "flip",
+                "batch",
+                "image_size",
+                "resize",
+                "test_resize",
+            )
             if getattr(self, name) is not None
         }
         if self.image_size and not self.resize:

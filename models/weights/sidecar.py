@@ -10,15 +10,16 @@ from ...registry import UsageError, suggest
 from ..spec import Head, Provenance
 from .words import split_part
 
-NUMBERS = {"images": int, "epochs": float, "core_days": float, "image_size": int}
-OF_THE_HEAD = ("head", "image_size", "antialias")
+NUMBERS = {"images": int, "epochs": float, "core_days": float, "image_size": int, "crop_pct": float}
+OF_THE_HEAD = ("head", "image_size", "antialias", "resize", "crop_pct")
+RESIZES = ("square", "resize_crop", "shorter_crop")
 
 
 def read_head(weights: str | Path) -> Head | None:
     """What `FILE.yaml` says of the head in the checkpoint FILE, or None where it says nothing.
 
-    `head` names the data set, or the task here, whose classes it tells apart, in that order; `image_size` and
-    `antialias` (true or false) say how it was last fed. Raises UsageError as `read_sidecar` does.
+    `head` names the data set, or the task here, whose classes it tells apart, in that order; `image_size`, `antialias`
+    (true or false), `resize` and `crop_pct` say how it was last tested. Raises UsageError as `read_sidecar` does.
     """
     values = _said(weights) or {}
     if not values.get("head"):
@@ -27,6 +28,8 @@ def read_head(weights: str | Path) -> Head | None:
         data=values["head"],
         image_size=values.get("image_size"),
         antialias=values.get("antialias") is not False,
+        resize=values.get("resize") or "square",
+        crop_pct=values.get("crop_pct"),
         origin="its sidecar file",
     )
 
@@ -90,6 +93,8 @@ def _read(sidecar: Path, known: list[str], name: str, value: Any) -> Any:
         if isinstance(value, bool):
             return value
         raise UsageError(f"'{sidecar}': antialias={value!r} should be true or false")
+    if name == "resize" and value not in RESIZES:
+        raise UsageError(f"'{sidecar}': resize={value!r}. {suggest(str(value), RESIZES, RESIZES)}")
     if name not in NUMBERS:
         return str(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):

@@ -338,3 +338,15 @@ def test_each_seed_has_first_weights_of_its_own_unless_they_are_named(weights, a
     monkeypatch.setattr(training, "train", train)
     vit_bench.run(*WORDS, "seed=0,1", f"weights={weights}")
     assert torch.equal(*first) == alike
+
+
+def test_a_network_kept_by_another_recipe_is_scored_as_it_was_tested() -> None:
+    frame = vit_bench.run(*WORDS, "seed=0", "recipe=big-vision", "lr=0.01", "save=weights")
+    assert set(frame["status"]) == {"ok"}, frame["error"].tolist()
+    treatment = json.loads(frame["treatment"].iloc[0])
+    assert treatment["recipe"]["test"]["resize"] == "shorter_crop"
+    (kept,) = Path("r/kept").glob("*/seed0.safetensors")
+    words = ("suite=classify", "task=digits", "model=ViT-mini", f"weights={kept}")
+    again = vit_bench.run(*words, out="scored")
+    values = [one.loc[one["metric"] == "top1", "value"].tolist() for one in (frame, again)]
+    assert values[0] == values[1]

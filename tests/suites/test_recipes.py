@@ -64,3 +64,14 @@ def test_pre_training_has_dropout_and_a_tanh_layer_and_says_where_its_warm_up_is
     short = recipes.from_scratch("ViT-B/16", 1000)
     assert (short.steps, short.warmup, short.dropout) == (73, 7, 0.1)
     assert short.note == "7 steps of warm-up: Table 3's 10000 are of longer runs"
+
+
+def test_the_authors_codes_feed_images_in_ways_of_their_own() -> None:
+    paper = recipes.vit("CIFAR-10", 50_000)
+    codes = [recipes.vit_as(code, "CIFAR-10", 50_000) for code in ("vision_transformer", "big_vision")]
+    assert [(one.crop, one.test_resize, one.test_crop_pct) for one in (paper, *codes)] == [
+        ("bit", "square", None),
+        ("inception", "square", None),
+        ("inception", "shorter_crop", 384 / 448),
+    ]
+    assert {(one.steps, one.lr, one.image_size) for one in (paper, *codes)} == {(10_000, paper.lr, 384)}
