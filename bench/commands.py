@@ -67,7 +67,7 @@ def read_config(path: Path) -> Mapping[str, Any]:
 
 
 def _words(cell: Cell) -> tuple[str, ...]:
-    """What the command says of a job besides its model and task: suite, weights, and the settings that are not usual."""
+    """What the command says of a job besides model and task: suite, weights, and the settings that are not usual."""
     record = cell.records[0]
     words = [f"suite={record.suite}"]
     if record.weights and record.weights != "own":
@@ -124,4 +124,6 @@ def _text(value: Any) -> str | None:
     if isinstance(value, list | tuple):
         texts = [str(_text(item)) for item in value]
         return ",".join(f'"{text}"' if "," in text else text for text in texts) or None
-    return str(value).lower() if isinstance(value, bool) else f"{value:.17g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return repr(value)  # the shortest text that reads back as the same number
+    return str(value).lower() if isinstance(value, bool) else str(value)

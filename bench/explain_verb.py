@@ -120,7 +120,10 @@ def _explained(store: Store, cell: Cell, record: Record) -> list[tuple[str, list
     }
     return [
         (head, what),
-        ("Command that repeats it", [job_command(cell, read_config(store.folder / "config.yaml"), f"{store.folder}-again")]),
+        (
+            "Command that repeats it",
+            [job_command(cell, read_config(store.folder / "config.yaml"), f"{store.folder}-again")],
+        ),
         ("Question (the same for all that may stand beside it)", _pairs(record.question)),
         ("Treatment (may differ between models)", _pairs(record.treatment)),
         ("Settings of the suite", _pairs(settings_of(cell))),
