@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # Versions and machine, in the order in which a reader asks; all others follow.
 ORDER = ("device", "env.vit_bench", "env.commit", "env.dirty", "env.python", "env.torch")
-QUIET = ("env.platform", "env.processor", "env.cpus", "env.threads")  # differ between machines that are as good
+QUIET = ("platform", "processor", "cpus", "threads")  # differ between machines that are as good
 
 
 @dataclass(frozen=True)
@@ -106,23 +106,23 @@ def _failures(frame: pd.DataFrame) -> Iterator[Failure]:
 
 def _versions(frame: pd.DataFrame) -> Iterator[Version]:
     """Device and environment, each value with its jobs."""
-    names = [name for name in map(str, frame) if name.startswith("env.")]
+    names = [name for name in map(str, frame) if name.startswith("env.") and name != "env.device"]
     ran = frame[frame["status"] != "skipped"]
     for name in sorted(["device", *names], key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER)):
         text = ran[name].astype(object).where(ran[name].notna(), "").astype(str)
         found = [(str(value), _jobs(ran[text == value])) for value in dict.fromkeys(text) if value]
         if found:
-            yield Version(name.removeprefix("env.").replace("_", " "), tuple(found))
+            yield Version(name.removeprefix("env.").replace("_", "-"), tuple(found))
 
 
 def _warnings(frame: pd.DataFrame, versions: Sequence[Version]) -> Iterator[str]:
-    quiet = {name.removeprefix("env.") for name in QUIET}
-    mixed = [one for one in versions if len(one.values) > 1 and one.name not in (*quiet, "dirty")]
-    if mixed:
-        said = "; ".join(
-            f"{one.name} is {' and '.join(_short(one.name, value) for value, _ in one.values)}" for one in mixed
-        )
-        yield f"Not all numbers were made by the same: {said}."
+    said = []
+    for one in versions:
+        different = dict.fromkeys(value.partition("+")[0] for value, _ in one.values)  # 2.14.1+cu130: no other version
+        if len(different) > 1 and one.name not in (*QUIET, "dirty"):
+            said.append(f"{one.name} is {' and '.join(_short(one.name, value) for value in different)}")
+    if said:
+        yield f"Not all numbers were made by the same: {'; '.join(said)}."
     dirty = next((one for one in versions if one.name == "dirty"), None)
     if dirty is not None and any(value == "true" for value, _ in dirty.values):
         yield "Some numbers were made by code with changes that no commit holds (dirty is true)."

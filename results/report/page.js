@@ -37,6 +37,7 @@
   });
 
   // What stands behind a number.
+  let within = null; // the list of numbers that the dialog shows
   const dialog = document.getElementById("behind");
   const title = document.getElementById("behind-title");
   const body = dialog.querySelector(".body");
@@ -74,39 +75,49 @@
     pairs("Where it is kept", [["run", data.sources[get(row, "run")]], ["record", empty(number) ? get(row, "key") : `${get(row, "key")}/${number}`]]);
     pairs("Versions and machine", [["made", get(row, "started_at")], ["seconds of the whole job", get(row, "seconds")], ["device", get(row, "device")], ...starting(row, "env.")]);
   };
+  const back = (list) => {
+    const button = make("button", `Back to the ${list.rows.length} numbers`, body, "more");
+    button.type = "button";
+    button.addEventListener("click", () => show(list.rows, list.text));
+  };
   const choose = (rows, text) => {
     title.textContent = `${text}: made of ${rows.length} numbers`;
     const values = rows.map((row) => get(row, "value"));
     const metrics = new Set(rows.map((row) => get(row, "metric")));
     if (metrics.size === 1 && values.every((number) => number !== null)) {
-      make("p", `Their mean, not rounded: ${values.reduce((a, b) => a + b, 0) / values.length}`, body);
+      make("p", `Their plain mean, not rounded: ${values.reduce((a, b) => a + b, 0) / values.length}`, body);
     }
     const table = make("table", "", make("div", "", body, "scroll"), "data");
     make("caption", "Each opens what stands behind it", table);
-    const head = make("tr", "", make("thead", "", table));
-    for (const name of ["model", "task", "setting", "seed", "metric", "value"]) make("th", name, head).scope = "col";
+    const headings = make("tr", "", make("thead", "", table));
+    const shown = [["model", who], ["task", (row) => get(row, "task")], ["setting", setting], ["seed", (row) => get(row, "seed")], ["metric", (row) => get(row, "metric")]]
+      .filter(([, column], i) => !i || rows.some((row) => !empty(column(row))));
+    for (const [name] of [...shown, ["value"]]) make("th", name, headings, name === "value" ? "" : "label").scope = "col";
     const lines = make("tbody", "", table);
     for (const row of rows) {
       const line = make("tr", "", lines);
-      make("th", who(row), line).scope = "row";
-      for (const text of [get(row, "task"), setting(row), get(row, "seed"), get(row, "metric")]) make("td", text, line, "text");
+      const head = make("th", "", line);
+      head.scope = "row";
+      make("span", who(row), head);
+      for (const [, column] of shown.slice(1)) make("td", column(row), line, "text");
       const button = make("button", outcome(row), make("td", "", line), "n");
       button.type = "button";
       button.dataset.r = row;
     }
   };
-  const show = (refs, text) => {
-    const rows = rowsOf(refs);
+  const show = (rows, text, list) => {
     body.replaceChildren();
+    if (list) back(list);
     if (rows.length === 1) explain(rows[0]);
     else choose(rows, text);
+    within = rows.length === 1 ? null : { rows, text };
     if (!dialog.open) dialog.showModal();
     body.scrollTop = 0;
     title.focus();
   };
   document.addEventListener("click", (event) => {
     const button = event.target.closest("button.n");
-    if (button) show(button.dataset.r, button.textContent);
+    if (button) show(rowsOf(button.dataset.r), button.textContent, dialog.contains(button) ? within : null);
     else if (event.target === dialog) dialog.close();
   });
   document.addEventListener("pointerover", (event) => {
@@ -218,7 +229,10 @@
         const item = column(row);
         const cell = make(i ? "td" : "th", "", line, i === 5 || i === 7 || i === 9 ? "" : "text");
         if (!i) cell.scope = "row";
-        if (i !== 7) { cell.textContent = i === 9 && item !== null ? item.toLocaleString("en") : item ?? ""; return; }
+        if (i !== 7) {
+          make("span", i === 9 && item !== null ? item.toLocaleString("en") : item, cell);
+          return;
+        }
         const button = make("button", get(row, "status") === "ok" ? short(item, get(row, "unit")) : get(row, "status"), cell, "n");
         button.type = "button";
         button.dataset.r = row;
