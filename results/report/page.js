@@ -55,7 +55,8 @@
   const starting = (row, start) => Object.keys(data.jobs.columns).filter((name) => name.startsWith(start)).map((name) => [name.slice(start.length), get(row, name)]);
   const explain = (row) => {
     const number = get(row, "number");
-    title.textContent = `${get(row, "metric") || get(row, "status")}: ${outcome(row)}`;
+    const on = get(row, "task") ? ` on ${get(row, "task")}` : "";
+    title.textContent = get(row, "status") === "ok" ? `${get(row, "metric")}: ${outcome(row)}` : `${get(row, "status")}: ${who(row)}${on}`;
     pairs("What", [["model", who(row)], ...named(row, ["weights", "task", "suite", "protocol", "seed"]),
       ...data.at.map((name) => [name, get(row, name)]), ["value, not rounded", get(row, "value")], ["verdict", get(row, "verdict")], ["error", get(row, "error")]]);
     const command = get(row, "command");
