@@ -39,6 +39,7 @@ def report_verb(
 
     runs, options = _read(words or [])
     out = Path(options.get("out", "report.html"))
+    report.check_place(out)
     sources = tuple(map(_source, runs))
     asked = report.Asked(
         sources=sources,

@@ -83,12 +83,17 @@ def _names(shown: Sequence[Sheet], made: Sequence[Bars]) -> list[str]:
     return list(dict.fromkeys([*cells, *(name for one in made for name in one.behind())]))
 
 
-def save(made: Page, path: Path) -> None:
-    """Write the page, whole or not at all. Raises UsageError for a place that cannot be written."""
+def check_place(path: Path) -> None:
+    """Raise UsageError for a name or folder to which no page can be written."""
     if path.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"out={path}: a report is written as .html, for example out={path.with_suffix('.html')}")
     if not path.parent.is_dir():
         raise UsageError(f"out={path}: there is no folder {path.parent}")
+
+
+def save(made: Page, path: Path) -> None:
+    """Write the page, whole or not at all. Raises UsageError for a place that cannot be written."""
+    check_place(path)
     try:
         with replacing(path) as temporary:
             temporary.write_text(made.html, encoding="utf-8", newline="\n")
@@ -96,4 +101,4 @@ def save(made: Page, path: Path) -> None:
         raise UsageError(f"out={path} cannot be written ({error.strerror or error}). Type another out=") from error
 
 
-__all__ = ["Asked", "Behind", "Drawn", "Page", "Source", "make", "save"]
+__all__ = ["Asked", "Behind", "Drawn", "Page", "Source", "check_place", "make", "save"]
