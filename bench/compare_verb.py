@@ -11,6 +11,7 @@ from rich.console import Console
 
 from ..registry import UsageError, suggest
 from . import config as settings
+from .words import read_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,11 +70,7 @@ def compare_verb(words: Words = None) -> None:
 
 
 def _read(words: list[str]) -> tuple[list[Path], dict[str, str]]:
-    options = dict(word.split("=", 1) for word in words if "=" in word and not Path(word).exists())
-    for key in options:
-        if key not in OPTIONS:
-            raise UsageError(f"compare has no setting '{key}'. {suggest(key, OPTIONS)}")
-    sources = [Path(word) for word in words if "=" not in word or Path(word).exists()]
+    sources, options = read_words(words, OPTIONS, "compare")
     by = "by" in options
     if len(sources) not in ((1, 2) if by else (2,)):
         raise UsageError(

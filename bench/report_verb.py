@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from ..registry import UsageError, suggest
+from ..registry import UsageError
 from . import config as settings
 from .commands import job_command, read_config, run_commands
 from .figure_verb import model_facts
 from .inputs import files_read, settings_of
+from .words import read_words
 
 if TYPE_CHECKING:
     from ..results.report import Source
@@ -59,11 +60,7 @@ def report_verb(
 
 
 def _read(words: list[str]) -> tuple[list[Path], dict[str, str]]:
-    options = dict(word.split("=", 1) for word in words if "=" in word and not Path(word).exists())
-    for key in options:
-        if key not in OPTIONS:
-            raise UsageError(f"report has no setting '{key}'. {suggest(key, OPTIONS)}")
-    runs = [Path(word) for word in words if "=" not in word or Path(word).exists()]
+    runs, options = read_words(words, OPTIONS, "report")
     if len({run.resolve() for run in runs}) < len(runs):
         raise UsageError("report: a run is named twice")
     runs = runs or sorted(path.parent for path in Path("runs").glob("*/cells") if path.is_dir())
