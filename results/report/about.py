@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from ..throughput_table import cost
+from ..cost import cost
+from ..tables.rows import is_random, trained_here
 from .asked import Asked, Source
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def _summary(frame: pd.DataFrame) -> list[tuple[str, str]]:
         ("suites", ", ".join(dict.fromkeys(frame["suite"]))),
         (_many(len(models), "model"), _some(models)),
         (_many(len(tasks), "task"), _some(tasks) or "none"),
-        (_many(_jobs(frame), "job"), _cost(frame)),
+        (_many(_jobs(frame), "job"), str(cost(frame))),
         (_many(len(ok), "number"), f"of {ok['metric'].nunique()} metrics"),
         ("made", _dates(frame)),
     ]
@@ -85,7 +86,7 @@ def _run(source: Source, frame: pd.DataFrame) -> Run:
         ("numbers", f"{int(ok.sum()):,}"),
         ("made", _dates(frame)),
         ("device", ", ".join(sorted({str(name) for name in frame["device"] if str(name)}))),
-        ("took", _cost(frame)),
+        ("took", str(cost(frame))),
     ]
     return Run(source.name, tuple((name, text) for name, text in facts if text), source.commands, source.note)
 
@@ -129,11 +130,11 @@ def _warnings(frame: pd.DataFrame, versions: Sequence[Version]) -> Iterator[str]
     suites = set(frame["suite"])
     if "vtab-mini" in suites or (frame["source"] == "builtin").any():
         yield "Built-in images: small stand-ins made by this package, not comparable with any published number."
-    random = frame["weights"].astype(str).str.split(":").str[0].eq("random")
-    scored = frame["suite"] != "throughput"
-    if (random & scored).any():
-        who = "All networks are" if random[scored].all() else "Some networks are"
-        yield f"{who} of random weights: what was not trained here shows only architecture and initialisation."
+    scored = frame[~frame["suite"].eq("throughput") & ~trained_here(frame)]
+    random = scored["weights"].astype(str).map(is_random)
+    if random.any():
+        who = "All networks that were not trained here are" if random.all() else "Some networks are"
+        yield f"{who} of random weights: of these only architecture and initialisation show."
     suspect = frame["verdict"].astype(str).str.startswith("suspect")
     if suspect.any():
         yield f"{int(suspect.sum())} timings are marked suspect; each says why."
@@ -148,14 +149,6 @@ def _lacking(failures: Sequence[Failure]) -> Iterator[str]:
 
 def _short(name: str, value: str) -> str:
     return value[:10] if name == "commit" else value
-
-
-def _cost(frame: pd.DataFrame) -> str:
-    if frame["seconds"].isna().all():
-        return ""
-    cores, devices = cost(frame)
-    parts = [(cores, "core-hour"), (devices, "device-hour")]
-    return " and ".join(f"{hours:.2g} {word}s" for hours, word in parts if hours)
 
 
 def _dates(frame: pd.DataFrame) -> str:
