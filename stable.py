@@ -16,7 +16,10 @@ from typing import Any
 
 def canonical(value: Any) -> str:
     """The one JSON text of a value made of dicts, lists, strings, numbers, booleans and None."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return _CANONICAL.encode(value)
+
+
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
 def sha(value: Any) -> str:

@@ -18,6 +18,7 @@ from .data_verb import data_app
 from .explain_verb import explain_verb
 from .export_verb import export_verb, import_verb
 from .figure_verb import figure_verb
+from .report_verb import report_verb
 from .table_verb import print_tables, table_verb
 from .verify_verb import verify_verb
 from .weights_verb import app as weights_app
@@ -151,6 +152,7 @@ for _verb, _name in (
     (explain_verb, "explain"),
     (compare_verb, "compare"),
     (verify_verb, "verify"),
+    (report_verb, "report"),
     (export_verb, "export"),
     (import_verb, "import"),
     (list_verb, "list"),

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from ..registry import UsageError, suggest
 from . import config as settings
+from .words import read_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +32,8 @@ def compare_verb(words: Words = None) -> None:
     - `format=terminal|github|latex|csv|html`
     - `fail_if=worse`: exit code 1 where A is significantly worse than B anywhere
     - `mix=true`: compare answers to different questions all the same
-    - `map=model:name,value:top1`: the columns of a CSV from elsewhere (timm, clip_benchmark and mteb ones are known)
+    - `map=model:name,value:top1`: the columns of a CSV from elsewhere (timm, clip_benchmark and mteb ones are known);
+      with `map=model:name,value:score_of_theirs metric=top1` an unknown column is accuracy in percent
     """
     from ..results import compare as comparing
     from ..results.render import FORMATS, render, show
@@ -45,7 +47,7 @@ def compare_verb(words: Words = None) -> None:
         raise UsageError(f"fail_if={options['fail_if']}: there is fail_if=worse, exit code 1 where A is worse than B")
     by = options.get("by", "")
     mapping = _mapping(options.get("map", ""))
-    frames = [_load(source, mapping) for source in sources]
+    frames = [_load(source, mapping, options.get("metric", "")) for source in sources]
     frames = frames if len(frames) == 2 else frames * 2
     names = (str(sources[0]), str(sources[-1]))
     if by:
@@ -68,11 +70,7 @@ def compare_verb(words: Words = None) -> None:
 
 
 def _read(words: list[str]) -> tuple[list[Path], dict[str, str]]:
-    options = dict(word.split("=", 1) for word in words if "=" in word and not Path(word).exists())
-    for key in options:
-        if key not in OPTIONS:
-            raise UsageError(f"compare has no setting '{key}'. {suggest(key, OPTIONS)}")
-    sources = [Path(word) for word in words if "=" not in word or Path(word).exists()]
+    sources, options = read_words(words, OPTIONS, "compare")
     by = "by" in options
     if len(sources) not in ((1, 2) if by else (2,)):
         raise UsageError(
@@ -92,11 +90,11 @@ def _mapping(text: str) -> dict[str, str]:
     return {ours: theirs for ours, _, theirs in pairs}
 
 
-def _load(source: Path, mapping: dict[str, str]) -> pd.DataFrame:
+def _load(source: Path, mapping: dict[str, str], metric: str) -> pd.DataFrame:
     from ..results.foreign import is_foreign, read_foreign
     from ..results.record import load
 
-    return read_foreign(source, mapping) if mapping or is_foreign(source) else load(source)
+    return read_foreign(source, mapping, metric) if mapping or is_foreign(source) else load(source)
 
 
 def _name(by: str, word: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,8 @@ import typer
 from rich.console import Console
 
 from ..registry import UsageError, suggest
+from .commands import job_command, read_config
+from .inputs import files_read, settings_of
 
 if TYPE_CHECKING:
     from ..results.record import Cell, Record, Store
@@ -119,14 +120,17 @@ def _explained(store: Store, cell: Cell, record: Record) -> list[tuple[str, list
     }
     return [
         (head, what),
-        ("Command that repeats it", [_command(store, cell, record)]),
+        (
+            "Command that repeats it",
+            [job_command(cell, read_config(store.folder / "config.yaml"), f"{store.folder}-again")],
+        ),
         ("Question (the same for all that may stand beside it)", _pairs(record.question)),
         ("Treatment (may differ between models)", _pairs(record.treatment)),
-        ("Settings of the suite", _pairs(_settings(cell))),
+        ("Settings of the suite", _pairs(settings_of(cell))),
         ("Weights and data", _pairs({name: value for name, value in where.items() if value})),
         ("Digests", _pairs({name: value for name, value in digests.items() if value})),
         ("Versions and machine", _pairs(record.env)),
-        ("Files read", [_file(item) for item in cell.inputs] or ["none: everything was made by this package"]),
+        ("Files read", files_read(cell) or ["none: everything was made by this package"]),
         ("Files behind it", _kept(store, cell, record)),
     ]
 
@@ -142,54 +146,6 @@ def _pairs(values: Mapping[str, Any]) -> list[str]:
 
 def _plain(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _settings(cell: Cell) -> Mapping[str, Any]:
-    found = cell.identity.get("settings")
-    return found if isinstance(found, Mapping) else {}
-
-
-def _command(store: Store, cell: Cell, record: Record) -> str:
-    """The command line of this job alone; it repeats the job in a new folder."""
-    words = [f"suite={record.suite}", f"model={record.model}"]
-    words += [f"model.{word}" for word in record.variant.split() if "=" in word]
-    if record.weights and record.weights != "own":
-        words.append(f"weights={record.weights}")
-    words += [f"task={record.task}"] if record.task else []
-    own = {name: _word(value) for name, value in _settings(cell).items()}
-    words += [f"suite.{name}={value}" for name, value in own.items() if value is not None]
-    config = store.folder / "config.yaml"
-    for name, value in _config(config).items():
-        if name in ("data", "source", "skip_bad", "include", "device", "batch_size") and value not in (None, "", False):
-            words.append(f"{name}={_word(value)}")
-    words.append(f"out={store.folder}-again")
-    return "python -m bench run " + " ".join(map(shlex.quote, words))
-
-
-def _config(path: Path) -> Mapping[str, Any]:
-    if not path.is_file():
-        return {}
-    from omegaconf import OmegaConf
-
-    read = OmegaConf.to_container(OmegaConf.load(path))
-    return {str(name): value for name, value in read.items()} if isinstance(read, dict) else {}
-
-
-def _word(value: Any) -> str | None:
-    if value is None:
-        return None
-    if isinstance(value, list | tuple):
-        return ",".join(str(_word(item)) for item in value) if value else None
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _file(item: Mapping[str, Any]) -> str:
-    """A file that was read, its size, and whether it is still what it was."""
-    from .identity import changed
-
-    path = Path(item["path"])
-    state = "gone" if not path.exists() else "CHANGED since" if changed([item]) else "unchanged"
-    return f"{path}  {item['size']:,} bytes, {state}, sha256 {str(item['sha256'])[:16]}"
 
 
 def _kept(store: Store, cell: Cell, record: Record) -> list[str]:

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from ..registry import UsageError, suggest
 from . import config as settings
+from .words import read_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +34,7 @@ def figure_verb(
     from ..results.figures import format_of as check_suffix
 
     row = figures()[name]
-    runs, options = read_words(words or [])
+    runs, options = read_words(words or [], OPTIONS, "figure")
     show = options.get("show", "both")
     if show not in SHOWS:
         raise UsageError(f"show={show}: {suggest(show, SHOWS)}")
@@ -58,15 +59,6 @@ def figure_verb(
     console.print(f"{drawing.title}{shown}: {out}", **PLAIN)
     for note in drawing.notes:
         console.print(note, style="dim", **PLAIN)
-
-
-def read_words(words: list[str]) -> tuple[list[Path], dict[str, str]]:
-    """Runs, and options by name. Raises UsageError for an option that there is not."""
-    options = dict(word.split("=", 1) for word in words if "=" in word and not Path(word).exists())
-    for key in options:
-        if key not in OPTIONS:
-            raise UsageError(f"figure has no setting '{key}'. {suggest(key, OPTIONS)}")
-    return [Path(word) for word in words if "=" not in word or Path(word).exists()], options
 
 
 def model_facts(frame: pd.DataFrame) -> pd.DataFrame:

@@ -14,6 +14,7 @@ Timings and rates are compared by the ratio of medians. All p values of a compar
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,7 @@ class Pair:
 
     key: dict[str, Any]
     group: str
+    images: str  # the digest of the test images, "" where it is not known
     unit: str
     a: float
     b: float
@@ -216,6 +218,7 @@ def _pair(
     return Pair(
         key={name: row[name] for name in keys if name != "fed"},
         group=str(row["group_a"]),
+        images=str(json.loads(row["question_a"] or "{}").get("split", "")),
         unit=str(row["unit_a"]),
         a=float(row["mean_a"]),
         b=float(row["mean_b"]),

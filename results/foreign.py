@@ -25,6 +25,7 @@ METRICS: Mapping[str, tuple[str, str, float]] = {
     "train_samples_per_sec": ("train_images_per_second", "images/s", 1),
     "score": ("top1", "percent", 100),
 }
+UNITS: Mapping[str, str] = {ours: unit for ours, unit, _ in METRICS.values()}
 COLUMNS_OF_OTHERS: Mapping[str, str] = {  # theirs -> ours
     "model": "model",
     "model_name": "model",
@@ -51,12 +52,13 @@ def is_foreign(path: Path) -> bool:
     return "measurement" not in header and any(name in header for name in ("model", "model_name"))
 
 
-def read_foreign(path: Path, mapping: Mapping[str, str] | None = None) -> pd.DataFrame:
+def read_foreign(path: Path, mapping: Mapping[str, str] | None = None, metric: str = "") -> pd.DataFrame:
     """Records of a CSV of another project, in the columns of `load`. They say no question: `compare` notes it.
 
     `mapping` is ours -> theirs, for example `{"model": "name", "value": "top1"}`; the value's metric is the name of its
-    column where that is known, and then fractions become percent. Raises UsageError for a column that is not there and
-    for words in place of numbers, naming the row.
+    column where that is known, and then fractions become percent; of an unknown column it is `metric` where that is one
+    of ours (its values are in our unit), else the column's name, without a unit. Raises UsageError for a column that is
+    not there and for words in place of numbers, naming the row.
     """
     import pandas as pd
 
@@ -84,10 +86,10 @@ def read_foreign(path: Path, mapping: Mapping[str, str] | None = None) -> pd.Dat
         raise UsageError(f"{path} has a heading and no row")
     parts = []
     for name in values:
-        metric, unit, factor = METRICS.get(name, (name, "", 1))
+        said, unit, factor = METRICS.get(name, (metric, UNITS[metric], 1) if metric in UNITS else (name, "", 1))
         part = pd.DataFrame({column: _column(raw, taken[column], path, column) for column in taken})
         part["value"] = _column(raw, name, path, "value") * factor
-        part = part.assign(metric=metric, unit=unit, row=raw.index)[(raw[name] != "").to_numpy()]
+        part = part.assign(metric=said, unit=unit, row=raw.index)[(raw[name] != "").to_numpy()]
         parts.append(part)
     frame = pd.concat(parts, ignore_index=True)
     kind = "task" if "task" in frame else None

@@ -18,12 +18,17 @@ A cell's file appears whole or not at all. Cells are self-contained: copying the
 
 from __future__ import annotations
 
+import gc
 import json
+import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
-from numbers import Number
+from math import nan
+from operator import attrgetter
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..registry import UsageError
@@ -34,7 +39,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-FORMAT = 1  # of a cell's file
+FORMAT = 2  # of a cell's file; 1 wrote every question and treatment out, and is read, too
 Status = Literal["ok", "failed", "skipped"]
 
 
@@ -79,6 +84,8 @@ class Record:
 COLUMNS = [
     item.name for item in fields(Record) if item.name not in ("at", "question", "treatment", "provenance", "env")
 ]
+_NUMERIC = (float, int, NoneType)  # as JSON has them; exact, because True is an int to isinstance
+REPEATED = ("question", "treatment", "provenance", "env")  # dicts that many records of a cell have in common
 NUMBERS = ("seed", "value", "n_train", "n_test", "n_skipped", "seconds")
 
 
@@ -193,7 +200,8 @@ def load(*sources: str | Path) -> pd.DataFrame:
 
     if not sources:
         raise UsageError("load() needs at least one run directory or results CSV")
-    frames = [_load_one(Path(source)) for source in sources]
+    with _uncollected():
+        frames = [_load_one(Path(source)) for source in sources]
     frame = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
     frame.attrs["folders"] = tuple(str(folder) for folder in map(_run_directory, sources) if folder is not None)
     return frame
@@ -203,24 +211,33 @@ def frame_of(records: Iterable[Record]) -> pd.DataFrame:
     """Records as a DataFrame with the columns that `load` documents."""
     import pandas as pd
 
-    rows: list[dict[str, Any]] = []
-    at_columns: dict[str, None] = {}
-    pretrain_columns: dict[str, None] = {}
-    env_columns: dict[str, None] = {}
-    for record in records:
-        row = {name: getattr(record, name) for name in COLUMNS}
-        row |= {name: value for name, value in record.at.items() if name not in row}
-        at_columns |= dict.fromkeys(name for name in record.at if name not in COLUMNS)
-        row |= {"question": canonical(record.question), "treatment": canonical(record.treatment)}
-        row |= {f"pretrain.{name}": value for name, value in record.provenance.items()}
-        pretrain_columns |= dict.fromkeys(f"pretrain.{name}" for name in record.provenance)
-        row |= {f"env.{name}": str(value) for name, value in record.env.items()}
-        env_columns |= dict.fromkeys(f"env.{name}" for name in record.env)
-        rows.append(row)
-    frame = pd.DataFrame(
-        rows, columns=[*COLUMNS, *at_columns, "question", "treatment", *pretrain_columns, *env_columns]
-    )
+    rows = list(records)
+    data: dict[str, Any] = dict.fromkeys(COLUMNS, ())
+    data |= zip(COLUMNS, zip(*map(attrgetter(*COLUMNS), rows), strict=True), strict=False)  # no columns without a row
+    data |= _spread([record.at for record in rows], "", leave=COLUMNS)
+    data |= {name: _canonical([getattr(record, name) for record in rows]) for name in ("question", "treatment")}
+    data |= _spread([record.provenance for record in rows], "pretrain.")
+    data |= _spread([record.env for record in rows], "env.", text=True)
+    frame = pd.DataFrame({name: list(column) for name, column in data.items()})
     return _typed(frame)
+
+
+def _canonical(dicts: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The canonical text of each; of a dict that many rows share it is made once."""
+    texts = {key: canonical(one) for key, one in {id(one): one for one in dicts}.items()}
+    return [texts[id(one)] for one in dicts]
+
+
+def _spread(
+    dicts: Sequence[Mapping[str, Any]], start: str, *, text: bool = False, leave: Sequence[str] = ()
+) -> dict[str, list[Any]]:
+    """Dicts, one a row, as a column for each name in them; NaN where a row has none. Many rows may share one dict."""
+    names = {name: None for one in {id(one): one for one in dicts}.values() for name in one if name not in leave}
+    found: dict[str, list[Any]] = {}
+    for name in names:
+        column = [one.get(name, nan) for one in dicts]
+        found[f"{start}{name}"] = [value if value is nan else str(value) for value in column] if text else column
+    return found
 
 
 def _run_directory(source: str | Path) -> Path | None:
@@ -242,8 +259,8 @@ def _load_one(path: Path) -> pd.DataFrame:
         return _load_one(unpacked(path))
     if (path / "cells").is_dir():
         found = frame_of(record for cell in Store(path).cells() for record in cell.records)
-        cells = found["measurement"].str.partition("/")[0]
-        return checked(found, [str(path / "cells" / f"{key}.json") for key in cells])
+        start = str(path / "cells") + os.sep
+        return checked(found, [f"{start}{name.partition('/')[0]}.json" for name in found["measurement"]])
     if path.is_dir():
         raise UsageError(
             f"{path} is no run directory: it has no cells/ folder. Runs are made by `bench run … out={path}`"
@@ -281,29 +298,65 @@ def _typed(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _dump(cell: Cell) -> str:
-    """A cell as JSON, what its records share written once."""
+    """A cell as JSON: a line a record; what all share, and each question that several answer, is written once."""
     rows = [asdict(record) for record in cell.records]
     shared = (
         {name: rows[0][name] for name in rows[0] if all(row[name] == rows[0][name] for row in rows)} if rows else {}
     )
     own = [{name: value for name, value in row.items() if name not in shared} for row in rows]
-    body = asdict(cell) | {"format": FORMAT, "shared": shared, "records": own}
-    return json.dumps(body, indent=1, allow_nan=False) + "\n"
+    several: dict[str, list[Any]] = {}
+    for name in [name for name in REPEATED if name not in shared]:
+        places: dict[str, int] = {}
+        for row in own:
+            row[name] = places.setdefault(canonical(row[name]), len(places))
+        several[name] = [json.loads(text) for text in places]
+    body = {name: value for name, value in asdict(cell).items() if name != "records"}
+    head = json.dumps(body | {"format": FORMAT, "shared": shared, "several": several}, indent=1, allow_nan=False)
+    lines = ",\n  ".join(json.dumps(row, allow_nan=False) for row in own)
+    return head.removesuffix("\n}") + f',\n "records": [\n  {lines}\n ]\n}}\n'
 
 
 def _parse(path: Path) -> Cell:
     try:
         body = json.loads(path.read_text(encoding="utf-8"))
-        if body.pop("format") != FORMAT:
+        if body.pop("format") not in (1, FORMAT):
             raise UsageError(f"{path} was written by another version of this project; use another `out=`")
-        shared, records = body.pop("shared"), body.pop("records")
-        made = tuple(Record(**shared | record) for record in records)
-        wrong = [name for record in made for name in NUMBERS if not isinstance(getattr(record, name), Number | None)]
+        shared, records, several = body.pop("shared"), body.pop("records"), body.pop("several", {})
+        for name, choices in several.items():
+            for record in records:
+                record[name] = choices[record[name]]  # one dict for all records that share it
+        made = tuple(_record(shared | record) for record in records)
+        wrong = [name for name in NUMBERS if any(type(getattr(record, name)) not in _NUMERIC for record in made)]
         if wrong or not made:
             raise TypeError(f"{wrong[0]} is no number" if wrong else "no records")
         return Cell(**body | {"order": tuple(body["order"]), "inputs": tuple(body["inputs"])}, records=made)
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, LookupError, TypeError, AttributeError) as error:
         raise UsageError(f"{path} is damaged ({error}). Delete it, and the job it belongs to runs again") from error
+
+
+def _record(values: Mapping[str, Any]) -> Record:
+    """`Record(**values)`, five times as fast: a frozen dataclass's own way sets its 28 fields one by one."""
+    if "suite" not in values or not values.keys() <= _BLANK.keys():
+        return Record(**values)  # says which name is wrong
+    made = object.__new__(Record)
+    made.__dict__.update(_BLANK)
+    made.__dict__.update(values)
+    return made
+
+
+_BLANK = vars(Record(suite=""))
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the garbage collector, which would look at a million new objects, none of them in a cycle, many times."""
+    on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if on:
+            gc.enable()
 
 
 def _sortable(part: int | str) -> tuple[int, int | str]:

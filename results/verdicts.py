@@ -156,8 +156,9 @@ def _summary(comparison: Comparison) -> Table:
         rows=tuple(rows),
         labels=2,
         notes=(
-            "Counts of pairs. A mean only where every task of a group is on both sides; its interval takes the tasks "
-            "as independent. Without a mean: mixed where some pairs are better and others worse.",
+            "Counts of pairs. A mean only where every task of a group is on both sides; its interval speaks of these "
+            "tasks, not of others, and takes them as independent, those on the same images as erring together. Without "
+            "a mean: mixed where some pairs are better and others worse.",
         ),
     )
 
@@ -182,14 +183,29 @@ def _mean(pairs: list[Pair], size: int | None) -> Difference | str:
     value = sum(pair.difference.value for pair in pairs) / len(pairs)
     if len(pairs) != len(tasks):  # several models or settings: not independent, so a mean but no test
         return Difference(value, float("nan"), float("nan"), None, "none")
-    halves = [(pair.difference.high - pair.difference.low) / 2 for pair in pairs]
-    error = sum((half / Z) ** 2 for half in halves) ** 0.5 / len(pairs)
+    error = _error_of_mean(pairs)
     if not error > 0:
         return Difference(value, float("nan"), float("nan"), None, "none")
     from statistics import NormalDist
 
     p = 2 * NormalDist().cdf(-abs(value) / error)
     return Difference(value, value - Z * error, value + Z * error, p, "normal")
+
+
+def _error_of_mean(pairs: list[Pair]) -> float:
+    """The standard error of the mean difference of one pair a task.
+
+    Tasks on different images are independent: other images, and support sets or training runs of their own, so their
+    variances add. Tasks that ask about the same images (dSprites' location and orientation) err on the same ones; how
+    far is not known from their intervals alone, so they are taken to err together, and their standard errors add: never
+    too narrow an interval.
+    """
+    together: dict[str, float] = {}
+    for i, pair in enumerate(pairs):
+        error = (pair.difference.high - pair.difference.low) / 2 / Z
+        name = pair.images or f"unknown {i}"
+        together[name] = together.get(name, 0.0) + error
+    return sum(error**2 for error in together.values()) ** 0.5 / len(pairs)
 
 
 def _overall(counts: Counter[str]) -> str:

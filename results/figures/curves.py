@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ...registry import UsageError
 from ..tables import row_labels
 from . import style
-from .records import caveats, relevant
+from .records import SeveralTasks, caveats, relevant
 from .row import Asked, Drawing, Figure
 
 if TYPE_CHECKING:
@@ -22,18 +22,26 @@ PANELS = {
     "images_per_second": "images per second",
 }
 SMOOTH = 0.02  # of the steps of a curve: the width of the running median of the loss
+MOST = 24  # lines that a panel can show
 
 
 def draw(asked: Asked) -> Drawing:
     """A panel a quantity, a line a model: the median over seeds, their range shaded; of final runs, if there are."""
     frame = relevant(asked, CURVES)
     folders = [Path(folder) for folder in (asked.frame.attrs if asked.frame is not None else {}).get("folders", ())]
+    trained = [_file(str(name), folders) is not None for name in frame["measurement"]]  # probes leave no curves
+    frame = frame[trained] if any(trained) else frame
     tasks = list(dict.fromkeys(frame["task"]))
     if asked.task is not None:
         frame = frame[frame["task"].str.lower() == asked.task.lower()]
         if frame.empty:
             raise UsageError(f"task={asked.task}: these records are of {', '.join(tasks)}")
         tasks = list(dict.fromkeys(frame["task"]))
+    lines = len(frame.drop_duplicates(["model", "variant", "weights", "task"]))
+    if lines > MOST and len(tasks) > 1:
+        raise SeveralTasks(
+            f"{lines} learning curves are too many to tell apart: type task=NAME, one of {', '.join(tasks)}", tasks
+        )
     looks = style.Looks()
     canvas = style.canvas(style.PAGE, 3.9)
     panels = dict(zip(PANELS, canvas.subplots(2, 2, sharex=True).flat, strict=True))
@@ -100,10 +108,16 @@ def _curves(part: pd.DataFrame, folders: list[Path]) -> pd.DataFrame | None:
 
     found = []
     for key in dict.fromkeys(str(name).partition("/")[0] for name in part["measurement"]):
-        path = next((f for folder in folders if (f := folder / "cells" / f"{key}.curves.csv").is_file()), None)
+        path = _file(key, folders)
         if path is not None:
             found.append(read_curves(path).assign(cell=key))
     return pd.concat(found, ignore_index=True) if found else None
+
+
+def _file(measurement: str, folders: list[Path]) -> Path | None:
+    """The curves of the cell of a measurement, where one of the run directories has them."""
+    name = f"{measurement.partition('/')[0]}.curves.csv"
+    return next((file for folder in folders if (file := folder / "cells" / name).is_file()), None)
 
 
 def _final(curves: pd.DataFrame) -> tuple[pd.DataFrame, str]:

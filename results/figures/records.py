@@ -18,6 +18,14 @@ if TYPE_CHECKING:
     from .row import Asked, Figure
 
 
+class SeveralTasks(UsageError):
+    """Which of several tasks a figure is to show was not said; `tasks` are their names."""
+
+    def __init__(self, message: str, tasks: Sequence[str]) -> None:
+        super().__init__(message)
+        self.tasks = tuple(tasks)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Point:
     """The mean of one model's accuracy over seeds; `std` (ddof 1) is None for a single one. Percent."""
@@ -81,7 +89,7 @@ def need(frame: pd.DataFrame, figure: Figure, *columns: str) -> None:
 
 
 def choose_task(frame: pd.DataFrame, asked: Asked, usual: str) -> str:
-    """The task to draw: the one asked for, the paper's, or the only one. Raises UsageError where that says nothing."""
+    """The task to draw: the one asked for, the paper's, or the only one. Raises SeveralTasks where there are more."""
     there = list(dict.fromkeys(frame["task"]))
     if asked.task is not None:
         near = [task for task in there if task.lower() == asked.task.lower()]
@@ -92,8 +100,8 @@ def choose_task(frame: pd.DataFrame, asked: Asked, usual: str) -> str:
         return usual
     if len(there) == 1:
         return there[0]
-    raise UsageError(
-        f"these records are of several tasks, none of them {usual}: type task=NAME, one of {', '.join(there)}"
+    raise SeveralTasks(
+        f"these records are of several tasks, none of them {usual}: type task=NAME, one of {', '.join(there)}", there
     )
 
 

@@ -85,11 +85,12 @@ def draw13(asked: Asked) -> Drawing:
                 "images and epochs), or records of suite=throughput of the same models; these runs have neither"
             )
         if left_ours == []:
-            notes.append("Left: of our models images and epochs of pre-training are not known (a sidecar file).")
+            notes.append("Compute: images and epochs of our models' pre-training are not known (a sidecar file).")
     beside = asked.published and (task == "ImageNet" or not asked.ours)
     looks = style.Looks(lines=False)
-    canvas = style.canvas(style.PAGE, 2.7)
-    for axes, panel, ours in zip(canvas.subplots(1, 2), ("left", "right"), (left_ours, right_ours), strict=True):
+    drawn = {name: ours for name, ours in (("left", left_ours), ("right", right_ours)) if ours or beside}
+    canvas = style.canvas(style.PAGE if len(drawn) > 1 else style.COLUMN * 1.15, 2.7)
+    for axes, (panel, ours) in zip(canvas.subplots(1, len(drawn), squeeze=False)[0], drawn.items(), strict=True):
         texts = []
         for row in published.digitized("ViT Figure 13", panel).to_dict("records") if beside else []:
             name = row["series"] if row["series"].startswith("Axial") else published.our_name(row["series"])
@@ -108,7 +109,9 @@ def draw13(asked: Asked) -> Drawing:
     more = style.kinds(ours=asked.ours, published=beside)
     if more:
         canvas.legend(handles=more, loc="outside lower center", ncols=2)
-    return Drawing(title="Figure 13: axial attention", canvas=canvas, notes=tuple(notes))
+    axial = beside or any("axial" in name.lower() for name, _, _ in (*left_ours, *right_ours))
+    title = "Figure 13: axial attention" if axial else "As Figure 13: few-shot accuracy by compute and speed"
+    return Drawing(title=title, canvas=canvas, notes=tuple(notes))
 
 
 def draw_pareto(asked: Asked) -> Drawing:

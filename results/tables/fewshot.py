@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 from ..published import rows
 from .grid import NOT_RELEASED, Grid, Printed
-from .rows import majority_rates, mean_and_std, only_metric, protocol_notes, provenance_notes, row_labels
+from .rows import (
+    majority_rates,
+    mean_and_std,
+    measurements,
+    only_metric,
+    protocol_notes,
+    provenance_notes,
+    row_labels,
+)
 from .table import Request, Table
 
 if TYPE_CHECKING:
@@ -27,14 +35,18 @@ def fewshot_table(frame: pd.DataFrame) -> Table:
     several = dial is not None and top1[dial].nunique() > 1
     rows: list[tuple[str, ...]] = []
     rules = set()
+    sources: dict[tuple[int, int], tuple[str, ...]] = {}
     for task, of_task in frame.groupby("task", sort=False):
         rules.add(len(rows))
         rate = majority.get((str(task),))
         for label, part in row_labels(of_task[of_task["metric"] != "majority_rate"]):
             for name, cell in _settings(part, dial if several else None):
-                texts = [mean_and_std(cell[(cell["shots"] == k) | cell["shots"].isna()])[1] for k in shots]
-                texts = texts or [mean_and_std(cell)[1]]
+                parts = [cell[(cell["shots"] == k) | cell["shots"].isna()] for k in shots] or [cell]
+                texts = [mean_and_std(one)[1] for one in parts]
                 setting = (name,) if several else ()
+                for column, one in enumerate(parts, start=2 + several):
+                    if found := measurements(one):
+                        sources[len(rows), column] = found
                 rows.append((str(task), label, *setting, *texts, "" if rate is None else f"{rate:.1f}"))
             rows += _distributions(str(task), label, part, shots, dial if several else None)
     seeds = top1["seed"].dropna().nunique()
@@ -62,6 +74,7 @@ def fewshot_table(frame: pd.DataFrame) -> Table:
         labels=3 if several else 2,
         notes=tuple(note for note in notes if note),
         rules=frozenset(rules - {0}),
+        sources=sources,
     )
 
 

@@ -45,6 +45,12 @@ class Measured:
     words: str = ""  # "failed", "skipped", "17/19"
     marks: str = ""
     records: tuple[Mapping[str, Any], ...] = ()  # one a seed; empty for a mean over tasks
+    behind: tuple[str, ...] = ()  # the measurements of a mean over tasks
+
+    @property
+    def measurements(self) -> tuple[str, ...]:
+        """The names of the records behind it."""
+        return tuple(str(one["measurement"]) for one in self.records) or self.behind
 
     def shown(self, decimals: int) -> str:
         if self.value is None:
@@ -106,8 +112,8 @@ class Grid:
             lines.append((*row, *((kind,) if named else ()), *(texts[column] for column in columns)))
             for i, column in enumerate(columns, start=len(row) + named):
                 cell = self.measured.get((row, column)) if kind == "ours" else None
-                if cell is not None and cell.records:
-                    sources[len(lines) - 1, i] = tuple(str(one["measurement"]) for one in cell.records)
+                if cell is not None and cell.measurements:
+                    sources[len(lines) - 1, i] = cell.measurements
                 if kind == "ours" and best.get((row, column)) == "best":
                     bold.add((len(lines) - 1, i))
         text = "".join(cell for line in lines for cell in line)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ...registry import UsageError
 from ..published import model_name
 from .grid import BELOW, FROM_SCRATCH, MINIATURE, RESAVED, UNTRAINED, Measured
-from .rows import is_random, row_labels, trained_here
+from .rows import is_random, measurements, row_labels, trained_here
 from .table import GROUP_SIZES
 
 if TYPE_CHECKING:
@@ -124,11 +124,11 @@ def mean_of_tasks(frame: pd.DataFrame, tasks: Iterable[str], total: int) -> Meas
     ok = part[part["status"] == "ok"]
     count = ok["task"].nunique()
     if count < total:
-        return Measured(words=f"{count}/{total}", marks=marks_of(part))
+        return Measured(words=f"{count}/{total}", marks=marks_of(part), behind=measurements(ok))
     per_task = ok.groupby("task")["value"].mean()
     seeds = ok.pivot_table(index="seed", columns="task", values="value")
     spread = float(seeds.mean(axis=1).std(ddof=1)) if len(seeds) > 1 and not seeds.isna().any(axis=None) else None
-    return Measured(value=float(per_task.mean()), std=spread, marks=marks_of(ok))
+    return Measured(value=float(per_task.mean()), std=spread, marks=marks_of(ok), behind=measurements(ok))
 
 
 VTAB_TASKS = sum(GROUP_SIZES["vtab"].values())

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..published import rows
 from .grid import Grid, Measured, Printed, printed
-from .rows import majority_rates, mean_and_std, only_metric, protocol_notes, provenance_notes, row_labels
+from .rows import (
+    majority_rates,
+    mean_and_std,
+    measurements,
+    only_metric,
+    protocol_notes,
+    provenance_notes,
+    row_labels,
+)
 from .table import GROUP_SIZES, GROUPS, Request, Table
 
 if TYPE_CHECKING:
@@ -26,6 +35,8 @@ def vtab_table(frame: pd.DataFrame) -> Table:
     groups = [group for group in GROUPS if group in set(tasks)]
     majority = majority_rates(frame, ["task"])
 
+    sources: dict[tuple[int, int], tuple[str, ...]] = {}
+
     def line(label: str, means: dict[str, float], texts: dict[str, str]) -> tuple[str, ...]:
         by_group = {g: [means[t] for t in tasks.index if tasks[t] == g and t in means] for g in GROUPS}
         whole = {g: sum(found) / len(found) for g, found in by_group.items() if len(found) == sizes[g]}
@@ -44,14 +55,17 @@ def vtab_table(frame: pd.DataFrame) -> Table:
     for label, part in row_labels(top1):
         means: dict[str, float] = {}
         texts: dict[str, str] = {}
+        behind: dict[str, tuple[str, ...]] = {}
         for task, cell in part.groupby("task", sort=False):
             name = str(task)
+            behind[name] = measurements(cell)
             mean, texts[name] = mean_and_std(cell)
             if mean is not None:
                 means[name] = mean
                 if mean < majority.get((name,), 0):
                     texts[name] += "*"
                     below = True
+        sources |= {(len(rows), column): found for column, found in _behind(tasks, groups, behind).items() if found}
         rows.append(line(label, means, texts))
     known = {task: majority[(task,)] for task in tasks.index if (task,) in majority}
     rows.append(line("majority class", known, {task: f"{rate:.1f}" for task, rate in known.items()}))
@@ -70,7 +84,19 @@ def vtab_table(frame: pd.DataFrame) -> Table:
         rows=tuple(rows),
         notes=tuple(notes),
         rules=frozenset({len(rows) - 1}),
+        sources=sources,
     )
+
+
+def _behind(tasks: pd.Series, groups: list[str], by_task: dict[str, tuple[str, ...]]) -> dict[int, tuple[str, ...]]:
+    """The records behind each column of a row: of a task, of a group of tasks, of all."""
+    names = [str(task) for task in tasks.index]
+    within = [[task] for task in names]
+    within += [[task for task in names if tasks[task] == group] for group in groups] + [names, names]
+    return {
+        column: tuple(name for task in inside for name in by_task.get(task, ()))
+        for column, inside in enumerate(within, start=1)
+    }
 
 
 def table9(request: Request) -> list[Table]:
@@ -145,7 +171,7 @@ def _beside(grid: Grid, frame: pd.DataFrame, totals: tuple[str, str]) -> None:
             if every is not None:
                 grid.measured[line, totals[0]] = every
                 grid.measured[line, totals[1]] = (
-                    Measured(value=sum(values) / len(values), marks=every.marks) if len(values) == len(sizes) else every
+                    replace(every, value=sum(values) / len(values), std=None) if len(values) == len(sizes) else every
                 )
     grid.notes += [*protocol_notes(frame), *provenance_notes(only_metric(frame, "top1"))]
     if (frame["protocol"] != "finetune").any():

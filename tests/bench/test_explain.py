@@ -32,7 +32,7 @@ def test_a_number_is_explained_whole(run: Path, capsys) -> None:
     explain_verb(run, ["abc123/1"])
     text = capsys.readouterr().out
     assert "top1 = 51 percent: ViT-B/16, weights in21k on digits" in text
-    assert "python -m bench run suite=fewshot model=ViT-B/16 weights=in21k task=digits suite.shots=5" in text
+    assert "run suite=fewshot model=ViT-B/16 task=digits weights=in21k suite.shots=5 suite.seed=0,1 out=" in text
     assert "weights.npz  2 bytes, CHANGED since" in text
     for said in ("seed 1", "budget  5 images", "torch  2.11", "797 scored"):
         assert said in text

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from vit_bench.bench.figure_verb import figure_verb, model_facts, read_words
+from vit_bench.bench.figure_verb import figure_verb, model_facts
+from vit_bench.bench.words import read_words
 from vit_bench.models import catalog
 from vit_bench.registry import UsageError
 from vit_bench.results import figures as package
@@ -18,7 +19,7 @@ from vit_bench.results.figures import Asked, draw, drawable, figures, render, sa
 from vit_bench.results.figures.curves import read_curves
 from vit_bench.results.figures.inside import lit, mosaic
 from vit_bench.results.figures.published import our_name, read
-from vit_bench.results.figures.records import Point, compute_of
+from vit_bench.results.figures.records import Point, SeveralTasks, compute_of
 from vit_bench.results.figures.speed import pareto_front
 from vit_bench.results.record import frame_of, load
 
@@ -313,6 +314,28 @@ def test_learning_curves(tmp_path: Path) -> None:
     assert "final runs" in drawing.notes[0]
 
 
+def test_curves_of_many_models_are_drawn_task_by_task_and_probes_have_none(tmp_path: Path) -> None:
+    models = tuple(f"M{i}" for i in range(13))
+    folder = made.keep(tmp_path / "run", [(one, {}) for one in made.finetuned(models, ("digits", "photos"))])
+    made.curves(folder / "cells" / "cell.curves.csv", steps=20)
+    with pytest.raises(SeveralTasks, match="26 learning curves are too many to tell apart: type task=NAME") as many:
+        draw("curves", asked(load(folder)))
+    assert many.value.tasks == ("digits", "photos")
+    assert draw("curves", asked(load(folder), task="photos")).title == "Learning curves: photos"
+    probes = made.keep(tmp_path / "probes", [(one, {}) for one in made.vtab(suite="vtab-mini")], key="other")
+    both = load(folder, probes)
+    assert draw("curves", asked(both[both["task"] != "photos"])).title == "Learning curves: digits"
+
+
+def test_a_panel_without_a_point_is_not_drawn() -> None:
+    records = made.few("digits", models=("ViT-B/32", "Mine")) + made.speeds(("ViT-B/32", "Mine"))
+    frame = frame_of(records).assign(**{"pretrain.images": None})
+    drawing = draw("13", asked(frame))
+    (axes,) = drawing.canvas.axes
+    assert axes.get_xlabel() == "inference speed (images/s)"
+    assert drawing.title == "As Figure 13: few-shot accuracy by compute and speed"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -392,7 +415,7 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(UsageError, match=message):
             figure_verb("4", words)
     assert not (tmp_path / "f.svg").exists()
-    assert read_words(["runs/x", "task=a=b"]) == ([Path("runs/x")], {"task": "a=b"})
+    assert read_words(["runs/x", "task=a=b"], ("task",), "figure") == ([Path("runs/x")], {"task": "a=b"})
 
 
 def test_facts_of_variants() -> None:

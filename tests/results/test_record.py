@@ -57,6 +57,31 @@ def test_a_cell_reads_back_as_it_was_written(tmp_path: Path) -> None:
     assert Store(tmp_path).get("k2") is None
 
 
+def test_what_records_share_is_written_once_and_read_as_one(tmp_path: Path) -> None:
+    records = tuple(record(seed=i, question={"shots": i % 2}, treatment={"l2": i}) for i in range(4))
+    store = Store(tmp_path)
+    store.put(replace(cell(), records=records))
+    text = store.path("k1").read_text()
+    assert text.count('"shots": 0') == text.count('"shots": 1') - 0 == 1
+    read = Store(tmp_path).get("k1")
+    assert read is not None
+    assert read.records == records
+    assert read.records[0].question is read.records[2].question
+
+
+def test_cells_of_the_first_format_are_read(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.put(cell())
+    body = json.loads(store.path("k1").read_text())
+    whole = [vars(one) for one in cell().records]
+    body = {name: value for name, value in body.items() if name != "several"}
+    store.path("k1").write_text(json.dumps(body | {"format": 1, "shared": {}, "records": whole}))
+    assert Store(tmp_path).get("k1") == cell()
+    store.path("k1").write_text(json.dumps(body | {"format": 3, "shared": {}, "records": whole}))
+    with pytest.raises(UsageError, match="written by another version of this project"):
+        Store(tmp_path).get("k1")
+
+
 def test_columns_are_the_records_fields_then_at_then_question_and_environment() -> None:
     frame = frame_of([record(), record(at={"batch_size": 4})])
     assert list(frame.columns) == [
@@ -141,7 +166,7 @@ def test_a_cell_of_another_format_is_refused(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.put(cell())
     path = store.path("k1")
-    path.write_text(path.read_text().replace('"format": 1', '"format": 99'))
+    path.write_text(path.read_text().replace('"format": 2', '"format": 99'))
     with pytest.raises(UsageError, match="written by another version"):
         Store(tmp_path).get("k1")
 

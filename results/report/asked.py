@@ -1,0 +1,54 @@
+"""What a report is made of: runs as the user named them, and what `bench` knows of their jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ..tables import Facts
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, kw_only=True)
+class Behind:
+    """What a job's records do not say themselves: the command that repeats it, its suite's settings, files it read."""
+
+    command: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """One run directory, bundle or CSV."""
+
+    name: str  # as the user typed it
+    frame: pd.DataFrame  # as `load` gives it
+    commands: tuple[str, ...] = ()  # that repeat all of it
+    behind: Mapping[str, Behind] = field(default_factory=dict)  # by the job's key
+    note: str = ""  # what a reader must know of it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """The runs, and what tables and figures need to know of models."""
+
+    sources: tuple[Source, ...]
+    facts: Callable[[], Facts] = Facts  # collected where a table that is shown needs them
+    models: pd.DataFrame | None = None  # as figures want them: model, variant, family, macs
+    title: str = "vit-bench report"
+    mix: bool = False  # whether answers to different questions may share a table or a figure
+    version: str = ""
+
+    def frame(self) -> tuple[pd.DataFrame, list[int]]:
+        """All records as one frame, and for each the place of its source in `sources`."""
+        import pandas as pd
+
+        frames = [source.frame for source in self.sources]
+        frame = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0].reset_index(drop=True)
+        folders = dict.fromkeys(folder for one in frames for folder in one.attrs.get("folders", ()))
+        frame.attrs["folders"] = tuple(folders)
+        return frame, [i for i, one in enumerate(frames) for _ in range(len(one))]

@@ -1,0 +1,218 @@
+"""The HTML report in a real browser: sorting, filtering and what stands behind a number, by mouse and by keyboard.
+
+It needs Debian's chromium and its driver, and selenium; without them it is skipped, and says so. `.ci/run` installs the
+browser where it may.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from vit_bench.results import report
+
+from .report_records import COMMAND, EVIL, asked, run
+
+FLAGS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--window-size=1300,900"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
+DRIVER = shutil.which("chromedriver")
+MISSING = [
+    name
+    for name, there in {
+        "selenium": importlib.util.find_spec("selenium"),
+        "chromium": BROWSER,
+        "chromedriver": DRIVER,
+    }.items()
+    if not there
+]
+pytestmark = pytest.mark.skipif(
+    bool(MISSING),
+    reason=f"needs {' and '.join(MISSING)}: pip install selenium, apt-get install chromium chromium-driver",
+)
+
+
+class Page:
+    """A report in a browser, and what a test asks of it."""
+
+    def __init__(self, driver: Any) -> None:
+        self.driver = driver
+
+    def js(self, code: str, *values: Any) -> Any:
+        return self.driver.execute_script(code, *values)
+
+    def all(self, selector: str) -> list[Any]:
+        return self.driver.find_elements("css selector", selector)
+
+    def one(self, selector: str) -> Any:
+        return self.driver.find_element("css selector", selector)
+
+    def click(self, selector: str) -> None:
+        """Click the first of these, in the middle of the window: the contents at its top stay where they are."""
+        element = self.one(selector)
+        self.js("arguments[0].scrollIntoView({block: 'center'})", element)
+        element.click()
+
+    def texts(self, selector: str) -> list[str]:
+        return self.js("return [...document.querySelectorAll(arguments[0])].map(x => x.textContent)", selector)
+
+    def visible_rows(self, table: str) -> list[str]:
+        code = (
+            "return [...document.querySelectorAll(arguments[0] + ' tbody tr')].filter(x => x.offsetParent)"
+            ".map(x => x.cells[0].textContent)"
+        )
+        return self.js(code, table)
+
+    def press(self, *keys: str) -> None:
+        for key in keys:
+            self.driver.switch_to.active_element.send_keys(key)
+
+    @property
+    def focused(self) -> str:
+        return self.js("return document.activeElement.textContent")
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    assert BROWSER is not None
+    options.binary_location = BROWSER
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    path = folder / "report.html"
+    report.save(report.make(asked(run(folder / "mini"))), path)
+    return path
+
+
+@pytest.fixture
+def page(browser: Any, file: Path) -> Iterator[Page]:
+    """A freshly opened report. At the end: no word on the console, nothing fetched, and nobody's script has run."""
+    browser.get(file.as_uri())
+    yield Page(browser)
+    assert browser.get_log("browser") == []
+    messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    asked_for = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+    own = ("data:", "chrome:", "about:")  # the browser's first, empty page is made of chrome: addresses
+    assert {url for url in asked_for if not url.startswith(own)} == {file.as_uri()}
+    assert browser.title == "vit-bench report"
+
+
+def test_a_heading_sorts_and_says_so(page: Page) -> None:
+    table = "#table-vtab table"
+    assert page.visible_rows(table) == ["ViT-mini", "BiT-mini", EVIL, "majority class"]
+    (digits,) = [one for one in page.all(f"{table} .sort") if one.text.startswith("digits")]
+    digits.click()
+    assert page.visible_rows(table) == [EVIL, "BiT-mini", "ViT-mini", "majority class"]
+    assert page.js("return arguments[0].closest('th').getAttribute('aria-sort')", digits) == "descending"
+    digits.send_keys("\n")  # by keyboard, the other way round
+    assert page.visible_rows(table) == ["majority class", "ViT-mini", "BiT-mini", EVIL]
+    assert page.js("return arguments[0].closest('th').getAttribute('aria-sort')", digits) == "ascending"
+    model = page.one(f"{table} .sort")
+    model.click()
+    assert page.visible_rows(table) == [EVIL, "BiT-mini", "majority class", "ViT-mini"]
+    assert len(page.all(f"{table} [aria-sort]")) == 1
+
+
+def test_words_filter_rows(page: Page) -> None:
+    field = page.one("#table-vtab input")
+    field.send_keys("mini")
+    assert page.visible_rows("#table-vtab table") == ["ViT-mini", "BiT-mini"]
+    assert page.one("#table-vtab output").text == "2 of 4"
+    field.send_keys(" bit")
+    assert page.visible_rows("#table-vtab table") == ["BiT-mini"]
+    field.clear()
+    page.js("arguments[0].dispatchEvent(new Event('input'))", field)
+    assert len(page.visible_rows("#table-vtab table")) == 4
+
+
+def test_the_list_of_all_numbers_sorts_and_filters(page: Page) -> None:
+    assert page.one("#all output").text == "43 of 43 numbers"
+    page.one("#all select[name=metric] option[value=top1]").click()
+    page.one("#all select[name=model] option[value=BiT-mini]").click()
+    assert page.one("#all output").text == "10 of 43 numbers"
+    (value,) = [one for one in page.all("#all .sort") if one.text.startswith("value")]
+    value.click()
+    shown = [float(text) for text in page.texts("#all tbody button.n")]
+    assert shown == sorted(shown, reverse=True)
+    assert len(shown) == 10
+    page.one("#all input").send_keys("tissue")
+    assert page.texts("#all tbody button.n") == ["62.50", "62.00"]
+    assert EVIL in page.texts("#all select[name=model] option")
+
+
+def test_a_click_shows_what_stands_behind_a_number(page: Page) -> None:
+    number = page.one("#table-vtab button.n")
+    assert not page.one("dialog").is_displayed()
+    number.click()
+    assert page.one("dialog h2").text == "50.2 ± 0.4: made of 2 numbers"
+    assert "50.25" in page.one("dialog p").text
+    page.all("dialog button.n")[1].click()
+    assert page.one("dialog h2").text == "top1: 50.50 percent"
+    text = page.one("dialog").text
+    for said in (COMMAND, "1000 images", "split-of-0", "0123456789abcdef", "0000000000000000/1", f"{EVIL} 3 bytes"):
+        assert said in text
+    page.one("dialog .body .more").click()
+    assert page.one("dialog h2").text.endswith("made of 2 numbers")
+    page.one("dialog .close").click()
+    assert not page.one("dialog").is_displayed()
+
+
+def test_the_keyboard_reaches_every_number(page: Page) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    numbers = page.all("#table-vtab button.n")
+    assert [one.get_attribute("tabindex") for one in numbers[:3]] == ["0", "-1", "-1"]
+    page.js("arguments[0].focus()", numbers[0])
+    page.press(Keys.ARROW_RIGHT, Keys.ARROW_DOWN)
+    assert page.focused == "61.2 ± 0.4"  # BiT-mini on the second task
+    page.press(Keys.ENTER)
+    assert page.one("dialog h2").text == "61.2 ± 0.4: made of 2 numbers"
+    page.press(Keys.TAB, Keys.TAB)
+    page.press(Keys.ESCAPE)
+    assert not page.one("dialog").is_displayed()
+    assert page.focused == "61.2 ± 0.4"
+
+
+def test_a_failure_opens_too_and_a_bar(page: Page) -> None:
+    page.click("#failures button.n")
+    assert page.one("dialog h2").text == f"failed: {EVIL} on lesions"
+    assert f"ValueError: {EVIL} is no model" in page.one("dialog").text
+    page.one("dialog .close").click()
+    page.click("#bars button.n")
+    assert page.one("dialog h2").text == "50.2 ± 0.4: made of 2 numbers"
+
+
+def test_it_renders_dark_narrow_and_on_paper(page: Page) -> None:
+    light = page.js("return getComputedStyle(document.body).backgroundColor")
+    features = [{"name": "prefers-color-scheme", "value": "dark"}]
+    page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    dark = page.js("return getComputedStyle(document.body).backgroundColor")
+    assert (light, dark) == ("rgb(255, 255, 255)", "rgb(17, 22, 27)")
+    size = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+    page.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    assert page.js("return document.documentElement.scrollWidth") <= 390  # tables scroll inside, the page does not
+    page.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": []})
+    assert not page.one("nav").is_displayed()
+    assert page.one("#table-vtab table").is_displayed()
+    page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
