@@ -23,9 +23,10 @@ Words = Annotated[list[str] | None, typer.Argument(metavar="A [B] [KEY=VALUE]...
 def compare_verb(words: Words = None) -> None:
     """Compare two runs cell by cell: `compare A B [metric=top1] [by=model a=NAME b=NAME] [fail_if=worse]`.
 
-    A and B are run directories or CSV files. Each pair has its difference, 95 % interval, p and a verdict: tested on
-    the same images where both sides kept predictions (by video, patient, scene where images are not independent), over
-    seeds otherwise, corrected for the number of pairs (Holm).
+    A and B are run directories or CSV files; several runs of one side with commas (A1,A2). Each pair has its
+    difference, 95 % interval, p and a verdict: tested on the same images where both sides kept predictions (by video,
+    patient, scene where images are not independent), over seeds or runs otherwise, corrected for the number of pairs
+    (Holm).
 
     - `metric=top1`: which metric, several with commas
     - `by=model a=ViT-B/16 b=BiT-R50x1`: two models, within one run or across; also `by=weights`, `variant`, `source`
@@ -94,7 +95,10 @@ def _load(source: Path, mapping: dict[str, str], metric: str) -> pd.DataFrame:
     from ..results.foreign import is_foreign, read_foreign
     from ..results.record import load
 
-    return read_foreign(source, mapping, metric) if mapping or is_foreign(source) else load(source)
+    if mapping or is_foreign(source):
+        return read_foreign(source, mapping, metric)
+    several = not source.exists() and "," in str(source)
+    return load(*(str(source).split(",") if several else [source]))
 
 
 def _name(by: str, word: str) -> str:

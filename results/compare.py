@@ -9,20 +9,23 @@ Both sides are joined cell by cell (results/joined.py), and a cell is tested by 
 3. Several seeds: Welch's t. It speaks of other seeds, but of the same test images.
 4. One number a side: no test. Wilson's intervals of both say how far each is known.
 
-Timings and rates are compared by the ratio of medians. All p values of a comparison are one family (Holm, 5 %).
+Timings and rates are compared as ratios: over several runs a side by Welch's test on logarithms; of one run a side by
+the medians of its steps, with their interval and without a test, since how far one run differs from the next is not in
+it (suite=throughput against=… times two models in turn instead). All p values of a comparison are one family (Holm,
+5 %).
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..registry import UsageError, suggest
 from .joined import Joined, choose, join
 from .predictions import Predictions, Scored
-from .statistics import Difference, both_sources, holm, paired, ratio_of_medians, resolution
+from .statistics import Difference, both_sources, holm, paired, ratio_of_medians, ratio_over_runs, resolution
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,6 +35,7 @@ ALPHA = 0.05
 BY = ("model", "variant", "weights", "source")
 PREFERRED = ("top1", "mean_per_class", "images_per_second")
 LOWER = ("seconds", "latency", "memory", "loss", "_err", "error", "step_time", "joules", "energy")  # less is better
+ONE_RUN = "one run a side"
 BETTER, WORSE, SAME, UNTESTED = "better", "worse", "no difference seen", "not tested"
 
 
@@ -82,6 +86,11 @@ def compare(a: pd.DataFrame, b: pd.DataFrame, names: tuple[str, str], **options:
     without: set[str] = set()
     fast = _welches(joined.pairs)
     tested = [_tested(row, kept, without) or (quick, None) for row, quick in zip(rows, fast, strict=True)]
+    if any(ONE_RUN in difference.method for difference, _ in tested):
+        without.add(
+            "One run a side: the interval is of its steps, and says nothing of how far one run differs from the next. "
+            "Name several runs a side (A1,A2 B1,B2), or let suite=throughput against=MODEL time two models in turn."
+        )
     adjusted = holm([difference.p for difference, _ in tested])
     pairs = tuple(
         _pair(row, joined.keys, difference, floor, p)
@@ -158,9 +167,12 @@ def _by_images(
 
 
 def _timed(row: dict[str, Any], kept: tuple[Predictions, Predictions]) -> tuple[Difference, float | None]:
-    """The ratio of medians of the samples kept; of the values over repeats where there are none."""
+    """The ratio over several runs a side; else the ratio of medians of the steps kept, which is no test."""
     import numpy as np
 
+    values = [np.array(row[f"values_{letter}"], dtype=np.float64) for letter in "ab"]
+    if all(len(side) > 1 and (side > 0).all() for side in values):
+        return ratio_over_runs(*values), None
     sides: list[np.ndarray] = []
     for letter, files in zip("ab", kept, strict=True):
         samples = [files.samples(measurement) for measurement in row[f"measurements_{letter}"]]
@@ -170,7 +182,7 @@ def _timed(row: dict[str, Any], kept: tuple[Predictions, Predictions]) -> tuple[
     if not all((side > 0).all() for side in sides):
         value = row["mean_a"] - row["mean_b"]
         return Difference(value, float("nan"), float("nan"), None, "no test: not positive"), None
-    return ratio_of_medians(*sides), None
+    return replace(ratio_of_medians(*sides), p=None, method=f"no test: {ONE_RUN}"), None
 
 
 def _welches(pairs: pd.DataFrame) -> list[Difference]:

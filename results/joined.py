@@ -48,6 +48,7 @@ def join(a: pd.DataFrame, b: pd.DataFrame, names: tuple[str, str], *, by: str = 
         if any(side.duplicated([*keys, "seed"]).any() for side in sides):
             keys.append(name)
     for side, name in zip(sides, names, strict=True):
+        _number_runs(side, keys)
         _refuse_duplicates(side, keys, name)
     left, right = (_summary(side, keys) for side in sides)
     merged = left.merge(right, on=keys, how="outer", suffixes=("_a", "_b"), indicator=True, sort=False)
@@ -121,6 +122,18 @@ def _is_treatment(name: str, sides: Sequence[pd.DataFrame]) -> bool:
         return False
     questions = [json.loads(text or "{}") for side in sides for text in side["question"].unique()]
     return any(questions) and not any(name in question for question in questions)
+
+
+def _number_runs(side: pd.DataFrame, keys: list[str]) -> None:
+    """Give the timings of a cell that were taken in several runs a number each, as seeds have; in place."""
+    import pandas as pd
+
+    timings = (side["unit"] != "percent") & (side["seed"] < 0)
+    repeated = timings & side.duplicated(keys, keep=False)
+    if repeated.any():
+        taken = side[repeated].assign(run=side["started_at"].astype(str) + side["measurement"].astype(str))
+        runs = taken.groupby(keys, sort=False, dropna=False, observed=True)["run"]
+        side.loc[repeated, "seed"] = runs.transform(lambda found: pd.factorize(found)[0]).astype("float64")
 
 
 def _refuse_duplicates(side: pd.DataFrame, keys: list[str], name: str) -> None:

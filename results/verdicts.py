@@ -47,7 +47,7 @@ def _cells(comparison: Comparison, every: bool) -> Table:
         f"delta: A minus B. Verdict on A. Test: {'; '.join(methods)}; interval: 95 %.",
         f"Holm's p: corrected for {_tests(comparison)} tests; verdicts at {ALPHA:g}.",
     ]
-    if all(pair.verdict == UNTESTED for pair in comparison.pairs):
+    if all(pair.verdict == UNTESTED and not pair.ratio for pair in comparison.pairs):
         notes.append(
             "No test is possible: it needs predictions of both sides, or several seeds. In brackets Wilson's 95 % "
             "intervals of each accuracy, where the number of test images is known."

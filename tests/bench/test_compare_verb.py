@@ -77,7 +77,7 @@ def test_any_other_csv_is_read_by_a_mapping_of_its_columns(tmp_path: Path, capsy
     (tmp_path / "b.csv").write_text("net,bench,run,result\nm,x,0,60\nm,x,1,61\nm,x,2,62\n")
     mapping = "map=model:net,task:bench,seed:run,value:result"
     (one,), _ = compared(capsys, "a.csv", "b.csv", mapping, "metric=result")
-    assert (one["A/B"], one["test"]) == ("1.164", "Mann-Whitney")  # of an unknown unit: a ratio
+    assert (one["A/B"], one["test"]) == ("1.164", "Welch")  # of an unknown unit: a ratio
     (one,), _ = compared(capsys, "a.csv", "b.csv", mapping, "metric=top1")
     assert (one["delta"], one["test"], one["verdict"]) == ("+10.00", "Welch", "better")
     with pytest.raises(UsageError, match=r"a\.csv has no column 'resutl' \(map=value:resutl\)\. Did you mean 'result'"):
@@ -115,7 +115,26 @@ def test_timings_are_compared_by_the_ratio_of_their_medians(capsys) -> None:
     expected = ratio_of_medians(samples["a"], samples["b"])
     assert one["A/B"] == f"{expected.value:.3f}"
     assert one["interval"] == f"[{expected.low:.3f}, {expected.high:.3f}]"
-    assert (one["test"], one["verdict"], verdicts[0]["better"]) == ("Mann-Whitney", "better", "1")
+    assert (one["test"], one["verdict"], verdicts[0]["better"]) == ("none", "not tested", "0")
+
+
+def test_timings_of_several_runs_a_side_are_tested_over_the_runs(capsys) -> None:
+    """Two times three runs that differ by 10 % among themselves: no difference; and three times as fast: one."""
+
+    def timing(value: float, run: str) -> None:
+        put(run, "k", [score(value, suite="throughput", metric="images_per_second", unit="images/s", task="",
+                             measurement="k/0", started_at=run, question={"precision": "fp32"})], {})  # fmt: skip
+
+    for i, value in enumerate((100.0, 110.0, 90.0)):
+        timing(value, f"a{i}")
+        timing(1.02 * value, f"b{i}")
+        timing(3 * value, f"c{i}")
+    (one,), _ = compared(capsys, "a0,a1,a2", "b0,b1,b2")
+    assert (one["test"], one["verdict"], one["A/B"]) == ("Welch", "no difference seen", "0.980")
+    (one,), _ = compared(capsys, "c0,c1,c2", "a0,a1,a2")
+    assert (one["test"], one["verdict"], one["A/B"]) == ("Welch", "better", "3.000")
+    with pytest.raises(UsageError, match="are of the same cell"):
+        compare_verb(["a0,a0", "b0,b1"])
 
 
 def test_dependent_images_are_drawn_by_group(capsys) -> None:
