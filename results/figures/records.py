@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...registry import UsageError
 from ..tables import row_labels
+from ..tables.rows import is_random, trained_here
 
 if TYPE_CHECKING:
     import numpy as np
@@ -203,8 +204,13 @@ def arrays_of(record: dict[str, Any], folders: Sequence[str]) -> dict[str, np.nd
 
 def caveats(frame: pd.DataFrame) -> list[str]:
     """What a reader must know of the models: weights that are random."""
-    random = sorted({str(w) for w in frame["weights"] if str(w).split(":")[0] == "random"})
-    if not random:
-        return []
-    who = "All our weights are" if set(frame["weights"]) == set(random) else "Some of our weights are"
-    return [f"{who} random: untrained networks, of which only architecture and initialisation show."]
+    random = frame["weights"].astype(str).map(is_random).astype(bool)
+    scratch = random & trained_here(frame)
+    found = []
+    for which, what in (
+        (random & ~scratch, "untrained networks, of which only architecture and initialisation show"),
+        (scratch, "networks trained from scratch, on the task's images alone"),
+    ):
+        if which.any():
+            found.append(f"{'All our weights are' if which.all() else 'Some of our weights are'} random: {what}.")
+    return found

@@ -431,3 +431,16 @@ def test_speeds_that_do_not_vouch_for_themselves_are_named() -> None:
     drawing = draw("12", asked(frame_of([*made.speeds(), doubtful])))
     assert any(note.startswith("SUSPECT by their own verdict") and note.endswith("1 of 19 rows, of ViT-S/16.")
                for note in drawing.notes)  # fmt: skip
+
+
+def test_networks_trained_from_scratch_are_not_called_untrained() -> None:
+    from vit_bench.results.figures.records import caveats
+
+    untrained = {"suite": "fewshot", "protocol": "ridge", "metric": "top1", "weights": "random:1"}
+    scratch = untrained | {"suite": "finetune", "protocol": "finetune"}
+    assert [note.split(":")[1] for note in caveats(pd.DataFrame([scratch]))] == [
+        " networks trained from scratch, on the task's images alone."
+    ]
+    both = caveats(pd.DataFrame([untrained, scratch, untrained | {"weights": "in21k"}]))
+    assert [note.split(" random")[0] for note in both] == ["Some of our weights are"] * 2
+    assert caveats(pd.DataFrame([untrained | {"weights": "in21k"}])) == []
