@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -22,6 +21,7 @@ VTAB = (
     "`run suite=classify task=vtab model=BiT-R101x3 'weights=vtab-run*'` measures the files one by one."
 )
 SUSTAINED = 40  # TFLOP/s, assumed, not measured: to give an idea of time
+FIRST = 5  # missing files of weights that are named where nothing can be replayed
 KINDS = {"file": "this file", "configuration": "its configuration", "copy": "timm's copy"}
 
 
@@ -71,7 +71,7 @@ def verify_verb(
         _print_cost(checks, request, out)
         return
     if all(check.lacks for check in checks):
-        _print_lacks(checks, out)
+        _print_lacks(checks, out, most=FIRST)
         raise UsageError(
             f"nothing of the {len(checks)} published numbers can be replayed here. Place what is listed above, or type "
             "data=DIR and set BENCH_WEIGHTS to the folders that hold it"
@@ -169,10 +169,16 @@ def _print_needs(checks: Sequence[Check], out: Console) -> None:
     _print_lacks(checks, out)
 
 
-def _print_lacks(checks: Sequence[Check], out: Console) -> None:
+def _print_lacks(checks: Sequence[Check], out: Console, most: int | None = None) -> None:
+    """What is not here, images first; of weights at the most so many."""
     lacks = list(dict.fromkeys(lack for check in checks for lack in check.lacks))
-    for lack in lacks:
+    lacks.sort(key=lambda lack: lack.startswith("weights"))
+    images = sum(not lack.startswith("weights") for lack in lacks)
+    shown = lacks if most is None else lacks[: images + most]
+    for lack in shown:
         out.print(f"missing: {lack}", **PLAIN)
+    if len(shown) < len(lacks):
+        out.print(f"… and {len(lacks) - len(shown)} more files of weights: `verify list` names them", **PLAIN)
 
 
 def _print_cost(checks: Sequence[Check], request: Any, out: Console) -> None:
@@ -218,16 +224,7 @@ def _letters(checks: Sequence[Check]) -> dict[tuple[str, str], str]:
 
 
 def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], out: Console) -> None:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
+    from ..results.render import show
+    from ..results.tables import Table
 
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in columns:
-        right = name in ("published", "images", "TFLOP", "measured")
-        made.add_column(name, justify="right" if right else "left", no_wrap=name != "weights", overflow="fold")
-    for row in rows:
-        made.add_row(*map(Text, row))
-    out.print(made)
-    if not rows:
-        out.print(f"nothing to show in {Path.cwd()}", **PLAIN)
+    show(Table(title="", columns=tuple(columns), rows=tuple(map(tuple, rows)), labels=3), out)
