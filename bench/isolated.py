@@ -178,7 +178,8 @@ def main() -> None:
     sys.path[:] = pickle.load(sys.stdin.buffer)
     errand: Errand = pickle.load(sys.stdin.buffer)
     from . import environment
-    from .context import JobContext, Network
+    from .context import JobContext
+    from .network import Network
 
     class Away(JobContext):
         """The context of a job whose user sits at another process."""

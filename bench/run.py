@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
     from ..models.releases import Release
     from ..suites.protocol import Measurement
-    from .context import Folders, JobContext, Network
+    from .context import Folders, JobContext
+    from .network import Network
 
 
 @dataclass(kw_only=True)
@@ -113,7 +114,7 @@ class Place:
 
 def _follow(plan: Plan, together: Team) -> Outcome:
     """What every process of a run but the first does: its part of the jobs that can be shared. It writes no record."""
-    from .context import Network
+    from .network import Network
 
     outcome = Outcome(out=plan.out, leads=False)
     if not plan.pending:
@@ -137,7 +138,7 @@ def _follow(plan: Plan, together: Team) -> Outcome:
 
 def _compute(plan: Plan, place: Place, store: Store, progress: Progress, log: Log) -> Iterator[Cell]:
     """Each pending job's cell, as soon as it is kept."""
-    from .context import Network
+    from .network import Network
 
     folders = _folders(plan)
     log(f"device {environment.device_name(place.device)}, {place.team.size} processes")

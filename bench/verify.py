@@ -173,9 +173,10 @@ def _judge(check: Check, job: Job, out: Path, request: Request) -> Check:
 
 def _diagnosis(check: Check, job: Job, plan: Plan, request: Request) -> Diagnosis:
     from ..stable import cache_folder
-    from .context import Folders, JobContext, Network
+    from .context import Folders, JobContext
     from .diagnose import Diagnosis, diagnose
     from .environment import pick_device
+    from .network import Network
     from .progress import Progress
 
     suite: Any = job.suite

@@ -172,7 +172,7 @@ def _timed(row: dict[str, Any], kept: tuple[Predictions, Predictions]) -> tuple[
 
     values = [np.array(row[f"values_{letter}"], dtype=np.float64) for letter in "ab"]
     if all(len(side) > 1 and (side > 0).all() for side in values):
-        return ratio_over_runs(*values), None
+        return ratio_over_runs(values[0], values[1]), None
     sides: list[np.ndarray] = []
     for letter, files in zip("ab", kept, strict=True):
         samples = [files.samples(measurement) for measurement in row[f"measurements_{letter}"]]

@@ -1,0 +1,109 @@
+"""One model with its weights, built when it is first needed: what the jobs of a group share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..models import create_model
+from ..models.download import fetch
+from ..models.external import ExternalBuilder
+from ..models.meter import Meter
+from ..models.spec import Backbone, ViT
+from ..registry import UsageError
+from ..suites.features import weights_digest
+from .plan import Job
+from .processes import Team
+from .weights_words import files_of
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Network:
+    """One model with its weights, built on first use: what jobs of a group share. One is in memory at a time."""
+
+    def __init__(
+        self, job: Job, device: torch.device, team: Team | None = None, problem: UsageError | None = None
+    ) -> None:
+        """`problem`: why the weights of this job cannot be had, as a download has found before."""
+        self.model = job.model
+        self.weights = job.weights
+        self.device = device
+        self.team = team or Team()
+        self._release = job.release
+        self._problem = problem
+        self._resized: Any = None
+
+    @cached_property
+    def source(self) -> str | Path | None:
+        """What `create_model` takes as weights. Raises UsageError where a release is not on this machine."""
+        if self._problem is not None:
+            raise self._problem
+        if self._release is not None:
+            return fetch(self._release, Meter(None))
+        return None if self.weights == "own" else self.weights
+
+    @property
+    def weights_files(self) -> list[Path]:
+        """The files that the weights are read from; none for random ones and a user's model that brings them."""
+        if isinstance(self.source, Path):
+            return [self.source]
+        return files_of(self.source) if self.source and self.source.split(":")[0] != "random" else []
+
+    @cached_property
+    def backbone(self) -> Backbone:
+        return self.build().to(self.device)
+
+    @cached_property
+    def weights_sha(self) -> str:
+        return weights_digest(self.backbone.state_dict())
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was done to fit the weights to the networks that were built so far, and to the image size asked for."""
+        used = self._resized or self.__dict__.get("backbone")
+        return getattr(used, "notes", ())
+
+    @cached_property
+    def kept_size(self) -> tuple[int, int] | None:
+        """Height and width that a file of another library's model was kept at: such a file fits no other size."""
+        if not isinstance(self.model.architecture, ExternalBuilder) or not self.weights_files:
+            return None
+        head = self.model.head(self.weights)
+        return None if head is None or head.image_size is None else (head.image_size, head.image_size)
+
+    @cached_property
+    def trained_at(self) -> int | None:
+        """The side in pixels of the square images that a file's position embeddings are of; None where unknown."""
+        from ..models.weights.inspect import trained_at
+
+        if not isinstance(self.model.architecture, ViT) or not self.weights_files:
+            return None
+        size = trained_at(str(self.source))
+        return size[0] if size is not None and size[0] == size[1] else None
+
+    def build(
+        self,
+        num_classes: int | None = None,
+        image_size: tuple[int, int] | None = None,
+        changes: Mapping[str, Any] | None = None,
+        seed: int = 0,
+    ) -> Any:
+        """A fresh copy on the CPU, in evaluation mode."""
+        image_size = image_size or self.kept_size
+        model = self.model.derive(**changes) if changes else self.model
+        source = f"random:{seed}" if self.weights == "random" and seed else self.source
+        network: Any = create_model(model, weights=source, num_classes=num_classes, image_size=image_size)
+        return network.eval()
+
+    def resized(self, image_size: tuple[int, int]) -> Backbone:
+        """The network for images of this size; of other sizes than its own, the last one is kept."""
+        if image_size == self.backbone.image_size:
+            return self.backbone
+        if self._resized is None or self._resized.image_size != image_size:
+            self._resized = None  # before the next is built
+            self._resized = self.build(image_size=image_size).to(self.device)
+        return self._resized
