@@ -145,9 +145,10 @@ def read_value(key: str, text: str, hint: Any) -> Any:
     """The value that a text says for a field of this type. Raises UsageError naming the key and what is expected."""
     origin, choices = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
-        if text.lower() in ("none", "null") and type(None) in choices:
-            return None
         (hint,) = (choice for choice in choices if choice is not type(None))
+        meant = text in get_args(hint)  # crop=none is a way to crop
+        if text.lower() in ("none", "null") and type(None) in choices and not meant:
+            return None
         return read_value(key, text, hint)
     if origin is tuple:
         return tuple(read_value(key, part, choices[0]) for part in _parts(key, text))

@@ -135,3 +135,9 @@ def test_the_environment_says_where_data_is_and_words_win(monkeypatch: pytest.Mo
 )
 def test_values(text: str, hint: type, value: object) -> None:
     assert read_value("x", text, hint) == value
+
+
+def test_none_is_a_choice_where_a_field_has_it_as_one_and_else_leaves_the_field_empty() -> None:
+    hint = Literal["bit", "none"] | None
+    assert [read_value("crop", text, hint) for text in ("none", "null", "bit")] == ["none", None, "bit"]
+    assert read_value("size", "none", int | None) is None
