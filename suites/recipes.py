@@ -114,17 +114,19 @@ def vtab() -> Settings:
 def vtab_sweep() -> tuple[Settings, ...]:
     """The VTAB paper's lightweight sweep: two learning rates by two schedules, images resized to 224 pixels.
 
-    From a secondary source; what it says of warm-up and decay is not known, and is taken from `vtab`.
+    Resized and no more: its public code neither cuts nor mirrors. From a secondary source; what it says of warm-up and
+    decay is not known, and is taken from `vtab`.
     """
-    grid = {"lr": (0.01, 0.1), "image_size": 224, "resize": None}
+    grid = {"lr": (0.01, 0.1), "image_size": 224, "resize": None, "crop": "none", "flip": False}
     return tuple(replace(vtab(), **grid, steps=steps) for steps in (2500, 10_000))
 
 
-def from_scratch(model: str, images: int, *, pretrain: str = "ImageNet") -> Settings:
+def from_scratch(model: str, images: int, *, pretrain: str = "ImageNet", steps: int | None = None) -> Settings:
     """The pre-training recipe of the ViT paper's Table 3, for a data set of this many images.
 
-    Rows: JFT-300M (`pretrain`), ImageNet-21k, ImageNet; epochs become steps at batch 4096. A model without a row takes
-    that of ViT-B. A shorter run than the paper's has a tenth of its steps of warm-up, and says so.
+    Rows: JFT-300M (`pretrain`), ImageNet-21k, ImageNet; epochs become steps at batch 4096, unless `steps` says how
+    many. A model without a row takes that of ViT-B. A shorter run than the paper's has a tenth of its steps of warm-up,
+    and says so.
     """
     jft = {"ViT-L/32": 6e-4, "ViT-L/16": 4e-4, "ViT-H/14": 3e-4, "BiT-R50x1": 1e-3, "BiT-R50x2": 1e-3}
     jft |= {"BiT-R152x1": 6e-4, "BiT-R152x2": 6e-4, "R50+ViT-L/32": 2e-4, "R50+ViT-L/16": 4e-4}
@@ -138,7 +140,7 @@ def from_scratch(model: str, images: int, *, pretrain: str = "ImageNet") -> Sett
     _check(images)
     epochs, lr, decay, clip = rows[pretrain]
     batch = 4096
-    steps = max(1, round(epochs * images / batch))
+    steps = steps or max(1, round(epochs * images / batch))
     warmup = min(10_000, steps // 10)
     return Settings(
         steps=steps,

@@ -73,11 +73,8 @@ class FineTuning(Suite):
                 raise UsageError(f"suite.{name}={value:g}: type 0 for none, or a number above it")
         if self.polyak is not None and not 0 <= self.polyak < 1:
             raise UsageError(f"suite.polyak={self.polyak:g}: type 0 for none, or a factor below 1, such as 0.9999")
-        if self.resize is not None and self.image_size is not None and self.resize < self.image_size:
-            raise UsageError(
-                f"suite.resize={self.resize}: images are resized before {self.image_size} pixels are cut out of them; "
-                f"type suite.resize={round(self.image_size * 448 / 384)}"
-            )
+        if self.steps is not None and self.warmup is not None and self.warmup > self.steps:
+            raise UsageError(f"suite.warmup={self.warmup}: of suite.steps={self.steps}, no more can be warm-up")
         if any(seed < 0 for seed in self.seed) or len(set(self.seed)) < len(self.seed):
             raise UsageError(f"suite.seed={','.join(map(str, self.seed))}: seeds are different whole numbers from 0 up")
         if not self.checkpoint_minutes > 0:
@@ -126,7 +123,7 @@ class FineTuning(Suite):
             "vtab": recipes.vtab,
             "short": lambda: recipes.short(size),
             **{
-                scratch: lambda row=row: recipes.from_scratch(model.name, images, pretrain=row)
+                scratch: lambda row=row: recipes.from_scratch(model.name, images, pretrain=row, steps=self.steps)
                 for scratch, row in SCRATCH.items()
             },
         }
@@ -172,9 +169,12 @@ class FineTuning(Suite):
         }
         if self.image_size and not self.resize:
             typed["resize"] = None
+        self._check_resize(settings)
         for name in ("clip_norm", "polyak"):
             if getattr(self, name) is not None:
                 typed[name] = getattr(self, name) or None
+        if self.warmup is not None and settings.tanh_layer:
+            typed["note"] = ""  # which is about the recipe's own warm-up
         return replace(
             settings,
             steps=steps,
@@ -185,6 +185,20 @@ class FineTuning(Suite):
             seed=self.seed or settings.seed,
             **typed,
         )
+
+    def _check_resize(self, settings: Settings) -> None:
+        """Raise UsageError where a typed resize would change nothing."""
+        crop, side = self.crop or settings.crop, self.image_size or settings.image_size
+        if self.resize is not None and crop != "bit":
+            raise UsageError(
+                f"suite.resize={self.resize} is of a random crop that images are resized for, crop=bit, and changes "
+                f"nothing with crop={crop}; leave it out"
+            )
+        if self.resize is not None and side is not None and self.resize < side:
+            raise UsageError(
+                f"suite.resize={self.resize}: images are resized before {side} pixels are cut out of them; type "
+                f"suite.resize={round(side * 448 / 384)}, or a smaller suite.image_size"
+            )
 
 
 def has_resnet(model: Model) -> bool:

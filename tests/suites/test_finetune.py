@@ -122,6 +122,7 @@ def test_the_rate_is_chosen_on_validation_images_and_the_winner_is_trained_on_al
     assert set(top1["n_train"]) == {1000}
     tried = frame[frame["metric"] == "top1_val"]
     assert sorted(set(tried["lr"])) == [0.01, 0.03, 0.1]
+    assert [json.loads(how)["recipe"]["lr"] for how in tried["treatment"]] == tried["lr"].tolist()
 
 
 def test_a_run_trains_records_and_keeps_what_it_was_asked_to() -> None:
@@ -132,6 +133,9 @@ def test_a_run_trains_records_and_keeps_what_it_was_asked_to() -> None:
     treatment = json.loads(frame["treatment"].iloc[0])
     assert treatment["recipe"]["steps"] == 2
     assert treatment["weights_notes"][-1] == "the head is new: a linear layer of zeros"
+    probe = json.loads(frame["treatment"].iloc[2])
+    assert (probe["size"], probe["resize"], probe["tap"]) == ([32, 32], "square", "features")
+    assert probe["l2"] in probe["l2_choices"]
     (curves,) = Path("r/cells").glob("*.curves.csv")
     assert len(curves.read_text().splitlines()) == 3
     (kept,) = Path("r/kept").glob("*/seed0.safetensors")
@@ -176,6 +180,10 @@ def test_finished_training_runs_of_a_stopped_job_are_not_repeated(monkeypatch) -
         (("weight_decay=-1",), r"suite\.weight_decay=-1: type 0 for none"),
         (("polyak=1",), r"suite\.polyak=1: type 0 for none, or a factor below 1"),
         (("image_size=64", "resize=60"), r"suite\.resize=60: images are resized before 64 pixels are cut"),
+        (("resize=70", "image_size=64", "crop=none"), r"suite\.resize=70 is of a random crop.*nothing with crop=none"),
+        (("resize=90", "recipe=scratch"), r"suite\.resize=90 is of a random crop.*nothing with crop=inception"),
+        (("resize=100", "recipe=vit"), r"suite\.resize=100: images are resized before 384 pixels are cut"),
+        (("steps=4", "warmup=9"), r"suite\.warmup=9: of suite\.steps=4, no more can be warm-up"),
         (("recipe=bitt",), r"suite\.recipe=bitt.*Did you mean 'bit'"),
         (("recipe=table2",), r"Table 2 has settings for ViT-L/16 and ViT-H/14, not for ViT-mini"),
     ],
@@ -217,9 +225,9 @@ def test_the_papers_recipes_from_scratch_and_for_vtab() -> None:
     assert (jft.steps, jft.lr, jft.weight_decay, jft.schedule) == (1_035_645, (3e-4,), 0.1, "linear")
     with pytest.raises(UsageError, match="Table 3 has rows for JFT-300M, ImageNet-21k, ImageNet, and none for CIFAR"):
         from_scratch("ViT-B/16", 10, pretrain="CIFAR")
-    assert [(one.steps, one.lr, one.image_size) for one in vtab_sweep()] == [
-        (2500, (0.01, 0.1), 224),
-        (10000, (0.01, 0.1), 224),
+    assert [(one.steps, one.lr, one.image_size, one.crop, one.flip) for one in vtab_sweep()] == [
+        (2500, (0.01, 0.1), 224, "none", False),
+        (10000, (0.01, 0.1), 224, "none", False),
     ]
 
 
@@ -265,6 +273,18 @@ def test_what_is_typed_wins_over_the_recipe_and_0_takes_away() -> None:
         "steps": 50,
     }
     assert FineTune(micro_batch=3, seed=(4,)).typed() == {}
+
+
+def test_warm_up_from_scratch_and_what_is_said_of_it_follow_the_steps_that_are_typed() -> None:
+    def found(**typed: Any) -> tuple[int, str]:
+        ((_, settings),) = FineTune(recipe="scratch", **typed).candidates(of("ViT-mini"), "random", None, 1000, (8, 8))
+        return settings.warmup, settings.note
+
+    shorter = "steps of warm-up: Table 3's 10000 are of longer runs"
+    assert found() == (7, f"7 {shorter}")
+    assert found(steps=6) == (0, f"0 {shorter}")
+    assert found(steps=2000) == (200, f"200 {shorter}")
+    assert found(steps=2000, warmup=50) == (50, "")
 
 
 def test_a_recipe_from_scratch_gives_a_transformer_dropout_and_a_tanh_layer(monkeypatch) -> None:
