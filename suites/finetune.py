@@ -129,6 +129,7 @@ def finetune(suite: FineTuning, context: Context) -> Iterator[Measurement]:
             n_train=len(train),
             at={"seed": seed, "lr": lr_tried, "recipe": name_tried},
             question=question | {"metric": "top1 on the validation images"},
+            treatment=job.treatment(name_tried, dict(found)[name_tried], lr_tried),
         )
     for seed in seeds:
         done = job.go(Run(phase="final", recipe=name, settings=settings, lr=lr, seed=seed))
@@ -145,7 +146,7 @@ def finetune(suite: FineTuning, context: Context) -> Iterator[Measurement]:
                 predictions=done.predictions if metric == "top1" else None,
             )
     if context.weights.split(":")[0] == "random" and val is not None:
-        value = _probe(context, settings)
+        value, treatment = _probe(context, settings)
         probe = "ridge probe on the untrained network's features, l2 on the validation images"
         yield Measurement(
             metric="top1_untrained_probe",
@@ -154,6 +155,7 @@ def finetune(suite: FineTuning, context: Context) -> Iterator[Measurement]:
             n_test=len(test),
             n_train=count,
             question=question | {"metric": "top1", "protocol": probe},
+            treatment=treatment,
         )
     yield Measurement(
         metric="majority_rate",
@@ -344,15 +346,19 @@ def _as_features(split: Split) -> Features:
     )
 
 
-def _probe(context: Context, settings: Settings) -> float:
-    """Top-1 of the closed-form probe on the network before training, fed as it is after; as suites.vtab asks it."""
+def _probe(context: Context, settings: Settings) -> tuple[float, dict[str, Any]]:
+    """Top-1 of the closed-form probe, as suites.vtab asks it, before training at the image size of training; and how.
+
+    One network is asked, the one that `weights=` names, whatever the seeds that are trained.
+    """
     options: dict[str, Any] = {"resize": "square", "image_size": settings.image_size}
     parts = [context.features(context.task, (split,), **options) for split in ("train", "val", "test")]
     train, val, test = (Labelled(part.x, part.labels) for part in parts)
     l2 = choose_l2(train, val, context.task.num_classes, PROBE_L2)
     ridge = Ridge(np.concatenate([train.x, val.x]), np.concatenate([train.y, val.y]), context.task.num_classes)
     (predictions,) = Scorer(test.x, train.x).predict([ridge.solution(l2)])
-    return top1(predictions, test.y, parts[2].label_sets)
+    treatment = {**parts[2].treatment, "head": "ridge to {-1, 1}^K", "l2": l2, "l2_choices": list(PROBE_L2)}
+    return top1(predictions, test.y, parts[2].label_sets), treatment
 
 
 FINETUNE = FineTune()
