@@ -21,6 +21,9 @@ from .table import Request, Table
 if TYPE_CHECKING:
     import pandas as pd
 
+# Of a cell's records. All hundred columns copied for each of hundreds of cells took longer than the probe itself.
+LOOKED_AT = ("metric", "status", "value", "measurement", "shots", "draws")
+
 
 def fewshot_table(frame: pd.DataFrame) -> Table:
     """A row a task and model, a column a number of shots: mean and std (ddof 1) over seeds; and the majority rate.
@@ -40,6 +43,7 @@ def fewshot_table(frame: pd.DataFrame) -> Table:
         rules.add(len(rows))
         rate = majority.get((str(task),))
         for label, part in row_labels(of_task[of_task["metric"] != "majority_rate"]):
+            part = part[[name for name in (*LOOKED_AT, dial) if name in part]]
             for name, cell in _settings(part, dial if several else None):
                 parts = [cell[(cell["shots"] == k) | cell["shots"].isna()] for k in shots] or [cell]
                 texts = [mean_and_std(one)[1] for one in parts]

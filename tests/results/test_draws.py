@@ -97,3 +97,20 @@ def test_protocols_stand_in_tables_of_their_own_and_neighbours_need_no_l2() -> N
     assert knn.title.startswith("fewshot (knn): top-1")
     assert knn.columns == ("task", "model", "k", "all", "majority class")
     assert [row[2:4] for row in knn.rows] == [("1", "21.0"), ("20", "40.0")]
+
+
+def test_cells_are_cut_from_the_columns_they_need_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    from vit_bench.results.tables import fewshot
+
+    widths: list[int] = []
+
+    def mean_and_std(cell):
+        widths.append(cell.shape[1])
+        return 0.0, "0.0"
+
+    monkeypatch.setattr(fewshot, "mean_and_std", mean_and_std)
+    frame = frame_of([record("A", "top1", 1.0, seed=0, at={"shots": 5, "l2": l2}) for l2 in (1.0, 2.0)])
+    assert frame.shape[1] > 20
+    make("fewshot", frame)
+    assert widths
+    assert max(widths) <= 8
