@@ -24,6 +24,7 @@ from .plan import Job, Plan, data_folder, sibling
 from .processes import Team, team
 from .progress import Progress
 from .provenance import provenance_columns
+from .spent import Spent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -221,13 +222,14 @@ def _attempt(
     """The cell of one job, the predictions behind it, and the traceback if it failed."""
     from .context import JobContext
 
-    started, begun = datetime.now(UTC), time.monotonic()
+    started = datetime.now(UTC)
+    spent = Spent(_folders(plan).work(job.key), teller, keeps=network.team.leads)
     name = environment.device_name(network.device)
     surroundings = environment.Surroundings()
     try:
-        context = JobContext(job, network, _folders(plan), teller, batch_size=plan.config.batch_size)
+        context = JobContext(job, network, _folders(plan), spent, batch_size=plan.config.batch_size)
         measured, trace = _measure(job, network, context, plan, teller)
-        common = {"device": name, "seconds": time.monotonic() - begun}
+        common = {"device": name, "seconds": spent.seconds}
         if "weights" in job.suite.needs:
             common["weights_sha"] = context.weights_sha[:16]
         records, predictions = _records(job, _with_skipped(measured, context.skipped), common)
@@ -245,11 +247,12 @@ def _attempt(
             status="failed",
             error=_in_a_line(error),
             device=name,
-            seconds=time.monotonic() - begun,
+            seconds=spent.seconds,
         )
         return _cell(job, [record], started), {}, traceback.format_exc()
     finally:
         surroundings.restore()
+        spent.keep()
 
 
 def _measure(

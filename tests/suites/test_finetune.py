@@ -165,7 +165,12 @@ def test_finished_training_runs_of_a_stopped_job_are_not_repeated(monkeypatch) -
         vit_bench.run(*WORDS, "seed=0,1")
     assert len(list(Path("r/work", job.key).glob("*/done.npz"))) == 1
     trained.clear()
+    clock = Path("r/work", job.key, "seconds")
+    assert 0 < float(clock.read_text()) < 600
+    clock.write_text("5000\n")
     frame = vit_bench.run(*WORDS, "seed=0,1")
+    assert 5000 < frame["seconds"].iloc[0] < 5600  # what the stopped attempt took counts, too
+    assert not Path("r/work").exists()
     assert trained == [1]
     assert frame.loc[frame["metric"] == "top1", "seed"].tolist() == [0, 1]
 
