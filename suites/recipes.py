@@ -95,15 +95,17 @@ def vit_as(code: Code, task: str, images: int, *, resnet: bool = False) -> Setti
     )
 
 
-def imagenet_table2(model: str, images: int) -> Settings:
+def imagenet_table2(model: str, images: int, *, task: str = "ImageNet") -> Settings:
     """ImageNet as in the ViT paper's Table 2 alone: 512 pixels for ViT-L/16, 518 for ViT-H/14, Polyak factor 0.9999.
 
-    Sources disagree whether L/16 was averaged, too; replace `polyak` by None for a run without.
+    Sources disagree whether L/16 was averaged, too; replace `polyak` by None for a run without. Any other task gets the
+    same settings, with a note.
     """
     sides = {"ViT-L/16": 512, "ViT-H/14": 518}
     if model not in sides:
         raise UsageError(f"the ViT paper's Table 2 has settings for {' and '.join(sides)}, not for {model}")
-    return replace(vit("ImageNet", images), image_size=sides[model], polyak=0.9999)
+    note = "" if task == "ImageNet" else f"the settings that the ViT paper's Table 2 has for ImageNet, on {task}"
+    return replace(vit("ImageNet", images), image_size=sides[model], polyak=0.9999, note=note)
 
 
 def vtab() -> Settings:

@@ -111,13 +111,14 @@ class FineTuning(Suite):
         if wanted == "auto":
             wanted = self.own_recipe(model, untrained=weights.split(":")[0] == "random")
         if wanted == "vtab-sweep":
-            return [(f"vtab-sweep {one.steps}", one) for one in recipes.vtab_sweep()]
+            sweep = {self.steps or one.steps: one for one in recipes.vtab_sweep()}  # typed steps leave one schedule
+            return [(f"vtab-sweep {steps}", one) for steps, one in sweep.items()]
         largest = model.name == "BiT-R152x4"
         made = {
             "vit": lambda: recipes.vit(name, images, resnet=has_resnet(model)),
             "vit-code": lambda: recipes.vit_as("vision_transformer", name, images, resnet=has_resnet(model)),
             "big-vision": lambda: recipes.vit_as("big_vision", name, images, resnet=has_resnet(model)),
-            "table2": lambda: recipes.imagenet_table2(model.name, images),
+            "table2": lambda: recipes.imagenet_table2(model.name, images, task=name or "ImageNet"),
             "bit": lambda: recipes.bit(images, size, largest=largest),
             "bit-code": lambda: recipes.bit(images, size, largest=largest, source="code"),
             "vtab": recipes.vtab,

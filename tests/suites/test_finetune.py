@@ -236,6 +236,15 @@ def test_the_papers_recipes_from_scratch_and_for_vtab() -> None:
     ]
 
 
+def test_typed_steps_leave_the_sweep_one_schedule_named_by_them() -> None:
+    def names(**typed: Any) -> list[str]:
+        found = FineTune(recipe="vtab-sweep", **typed).candidates(of("ViT-B/16"), "in21k", None, 1000, (9, 9))
+        return [f"{name}: {settings.steps}" for name, settings in found]
+
+    assert names() == ["vtab-sweep 2500: 2500", "vtab-sweep 10000: 10000"]
+    assert names(steps=40) == ["vtab-sweep 40: 40"]
+
+
 def of(name: str) -> Model:
     from vit_bench.models import catalog
 

@@ -48,6 +48,9 @@ def test_nothing_to_train_on_is_an_error() -> None:
 def test_table_2_has_its_own_resolutions_and_averaging() -> None:
     found = [recipes.imagenet_table2(name, 1_281_167) for name in ("ViT-L/16", "ViT-H/14")]
     assert [(one.image_size, one.polyak, one.steps) for one in found] == [(512, 0.9999, 20_000), (518, 0.9999, 20_000)]
+    assert [one.note for one in found] == ["", ""]
+    other = recipes.imagenet_table2("ViT-L/16", 50_000, task="CIFAR-10")
+    assert other.note == "the settings that the ViT paper's Table 2 has for ImageNet, on CIFAR-10"
     with pytest.raises(UsageError, match="for ViT-L/16 and ViT-H/14, not for ViT-B/16"):
         recipes.imagenet_table2("ViT-B/16", 1_281_167)
 
