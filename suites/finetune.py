@@ -272,6 +272,8 @@ class _Job:
         augmentation = Augmentation.of(
             self._context.task, size, crop=settings.crop, resize=settings.resize, flip=settings.flip
         )
+        if not self._context.task.crop:  # a label that no training image is cut for bears no cut of a test image
+            return augmentation, Transform.for_input(model.input, "square", size)
         transform = Transform.for_input(model.input, settings.test_resize, size)
         return augmentation, replace(transform, crop_pct=settings.test_crop_pct)
 

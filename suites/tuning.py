@@ -47,7 +47,8 @@ class FineTuning(Suite):
     resize: int | None = None  # pixels before a random crop; of crop=bit alone
     crop: Crop | None = None  # bit, inception, none; where a task's label forbids cropping, none whatever is said
     flip: bool | None = None  # mirror half of the images; where a task's label forbids it, never
-    test_resize: Resize | None = None  # of test images: square; resize_crop, shorter_crop: and the centre cut out
+    # Of test images: square; resize_crop, shorter_crop: and the centre cut out, where the task's label allows it.
+    test_resize: Resize | None = None
     seed: tuple[int, ...] = ()
     precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
     micro_batch: int | None = None  # images that pass at once; None: what fits. Changes no result beyond rounding

@@ -22,7 +22,7 @@ from vit_bench.suites import finetune as tuning
 from vit_bench.suites.augment import Augmentation, TrainingImages
 from vit_bench.suites.finetune import FineTune
 from vit_bench.suites.protocol import Split, Task
-from vit_bench.suites.recipes import from_scratch, short, vtab_sweep
+from vit_bench.suites.recipes import from_scratch, short, vit_as, vtab_sweep
 from vit_bench.suites.vtab import Vtab
 
 WORDS = ("suite=finetune", "task=digits", "model=ViT-mini", "batch=8", "steps=2", "crop=none", "image_size=32", "out=r")
@@ -384,3 +384,12 @@ def test_a_network_kept_by_another_recipe_is_scored_as_it_was_tested() -> None:
     again = vit_bench.run(*words, out="scored")
     values = [one.loc[one["metric"] == "top1", "value"].tolist() for one in (frame, again)]
     assert values[0] == values[1]
+
+
+@pytest.mark.parametrize(("crop", "resize", "share"), [(True, "shorter_crop", 384 / 448), (False, "square", None)])
+def test_where_a_label_forbids_cutting_no_test_image_is_cut_either(crop, resize, share, tmp_path) -> None:
+    context = SimpleNamespace(model=of("ViT-mini"), task=task(crop=crop), weights="random", work=tmp_path)
+    job = tuning._Job(FineTune(), cast(Any, context), split(), None, split())
+    augmentation, transform = job._views(vit_as("big_vision", "made", 1000))
+    assert augmentation.crop == ("inception" if crop else "none")
+    assert (transform.resize, transform.crop_pct) == (resize, share)
