@@ -94,7 +94,10 @@ def run_verb(
         raise typer.Exit(outcome.exit_code)
     frame = records(plan)
     if not frame.empty and not outcome.interrupted:
-        print_tables(frame)
+        try:
+            print_tables(frame)
+        except UsageError as error:  # the records are there, whether or not they fit one table
+            say.print(f"no table: {error}", **PLAIN)
         if config.trailer == "timm" and not outcome.failed:
             from ..results.exports.timm import trailer
 
