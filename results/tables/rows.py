@@ -118,9 +118,10 @@ def _ends(others: Sequence[tuple[str, ...]], end: tuple[str, ...]) -> bool:
 
 
 def canonical_treatment(text: str) -> str:
-    """A treatment's JSON without what was tuned per task."""
+    """A treatment's JSON without what was tuned per task; each setting that was typed is a field of its own."""
     treatment = json.loads(text or "{}")
-    return json.dumps({name: value for name, value in treatment.items() if name not in TUNED}, sort_keys=True)
+    typed = treatment.pop("typed", {})
+    return json.dumps({name: value for name, value in treatment.items() if name not in TUNED} | typed, sort_keys=True)
 
 
 def differing(dicts: Sequence[dict[str, Any]]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -223,3 +224,12 @@ def test_training_from_scratch_stands_above_the_probe_on_the_same_untrained_netw
     ]
     assert any(note.startswith("‖ Trained from random weights") for note in table.notes)
     assert not any("untrained networks, of which" in note for note in table.notes)
+
+
+def test_rows_that_differ_in_one_typed_setting_are_told_apart_by_that_alone() -> None:
+    from vit_bench.results.tables import canonical_treatment
+    from vit_bench.results.tables.rows import differing
+
+    treatments = [{"head": "new", "typed": {"batch": 8, "crop": crop}} for crop in ("none", "bit")]
+    dicts = [json.loads(canonical_treatment(json.dumps(one))) for one in treatments]
+    assert differing(dicts) == ["crop"]
