@@ -138,7 +138,12 @@ class FewShot(Suite):
 
     @property
     def _several(self) -> bool:
-        return len({"ridge": self.l2, "knn": self.k, "logistic": self.logistic_l2}[self.protocol]) > 1
+        return len(self._settings) > 1
+
+    @property
+    def _settings(self) -> tuple[Any, ...]:
+        """What is swept, each value once."""
+        return tuple(dict.fromkeys({"ridge": self.l2, "knn": self.k, "logistic": self.logistic_l2}[self.protocol]))
 
     def _read(self, context: Context) -> Data:
         options: dict[str, Any] = {
@@ -163,10 +168,10 @@ class FewShot(Suite):
     def _classify(self, train: Labelled, test: Labelled, num_classes: int) -> Classifier:
         check_problem(train, test, num_classes)
         if self.protocol == "knn":
-            return Neighbours(train, test, num_classes, k=self.k, temperature=self.temperature)
+            return Neighbours(train, test, num_classes, k=self._settings, temperature=self.temperature)
         if self.protocol == "logistic":
-            return Logistics(train, test, self.logistic_l2)
-        return Ridges(train, test, num_classes, self.l2)
+            return Logistics(train, test, self._settings)
+        return Ridges(train, test, num_classes, self._settings)
 
     def _choices(self, data: Data) -> Iterator[float]:
         """For each support set of the seeds, the setting that is best on the validation images.

@@ -66,6 +66,12 @@ def test_with_one_l2_there_is_nothing_to_choose() -> None:
     assert found["top1"][0].treatment["precision"] == "fp32"
 
 
+def test_a_strength_that_is_typed_twice_counts_once() -> None:
+    once, twice = (measured(FewShot(shots=(1,), seed=(0,), l2=l2)) for l2 in ((1.0, 2.0), (1.0, 1.0, 2.0)))
+    assert [one.at for one in twice["top1"]] == [one.at for one in once["top1"]]
+    assert set(measured(FewShot(shots=(1,), seed=(0,), l2=(1.0, 1.0)))) == {"majority_rate", "top1", "mean_per_class"}
+
+
 def test_l2_is_chosen_on_validation_images_apart_from_the_fit_and_the_oracle_is_called_one() -> None:
     strengths = (2.0**-10, 1.0, 2.0**5, 2.0**10)
     found = measured(FewShot(shots=(1, 5), l2=strengths))
