@@ -92,6 +92,7 @@ def finetune(suite: FineTuning, context: Context) -> Iterator[Measurement]:
     choices = [(name, settings, lr) for name, settings in found for lr in settings.lr]
     seeds = found[0][1].seed
     job = _Job(suite, context, train, val, test)
+    job.candidates = [f"{name}, lr {lr:g}" for name, _, lr in choices]
     for note in dict.fromkeys(settings.note for _, settings in found if settings.note):
         context.say(note)
     if len(choices) > 1 and val is None:
@@ -119,7 +120,9 @@ def finetune(suite: FineTuning, context: Context) -> Iterator[Measurement]:
         "protocol": f"{suite.name}, fine-tuning",
         **fingerprint(*map(_as_features, parts)),
         "budget": f"{count} images",
-        "select_on": "the validation images" if len(choices) > 1 else "nothing: one setting",
+        # What a choice may look at. How many candidates a model's recipes leave is treatment: on VTAB one for ViT, two
+        # for a ResNet, and the paper sets these side by side.
+        "select_on": "nothing: there are no validation images" if val is None else "the validation images",
     }
     for name_tried, lr_tried, seed, value in tried:
         yield Measurement(
@@ -181,6 +184,7 @@ class _Job:
         self._suite, self._context = suite, context
         self._train, self._val, self._test = train, val, test
         self._untrained = context.weights.split(":")[0] == "random"
+        self.candidates: list[str] = []  # that the final run's setting was chosen from, or is alone
         self._done = {path.parent.name: path for path in context.work.glob("*/done.npz")}  # before any process goes on
 
     def treatment(self, name: str, settings: Settings, lr: float) -> dict[str, Any]:
@@ -197,6 +201,7 @@ class _Job:
                 **settings.recipe(lr).describe(),
                 **changed,
                 "lr_choices": list(settings.lr),
+                "candidates": self.candidates,
                 "augmentation": augmentation.describe(),
                 "test": transform.describe(),
                 **({"note": settings.note} if settings.note else {}),

@@ -18,6 +18,8 @@ from vit_bench.bench import config
 from vit_bench.bench.plan import make_plan
 from vit_bench.models.spec import Model
 from vit_bench.registry import UsageError
+from vit_bench.results.record import load
+from vit_bench.results.tables import make
 from vit_bench.suites import finetune as tuning
 from vit_bench.suites.augment import Augmentation, TrainingImages
 from vit_bench.suites.finetune import FineTune
@@ -393,3 +395,24 @@ def test_where_a_label_forbids_cutting_no_test_image_is_cut_either(crop, resize,
     augmentation, transform = job._views(vit_as("big_vision", "made", 1000))
     assert augmentation.crop == ("inception" if crop else "none")
     assert (transform.resize, transform.crop_pct) == (resize, share)
+
+
+def test_a_model_with_one_setting_stands_beside_one_whose_recipe_was_chosen(monkeypatch) -> None:
+    """VTAB: ViT has a single setting, BiT the better of two on the validation images; one question, one table."""
+
+    def fake(self, run):
+        of = self._val if run.phase == "choose" else self._test
+        return tuning.Done(of.labels.copy(), {})
+
+    monkeypatch.setattr(tuning._Job, "go", fake)
+    words = ("suite=vtab-mini", "protocol=finetune", "task=digits", "seed=0", "out=r")
+    recipes = {"ViT-mini": "vtab", "BiT-mini": "vtab+bit"}
+    monkeypatch.setattr(Vtab, "own_recipe", lambda _, model, **__: recipes[model.name])
+    frame = vit_bench.run(*words, model=list(recipes))
+    assert set(frame["status"]) == {"ok"}, frame["error"].tolist()
+    top1 = frame[frame["metric"] == "top1"]
+    assert top1["protocol_sha"].nunique() == 1
+    candidates = [json.loads(text)["recipe"]["candidates"] for text in top1["treatment"]]
+    assert candidates == [["vtab, lr 0.01"], ["vtab, lr 0.01", "bit, lr 0.003"]]
+    (table,) = make("vtab", load("r"), show="ours")
+    assert [row[0] for row in table.rows][:2] == ["ViT-mini", "BiT-mini"]
