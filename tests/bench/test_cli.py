@@ -221,8 +221,8 @@ def test_a_terminal_gets_a_bar_with_the_time_to_go(tmp_path: Path) -> None:
 
 
 def test_records_that_fit_no_common_table_are_kept_and_the_run_has_not_failed(typed) -> None:
-    words = ("task=digits", "model=ViT-mini", "batch=4", "steps=1", "seed=0", "image_size=32", "recipe=vit,bit")
-    code, _, errors = typed("run", "suite=finetune", *words)
+    words = ("task=digits", "model=ViT-mini", "shots=1", "seed=0", "pool=200,300")
+    code, _, errors = typed("run", "suite=fewshot", *words)
     assert "no table: these records do not answer the same question" in errors
     assert "2 jobs: 2 computed, in " in errors
     assert code == 0
