@@ -215,7 +215,7 @@ def _print_plan(plan: Plan) -> None:
         made.add_column(name, no_wrap=True)
     for job, state in zip(plan.jobs, plan.states, strict=True):
         variant = f" [{job.variant}]" if job.variant else ""
-        words = (job.suite.name, job.model.name + variant, job.weights, job.task.name, job.source, state)
+        words = (job.suite.name, job.model.name + variant, str(job.weights), job.task.name, job.source, state)
         made.add_row(*map(Text, words))  # Text: "[depth=2]" is no markup
     console.print(made)
     for key, value in plan.config.describe().items():

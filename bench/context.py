@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from ..memory import free_memory
 from ..models import create_model
 from ..models.heads import Headed
+from ..models.releases import architectures
 from ..models.spec import Backbone
-from ..models.weights.sidecar import sidecars
 from ..registry import UsageError
 from ..stable import sha
 from ..suites.features import Extraction, extract_spans
@@ -95,8 +96,6 @@ class JobContext:
         return self.work / CURVES
 
     def free_memory(self) -> int | None:
-        from ..models.build import free_memory
-
         return free_memory()
 
     def say(self, text: str) -> None:
@@ -121,8 +120,6 @@ class JobContext:
         return create_model(self.other_name(name), "random", num_classes, image_size)
 
     def other_name(self, name: str) -> str:
-        from ..models.releases import architectures
-
         if name != LIBRARY:
             return name
         found = architectures(self.model.name)
@@ -241,7 +238,7 @@ class JobContext:
             "split": split.digest,
             "code": code_sha("suites.features", "models.build", f"models.{network}"),
         }
-        about = {"model": self.model.name, "variant": self._job.variant, "weights": self._job.weights}
+        about = {"model": self.model.name, "variant": self._job.variant, "weights": str(self._job.weights)}
         stored = feature_cache(self._folders.cache)
         entry = stored.entry(key, len(split), about | {"images": self.task.images})
         parts = {number: entry.get(number) for number in range(len(entry.spans))}
@@ -296,7 +293,7 @@ class JobContext:
         if "weights" in self._job.suite.needs:
             files |= dict.fromkeys(self._network.weights_files)
             files |= dict.fromkeys(getattr(self._network.backbone, "source_files", ()))
-            files |= dict.fromkeys(path for path in sidecars(self.weights) if path.is_file())
+            files |= dict.fromkeys(self.weights.sidecars())
         return tuple(seen(path) for path in files)
 
 

@@ -147,7 +147,6 @@ def _check_room(root: Path, files: Iterable[File]) -> None:
 
 def needs(config: Config, shelf: Shelf) -> tuple[list[Task], list[Release]]:
     """The tasks and the released files of weights that a plan with these words needs, be they here or not."""
-    from ..models import releases
     from . import config as settings
     from .plan import choose_models, suites
     from .weights_words import choose_weights
@@ -158,7 +157,6 @@ def needs(config: Config, shelf: Shelf) -> tuple[list[Task], list[Release]]:
     for suite in settings.apply(config, list({suite.name: suite for suite in found}.values())):
         named = [task for word in config.task for task in shelf.select(word, config.division, config.division_seed)]
         tasks |= {task.name: task for task in named or shelf.select(suite.default_tasks)}
-        for model, word in choose_weights(suite, choose_models(suite, config, {}, set()), config.weights):
-            release = releases.tagged(model.name, word)
-            weights |= {release: None} if release else {}
+        for _, choice in choose_weights(suite, choose_models(suite, config, {}, set()), config.weights):
+            weights |= {choice.release: None} if choice.release else {}
     return list(tasks.values()), list(weights)

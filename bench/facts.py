@@ -10,27 +10,22 @@ from typing import Any
 
 from ..models import catalog
 from ..models.releases import releases
-from ..models.spec import BiT, Model, ViT
+from ..models.spec import Model
 from ..results.tables import Facts
 
 
 def facts() -> Facts:
     """Rows of the catalog without the demonstration models, released files without those of single VTAB tasks."""
-    rows = [row for row in catalog().values() if not row.small and isinstance(row.architecture, ViT | BiT)]
+    rows = [row for row in catalog().values() if row.in_globs]
     files = [asdict(one) for one in releases() if not one.tag.startswith("vtab-")]
     return Facts(models=tuple(map(_model, rows)), releases=tuple(files), recipes=tuple(_recipes()))
 
 
 def _model(row: Model) -> dict[str, Any]:
-    network = row.architecture
-    sizes: dict[str, Any] = {}
-    if isinstance(network, ViT):
-        mlp = network.mlp_dim or 4 * network.width
-        sizes = {"layers": network.depth, "width": network.width, "mlp": mlp, "heads": network.heads}
-    elif isinstance(network, BiT):
-        sizes = {"layers": 3 * sum(network.units) + 2}
     gflop = None if row.macs is None else 2 * row.macs / 1e9
-    return {"name": row.name, "family": row.family, "params": row.params, "macs": row.macs, "gflop": gflop, **sizes}
+    return {"name": row.name, "family": row.family, "params": row.params, "macs": row.macs, "gflop": gflop} | dict(
+        row.architecture.sizes()
+    )
 
 
 IMAGES = {  # that the final run trains on, by data set as ViT paper, Table 4, writes it

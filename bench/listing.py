@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from ..models import catalog
-from ..models.external import ExternalBuilder, external_models, is_external
+from ..models import catalog, select_models
 from ..registry import Registry
 from ..results.figures import Figure, figures
 from ..results.tables import Recipe, tables
@@ -21,9 +20,8 @@ if TYPE_CHECKING:
 
 
 def _model(row: Model) -> list[str]:
-    size = "{}x{}".format(*row.input.size)
-    if isinstance(row.architecture, ExternalBuilder) and row.params is None:
-        size = ""  # known when it is built
+    known_now = row.architecture.input_is_known or row.params is not None  # else when it is built
+    size = "{}x{}".format(*row.input.size) if known_now else ""
     params = "" if row.params is None else f"{row.params / 1e6:,.1f}"
     macs = "" if row.macs is None else f"{2 * row.macs / 1e9:,.2f}"
     known = str(len(row.known_weights) or "")
@@ -71,10 +69,9 @@ def print_listing(kind: str, pattern: str, console: Console) -> None:
     from rich.text import Text
 
     rows, cells, columns = LISTINGS[kind]
-    if kind == "models" and is_external(pattern):
-        chosen: list[Any] = external_models(pattern)
-    else:
-        chosen = list(rows().values()) if pattern == "*" else rows().select(pattern)
+    chosen: list[Any] = list(rows().values())
+    if pattern != "*":
+        chosen = [each.row for each in select_models(pattern)] if kind == "models" else rows().select(pattern)
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     texts = [cells(row) for row in chosen]
     for i, name in enumerate(columns):

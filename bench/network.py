@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..models import create_model
-from ..models.download import fetch
-from ..models.external import ExternalBuilder
 from ..models.meter import Meter
-from ..models.spec import Backbone, ViT
+from ..models.spec import Backbone
+from ..models.weights.inspect import trained_at
+from ..models.weights_choice import WeightsChoice
 from ..registry import UsageError
 from ..suites.features import weights_digest
 from .plan import Job
 from .processes import Team
-from .weights_words import files_of
 
 if TYPE_CHECKING:
     import torch
@@ -33,25 +32,20 @@ class Network:
         self.weights = job.weights
         self.device = device
         self.team = team or Team()
-        self._release = job.release
         self._problem = problem
         self._resized: Any = None
 
     @cached_property
-    def source(self) -> str | Path | None:
-        """What `create_model` takes as weights. Raises UsageError where a release is not on this machine."""
+    def source(self) -> WeightsChoice:
+        """The weights on this machine. Raises UsageError where a release is not here."""
         if self._problem is not None:
             raise self._problem
-        if self._release is not None:
-            return fetch(self._release, Meter(None))
-        return None if self.weights == "own" else self.weights
+        return self.weights.here(Meter(None))
 
     @property
     def weights_files(self) -> list[Path]:
         """The files that the weights are read from; none for random ones and a user's model that brings them."""
-        if isinstance(self.source, Path):
-            return [self.source]
-        return files_of(self.source) if self.source and self.source.split(":")[0] != "random" else []
+        return self.source.files()
 
     @cached_property
     def backbone(self) -> Backbone:
@@ -70,19 +64,17 @@ class Network:
     @cached_property
     def kept_size(self) -> tuple[int, int] | None:
         """Height and width that a file of another library's model was kept at: such a file fits no other size."""
-        if not isinstance(self.model.architecture, ExternalBuilder) or not self.weights_files:
+        if not self.model.architecture.keeps_file_size or not self.weights_files:
             return None
-        head = self.model.head(self.weights)
+        head = self.weights.head()
         return None if head is None or head.image_size is None else (head.image_size, head.image_size)
 
     @cached_property
     def trained_at(self) -> int | None:
         """The side in pixels of the square images that a file's position embeddings are of; None where unknown."""
-        from ..models.weights.inspect import trained_at
-
-        if not isinstance(self.model.architecture, ViT) or not self.weights_files:
+        if not self.model.architecture.attends or self.source.opened is None:
             return None
-        size = trained_at(str(self.source))
+        size = trained_at(self.source.opened)
         return size[0] if size is not None and size[0] == size[1] else None
 
     def build(
@@ -95,7 +87,7 @@ class Network:
         """A fresh copy on the CPU, in evaluation mode."""
         image_size = image_size or self.kept_size
         model = self.model.derive(**changes) if changes else self.model
-        source = f"random:{seed}" if self.weights == "random" and seed else self.source
+        source = self.source.for_seed(seed)
         network: Any = create_model(model, weights=source, num_classes=num_classes, image_size=image_size)
         return network.eval()
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal
 
-from ..models import catalog, named, releases
-from ..models.external import ExternalBuilder, external_models, is_external, with_settings
-from ..models.own import GivenModule, given_model, is_own, own_model
+from ..models import catalog, releases, select_models
 from ..models.releases import Release
-from ..models.spec import Model, ViT
+from ..models.selection import SelectedModel
+from ..models.spec import Model
+from ..models.weights_choice import WeightsChoice, in_natural_order
 from ..registry import Registry, UsageError, collect, suggest
 from ..results.record import Store
 from ..stable import cache_folder, sha
@@ -21,7 +21,7 @@ from . import config as settings
 from .config import Config
 from .identity import changed, code_sha, source_sha
 from .shelf import FOLDER, Shelf
-from .weights_words import Choice, choose_weights, in_natural_order
+from .weights_words import Choice, choose_weights
 
 State = Literal["done", "reuse", "to do", "stale", "failed", "skipped"]
 PACKAGE = __name__.rsplit(".", 2)[0]
@@ -60,7 +60,7 @@ class Job:
 
     suite: Suite
     model: Model
-    weights: str  # "random", "random:SEED", a tag, a file, a name of a library's, or "own": a user's model brings them
+    weights: WeightsChoice
     task: Task
     source: str  # the kind of source, "" where no source has the task
     order: tuple[int | str, ...]  # where it stands in tables
@@ -87,7 +87,7 @@ class Job:
             "network": self.model.architecture.network,
             "architecture": plain(architecture),
             "input": plain(asdict(self.model.input)),
-            "weights": self.weights,
+            "weights": str(self.weights),
             "task": {name: plain(getattr(self.task, name)) for name in TASK_IDENTITY},
             "source": self.source,
             **({"skip_bad": True} if self.skip_bad else {}),  # a number without them is no number of the whole
@@ -128,12 +128,12 @@ class Job:
     @property
     def release(self) -> Release | None:
         """The released file that the weights are, if they are one."""
-        return releases.tagged(self.model.name, self.weights)
+        return self.weights.release
 
     @property
     def group(self) -> tuple[str, ...]:
         """Jobs that share a network and its pass over a set of images."""
-        return (self.model.name, self.variant, self.weights)
+        return (self.model.name, self.variant, str(self.weights))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,10 +241,7 @@ def make_plan(config: Config, given: Mapping[str, Model] | None = None) -> Plan:
         for model, weights in choose_weights(
             suite, choose_models(suite, config, given or {}, used_by_models), config.weights
         ):
-            if isinstance(model.architecture, ViT):
-                model.architecture.grid(
-                    suite.size(model, weights)
-                )  # an image size that the patches do not fit is an error now
+            model.architecture.grid(suite.size(model, weights))  # a size that the patches do not fit is an error now
             fitting = [task for task in chosen if not suite.unfit(model, weights, task)]
             if not fitting:
                 raise UsageError(suite.unfit(model, weights, chosen[0]))
@@ -314,50 +311,18 @@ def _choose_tasks(suite: Suite, config: Config, shelf: Shelf) -> list[Task]:
 
 def choose_models(suite: Suite, config: Config, given: Mapping[str, Model], used: set[str]) -> list[Choice]:
     """The models, each with the tag of its weights where the word that names it says them."""
-    chosen: dict[tuple[str, Any, str | None], Choice] = {}
+    chosen: dict[tuple[str, Any, Any], Choice] = {}
     for word in config.model or suite.default_models:
-        for row, tag in _rows(word, config, given, used):
-            for model in _variants(row, config, used):
-                chosen[model.name, model.variant, tag] = Choice(model=model, said=tag, word=word)
+        for selected in [SelectedModel(row=given[word])] if word in given else select_models(word):
+            row = selected.row
+            models, taken = row.architecture.variants(row, config.model_settings, settings.read_sweep)
+            used |= taken
+            for model in models:
+                chosen[model.name, model.variant, selected.said] = Choice(model=model, said=selected.said, word=word)
     return list(chosen.values())
 
 
-def _rows(word: str, config: Config, given: Mapping[str, Model], used: set[str]) -> list[tuple[Model, str | None]]:
-    if word in given:
-        used |= set(config.model_settings)
-        architecture = given[word].architecture
-        assert isinstance(architecture, GivenModule)
-        return [(given_model(architecture.module, config.model_settings), None)]
-    if is_external(word):
-        used |= set(config.model_settings)
-        return [(row, None) for row in external_models(word, config.model_settings)]
-    if is_own(word):
-        used |= set(config.model_settings)
-        return [(own_model(word, config.model_settings), None)]
-    if any(sign in word for sign in "*?["):
-        return [(row, None) for row in catalog().select(word)]
-    row, tag = named(word)
-    if isinstance(row.architecture, ExternalBuilder):  # named one by one: no glob selects these
-        used |= set(config.model_settings)
-        row = with_settings(row, config.model_settings)
-    return [(row, tag)]
-
-
-def _variants(row: Model, config: Config, used: set[str]) -> Iterable[Model]:
-    """The row, changed as the settings say; several of it where a setting sweeps."""
-    if row.family == "own" or isinstance(row.architecture, ExternalBuilder):
-        return [row]  # the settings are in it
-    hints = get_type_hints(type(row.architecture))
-    variants = [row]
-    for name, text in config.model_settings.items():
-        if name in row.settable():
-            used.add(name)
-            values = settings.read_sweep(f"model.{name}", text, hints[name])
-            variants = [model.derive(**{name: value}) for model in variants for value in values]
-    return variants
-
-
-def _job(suite: Suite, model: Model, weights: str, task: Task, shelf: Shelf, *, skip_bad: bool) -> Job:
+def _job(suite: Suite, model: Model, weights: WeightsChoice, task: Task, shelf: Shelf, *, skip_bad: bool) -> Job:
     source = None if task is NO_TASK else shelf.source(task, suite.splits)
     rows, questions = catalog().names(), shelf.tasks.names()
     return Job(
@@ -370,7 +335,7 @@ def _job(suite: Suite, model: Model, weights: str, task: Task, shelf: Shelf, *, 
             suites().names().index(suite.name),
             rows.index(model.name) if model.name in rows else model.name,
             " ".join(f"{name}={value}" for name, value in model.variant),
-            in_natural_order(weights),
+            in_natural_order(str(weights)),
             questions.index(task.name) if task.name in questions else task.name,
         ),
         missing="" if source or task is NO_TASK else shelf.lacks(task, suite.splits) or f"no data in {shelf.root}",

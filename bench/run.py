@@ -342,7 +342,7 @@ def _base(job: Job, **values: Any) -> Record:
         protocol=str(getattr(job.suite, "protocol", job.suite.name)),
         model=job.model.name,
         variant=job.variant,
-        weights=job.weights,
+        weights=str(job.weights),
         task=job.task.name,
         group=job.task.group,
         source=job.source,
@@ -423,7 +423,7 @@ def _log(out: Path) -> Iterator[Log]:
 
 
 def _title(job: Job) -> str:
-    words = [job.suite.name, job.model.name, job.variant and f"[{job.variant}]", job.weights, job.task.name]
+    words = [job.suite.name, job.model.name, job.variant and f"[{job.variant}]", str(job.weights), job.task.name]
     return " ".join(word for word in words if word)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..models import catalog, releases
+from ..models.weights_choice import Released
 from ..registry import UsageError
 from ..results.record import Store
 from ..results.replay import Stated
@@ -121,9 +122,9 @@ def cost(check: Check) -> tuple[int, float | None]:
 
     release = check.anchor.release
     suite = settings.apply(settings.read(["suite=classify", *check.anchor.settings]), [suites()["classify"]])[0]
-    model = catalog()[release.model]
-    images = suite.estimate(model, check.task, release.tag).images
-    macs = model.architecture.macs(suite.size(model, release.tag))
+    model, weights = catalog()[release.model], Released(release)
+    images = suite.estimate(model, check.task, weights).images
+    macs = model.architecture.macs(suite.size(model, weights))
     return images, None if macs is None else 2 * macs * images / 1e12
 
 

@@ -175,13 +175,10 @@ def total(files: Sequence[Release]) -> str:
 
 def _bytes(release: Release) -> int:
     """The stated size, else that of float32 parameters with a head of as many classes as the data has."""
-    from ..models.spec import BiT, ViT
-
     if release.bytes is not None:
         return release.bytes
     row = _models()[release.model]
-    network = row.architecture
-    width = network.width if isinstance(network, ViT) else 2048 * network.widen if isinstance(network, BiT) else 0
+    width = row.architecture.num_features() or 0
     data = release.finetune or release.provenance.pretrain or ""
     classes = {"ImageNet": 1000, "ImageNet-21k": 21_843}.get(data, 0)  # a VTAB-1k task's head is small
     return 4 * round((row.params or 0) + (classes - 1000) * (width + 1))

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from functools import cache
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from ..registry import Registry, UsageError, collect
-from . import catalog as _rows  # before the function of this name: loaded later, the package would take its place
-from . import releases
-from .external import ExternalBuilder, external_model, external_models, is_external
-from .own import GivenModule, OwnBuilder, given_model, is_own, own_model
-from .spec import Backbone, BiT, Hybrid, Input, Model, Provenance, ViT
+from ..registry import UsageError
+from . import catalog as _rows  # noqa: F401  before the function of this name: loaded later, the package would take its place
+from .architectures.bit import BiT
+from .architectures.hybrid import Hybrid
+from .architectures.vit import ViT
+from .arguments import read_classes, read_image_size
+from .external import external_models
+from .own import given_model, own_model
+from .provenance import Provenance
+from .selection import catalog, select_model, select_models
+from .spec import Backbone, Input, Model
+from .weights_choice import WeightsChoice
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,30 +29,17 @@ __all__ = [
     "Model",
     "Provenance",
     "ViT",
+    "WeightsChoice",
     "catalog",
     "count_parameters",
     "create_model",
     "external_models",
     "given_model",
-    "is_external",
-    "is_own",
     "list_models",
-    "named",
     "own_model",
+    "select_model",
+    "select_models",
 ]
-
-
-@cache
-def catalog() -> Registry[Model]:
-    """Every model this project knows, by name and alias; timm's names of the released ones are among the aliases."""
-    rows = collect(_rows.__name__, Model)
-    return Registry("model", [replace(row, aliases=row.aliases + releases.architectures(row.name)) for row in rows])
-
-
-def named(word: str) -> tuple[Model, str | None]:
-    """The row that a word names, and the tag of its weights where the word says them, too: `BiT-M-R50x1`."""
-    release = None if word in catalog() else releases.naming(word)
-    return (catalog()[word], None) if release is None else (catalog()[release.model], release.tag)
 
 
 def list_models(pattern: str | None = None) -> list[str]:
@@ -56,18 +48,12 @@ def list_models(pattern: str | None = None) -> list[str]:
     No glob selects the small demonstration models, or those that another library builds, but for a glob of that
     library: `timm:resnetv2_50x*`, `torchvision:*`. Raises UsageError where nothing matches.
     """
-    if pattern is None:
-        return catalog().names()
-    if is_external(pattern):
-        return [row.name for row in external_models(pattern)]
-    if any(sign in pattern for sign in "*?["):
-        return [row.name for row in catalog().select(pattern)]
-    return [named(pattern)[0].name]
+    return catalog().names() if pattern is None else [each.row.name for each in select_models(pattern)]
 
 
 def create_model(
     name: str | Model,
-    weights: str | Path | None = None,
+    weights: str | Path | WeightsChoice | None = None,
     num_classes: int | None = None,
     image_size: int | tuple[int, int] | None = None,
     *,
@@ -86,6 +72,7 @@ def create_model(
                  One's own model is built with `seed`, or brings its weights; a file is loaded into it.
                  For a library's model also "pretrained" (the library's default) or the name of its weights, a file
                  has the library's names, and None is "pretrained" where the model's name says weights.
+                 Or a choice that was read before (models/weights_choice.py).
     num_classes  of the head, which is zero unless the file has one of that size. None: the file's head, or none, and
                  then calling the network gives the features
     image_size   in pixels, one number or (height, width); None: the row's. Position embeddings of a file with another
@@ -97,41 +84,30 @@ def create_model(
     the file has a tanh layer before its head.
     Raises UsageError for everything that cannot be done.
     """
-    from .build import build
-
-    said = None
-    if isinstance(name, Model):
-        row = name
-    elif is_external(name):
-        row = external_model(name)
-    elif is_own(name):
-        row = own_model(name)
-    else:
-        row, said = named(name)
-    theirs = isinstance(row.architecture, ExternalBuilder | OwnBuilder | GivenModule)
-    file = weights if theirs else _file_of(row, weights, said)
-    return build(row, weights=file, num_classes=num_classes, image_size=image_size, seed=seed)
-
-
-def _file_of(row: Model, weights: str | Path | None, said: str | None) -> str | Path | None:
-    """`weights`, or the file of the release that it or the model's alias names."""
-    release = None if weights is None else releases.chosen(row.name, weights)
-    if said is not None:
-        if weights is not None and (release is None or release.tag != said):
-            raise UsageError(
-                f"the name says the weights, {said} of {row.name}, and weights='{weights}' says others. "
-                f"Take create_model('{row.name}', weights='{weights}')"
-            )
-        release = releases.tagged(row.name, said)
-    if release is None:
-        return weights
-    from .download import fetch
-
-    return fetch(release)
+    size, classes = read_image_size(image_size), read_classes(num_classes)
+    row, said = (name, None) if isinstance(name, Model) else _named(name)
+    chosen = weights if isinstance(weights, WeightsChoice) else row.architecture.choose_weights(row, weights)
+    if said is not None and weights is not None and chosen != said:
+        raise UsageError(
+            f"the name says the weights, {said} of {row.name}, and weights='{weights}' says others. "
+            f"Take create_model('{row.name}', weights='{weights}')"
+        )
+    return _builder(row).build(row, (chosen if said is None else said).here(), classes, size, seed)
 
 
 def count_parameters(row: Model, num_classes: int | None = 1000) -> int:
-    """Parameters of a row of the catalog with a head of so many classes, counted without allocating them."""
-    from .build import count_parameters
+    """Parameters of a row with a head of so many classes (None: no head), at its own input size.
 
-    return count_parameters(row, num_classes)
+    Of the catalog's and a library's models nothing is allocated. The released files' counts are with 1000 classes.
+    """
+    return _builder(row).count_parameters(row, num_classes)
+
+
+def _named(name: str) -> tuple[Model, WeightsChoice | None]:
+    selected = select_model(name)
+    return selected.row, selected.said
+
+
+def _builder(row: Model) -> Any:
+    """The module that builds a row's network, loaded only now: it needs torch."""
+    return import_module(f".{row.architecture.built_by}", __name__)

@@ -117,6 +117,24 @@ class OwnBackbone(nn.Module):
             raise UsageError(f"{self.spec.name}: its forward pass never runs the tap '{tap}'")
         return outputs[-1]
 
+    @property
+    def has_own_head(self) -> bool:
+        """Of a user's module it is taken for granted: it is its own judge."""
+        return True
+
+    def own_logits(self, images: Tensor) -> Tensor:
+        """What the user's module itself says. Raises UsageError where that is anything else than (B, K)."""
+        try:
+            logits = self.module(images)
+        except Exception as error:  # whatever a user's code raises
+            raise UsageError(f"{self.spec.name} failed as a classifier, module(images): {describe(error)}") from error
+        if isinstance(logits, Tensor) and logits.ndim == 2 and len(logits) == len(images):
+            return logits
+        what = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise UsageError(
+            f"{self.spec.name}: module(images) gives {what} for {len(images)} images; expected (B, K) logits"
+        )
+
     def forward(self, images: Tensor) -> Tensor:
         """Logits (B, K) of the new head, or the features where there is none."""
         features = self.features(images)

@@ -9,10 +9,10 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from ..registry import UsageError
+from .architectures.bit import BiT
 from .compute import resnet_channels, resnet_root_channels
 from .convolution import GroupNorm, StdConv, max_pool_zeros, standardise
 from .network import Network, check_resnet, he_normal_
-from .spec import BiT
 
 if TYPE_CHECKING:
     from .spec import Model

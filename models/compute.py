@@ -8,12 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 from ..registry import UsageError
-
-if TYPE_CHECKING:
-    from .spec import ViT
 
 
 def cells(image_size: tuple[int, int], stride: int) -> tuple[int, int]:
@@ -43,20 +39,6 @@ def left_out(image_size: tuple[int, int], patch_size: int, stride: int = 1) -> t
     """Rows and columns of the map, at its bottom and right, that are in no patch."""
     rows, columns = (side % patch_size for side in cells(image_size, stride))
     return rows, columns
-
-
-def transformer_macs(vit: ViT, grid: tuple[int, int], channels: int) -> int:
-    """MACs from a feature map of this many channels (3: the image itself) to the representation."""
-    patches = grid[0] * grid[1]
-    tokens = patches + (vit.pool == "token")
-    width, hidden = vit.width, vit.mlp_dim or 4 * vit.width
-    embedding = patches * vit.patch_size**2 * channels * width
-    projections = 4 * tokens * width**2  # queries, keys, values, output
-    attention = 2 * tokens**2 * width  # queries x keys, weights x values
-    if vit.posembed == "relative":
-        attention += tokens * (2 * tokens - 1) * width  # queries x distances
-    mlp = 2 * tokens * width * hidden
-    return embedding + vit.depth * (projections + attention + mlp) + width * (vit.pre_logits or 0)
 
 
 def resnet_root_channels(widen: float) -> int:

@@ -12,14 +12,14 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from ..random_weights import RANDOM
 from ..registry import UsageError, suggest
 from . import libraries
-from .inputs import read_input
-from .own import NO_SETTINGS
-from .spec import Architecture, Input, Model
+from .inputs import NO_SETTINGS, as_typed, read_input
+from .spec import Architecture, Input, Model, ReadValues
+from .weights_choice import File, LibraryWeights, Random, WeightsChoice, is_glob, read_files, read_random
 
 PRETRAINED = "pretrained"
-RANDOM = "random"
 PREFIXES = {"timm": "timm", "torchvision": "torchvision", "hf": "timm"}  # what is typed, and the library it takes
 
 # Arguments of the libraries' constructors that this project sets, and what to type in their place.
@@ -44,6 +44,8 @@ class ExternalBuilder(Architecture):
     network: ClassVar[str] = "published:PublishedBackbone"
     code_fields: ClassVar[frozenset[str]] = frozenset({"version"})
     in_globs: ClassVar[bool] = False  # it needs a package that may be absent: "*" is for what always works
+    input_is_known: ClassVar[bool] = False
+    keeps_file_size: ClassVar[bool] = True
 
     library: Literal["timm", "torchvision", "hf"]
     name: str  # as the library has it, without a tag; a repository for "hf"
@@ -56,6 +58,88 @@ class ExternalBuilder(Architecture):
     @property
     def package(self) -> str:
         return PREFIXES[self.library]
+
+    @property
+    def built_by(self) -> str:
+        return f"from_{self.package}"
+
+    @property
+    def says_weights(self) -> bool:
+        """Whether the name names its weights: by a tag, or as a repository of a trained model."""
+        return bool(self.tag or self.library == "hf")
+
+    def variants(self, row: Model, settings: Mapping[str, str], read: ReadValues) -> tuple[list[Model], set[str]]:  # noqa: ARG002
+        """`tap` and the input contract's settings; all others are the library's, which takes each as it was typed."""
+        libraries.require(self.package, f"'{row.name}'")
+        if not settings:
+            return [row], set()
+        rest = {name: str(value) for name, value in settings.items()}
+        contract, settled = read_input(row.name, rest, row.input)
+        tap = rest.pop("tap", None) or None
+        for name in rest:
+            if name in OURS:
+                raise UsageError(f"{row.name}: model.{name} is not set here. In its place: {OURS[name]}")
+        made = replace(self, arguments=tuple(sorted(rest.items())), tap=tap, settled=settled)
+        variant = tuple(sorted((name, str(value)) for name, value in settings.items()))
+        return [replace(row, architecture=made, input=contract, params=None, variant=variant)], set(settings)
+
+    def read_weights(self, row: Model, word: str) -> list[WeightsChoice] | None:
+        """The library's own names go before a file."""
+        if drawn := read_random(word):
+            return drawn
+        published = self._published(row, word)
+        return read_files(word) if published is None else [published]
+
+    def default_weights(self, row: Model, suite: str | None) -> WeightsChoice:
+        if self.says_weights:
+            return LibraryWeights(self.tag or PRETRAINED)
+        if suite is None:
+            return Random()
+        tags = [tag for tag in libraries.tags(self.package, self.name) if tag]
+        others = f"; or weights={_listed(tags[1:])}" if tags[1:] else ""
+        published = f"weights=pretrained ({tags[0]}{others}), " if tags else ""
+        raise UsageError(
+            f"{row.name} needs weights for suite={suite}: type {published}weights=FILE (a .safetensors or .pt file "
+            f"with {self.package}'s names) or, for the untrained network, weights=random"
+        )
+
+    def choose_weights(self, row: Model, weights: str | Path | None) -> WeightsChoice:
+        """What the row's name says of weights counts where none are said."""
+        if weights is None:
+            return self.default_weights(row, None)
+        if drawn := Random.read(str(weights)):
+            return drawn
+        return self._published(row, str(weights)) or File.of(weights)
+
+    def _published(self, row: Model, word: str) -> LibraryWeights | None:
+        """The library's weights that a word stands for, None where it is a file. Raises UsageError for anything else.
+
+        "pretrained" is what the row's name says, else the library's default.
+        """
+        known = () if self.library == "hf" else libraries.tags(self.package, self.name)
+        if word == PRETRAINED:
+            if self.says_weights:
+                return LibraryWeights(self.tag or PRETRAINED)
+            if known:
+                return LibraryWeights(known[0] or PRETRAINED)
+            raise UsageError(f"{row.name} has no pretrained weights in {self.package}. {INSTEAD}")
+        if word in known:
+            if self.tag not in ("", word):
+                raise UsageError(
+                    f"weights={word}: the name {row.name} says {self.tag}. Type model={self.library}:{self.name}.{word}"
+                )
+            return LibraryWeights(word)
+        if Path(word).expanduser().exists() or Path(word).suffix in (".safetensors", ".pt", ".pth"):
+            return None
+        if File(word).files() or is_glob(word):
+            return None
+        choices = [PRETRAINED, *(tag for tag in known if tag), RANDOM]
+        raise UsageError(
+            f"weights={word}: {row.name} has no such weights, and there is no such file. {suggest(word, choices)}"
+        )
+
+
+INSTEAD = "Type weights=FILE, or weights=random for the untrained network"
 
 
 def is_external(word: str) -> bool:
@@ -82,26 +166,11 @@ def external_models(word: str, settings: Mapping[str, str] = NO_SETTINGS) -> lis
     else:
         _check_name(package, pattern)
         chosen = [pattern]
-    return [_row(prefix, name, settings) for name in chosen]
+    rows = [_row(prefix, name) for name in chosen]
+    return [made for row in rows for made in row.architecture.variants(row, settings, as_typed)[0]]
 
 
-def external_model(word: str, settings: Mapping[str, str] = NO_SETTINGS) -> Model:
-    """The one row of a word without a glob. Raises UsageError as `external_models` does, and for several."""
-    rows = external_models(word, settings)
-    if len(rows) > 1:
-        raise UsageError(f"'{word}' is {len(rows)} models, and one is needed: {_listed([row.name for row in rows])}")
-    return rows[0]
-
-
-def with_settings(row: Model, settings: Mapping[str, str]) -> Model:
-    """A row of the catalog that a library builds, with `model.X=` settings as `external_models` reads them."""
-    architecture = row.architecture
-    assert isinstance(architecture, ExternalBuilder)
-    libraries.require(architecture.package, f"'{row.name}'")
-    return _set(row, architecture, settings)
-
-
-def _row(prefix: str, name: str, settings: Mapping[str, str]) -> Model:
+def _row(prefix: str, name: str) -> Model:
     package = PREFIXES[prefix]
     plain, _, tag = (name, "", "") if prefix == "hf" else name.partition(".")
     architecture = ExternalBuilder(
@@ -110,21 +179,7 @@ def _row(prefix: str, name: str, settings: Mapping[str, str]) -> Model:
         tag=tag,
         version=libraries.version(package) or "",
     )
-    return _set(Model(name=f"{prefix}:{name}", family=package, architecture=architecture), architecture, settings)
-
-
-def _set(row: Model, architecture: ExternalBuilder, settings: Mapping[str, str]) -> Model:
-    if not settings:
-        return row
-    rest = {name: str(value) for name, value in settings.items()}
-    contract, settled = read_input(row.name, rest, row.input)
-    tap = rest.pop("tap", None) or None
-    for name in rest:
-        if name in OURS:
-            raise UsageError(f"{row.name}: model.{name} is not set here. In its place: {OURS[name]}")
-    made = replace(architecture, arguments=tuple(sorted(rest.items())), tap=tap, settled=settled)
-    variant = tuple(sorted((name, str(value)) for name, value in settings.items()))
-    return replace(row, architecture=made, input=contract, params=None, variant=variant)
+    return Model(name=f"{prefix}:{name}", family=package, architecture=architecture)
 
 
 def _check_repository(word: str, repository: str) -> None:
@@ -160,64 +215,6 @@ def _check_name(package: str, word: str) -> None:
         raise UsageError(f"{package} {libraries.version(package)} has no weights '{tag}' of {name}. {near}")
 
 
-def says_weights(row: Model) -> bool:
-    """Whether a row of a library names its weights: by a tag, or as a repository of a trained model."""
-    architecture = row.architecture
-    return isinstance(architecture, ExternalBuilder) and bool(architecture.tag or architecture.library == "hf")
-
-
-def default_weights(row: Model, suite: str | None) -> str:
-    """The weights of a row that is run without `weights=`. `suite` is the one that needs some, None where none does."""
-    if says_weights(row):
-        return PRETRAINED
-    if suite is None:
-        return RANDOM
-    architecture = row.architecture
-    assert isinstance(architecture, ExternalBuilder)
-    tags = [tag for tag in libraries.tags(architecture.package, architecture.name) if tag]
-    others = f"; or weights={_listed(tags[1:])}" if tags[1:] else ""
-    published = f"weights=pretrained ({tags[0]}{others}), " if tags else ""
-    raise UsageError(
-        f"{row.name} needs weights for suite={suite}: type {published}weights=FILE (a .safetensors or .pt file with "
-        f"{architecture.package}'s names) or, for the untrained network, weights=random"
-    )
-
-
-def published_weights(row: Model, word: str) -> str | None:
-    """The name of the library's weights that a word stands for, as records have it; None where it is random or a file.
-
-    "pretrained" is what the row's name says, else the library's default. Raises UsageError for anything else.
-    """
-    architecture = row.architecture
-    assert isinstance(architecture, ExternalBuilder)
-    if word == RANDOM or word.startswith(f"{RANDOM}:"):
-        return None
-    known = () if architecture.library == "hf" else libraries.tags(architecture.package, architecture.name)
-    if word == PRETRAINED:
-        if architecture.library == "hf" or architecture.tag:
-            return architecture.tag or PRETRAINED
-        if known:
-            return known[0] or PRETRAINED
-        raise UsageError(f"{row.name} has no pretrained weights in {architecture.package}. {_instead()}")
-    if word in known:
-        if architecture.tag not in ("", word):
-            raise UsageError(
-                f"weights={word}: the name {row.name} says {architecture.tag}. Type model={architecture.library}:"
-                f"{architecture.name}.{word}"
-            )
-        return word
-    if Path(word).expanduser().exists() or Path(word).suffix in (".safetensors", ".pt", ".pth"):
-        return None
-    choices = [PRETRAINED, *(tag for tag in known if tag), RANDOM]
-    raise UsageError(
-        f"weights={word}: {row.name} has no such weights, and there is no such file. {suggest(word, choices)}"
-    )
-
-
-def _instead() -> str:
-    return "Type weights=FILE, or weights=random for the untrained network"
-
-
 def _listed(words: list[str]) -> str:
     return ", ".join(words[:6]) + (f", … and {len(words) - 6} more" if len(words) > 6 else "")
 
@@ -225,4 +222,4 @@ def _listed(words: list[str]) -> str:
 def named_row(name: str, word: str, params: int, contract: Input, *aliases: str) -> Model:
     """A row of the catalog for a model of a library, written `LIBRARY:NAME.TAG`. The library need not be there."""
     prefix, _, model = word.partition(":")
-    return replace(_row(prefix, model, NO_SETTINGS), name=name, params=params, input=contract, aliases=aliases)
+    return replace(_row(prefix, model), name=name, params=params, input=contract, aliases=aliases)

@@ -6,7 +6,7 @@ import inspect
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..registry import UsageError
 from . import library_files
-from .published import Library, PublishedBackbone
+from .published import Library, PublishedBackbone, build_with, count_with
 from .spec import Input, Interpolation, Model
 from .weights.stored import Stored
 
@@ -160,3 +160,7 @@ def _safe_first(filename: str) -> tuple[str, ...]:
     if ending not in ("bin", "pt", "pth"):
         return (filename,)
     return f"{stem.replace('pytorch_', '')}.safetensors", filename  # pytorch_model.bin is model.safetensors
+
+
+build = partial(build_with, Timm)
+count_parameters = partial(count_with, Timm)

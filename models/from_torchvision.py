@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,7 +14,7 @@ from torchvision.transforms._presets import ImageClassification
 
 from ..registry import UsageError
 from . import library_files
-from .published import Library, PublishedBackbone
+from .published import Library, PublishedBackbone, build_with, count_with
 from .spec import Input, Interpolation, Model
 from .weights.files import open_weights
 from .weights.stored import Stored
@@ -135,3 +136,7 @@ class Torchvision(Library):
         with open_weights(file):
             pass  # torchvision unpickles it next, whatever is in it; this refuses anything but tensors
         return file
+
+
+build = partial(build_with, Torchvision)
+count_parameters = partial(count_with, Torchvision)

@@ -17,10 +17,11 @@ from typing import cast
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
+from .architectures.hybrid import Hybrid
+from .architectures.vit import ViT
 from .compute import resnet_channels, resnet_root_channels
 from .convolution import GroupNorm, StdConv, max_pool_same, standardise
 from .network import check_resnet, lecun_normal_
-from .spec import Hybrid, ViT
 from .vit import VisionTransformer
 
 GROUP_NORM_EPS = 1e-6  # flax's default; BiT has 1e-5

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, get_args
 
 from ..registry import UsageError, suggest
@@ -11,6 +13,12 @@ from .spec import Input, Interpolation
 
 INPUT_SETTINGS = ("image_size", "mean", "std", "interpolation")
 NO_CONTRACT = Input()
+NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
+
+
+def as_typed(key: str, text: str, hint: Any) -> list[Any]:  # noqa: ARG001  # a reader of settings, like those that look
+    """A setting's one value, for constructors that read it themselves."""
+    return [text]
 
 
 def read_literal(text: str) -> Any:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 import torch
 from torch import Generator, Tensor, nn
 
+from ..memory import free_memory
 from ..registry import UsageError
 from .convolution import NORM_GROUPS
 
@@ -49,6 +50,13 @@ class Network(nn.Module):
         """Logits (B, K) of (B, 3, H, W) images, or the features where there is no head."""
         features = self.features(images)
         return features if self.head is None else self.head(features)
+
+    @property
+    def has_own_head(self) -> bool:
+        return self.head is not None
+
+    def own_logits(self, images: Tensor) -> Tensor:
+        return self(images)
 
     def initialise(self, generator: Generator) -> Self:
         """Allocates the parameters on the generator's device and draws them as the official code does."""
@@ -112,6 +120,17 @@ def check_images(network: TakesImages, images: Tensor) -> None:
         raise UsageError(f"{problem}. Scale integers first: (images / 255 - mean) / std, with `spec.input`'s numbers")
     asked = f"({size[0]}, {size[1]})"
     raise UsageError(f"{problem}. Another size is chosen when it is built: create_model(..., image_size={asked})")
+
+
+def check_memory(row: Model, network: nn.Module) -> None:
+    """Raises UsageError where the float32 parameters alone would not fit into the free memory."""
+    count = sum(parameter.numel() for parameter in network.parameters())
+    needed, free = 4 * count, free_memory()
+    if free is not None and needed > free:
+        raise UsageError(
+            f"{row.name} has {count:,} parameters, {needed / 1e9:.1f} GB as float32, and this machine has "
+            f"{free / 1e9:.1f} GB of free memory. Choose a smaller model"
+        )
 
 
 def check_positive(spec: Model, **values: float) -> None:

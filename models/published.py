@@ -15,17 +15,18 @@ from torch import Tensor, nn
 from ..registry import UsageError
 from . import libraries
 from .adapter import OwnBackbone, zero_head
-from .external import PRETRAINED, ExternalBuilder, published_weights, says_weights
+from .external import PRETRAINED, ExternalBuilder
 from .foreign import describe
 from .inputs import read_literal
-from .network import check_classes, check_images
+from .network import check_classes, check_images, check_memory
 from .weights.files import open_weights
 from .weights.fit import load
 from .weights.recognise import under_own_names
 
 if TYPE_CHECKING:
-    from .spec import Backbone, Input, Model
+    from .spec import Input, Model
     from .weights.stored import Stored
+    from .weights_choice import WeightsChoice
 
 
 class PublishedBackbone(nn.Module):
@@ -56,6 +57,13 @@ class PublishedBackbone(nn.Module):
     @abstractmethod
     def drop_library_head(self) -> None:
         """Removes the library's classifier; the representation stays as it is."""
+
+    @property
+    def has_own_head(self) -> bool:
+        return self.ends_in_logits or self.head is not None
+
+    def own_logits(self, images: Tensor) -> Tensor:
+        return self(images)
 
     def features(self, images: Tensor) -> Tensor:
         """The representation (B, num_features) of (B, 3, H, W) images scaled by `spec.input`."""
@@ -110,36 +118,28 @@ class Library:
         """The file of the published weights, downloaded where it may be. Raises UsageError where it cannot be had."""
 
 
-def build_published(
+def build_with(
+    kind: type[Library],
     row: Model,
-    *,
-    weights: str | Path | None = None,
-    num_classes: int | None = None,
-    image_size: tuple[int, int] | None = None,
-    seed: int = 0,
-) -> Backbone:
+    weights: WeightsChoice,
+    num_classes: int | None,
+    image_size: tuple[int, int] | None,
+    seed: int,
+) -> PublishedBackbone | OwnBackbone:
     """A fresh network of a row whose architecture is an ExternalBuilder, in evaluation mode. See `create_model`.
 
-    `weights` is "pretrained" or a name of the library's weights, "random" or "random:SEED", or a file with the
-    library's own names; None is "pretrained" where the row's name says weights, else random. The Backbone's `spec` is
-    the row with the library's input contract, as far as no setting fixed it. Raises UsageError for all that cannot be
-    done.
+    `weights` are the library's, random or a file with the library's own names. The Backbone's `spec` is the row with
+    the library's input contract, as far as no setting fixed it. Raises UsageError for all that cannot be done.
     """
-    from .build import check_memory, read_weights_word
-
-    architecture = row.architecture
-    if not isinstance(architecture, ExternalBuilder):
-        raise TypeError(f"{row.name} is not a model of a library")
+    architecture = cast(ExternalBuilder, row.architecture)
     check_classes(num_classes)
     libraries.require(architecture.package, f"'{row.name}'")
-    word = PRETRAINED if weights is None and says_weights(row) else weights
-    tag = None if word is None else published_weights(row, str(word))
-    library = _library(row, architecture, None if tag == PRETRAINED else tag)  # that is: without a name
-    source = None if tag is not None else read_weights_word(word, seed)
+    tag = weights.published_name
+    library = kind(row, architecture, tag if tag not in (None, PRETRAINED) else architecture.tag)
     with ExitStack() as stack:
         held = None
-        if isinstance(source, Path):
-            contents = stack.enter_context(open_weights(source))
+        if weights.opened is not None:
+            contents = stack.enter_context(open_weights(weights.opened))
             held = under_own_names(contents, contents.tensors)
         contract = library.contract()
         contract = replace(contract, **{name: getattr(row.input, name) for name in architecture.settled})
@@ -152,7 +152,7 @@ def build_published(
             check_memory(spec, sketch)
             width = _width(library.backbone(spec, sketch, 0)) if architecture.tap is None else 0
         file = library.published_file() if tag is not None else None
-        module = _made(library, spec, classes, file, seed=source if held is None else 0)
+        module = _made(library, spec, classes, file, seed=weights.drawn_from(seed) if held is None else 0)
         if held is not None and not ours:
             load(module, held, row)
         backbone: Any = None
@@ -173,7 +173,7 @@ def build_published(
     backbone.source_files = () if file is None else (file,)
     backbone.notes = () if held is None else held.notes
     backbone.tested = library.tested()
-    return cast("Backbone", backbone.eval())
+    return backbone.eval()
 
 
 OUR_HEAD = "head.weight"
@@ -195,35 +195,21 @@ def _kept_classes(library: Library, tensors: Mapping[str, Stored]) -> int:
     return library.head_classes({name.removeprefix("module."): stored for name, stored in tensors.items()})
 
 
-def count_published(row: Model, num_classes: int | None = 1000) -> int:
+def count_with(kind: type[Library], row: Model, num_classes: int | None) -> int:
     """Parameters of a row with a head of so many classes, at its library's input size. Allocates nothing."""
-    architecture = row.architecture
-    if not isinstance(architecture, ExternalBuilder):
-        raise TypeError(f"{row.name} is not a model of a library")
+    architecture = cast(ExternalBuilder, row.architecture)
     libraries.require(architecture.package, f"'{row.name}'")
-    library = _library(row, architecture, None)
+    library = kind(row, architecture, architecture.tag)
     with torch.device("meta"):
         module = _made(library, replace(row, input=library.contract()), num_classes or 0)
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def _library(row: Model, architecture: ExternalBuilder, tag: str | None) -> Library:
-    if architecture.package == "timm":
-        from .from_timm import Timm
-
-        return Timm(row, architecture, tag or architecture.tag)
-    from .from_torchvision import Torchvision
-
-    return Torchvision(row, architecture, tag or architecture.tag)
-
-
-def _made(
-    library: Library, spec: Model, classes: int, file: Path | None = None, seed: int | Path | None = 0
-) -> nn.Module:
+def _made(library: Library, spec: Model, classes: int, file: Path | None = None, seed: int = 0) -> nn.Module:
     """The library's module; its errors as ours. Libraries draw from the global random state; it is put back after."""
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
     with torch.random.fork_rng(devices):
-        torch.manual_seed(seed if isinstance(seed, int) else 0)
+        torch.manual_seed(seed)
         try:
             return library.construct(spec.input.size, classes, file).eval()
         except UsageError:

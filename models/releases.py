@@ -28,7 +28,7 @@ from pathlib import Path, PurePosixPath
 from ..registry import UsageError, suggest
 from ..stable import cache_folder
 from .names import stem as stem_of
-from .spec import Head, Provenance
+from .provenance import Head, Provenance
 
 TABLE = Path(__file__).with_name("catalog") / "checkpoints.csv"
 IMAGES = {"ImageNet-21k": 14_000_000, "ImageNet": 1_300_000}  # ViT paper, Section 4.1: "14M images", "1.3M images"
@@ -164,19 +164,16 @@ def unknown(model: str, word: str) -> str:
     return f"there are no weights '{word}' of {model}. {hint}There are: {summary(model)}"
 
 
-def chosen(model: str, word: str | Path) -> Release | None:
-    """The release that `weights=word` means for a row; None for "random", "random:7" and the path of a file.
+def chosen(model: str, word: str) -> Release | None:
+    """The release that a word means for a row; None for the path of a file.
 
-    Raises UsageError, with the row's tags, for a word that is none of these.
+    Raises UsageError, with the row's tags, for a word that is neither.
     """
-    text = str(word)
-    if isinstance(word, Path) or text.split(":")[0] == "random":
-        return None
-    release = find(model, text)
-    path = Path(text).expanduser()
-    if release is None and not path.exists() and not path.suffix and os.sep not in text:
+    release = find(model, word)
+    path = Path(word).expanduser()
+    if release is None and not path.exists() and not path.suffix and os.sep not in word:
         one = "one of them, " if of_model(model) else ""
-        raise UsageError(f"{unknown(model, text)}. Choose {one}'random', 'random:SEED' or the path of a file")
+        raise UsageError(f"{unknown(model, word)}. Choose {one}'random', 'random:SEED' or the path of a file")
     return release
 
 

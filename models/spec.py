@@ -5,18 +5,20 @@ No torch here: rows are listed, planned and keyed without importing it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
-from . import compute
-
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import Tensor
 
+    from .weights_choice import Released, WeightsChoice
+
 Interpolation = Literal["nearest", "bilinear", "bicubic"]
-PositionEmbedding = Literal["none", "1d", "2d", "relative", "bicubic"]
-PositionPlace = Literal["stem", "layers", "shared"]
+ReadValues = Callable[[str, str, Any], list[Any]]  # a setting's key, its text and type -> the values it says
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,118 +32,78 @@ class Input:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Architecture:
-    """The constructor's arguments of a network, as plain data. `network` names its class: "module:Class" in models/."""
+class Architecture(ABC):
+    """What kind of model a row is: the constructor's arguments of its network as plain data, and what follows of them.
 
-    network: ClassVar[str]
+    Everything that differs between kinds of models is asked here: what settings and words for weights mean, and which
+    module builds the network. Subclasses are models/architectures (networks of ours), external.py (a library's) and
+    own.py (a user's).
+    """
+
+    network: ClassVar[str]  # names the network's class in a job's identity: "module:Class" in models/
     code_fields: ClassVar[frozenset[str]] = frozenset()  # digests of a user's code: a change makes results outdated
     in_globs: ClassVar[bool] = True  # whether globs of the catalog select rows of this kind
+    names_are_ours: ClassVar[bool] = False  # whether its files' tensors have names that models/weights knows
+    input_is_known: ClassVar[bool] = True  # whether the row says what images the model expects before it is built
+    has_resnet: ClassVar[bool] = False  # whether the ViT paper tries BiT's recipe beside its own (Appendix B.1.1)
+    tested_by_hyper_rule: ClassVar[bool] = False  # whether its released files were tested at the BiT-HyperRule's sizes
+    has_tanh_layer: ClassVar[bool] = False  # whether there may be one before the head (`pre_logits`)
+    attends: ClassVar[bool] = False  # whether it is made of tokens that attend to each other
+    first_layer: ClassVar[str] = ""  # what its filters of colours are called; "": the network does not show them
+    keeps_file_size: ClassVar[bool] = False  # whether a file fits no other image size than the one it was kept at
+
+    @property
+    @abstractmethod
+    def built_by(self) -> str:
+        """The module of models/ that builds the network: it has `build` and `count_parameters`."""
 
     def macs(self, image_size: tuple[int, int]) -> int | None:  # noqa: ARG002 -- for those that know it
         """Multiply-accumulates of one image's forward pass to the features (no head), or None where not known."""
         return None
 
+    def grid(self, image_size: tuple[int, int]) -> tuple[int, int] | None:  # noqa: ARG002
+        """Rows and columns of tokens for an image of (H, W) pixels, None where there are none.
 
-@dataclass(frozen=True, kw_only=True)
-class ViT(Architecture):
-    """Vision Transformer (ViT paper, Section 3.1 and Table 1)."""
+        Raises UsageError for a size that cannot be.
+        """
+        return None
 
-    network: ClassVar[str] = "vit:VisionTransformer"
+    def sizes(self) -> Mapping[str, int]:
+        """The columns of the ViT paper's Table 1 that this kind has: layers, width, mlp, heads."""
+        return {}
 
-    patch_size: int  # side of a square patch, in pixels (in cells of the feature map for a hybrid)
-    width: int  # hidden size D
-    depth: int  # layers
-    heads: int
-    mlp_dim: int | None = None  # None: 4 x width, as in every published size
-    pool: Literal["token", "gap"] = "token"  # class token, or mean of the tokens ("gap")
-    # Width of the tanh layer between the representation and the head. None: a weights file decides, and there is none
-    # without a file; 0: none, even if the file has one (it is dropped, and the head that was trained on it).
-    pre_logits: int | None = None
-    dropout: float = 0.0
-    # Appendix D.4 and Table 8. 1d: one vector a patch, in raster order; 2d: half a vector for its column (X), half for
-    # its row (Y); relative: in every layer, one vector for every distance between two tokens of the sequence. bicubic:
-    # 1d, and where a file's grid is another it is resized as timm does, not by the official code's order-1 spline.
-    posembed: PositionEmbedding = "1d"
-    # stem: added once, to the tokens; layers: to every layer's input, each its own; shared: likewise, all the same.
-    posembed_at: PositionPlace = "stem"
+    def num_features(self) -> int | None:
+        """The width of the representation, as far as it is known without building the network."""
+        return None
 
-    @property
-    def stride(self) -> int:
-        """Pixels a side of a cell of the map that patches are cut from."""
-        return 1
+    def releases(self, row: Model) -> Sequence[Released]:  # noqa: ARG002
+        """The released files that fit a row of this kind."""
+        return ()
 
-    def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
-        """Rows and columns of tokens for an image of (H, W) pixels. Raises UsageError where the patch does not fit."""
-        return compute.grid(image_size, self.patch_size, self.stride)
+    @abstractmethod
+    def variants(self, row: Model, settings: Mapping[str, str], read: ReadValues) -> tuple[list[Model], set[str]]:
+        """The row as `model.X=` settings change it, several where one sweeps, and the settings that were of use.
 
-    def left_out(self, image_size: tuple[int, int]) -> str | None:
-        """A sentence on what of an image of (H, W) pixels is in no patch, or None where all of it is in one."""
-        rows, columns = compute.left_out(image_size, self.patch_size, self.stride)
-        if not rows and not columns:
-            return None
-        of = "image" if self.stride == 1 else "feature map"
-        return f"the last {rows} rows and {columns} columns of the {of} are in no patch, as in the official code"
+        `read` takes a setting's key, its text and a type, and gives the values. Raises UsageError for a wrong one.
+        """
 
-    def macs(self, image_size: tuple[int, int]) -> int:
-        return compute.transformer_macs(self, self.grid(image_size), channels=3)
+    @abstractmethod
+    def read_weights(self, row: Model, word: str) -> list[WeightsChoice] | None:
+        """What a word of `weights=` stands for with a row of this kind, or None where it stands for nothing.
 
+        Raises UsageError where it is clear what is wrong with it.
+        """
 
-@dataclass(frozen=True, kw_only=True)
-class BiT(Architecture):
-    """BiT ResNet-v2: pre-activation, GroupNorm, weight standardisation (BiT paper, Section 3)."""
+    @abstractmethod
+    def default_weights(self, row: Model, suite: str | None) -> WeightsChoice:
+        """The weights of a row where none are said. `suite` is the one that needs some, None where none does.
 
-    network: ClassVar[str] = "bit:BiTResNet"
+        Raises UsageError, with what to type, where they must be said.
+        """
 
-    units: tuple[int, ...]  # residual units a stage; (3, 4, 6, 3) is R50
-    widen: float = 1  # the x1, x2, x3, x4 of the name
-
-    def macs(self, image_size: tuple[int, int]) -> int:
-        return compute.resnet_macs(self.units, self.widen, image_size)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Hybrid(ViT):
-    """A ViT on the feature map of a ResNet-v1 with GroupNorm and weight standardisation (ViT paper, Section 3.1)."""
-
-    network: ClassVar[str] = "hybrid:HybridTransformer"
-
-    patch_size: int = 1
-    units: tuple[int, ...]  # (3, 4, 6, 3): total stride 32; (3, 4, 9): stage 4's layers in stage 3, total stride 16;
-    #                         (): the stem alone, stride 4
-    widen: float = 1
-
-    @property
-    def stride(self) -> int:
-        return compute.resnet_stride(self.units)
-
-    def macs(self, image_size: tuple[int, int]) -> int:
-        channels = compute.resnet_channels(self.units, self.widen)
-        resnet = compute.resnet_macs(self.units, self.widen, image_size)
-        return resnet + compute.transformer_macs(self, self.grid(image_size), channels)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Provenance:
-    """Where weights come from, as far as it is known: what they were trained on, for how long, at what cost."""
-
-    pretrain: str | None = None  # the data set, as the papers write it: "ImageNet-21k"
-    images: int | None = None  # in that data set
-    epochs: float | None = None  # passes over it
-    core_days: float | None = None  # TPUv3-core-days, the unit of the ViT paper's Table 2
-
-
-@dataclass(frozen=True, kw_only=True)
-class Head:
-    """What is known beforehand of the head in a file of weights: what it tells apart, and how it was last fed."""
-
-    data: str  # whose classes: "ImageNet"; of BiT's files for single VTAB-1k tasks "VTAB-1k clevr-count"; a task's name
-    image_size: int | None = None  # pixels; None: not stated, or sources differ
-    antialias: bool = False  # when resizing: the official pipelines do not (tf.image.resize)
-    resize: Literal["square", "resize_crop", "shorter_crop"] = (
-        "square"  # what is made of an image: suites/transforms.py
-    )
-    crop_pct: float | None = None  # the share of a side that is kept by a crop; None: 7/8
-    origin: str = "a release"  # who says so
+    @abstractmethod
+    def choose_weights(self, row: Model, weights: str | Path | None) -> WeightsChoice:
+        """What `create_model(row, weights)` means: one choice, and a path need not be looked for first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,24 +129,14 @@ class Model:
         return self.architecture.macs(self.input.size)
 
     @property
+    def releases(self) -> Sequence[Released]:
+        """The released files that fit this row."""
+        return self.architecture.releases(self)
+
+    @property
     def known_weights(self) -> tuple[str, ...]:
-        """The tags of the released files that fit this row (models/releases.py): what `weights=` takes by name."""
-        from .releases import of_model
-
-        return tuple(release.tag for release in of_model(self.name))
-
-    def head(self, weights: str) -> Head | None:
-        """What is known of the head that weights of this row bring: of a released file, or by a file's sidecar.
-
-        None where nothing is known; random weights have no trained head. Raises UsageError for a damaged sidecar.
-        """
-        from .releases import tagged
-        from .weights.sidecar import read_head
-
-        release = tagged(self.name, weights)
-        if release is not None:
-            return release.head
-        return None if weights.split(":")[0] in ("random", "own") else read_head(weights)
+        """The tags of the released files that fit this row: what `weights=` takes by name."""
+        return tuple(map(str, self.releases))
 
     def settable(self) -> dict[str, str]:
         """The fields that `derive` takes, with their annotations."""
@@ -211,8 +163,17 @@ class Backbone(Protocol):
     num_features: int
     notes: tuple[str, ...]  # what loading the weights did besides loading them, in sentences
 
+    @property
+    def has_own_head(self) -> bool:
+        """Whether it was built with a head that its weights brought."""
+        ...
+
     def __call__(self, images: Tensor) -> Tensor: ...
 
     def features(self, images: Tensor) -> Tensor: ...
+
+    def own_logits(self, images: Tensor) -> Tensor:
+        """(B, K): what the head of its own weights says."""
+        ...
 
     def state_dict(self) -> Mapping[str, Tensor]: ...

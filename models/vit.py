@@ -10,10 +10,10 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from ..registry import UsageError, suggest
+from .architectures.vit import PositionEmbedding, PositionPlace, ViT
 from .inference import Linear, LinearGELU
 from .network import Network, check_positive, lecun_normal_
 from .position import Positions, RelativePositions
-from .spec import PositionEmbedding, PositionPlace, ViT
 
 if TYPE_CHECKING:
     from .spec import Model
@@ -84,7 +84,7 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(vit.width, eps=LAYER_NORM_EPS)
         self.attention = Attention(vit.width, vit.heads, relative)
         self.norm2 = nn.LayerNorm(vit.width, eps=LAYER_NORM_EPS)
-        self.mlp = MLP(vit.width, vit.mlp_dim or 4 * vit.width, vit.dropout)
+        self.mlp = MLP(vit.width, vit.hidden, vit.dropout)
         self.dropout = nn.Dropout(vit.dropout)
 
     def forward(self, x: Tensor) -> Tensor:  # B N D

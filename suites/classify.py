@@ -34,6 +34,7 @@ from .transforms import Resize, View
 
 if TYPE_CHECKING:
     from ..models.spec import Model
+    from ..models.weights_choice import WeightsChoice
 
 OVERLAP = "objectnet"  # the target whose tasks ask about a part of the head's classes
 
@@ -79,18 +80,18 @@ class Classify(Suite):
             antialias=self.antialias,
         )
 
-    def view(self, model: Model, weights: str) -> View:
+    def view(self, model: Model, weights: WeightsChoice) -> View:
         """What is typed, over what the weights' release does."""
         return self.typed.over(view_of(model, weights))
 
-    def size(self, model: Model, weights: str = "random") -> tuple[int, int]:
+    def size(self, model: Model, weights: WeightsChoice) -> tuple[int, int]:
         side = self.view(model, weights).image_size
         return model.input.size if side is None else (side, side)
 
-    def unfit(self, model: Model, weights: str, task: Task) -> str:
+    def unfit(self, model: Model, weights: WeightsChoice, task: Task) -> str:
         return unfit(model, weights, task)
 
-    def estimate(self, model: Model, task: Task, weights: str) -> Work:  # noqa: ARG002  # no task's pass depends on them
+    def estimate(self, model: Model, task: Task, weights: WeightsChoice) -> Work:  # noqa: ARG002  # no task's pass depends on them
         larger = task.within.get("test")
         return Work(images=task.originals.get(larger, 0) if larger else task.splits["test"])
 
@@ -99,7 +100,7 @@ class Classify(Suite):
             raise UsageError(reason)
         said = context.logits(context.task, "test", self.view(context.model, context.weights), precision=self.precision)
         check_head(context.model.name, context.task, said)
-        head = described(context.model, context.weights, context.task)
+        head = described(context.weights, context.task)
         yield from _measured(context.task, replace(said, treatment={**said.treatment, **head}))
 
 

@@ -148,7 +148,7 @@ def finetune(suite: FineTuning, context: Context) -> Iterator[Measurement]:
                 treatment=job.treatment(name, settings, lr) | done.facts,
                 predictions=done.predictions if metric == "top1" else None,
             )
-    if context.weights.split(":")[0] == "random" and val is not None:
+    if context.weights.random and val is not None:
         value, treatment = _probe(context, settings)
         probe = "ridge probe on the untrained network's features, l2 on the validation images"
         yield Measurement(
@@ -183,7 +183,7 @@ class _Job:
     def __init__(self, suite: FineTuning, context: Context, train: Split, val: Split | None, test: Split) -> None:
         self._suite, self._context = suite, context
         self._train, self._val, self._test = train, val, test
-        self._untrained = context.weights.split(":")[0] == "random"
+        self._untrained = context.weights.random
         self.candidates: list[str] = []  # that the final run's setting was chosen from, or is alone
         self._done = {path.parent.name: path for path in context.work.glob("*/done.npz")}  # before any process goes on
 

@@ -20,7 +20,9 @@ from .protocol import Task
 from .transforms import View
 
 if TYPE_CHECKING:
-    from ..models.spec import Head, Model
+    from ..models.provenance import Head
+    from ..models.spec import Model
+    from ..models.weights_choice import WeightsChoice
 
 SMALL, LARGE, LARGEST = 128, 384, 480  # pixels: the BiT-HyperRule (BiT paper, Section 3.3)
 
@@ -73,15 +75,15 @@ def answers(head: Head, task: Task) -> bool:
     return head.data.lower() in (word.lower() for word in (task.name, *task.aliases))
 
 
-def unfit(model: Model, weights: str, task: Task) -> str:
+def unfit(model: Model, weights: WeightsChoice, task: Task) -> str:
     """Why the head of these weights cannot be asked about a task, with what to type instead; "" where it can.
 
     Of a file without a sidecar, another library's weights and a user's model nothing is known beforehand: "".
     """
     who = f"{model.name} with weights={weights}"
-    if weights.split(":")[0] == "random":
+    if weights.random:
         return f"{who} has no trained head to score. Type {_tags_for(model, task)}, or train one: suite=finetune"
-    head = model.head(weights)
+    head = weights.head()
     if head is None or answers(head, task):
         return ""
     asked = known.tasks if (known := classes_of(head)) else (head.data,)
@@ -92,9 +94,9 @@ def unfit(model: Model, weights: str, task: Task) -> str:
     )
 
 
-def described(model: Model, weights: str, task: Task) -> dict[str, str]:
+def described(weights: WeightsChoice, task: Task) -> dict[str, str]:
     """What a record says of the head: whose classes, who says so, and what is known of their order."""
-    head = model.head(weights)
+    head = weights.head()
     if head is None:
         return {"head": f"of {task.num_classes} classes; whose is not known", "label_order": "taken to be the task's"}
     vtab = head.data.startswith("VTAB-1k ")
@@ -108,16 +110,16 @@ def _count(head: Head) -> str:
 
 
 def _tags_for(model: Model, task: Task) -> str:
-    fitting = [tag for tag in model.known_weights if (head := model.head(tag)) and answers(head, task)]
+    fitting = [str(each) for each in model.releases if (head := each.head()) and answers(head, task)]
     if not fitting:
         return f"weights=FILE (no released file of {model.name} has a head for {task.name})"
     short = sorted(fitting, key=len)
     return f"weights={' or '.join(short[:4])}" + (f" (and {len(short) - 4} more)" if len(short) > 4 else "")
 
 
-def view_of(model: Model, weights: str) -> View:
+def view_of(model: Model, weights: WeightsChoice) -> View:
     """How the release of these weights feeds its images; empty where nothing is known of them."""
-    head = model.head(weights)
+    head = weights.head()
     if head is None:
         return View()
     size = head.image_size or _hyper_rule(model, head)
@@ -126,7 +128,7 @@ def view_of(model: Model, weights: str) -> View:
 
 def _hyper_rule(model: Model, head: Head) -> int | None:
     """The BiT-HyperRule's size where a file's is not stated; the row's own of other models."""
-    if model.family != "BiT":
+    if not model.architecture.tested_by_hyper_rule:
         return None
     known = classes_of(head)
     if known and known.small:

@@ -32,7 +32,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
-from ..models.spec import Hybrid, ViT
 from ..registry import UsageError
 from .attention import (
     ClassToken,
@@ -54,6 +53,7 @@ if TYPE_CHECKING:
     import torch
 
     from ..models.spec import Model
+    from ..models.weights_choice import WeightsChoice
 
 MAPS_BYTES = 2**28  # of one layer's attention of one batch
 
@@ -93,25 +93,26 @@ class Internals(Suite):
                 f"suite.examples={self.examples}: these are the first of the images={self.images} that are looked at"
             )
 
-    def estimate(self, model: Model, task: Task, weights: str) -> Work:  # noqa: ARG002
-        attends = isinstance(model.architecture, ViT)
+    def estimate(self, model: Model, task: Task, weights: WeightsChoice) -> Work:  # noqa: ARG002
+        attends = model.architecture.attends
         return Work(images=min(self.images, task.splits.get("test", 0)) if attends else 0)
 
     def run(self, context: Context) -> Iterator[Measurement]:
         model = context.model
-        size = self.size(model)
-        network: Any = context.build(image_size=size).to(context.device)  # pyright: ignore[reportAttributeAccessIssue]
-        if not hasattr(network, "rgb_filters"):
+        size = self.size(model, context.weights)
+        if not model.architecture.first_layer:
             raise UsageError(
                 f"{model.name} does not show what is inside it: suite=internals takes ViT, BiT and hybrid rows of the "
                 "catalog (`list models`), whose weights may also be timm's"
             )
+        network: Any = context.build(image_size=size).to(context.device)  # pyright: ignore[reportAttributeAccessIssue]
         yield self._filters(context, network)
-        if not isinstance(model.architecture, ViT):
+        if not model.architecture.attends:
             context.say(f"{model.name} has no attention and no position embeddings: its filters alone are measured")
             return
-        if model.architecture.posembed in ("none", "relative"):
-            context.say(f"{model.name}: posembed={model.architecture.posembed} adds no position embeddings to show")
+        posembed = getattr(model.architecture, "posembed", "none")
+        if posembed in ("none", "relative"):
+            context.say(f"{model.name}: posembed={posembed} adds no position embeddings to show")
         else:
             yield self._positions(context, network)
         yield from self._attention(context, network, size)
@@ -124,7 +125,7 @@ class Internals(Suite):
             value=float(explained.sum()),
             unit="percent",
             question={"protocol": "internals", "metric": "rgb_filters", "components": self.components},
-            treatment={"filters": list(filters.shape), "layer": _first_layer(context.model)},
+            treatment={"filters": list(filters.shape), "layer": context.model.architecture.first_layer},
             arrays={"components": components, "explained": explained},
         )
 
@@ -138,7 +139,7 @@ class Internals(Suite):
             value=value,
             unit="cosine",
             question={"protocol": "internals", "metric": "position_similarity"},
-            treatment={"grid": list(similarities.shape[:2]), "size": list(self.size(context.model))},
+            treatment={"grid": list(similarities.shape[:2]), "size": list(self.size(context.model, context.weights))},
             arrays={"similarity": similarities},
         )
 
@@ -199,7 +200,7 @@ class Internals(Suite):
         import torch
 
         count = min(self.images, len(split))
-        heads = context.model.architecture.heads  # pyright: ignore[reportAttributeAccessIssue]  # a ViT's
+        heads = context.model.architecture.sizes()["heads"]
         places = tokens.patches + tokens.first
         batch = max(1, min(32, MAPS_BYTES // (4 * heads * places**2)))
         spans = [range(start, min(start + batch, count)) for start in range(0, count, batch)]
@@ -253,15 +254,9 @@ class Looked:
 
 def tokens_of(model: Model, size: tuple[int, int]) -> Tokens:
     """Where the tokens of a ViT or hybrid stand in an image of (H, W) pixels."""
-    vit = model.architecture
-    assert isinstance(vit, ViT)
+    vit: Any = model.architecture
     rows, columns = vit.grid(size)
     return Tokens(rows=rows, columns=columns, spacing=vit.patch_size * vit.stride, class_token=vit.pool == "token")
-
-
-def _first_layer(model: Model) -> str:
-    plain_vit = isinstance(model.architecture, ViT) and not isinstance(model.architecture, Hybrid)
-    return "patch embedding" if plain_vit else "root convolution, standardised"
 
 
 def _as_pixels(x: torch.Tensor, transform: Transform) -> np.ndarray:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
     from ..models.spec import Backbone, Model
+    from ..models.weights_choice import WeightsChoice
     from .transforms import Resize, View
 
 Precision = Literal["fp32", "bf16"]
@@ -145,7 +146,7 @@ class Context(Protocol):
     """What the engine hands to a suite for one job: one model, one task."""
 
     model: Model
-    weights: str  # as named; "random" for an untrained network
+    weights: WeightsChoice
     task: Task  # NO_TASK for a suite that needs none
     rank: int  # of this process among `processes`, where all take part in a job (Suite.data_parallel)
     processes: int
@@ -288,19 +289,19 @@ class Suite:
         """Modules of ours whose code is behind the numbers, with all that they import: "suites.fewshot"."""
         return (type(self).__module__.split(".", 1)[1],)
 
-    def size(self, model: Model, weights: str = "random") -> tuple[int, int]:  # noqa: ARG002
+    def size(self, model: Model, weights: WeightsChoice) -> tuple[int, int]:  # noqa: ARG002
         """Height and width in pixels that the suite feeds this model, as far as it is known beforehand."""
         side = getattr(self, "image_size", None)
         return model.input.size if side is None else (side, side)
 
-    def unfit(self, model: Model, weights: str, task: Task) -> str:  # noqa: ARG002
+    def unfit(self, model: Model, weights: WeightsChoice, task: Task) -> str:  # noqa: ARG002
         """Why this model with these weights cannot be asked about the task, as far as it is known; "" where it can.
 
         Of the combinations of a command, those that can be asked are its jobs.
         """
         return ""
 
-    def estimate(self, model: Model, task: Task, weights: str) -> Work:  # noqa: ARG002  # other suites' work does
+    def estimate(self, model: Model, task: Task, weights: WeightsChoice) -> Work:  # noqa: ARG002  # other suites' work does
         """What a job on this model and task comes to, at most, for plans and progress bars."""
         return Work(images=sum(task.splits.get(split, 0) for split in self.splits))
 

@@ -66,6 +66,7 @@ from .timing.variant import MemoryFormat, Mode, Precision, Variant
 
 if TYPE_CHECKING:
     from ..models.spec import Model
+    from ..models.weights_choice import WeightsChoice
     from .timing.session import Session
 
 Scenario = Literal["offline", "single_stream"]
@@ -167,11 +168,11 @@ class Throughput(Suite):
                 f"suite.max_seconds={self.max_seconds:g} is less than suite.min_seconds={self.min_seconds:g}; raise it"
             )
 
-    def size(self, model: Model, weights: str = "random") -> tuple[int, int]:  # noqa: ARG002
+    def size(self, model: Model, weights: WeightsChoice) -> tuple[int, int]:  # noqa: ARG002
         side = max(self.image_size, default=model.input.size[0])
         return side, side
 
-    def estimate(self, model: Model, task: Task, weights: str) -> Work:  # noqa: ARG002
+    def estimate(self, model: Model, task: Task, weights: WeightsChoice) -> Work:  # noqa: ARG002
         """Nothing that images count: it is bound by time."""
         return Work()
 

@@ -15,6 +15,7 @@ from .transforms import Resize
 
 if TYPE_CHECKING:
     from ..models.spec import Model
+    from ..models.weights_choice import WeightsChoice
 
 Table3 = Literal["scratch", "scratch-in21k", "scratch-jft"]
 RecipeName = Literal[
@@ -81,11 +82,11 @@ class FineTuning(Suite):
         if not self.checkpoint_minutes > 0:
             raise UsageError(f"suite.checkpoint_minutes={self.checkpoint_minutes:g}: a number above 0")
 
-    def size(self, model: Model, weights: str = "random") -> tuple[int, int]:
+    def size(self, model: Model, weights: WeightsChoice) -> tuple[int, int]:
         (_, settings), *_ = self.candidates(model, weights, None, 1000, model.input.size)
         return model.input.size if settings.image_size is None else (settings.image_size, settings.image_size)
 
-    def estimate(self, model: Model, task: Task, weights: str) -> Work:
+    def estimate(self, model: Model, task: Task, weights: WeightsChoice) -> Work:
         train, val, test = (task.splits.get(split, 0) for split in ("train", "val", "test"))
         found = self.candidates(model, weights, task, train + val, model.input.size)
         runs = [(settings, lr) for _, settings in found for lr in settings.lr]
@@ -96,7 +97,7 @@ class FineTuning(Suite):
         return Work(images=seeds * (len(choosing) * val + test), trained=seeds * (trained + longest))
 
     def candidates(
-        self, model: Model, weights: str, task: Task | None, images: int, size: tuple[int, int]
+        self, model: Model, weights: WeightsChoice, task: Task | None, images: int, size: tuple[int, int]
     ) -> list[tuple[str, Settings]]:
         """The recipes to choose from, by name, with what was typed in place of their own.
 
@@ -105,12 +106,12 @@ class FineTuning(Suite):
         return [(name, self._typed(settings)) for name, settings in self._recipes(model, weights, task, images, size)]
 
     def _recipes(
-        self, model: Model, weights: str, task: Task | None, images: int, size: tuple[int, int]
+        self, model: Model, weights: WeightsChoice, task: Task | None, images: int, size: tuple[int, int]
     ) -> list[tuple[str, Settings]]:
         name = "" if task is None else task.name
         wanted = self.recipe
         if wanted == "auto":
-            wanted = self.own_recipe(model, untrained=weights.split(":")[0] == "random")
+            wanted = self.own_recipe(model, untrained=weights.random)
         if wanted == "vtab-sweep":
             sweep = {self.steps or one.steps: one for one in recipes.vtab_sweep()}  # typed steps leave one schedule
             return [(f"vtab-sweep {steps}", one) for steps, one in sweep.items()]
@@ -205,4 +206,4 @@ class FineTuning(Suite):
 
 def has_resnet(model: Model) -> bool:
     """Whether the ViT paper tries BiT's set-up beside its own: its ResNets and hybrids (Appendix B.1.1)."""
-    return model.family in ("BiT", "R+ViT")
+    return model.architecture.has_resnet

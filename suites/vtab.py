@@ -30,6 +30,7 @@ from .vtab_probe import probe
 
 if TYPE_CHECKING:
     from ..models.spec import Model
+    from ..models.weights_choice import WeightsChoice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,12 +67,12 @@ class Vtab(FineTuning):
             return "short"
         return "vtab+bit" if has_resnet(model) and not untrained else "vtab"
 
-    def size(self, model: Model, weights: str = "random") -> tuple[int, int]:
+    def size(self, model: Model, weights: WeightsChoice) -> tuple[int, int]:
         if self.protocol == "finetune":
             return super().size(model, weights)
         return model.input.size if self.image_size is None else (self.image_size, self.image_size)
 
-    def estimate(self, model: Model, task: Task, weights: str) -> Work:
+    def estimate(self, model: Model, task: Task, weights: WeightsChoice) -> Work:
         of = FineTuning if self.protocol == "finetune" else Suite
         return of.estimate(self, model, task, weights)
 

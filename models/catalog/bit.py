@@ -6,8 +6,9 @@ have none, and follow from the same formula, which gives every released count.
 
 from __future__ import annotations
 
+from ..architectures.bit import BiT
 from ..names import spellings
-from ..spec import BiT, Input, Model
+from ..spec import Input, Model
 
 R50 = (3, 4, 6, 3)
 R101 = (3, 4, 23, 3)

@@ -6,8 +6,9 @@ R50+ViT-L/16 have none: the first is R50+ViT-L/32's ResNet under ViT-B, the seco
 
 from __future__ import annotations
 
+from ..architectures.hybrid import Hybrid
 from ..names import spellings
-from ..spec import Hybrid, Input, Model
+from ..spec import Input, Model
 from .vit import BASE as B
 from .vit import LARGE as L
 from .vit import SMALL as S

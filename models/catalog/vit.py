@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import TypedDict
 
+from ..architectures.vit import ViT
 from ..names import spellings
-from ..spec import Input, Model, ViT
+from ..spec import Input, Model
 
 
 class Size(TypedDict):

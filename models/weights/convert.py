@@ -11,7 +11,6 @@ from torch import Tensor
 
 from ...registry import UsageError
 from ...stable import replacing
-from ..spec import ViT
 from .files import open_weights
 from .layout import Match, Shape
 from .looks import candidates, facts_of
@@ -167,7 +166,7 @@ def _heads(weights: Weights) -> tuple[int, tuple[str, ...]]:
     facts = facts_of(shapes, weights.heads)
     if "width" not in facts:
         return 1, ()
-    known = {row.architecture.heads: row.name for row in candidates(facts) if isinstance(row.architecture, ViT)}
+    known = {row.architecture.sizes()["heads"]: row.name for row in candidates(facts)}
     if len(known) == 1:
         ((heads, name),) = known.items()
         return heads, (f"{heads} heads, as {name} has",)

@@ -6,13 +6,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from ...registry import UsageError
-from ..spec import Model, ViT
+from ..spec import Model
 from .looks import resemblance, title
 from .recognise import Weights
 from .resize import Resize, loses_its_last, resize_grid
@@ -57,9 +57,10 @@ def settle_tanh_layer(row: Model, weights: Weights) -> tuple[Model, Weights]:
     None leaves it to the file, and the row that comes back is derived accordingly. 0 drops it, and with it the head,
     which was trained on its output. A width asks for exactly that. Raises UsageError where the file has another.
     """
-    if not isinstance(row.architecture, ViT):
+    if not row.architecture.has_tanh_layer:
         return row, weights
-    asked = row.architecture.pre_logits
+    architecture: Any = row.architecture
+    asked: int | None = architecture.pre_logits
     layer = weights.tensors.get(f"{TANH_LAYER}weight")
     width = layer.shape[0] if layer is not None and len(layer.shape) == 2 else None
     if asked is None and width is not None:

@@ -8,7 +8,9 @@ from math import prod
 from pathlib import Path
 
 from ...registry import UsageError
-from ..spec import Model, Provenance
+from ..build import empty_network
+from ..provenance import Provenance
+from ..spec import Model
 from .files import open_weights
 from .fit import check_names, head_classes, is_finite, settle_tanh_layer
 from .looks import candidates, facts_of, resolution
@@ -89,8 +91,6 @@ def trained_at(word: str | Path) -> tuple[int, int] | None:
 
 def _misfits(weights: Weights, row: Model) -> list[str]:
     """What keeps the row that the shapes are like from taking the file at its own resolution."""
-    from ..build import empty_network
-
     row, weights = settle_tanh_layer(row, weights)
     size = resolution(weights.shapes()) or row.input.size
     try:

@@ -6,26 +6,31 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ..architectures.bit import BiT
+from ..architectures.hybrid import Hybrid
+from ..architectures.vit import ViT
 from ..compute import resnet_stride
-from ..spec import BiT, Hybrid, Model, ViT
+from ..selection import catalog
+from ..spec import Model
 
 Shape = tuple[int, ...]
 BLOCK = re.compile(r"blocks\.(\d+)\.")
 UNIT = re.compile(r"(?:stem\.)?stages\.(\d+)\.(\d+)\.")
+MEANT = {"mlp_dim": "hidden"}  # the attribute that says what a field comes to, where its value may be None
 
 
 def facts_of(shapes: Mapping[str, Shape], heads: int | None = None) -> dict[str, Any]:
-    """What shapes under our names tell of an architecture: its fields, as far as they show, and `kind`, its class.
+    """What shapes under our names tell of an architecture: its fields, as far as they show, and `kind`, its network.
 
     Empty where the names are not those of a ViT, hybrid or BiT.
     """
     root = shapes.get("stem.root.weight") or shapes.get("root.weight")
     facts: dict[str, Any] = {}
     if "embedding.weight" in shapes or any(BLOCK.match(name) for name in shapes):
-        facts = {"kind": Hybrid if "stem.root.weight" in shapes else ViT, **_transformer(shapes)}
+        facts = {"kind": (Hybrid if "stem.root.weight" in shapes else ViT).network, **_transformer(shapes)}
     elif "root.weight" in shapes:
-        facts = {"kind": BiT}
-    if root and len(root) == 4 and facts.get("kind") is not ViT:
+        facts = {"kind": BiT.network}
+    if root and len(root) == 4 and facts.get("kind") != ViT.network:
         facts |= {"units": _units(shapes), "widen": root[0] / 64}
     if facts and heads is not None:
         facts["heads"] = heads
@@ -57,28 +62,22 @@ def _units(shapes: Mapping[str, Shape]) -> tuple[int, ...]:
 
 def differences(row: Model, facts: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """The fields in which a row is not what the facts say: the file's value and the row's."""
-    architecture = row.architecture
-    if type(architecture) is not facts.get("kind"):
-        return {"kind": (facts.get("kind"), type(architecture))}
-    ours = {name: getattr(architecture, name) for name in facts if name != "kind"}
-    if isinstance(architecture, ViT) and "mlp_dim" in ours:
-        ours["mlp_dim"] = architecture.mlp_dim or 4 * architecture.width
+    network = row.architecture.network
+    if network != facts.get("kind"):
+        return {"kind": (facts.get("kind"), network)}
+    ours = {name: getattr(row.architecture, MEANT.get(name, name)) for name in facts if name != "kind"}
     return {name: (facts[name], value) for name, value in ours.items() if value != facts[name]}
 
 
 def candidates(facts: Mapping[str, Any]) -> list[Model]:
     """The rows of the catalog that have all that the facts say."""
-    from .. import catalog
-
     return [row for row in catalog().values() if facts and not differences(row, facts)]
 
 
 def resemblance(shapes: Mapping[str, Shape], heads: int | None, asked: Model) -> list[str]:
     """A sentence that names the row whose weights these are, or else the nearest one; none where it was asked for."""
-    from .. import catalog
-
-    if not isinstance(asked.architecture, ViT | BiT):
-        return []  # one's own
+    if not asked.architecture.names_are_ours:
+        return []
     facts = facts_of(shapes, heads)
     if not facts:
         return ["these are not a ViT's, a hybrid's or a BiT's by their names"]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...registry import UsageError, suggest
-from ..spec import Head, Provenance
+from ..provenance import Head, Provenance
 from .words import split_part
 
 NUMBERS = {"images": int, "epochs": float, "core_days": float, "image_size": int, "crop_pct": float}

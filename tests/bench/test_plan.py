@@ -231,12 +231,12 @@ def test_models_of_other_libraries() -> None:
         "weights=pretrained",
         "model=timm:test_vit,timm:test_res*,torchvision:resnet50",
     ).jobs
-    named = {(job.model.name, job.weights) for job in jobs}
+    named = {(job.model.name, str(job.weights)) for job in jobs}
     assert {("timm:test_vit", "r160_in1k"), ("torchvision:resnet50", "IMAGENET1K_V2")} <= named
     (tagged,) = plan("suite=vtab-mini", "task=digits", "model=timm:resnet18.a2_in1k").jobs
-    assert (tagged.model.name, tagged.weights) == ("timm:resnet18.a2_in1k", "a2_in1k")
+    assert (tagged.model.name, str(tagged.weights)) == ("timm:resnet18.a2_in1k", "a2_in1k")
     (noisy,) = plan("suite=vtab-mini", "task=digits", "model=EfficientNet-L2", "model.drop_path_rate=0.1").jobs
-    assert (noisy.weights, noisy.variant) == ("ns_jft_in1k", "drop_path_rate=0.1")
+    assert (str(noisy.weights), noisy.variant) == ("ns_jft_in1k", "drop_path_rate=0.1")
 
 
 def test_another_version_of_a_library_makes_results_outdated(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -192,6 +192,7 @@ def test_every_published_number_has_a_run_that_measures_it() -> None:
     from vit_bench.bench.anchors import anchors
     from vit_bench.bench.plan import suites
     from vit_bench.models import catalog, releases
+    from vit_bench.models.weights_choice import Released
 
     known = anchors(releases.releases())
     assert len(known) > 70
@@ -200,8 +201,8 @@ def test_every_published_number_has_a_run_that_measures_it() -> None:
         model = catalog()[anchor.release.model]
         (suite,) = config.apply(config.read(["suite=classify", *anchor.settings]), [suites()["classify"]])
         suite.check()
-        assert suite.unfit(model, anchor.release.tag, tasks()[anchor.task]) == ""
-        view = suite.view(model, anchor.release.tag)
+        assert suite.unfit(model, Released(anchor.release), tasks()[anchor.task]) == ""
+        view = suite.view(model, Released(anchor.release))
         if not anchor.settings:
             assert (view.resize, view.antialias) == ("square", False)
             assert view.image_size == anchor.release.resolution or anchor.release.resolution is None

@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 from vit_bench import create_model
 from vit_bench.bench import config
 from vit_bench.bench.plan import Plan, make_plan
-from vit_bench.bench.weights_words import files_of
 from vit_bench.models import releases
+from vit_bench.models.weights_choice import File
 from vit_bench.registry import UsageError
 from vit_bench.results.record import Store, load
 from vit_bench.results.tables import make, weights_labels
@@ -27,7 +27,7 @@ def plan(*words: str) -> Plan:
 
 
 def pairs(*words: str) -> list[tuple[str, str]]:
-    return [(job.model.name, job.weights) for job in plan(*words).jobs]
+    return [(job.model.name, str(job.weights)) for job in plan(*words).jobs]
 
 
 def mini_file(path: Path, seed: int = 5) -> bytes:
@@ -136,11 +136,11 @@ def test_a_part_of_a_file_a_folder_and_an_index_are_their_files(tmp_path: Path) 
         (tmp_path / name).touch()
     (tmp_path / "hub" / "README.md").touch()
     (tmp_path / "empty").mkdir()
-    assert files_of("run.pth:model_ema") == files_of("run.pth") == [Path("run.pth")]
+    assert File("run.pth:model_ema").files() == File("run.pth").files() == [Path("run.pth")]
     index, *shards = [Path("hub/model.safetensors.index.json"), *sorted(Path("hub").glob("*.safetensors"))]
-    assert files_of(str(index)) == [index, *shards]
-    assert set(files_of("hub")) == {index, *shards}
-    assert files_of("empty") == files_of("gone.pth") == files_of("gone.pth:part") == []
+    assert File(str(index)).files() == [index, *shards]
+    assert set(File("hub").files()) == {index, *shards}
+    assert File("empty").files() == File("gone.pth").files() == File("gone.pth:part").files() == []
     assert pairs("model=ViT-mini", "weights=run.pth:model_ema,hub") == [
         ("ViT-mini", "hub"),
         ("ViT-mini", "run.pth:model_ema"),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from vit_bench.models.spec import BiT, Hybrid, ViT
+from vit_bench.models import BiT, Hybrid, ViT
 
 Shapes = dict[str, tuple[int, ...]]
 

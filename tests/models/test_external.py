@@ -10,15 +10,30 @@ import torchvision
 from vit_bench.models import Input, catalog, create_model, libraries, list_models
 from vit_bench.models.external import (
     ExternalBuilder,
-    default_weights,
-    external_model,
     external_models,
     is_external,
     named_row,
-    published_weights,
-    with_settings,
 )
+from vit_bench.models.inputs import as_typed
+from vit_bench.models.spec import Model
+from vit_bench.models.weights_choice import File, LibraryWeights, Random
 from vit_bench.registry import UsageError
+
+
+def external_model(word: str) -> Model:
+    (row,) = external_models(word)
+    return row
+
+
+def published(row: Model, word: str) -> str:
+    (choice,) = row.architecture.read_weights(row, word) or ()
+    assert isinstance(choice, LibraryWeights)
+    return str(choice)
+
+
+def by_default(row: Model, suite: str | None) -> str:
+    return str(row.architecture.default_weights(row, suite))
+
 
 # Names
 
@@ -122,12 +137,18 @@ def test_a_library_that_is_not_there(word: str, message: str, monkeypatch: pytes
 
 def test_weights_words(tmp_path: Path) -> None:
     plain, tagged = external_model("timm:resnet18"), external_model("timm:resnet18.a2_in1k")
-    assert published_weights(plain, "pretrained") == "a1_in1k"
-    assert published_weights(plain, "a3_in1k") == "a3_in1k"
-    assert published_weights(tagged, "pretrained") == "a2_in1k"
-    assert published_weights(external_model("torchvision:resnet50"), "pretrained") == "IMAGENET1K_V2"
-    assert published_weights(external_model("hf:a/b"), "pretrained") == "pretrained"
-    assert [published_weights(plain, word) for word in ("random", "random:3", "some.pt", str(tmp_path))] == [None] * 4
+    assert published(plain, "pretrained") == "a1_in1k"
+    assert published(plain, "a3_in1k") == "a3_in1k"
+    assert published(tagged, "pretrained") == "a2_in1k"
+    assert published(external_model("torchvision:resnet50"), "pretrained") == "IMAGENET1K_V2"
+    assert published(external_model("hf:a/b"), "pretrained") == "pretrained"
+    assert plain.architecture.read_weights(plain, "random:3") == [Random(3)]
+    assert plain.architecture.choose_weights(plain, "some.pt") == File("some.pt")
+    assert plain.architecture.read_weights(plain, str(tmp_path)) is None
+    (tmp_path / "some.pt").touch()
+    assert plain.architecture.read_weights(plain, str(tmp_path)) == [File(str(tmp_path))]
+    part = f"{tmp_path / 'some.pt'}:model_ema"
+    assert plain.architecture.read_weights(plain, part) == [File(part)]
     for row, word, message in (
         (
             plain,
@@ -142,18 +163,18 @@ def test_weights_words(tmp_path: Path) -> None:
         ),
     ):
         with pytest.raises(UsageError, match=message):
-            published_weights(row, word)
+            published(row, word)
 
 
 def test_default_weights() -> None:
-    assert default_weights(external_model("timm:resnet18.a2_in1k"), "vtab") == "pretrained"
-    assert default_weights(external_model("hf:a/b"), "vtab") == "pretrained"
-    assert default_weights(catalog()["EfficientNet-L2"], "vtab") == "pretrained"
-    assert default_weights(external_model("timm:resnet18"), None) == "random"
+    assert by_default(external_model("timm:resnet18.a2_in1k"), "vtab") == "a2_in1k"
+    assert by_default(external_model("hf:a/b"), "vtab") == "pretrained"
+    assert by_default(catalog()["EfficientNet-L2"], "vtab") == "ns_jft_in1k"
+    assert by_default(external_model("timm:resnet18"), None) == "random"
     message = r"torchvision:resnet50 needs weights for suite=vtab: type weights=pretrained \(IMAGENET1K_V2; or "
     message += r"weights=IMAGENET1K_V1\), weights=FILE \(.* torchvision's names\) or, .* weights=random"
     with pytest.raises(UsageError, match=message):
-        default_weights(external_model("torchvision:resnet50"), "vtab")
+        by_default(external_model("torchvision:resnet50"), "vtab")
 
 
 # The catalog's row
@@ -173,7 +194,8 @@ def test_noisy_student_is_what_timm_says() -> None:
 
 def test_a_row_of_the_catalog_takes_settings() -> None:
     row = named_row("Tiny", "timm:test_vit.r160_in1k", 1, Input(size=(160, 160)), "tiny")
-    small = with_settings(row, {"image_size": "64"})
+    (small,), used = row.architecture.variants(row, {"image_size": "64"}, as_typed)
+    assert used == {"image_size"}
     assert (small.name, small.params, small.variant) == ("Tiny", None, (("image_size", "64"),))
     assert create_model(small, "random").image_size == (64, 64)
-    assert with_settings(row, {}) == row
+    assert row.architecture.variants(row, {}, as_typed) == ([row], set())

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from vit_bench.models import catalog, create_model
-from vit_bench.models.spec import Provenance
+from vit_bench.models.provenance import Provenance
 from vit_bench.models.weights.inspect import inspect
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from vit_bench.models import Model, build, catalog, create_model
+from vit_bench import memory
+from vit_bench.models import Model, catalog, create_model
 from vit_bench.models.convolution import StdConv
 from vit_bench.registry import UsageError
 
@@ -256,7 +257,7 @@ def test_architectures_that_cannot_be(name: str, changes: dict[str, Any], messag
         ({"num_classes": "10"}, "num_classes='10': give a whole number of classes"),
         ({"num_classes": 10.0}, "num_classes=10.0: give a whole number of classes"),
         ({"image_size": 15}, "a patch of 16x16 does not fit an image of 15x15 pixels"),
-        ({"weights": "random:x"}, "weights='random:x': a seed is a whole number"),
+        ({"weights": "random:x"}, "weights=random:x: the seed after 'random:' is a whole number from 0"),
         (
             {"weights": "in21k"},
             "there are no weights 'in21k' of ViT-mini: no released file fits it. Choose 'random'",
@@ -277,14 +278,14 @@ def test_a_model_larger_than_memory_is_refused_before_it_is_allocated() -> None:
 
 def test_a_containers_memory_is_what_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     limit, used, parts = (tmp_path / name for name in ("max", "current", "stat"))
-    monkeypatch.setattr(build, "GROUP_FILES", ((str(limit), str(used), str(parts)),))
-    alone = build.free_memory()
+    monkeypatch.setattr(memory, "GROUP_FILES", ((str(limit), str(used), str(parts)),))
+    alone = memory.free_memory()
     limit.write_text("max\n")
     used.write_text("1000\n")
     parts.write_text("anon 500\ninactive_file 200\nactive_file 100\n")
-    assert (build.free_memory() or 0) == pytest.approx(alone or 0, rel=0.5)
+    assert (memory.free_memory() or 0) == pytest.approx(alone or 0, rel=0.5)
     limit.write_text("3000000\n")
-    assert build.free_memory() == 2999300
+    assert memory.free_memory() == 2999300
     with pytest.raises(UsageError, match=r"ViT-mini has [\d,]+ parameters, 0.0 GB as float32"):
         create_model("ViT-mini")
 

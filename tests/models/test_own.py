@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import nn
 from vit_bench.models import Input, create_model, given_model, own_model
-from vit_bench.models.own import build_own, source_files
 from vit_bench.registry import UsageError
 
 NET = """
@@ -112,7 +111,7 @@ def test_from_a_file(net: Path) -> None:
     other = create_model(row, "random:4")
     assert not torch.equal(first.features(x), other.features(x))
     assert torch.equal(other(x), other.features(x))
-    assert source_files(first) == (net,)
+    assert first.source_files == (net,)
 
 
 def test_settings_win_over_what_the_object_declares(net: Path) -> None:
@@ -155,7 +154,7 @@ def test_two_folders_with_the_same_names_beside_our_own(tmp_path: Path) -> None:
             backbone = create_model(word)
             assert backbone.num_features == width
             root = Path(word.rpartition(":")[0]).parent
-            names = [str(path.relative_to(root)) for path in source_files(backbone)]
+            names = [str(path.relative_to(root)) for path in backbone.source_files]
             assert names == ["main.py", "helper.py", "late.py", "models/__init__.py", "models/net.py"]
     assert str(tmp_path / "b") not in sys.path
     assert create_model("ViT-mini").num_features == 128
@@ -169,7 +168,7 @@ def test_a_changed_neighbour_is_noticed(tmp_path: Path) -> None:
     main.write_text(NET + "import importlib\nWIDTH = importlib.import_module('neighbour_one').WIDTH\n")
     row = own_model(f"{main}:build")
     for _ in range(2):  # an import that no statement shows is reported by every build
-        assert source_files(create_model(row)) == (main, tmp_path / "neighbour_one.py")
+        assert create_model(row).source_files == (main, tmp_path / "neighbour_one.py")
     (tmp_path / "neighbour_one.py").write_text("WIDTH = 5\n")
     with pytest.raises(UsageError, match=r"neighbour_one.py' has changed since it was imported; start Python again"):
         create_model(row)
@@ -187,7 +186,7 @@ def test_from_a_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert "own_package" not in sys.modules  # naming a model runs nothing
     backbone = create_model(row)
     assert backbone.num_features == 4
-    files = {path.relative_to(package).as_posix() for path in source_files(backbone)}
+    files = {path.relative_to(package).as_posix() for path in backbone.source_files}
     assert files == {"deep/net.py", "extra.py", "__init__.py", "deep/__init__.py"}
     assert create_model("own_package.deep:build").num_features == 4  # found through a star import
     with pytest.raises(UsageError, match=r"'net.py' does not define 'biuld'. Did you mean 'build'"):
@@ -212,7 +211,7 @@ def test_a_given_module() -> None:
     with torch.no_grad():
         other.scale[0] = 2
     assert given_model(other).name != row.name
-    assert source_files(first) == ()
+    assert first.source_files == ()
 
 
 def test_a_given_module_brings_its_weights() -> None:
@@ -365,10 +364,3 @@ def test_an_unknown_field_of_the_declared_input(net: Path) -> None:
 def test_a_given_module_takes_no_arguments() -> None:
     with pytest.raises(UsageError, match=r"is built already and takes no 'tapp'. Did you mean 'tap'"):
         given_model(Plain(), {"tapp": "conv"})
-
-
-def test_rows_of_the_catalog_are_not_ones_own() -> None:
-    from vit_bench.models import catalog
-
-    with pytest.raises(TypeError, match=r"is a model of the catalog"):
-        build_own(catalog()["ViT-mini"])

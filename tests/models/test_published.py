@@ -12,10 +12,9 @@ import timm
 import torch
 import torchvision
 from torch import nn
-from vit_bench.models import Input, create_model, libraries
-from vit_bench.models import build as building
+from vit_bench.models import Input, create_model, libraries, network
 from vit_bench.models.external import (
-    external_model,
+    external_models,
 )
 from vit_bench.models.from_timm import TimmBackbone
 from vit_bench.models.from_torchvision import TorchvisionBackbone, last_linear
@@ -42,7 +41,7 @@ def assert_taps_the_classifier(name: str, size: int, **arguments: Any) -> None:
     """The features are what torchvision's last linear layer gets, and that layer makes torchvision's logits of them."""
     torch.manual_seed(0)
     module = torchvision.models.get_model(name, weights=None, **arguments).eval()
-    row = replace(external_model(f"torchvision:{name}"), input=Input(size=(size, size)))
+    row = replace(external_models(f"torchvision:{name}")[0], input=Input(size=(size, size)))
     given: list[torch.Tensor] = []
     last = last_linear(module)
     assert last is not None
@@ -90,7 +89,7 @@ def test_features_of_every_model_of_torchvision(name: str) -> None:
 def assert_squeezes(name: str) -> None:
     torch.manual_seed(0)
     module: Any = torchvision.models.get_model(name, weights=None).eval()
-    row = replace(external_model(f"torchvision:{name}"), input=Input(size=(64, 64)))
+    row = replace(external_models(f"torchvision:{name}")[0], input=Input(size=(64, 64)))
     with torch.no_grad():
         batch = torch.randn(2, 3, 64, 64)
         logits, maps = module(batch), module.features(batch)
@@ -128,7 +127,7 @@ def test_timms_classifier_in_each_of_its_files(name: str) -> None:
 def assert_pools_for_the_classifier(name: str) -> None:
     module: Any = made(name)
     size = timm.get_pretrained_cfg(name).input_size[1:]
-    row = replace(external_model(f"timm:{name}"), input=Input(size=size))
+    row = replace(external_models(f"timm:{name}")[0], input=Input(size=size))
     with torch.no_grad():
         batch = torch.randn(2, 3, *size)
         backbone = TimmBackbone(row, module, module.head_hidden_size)
@@ -196,7 +195,7 @@ def test_the_contract_is_the_librarys(word: str, expected: Input) -> None:
 
 
 def test_settings() -> None:
-    row = external_model("timm:test_vit", {"drop_path_rate": "0.1", "image_size": "32,64", "mean": "0.25"})
+    row = external_models("timm:test_vit", {"drop_path_rate": "0.1", "image_size": "32,64", "mean": "0.25"})[0]
     assert dict(row.variant) == {"drop_path_rate": "0.1", "image_size": "32,64", "mean": "0.25"}
     backbone: Any = create_model(row)
     assert backbone.image_size == (32, 64)
@@ -206,14 +205,14 @@ def test_settings() -> None:
 
 
 def test_a_tap() -> None:
-    row = external_model("torchvision:shufflenet_v2_x0_5", {"tap": "stage2", "image_size": "64"})
+    row = external_models("torchvision:shufflenet_v2_x0_5", {"tap": "stage2", "image_size": "64"})[0]
     backbone: Any = create_model(row, num_classes=3)
     assert (backbone.num_features, backbone.tap) == (48, "stage2")
     assert backbone(images(backbone)).shape == (2, 3)
     with pytest.raises(
         UsageError, match=r"torchvision:shufflenet_v2_x0_5 has no submodule 'stage9'. Did you mean 'stage"
     ):
-        create_model(external_model("torchvision:shufflenet_v2_x0_5", {"tap": "stage9", "image_size": "64"}))
+        create_model(external_models("torchvision:shufflenet_v2_x0_5", {"tap": "stage9", "image_size": "64"})[0])
 
 
 @pytest.mark.parametrize(
@@ -237,7 +236,7 @@ def test_a_tap() -> None:
 )
 def test_settings_that_fail(word: str, settings: dict[str, str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        create_model(external_model(word, settings))
+        create_model(external_models(word, settings)[0])
 
 
 @pytest.mark.parametrize(
@@ -258,7 +257,7 @@ def test_images_that_do_not_fit(shape: tuple[int, ...], kind: str, message: str)
 
 
 def test_a_model_too_large_for_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(building, "free_memory", lambda: 1_000_000_000)
+    monkeypatch.setattr(network, "free_memory", lambda: 1_000_000_000)
     with pytest.raises(
         UsageError, match=r"L2\) has 480,309,308 parameters, 1.9 GB as float32, and this machine has 1.0 GB"
     ):

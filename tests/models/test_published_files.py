@@ -21,7 +21,7 @@ from torch import nn
 from vit_bench.models import create_model, library_files
 from vit_bench.models.external import (
     ExternalBuilder,
-    external_model,
+    external_models,
 )
 from vit_bench.models.from_torchvision import Torchvision
 from vit_bench.registry import UsageError
@@ -129,7 +129,7 @@ def test_a_file_of_another_model(tmp_path: Path) -> None:
 
 
 def test_torchvisions_transformers_keep_their_size() -> None:
-    row = external_model("torchvision:vit_b_16.IMAGENET1K_V1", {"image_size": "64"})
+    row = external_models("torchvision:vit_b_16.IMAGENET1K_V1", {"image_size": "64"})[0]
     assert isinstance(row.architecture, ExternalBuilder)
     library = Torchvision(row, row.architecture, "IMAGENET1K_V1")
     with pytest.raises(UsageError, match=r"loads these weights for 224x224 pixels only, not for 64x64"):

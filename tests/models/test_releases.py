@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from vit_bench.models import Provenance, catalog, create_model, list_models, named, releases
+from vit_bench.models import Provenance, catalog, create_model, list_models, releases, select_model
 from vit_bench.models.releases import find, locate, matching, naming, of_model, tagged
 from vit_bench.registry import UsageError
 
@@ -144,7 +144,9 @@ def test_the_hub_stands_in_only_where_its_file_is_known_to_be_the_same() -> None
     ],
 )
 def test_a_name_says_a_model_and_may_say_weights(word: str, model: str, tag: str | None) -> None:
-    assert named(word) == (catalog()[model], tag)
+    selected = select_model(word)
+    assert selected.row == catalog()[model]
+    assert (selected.said and str(selected.said)) == tag
     assert list_models(word) == [model]
 
 
@@ -153,7 +155,7 @@ def test_a_name_says_a_model_and_may_say_weights(word: str, model: str, tag: str
 )
 def test_other_words_name_no_model(word: str) -> None:
     with pytest.raises(UsageError, match=f"there is no model '{word}'"):
-        named(word)
+        select_model(word)
 
 
 def test_no_word_for_weights_is_a_name_of_another_model() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from vit_bench.models.spec import Provenance
+from vit_bench.models.provenance import Provenance
 from vit_bench.models.weights import read_sidecar
 from vit_bench.registry import UsageError
 

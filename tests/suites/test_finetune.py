@@ -17,6 +17,7 @@ import vit_bench
 from vit_bench.bench import config
 from vit_bench.bench.plan import make_plan
 from vit_bench.models.spec import Model
+from vit_bench.models.weights_choice import File, Random
 from vit_bench.registry import UsageError
 from vit_bench.results.record import load
 from vit_bench.results.tables import make
@@ -240,7 +241,7 @@ def test_the_papers_recipes_from_scratch_and_for_vtab() -> None:
 
 def test_typed_steps_leave_the_sweep_one_schedule_named_by_them() -> None:
     def names(**typed: Any) -> list[str]:
-        found = FineTune(recipe="vtab-sweep", **typed).candidates(of("ViT-B/16"), "in21k", None, 1000, (9, 9))
+        found = FineTune(recipe="vtab-sweep", **typed).candidates(of("ViT-B/16"), File("in21k.npz"), None, 1000, (9, 9))
         return [f"{name}: {settings.steps}" for name, settings in found]
 
     assert names() == ["vtab-sweep 2500: 2500", "vtab-sweep 10000: 10000"]
@@ -260,13 +261,14 @@ def test_resnets_and_hybrids_with_weights_also_try_bits_set_up() -> None:
         ("R50+ViT-B/16", ["vit", "bit"], ["vtab", "bit"]),
     ):
         for suite, wanted in ((FineTune(), tuned), (Vtab(), vtab)):
-            found = suite.candidates(of(name), "in21k", None, 1000, (224, 224))
+            found = suite.candidates(of(name), File("in21k.npz"), None, 1000, (224, 224))
             assert [recipe for recipe, _ in found] == wanted
-            untrained = suite.candidates(of(name), "random", None, 1000, (224, 224))
+            untrained = suite.candidates(of(name), Random(), None, 1000, (224, 224))
             assert [recipe for recipe, _ in untrained] == ["vtab" if suite.name == "vtab" else "scratch"]
     imagenet = replace(task(), name="ImageNet")
     rates = [
-        FineTune().candidates(of(name), "in21k", imagenet, 10**6, (9, 9))[0][1].lr for name in ("ViT-B/16", "BiT-R50x1")
+        FineTune().candidates(of(name), File("in21k.npz"), imagenet, 10**6, (9, 9))[0][1].lr
+        for name in ("ViT-B/16", "BiT-R50x1")
     ]
     assert rates == [(0.003, 0.01, 0.03), (0.003, 0.01, 0.03, 0.06)]
 
@@ -275,7 +277,7 @@ def test_what_is_typed_wins_over_the_recipe_and_0_takes_away() -> None:
     suite = FineTune(
         recipe="vtab", steps=50, schedule="steps", clip_norm=0.0, polyak=0.9, optimizer="adam", flip=False, mixup=0.2
     )
-    ((_, found),) = suite.candidates(of("ViT-B/16"), "in21k", None, 1000, (224, 224))
+    ((_, found),) = suite.candidates(of("ViT-B/16"), File("in21k.npz"), None, 1000, (224, 224))
     assert (found.steps, found.schedule, found.decay_at) == (50, "steps", (15, 30, 45))
     assert (found.clip_norm, found.polyak, found.optimizer, found.flip, found.mixup) == (None, 0.9, "adam", False, 0.2)
     assert (found.warmup, found.lr, found.resize) == (5, (0.01,), 448)
@@ -293,7 +295,7 @@ def test_what_is_typed_wins_over_the_recipe_and_0_takes_away() -> None:
 
 def test_warm_up_from_scratch_and_what_is_said_of_it_follow_the_steps_that_are_typed() -> None:
     def found(**typed: Any) -> tuple[int, str]:
-        ((_, settings),) = FineTune(recipe="scratch", **typed).candidates(of("ViT-mini"), "random", None, 1000, (8, 8))
+        ((_, settings),) = FineTune(recipe="scratch", **typed).candidates(of("ViT-mini"), Random(), None, 1000, (8, 8))
         return settings.warmup, settings.note
 
     shorter = "steps of warm-up: Table 3's 10000 are of longer runs"
@@ -390,7 +392,7 @@ def test_a_network_kept_by_another_recipe_is_scored_as_it_was_tested() -> None:
 
 @pytest.mark.parametrize(("crop", "resize", "share"), [(True, "shorter_crop", 384 / 448), (False, "square", None)])
 def test_where_a_label_forbids_cutting_no_test_image_is_cut_either(crop, resize, share, tmp_path) -> None:
-    context = SimpleNamespace(model=of("ViT-mini"), task=task(crop=crop), weights="random", work=tmp_path)
+    context = SimpleNamespace(model=of("ViT-mini"), task=task(crop=crop), weights=Random(), work=tmp_path)
     job = tuning._Job(FineTune(), cast(Any, context), split(), None, split())
     augmentation, transform = job._views(vit_as("big_vision", "made", 1000))
     assert augmentation.crop == ("inception" if crop else "none")

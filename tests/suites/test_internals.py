@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 from vit_bench.bench.plan import suites
-from vit_bench.models import catalog, create_model
-from vit_bench.models.spec import ViT
+from vit_bench.models import ViT, catalog, create_model, given_model
+from vit_bench.models.weights_choice import Random
 from vit_bench.registry import UsageError
 from vit_bench.suites import internals
 from vit_bench.suites.attention import (
@@ -141,6 +141,7 @@ class Here:
 
     rank, processes = 0, 1
     device = torch.device("cpu")
+    weights = Random()
 
     def __init__(self, name: str, images: int = 4, **changes) -> None:
         self.model = catalog()[name].derive(**changes)
@@ -251,7 +252,7 @@ def test_bit_has_filters_alone_and_says_so() -> None:
     assert list(found) == ["rgb_filters"]
     assert found["rgb_filters"][0].arrays["components"].shape == (28, 3, 7, 7)
     assert here.said == ["BiT-mini has no attention and no position embeddings: its filters alone are measured"]
-    assert Internals().estimate(here.model, here.task, "random").all == 0
+    assert Internals().estimate(here.model, here.task, Random()).all == 0
 
 
 def test_filters_of_resnets_are_taken_as_they_are_applied() -> None:
@@ -267,8 +268,8 @@ def test_what_cannot_be_measured_is_an_error() -> None:
     with pytest.raises(UsageError, match=r"suite\.images=0"):
         Internals(images=0, examples=0).check()
     here = Here("ViT-mini")
-    here.build = lambda num_classes=None, image_size=None: torch.nn.Linear(1, 1)  # noqa: ARG005
-    with pytest.raises(UsageError, match="ViT-mini does not show what is inside it: suite=internals takes ViT"):
+    here.model = given_model(torch.nn.Linear(1, 1), {"tap": "0"})
+    with pytest.raises(UsageError, match=r"Linear@\w+ does not show what is inside it: suite=internals takes ViT"):
         measured(here)
     with pytest.raises(UsageError, match="ViT-mini has a single patch at this image size: type a larger image_size="):
         measured(Here("ViT-mini"), image_size=16)
@@ -295,4 +296,4 @@ def test_the_suite_is_listed_with_one_task_of_its_own() -> None:
 
     assert suite.default_tasks in tasks()
     assert isinstance(catalog()["ViT-L/16"].architecture, ViT)
-    assert suite.estimate(catalog()["ViT-L/16"], tasks()["photos"], "random").images == 128
+    assert suite.estimate(catalog()["ViT-L/16"], tasks()["photos"], Random()).images == 128

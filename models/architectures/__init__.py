@@ -1,0 +1,1 @@
+"""What the networks of this project are made of, as plain data: a file a family, and what they share."""

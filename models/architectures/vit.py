@@ -1,0 +1,84 @@
+"""The Vision Transformer's architecture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from ..compute import grid, left_out
+from .native import NativeArchitecture
+
+PositionEmbedding = Literal["none", "1d", "2d", "relative", "bicubic"]
+PositionPlace = Literal["stem", "layers", "shared"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViT(NativeArchitecture):
+    """Vision Transformer (ViT paper, Section 3.1 and Table 1)."""
+
+    network: ClassVar[str] = "vit:VisionTransformer"
+    has_tanh_layer: ClassVar[bool] = True
+    attends: ClassVar[bool] = True
+    first_layer: ClassVar[str] = "patch embedding"
+
+    patch_size: int  # side of a square patch, in pixels (in cells of the feature map for a hybrid)
+    width: int  # hidden size D
+    depth: int  # layers
+    heads: int
+    mlp_dim: int | None = None  # None: 4 x width, as in every published size
+    pool: Literal["token", "gap"] = "token"  # class token, or mean of the tokens ("gap")
+    # Width of the tanh layer between the representation and the head. None: a weights file decides, and there is none
+    # without a file; 0: none, even if the file has one (it is dropped, and the head that was trained on it).
+    pre_logits: int | None = None
+    dropout: float = 0.0
+    # Appendix D.4 and Table 8. 1d: one vector a patch, in raster order; 2d: half a vector for its column (X), half for
+    # its row (Y); relative: in every layer, one vector for every distance between two tokens of the sequence. bicubic:
+    # 1d, and where a file's grid is another it is resized as timm does, not by the official code's order-1 spline.
+    posembed: PositionEmbedding = "1d"
+    # stem: added once, to the tokens; layers: to every layer's input, each its own; shared: likewise, all the same.
+    posembed_at: PositionPlace = "stem"
+
+    @property
+    def stride(self) -> int:
+        """Pixels a side of a cell of the map that patches are cut from."""
+        return 1
+
+    def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
+        """Rows and columns of tokens for an image of (H, W) pixels. Raises UsageError where the patch does not fit."""
+        return grid(image_size, self.patch_size, self.stride)
+
+    def left_out(self, image_size: tuple[int, int]) -> str | None:
+        """A sentence on what of an image of (H, W) pixels is in no patch, or None where all of it is in one."""
+        rows, columns = left_out(image_size, self.patch_size, self.stride)
+        if not rows and not columns:
+            return None
+        of = "image" if self.stride == 1 else "feature map"
+        return f"the last {rows} rows and {columns} columns of the {of} are in no patch, as in the official code"
+
+    def sizes(self) -> Mapping[str, int]:
+        return {"layers": self.depth, "width": self.width, "mlp": self.hidden, "heads": self.heads}
+
+    @property
+    def hidden(self) -> int:
+        """Width inside the MLP."""
+        return self.mlp_dim or 4 * self.width
+
+    def num_features(self) -> int:
+        return self.width
+
+    def macs(self, image_size: tuple[int, int]) -> int:
+        return self.transformer_macs(image_size, channels=3)
+
+    def transformer_macs(self, image_size: tuple[int, int], channels: int) -> int:
+        """MACs from a feature map of this many channels (3: the image itself) to the representation."""
+        rows, columns = self.grid(image_size)
+        patches = rows * columns
+        tokens = patches + (self.pool == "token")
+        embedding = patches * self.patch_size**2 * channels * self.width
+        projections = 4 * tokens * self.width**2  # queries, keys, values, output
+        attention = 2 * tokens**2 * self.width  # queries x keys, weights x values
+        if self.posembed == "relative":
+            attention += tokens * (2 * tokens - 1) * self.width  # queries x distances
+        mlp = 2 * tokens * self.width * self.hidden
+        return embedding + self.depth * (projections + attention + mlp) + self.width * (self.pre_logits or 0)

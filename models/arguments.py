@@ -1,0 +1,32 @@
+"""The numbers that building a network takes: how many classes, which image size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import SupportsIndex
+
+from ..registry import UsageError
+
+
+def read_classes(num_classes: int | None) -> int | None:
+    """A number of classes, which must be a whole one; whether a head can have so many, the network says."""
+    if num_classes is None:
+        return None
+    if not is_whole(num_classes):
+        raise UsageError(f"num_classes={num_classes!r}: give a whole number of classes, or None for no new head")
+    return int(num_classes)
+
+
+def is_whole(value: object) -> bool:
+    """Whether something is a whole number, Python's or NumPy's; True and False are none here."""
+    return isinstance(value, SupportsIndex) and not isinstance(value, bool)
+
+
+def read_image_size(image_size: int | tuple[int, int] | None) -> tuple[int, int] | None:
+    """An image size as (height, width). One number is a square; NumPy's whole numbers are taken, too."""
+    if image_size is None:
+        return None
+    sides = image_size if isinstance(image_size, Sequence) else (image_size, image_size)
+    if len(sides) != 2 or not all(is_whole(side) and side > 0 for side in sides):
+        raise UsageError(f"image_size={image_size!r}: give one whole number of pixels, or (height, width)")
+    return int(sides[0]), int(sides[1])

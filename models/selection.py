@@ -1,0 +1,75 @@
+"""Which rows a word selects: the catalog's, another library's or a user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+
+from ..registry import Registry, UsageError, collect
+from . import releases
+from .external import external_models, is_external
+from .own import is_own, own_model
+from .spec import Model
+from .weights_choice import Released, is_glob
+
+ROWS = f"{__package__}.catalog"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectedModel:
+    """A row, and the weights that the word which selects it says, too, as `BiT-M-R50x1` does."""
+
+    row: Model
+    said: Released | None = None
+
+
+@cache
+def catalog() -> Registry[Model]:
+    """Every model this project knows, by name and alias; timm's names of the released ones are among the aliases."""
+    rows = collect(ROWS, Model)
+    return Registry("model", [replace(row, aliases=row.aliases + releases.architectures(row.name)) for row in rows])
+
+
+def select_models(word: str) -> list[SelectedModel]:
+    """The rows that a name, an alias, a glob, `timm:NAME` or `file.py:builder` stands for, in the catalog's order.
+
+    No glob selects the small demonstration models, or those that another library builds, but for a glob of that
+    library: `timm:resnetv2_50x*`, `torchvision:*`. Raises UsageError where nothing matches.
+    """
+    return next(select for is_meant, select in KINDS if is_meant(word))(word)
+
+
+def select_model(word: str) -> SelectedModel:
+    """The one row that a word stands for. Raises UsageError as `select_models` does, and for several."""
+    found = select_models(word)
+    if len(found) == 1:
+        return found[0]
+    names = [each.row.name for each in found]
+    more = f", … and {len(names) - 6} more" if len(names) > 6 else ""
+    raise UsageError(f"'{word}' is {len(names)} models, and one is needed: {', '.join(names[:6])}{more}")
+
+
+def _of_a_library(word: str) -> list[SelectedModel]:
+    return [SelectedModel(row=row) for row in external_models(word)]
+
+
+def _of_a_user(word: str) -> list[SelectedModel]:
+    return [SelectedModel(row=own_model(word))]
+
+
+def _of_the_catalog(word: str) -> list[SelectedModel]:
+    if is_glob(word):
+        return [SelectedModel(row=row) for row in catalog().select(word)]
+    release = None if word in catalog() else releases.naming(word)
+    if release is None:
+        return [SelectedModel(row=catalog()[word])]
+    return [SelectedModel(row=catalog()[release.model], said=Released(release))]
+
+
+# Whose a word is, the first that says so; every other word is the catalog's.
+KINDS: Sequence[tuple[Callable[[str], bool], Callable[[str], list[SelectedModel]]]] = (
+    (is_external, _of_a_library),
+    (is_own, _of_a_user),
+    (lambda _: True, _of_the_catalog),
+)
