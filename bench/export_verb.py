@@ -68,8 +68,6 @@ def import_verb(name: Name, words: Files = None) -> None:
     Their source column says `imported:FORMAT` and their question names the protocol and file, so that no table mixes
     them with what was measured here. The cells of a bundle are measurements and stay as they are.
     """
-    import io
-
     from ..results.exports import formats
     from ..results.record import Store
 
@@ -77,18 +75,12 @@ def import_verb(name: Name, words: Files = None) -> None:
     paths, options = _read(words or [], ("out",), "import")
     if not paths or "out" not in options:
         raise UsageError(f"say which files, and where to: `import {row.name} FILE... out=runs/published`")
-    incoming = [row.read(path) for path in paths]
+    incoming = [row.read(path) for path in paths]  # all of it before any is written
     store = Store(Path(options["out"]))
     count = 0
     for found in incoming:
         for cell in found.cells:
-            arrays = None
-            if cell.key in found.arrays:
-                import numpy as np
-
-                with np.load(io.BytesIO(found.arrays[cell.key]), allow_pickle=False) as kept:
-                    arrays = {name: kept[name] for name in kept.files}
-            store.put(cell, arrays)
+            store.put(cell, found.arrays.get(cell.key))
             count += len(cell.records)
     path = store.write_results()
     Console(stderr=True).print(f"{count} records of {len(paths)} files: {path}", **PLAIN)

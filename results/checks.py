@@ -1,9 +1,10 @@
-"""Records that cannot be right: numbers that are none, and cells that stand there twice."""
+"""Records and files that cannot be right: numbers that are none, cells that stand there twice, what cannot be read."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..registry import UsageError
@@ -12,6 +13,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 STATUSES = ("ok", "failed", "skipped")
+
+
+class Damaged(UsageError):
+    """A file of a run directory that cannot be read: `path` is the file, `why` what is wrong with it."""
+
+    def __init__(self, path: Path, why: object, cure: str) -> None:
+        super().__init__(f"{path} is damaged ({why}). {cure}")
+        self.path = path
+        self.why = why
 
 
 def checked(frame: pd.DataFrame, places: Sequence[str]) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from zipfile import BadZipFile
 from zlib import error as ZlibError
 
 from ..registry import UsageError
+from .checks import Damaged
 
 if TYPE_CHECKING:
     import numpy as np
@@ -92,8 +93,8 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:  # closed also where damaged
             return {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, EOFError, BadZipFile, ZlibError, AttributeError) as error:
-        raise UsageError(f"{path} is damaged ({error}). Delete it and its .json, and the job runs again") from error
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, ZlibError, AttributeError) as error:
+        raise Damaged(path, error, "Delete it and its .json, and the job runs again") from error
 
 
 def _in_sets(predicted: np.ndarray, values: np.ndarray, starts: np.ndarray) -> np.ndarray:

@@ -21,6 +21,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -33,13 +34,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..registry import UsageError
 from ..stable import canonical, replacing, sha
-from .checks import checked
+from .checks import Damaged, checked
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
 FORMAT = 2  # of a cell's file; 1 wrote every question and treatment out, and is read, too
+KEY = re.compile("[0-9a-f]{16}")  # of a cell, and the name of its files
 Status = Literal["ok", "failed", "skipped"]
 
 
@@ -112,11 +114,21 @@ class Store:
         self._read: dict[Path, tuple[int, Cell]] = {}
 
     def path(self, key: str) -> Path:
+        """Where the cell of this key is kept. Every way to its files goes through here.
+
+        Raises UsageError for what is no key: it might lead out of the run directory.
+        """
+        if not KEY.fullmatch(key):
+            raise UsageError(f"'{key}' is no key of a cell, which is 16 hexadecimal digits")
         return self.cells_folder / f"{key}.json"
+
+    def arrays(self, key: str) -> Path:
+        """Where the predictions behind a cell are kept, if it has some."""
+        return self.path(key).with_suffix(".npz")
 
     def curves(self, key: str) -> Path:
         """Where the training curves of a job are kept, if it has some."""
-        return self.cells_folder / f"{key}.curves.csv"
+        return self.path(key).with_suffix(".curves.csv")
 
     def get(self, key: str) -> Cell | None:
         """The cell of this key, or None. Raises UsageError for a file that is damaged."""
@@ -151,8 +163,8 @@ class Store:
 
     def put(self, cell: Cell, predictions: Mapping[str, np.ndarray] | None = None) -> None:
         """Keep a cell: its predictions first, then its file, each under a temporary name until it is whole."""
+        path, arrays = self.path(cell.key), self.arrays(cell.key)
         self.cells_folder.mkdir(parents=True, exist_ok=True)
-        arrays = self.path(cell.key).with_suffix(".npz")
         if predictions:
             import numpy as np
 
@@ -160,14 +172,15 @@ class Store:
                 np.savez_compressed(file, **predictions)  # pyright: ignore[reportArgumentType]  # keys are numbers
         else:
             arrays.unlink(missing_ok=True)
-        with replacing(self.path(cell.key)) as temporary:
+        with replacing(path) as temporary:
             temporary.write_text(_dump(cell), encoding="utf-8")
 
     def copy_from(self, other: Store, key: str) -> None:
         """Take over a cell of another run directory, file by file, predictions first."""
+        names = (Store.arrays, Store.curves, Store.path)
+        files = [(where(other, key), where(self, key)) for where in names]
         self.cells_folder.mkdir(parents=True, exist_ok=True)
-        for suffix in (".npz", ".curves.csv", ".json"):
-            source, target = other.path(key).with_suffix(suffix), self.path(key).with_suffix(suffix)
+        for source, target in files:
             if source.exists():
                 with replacing(target) as temporary:
                     temporary.write_bytes(source.read_bytes())
@@ -205,6 +218,20 @@ def load(*sources: str | Path) -> pd.DataFrame:
     frame = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
     frame.attrs["folders"] = tuple(str(folder) for folder in map(_run_directory, sources) if folder is not None)
     return frame
+
+
+@contextmanager
+def in_bundle(path: Path) -> Iterator[Store]:
+    """The cells of a bundle. Raises UsageError for a damaged file in it, naming the bundle and the file."""
+    from .exports.bundle import unpacked
+
+    try:
+        yield Store(unpacked(path))
+    except Damaged as error:
+        raise UsageError(
+            f"{path}: cells/{error.path.name} in it is damaged ({error.why}). Export the run again where it was "
+            "measured, and use that bundle"
+        ) from error
 
 
 def frame_of(records: Iterable[Record]) -> pd.DataFrame:
@@ -253,10 +280,11 @@ def _run_directory(source: str | Path) -> Path | None:
 def _load_one(path: Path) -> pd.DataFrame:
     import pandas as pd
 
-    from .exports.bundle import is_bundle, unpacked
+    from .exports.bundle import is_bundle
 
     if is_bundle(path):
-        return _load_one(unpacked(path))
+        with in_bundle(path) as store:
+            return _load_one(store.folder)
     if (path / "cells").is_dir():
         found = frame_of(record for cell in Store(path).cells() for record in cell.records)
         start = str(path / "cells") + os.sep
@@ -321,6 +349,8 @@ def _parse(path: Path) -> Cell:
         body = json.loads(path.read_text(encoding="utf-8"))
         if body.pop("format") not in (1, FORMAT):
             raise UsageError(f"{path} was written by another version of this project; use another `out=`")
+        if body["key"] != path.stem or not KEY.fullmatch(path.stem):
+            raise TypeError(f"its key is {body['key']!r}, which is not 16 hexadecimal digits and the file's name")
         shared, records, several = body.pop("shared"), body.pop("records"), body.pop("several", {})
         for name, choices in several.items():
             for record in records:
@@ -331,7 +361,7 @@ def _parse(path: Path) -> Cell:
             raise TypeError(f"{wrong[0]} is no number" if wrong else "no records")
         return Cell(**body | {"order": tuple(body["order"]), "inputs": tuple(body["inputs"])}, records=made)
     except (json.JSONDecodeError, UnicodeDecodeError, LookupError, TypeError, AttributeError) as error:
-        raise UsageError(f"{path} is damaged ({error}). Delete it, and the job it belongs to runs again") from error
+        raise Damaged(path, error, "Delete it, and the job it belongs to runs again") from error
 
 
 def _record(values: Mapping[str, Any]) -> Record:

@@ -7,19 +7,33 @@ import io
 import json
 import re
 import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...registry import UsageError
 from ...stable import cache_folder, file_sha, replacing
-from ..record import Store
+from ..predictions import read_arrays
+from ..record import KEY, Store, in_bundle
 from . import Exchange, Incoming, Written
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FORMAT = 1
-INSIDE = re.compile(r"(results\.csv|cells/[\w.-]+\.(json|npz|curves\.csv))")
+DAMAGED = (  # what reading a damaged one raises
+    OSError,
+    EOFError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    UnicodeDecodeError,
+    json.JSONDecodeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+INSIDE = re.compile(rf"(results\.csv|cells/{KEY.pattern}\.(json|npz|curves\.csv))")
 LIMIT = 4 * 2**30  # bytes that one file of a bundle may unpack to
 
 
@@ -30,9 +44,9 @@ def write(frame: pd.DataFrame) -> Written:
         raise UsageError("a bundle holds cells and predictions: name run directories, not CSV files")
     files: dict[str, bytes] = {"results.csv": frame.to_csv(index=False).encode()}
     for folder in folders:
-        for cell in Store(folder).cells():
-            for suffix in (".json", ".npz", ".curves.csv"):
-                path = folder / "cells" / f"{cell.key}{suffix}"
+        store = Store(folder)
+        for cell in store.cells():
+            for path in (store.path(cell.key), store.arrays(cell.key), store.curves(cell.key)):
                 name = f"cells/{path.name}"
                 if path.exists():
                     data = path.read_bytes()
@@ -51,8 +65,11 @@ def is_bundle(path: Path) -> bool:
     """Whether a file is a bundle, by its first bytes and its manifest's name."""
     if not path.is_file() or not zipfile.is_zipfile(path):
         return False
-    with zipfile.ZipFile(path) as archive:
-        return "manifest.json" in archive.namelist()
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return "manifest.json" in archive.namelist()
+    except zipfile.BadZipFile:
+        return False
 
 
 def unpacked(path: Path) -> Path:
@@ -69,12 +86,13 @@ def unpacked(path: Path) -> Path:
 
 def read(path: Path) -> Incoming:
     """The cells of a bundle with their predictions, as they were measured. Raises UsageError for a damaged one."""
-    folder = unpacked(path)
-    cells = Store(folder).cells()
+    with in_bundle(path) as store:
+        cells = store.cells()
+        files = {cell.key: store.arrays(cell.key) for cell in cells}
+        arrays = {key: read_arrays(file) for key, file in files.items() if file.exists()}
     if not cells:
         raise UsageError(f"{path} holds no cell")
-    files = {cell.key: folder / "cells" / f"{cell.key}.npz" for cell in cells}
-    return Incoming(cells=cells, arrays={key: file.read_bytes() for key, file in files.items() if file.exists()})
+    return Incoming(cells=cells, arrays=arrays)
 
 
 def _contents(path: Path) -> dict[str, bytes]:
@@ -86,12 +104,12 @@ def _contents(path: Path) -> dict[str, bytes]:
             contents = {}
             for name, digest in manifest["sha256"].items():
                 if not INSIDE.fullmatch(name) or archive.getinfo(name).file_size > LIMIT:
-                    raise UsageError(f"{path}: a bundle holds no file '{name}'")
+                    raise UsageError(f"{path}: a bundle holds no file '{name}'. Export the run again")
                 contents[name] = archive.read(name)
                 if hashlib.sha256(contents[name]).hexdigest() != digest:
                     raise UsageError(f"{path} is damaged: {name} is not what its manifest says. Copy it again")
             return contents
-    except (OSError, zipfile.BadZipFile, KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+    except DAMAGED as error:
         raise UsageError(f"{path} is no bundle, or a damaged one ({error})") from error
 
 

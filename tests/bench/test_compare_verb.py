@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from vit_bench.results.compare import compare
 from vit_bench.results.record import Cell, Record, Store, load
 from vit_bench.results.statistics import paired, ratio_of_medians
 from vit_bench.results.verdicts import tables
+from vit_bench.stable import sha
 
 
 def rows(text: str) -> list[list[dict[str, str]]]:
@@ -28,7 +30,10 @@ def compared(capsys: pytest.CaptureFixture[str], *words: str) -> list[list[dict[
     return rows(capsys.readouterr().out)
 
 
-def put(folder: str | Path, key: str, records: list[Record], arrays: dict[str, np.ndarray] | None = None) -> None:
+def put(folder: str | Path, name: str, records: list[Record], arrays: dict[str, np.ndarray] | None = None) -> None:
+    """A cell whose records call it `name` in their measurements."""
+    key = sha(name)
+    records = [replace(one, measurement=one.measurement.replace(name, key)) for one in records]
     cell = Cell(
         key=key, slot=key, order=(key,), identity={}, status="ok", started_at="2026-01-01", records=tuple(records)
     )

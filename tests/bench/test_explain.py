@@ -16,20 +16,20 @@ def run(tmp_path: Path) -> Path:
     file.write_bytes(b"abc")
     records = tuple(
         Record(suite="fewshot", model="ViT-B/16", weights="in21k", task="digits", metric="top1", value=50.0 + seed,
-               unit="percent", seed=seed, measurement=f"abc123/{seed}", at={"shots": 5},
+               unit="percent", seed=seed, measurement=f"abc1230000000000/{seed}", at={"shots": 5},
                question={"budget": "5 images"}, env={"torch": "2.11"}, started_at="2026", n_test=797)
         for seed in range(2)
     )  # fmt: skip
     inputs = ({"path": str(file), "size": 2, "mtime_ns": 0, "sha256": "0" * 64},)
     identity = {"settings": {"shots": [5], "seed": [0, 1]}}
-    cell = Cell(key="abc123", slot="s", order=(1,), identity=identity, status="ok", started_at="2026",
+    cell = Cell(key="abc1230000000000", slot="s", order=(1,), identity=identity, status="ok", started_at="2026",
                 records=records, inputs=inputs)  # fmt: skip
     Store(tmp_path / "run").put(cell)
     return tmp_path / "run"
 
 
 def test_a_number_is_explained_whole(run: Path, capsys) -> None:
-    explain_verb(run, ["abc123/1"])
+    explain_verb(run, ["abc1230000000000/1"])
     text = capsys.readouterr().out
     assert "top1 = 51 percent: ViT-B/16, weights in21k on digits" in text
     assert "run suite=fewshot model=ViT-B/16 task=digits weights=in21k suite.shots=5 suite.seed=0,1 out=" in text
@@ -40,8 +40,8 @@ def test_a_number_is_explained_whole(run: Path, capsys) -> None:
 
 def test_words_select_and_what_is_unclear_is_listed(run: Path, capsys) -> None:
     explain_verb(run, ["model=vit-b/16", "shots=5", "seed=0"])
-    assert "abc123/0" in capsys.readouterr().out
-    with pytest.raises(UsageError, match=r"2 records are abc; say which:\n  abc123/0  model=ViT-B/16"):
+    assert "abc1230000000000/0" in capsys.readouterr().out
+    with pytest.raises(UsageError, match=r"2 records are abc; say which:\n  abc1230000000000/0  model=ViT-B/16"):
         explain_verb(run, ["abc"])
     with pytest.raises(UsageError, match=r"records have no 'modle'\. Did you mean 'model'"):
         explain_verb(run, ["modle=x"])

@@ -15,11 +15,11 @@ from vit_bench.results.record import Cell, Record, Store
 def run(tmp_path: Path) -> Path:
     records = tuple(
         Record(suite="fewshot", protocol="ridge", model="ViT-mini", weights="random", task="digits", metric="top1",
-               value=50.0 + seed, unit="percent", seed=seed, measurement=f"abc123/{seed}", at={"shots": 5},
+               value=50.0 + seed, unit="percent", seed=seed, measurement=f"abc1230000000000/{seed}", at={"shots": 5},
                device="cpu", started_at="2026-01-02", n_test=797)
         for seed in range(2)
     )  # fmt: skip
-    cell = Cell(key="abc123", slot="s", order=(1,), identity={"settings": {"shots": [5], "seed": [0, 1]}},
+    cell = Cell(key="abc1230000000000", slot="s", order=(1,), identity={"settings": {"shots": [5], "seed": [0, 1]}},
                 status="ok", started_at="2026-01-02", records=records)  # fmt: skip
     Store(tmp_path / "runs" / "mine").put(cell)
     return tmp_path / "runs" / "mine"

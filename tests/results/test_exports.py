@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
+import zipfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +19,8 @@ from vit_bench.results.exports import formats
 from vit_bench.results.exports.timm import trailer
 from vit_bench.results.record import Cell, Record, Store, frame_of, load
 from vit_bench.results.tables import make
+
+KEY, LATER = "0123456789abcdef", "f" * 16  # of cells
 
 
 def record(**values) -> Record:
@@ -36,9 +42,9 @@ def record(**values) -> Record:
     return Record(**base | values)
 
 
-def run_directory(folder: Path) -> Path:
-    records = tuple(record(seed=seed, value=25.0 * seed, measurement=f"k/{seed}") for seed in (1, 2))
-    cell = Cell(key="k", slot="s", order=(0,), identity={}, status="ok", started_at="2026", records=records)
+def run_directory(folder: Path, key: str = KEY) -> Path:
+    records = tuple(record(seed=seed, value=25.0 * seed, measurement=f"{key}/{seed}") for seed in (1, 2))
+    cell = Cell(key=key, slot=key, order=(0,), identity={}, status="ok", started_at="2026", records=records)
     Store(folder).put(cell, {"1": np.array([0, 1, 1, 1], np.int16), "labels": np.array([0, 2, 2, 2], np.int32)})
     return folder
 
@@ -152,19 +158,106 @@ def test_a_bundle_is_a_run_with_its_predictions_and_notices_damage(tmp_path: Pat
     frame = load(bundle)
     assert frame.equals(load(run))
     (folder,) = frame.attrs["folders"]
-    with np.load(Path(folder) / "cells" / "k.npz") as arrays:
+    with np.load(Path(folder) / "cells" / f"{KEY}.npz") as arrays:
         assert arrays["1"].tolist() == [0, 1, 1, 1]
     import_verb("bundle", [str(bundle), f"out={tmp_path / 'again'}"])
-    assert load(tmp_path / "again").equals(load(run)) and (tmp_path / "again/cells/k.npz").exists()
-    import zipfile
-
-    with zipfile.ZipFile(bundle) as archive:
-        contents = {name: archive.read(name) for name in archive.namelist()}
-    with zipfile.ZipFile(bundle, "w") as archive:
-        for inside, data in contents.items():
-            archive.writestr(inside, data + b" " if inside == "results.csv" else data)
+    assert load(tmp_path / "again").equals(load(run)) and (tmp_path / f"again/cells/{KEY}.npz").exists()
+    altered(bundle, lambda files: files | {"results.csv": files["results.csv"] + b" "}, signed=False)
     with pytest.raises(UsageError, match=r"b\.zip is damaged: results\.csv is not what its manifest says"):
         load(bundle)
+
+
+def altered(bundle: Path, change: Callable[[dict[str, bytes]], dict[str, bytes]], signed: bool = True) -> Path:
+    """The bundle with other files in it; `signed`: with the digests of those."""
+    with zipfile.ZipFile(bundle) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    manifest = json.loads(files.pop("manifest.json"))
+    files = change(files)
+    if signed:
+        manifest["sha256"] = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    with zipfile.ZipFile(bundle, "w") as archive:
+        for inside, data in {"manifest.json": json.dumps(manifest).encode(), **files}.items():
+            archive.writestr(inside, data)
+    return bundle
+
+
+def rekeyed(files: dict[str, bytes], key: str) -> dict[str, bytes]:
+    """The last of two cells says that its key is another."""
+    name = f"cells/{LATER}.json"
+    return files | {name: files[name].replace(f'"key": "{LATER}"'.encode(), f'"key": {json.dumps(key)}'.encode())}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda files: rekeyed(files, "{victim}"), rf"cells/{LATER}\.json in it is damaged \(its key is '.*victim"),
+        (lambda files: rekeyed(files, "../../victim"), rf"cells/{LATER}\.json in it is damaged \(its key is '\.\./"),
+        (
+            lambda files: rekeyed(files, KEY),
+            rf"cells/{LATER}\.json in it is damaged \(its key is '{KEY}', which is not",
+        ),
+        (
+            lambda files: files | {"cells/victim.json": files[f"cells/{KEY}.json"]},
+            r"a bundle holds no file 'cells/victim\.json'\. Export the run again",
+        ),
+        (
+            lambda files: files | {f"cells/{LATER}.npz": files[f"cells/{LATER}.npz"][:-30]},
+            rf"cells/{LATER}\.npz in it is damaged .*Export the run again where it was measured, and use that bundle",
+        ),
+        (
+            lambda files: files | {f"cells/{LATER}.json": b"{"},
+            rf"cells/{LATER}\.json in it is damaged .*Export the run again where it was measured",
+        ),
+    ],
+)
+def test_of_a_bundle_with_one_bad_cell_nothing_is_written(
+    change: Callable[[dict[str, bytes]], dict[str, bytes]], message: str, tmp_path: Path
+) -> None:
+    run, bundle, victim = run_directory(tmp_path / "run"), tmp_path / "b.zip", tmp_path / "victim"
+    run_directory(run, LATER)
+    export_verb("bundle", [str(run), f"out={bundle}"])
+    (tmp_path / "victim.json").write_text("mine")
+    said = b"{victim}", str(victim).encode()
+    altered(bundle, lambda files: {name: data.replace(*said) for name, data in change(files).items()})
+    with pytest.raises(UsageError, match=message) as raised:
+        import_verb("bundle", [str(bundle), f"out={tmp_path / 'again'}"])
+    assert str(bundle) in str(raised.value)
+    if "npz" not in message:  # which `load` does not read
+        with pytest.raises(UsageError, match=message):
+            load(bundle)
+    assert not (tmp_path / "again").exists()
+    assert (tmp_path / "victim.json").read_text() == "mine" and not (tmp_path / "victim.npz").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "one"),
+    [
+        ("mteb", record(model="..", weights="..")),
+        ("timm", speed(at={"image_size": 224, "batch_size": 1, "precision": "../../evil", "mode": "inference"})),
+        ("timm", speed(at={"image_size": 224, "batch_size": 1, "precision": "\\..\\..\\evil", "mode": "inference"})),
+    ],
+)
+def test_records_do_not_lead_an_export_out_of_its_folder(name: str, one: Record, tmp_path: Path) -> None:
+    frame_of([one]).to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(UsageError, match=r"would be written to '.*', outside of out=.*: mend that"):
+        export_verb(name, [str(tmp_path / "a.csv"), f"out={tmp_path / 'here' / 'below'}"])
+    assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
+
+
+def test_every_kind_of_damage_to_a_bundle_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+    run, bundle = run_directory(tmp_path / "run"), tmp_path / "b.zip"
+    export_verb("bundle", [str(run), f"out={bundle}"])
+    whole = bundle.read_bytes()
+    for i in range(0, len(whole), 7):
+        bundle.write_bytes(whole[:i] + bytes([whole[i] ^ 0xFF]) + whole[i + 1 :])
+        try:
+            import_verb("bundle", [str(bundle), f"out={tmp_path / 'again'}"])
+        except UsageError as error:
+            assert "b.zip" in str(error)
+            assert not (tmp_path / "again").exists()
+        else:  # a date or the like
+            assert load(tmp_path / "again").equals(load(run))
+            shutil.rmtree(tmp_path / "again")
 
 
 @pytest.mark.parametrize(

@@ -245,7 +245,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_what_is_inside_is_drawn_from_arrays(run: Path) -> None:
     frame = load(run)
-    distances = np.load(run / "cells" / "cell.npz")["2.distance"]
+    distances = np.load(run / "cells" / f"{made.KEY}.npz")["2.distance"]
     for name in ("7", "11"):
         drawing = draw(name, asked(frame))
         dots = [(x, y) for x, y, filled in lines_of(drawing) if filled]
@@ -267,15 +267,17 @@ def test_what_is_inside_is_drawn_from_arrays(run: Path) -> None:
 def test_arrays_that_are_missing_damaged_or_nan(run: Path, tmp_path: Path) -> None:
     frame = load(run)
     frame.attrs["folders"] = ()
-    with pytest.raises(UsageError, match=r"the arrays of ViT-L/16 \(attention_rollout, cell cell\) are not in a CSV"):
+    who = rf"the arrays of ViT-L/16 \(attention_rollout, cell {made.KEY}\)"
+    with pytest.raises(UsageError, match=rf"{who} are not in a CSV"):
         draw("6", asked(frame))
     broken = made.keep(tmp_path / "a", made.inside())
-    (broken / "cells" / "cell.npz").write_bytes(b"PK\x03\x04 nothing")
-    with pytest.raises(UsageError, match=r"cell\.npz is damaged .*repeat the run"):
+    (broken / "cells" / f"{made.KEY}.npz").write_bytes(b"PK\x03\x04 nothing")
+    with pytest.raises(UsageError, match=rf"{made.KEY}\.npz is damaged .*repeat the run"):
         draw("6", asked(load(broken)))
     records = [(one, {name: array * np.nan if name == "distance" else array for name, array in arrays.items()})
                for one, arrays in made.inside()]  # fmt: skip
-    with pytest.raises(UsageError, match="ViT-L/16: the array 'distance' of its cell cell/2 has NaN or inf in it"):
+    cell = f"{made.KEY}/2"
+    with pytest.raises(UsageError, match=f"ViT-L/16: the array 'distance' of its cell {cell} has NaN or inf in it"):
         draw("11", asked(load(made.keep(tmp_path / "b", records))))
     records = [(one, {name: array for name, array in arrays.items() if name != "images"})
                for one, arrays in made.inside()]  # fmt: skip
@@ -303,11 +305,11 @@ def test_learning_curves(tmp_path: Path) -> None:
     frame = load(folder)
     with pytest.raises(UsageError, match=r"no learning curve \(cells/<key>\.curves\.csv\) of these records is in"):
         draw("curves", asked(frame))
-    made.curves(folder / "cells" / "cell.curves.csv", steps=40)
+    made.curves(folder / "cells" / f"{made.KEY}.curves.csv", steps=40)
     drawing = draw("curves", asked(frame))
     loss, rate = (axes.get_lines()[0] for axes in drawing.canvas.axes[:2])
     assert len(loss.get_xdata()) == 40
-    table = read_curves(folder / "cells" / "cell.curves.csv")
+    table = read_curves(folder / "cells" / f"{made.KEY}.curves.csv")
     final = table[(table["phase"] == "final") & (table["step"] == 20)]
     assert rate.get_ydata()[19] == pytest.approx(final["learning_rate"].median())
     assert loss.get_ydata()[19] == pytest.approx(final["loss"].median(), rel=0.05)
@@ -317,12 +319,12 @@ def test_learning_curves(tmp_path: Path) -> None:
 def test_curves_of_many_models_are_drawn_task_by_task_and_probes_have_none(tmp_path: Path) -> None:
     models = tuple(f"M{i}" for i in range(13))
     folder = made.keep(tmp_path / "run", [(one, {}) for one in made.finetuned(models, ("digits", "photos"))])
-    made.curves(folder / "cells" / "cell.curves.csv", steps=20)
+    made.curves(folder / "cells" / f"{made.KEY}.curves.csv", steps=20)
     with pytest.raises(SeveralTasks, match="26 learning curves are too many to tell apart: type task=NAME") as many:
         draw("curves", asked(load(folder)))
     assert many.value.tasks == ("digits", "photos")
     assert draw("curves", asked(load(folder), task="photos")).title == "Learning curves: photos"
-    probes = made.keep(tmp_path / "probes", [(one, {}) for one in made.vtab(suite="vtab-mini")], key="other")
+    probes = made.keep(tmp_path / "probes", [(one, {}) for one in made.vtab(suite="vtab-mini")], key="0" * 16)
     both = load(folder, probes)
     assert draw("curves", asked(both[both["task"] != "photos"])).title == "Learning curves: digits"
 

@@ -15,6 +15,7 @@ from vit_bench.registry import UsageError
 from vit_bench.results.record import Record, Store, frame_of, load
 from vit_bench.results.render import FORMATS, render
 from vit_bench.results.tables import make, tables
+from vit_bench.stable import sha
 
 HERE = Path(__file__).parent
 spec = importlib.util.spec_from_file_location("paper_records", HERE / "paper_records.py")
@@ -140,14 +141,14 @@ def test_predictions_decide_where_there_is_one_seed(tmp_path: Path) -> None:
     store = Store(tmp_path)
     for model, share in (("ViT-B/16", 0.5), ("ViT-L/16", 0.9)):
         hits = right(share, seed=len(model) + int(share * 10))
-        key = model.replace("/", "")
+        key = sha(model)
         record = replace(score(model, "CIFAR-10", 100 * hits.mean(), seed=0), measurement=f"{key}/0")
         cell = Cell(key=key, slot=key, order=(1, key), identity={}, status="ok", started_at="2026", records=(record,))
         store.put(cell, {"0": np.where(hits, 3, 4).astype(np.int16), "labels": np.full(1000, 3, np.int32)})
     (table,) = make("5", load(tmp_path), show="ours")
     ((row, column),) = table.bold
     assert table.columns[column] == "ViT-L/16"
-    assert table.sources[row, column] == ("ViT-L16/0",)
+    assert table.sources[row, column] == (f"{sha('ViT-L/16')}/0",)
 
 
 @pytest.mark.parametrize("name", [*"123456789", "fewshot", "finetune", "throughput", "checkpoints", "vtab"])

@@ -13,6 +13,8 @@ from vit_bench.registry import UsageError
 from vit_bench.results.record import COLUMNS, Cell, Record, Store, frame_of, load
 from vit_bench.stable import replacing
 
+K1, K2, K3 = ("1" * 16, "2" * 16, "3" * 16)  # keys of cells
+
 
 def record(**values) -> Record:
     base = {
@@ -34,7 +36,7 @@ def record(**values) -> Record:
     return Record(**base | values)
 
 
-def cell(key: str = "k1", slot: str = "s1", order: tuple = (0, "a"), started_at: str = "2026-01-01", **values) -> Cell:
+def cell(key: str = K1, slot: str = "s1", order: tuple = (0, "a"), started_at: str = "2026-01-01", **values) -> Cell:
     records = tuple(record(value=float(i), **values) for i in range(2))
     return Cell(
         key=key,
@@ -51,19 +53,19 @@ def cell(key: str = "k1", slot: str = "s1", order: tuple = (0, "a"), started_at:
 def test_a_cell_reads_back_as_it_was_written(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.put(cell(), {"0": np.array([1, 2, 3], dtype=np.int16)})
-    assert Store(tmp_path).get("k1") == cell()
-    with np.load(tmp_path / "cells" / "k1.npz", allow_pickle=False) as arrays:
+    assert Store(tmp_path).get(K1) == cell()
+    with np.load(tmp_path / "cells" / f"{K1}.npz", allow_pickle=False) as arrays:
         assert arrays["0"].tolist() == [1, 2, 3]
-    assert Store(tmp_path).get("k2") is None
+    assert Store(tmp_path).get(K2) is None
 
 
 def test_what_records_share_is_written_once_and_read_as_one(tmp_path: Path) -> None:
     records = tuple(record(seed=i, question={"shots": i % 2}, treatment={"l2": i}) for i in range(4))
     store = Store(tmp_path)
     store.put(replace(cell(), records=records))
-    text = store.path("k1").read_text()
+    text = store.path(K1).read_text()
     assert text.count('"shots": 0') == text.count('"shots": 1') - 0 == 1
-    read = Store(tmp_path).get("k1")
+    read = Store(tmp_path).get(K1)
     assert read is not None
     assert read.records == records
     assert read.records[0].question is read.records[2].question
@@ -72,14 +74,14 @@ def test_what_records_share_is_written_once_and_read_as_one(tmp_path: Path) -> N
 def test_cells_of_the_first_format_are_read(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.put(cell())
-    body = json.loads(store.path("k1").read_text())
+    body = json.loads(store.path(K1).read_text())
     whole = [vars(one) for one in cell().records]
     body = {name: value for name, value in body.items() if name != "several"}
-    store.path("k1").write_text(json.dumps(body | {"format": 1, "shared": {}, "records": whole}))
-    assert Store(tmp_path).get("k1") == cell()
-    store.path("k1").write_text(json.dumps(body | {"format": 3, "shared": {}, "records": whole}))
+    store.path(K1).write_text(json.dumps(body | {"format": 1, "shared": {}, "records": whole}))
+    assert Store(tmp_path).get(K1) == cell()
+    store.path(K1).write_text(json.dumps(body | {"format": 3, "shared": {}, "records": whole}))
     with pytest.raises(UsageError, match="written by another version of this project"):
-        Store(tmp_path).get("k1")
+        Store(tmp_path).get(K1)
 
 
 def test_columns_are_the_records_fields_then_at_then_question_and_environment() -> None:
@@ -97,7 +99,7 @@ def test_results_csv_reads_back_as_the_same_frame(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.put(cell())
     failed = record(value=None, metric="", status="failed", error='ValueError: no, "really"\nnot', at={}, n_test=None)
-    store.put(replace(cell("k2", "s2", (1,)), status="failed", records=(failed,)))
+    store.put(replace(cell(K2, "s2", (1,)), status="failed", records=(failed,)))
     path = store.write_results()
     pd.testing.assert_frame_equal(load(path), load(tmp_path), check_dtype=False)
     both = load(path, tmp_path)
@@ -108,26 +110,26 @@ def test_results_csv_reads_back_as_the_same_frame(tmp_path: Path) -> None:
 def test_cells_stand_in_table_order_numbers_before_words(tmp_path: Path) -> None:
     store = Store(tmp_path)
     for key, order in (("c", (1, 0)), ("b", (0, "own")), ("a", (0, 10)), ("d", (0, 9))):
-        store.put(cell(key, key, order))
-    assert [one.key for one in store.cells()] == ["d", "a", "b", "c"]
+        store.put(cell(key * 16, key, order))
+    assert [one.key[0] for one in store.cells()] == ["d", "a", "b", "c"]
 
 
 def test_of_two_cells_in_a_slot_the_later_counts(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    store.put(cell("new", started_at="2026-02-02"))
-    store.put(cell("old", started_at="2026-02-01"))
-    assert [one.key for one in store.cells()] == ["new"]
+    store, old, new = Store(tmp_path), K2, K1
+    store.put(cell(new, started_at="2026-02-02"))
+    store.put(cell(old, started_at="2026-02-01"))
+    assert [one.key for one in store.cells()] == [new]
     assert len(load(tmp_path)) == 2
 
 
 def test_what_was_skipped_gives_way_to_what_was_measured_and_sources_stand_apart(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    skipped = replace(cell("later", started_at="2027-01-01"), status="skipped", identity={"source": ""})
+    store, later, folder, official = Store(tmp_path), K1, K2, K3
+    skipped = replace(cell(later, started_at="2027-01-01"), status="skipped", identity={"source": ""})
     store.put(skipped)
-    assert [one.key for one in store.cells()] == ["later"]
-    store.put(replace(cell("folder"), identity={"source": "folder"}))
-    store.put(replace(cell("official"), identity={"source": "official"}))
-    assert [one.key for one in store.cells()] == ["folder", "official"]
+    assert [one.key for one in store.cells()] == [later]
+    store.put(replace(cell(folder), identity={"source": "folder"}))
+    store.put(replace(cell(official), identity={"source": "official"}))
+    assert [one.key for one in store.cells()] == [folder, official]
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -143,40 +145,73 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_a_damaged_cell_is_named_and_can_be_set_aside(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.put(cell())
-    store.path("k1").write_text('{"format": 1, "key"')
-    with pytest.raises(UsageError, match=r"k1\.json is damaged .* Delete it, and the job it belongs to runs again"):
+    store.path(K1).write_text('{"format": 1, "key"')
+    with pytest.raises(UsageError, match=rf"{K1}\.json is damaged .* Delete it, and the job it belongs to runs again"):
         load(tmp_path)
-    assert Store(tmp_path).set_damaged_aside() == [store.path("k1")]
+    assert Store(tmp_path).set_damaged_aside() == [store.path(K1)]
     assert Store(tmp_path).cells() == []
-    assert (tmp_path / "cells" / "k1.json.damaged").exists()
+    assert (tmp_path / "cells" / f"{K1}.json.damaged").exists()
 
 
 @pytest.mark.parametrize(("before", "after"), [('"value": 1.0', '"value": "abc"'), ('"seed": 1', '"seed": [1]')])
 def test_a_cell_with_something_else_for_a_number_is_damaged(tmp_path: Path, before: str, after: str) -> None:
     store = Store(tmp_path)
     store.put(cell())
-    text = store.path("k1").read_text()
+    text = store.path(K1).read_text()
     assert before in text
-    store.path("k1").write_text(text.replace(before, after))
+    store.path(K1).write_text(text.replace(before, after))
     with pytest.raises(UsageError, match="is no number"):
-        Store(tmp_path).get("k1")
+        Store(tmp_path).get(K1)
 
 
 def test_a_cell_of_another_format_is_refused(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.put(cell())
-    path = store.path("k1")
+    path = store.path(K1)
     path.write_text(path.read_text().replace('"format": 2', '"format": 99'))
     with pytest.raises(UsageError, match="written by another version"):
-        Store(tmp_path).get("k1")
+        Store(tmp_path).get(K1)
 
 
 def test_cells_copy_from_run_to_run(tmp_path: Path) -> None:
     source, target = Store(tmp_path / "a"), Store(tmp_path / "b")
     source.put(cell(), {"0": np.arange(3, dtype=np.int16)})
-    target.copy_from(source, "k1")
-    assert target.get("k1") == cell()
-    assert (target.cells_folder / "k1.npz").read_bytes() == (source.cells_folder / "k1.npz").read_bytes()
+    target.copy_from(source, K1)
+    assert target.get(K1) == cell()
+    assert (target.cells_folder / f"{K1}.npz").read_bytes() == (source.cells_folder / f"{K1}.npz").read_bytes()
+
+
+@pytest.mark.parametrize("key", ["", "k1", "A" * 16, "1" * 17, f"{K1}\n", "../../../evil", "/tmp/evil"])
+def test_what_is_no_key_names_no_file(tmp_path: Path, key: str) -> None:
+    store = Store(tmp_path / "run")
+    for way in (store.get, store.arrays, store.curves, lambda key: store.copy_from(Store(tmp_path), key)):
+        with pytest.raises(UsageError, match=r"is no key of a cell, which is 16 hexadecimal digits"):
+            way(key)
+    with pytest.raises(UsageError, match="is no key of a cell"):
+        store.put(replace(cell(), key=key), {"0": np.arange(3)})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("key", [K2, "../../evil", "", 7])
+def test_a_cell_whose_key_is_not_its_files_name_is_damaged(tmp_path: Path, key: object) -> None:
+    store = Store(tmp_path)
+    store.put(cell())
+    path = store.path(K1)
+    path.write_text(path.read_text().replace(f'"key": "{K1}"', f'"key": {json.dumps(key)}'))
+    with pytest.raises(UsageError, match=rf"{K1}\.json is damaged \(its key is .*Delete it, and the job"):
+        Store(tmp_path).get(K1)
+    with pytest.raises(UsageError, match="is damaged"):
+        load(tmp_path)
+    assert Store(tmp_path).set_damaged_aside() == [path]
+
+
+def test_a_cell_file_whose_name_is_no_key_is_damaged(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.put(cell())
+    text = store.path(K1).read_text()
+    (tmp_path / "cells" / "mine.json").write_text(text.replace(f'"key": "{K1}"', '"key": "mine"'))
+    with pytest.raises(UsageError, match=r"mine\.json is damaged \(its key is 'mine', which is not 16 hexadecimal"):
+        store.cells()
 
 
 @pytest.mark.parametrize(
