@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from ..random_weights import is_random
 from .cost import cost_note
 
 if TYPE_CHECKING:
@@ -181,7 +182,7 @@ def _values(part: pd.DataFrame) -> dict[str, float]:
 def _model(known: dict[Any, Any]) -> str:
     name = f"{known['model']} [{known['variant']}]" if known["variant"] else str(known["model"])
     said = str(known["weights"])
-    return name if said in ("", "own", "published") or said.startswith("random") else f"{name} ({said})"
+    return name if said in ("", "own", "published") or is_random(said) else f"{name} ({said})"
 
 
 def _noted(said: str, reasons: dict[str, int]) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...registry import UsageError
+from ...random_weights import is_random
 from . import Exchange, Incoming, Written
 from .foreign import Published, cells_of, label, left_out, number
 
@@ -154,7 +155,7 @@ def _place(record: Mapping[Any, Any]) -> tuple[Any, ...]:
 
 def _label(record: Mapping[Any, Any]) -> str:
     """The model of a timing: weights change no speed, and timm's models have their names without our prefix."""
-    named = dict(record) | ({"weights": ""} if str(record["weights"]).startswith("random") else {})
+    named = dict(record) | ({"weights": ""} if is_random(str(record["weights"])) else {})
     return label(named).removeprefix("timm:")
 
 

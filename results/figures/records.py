@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...registry import UsageError
+from ...random_weights import is_random
 from ..tables import row_labels
-from ..tables.rows import is_random, trained_here
+from ..tables.rows import trained_here
 
 if TYPE_CHECKING:
     import numpy as np

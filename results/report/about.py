@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+from ...random_weights import is_random
 from ..cost import cost
-from ..tables.rows import is_random, trained_here
+from ..tables.rows import trained_here
 from .asked import Asked, Source
 
 if TYPE_CHECKING:

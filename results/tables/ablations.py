@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ...random_weights import is_random
 from ..published import rows
 from .grid import Grid, Printed, printed
 from .table import Request, Table
@@ -77,7 +78,7 @@ def _ours(grid: Grid, frame: pd.DataFrame) -> None:
                 continue
             found = True
             who = " ".join([str(model), *(f"{name}={value}" for name, value in others.items())])
-            trained = "random" if weights.split(":")[0] == "random" else pretrain or weights
+            trained = "random" if is_random(weights) else pretrain or weights
             asked = f"{task}, {int(shots)}-shot" if shots == shots else f"{task}, {protocol}"
             grid.measured[grid.add((f"{who}, {trained}: {asked}", kind), place)] = cell
     if not found:

@@ -8,9 +8,10 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from ...registry import UsageError
+from ...random_weights import is_random
 from ..published import model_name
 from .grid import BELOW, FROM_SCRATCH, MINIATURE, RESAVED, UNTRAINED, Measured
-from .rows import is_random, measurements, row_labels, trained_here
+from .rows import measurements, row_labels, trained_here
 from .table import GROUP_SIZES
 
 if TYPE_CHECKING:
@@ -39,8 +40,7 @@ class Subject:
         """The label with the weights and what they were trained on: never the name of a published column."""
         short = PurePath(self.weights).name
         label = self.label if short in self.label or not short else f"{self.label} ({short})"
-        untrained = self.weights.split(":")[0] == "random"
-        return label if untrained or not self.pretrain else f"{label}, {self.pretrain}"
+        return label if is_random(self.weights) or not self.pretrain else f"{label}, {self.pretrain}"
 
     def stands_for(self, model: str, pretrain: str, epochs: Sequence[float] = ()) -> bool:
         """Whether a published number of this model and pre-training set, as published, is about the same thing.
@@ -51,7 +51,7 @@ class Subject:
         if self.variant or model_name(model) != self.model:
             return False
         if self.model == NOISY_STUDENT:
-            return not self.weights.startswith("random")
+            return not is_random(self.weights)
         other = self.weights.startswith(OTHER_TRAINING) or any(f"/{word}/" in self.weights for word in OTHER_TRAINING)
         same_epochs = self.epochs is None or not epochs or self.epochs in epochs
         return self.pretrain == pretrain and not other and same_epochs

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ...random_weights import is_random
 from ..cost import cost, cost_note
 from ..published import model_name, rows
 from .grid import Grid, Measured, Printed, printed
@@ -111,7 +112,7 @@ def table5(request: Request) -> list[Table]:
         fits = one.model in models and one.stands_for(*key) and key not in taken
         fits = fits and any(row["pretrain"] == one.pretrain for row in stated)
         taken |= {key} if fits else set()
-        rest = one.pretrain if one.weights.split(":")[0] != "random" else "none (random)"
+        rest = "none (random)" if is_random(one.weights) else one.pretrain
         for dataset, cell in _by_dataset(one):
             group = one.pretrain if fits else f"{rest}, {one.weights}" if rest == one.pretrain else rest
             grid.measured[grid.add((group or one.weights, dataset), one.model if fits else one.label)] = cell

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+from ...random_weights import is_random
 from ..record import COLUMNS
 
 if TYPE_CHECKING:
@@ -39,10 +40,6 @@ def at_columns(frame: pd.DataFrame) -> list[str]:
 def only_metric(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
     """The records of one metric, with those of jobs that have no number at all."""
     return frame[(frame["metric"] == metric) | (frame["status"] != "ok")]
-
-
-def is_random(weights: str) -> bool:
-    return weights.split(":")[0] == "random"
 
 
 def trained_here(frame: pd.DataFrame) -> pd.Series:

@@ -79,6 +79,13 @@ def test_timm_speed_has_timms_file_name_columns_and_units_and_comes_back(tmp_pat
     assert (counted["value"], counted["unit"]) == (86.57e6, "parameters")
 
 
+def test_a_file_whose_name_begins_like_random_is_named() -> None:
+    frame = frame_of([speed(weights=weights, model=f"M{i}") for i, weights in enumerate(("random:7", "randomly.npz"))])
+    (data,) = formats()["timm"].write(frame).files.values()
+    assert [line.partition(",")[0] for line in data.decode().splitlines()[1:]] == ["M0", "M1.randomly.npz"]
+    assert [row[0] for row in make("throughput", frame)[0].rows] == ["M0", "M1 (randomly.npz)"]
+
+
 def test_timms_training_columns_have_the_parts_of_a_step_and_amp_in_the_name() -> None:
     at = {"image_size": 224, "batch_size": 64, "precision": "bf16", "mode": "train", "memory_format": "channels_last"}
     parts = {"forward_time": 20.0, "backward_time": 40.0, "optimizer_time": 4.0}
