@@ -37,8 +37,9 @@ def open_weights(word: str | Path, *, keep_prefixes: bool = False) -> Iterator[C
         with open_safetensors(file) as (tensors, metadata):
             yield _unwrapped(Contents(path=file, tensors=tensors, metadata=metadata), keep_prefixes)
     else:
-        loaded = read_pickled(file)
-        chosen, name, notes = choose_part(file, loaded, part)
+        loaded, said = read_pickled(file)
+        chosen, name, chosen_because = choose_part(file, loaded, part)
+        notes = (*said, *chosen_because)
         metadata = {LIGHTNING: ""} if isinstance(loaded, Mapping) and LIGHTNING in loaded else {}
         yield _unwrapped(Contents(path=file, tensors=chosen, metadata=metadata, part=name, notes=notes), keep_prefixes)
 

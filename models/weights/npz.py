@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ...registry import UsageError
 from .stored import Stored, readable
+from .zip_entries import entries_of, intact
 
 ENDING = ".npy"  # of every member's name
 
@@ -28,7 +29,7 @@ def open_npz(path: Path) -> Iterator[Mapping[str, Stored]]:
         archive = zipfile.ZipFile(path)
     with archive:
         with readable(path):
-            tensors = dict(_stored(path, archive, member) for member in archive.infolist())
+            tensors = dict(_stored(path, archive, member) for member in entries_of(path, archive))
         yield tensors
 
 
@@ -36,7 +37,7 @@ def _stored(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> tu
     name = member.filename.removesuffix(ENDING)
     if name == member.filename:
         raise ValueError(f"'{name}' is no array of NumPy's")
-    with archive.open(member) as file:
+    with intact(path, member), archive.open(member) as file:
         shape, dtype = _read_header(file)
     if dtype.hasobject:
         raise UsageError(f"'{path}': '{name}' holds pickled Python objects, which could run code, and is never loaded")
@@ -70,7 +71,7 @@ def _torch_type(dtype: np.dtype) -> torch.dtype | None:
 def _read(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, kind: torch.dtype) -> Tensor:
     with readable(path), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        with archive.open(member) as file:
+        with intact(path, member), archive.open(member) as file:
             array = npy.read_array(file, allow_pickle=False)
             if file.read(1):  # reaching the end is what makes zipfile compare the checksum
                 raise ValueError(f"'{member.filename}' is longer than it says")

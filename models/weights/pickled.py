@@ -12,9 +12,9 @@ import types
 import typing
 import warnings
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
+from zipfile import ZIP_STORED
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from torch.torch_version import TorchVersion
 
 from ...registry import UsageError
 from .stored import OTHER_KIND, readable
+from .zip_entries import check_entries, have_checksums, is_zip
 
 
 def _dict(*_: Any) -> dict[Any, Any]:
@@ -83,39 +84,48 @@ OMEGACONF = {  # imported only for files that hold them
     "base": ("ContainerMetadata", "Metadata"),
     "nodes": ("AnyNode", "StringNode", "IntegerNode", "FloatNode", "BooleanNode", "PathNode", "EnumNode"),
 }
+UNGUARDED = "was saved without checksums (torch.serialization.set_crc32_options): damage to its numbers goes unnoticed"
 REFUSED = re.compile(
     r"(?:GLOBAL|Unsupported class|unrecognized function|for object of type|class) <?(?:class )?'?([\w.]+)"
 )
 
 
-def read_pickled(path: Path) -> Any:
-    """What a file of torch.save holds, its tensors on the CPU and, where its format allows it, mapped.
+def read_pickled(path: Path) -> tuple[Any, tuple[str, ...]]:
+    """What a file of torch.save holds, its tensors on the CPU and, where its format allows it, mapped; and notes of it.
 
-    Raises UsageError where it is damaged, or holds a type that is not known to be inert; the message names the type.
+    An archive's checksums are compared first. Raises UsageError where it is damaged, or holds a type that is not known
+    to be inert; the message names the type.
     """
+    with readable(path):
+        notes = _check(path) if is_zip(path) else ()
     try:
-        return _read(path, INERT)
+        return _load(path, INERT), notes
     except UsageError as error:
         name = _refused_name(error.__cause__)
         if name is None or not name.startswith("omegaconf."):
             raise UsageError(_refusal(path, error, name)) from error.__cause__
     try:
-        return _read(path, [*INERT, *_omegaconf()])
+        return _load(path, [*INERT, *_omegaconf()]), notes
     except UsageError as error:
         raise UsageError(_refusal(path, error, _refused_name(error.__cause__))) from error.__cause__
 
 
-def _read(path: Path, allowed: Sequence[Any]) -> Any:
+def _check(path: Path) -> tuple[str, ...]:
+    """Raises UsageError unless an archive is whole and its numbers can be mapped; notes where no checksum guards it."""
+    entries = check_entries(path)
+    packed = [entry.filename for entry in entries if "/data/" in entry.filename and entry.compress_type != ZIP_STORED]
+    if packed:
+        raise UsageError(
+            f"'{path}' is compressed, as torch.save never writes ('{packed[0]}'). Save it with torch.save again: "
+            "torch.save(torch.load(FILE), NEW)"
+        )
+    return () if have_checksums(entries) else (f"{path.name} {UNGUARDED}",)
+
+
+def _load(path: Path, allowed: Sequence[Any]) -> Any:
     with readable(path), torch.serialization.safe_globals(list(allowed)), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # on archives of TorchScript, which are refused by name
-        return _load(path)
-
-
-def _load(path: Path) -> Any:
-    read = partial(torch.load, path, map_location="cpu", weights_only=True)
-    with path.open("rb") as file:
-        zipped = file.read(4) == b"PK\x03\x04"
-    return read(mmap=zipped)  # files from before torch 1.6 are no archives and cannot be mapped
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip(path))
 
 
 def _omegaconf() -> Iterator[tuple[Any, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -16,6 +17,7 @@ from vit_bench.models.weights.files import open_weights
 from vit_bench.registry import UsageError
 
 ROW = catalog()["BiT-mini"].derive(units=(1,))
+NOT_SAVED = r"is not what was saved \(Bad CRC-32\). Download or save the file again"
 KINDS = [".npz", ".safetensors", ".pt", ".pth"]
 
 
@@ -80,8 +82,112 @@ def test_a_flipped_number_in_npz_is_found(official: ModuleType, tmp_path: Path) 
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    with pytest.raises(UsageError, match=r"w.npz' cannot be read as .npz; it may be cut short: BadZipFile: Bad CRC-32"):
+    with pytest.raises(UsageError, match=rf"w.npz' is damaged: its entry '.*/kernel.npy' {NOT_SAVED}"):
         read(path)
+
+
+SMALL = {"a": torch.arange(6.0), "b": torch.arange(40, dtype=torch.float16).reshape(4, 10), "c": torch.ones(1)}
+
+
+def save_small(path: Path) -> Path:
+    """An archive with the tensors of SMALL; of "compressed.npz" with compressed entries."""
+    arrays = {name: value.numpy() for name, value in SMALL.items()}
+    if path.suffix == ".pt":
+        torch.save(SMALL, path)
+    elif path.stem == "compressed":
+        np.savez_compressed(path, **arrays)  # pyright: ignore[reportArgumentType]
+    else:
+        np.savez(path, **arrays)  # pyright: ignore[reportArgumentType]
+    return path
+
+
+@pytest.mark.parametrize("name", ["w.pt", "w.npz", "compressed.npz"])
+def test_no_flipped_bit_of_an_archive_gives_other_numbers(name: str, tmp_path: Path) -> None:
+    path = save_small(tmp_path / name)
+    content, random = path.read_bytes(), np.random.default_rng(0)
+    refused = 0
+    for place in range(len(content)):
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << random.integers(8)
+        path.write_bytes(flipped)
+        try:
+            with open_weights(path) as contents:
+                read = {name: stored.read() for name, stored in contents.tensors.items()}
+                assert set(read) == set(SMALL)  # else an unused byte: a date, padding
+                assert all(torch.equal(value, SMALL[name]) for name, value in read.items())
+                assert all(value.dtype == SMALL[name].dtype for name, value in read.items())
+        except UsageError as error:
+            assert f"{name}'" in str(error)
+            refused += 1
+    assert refused > len(content) // 5
+
+
+@pytest.mark.parametrize("entry", ["data.pkl", "data/0", "data/1", "data/2", "byteorder", "version"])
+def test_every_byte_of_every_entry_of_torchs_is_checked(entry: str, tmp_path: Path) -> None:
+    path = save_small(tmp_path / "w.pt")
+    for _ in flipped_in(path, f"w/{entry}"):
+        with pytest.raises(UsageError, match=rf"w.pt' is damaged: its entry 'w/{entry}' {NOT_SAVED}"):
+            read(path)
+
+
+@pytest.mark.parametrize("name", ["w.npz", "compressed.npz"])
+@pytest.mark.parametrize("entry", ["a", "b", "c"])
+def test_every_byte_of_every_entry_of_numpys_is_checked(name: str, entry: str, tmp_path: Path) -> None:
+    path = save_small(tmp_path / name)
+    for _ in flipped_in(path, f"{entry}.npy"):
+        with pytest.raises(UsageError, match=rf"{name}' is damaged: its entry '{entry}.npy' is not what was saved \("):
+            read(path)
+
+
+def flipped_in(path: Path, name: str) -> Iterator[None]:
+    """For each byte of an entry, the file with a flipped bit in it."""
+    with zipfile.ZipFile(path) as archive:
+        entry = archive.getinfo(name)
+    content = path.read_bytes()
+    lengths = content[entry.header_offset + 26 : entry.header_offset + 30]
+    start = entry.header_offset + 30 + int.from_bytes(lengths[:2], "little") + int.from_bytes(lengths[2:], "little")
+    unused = 2 * (entry.compress_type == zipfile.ZIP_DEFLATED)  # bits that fill its last byte up
+    for place in range(start, start + entry.compress_size - unused):
+        flipped = bytearray(content)
+        flipped[place] ^= 4
+        path.write_bytes(flipped)
+        yield
+    path.write_bytes(content)
+
+
+def test_torchs_archives_without_checksums(tmp_path: Path) -> None:
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save(SMALL, tmp_path / "w.pt")
+    finally:
+        torch.serialization.set_crc32_options(True)
+    with open_weights(tmp_path / "w.pt") as contents:
+        assert all(torch.equal(stored.read(), SMALL[name]) for name, stored in contents.tensors.items())
+        assert contents.notes == (
+            "w.pt was saved without checksums (torch.serialization.set_crc32_options): damage to its numbers goes "
+            "unnoticed",
+        )
+
+
+def test_torchs_archives_whose_numbers_were_never_written(tmp_path: Path) -> None:
+    with torch.serialization.skip_data():  # writes room for the numbers, and 0 as its checksum
+        torch.save({"a": torch.ones(5)}, tmp_path / "w.pt")
+    path = tmp_path / "w.pt"
+    with zipfile.ZipFile(path) as archive:
+        assert archive.getinfo("w/data/0").CRC == 0
+    with pytest.raises(UsageError, match=rf"w.pt' is damaged: its entry 'w/data/0' {NOT_SAVED}"):
+        read(path)
+
+
+def test_compressed_archives_of_torchs(tmp_path: Path) -> None:
+    with (
+        zipfile.ZipFile(save_small(tmp_path / "stored.pt")) as old,
+        zipfile.ZipFile(tmp_path / "w.pt", "w", zipfile.ZIP_DEFLATED) as new,
+    ):
+        for entry in old.infolist():
+            new.writestr(entry.filename, old.read(entry))
+    with pytest.raises(UsageError, match=r"w.pt' is compressed, as torch.save never writes .* torch.save\(torch.load"):
+        read(tmp_path / "w.pt")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,0 +1,73 @@
+"""Zip archives of weights, read only where every entry is what its checksum says.
+
+torch.load does not look at the CRC-32 that an archive's directory states for each entry: to it, a flipped bit is
+another number.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from ...registry import UsageError
+
+BLOCK = 1 << 20  # bytes in memory at a time
+DAMAGE = (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error)
+IS_FOLDER = 0x10  # among an entry's attributes; torch reads nothing of a folder
+AGAIN = "Download or save the file again"
+
+
+def is_zip(path: Path) -> bool:
+    """Whether a file begins as archives do. What torch.save wrote before torch 1.6 is none, and has no checksums."""
+    with path.open("rb") as file:
+        return file.read(4) == b"PK\x03\x04"
+
+
+def entries_of(path: Path, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    """The entries of an archive. Raises UsageError where its directory states another number of them."""
+    entries = archive.infolist()
+    with path.open("rb") as file:
+        file.seek(-22 - len(archive.comment), 2)  # the directory's end: 4 bytes of signature, 3 numbers, how many
+        stated = int.from_bytes(file.read(12)[10:], "little")
+    if stated not in (len(entries), 0xFFFF):  # which is written where it does not fit
+        raise UsageError(f"'{path}' is damaged: it lists {len(entries)} of {stated} entries. {AGAIN}")
+    return entries
+
+
+def check_entries(path: Path) -> list[zipfile.ZipInfo]:
+    """Reads every entry of an archive once, and lists them. Of one without checksums nothing is read.
+
+    Raises UsageError, naming the entry, where one is not what its checksum says.
+    """
+    with zipfile.ZipFile(path) as archive:
+        entries = entries_of(path, archive)
+        for entry in entries if have_checksums(entries) else ():
+            with intact(path, entry), archive.open(entry) as file:
+                if entry.external_attr & IS_FOLDER and entry.file_size:
+                    raise zipfile.BadZipFile("a folder with content")
+                while file.read(BLOCK):  # its end is where zipfile compares the checksum
+                    pass
+    return entries
+
+
+def have_checksums(entries: Sequence[zipfile.ZipInfo]) -> bool:
+    """False where torch.save left them out, after `torch.serialization.set_crc32_options(False)`: each is 0 then.
+
+    Damage makes no such archive, since nearly no content has the checksum 0.
+    """
+    return any(entry.CRC for entry in entries)
+
+
+@contextmanager
+def intact(path: Path, entry: zipfile.ZipInfo) -> Iterator[None]:
+    """Turns whatever reading a damaged entry raises into a UsageError that says what to do."""
+    try:
+        yield
+    except DAMAGE as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0].partition(" for file ")[0]
+        raise UsageError(
+            f"'{path}' is damaged: its entry '{entry.filename}' is not what was saved ({first}). {AGAIN}"
+        ) from error
