@@ -25,11 +25,10 @@ import numpy as np
 
 from ..registry import UsageError
 from .features import fingerprint
-from .fewshot import task_question
 from .heads import described, unfit, view_of
 from .label_order import best_renaming
 from .metrics import accuracies, majority_rate, top1, top_k
-from .protocol import Context, Features, Measurement, Precision, Suite, Task, Work
+from .protocol import Context, Features, Measurement, Precision, Suite, Task, Work, task_question
 from .transforms import Resize, View
 
 if TYPE_CHECKING:

@@ -39,7 +39,7 @@ from .features import fingerprint
 from .logistic import Logistics
 from .metrics import LabelSets, accuracies, majority_rate
 from .neighbours import Neighbours
-from .protocol import Context, Features, Measurement, Precision, Suite, Task
+from .protocol import Context, Features, Measurement, Precision, Suite, require_positive, task_question
 from .ridge import Ridges
 from .support import ALL, Cell, Classifier, Labelled, check_problem, draw_supports, surface
 from .transforms import Resize
@@ -333,18 +333,6 @@ def ridge_surface(  # the axes of the surface
         )
     supports = draw_supports(train.y, num_classes, shots=shots, seeds=seeds)
     yield from surface(Ridges(train, test, num_classes, l2), test.y, supports)
-
-
-def task_question(task: Task) -> dict[str, object]:
-    """What every accuracy on a task has in common, whatever the model."""
-    return {"task": task.name, "label": task.label, "num_classes": task.num_classes, "skipped": 0}
-
-
-def require_positive(suite: Suite, **fields: Sequence[float]) -> None:
-    """Raise UsageError for a setting of the suite that holds a number which is not above 0."""
-    for field, values in fields.items():
-        if any(not 0 < value < float("inf") for value in values):
-            raise UsageError(f"suite.{field}={_words(values)}: {suite.name} needs finite numbers above 0")
 
 
 def _budget(shots: int) -> str:

@@ -32,21 +32,16 @@ from ..registry import UsageError
 from ..stable import replacing, sha
 from .augment import Augmentation, TrainingImages
 from .features import fingerprint
-from .fewshot import task_question
 from .metrics import accuracies, majority_rate, top1
-from .protocol import Context, Features, Measurement, Split
+from .protocol import Context, Features, Measurement, Split, task_question
 from .recipes import Settings
-from .ridge import Ridge
-from .scorer import Scorer
 from .support import Labelled
 from .transforms import Transform
 from .tuning import FineTuning
-from .vtab_probe import choose_l2
+from .vtab_probe import L2, classify_by_ridge
 
 if TYPE_CHECKING:
     from ..models.spec import Model
-
-PROBE_L2 = tuple(2.0**power for power in range(-10, 21, 3))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -361,10 +356,8 @@ def _probe(context: Context, settings: Settings) -> tuple[float, dict[str, Any]]
     options: dict[str, Any] = {"resize": "square", "image_size": settings.image_size}
     parts = [context.features(context.task, (split,), **options) for split in ("train", "val", "test")]
     train, val, test = (Labelled(part.x, part.labels) for part in parts)
-    l2 = choose_l2(train, val, context.task.num_classes, PROBE_L2)
-    ridge = Ridge(np.concatenate([train.x, val.x]), np.concatenate([train.y, val.y]), context.task.num_classes)
-    (predictions,) = Scorer(test.x, train.x).predict([ridge.solution(l2)])
-    treatment = {**parts[2].treatment, "head": "ridge to {-1, 1}^K", "l2": l2, "l2_choices": list(PROBE_L2)}
+    predictions, l2 = classify_by_ridge(train, val, test, context.task.num_classes, L2)
+    treatment = {**parts[2].treatment, "head": "ridge to {-1, 1}^K", "l2": l2, "l2_choices": list(L2)}
     return top1(predictions, test.y, parts[2].label_sets), treatment
 
 

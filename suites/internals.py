@@ -44,9 +44,8 @@ from .attention import (
     principal_components,
 )
 from .features import exact_convolutions
-from .fewshot import require_positive
 from .loading import load_ahead
-from .protocol import Context, Measurement, Split, Suite, Task, Work
+from .protocol import Context, Measurement, Split, Suite, Task, Work, require_positive
 from .transforms import Resize, Transform
 
 if TYPE_CHECKING:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 
+from ..registry import UsageError
+
 if TYPE_CHECKING:
     import torch
 
@@ -311,6 +313,19 @@ class Suite:
 
     def run(self, context: Context) -> Iterator[Measurement]:
         raise NotImplementedError
+
+
+def task_question(task: Task) -> dict[str, object]:
+    """What every accuracy on a task has in common, whatever the model."""
+    return {"task": task.name, "label": task.label, "num_classes": task.num_classes, "skipped": 0}
+
+
+def require_positive(suite: Suite, **settings: Sequence[float]) -> None:
+    """Raise UsageError for a setting of the suite that holds a number which is not above 0."""
+    for name, values in settings.items():
+        if any(not 0 < value < float("inf") for value in values):
+            words = ",".join(f"{value:g}" for value in values)
+            raise UsageError(f"suite.{name}={words}: {suite.name} needs finite numbers above 0")
 
 
 # What a suite that needs no task asks about.

@@ -22,11 +22,10 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from ..registry import UsageError
-from .fewshot import require_positive
 from .finetune import finetune
-from .protocol import Context, Measurement, Suite, Task, Work
+from .protocol import Context, Measurement, Suite, Task, Work, require_positive
 from .tuning import FineTuning, has_resnet
-from .vtab_probe import probe
+from .vtab_probe import L2, probe
 
 if TYPE_CHECKING:
     from ..models.spec import Model
@@ -45,7 +44,7 @@ class Vtab(FineTuning):
     data_parallel: ClassVar[bool] = True
 
     protocol: Literal["finetune", "probe"] = "finetune"  # the paper's fine-tuning, or the probe on frozen features
-    l2: tuple[float, ...] = tuple(2.0**power for power in range(-10, 21, 3))  # probe: 2^-10, 2^-7, … 2^20
+    l2: tuple[float, ...] = L2  # probe: what is chosen from
 
     def check(self) -> None:
         super().check()
@@ -77,7 +76,11 @@ class Vtab(FineTuning):
         return of.estimate(self, model, task, weights)
 
     def run(self, context: Context) -> Iterator[Measurement]:
-        yield from (finetune if self.protocol == "finetune" else probe)(self, context)
+        if self.protocol == "finetune":
+            yield from finetune(self, context)
+            return
+        precision = "bf16" if self.precision == "bf16" else "fp32"
+        yield from probe(context, self.name, l2=self.l2, image_size=self.image_size, precision=precision)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from .variant import GATE_IMAGES
 
 if TYPE_CHECKING:
     from ...models.spec import Model
-    from ..throughput import Scenario, Throughput
+    from .settings import Scenario, ThroughputSettings
     from .variant import Variant
 
 
@@ -32,7 +32,7 @@ CPU = Pace(start=4.0, flops=1e11, build=1e8, compiling=(10.0, 40.0), ceilings=1.
 GPU = Pace(start=8.0, flops=1e14, build=3e8, compiling=(10.0, 35.0), ceilings=1.0)
 
 
-def seconds_of(suite: Throughput, model: Model, on_gpu: bool) -> tuple[float, float]:
+def seconds_of(suite: ThroughputSettings, model: Model, on_gpu: bool) -> tuple[float, float]:
     """The least and the most seconds of a job of a settled suite. Models whose size is not known count as small."""
     pace = GPU if on_gpu else CPU
     least = most = pace.start
@@ -61,7 +61,9 @@ def _step(model: Model, variant: Variant, pace: Pace) -> float:
     return 2 * macs * variant.batch_size * (3 if variant.mode == "train" else 1) / pace.flops
 
 
-def _row(suite: Throughput, variant: Variant, scenario: Scenario, step: float, pace: Pace) -> tuple[float, float]:
+def _row(
+    suite: ThroughputSettings, variant: Variant, scenario: Scenario, step: float, pace: Pace
+) -> tuple[float, float]:
     rule = suite.rule(scenario)
     gate = 3 * step * min(1.0, GATE_IMAGES / variant.batch_size)
     common = gate + max(rule.warm_up_seconds, rule.warm_up_steps * step)

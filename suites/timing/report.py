@@ -14,8 +14,8 @@ from .verdict import with_reason
 
 if TYPE_CHECKING:
     from ...models.spec import Model
-    from ..throughput import Throughput
     from .numerics import Away
+    from .settings import ThroughputSettings
 
 TRAINING = "SGD, momentum 0.9, cross-entropy on the model's own head; forward, backward and update"
 
@@ -23,7 +23,7 @@ TRAINING = "SGD, momentum 0.9, cross-entropy on the model's own head; forward, b
 class Report:
     """The measurements of one row."""
 
-    def __init__(self, model: Model, suite: Throughput, at: Mapping[str, Any]) -> None:
+    def __init__(self, model: Model, suite: ThroughputSettings, at: Mapping[str, Any]) -> None:
         self.model, self.at = model, dict(at)
         self.question: dict[str, Any] = {
             "protocol": "throughput",

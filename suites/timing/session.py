@@ -21,13 +21,13 @@ from .variant import Runner, Variant, draw_zeros, precision_flags
 if TYPE_CHECKING:
     import torch
 
-    from ..throughput import Throughput
+    from .settings import ThroughputSettings
 
 
 class Session:
     """Runs rows. Of the networks that it makes only the float32 one of the last image size is kept, on the CPU."""
 
-    def __init__(self, suite: Throughput, context: Context) -> None:
+    def __init__(self, suite: ThroughputSettings, context: Context) -> None:
         self._suite, self._context = suite, context
         self._device: torch.device = context.device
         self._clock = clock_of(self._device)

@@ -1,0 +1,131 @@
+"""The settings of the throughput suite: what rows there are, and how each is measured. No torch here."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal, Self
+
+from ...registry import UsageError
+from ..protocol import Suite
+from .intervals import samples_for
+from .sampling import Rule, Timing
+from .variant import MemoryFormat, Mode, Precision, Variant
+
+Scenario = Literal["offline", "single_stream"]
+Find = Literal["largest", "exact", "fastest"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThroughputSettings(Suite):
+    """What is asked of a throughput job; suites/throughput.py asks it and says what each setting means."""
+
+    # What rows there are. What is left open is chosen by the scale (`settled`).
+    scale: Literal["auto", "small", "full"] = "auto"  # auto: small on a CPU, full on a GPU
+    image_size: tuple[int, ...] = ()  # pixels; small: 64, 128; full: 224
+    batch_size: tuple[int, ...] = ()  # of the offline scenario; small: 8; full: 128
+    precision: tuple[Precision, ...] = ()  # small: fp32; full: bf16
+    mode: tuple[Mode, ...] = ("inference",)
+    compile: tuple[bool, ...] = (False,)
+    memory_format: tuple[MemoryFormat, ...] = ("contiguous",)
+    timing: tuple[Timing, ...] = ("pipelined",)  # of the offline scenario
+    scenario: tuple[Scenario, ...] = ("offline", "single_stream")
+    find: tuple[Find, ...] = ()  # batches to search for
+    batch_limit: int = 1024  # of that search
+    against: str | None = None  # another model to run in turn with each; timm: its network of the same row
+    compile_at: tuple[int, ...] = ()  # image sizes at which compile=true holds; none: all
+    against_at: tuple[int, ...] = ()  # image sizes at which `against` holds; none: all
+    budget: float | None = None  # seconds a model after which no further row begins
+    # How a row is measured.
+    warm_up_steps: int = 3
+    warm_up_seconds: float = 0.3
+    min_samples: int = 10
+    latency_samples: int = 72  # of single_stream: the least with which a p95 has an interval
+    min_seconds: float = 1.0
+    max_seconds: float = 4.0
+    interval: float = 0.05  # width of the median's 95 % interval, over the median
+    ceilings: bool = True  # roofline and products; a second or so a row
+    classes: int = 1000  # of the head
+
+    def settled(self, device: str) -> Self:
+        """With what was left open chosen for a kind of device: "cpu", "cuda" or "mps"."""
+        small = self.scale == "small" or (self.scale == "auto" and device == "cpu")
+        return replace(
+            self,
+            scale="small" if small else "full",
+            image_size=self.image_size or ((64, 128) if small else (224,)),
+            batch_size=self.batch_size or ((8,) if small else (128,)),
+            precision=self.precision or (("fp32",) if small else ("bf16",)),
+        )
+
+    def check(self) -> None:
+        least = samples_for(0.5)
+        positive = ("batch_limit", "warm_up_steps", "max_seconds", "interval", "classes")
+        for name in positive:
+            if getattr(self, name) <= 0:
+                raise UsageError(f"suite.{name}={getattr(self, name)} must be above zero")
+        for name in ("image_size", "batch_size"):
+            if any(value < 1 for value in getattr(self, name)):
+                raise UsageError(f"suite.{name}={','.join(map(str, getattr(self, name)))}: whole numbers from 1 up")
+        for name in ("compile_at", "against_at"):
+            foreign = set(getattr(self, name)) - set(self.image_size)
+            if foreign:
+                sizes = ",".join(map(str, self.image_size)) or "the default sizes"
+                raise UsageError(f"suite.{name}={min(foreign)} is none of suite.image_size={sizes}")
+        if self.budget is not None and self.budget <= 0:
+            raise UsageError(f"suite.budget={self.budget:g} is seconds a model, above zero")
+        if self.min_samples < least:
+            raise UsageError(
+                f"suite.min_samples={self.min_samples}: a median has no 95 % interval below {least} samples"
+            )
+        if self.latency_samples < samples_for(0.95):
+            raise UsageError(
+                f"suite.latency_samples={self.latency_samples}: a p95 has no 95 % interval below {samples_for(0.95)} "
+                "samples"
+            )
+        if min(self.warm_up_seconds, self.min_seconds) < 0:
+            raise UsageError("suite.warm_up_seconds and suite.min_seconds are seconds from 0 up")
+        if self.max_seconds < self.min_seconds:
+            raise UsageError(
+                f"suite.max_seconds={self.max_seconds:g} is less than suite.min_seconds={self.min_seconds:g}; raise it"
+            )
+
+    def cases(self) -> Iterator[tuple[Variant, Timing, Scenario]]:
+        """Every row there is to be: eager before compiled, and of one image size after the other."""
+        for compiled, size, mode, layout, precision, scenario in itertools.product(
+            self.compile, self.image_size, self.mode, self.memory_format, self.precision, self.scenario
+        ):
+            if scenario == "single_stream" and mode == "train":
+                continue  # a latency is of inference
+            if compiled and self.compile_at and size not in self.compile_at:
+                continue
+            alone = scenario == "single_stream"
+            for batch, timing in itertools.product((1,) if alone else self.batch_size, self._timings(scenario)):
+                variant = Variant(
+                    image_size=size,
+                    batch_size=batch,
+                    precision=precision,
+                    mode=mode,
+                    compile=compiled,
+                    memory_format=layout,
+                )
+                yield variant, timing, scenario
+
+    def _timings(self, scenario: Scenario) -> tuple[Timing, ...]:
+        return ("sync",) if scenario == "single_stream" else self.timing
+
+    def rule(self, scenario: Scenario) -> Rule:
+        """When a row of this scenario has enough samples."""
+        return Rule(
+            warm_up_steps=self.warm_up_steps,
+            warm_up_seconds=self.warm_up_seconds,
+            min_samples=self.latency_samples if scenario == "single_stream" else self.min_samples,
+            min_seconds=self.min_seconds,
+            max_seconds=self.max_seconds,
+            interval=self.interval,
+        )
+
+    def meets(self, variant: Variant) -> bool:
+        """Whether another model is run in turn with this row."""
+        return self.against is not None and (not self.against_at or variant.image_size in self.against_at)
