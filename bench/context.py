@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,11 +15,19 @@ from ..models.heads import Headed
 from ..models.releases import architectures
 from ..models.spec import Backbone
 from ..registry import UsageError
-from ..stable import sha
 from ..suites.features import Extraction, extract_spans
+from ..suites.feeding import (
+    check_split,
+    extraction,
+    features_of,
+    first_images,
+    logits_of,
+    own_head_transform,
+    paired_facts,
+)
 from ..suites.protocol import Features, Precision, Split, Task
 from ..suites.shards import Entry, feature_cache, limit_bytes
-from ..suites.sources.decoded import BadImages, Decoded
+from ..suites.sources.decoded import BadImages
 from ..suites.transforms import Resize, Transform, View
 from .identity import code_sha, seen
 from .network import Network
@@ -136,16 +144,10 @@ class JobContext:
                 raise
             found = error.readable
             self.skipped[split] = len(error.bad)
-        whole = len(found) + self.skipped.get(split, 0)
-        if whole not in task.sizes(split) or len(found.images) != len(found):
-            raise ValueError(
-                f"{task.name}: the {split} split holds {whole} images; its definition says {task.splits[split]}"
-            )
-        if len(found) and not 0 <= int(found.labels.min()) <= int(found.labels.max()) < task.num_classes:
-            raise ValueError(f"{task.name}: the {split} split has labels outside 0 to {task.num_classes - 1}")
+        check_split(found, task, split, self.skipped.get(split, 0))
         self.files |= dict.fromkeys(found.files)
         if split == "test":
-            self.tested = _facts(found)
+            self.tested = paired_facts(found)
         return found
 
     def features(
@@ -158,50 +160,25 @@ class JobContext:
         precision: Precision = "fp32",
         first: int | None = None,
     ) -> Features:
-        model = self._network.backbone.spec  # a user's network says how it wants its images when it is built
-        transform = Transform.for_input(model.input, resize, None if image_size is None else (image_size, image_size))
-        how = Extraction(transform=transform, precision=precision, batch_size=self.batch_size)
-        tap = getattr(self._network.backbone, "tap", None) or "features"
-        treatment = self._treatment(how, tap)
-        parts = [_first(self.images(task, split), first) for split in splits]
-        return Features(
-            x=np.concatenate([self._pass(part, how, treatment) for part in parts]),
-            labels=np.concatenate([part.labels for part in parts]),
-            digests=tuple(part.digest for part in parts),
-            treatment=treatment,
-            label_sets=_joined(parts),
-        )
+        model = self._network.backbone.spec.input  # a user's network says how it wants its images when it is built
+        how = extraction(model, resize, image_size, precision=precision, batch_size=self.batch_size)
+        treatment = self._treatment(how, getattr(self._network.backbone, "tap", None) or "features")
+        parts = [first_images(self.images(task, split), first) for split in splits]
+        return features_of(parts, treatment, lambda part: self._pass(part, how, treatment))
 
     def logits(
         self, task: Task, split: str, view: View, *, precision: Precision = "fp32", rows: np.ndarray | None = None
     ) -> Features:
-        transform = self.transform(view)
-        how = Extraction(transform=transform, precision=precision, batch_size=self.batch_size)
+        how = Extraction(transform=self.transform(view), precision=precision, batch_size=self.batch_size)
         treatment = self._treatment(how, "the weights' own head")
         found = self.images(task, split)
-        read, at = found, None
-        if rows is not None:
-            found = read = chosen_rows(found, rows)
-        elif found.part_of is not None:
-            read, at = found.part_of.whole, found.part_of.rows
-        said = self._pass(read, how, treatment, Headed)
-        return Features(
-            x=said if at is None else said[at],
-            labels=found.labels,
-            digests=(found.digest,),
-            treatment=treatment,
-            label_sets=found.label_sets,
-        )
+        return logits_of(found, rows, treatment, lambda part: self._pass(part, how, treatment, Headed))
 
     def transform(self, view: View) -> Transform:
         """How images are fed to the network's own head: as the view says, else as its library tests it."""
         network = self._network
-        tested = View(**getattr(network.backbone, "tested", {}))
-        if view.resize is not None:
-            tested = replace(tested, crop_pct=None)  # the library's cut is of its own way to resize
-        if view.image_size is None and tested.resize is None:
-            tested = replace(tested, image_size=network.trained_at)
-        return Transform.of_view(network.backbone.spec.input, view.over(tested))
+        tested = getattr(network.backbone, "tested", {})
+        return own_head_transform(network.backbone.spec.input, view, tested, lambda: network.trained_at)
 
     def seen_through(self, view: View) -> tuple[Backbone, Transform]:
         """The network on its device, as it is for images that are fed so, and how they are."""
@@ -300,43 +277,3 @@ class JobContext:
 def _made(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def _facts(test: Split) -> dict[str, np.ndarray]:
-    """The right classes of each test image and its group, in order: what turns predictions into paired tests."""
-    found: dict[str, np.ndarray] = {"labels": test.labels.astype(np.int32)}
-    if test.label_sets is not None:
-        sizes = [len(labels) for labels in test.label_sets]
-        found["label_sets.values"] = np.array([label for labels in test.label_sets for label in labels], dtype=np.int32)
-        found["label_sets.starts"] = np.cumsum([0, *sizes[:-1]], dtype=np.int64)
-    return found if test.clusters is None else found | {"clusters": test.clusters}
-
-
-def _first(split: Split, count: int | None) -> Split:
-    """The split, or so many of its first images as a split of its own."""
-    if count is None or count >= len(split):
-        return split
-    clusters = None if split.clusters is None else split.clusters[:count]
-    return replace(split, labels=split.labels[:count], digest=f"{split.digest}[:{count}]", clusters=clusters)
-
-
-def chosen_rows(split: Split, rows: np.ndarray) -> Split:
-    """These images of a split, as a split of its own."""
-    chosen, images = [int(row) for row in rows], split.images
-    some = images[chosen] if isinstance(images, np.ndarray) else Decoded(lambda i: images[chosen[i]], len(chosen))
-    return replace(
-        split,
-        images=some,
-        labels=split.labels[chosen],
-        digest=f"{split.digest}[{sha(chosen)}]",
-        clusters=None if split.clusters is None else split.clusters[chosen],
-        label_sets=None if split.label_sets is None else tuple(split.label_sets[row] for row in chosen),
-        part_of=None,
-    )
-
-
-def _joined(parts: Sequence[Split]) -> tuple[tuple[int, ...], ...] | None:
-    """The right classes of every image, where any of the splits has several for one."""
-    if all(part.label_sets is None for part in parts):
-        return None
-    return tuple(labels for part in parts for labels in part.label_sets or [(label,) for label in part.labels.tolist()])

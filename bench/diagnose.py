@@ -21,11 +21,12 @@ import numpy as np
 from ..registry import UsageError
 from ..results.replay import Stated
 from ..suites.features import extract
+from ..suites.feeding import chosen_rows
 from ..suites.fewshot import ridge_probe
 from ..suites.label_order import best_renaming, random_halves
 from ..suites.metrics import top1
 from ..suites.transforms import Transform, View
-from .context import JobContext, chosen_rows
+from .context import JobContext
 
 if TYPE_CHECKING:
     from ..suites.protocol import Features

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..models import create_model
 from ..models.meter import Meter
 from ..models.spec import Backbone
-from ..models.weights.inspect import trained_at
+from ..models.weights.shapes import trained_at
 from ..models.weights_choice import WeightsChoice
 from ..registry import UsageError
 from ..suites.features import weights_digest
@@ -62,14 +62,6 @@ class Network:
         return getattr(used, "notes", ())
 
     @cached_property
-    def kept_size(self) -> tuple[int, int] | None:
-        """Height and width that a file of another library's model was kept at: such a file fits no other size."""
-        if not self.model.architecture.keeps_file_size or not self.weights_files:
-            return None
-        head = self.weights.head()
-        return None if head is None or head.image_size is None else (head.image_size, head.image_size)
-
-    @cached_property
     def trained_at(self) -> int | None:
         """The side in pixels of the square images that a file's position embeddings are of; None where unknown."""
         if not self.model.architecture.attends or self.source.opened is None:
@@ -85,7 +77,6 @@ class Network:
         seed: int = 0,
     ) -> Any:
         """A fresh copy on the CPU, in evaluation mode."""
-        image_size = image_size or self.kept_size
         model = self.model.derive(**changes) if changes else self.model
         source = self.source.for_seed(seed)
         network: Any = create_model(model, weights=source, num_classes=num_classes, image_size=image_size)

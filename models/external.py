@@ -45,7 +45,6 @@ class ExternalBuilder(Architecture):
     code_fields: ClassVar[frozenset[str]] = frozenset({"version"})
     in_globs: ClassVar[bool] = False  # it needs a package that may be absent: "*" is for what always works
     input_is_known: ClassVar[bool] = False
-    keeps_file_size: ClassVar[bool] = True
 
     library: Literal["timm", "torchvision", "hf"]
     name: str  # as the library has it, without a tag; a repository for "hf"

@@ -135,6 +135,9 @@ def build_with(
     check_classes(num_classes)
     libraries.require(architecture.package, f"'{row.name}'")
     tag = weights.published_name
+    kept = weights.head() if image_size is None and weights.opened is not None else None
+    if kept is not None and kept.image_size is not None:  # such a file fits no other size
+        image_size = (kept.image_size, kept.image_size)
     library = kind(row, architecture, tag if tag not in (None, PRETRAINED) else architecture.tag)
     with ExitStack() as stack:
         held = None

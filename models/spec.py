@@ -50,7 +50,6 @@ class Architecture(ABC):
     has_tanh_layer: ClassVar[bool] = False  # whether there may be one before the head (`pre_logits`)
     attends: ClassVar[bool] = False  # whether it is made of tokens that attend to each other
     first_layer: ClassVar[str] = ""  # what its filters of colours are called; "": the network does not show them
-    keeps_file_size: ClassVar[bool] = False  # whether a file fits no other image size than the one it was kept at
 
     @property
     @abstractmethod

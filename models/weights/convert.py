@@ -13,10 +13,11 @@ from ...registry import UsageError
 from ...stable import replacing
 from .files import open_weights
 from .layout import Match, Shape
-from .looks import candidates, facts_of
+from .looks import candidates
 from .npz import write_npz
 from .recognise import Weights, recognise
 from .safetensors import Planned, write_safetensors
+from .shapes import facts_of
 from .stored import listed, readable
 from .tables import official_bit, official_vit
 

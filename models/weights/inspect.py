@@ -13,8 +13,9 @@ from ..provenance import Provenance
 from ..spec import Model
 from .files import open_weights
 from .fit import check_names, head_classes, is_finite, settle_tanh_layer
-from .looks import candidates, facts_of, resolution
+from .looks import candidates
 from .recognise import Weights, recognise
+from .shapes import facts_of, resolution
 from .sidecar import read_sidecar
 from .stored import listed
 
@@ -78,15 +79,6 @@ def inspect(word: str | Path) -> Report:
             problems=tuple(problems),
             provenance=read_sidecar(word),
         )
-
-
-def trained_at(word: str | Path) -> tuple[int, int] | None:
-    """Height and width in pixels that the position embeddings of a file are for; None where it has none.
-
-    Reads names and shapes alone. Raises UsageError where the file cannot be read.
-    """
-    with open_weights(word) as contents:
-        return resolution(recognise(contents).shapes())
 
 
 def _misfits(weights: Weights, row: Model) -> list[str]:

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...registry import UsageError
 from ...random_weights import is_random
+from ...registry import UsageError
 from . import Exchange, Incoming, Written
 from .foreign import Published, cells_of, label, left_out, number
 

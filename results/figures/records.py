@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...registry import UsageError
 from ...random_weights import is_random
+from ...registry import UsageError
 from ..tables import row_labels
 from ..tables.rows import trained_here
 

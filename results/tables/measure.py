@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from ...registry import UsageError
 from ...random_weights import is_random
+from ...registry import UsageError
 from ..published import model_name
 from .grid import BELOW, FROM_SCRATCH, MINIATURE, RESAVED, UNTRAINED, Measured
 from .rows import measurements, row_labels, trained_here
