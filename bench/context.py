@@ -29,7 +29,7 @@ from ..suites.protocol import Features, Precision, Split, Task
 from ..suites.shards import Entry, feature_cache, limit_bytes
 from ..suites.sources.decoded import BadImages
 from ..suites.transforms import Resize, Transform, View
-from .identity import code_sha, seen
+from .identity import code_sha, network_modules, seen
 from .network import Network
 from .plan import Job
 
@@ -206,14 +206,13 @@ class JobContext:
         seen_as: Callable[[Backbone], Any] | None = None,
     ) -> np.ndarray:
         """What the network, or `seen_as` of it, makes of one split: from the cache, or by one pass that fills it."""
-        network = self.model.architecture.network.partition(":")[0]
         key = {
             "weights": self.weights_sha,
             "model": self._job.identity["network"],
             "architecture": self._job.identity["architecture"],
             "treatment": dict(treatment),
             "split": split.digest,
-            "code": code_sha("suites.features", "models.build", f"models.{network}"),
+            "code": code_sha("suites.features", "models.heads", *network_modules(self.model)),
         }
         about = {"model": self.model.name, "variant": self._job.variant, "weights": str(self._job.weights)}
         stored = feature_cache(self._folders.cache)

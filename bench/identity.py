@@ -2,44 +2,170 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import inspect
+import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..stable import file_sha, sha
 
+if TYPE_CHECKING:
+    from ..models.spec import Model
+
+PACKAGE = __name__.rsplit(".", 2)[0]
 ROOT = Path(__file__).resolve().parent.parent
-# Names, fingerprints, file handling, which file a tag means and how it gets here: no number comes out of them. What was
-# in the file is noted in the record (weights_sha) and in the cell's inputs.
-NEUTRAL = {"registry", "stable", "models.releases", "models.download", "models.transfer", "models.meter"}
+# Modules that run in a job and are not in its key, each with the reason why no number depends on its code. Names are
+# relative to the package; a star stands for anything. A test holds what really runs against this list.
+NOT_COUNTED: Mapping[str, str] = {
+    "registry": "names, and what to type instead",
+    "stable": "digests and file handling; another digest is another key by itself",
+    "memory": "how much may be loaded, not what",
+    "random_weights": "what a word means; the weights are in the job's identity",
+    "models": "hands a row to the module that builds it",
+    "models.selection": "what a word selects; the row is in the job's identity",
+    "models.catalog.*": "rows, which are in the job's identity",
+    "models.releases": "which file a tag means; its digest is in the record, the file among the cell's inputs",
+    "models.download": "how a file gets here",
+    "models.transfer": "how a file gets here",
+    "models.meter": "how a file gets here",
+    "models.library_files": "how a library's file gets here; it is among the cell's inputs",
+    "models.libraries": "which models a library has; its version is in the job's identity",
+    "models.provenance": "what records say of weights beside their numbers",
+    "models.weights.sidecar": "what a file says of weights; what a suite makes of it is in the key (Suite.resolved)",
+    "models.weights.looks": "words of errors: which row a file that does not fit is of",
+    "suites.shards": "keeps features bit for bit, under a digest of what they are of",
+    "bench.*": "plans, hands over, keeps and prints; what is fed to a network is suites/feeding.py",
+    "results.*": "records and tables of numbers that are there",
+}
 
 
 @cache
-def code_sha(*modules: str) -> str:
-    """A short digest of the source of these modules and of every module of ours that they import, directly or not.
+def code_sha(*roots: str, alone: tuple[str, ...] = ()) -> str:
+    """A short digest of the code of these modules and of every module of ours that they import, directly or not.
 
-    Names are relative to the package: "suites.vtab". So a change of the throughput suite makes no few-shot result
-    stale, and nobody keeps a list by hand.
+    Of those `alone` what they import is left out. Names are relative to the package: "suites.ridge". Comments,
+    docstrings, the layout of lines and the names of modules do not count, so that writing a comment or moving a module
+    makes no result stale.
     """
-    digest = hashlib.sha256()
-    for name in sorted(_closure(modules)):
-        source = _file(name).read_bytes().replace(b"\r\n", b"\n")
-        digest.update(f"{name}\n".encode() + hashlib.sha256(source).digest())
-    return digest.hexdigest()[:16]
+    counted = _closure(roots) | set(alone)
+    return sha(sorted(_linked(name, counted) for name in counted))
 
 
 def _closure(modules: Iterable[str]) -> set[str]:
     todo, found = list(modules), set()
     while todo:
         name = todo.pop()
-        if name not in found and name not in NEUTRAL:
+        if name not in found and is_counted(name):
             found.add(name)
-            todo += _imports(name)
+            todo += _code(name).imports
     return found
+
+
+def is_counted(module: str) -> bool:
+    """Whether the code of a module counts where a number's own code imports it."""
+    return not any(fnmatchcase(module, pattern) for pattern in NOT_COUNTED)
+
+
+def _linked(module: str, counted: set[str]) -> str:
+    """The digest of a module's code, with those of the modules that it imports in place of their names."""
+    code = _code(module)
+    return sha([code.digest, *(_code(name).digest if name in counted else "" for name in code.imports)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Code:
+    """What of a module's text counts."""
+
+    digest: str  # of its tokens, without the names of modules of ours
+    imports: tuple[str, ...]  # modules of ours that it imports when it runs, wherever in its text
+
+
+TOKEN = re.compile(
+    r"""\#[^\n]*"""  # a comment
+    r"""|[A-Za-z]{0,2}\"{3}(?:[^\\]|\\.)*?\"{3}|[A-Za-z]{0,2}'{3}(?:[^\\]|\\.)*?'{3}"""  # a long string
+    r"""|[A-Za-z]{0,2}"(?:[^"\\\n]|\\.)*"|[A-Za-z]{0,2}'(?:[^'\\\n]|\\.)*'"""  # a short one
+    r"""|\n[ \t]*|\w+|\\\n|[^\s\w]""",  # the start of a line, a name or number, a line that goes on, a sign
+    re.DOTALL,
+)
+
+
+@cache
+def _code(module: str) -> Code:
+    """Read token by token and not by Python's own tokenizer, whose tokens differ from version to version."""
+    package = module.split(".") if _file(module).name == "__init__.py" else module.split(".")[:-1]
+    kept: list[str] = []
+    imports: dict[str, None] = {}
+    checking: int | None = None  # the indentation of the `if TYPE_CHECKING:` that the line is below
+    for indent, tokens in _lines(read_text(module)):
+        if checking is not None and indent <= checking:
+            checking = None
+        if tokens[0] == "from" and tokens[1] == ".":
+            split = tokens.index("import")
+            if checking is None:
+                imports |= dict.fromkeys(_targets(package, tokens[1:split], tokens[split + 1 :]))
+            tokens = [tokens[0], *tokens[split:]]
+        elif tokens[:2] == ["if", "TYPE_CHECKING"]:
+            checking = indent
+        kept += [f"\n{indent}", *tokens]
+    return Code(digest=hashlib.sha256("\0".join(kept).encode()).hexdigest(), imports=tuple(imports))
+
+
+def read_text(module: str) -> str:
+    """The source of a module of ours, with the line ends that it has everywhere."""
+    return _file(module).read_text(encoding="utf-8").replace("\r\n", "\n")
+
+
+def _lines(text: str) -> Iterator[tuple[int, list[str]]]:
+    """The logical lines of Python source: how far each is indented, and its tokens. Comments and docstrings are out."""
+    indent, depth = 0, 0
+    tokens: list[str] = []
+    for token in [*TOKEN.findall(text), "\n"]:
+        if token[0] == "\n":
+            if depth == 0:
+                if tokens and not _is_text(tokens):
+                    yield indent, tokens
+                indent, tokens = len(token) - 1, []
+        elif token[0] not in "#\\":
+            depth += (token in "([{") - (token in ")]}")
+            tokens.append(token)
+
+
+def _is_text(tokens: list[str]) -> bool:
+    return len(tokens) == 1 and tokens[0][-1] in "\"'"
+
+
+def _targets(package: list[str], path: list[str], names: list[str]) -> Iterator[str]:
+    """The modules that `from PATH import NAMES` loads: of a package those that are named, or itself."""
+    level = next((i for i, token in enumerate(path) if token != "."), len(path))
+    base = package[: len(package) - level + 1] + [token for token in path[level:] if token != "."]
+    words = " ".join(token for token in names if token not in "()").split(" , ")
+    for word in words:
+        inside = ".".join([*base, word.split(" ")[0]]) if word else ""
+        home = ".".join(base)
+        name = inside if inside and _file(inside).is_file() else home
+        if name and _file(name).is_file():
+            yield name
+
+
+def network_modules(model: Model) -> tuple[str, ...]:
+    """The modules that build the network of a row and that it is made of."""
+    network = model.architecture.network.partition(":")[0]
+    return tuple(sorted({f"models.{model.architecture.built_by}", f"models.{network}"}))
+
+
+def is_ours(thing: Any) -> bool:
+    """Whether a class or function is of this package, and not of a user's file."""
+    return thing.__module__.startswith(f"{PACKAGE}.")
+
+
+def module_of(thing: Any) -> str:
+    """The module of a class or function of ours, relative to the package."""
+    return thing.__module__.removeprefix(f"{PACKAGE}.")
 
 
 def source_sha(thing: Any) -> str:
@@ -48,28 +174,6 @@ def source_sha(thing: Any) -> str:
         return file_sha(Path(inspect.getfile(thing)))[:16]
     except (OSError, TypeError):
         return sha(f"{thing.__module__}.{thing.__qualname__}")
-
-
-@cache
-def _imports(module: str) -> tuple[str, ...]:
-    """The modules of this package that a module imports, wherever in its text, but for type checking alone."""
-    package = module.split(".") if _file(module).name == "__init__.py" else module.split(".")[:-1]
-    found: dict[str, None] = {}
-    for node in _run_time_nodes(ast.parse(_file(module).read_bytes())):
-        if isinstance(node, ast.ImportFrom) and node.level:
-            base = package[: len(package) - node.level + 1]
-            target = ".".join([*base, *(node.module.split(".") if node.module else [])])
-            names = [target, *(f"{target}.{alias.name}".lstrip(".") for alias in node.names)]
-            found |= dict.fromkeys(name for name in names if name and _file(name).exists())
-    return tuple(found)
-
-
-def _run_time_nodes(tree: ast.AST) -> Iterator[ast.AST]:
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
-            continue
-        yield node
-        yield from _run_time_nodes(node)
 
 
 def _file(module: str) -> Path:

@@ -19,7 +19,7 @@ from ..stable import cache_folder, sha
 from ..suites.protocol import NO_TASK, Source, Suite, Task, Work
 from . import config as settings
 from .config import Config
-from .identity import changed, code_sha, source_sha
+from .identity import changed, code_sha, is_ours, module_of, network_modules, source_sha
 from .shelf import FOLDER, Shelf
 from .weights_words import Choice, choose_weights
 
@@ -105,15 +105,26 @@ class Job:
     @cached_property
     def key(self) -> str:
         """The short name of the identity and of the code behind it."""
-        network = self.model.architecture.network.partition(":")[0]
-        modules = {*self.suite.modules(), "suites.features", "models.build", f"models.{network}"}
-        extra = [type(self.provider)] if self.provider else []
-        extra += [self.task.rule] if self.task.rule else []
-        modules |= {_module(thing) for thing in extra if _is_ours(thing)}
-        included = {source_sha(thing) for thing in extra if not _is_ours(thing)}  # in a user's file
+        included = {source_sha(thing) for thing in self._declared_by if not is_ours(thing)}  # in a user's file
+        resolved = plain(self.suite.resolved(self.model, self.weights))
         return sha(
-            self.identity | {"code": code_sha(*sorted(modules))} | ({"included": sorted(included)} if included else {})
+            self.identity
+            | {"code": code_sha(*self.modules, alone=(module_of(type(self.suite)),))}
+            | ({"included": sorted(included)} if included else {})
+            | ({"resolved": resolved} if resolved else {})
         )
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """Modules of ours whose code is behind the numbers, besides the suite's own file, with all that they import."""
+        fed = () if self.task is NO_TASK else ("suites.feeding",)
+        ours = {module_of(thing) for thing in self._declared_by if is_ours(thing)}
+        return tuple(sorted({*self.suite.modules(), *fed, *network_modules(self.model), *ours}))
+
+    @property
+    def _declared_by(self) -> list[Any]:
+        """What else says how images and labels come about: the source and the task's label rule."""
+        return [thing for thing in (self.provider and type(self.provider), self.task.rule) if thing is not None]
 
     @property
     def variant(self) -> str:
@@ -401,11 +412,3 @@ def plain_word(value: Any) -> str:
     if isinstance(value, tuple):
         return ",".join(map(plain_word, value))
     return f"{value:.12g}" if isinstance(value, float) else str(value).lower() if value is None else str(value)
-
-
-def _is_ours(thing: Any) -> bool:
-    return thing.__module__.startswith(f"{PACKAGE}.")
-
-
-def _module(kind: Any) -> str:
-    return kind.__module__.removeprefix(f"{PACKAGE}.")

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 from ..registry import UsageError
 from .architectures.bit import BiT
 from .compute import resnet_channels, resnet_root_channels
-from .convolution import GroupNorm, StdConv, max_pool_zeros, standardise
-from .network import Network, check_resnet, he_normal_
+from .convolution import GroupNorm, StdConv, check_resnet, max_pool_zeros, standardise
+from .network import Network, he_normal_
 
 if TYPE_CHECKING:
     from .spec import Model

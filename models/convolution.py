@@ -11,10 +11,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..registry import UsageError
 from .inference import is_recorded, wants_gradient
+from .spec import Model
 
 NORM_GROUPS = 32  # of every GroupNorm in both releases
 Release = Literal["bit", "vit"]  # whose formula and padding: big_transfer or vision_transformer
+
+
+def check_resnet(spec: Model, units: tuple[int, ...], root_channels: int) -> None:
+    """Raises UsageError where a ResNet's stages or width cannot be built."""
+    if any(count < 1 for count in units):
+        raise UsageError(f"{spec.name}: units={units} must name at least one residual unit for every stage")
+    if root_channels < NORM_GROUPS or root_channels % NORM_GROUPS:
+        raise UsageError(
+            f"{spec.name}: widen={root_channels / 64:g} makes {root_channels} channels, which {NORM_GROUPS} norm "
+            "groups do not divide; use a multiple of 0.5"
+        )
 
 
 def standardise(weight: Tensor, release: Release) -> Tensor:

@@ -20,8 +20,8 @@ from torch.nn import functional as F
 from .architectures.hybrid import Hybrid
 from .architectures.vit import ViT
 from .compute import resnet_channels, resnet_root_channels
-from .convolution import GroupNorm, StdConv, max_pool_same, standardise
-from .network import check_resnet, lecun_normal_
+from .convolution import GroupNorm, StdConv, check_resnet, max_pool_same, standardise
+from .network import lecun_normal_
 from .vit import VisionTransformer
 
 GROUP_NORM_EPS = 1e-6  # flax's default; BiT has 1e-5

@@ -11,7 +11,6 @@ from torch import Generator, Tensor, nn
 
 from ..memory import free_memory
 from ..registry import UsageError
-from .convolution import NORM_GROUPS
 
 if TYPE_CHECKING:
     from .spec import Model
@@ -138,17 +137,6 @@ def check_positive(spec: Model, **values: float) -> None:
     for name, value in values.items():
         if value <= 0:
             raise UsageError(f"{spec.name}: {name}={value} must be above zero")
-
-
-def check_resnet(spec: Model, units: tuple[int, ...], root_channels: int) -> None:
-    """Raises UsageError where a ResNet's stages or width cannot be built."""
-    if any(count < 1 for count in units):
-        raise UsageError(f"{spec.name}: units={units} must name at least one residual unit for every stage")
-    if root_channels < NORM_GROUPS or root_channels % NORM_GROUPS:
-        raise UsageError(
-            f"{spec.name}: widen={root_channels / 64:g} makes {root_channels} channels, which {NORM_GROUPS} norm "
-            "groups do not divide; use a multiple of 0.5"
-        )
 
 
 def lecun_normal_(weight: Tensor, generator: Generator) -> None:

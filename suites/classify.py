@@ -17,7 +17,7 @@ one is far better, the number is marked suspect. `python -m bench verify` looks 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -86,6 +86,14 @@ class Classify(Suite):
     def size(self, model: Model, weights: WeightsChoice) -> tuple[int, int]:
         side = self.view(model, weights).image_size
         return model.input.size if side is None else (side, side)
+
+    def modules(self) -> tuple[str, ...]:
+        """Also the network's own head, and what tells the image size that a file's position embeddings are of."""
+        return (*super().modules(), "models.heads", "models.weights.shapes")
+
+    def resolved(self, model: Model, weights: WeightsChoice) -> Mapping[str, Any]:
+        """How the release of the weights, or the file beside them, says that images are fed."""
+        return vars(self.view(model, weights))
 
     def unfit(self, model: Model, weights: WeightsChoice, task: Task) -> str:
         return unfit(model, weights, task)

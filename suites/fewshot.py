@@ -131,6 +131,11 @@ class FewShot(Suite):
         for (count, setting), values in drawn.items():
             yield from report.of_draws(count, setting, np.array([value for _, value in sorted(values)]))
 
+    def modules(self) -> tuple[str, ...]:
+        """Those of the protocol alone: neighbours know nothing of the ridge."""
+        classifier = {"ridge": "suites.ridge", "knn": "suites.neighbours", "logistic": "suites.logistic"}
+        return (classifier[self.protocol], "suites.support", "suites.metrics", "suites.features")
+
     @property
     def dial(self) -> str:
         """The setting that is swept inside a support set."""

@@ -288,8 +288,15 @@ class Suite:
         return self
 
     def modules(self) -> tuple[str, ...]:
-        """Modules of ours whose code is behind the numbers, with all that they import: "suites.fewshot"."""
+        """Modules of ours whose code is behind the numbers, with all that they import: "suites.ridge".
+
+        The suite's own file counts besides, whatever is said here; without this, with all that it imports.
+        """
         return (type(self).__module__.split(".", 1)[1],)
+
+    def resolved(self, model: Model, weights: WeightsChoice) -> Mapping[str, Any]:  # noqa: ARG002
+        """What of the row and of what is known of its weights decides numbers, beyond what a job's identity states."""
+        return {}
 
     def size(self, model: Model, weights: WeightsChoice) -> tuple[int, int]:  # noqa: ARG002
         """Height and width in pixels that the suite feeds this model, as far as it is known beforehand."""

@@ -59,6 +59,7 @@ class Vtab(FineTuning):
             raise UsageError(f"suite.precision={self.precision}: protocol=probe has fp32 and bf16")
 
     def modules(self) -> tuple[str, ...]:
+        """Those of the protocol alone: the probe's numbers know nothing of training."""
         return ("suites.vtab_probe",) if self.protocol == "probe" else ("suites.finetune",)
 
     def own_recipe(self, model: Model, *, untrained: bool) -> str:
