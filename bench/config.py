@@ -61,6 +61,7 @@ def _plain(value: Any) -> Any:
 
 TOP_LEVEL = tuple(item.name for item in fields(Config) if item.name not in ("settings", "model_settings", "origin"))
 ENVIRONMENT = {"data": "BENCH_DATA"}
+NONE = ("none", "null")
 
 
 def read(words: Sequence[str], *, extra: Iterable[str] = ()) -> Config:
@@ -118,8 +119,9 @@ def apply(config: Config, suites: Sequence[SuiteT]) -> list[SuiteT]:
     applied: list[SuiteT] = []
     for suite in suites:
         hints = _settable(suite)
+        words = {item.name: item.metadata.get("words", {}) for item in fields(suite)}  # pyright: ignore[reportArgumentType]
         options = {
-            name: read_sweep(f"suite.{name}", text, hints[name])
+            name: read_sweep(f"suite.{name}", text, hints[name], words[name])
             for name, text in config.settings.items()
             if name in hints
         }
@@ -135,10 +137,23 @@ def _settable(suite: object) -> dict[str, Any]:
     return {item.name: hints[item.name] for item in fields(suite)}  # pyright: ignore[reportArgumentType]
 
 
-def read_sweep(key: str, text: str, hint: Any) -> list[Any]:
-    """The values of a setting: one for a tuple-typed field, one for each comma part of any other."""
+def read_sweep(key: str, text: str, hint: Any, words: Mapping[str, Any] | None = None) -> list[Any]:
+    """The values of a setting: one for a tuple-typed field, one for each comma part of any other.
+
+    `words` are a field's own, which say a value in its place: {"recipe": None, "none": 0.0}. Such a field is none only
+    where they have it, and UsageError says so.
+    """
     parts = [text] if get_origin(hint) is tuple else _parts(key, text)
-    return [read_value(key, part, hint) for part in parts]
+    return [_read_part(key, part, hint, words or {}) for part in parts]
+
+
+def _read_part(key: str, text: str, hint: Any, words: Mapping[str, Any]) -> Any:
+    word = "none" if text.lower() in NONE else text
+    if word in words:
+        return words[word]
+    if words and word == "none":
+        raise UsageError(f"{key}={text}: it cannot be none; type a value, or leave it out ({key}={next(iter(words))})")
+    return read_value(key, text, hint)
 
 
 def read_value(key: str, text: str, hint: Any) -> Any:
@@ -147,7 +162,7 @@ def read_value(key: str, text: str, hint: Any) -> Any:
     if origin in (Union, types.UnionType):
         (hint,) = (choice for choice in choices if choice is not type(None))
         meant = text in get_args(hint)  # crop=none is a way to crop
-        if text.lower() in ("none", "null") and type(None) in choices and not meant:
+        if text.lower() in NONE and type(None) in choices and not meant:
             return None
         return read_value(key, text, hint)
     if origin is tuple:

@@ -63,7 +63,7 @@ def _settings(one: Any) -> dict[str, str]:
         "warmup_public_code": str(one.warmup or ""),
         "batch": str(one.batch),
         "schedule": one.schedule if one.schedule == "cosine" else f"lr / 10 at {decay}",
-        "clip_norm": "none" if one.clip_norm is None else f"{one.clip_norm:g}",
+        "clip_norm": f"{one.clip_norm:g}" if one.clip_norm else "none",
         "mixup": f"{one.mixup:g}" if one.mixup else "none",
         "resolution": str(one.image_size),
     }

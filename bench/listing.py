@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import Field, fields
 from typing import TYPE_CHECKING, Any
 
 from ..models import catalog, select_models
@@ -41,8 +41,14 @@ def _task(row: Task) -> list[str]:
 
 def _suite(row: Suite) -> list[str]:
     summary = (type(row).__doc__ or "").splitlines()[0]
-    own = " ".join(f"{item.name}={plain_word(getattr(row, item.name))}" for item in fields(row))
+    own = " ".join(f"{item.name}={_default(item, getattr(row, item.name))}" for item in fields(row))
     return [row.name, summary, own]
+
+
+def _default(item: Field[Any], value: Any) -> str:
+    """A default as one would type it: by a word of the field's, where it has one for that."""
+    words = item.metadata.get("words", {})
+    return next((word for word, meant in words.items() if meant == value), plain_word(value))
 
 
 def _table(row: Recipe) -> list[str]:

@@ -34,7 +34,7 @@ from .augment import Augmentation, TrainingImages
 from .features import fingerprint
 from .metrics import accuracies, majority_rate, top1
 from .protocol import Context, Features, Measurement, Split, task_question
-from .recipes import Settings
+from .recipe import Recipe
 from .support import Labelled
 from .transforms import Transform
 from .tuning import FineTuning
@@ -64,14 +64,14 @@ class Run:
     """One training run of a job: a candidate, a seed, and the images it is given."""
 
     phase: Literal["choose", "final"]
-    recipe: str
-    settings: Settings
-    lr: float
+    name: str  # of the recipe
+    recipe: Recipe
+    lr: float  # of the recipe's
     seed: int
 
     @property
     def folder(self) -> str:
-        return f"{self.phase}-{sha({'recipe': self.recipe, 'lr': self.lr})[:8]}-seed{self.seed}"
+        return f"{self.phase}-{sha({'recipe': self.name, 'lr': self.lr})[:8]}-seed{self.seed}"
 
 
 def finetune(suite: FineTuning, context: Context) -> Iterator[Measurement]:
@@ -84,11 +84,11 @@ def finetune(suite: FineTuning, context: Context) -> Iterator[Measurement]:
     count = len(train) + (0 if val is None else len(val))
     first = np.asarray(train.images[0]).shape[:2]
     found = suite.candidates(context.model, context.weights, task, count, (int(first[0]), int(first[1])))
-    choices = [(name, settings, lr) for name, settings in found for lr in settings.lr]
+    choices = [(name, recipe, lr) for name, recipe in found for lr in recipe.lr]
     seeds = found[0][1].seed
     job = _Job(suite, context, train, val, test)
     job.candidates = [f"{name}, lr {lr:g}" for name, _, lr in choices]
-    for note in dict.fromkeys(settings.note for _, settings in found if settings.note):
+    for note in dict.fromkeys(recipe.note for _, recipe in found if recipe.note):
         context.say(note)
     if len(choices) > 1 and val is None:
         raise UsageError(
@@ -97,9 +97,9 @@ def finetune(suite: FineTuning, context: Context) -> Iterator[Measurement]:
     chosen, tried = choices[0], []
     if len(choices) > 1:
         scored: dict[int, list[float]] = {}
-        for place, (name, settings, lr) in enumerate(choices):
+        for place, (name, recipe, lr) in enumerate(choices):
             for seed in seeds:
-                done = job.go(Run(phase="choose", recipe=name, settings=settings, lr=lr, seed=seed))
+                done = job.go(Run(phase="choose", name=name, recipe=recipe, lr=lr, seed=seed))
                 assert val is not None
                 value = top1(done.predictions, val.labels, val.label_sets)
                 scored.setdefault(place, []).append(value)
@@ -108,7 +108,7 @@ def finetune(suite: FineTuning, context: Context) -> Iterator[Measurement]:
         chosen = choices[best]
         context.say(f"chose {chosen[0]}, learning rate {chosen[2]:g}: {np.mean(scored[best]):.2f} % on validation")
 
-    name, settings, lr = chosen
+    name, recipe, lr = chosen
     parts = [train, test] if val is None else [train, val, test]
     question = {
         **task_question(task),
@@ -130,7 +130,7 @@ def finetune(suite: FineTuning, context: Context) -> Iterator[Measurement]:
             treatment=job.treatment(name_tried, dict(found)[name_tried], lr_tried),
         )
     for seed in seeds:
-        done = job.go(Run(phase="final", recipe=name, settings=settings, lr=lr, seed=seed))
+        done = job.go(Run(phase="final", name=name, recipe=recipe, lr=lr, seed=seed))
         for metric, value in accuracies(done.predictions, test.labels, test.label_sets):
             yield Measurement(
                 metric=metric,
@@ -140,11 +140,11 @@ def finetune(suite: FineTuning, context: Context) -> Iterator[Measurement]:
                 n_train=count,
                 at={"seed": seed},
                 question=question | {"metric": metric},
-                treatment=job.treatment(name, settings, lr) | done.facts,
+                treatment=job.treatment(name, recipe, lr) | done.facts,
                 predictions=done.predictions if metric == "top1" else None,
             )
     if context.weights.random and val is not None:
-        value, treatment = _probe(context, settings)
+        value, treatment = _probe(context, recipe.image_size)
         probe = "ridge probe on the untrained network's features, l2 on the validation images"
         yield Measurement(
             metric="top1_untrained_probe",
@@ -182,10 +182,10 @@ class _Job:
         self.candidates: list[str] = []  # that the final run's setting was chosen from, or is alone
         self._done = {path.parent.name: path for path in context.work.glob("*/done.npz")}  # before any process goes on
 
-    def treatment(self, name: str, settings: Settings, lr: float) -> dict[str, Any]:
+    def treatment(self, name: str, recipe: Recipe, lr: float) -> dict[str, Any]:
         """How the model was fed and tuned. What a rule makes of the task is in `recipe`: it makes no other row."""
-        augmentation, transform = self._views(settings)
-        changed = _from_scratch(self._context.model, settings) if self._untrained else {}
+        augmentation, transform = self._views(recipe)
+        changed = _from_scratch(self._context.model, recipe) if self._untrained else {}
         return {
             "head": "a tanh layer, then linear from zero" if "pre_logits" in changed else "linear, from zero",
             "recipe_asked": self._suite.recipe,
@@ -193,13 +193,13 @@ class _Job:
             "precision": self._suite.precision,
             "recipe": {
                 "name": name,
-                **settings.recipe(lr).describe(),
+                **recipe.at(lr).describe(),
                 **changed,
-                "lr_choices": list(settings.lr),
+                "lr_choices": list(recipe.lr),
                 "candidates": self.candidates,
                 "augmentation": augmentation.describe(),
                 "test": transform.describe(),
-                **({"note": settings.note} if settings.note else {}),
+                **({"note": recipe.note} if recipe.note else {}),
             },
         }
 
@@ -210,7 +210,7 @@ class _Job:
         context, suite = self._context, self._suite
         folder = context.work / run.folder
         if run.folder in self._done:
-            context.advance(run.settings.steps * run.settings.batch)
+            context.advance(run.recipe.steps * run.recipe.batch)
             return _read(self._done[run.folder])
         parts, scored = [self._train], self._test
         if run.phase == "choose":
@@ -218,8 +218,8 @@ class _Job:
             scored = self._val
         elif self._val is not None:
             parts.append(self._val)
-        augmentation, transform = self._views(run.settings)
-        changes = _from_scratch(context.model, run.settings) if self._untrained else {}
+        augmentation, transform = self._views(run.recipe)
+        changes = _from_scratch(context.model, run.recipe) if self._untrained else {}
         network: Any = context.build(context.task.num_classes, augmentation.size, changes, run.seed)
         notes = [*getattr(network, "notes", ()), *_new_head(network, trained=not self._untrained)]
         device = context.device
@@ -243,7 +243,7 @@ class _Job:
         )
         data = TrainingImages(parts, augmentation, network.spec.input)
         try:
-            trained = train(network, data, run.settings.recipe(run.lr), seed=run.seed, place=place, watch=watch)
+            trained = train(network, data, run.recipe.at(run.lr), seed=run.seed, place=place, watch=watch)
         finally:
             data.close()
         logits = predict(trained.network, scored.images, transform, place=place, advance=context.advance)
@@ -265,26 +265,26 @@ class _Job:
             _write(folder, done)
         return done
 
-    def _views(self, settings: Settings) -> tuple[Augmentation, Transform]:
+    def _views(self, recipe: Recipe) -> tuple[Augmentation, Transform]:
         model = self._context.model
-        side = settings.image_size
+        side = recipe.image_size
         size = model.input.size if side is None else (side, side)
         augmentation = Augmentation.of(
-            self._context.task, size, crop=settings.crop, resize=settings.resize, flip=settings.flip
+            self._context.task, size, crop=recipe.crop, resize=recipe.resize, flip=recipe.flip
         )
         if not self._context.task.crop:  # a label that no training image is cut for bears no cut of a test image
             return augmentation, Transform.for_input(model.input, "square", size)
-        transform = Transform.for_input(model.input, settings.test_resize, size)
-        return augmentation, replace(transform, crop_pct=settings.test_crop_pct)
+        transform = Transform.for_input(model.input, recipe.test_resize, size)
+        return augmentation, replace(transform, crop_pct=recipe.test_crop_pct)
 
 
-def _from_scratch(model: Model, settings: Settings) -> dict[str, Any]:
+def _from_scratch(model: Model, recipe: Recipe) -> dict[str, Any]:
     """What a recipe from scratch changes of a transformer, where the user did not: fields of its architecture."""
     found: dict[str, Any] = {}
     names = model.settable()
-    if settings.dropout and "dropout" in names and not getattr(model.architecture, "dropout", 0.0):
-        found["dropout"] = settings.dropout
-    if settings.tanh_layer and "pre_logits" in names and getattr(model.architecture, "pre_logits", None) is None:
+    if recipe.dropout and "dropout" in names and not getattr(model.architecture, "dropout", 0.0):
+        found["dropout"] = recipe.dropout
+    if recipe.tanh_layer and "pre_logits" in names and getattr(model.architecture, "pre_logits", None) is None:
         found["pre_logits"] = getattr(model.architecture, "width", None)
     return found
 
@@ -348,12 +348,12 @@ def _as_features(split: Split) -> Features:
     )
 
 
-def _probe(context: Context, settings: Settings) -> tuple[float, dict[str, Any]]:
+def _probe(context: Context, image_size: int | None) -> tuple[float, dict[str, Any]]:
     """Top-1 of the closed-form probe, as suites.vtab asks it, before training at the image size of training; and how.
 
     One network is asked, the one that `weights=` names, whatever the seeds that are trained.
     """
-    options: dict[str, Any] = {"resize": "square", "image_size": settings.image_size}
+    options: dict[str, Any] = {"resize": "square", "image_size": image_size}
     parts = [context.features(context.task, (split,), **options) for split in ("train", "val", "test")]
     train, val, test = (Labelled(part.x, part.labels) for part in parts)
     predictions, l2 = classify_by_ridge(train, val, test, context.task.num_classes, L2)

@@ -1,67 +1,19 @@
-"""Fine-tuning settings of the papers as pure functions: by task, model family and size of the data set."""
+"""Fine-tuning recipes of the papers as pure functions: by task, model family and size of the data set."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 from ..registry import UsageError
-from .augment import Crop
-from .recipe import Optimizer, Recipe, Schedule
-from .transforms import Resize
+from .recipe import Recipe
 
 Source = Literal["paper", "code"]
 Code = Literal["vision_transformer", "big_vision"]  # public codes of the ViT paper's authors
 SHORT_SIDE = 32  # pixels
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What a protocol says of fine-tuning: a recipe but for the learning rate, of which it has a grid, and the images.
-
-    The defaults are those of both papers: SGD with momentum 0.9, no weight decay, batches of 512, 384 pixels.
-    """
-
-    steps: int
-    lr: tuple[float, ...]  # the grid; one value: nothing to choose
-    warmup: int
-    schedule: Schedule
-    decay_at: tuple[int, ...] = ()  # steps at which the learning rate falls to a tenth
-    clip_norm: float | None = None
-    batch: int = 512
-    image_size: int | None = 384  # None: the model's own
-    resize: int | None = None  # pixels before a random crop to image_size; None: 448/384 of it
-    crop: Crop = "bit"
-    mixup: float = 0.0  # alpha
-    polyak: float | None = None
-    optimizer: Optimizer = "sgd"
-    weight_decay: float = 0.0
-    flip: bool = True
-    test_resize: Resize = "square"  # what is made of a test image; both papers: resized, no crop
-    test_crop_pct: float | None = None  # the share of a side that a test crop keeps; None: 7/8
-    seed: tuple[int, ...] = (0, 1, 2)
-    dropout: float = 0.0  # of a transformer that is trained from scratch
-    tanh_layer: bool = False  # before the head of a transformer that is trained from scratch
-    note: str = ""  # where the protocol has nothing to say of this task, and what was taken instead
-
-    def recipe(self, lr: float) -> Recipe:
-        """With one learning rate of the grid."""
-        return Recipe(
-            lr=lr,
-            steps=self.steps,
-            batch=self.batch,
-            optimizer=self.optimizer,
-            weight_decay=self.weight_decay,
-            warmup=self.warmup,
-            schedule=self.schedule,
-            decay_at=self.decay_at,
-            clip_norm=self.clip_norm,
-            mixup=self.mixup,
-            ema=self.polyak,
-        )
-
-
-def vit(task: str, images: int, *, resnet: bool = False) -> Settings:
+def vit(task: str, images: int, *, resnet: bool = False) -> Recipe:
     """ViT paper, Table 4, warm-up as in the public code; with a note where the task has no row there.
 
     `images` are those to train on. A task without a row takes that of the nearest size, by BiT's thresholds. The table
@@ -80,10 +32,10 @@ def vit(task: str, images: int, *, resnet: bool = False) -> Settings:
     row = rows.get(task)
     note = "" if row else f"{task} has no row in the ViT paper's Table 4: {near}'s, by the size of {images} images"
     steps, lr, warmup = row or rows[near]
-    return Settings(steps=steps, lr=lr, warmup=warmup, schedule="cosine", clip_norm=1.0, note=note)
+    return Recipe(steps=steps, lr=lr, warmup=warmup, image_size=384, note=note)
 
 
-def vit_as(code: Code, task: str, images: int, *, resnet: bool = False) -> Settings:
+def vit_as(code: Code, task: str, images: int, *, resnet: bool = False) -> Recipe:
     """`vit` with the images as the authors' public codes feed them, where the paper points to BiT's way.
 
     vision_transformer: Inception crops, and test images resized to a square. big_vision (its transfer configuration):
@@ -95,10 +47,10 @@ def vit_as(code: Code, task: str, images: int, *, resnet: bool = False) -> Setti
     )
 
 
-def imagenet_table2(model: str, images: int, *, task: str = "ImageNet") -> Settings:
+def imagenet_table2(model: str, images: int, *, task: str = "ImageNet") -> Recipe:
     """ImageNet as in the ViT paper's Table 2 alone: 512 pixels for ViT-L/16, 518 for ViT-H/14, Polyak factor 0.9999.
 
-    Sources disagree whether L/16 was averaged, too; replace `polyak` by None for a run without. Any other task gets the
+    Sources disagree whether L/16 was averaged, too; replace `polyak` by 0 for a run without. Any other task gets the
     same settings, with a note.
     """
     sides = {"ViT-L/16": 512, "ViT-H/14": 518}
@@ -108,12 +60,12 @@ def imagenet_table2(model: str, images: int, *, task: str = "ImageNet") -> Setti
     return replace(vit("ImageNet", images), image_size=sides[model], polyak=0.9999, note=note)
 
 
-def vtab() -> Settings:
+def vtab() -> Recipe:
     """VTAB-1k for ViT: lr and steps of the ViT paper's Table 4; warm-up and resizing of the official later code."""
-    return Settings(steps=2500, lr=(0.01,), warmup=200, schedule="cosine", clip_norm=1.0, resize=448)
+    return Recipe(steps=2500, lr=(0.01,), warmup=200, image_size=384, resize=448)
 
 
-def vtab_sweep() -> tuple[Settings, ...]:
+def vtab_sweep() -> tuple[Recipe, ...]:
     """The VTAB paper's lightweight sweep: two learning rates by two schedules, images resized to 224 pixels.
 
     Resized and no more: its public code neither cuts nor mirrors. From a secondary source; what it says of warm-up and
@@ -123,7 +75,7 @@ def vtab_sweep() -> tuple[Settings, ...]:
     return tuple(replace(vtab(), **grid, steps=steps) for steps in (2500, 10_000))
 
 
-def from_scratch(model: str, images: int, *, pretrain: str = "ImageNet", steps: int | None = None) -> Settings:
+def from_scratch(model: str, images: int, *, pretrain: str = "ImageNet", steps: int | None = None) -> Recipe:
     """The pre-training recipe of the ViT paper's Table 3, for a data set of this many images.
 
     Rows: JFT-300M (`pretrain`), ImageNet-21k, ImageNet; epochs become steps at batch 4096, unless `steps` says how
@@ -132,9 +84,9 @@ def from_scratch(model: str, images: int, *, pretrain: str = "ImageNet", steps: 
     """
     jft = {"ViT-L/32": 6e-4, "ViT-L/16": 4e-4, "ViT-H/14": 3e-4, "BiT-R50x1": 1e-3, "BiT-R50x2": 1e-3}
     jft |= {"BiT-R152x1": 6e-4, "BiT-R152x2": 6e-4, "R50+ViT-L/32": 2e-4, "R50+ViT-L/16": 4e-4}
-    rows: dict[str, tuple[int, float, float, float | None]] = {  # epochs, lr, weight decay, clipping
-        "JFT-300M": (14 if model == "ViT-H/14" else 7, jft.get(model, 8e-4), 0.1, None),
-        "ImageNet-21k": (90, 1e-3, 0.03, None),
+    rows: dict[str, tuple[int, float, float, float]] = {  # epochs, lr, weight decay, clipping
+        "JFT-300M": (14 if model == "ViT-H/14" else 7, jft.get(model, 8e-4), 0.1, 0.0),
+        "ImageNet-21k": (90, 1e-3, 0.03, 0.0),
         "ImageNet": (300, 3e-3, 0.3, 1.0),
     }
     if pretrain not in rows:
@@ -144,14 +96,13 @@ def from_scratch(model: str, images: int, *, pretrain: str = "ImageNet", steps: 
     batch = 4096
     steps = steps or max(1, round(epochs * images / batch))
     warmup = min(10_000, steps // 10)
-    return Settings(
+    return Recipe(
         steps=steps,
         lr=(lr,),
         warmup=warmup,
         schedule="cosine" if pretrain == "ImageNet" else "linear",
         clip_norm=clip,
         batch=batch,
-        image_size=None,
         crop="inception",
         optimizer="adam",
         weight_decay=decay,
@@ -162,19 +113,17 @@ def from_scratch(model: str, images: int, *, pretrain: str = "ImageNet", steps: 
     )
 
 
-def short(size: tuple[int, int]) -> Settings:
+def short(size: tuple[int, int]) -> Recipe:
     """Ours, for a small network from scratch on a thousand small images in seconds on a CPU; no paper's.
 
     `size` is the images' height and width: those of at most 32 x 32 pixels are fed at 32, others at the model's own
     size. Chosen by the accuracy on the 200 validation images of `digits`, seed 0.
     """
     tiny = max(size) <= SHORT_SIDE
-    return Settings(
+    return Recipe(
         steps=400,
         lr=(1e-3,),
         warmup=40,
-        schedule="cosine",
-        clip_norm=1.0,
         batch=32,
         image_size=SHORT_SIDE if tiny else None,
         resize=34 if tiny else None,
@@ -194,7 +143,7 @@ def decays(steps: int) -> tuple[int, ...]:
     return tuple(steps * percent // 100 for percent in (30, 60, 90))
 
 
-def bit(images: int, size: tuple[int, int], *, largest: bool = False, source: Source = "paper") -> Settings:
+def bit(images: int, size: tuple[int, int], *, largest: bool = False, source: Source = "paper") -> Recipe:
     """The BiT-HyperRule (BiT paper, Section 3.3), or as the released code has it.
 
     `size` is the images' height and width; `largest` says R152x4, which alone is fed 480 pixels in the paper. The code
@@ -209,12 +158,13 @@ def bit(images: int, size: tuple[int, int], *, largest: bool = False, source: So
     decay = decays(steps)
     if source == "code" and steps == 500:
         decay = (200, 300, 400)
-    return Settings(
+    return Recipe(
         steps=steps,
         lr=(0.003,),
         warmup=0 if source == "paper" else 100 if steps == 500 else 500,
         schedule="steps",
         decay_at=decay,
+        clip_norm=0.0,
         image_size=crop,
         resize=resize,
         mixup=0.0 if steps == 500 else 0.1,

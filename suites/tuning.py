@@ -7,11 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ..registry import UsageError
 from . import recipes
-from .augment import Crop
 from .protocol import Suite, Task, Work
-from .recipe import Optimizer, Schedule
-from .recipes import Settings
-from .transforms import Resize
+from .recipe import Recipe, RecipeSettings
 
 if TYPE_CHECKING:
     from ..models.spec import Model
@@ -28,29 +25,12 @@ NOT_TREATMENT = {"recipe", "seed", "save", "compile", "channels_last", "parallel
 
 
 @dataclass(frozen=True, kw_only=True)
-class FineTuning(Suite):
-    """The settings that fine-tuning has in every suite. Those left empty are the recipe's."""
+class FineTuning(RecipeSettings, Suite):
+    """The settings that fine-tuning has in every suite: a recipe's name, what is typed in place of its own, and how."""
 
     incidental: ClassVar[frozenset[str]] = INCIDENTAL
 
     recipe: RecipeName = "auto"
-    lr: tuple[float, ...] = ()  # learning rates to choose from
-    steps: int | None = None
-    warmup: int | None = None  # steps
-    batch: int | None = None  # images a step
-    optimizer: Optimizer | None = None  # sgd with momentum 0.9; adam with decoupled weight decay
-    schedule: Schedule | None = None  # after warm-up: cosine, linear, constant, or steps: a tenth at 30, 60, 90 %
-    weight_decay: float | None = None
-    clip_norm: float | None = None  # of the whole batch's gradient; 0: no clipping
-    mixup: float | None = None  # alpha; 0: none
-    polyak: float | None = None  # factor of the averaged weights, 0.9999 in the ViT paper's Table 2; 0: none
-    image_size: int | None = None  # pixels
-    resize: int | None = None  # pixels before a random crop; of crop=bit alone
-    crop: Crop | None = None  # bit, inception, none; where a task's label forbids cropping, none whatever is said
-    flip: bool | None = None  # mirror half of the images; where a task's label forbids it, never
-    # Of test images: square; resize_crop, shorter_crop: and the centre cut out, where the task's label allows it.
-    test_resize: Resize | None = None
-    seed: tuple[int, ...] = ()
     precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
     micro_batch: int | None = None  # images that pass at once; None: what fits. Changes no result beyond rounding
     compile: bool = False  # torch.compile: minutes at first, faster steps on a GPU
@@ -61,53 +41,38 @@ class FineTuning(Suite):
     save: Literal["nothing", "weights"] = "nothing"  # weights: each seed's, in kept/<key>/ of the run directory
 
     def check(self) -> None:
-        for name in ("steps", "batch", "image_size", "resize", "micro_batch"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(f"suite.{name}={value}: training needs at least 1")
-        if self.warmup is not None and self.warmup < 0:
-            raise UsageError(f"suite.warmup={self.warmup}: a number of steps from 0 up")
-        if any(not 0 < lr < float("inf") for lr in self.lr):
-            raise UsageError(f"suite.lr={','.join(f'{lr:g}' for lr in self.lr)}: learning rates are numbers above 0")
-        for name, limit in (("weight_decay", float("inf")), ("clip_norm", float("inf")), ("mixup", float("inf"))):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value < limit:
-                raise UsageError(f"suite.{name}={value:g}: type 0 for none, or a number above it")
-        if self.polyak is not None and not 0 <= self.polyak < 1:
-            raise UsageError(f"suite.polyak={self.polyak:g}: type 0 for none, or a factor below 1, such as 0.9999")
-        if self.steps is not None and self.warmup is not None and self.warmup > self.steps:
-            raise UsageError(f"suite.warmup={self.warmup}: of suite.steps={self.steps}, no more can be warm-up")
-        if any(seed < 0 for seed in self.seed) or len(set(self.seed)) < len(self.seed):
-            raise UsageError(f"suite.seed={','.join(map(str, self.seed))}: seeds are different whole numbers from 0 up")
+        self.check_said()
+        if self.micro_batch is not None and self.micro_batch < 1:
+            raise UsageError(f"suite.micro_batch={self.micro_batch}: training needs at least 1")
         if not self.checkpoint_minutes > 0:
             raise UsageError(f"suite.checkpoint_minutes={self.checkpoint_minutes:g}: a number above 0")
 
     def size(self, model: Model, weights: WeightsChoice) -> tuple[int, int]:
-        (_, settings), *_ = self.candidates(model, weights, None, 1000, model.input.size)
-        return model.input.size if settings.image_size is None else (settings.image_size, settings.image_size)
+        (_, recipe), *_ = self.candidates(model, weights, None, 1000, model.input.size)
+        return model.input.size if recipe.image_size is None else (recipe.image_size, recipe.image_size)
 
     def estimate(self, model: Model, task: Task, weights: WeightsChoice) -> Work:
         train, val, test = (task.splits.get(split, 0) for split in ("train", "val", "test"))
         found = self.candidates(model, weights, task, train + val, model.input.size)
-        runs = [(settings, lr) for _, settings in found for lr in settings.lr]
+        runs = [recipe for _, recipe in found for _ in recipe.lr]
         seeds = len(found[0][1].seed)
         choosing = runs if len(runs) > 1 else []
-        trained = sum(settings.steps * settings.batch for settings, _ in choosing)
-        longest = max(settings.steps * settings.batch for settings, _ in runs)  # which one wins is not known
+        trained = sum(recipe.steps * recipe.batch for recipe in choosing)
+        longest = max(recipe.steps * recipe.batch for recipe in runs)  # which one wins is not known
         return Work(images=seeds * (len(choosing) * val + test), trained=seeds * (trained + longest))
 
     def candidates(
         self, model: Model, weights: WeightsChoice, task: Task | None, images: int, size: tuple[int, int]
-    ) -> list[tuple[str, Settings]]:
+    ) -> list[tuple[str, Recipe]]:
         """The recipes to choose from, by name, with what was typed in place of their own.
 
         `images` are those of the final run, `size` the images' height and width (BiT's rule looks at both).
         """
-        return [(name, self._typed(settings)) for name, settings in self._recipes(model, weights, task, images, size)]
+        return [(name, self._typed(recipe)) for name, recipe in self._recipes(model, weights, task, images, size)]
 
     def _recipes(
         self, model: Model, weights: WeightsChoice, task: Task | None, images: int, size: tuple[int, int]
-    ) -> list[tuple[str, Settings]]:
+    ) -> list[tuple[str, Recipe]]:
         name = "" if task is None else task.name
         wanted = self.recipe
         if wanted == "auto":
@@ -147,56 +112,33 @@ class FineTuning(Suite):
         }
         return {name: list(value) if isinstance(value, tuple) else value for name, value in sorted(found.items())}
 
-    def _typed(self, settings: Settings) -> Settings:
-        """A recipe's settings, with those that were typed in their place."""
-        steps = self.steps or settings.steps
-        schedule = self.schedule or settings.schedule
-        decay_at = tuple(at * steps // settings.steps for at in settings.decay_at)
-        if schedule == "steps" and not decay_at:
-            decay_at = recipes.decays(steps)
-        warmup = settings.warmup if settings.warmup < steps else steps // 10
-        typed = {
-            name: getattr(self, name)
-            for name in (
-                "optimizer",
-                "weight_decay",
-                "mixup",
-                "crop",
-                "flip",
-                "batch",
-                "image_size",
-                "resize",
-                "test_resize",
-            )
-            if getattr(self, name) is not None
+    def _typed(self, recipe: Recipe) -> Recipe:
+        """A recipe, with what was typed in place of its own."""
+        said = self.said()
+        steps, schedule = said.get("steps", recipe.steps), said.get("schedule", recipe.schedule)
+        decay_at = tuple(at * steps // recipe.steps for at in recipe.decay_at) or recipes.decays(steps)
+        follows: dict[str, Any] = {
+            "decay_at": decay_at if schedule == "steps" else (),
+            "warmup": recipe.warmup if recipe.warmup < steps else steps // 10,
         }
-        if self.image_size and not self.resize:
-            typed["resize"] = None
-        self._check_resize(settings)
-        for name in ("clip_norm", "polyak"):
-            if getattr(self, name) is not None:
-                typed[name] = getattr(self, name) or None
-        if self.warmup is not None and settings.tanh_layer:
-            typed["note"] = ""  # which is about the recipe's own warm-up
-        return replace(
-            settings,
-            steps=steps,
-            schedule=schedule,
-            decay_at=decay_at if schedule == "steps" else (),
-            warmup=warmup if self.warmup is None else self.warmup,
-            lr=tuple(sorted(set(self.lr))) or settings.lr,
-            seed=self.seed or settings.seed,
-            **typed,
-        )
+        if self.lr:
+            said["lr"] = tuple(sorted(set(self.lr)))
+        if "image_size" in said:
+            follows["resize"] = None
+        if "warmup" in said and recipe.tanh_layer:
+            follows["note"] = ""  # which is about the recipe's own warm-up
+        found = replace(recipe, **follows | said)
+        self._check_resize(found)
+        return found
 
-    def _check_resize(self, settings: Settings) -> None:
-        """Raise UsageError where a typed resize would change nothing."""
-        crop, side = self.crop or settings.crop, self.image_size or settings.image_size
-        if self.resize is not None and crop != "bit":
+    def _check_resize(self, recipe: Recipe) -> None:
+        """Raise UsageError where a typed resize changes nothing in the recipe with what was typed."""
+        if self.resize is not None and recipe.crop != "bit":
             raise UsageError(
                 f"suite.resize={self.resize} is of a random crop that images are resized for, crop=bit, and changes "
-                f"nothing with crop={crop}; leave it out"
+                f"nothing with crop={recipe.crop}; leave it out"
             )
+        side = recipe.image_size
         if self.resize is not None and side is not None and self.resize < side:
             raise UsageError(
                 f"suite.resize={self.resize}: images are resized before {side} pixels are cut out of them; type "

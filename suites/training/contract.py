@@ -110,7 +110,7 @@ class Watch:
 class Trained:
     """What came of a training run."""
 
-    network: Any  # in evaluation mode on the place's device; the averaged weights where the recipe has `ema`
+    network: Any  # in evaluation mode on the place's device; the averaged weights where the recipe has `polyak`
     micro_batch: int  # at the end
     processes: int
     loss: float  # of the last step

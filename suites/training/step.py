@@ -39,8 +39,8 @@ class Stepper:
             self._called = torch.compile(self._called)
         self.names = [name for name, _ in self.network.named_parameters()]
         self.parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
-        self.averages = [parameter.detach().clone() for parameter in self.parameters] if recipe.ema else []
-        self._average = get_ema_multi_avg_fn(recipe.ema) if recipe.ema else None
+        self.averages = [parameter.detach().clone() for parameter in self.parameters] if recipe.polyak else []
+        self._average = get_ema_multi_avg_fn(recipe.polyak) if recipe.polyak else None
         # Running means change with every pass: a step of such a network is not given up half way.
         self.has_batch_norm = any(isinstance(module, _BatchNorm) for module in self.network.modules())
         self._gives_up = not self.has_batch_norm and not team.averages

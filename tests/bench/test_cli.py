@@ -160,6 +160,7 @@ def test_the_script_is_the_same_command(tmp_path: Path) -> None:
     done = subprocess.run([script, "list", "suites"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert "vtab-mini" in done.stdout
+    assert "clip_norm=recipe" in done.stdout
 
 
 def test_list_shows_every_registry(typed) -> None:

@@ -70,7 +70,7 @@ def training_images(model: str) -> TrainingImages:
 
 def ours(model: str, *, data: Batches | None = None, steps: int = STEPS) -> Callable[[], None]:
     network: Any = create_model(model, num_classes=10)
-    recipe = Recipe(lr=0.01, steps=steps, batch=BATCH, schedule="constant")
+    recipe = Recipe(lr=(0.01,), steps=steps, batch=BATCH, schedule="constant")
     return lambda: train(network, data or Images(), recipe, seed=0, place=PLACE) and None
 
 
@@ -108,7 +108,7 @@ def test_training_beside_a_plain_loop(compare: Any, model: str) -> None:
 @pytest.mark.parametrize("model", ["ViT-B/16", "BiT-R50x1"])
 def test_training_on_a_gpu_beside_a_plain_loop(benchmark: Any, model: str, tmp_path: Path) -> None:
     """Ours is compiled, with the fused optimizer; the later half of its steps counts, compiling is before them."""
-    recipe = Recipe(lr=0.01, steps=10 * STEPS, batch=BATCH, schedule="constant")
+    recipe = Recipe(lr=(0.01,), steps=10 * STEPS, batch=BATCH, schedule="constant")
     place = replace(PLACE, precision="bf16", compile=True, micro_batch=BATCH)
     data, theirs = Images(224), plain(model, side=224, bf16=True)
     theirs()
@@ -139,7 +139,7 @@ import test_training as t
 torch.set_num_threads(1)
 from dataclasses import replace
 network = t.create_model("BiT-mini", num_classes=10)
-how = t.Recipe(lr=0.01, steps=3, batch=t.BATCH, schedule="constant")
+how = t.Recipe(lr=(0.01,), steps=3, batch=t.BATCH, schedule="constant")
 t.train(network, t.Images(), how, seed=0, place=t.PLACE)
 print("ready", flush=True)
 for line in sys.stdin:

@@ -192,6 +192,8 @@ def test_finished_training_runs_of_a_stopped_job_are_not_repeated(monkeypatch) -
         (("resize=90", "recipe=scratch"), r"suite\.resize=90 is of a random crop.*nothing with crop=inception"),
         (("resize=100", "recipe=vit"), r"suite\.resize=100: images are resized before 384 pixels are cut"),
         (("steps=4", "warmup=9"), r"suite\.warmup=9: of suite\.steps=4, no more can be warm-up"),
+        (("recipe=scratch", "steps=30", "warmup=40"), r"suite\.warmup=40: of suite\.steps=30"),
+        (("recipe=short", "warmup=401"), r"suite\.warmup=401: of suite\.steps=400, no more can be warm-up; type"),
         (("recipe=bitt",), r"suite\.recipe=bitt.*Did you mean 'bit'"),
         (("recipe=table2",), r"Table 2 has settings for ViT-L/16 and ViT-H/14, not for ViT-mini"),
     ],
@@ -199,6 +201,29 @@ def test_finished_training_runs_of_a_stopped_job_are_not_repeated(monkeypatch) -
 def test_settings_that_make_no_run(words, message) -> None:
     with pytest.raises(UsageError, match=message):
         make_plan(config.read(["suite=finetune", "task=digits", "model=ViT-mini", *words]))
+
+
+def test_left_out_is_the_recipes_and_none_is_none() -> None:
+    def suite(*words: str) -> FineTune:
+        (job,) = make_plan(config.read(["suite=finetune", "task=digits", "model=ViT-mini", *words])).jobs
+        assert isinstance(job.suite, FineTune)
+        return job.suite
+
+    off = ("warmup", "weight_decay", "clip_norm", "mixup", "polyak")
+    assert suite(*(f"{name}=none" for name in off)) == suite(*(f"{name}=0" for name in off))
+    assert suite("flip=none", "crop=null") == FineTune(flip=False, crop="none")
+    assert suite("steps=recipe", "lr=recipe", "clip_norm=recipe", "crop=recipe", "seed=recipe") == FineTune()
+    swept = make_plan(config.read([*WORDS, "clip_norm=recipe,none,0.5"])).jobs
+    assert [cast(Any, job.suite).typed().get("clip_norm") for job in swept] == [None, 0.0, 0.5]
+    frame = vit_bench.run(*WORDS, seed=0, clip_norm=None)
+    assert json.loads(frame["treatment"].iloc[0])["typed"]["clip_norm"] == 0.0
+    assert json.loads(frame["treatment"].iloc[0])["recipe"]["clip_norm"] is None
+
+
+@pytest.mark.parametrize("name", ["lr", "steps", "batch", "optimizer", "schedule", "image_size", "resize", "seed"])
+def test_what_cannot_be_none_says_what_to_type(name: str) -> None:
+    with pytest.raises(UsageError, match=rf"suite\.{name}=none: it cannot be none; .* leave it out \(suite\.{name}=re"):
+        make_plan(config.read(["suite=finetune", "task=digits", "model=ViT-mini", f"{name}=none"]))
 
 
 def test_settings_of_the_other_protocol_of_vtab() -> None:
@@ -279,7 +304,7 @@ def test_what_is_typed_wins_over_the_recipe_and_0_takes_away() -> None:
     )
     ((_, found),) = suite.candidates(of("ViT-B/16"), File("in21k.npz"), None, 1000, (224, 224))
     assert (found.steps, found.schedule, found.decay_at) == (50, "steps", (15, 30, 45))
-    assert (found.clip_norm, found.polyak, found.optimizer, found.flip, found.mixup) == (None, 0.9, "adam", False, 0.2)
+    assert (found.clip_norm, found.polyak, found.optimizer, found.flip, found.mixup) == (0.0, 0.9, "adam", False, 0.2)
     assert (found.warmup, found.lr, found.resize) == (5, (0.01,), 448)
     assert suite.typed() == {
         "clip_norm": 0.0,

@@ -16,7 +16,7 @@ from vit_bench.suites.training import Trained, TrainingError, Watch, train
 
 from .toys import CPU, Noisy, Toy, recipe, same, state
 
-HOW = recipe(steps=12, mixup=0.3, ema=0.6, warmup=2)
+HOW = recipe(steps=12, mixup=0.3, polyak=0.6, warmup=2)
 CALLS = 3  # of a step: micro-batches
 PLACE = replace(CPU, micro_batch=3)
 
@@ -159,7 +159,7 @@ def test_another_runs_checkpoint_is_not_used(tmp_path: Path, change: str) -> Non
     trained = train(
         network,
         data,
-        replace(HOW, lr=0.2) if change == "lr" else HOW,
+        HOW.at(0.2) if change == "lr" else HOW,
         seed=5 if change == "seed" else 4,
         place=PLACE,
         watch=Watch(work=tmp_path, say=said.append),

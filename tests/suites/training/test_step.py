@@ -36,7 +36,7 @@ def test_a_batch_is_dealt_out_whole(processes: int, micro_batch: int) -> None:
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_micro_batches_make_the_same_weights(optimizer: str) -> None:
-    how = recipe(optimizer=optimizer, lr=0.05, mixup=0.5, label_smoothing=0.1, weight_decay=0.01, ema=0.5)
+    how = recipe(optimizer=optimizer, lr=0.05, mixup=0.5, label_smoothing=0.1, weight_decay=0.01, polyak=0.5)
     found = [
         state(train(Toy(), Noisy(), how, seed=3, place=replace(CPU, micro_batch=size)).network) for size in (8, 3, 1)
     ]
@@ -69,10 +69,10 @@ def by_hand(how: Recipe, data: Noisy, seed: int) -> dict[str, torch.Tensor]:
         optimizer = torch.optim.SGD(network.parameters(), momentum=0.9, weight_decay=how.weight_decay)
     else:
         optimizer = torch.optim.AdamW(network.parameters(), weight_decay=how.weight_decay)
-    if how.ema:
+    if how.polyak:
         from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-        averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(how.ema))
+        averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(how.polyak))
         averaged.update_parameters(network)
     for step in range(how.steps):
         chosen = indices(len(data), how.batch, seed, step)
@@ -98,12 +98,12 @@ def by_hand(how: Recipe, data: Noisy, seed: int) -> dict[str, torch.Tensor]:
     "how",
     [
         recipe(),
-        recipe(clip_norm=None, weight_decay=0.1, label_smoothing=0.2),
+        recipe(clip_norm=0.0, weight_decay=0.1, label_smoothing=0.2),
         recipe(mixup=0.4, clip_norm=0.1),
         recipe(optimizer="adam", weight_decay=0.3, schedule="linear"),
-        recipe(ema=0.7, steps=8),
+        recipe(polyak=0.7, steps=8),
     ],
-    ids=["sgd", "decay", "mixup", "adam", "ema"],
+    ids=["sgd", "decay", "mixup", "adam", "polyak"],
 )
 def test_training_is_what_the_words_of_pytorch_say(how: Recipe) -> None:
     found = state(train(Toy(), Noisy(), how, seed=1, place=CPU).network)
@@ -151,7 +151,7 @@ def test_a_loss_that_diverges_says_where(tmp_path: Path) -> None:
         train(
             Toy(),
             Noisy(),
-            recipe(lr=1e30, clip_norm=None, schedule="constant", steps=40),
+            recipe(lr=1e30, clip_norm=0.0, schedule="constant", steps=40),
             seed=0,
             place=CPU,
             watch=Watch(work=tmp_path, every_steps=1),

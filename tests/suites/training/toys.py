@@ -64,8 +64,8 @@ class Noisy:
         return {"images": "noisy", "count": len(self)}
 
 
-def recipe(**values: Any) -> Recipe:
-    return Recipe(**{"lr": 0.1, "steps": 5, "batch": 8, "warmup": 1, **values})
+def recipe(lr: float = 0.1, **values: Any) -> Recipe:
+    return Recipe(lr=(lr,), **{"steps": 5, "batch": 8, "warmup": 1, **values})
 
 
 def state(network: nn.Module) -> dict[str, torch.Tensor]:
