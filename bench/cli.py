@@ -243,14 +243,15 @@ def _minutes(duration: tuple[float, float]) -> str:
 
 def _print_downloads(plan: Plan, console: Console) -> None:
     """The released files that are not here, and what becomes of them."""
-    from ..models import download, releases
+    from ..models import releases
+    from ..transfer import switched_off
     from .weights_verb import size_of, total
 
     needed = plan.downloads()
     for release in needed:
         name = f"{release.tag} of {release.model}"
         console.print(f"missing: weights {name} ({release.file_name}, {size_of(release)})", **PLAIN)
-    if needed and download.is_offline():
+    if needed and switched_off():
         console.print("downloads are off (BENCH_OFFLINE or HF_HUB_OFFLINE): these jobs will fail", **PLAIN)
     elif needed:
         console.print(f"run downloads {total(needed)} to {releases.cached_folder()}", **PLAIN)

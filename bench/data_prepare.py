@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..models.download import is_offline
-from ..models.meter import Meter, human
-from ..models.transfer import Unreachable, transfer
+from ..meter import Meter, human
 from ..registry import UsageError
+from ..transfer import Published, Unreachable, check_published, switched_off, transfer
 from .downloads import ARCHIVES, FILES, STEPS, File
 from .unpack import unpack
 
@@ -87,19 +85,21 @@ def fetch(file: File, root: Path, meter: Meter) -> None:
     mark = root / KEPT / f"{file.file_name}.done"
     if _unpacked(mark) if file.unpack else (folder / file.file_name).is_file():
         return
-    if is_offline():
-        raise UsageError(f"{file.url} is needed, and downloads are off (BENCH_OFFLINE or HF_HUB_OFFLINE)")
+    if switch := switched_off():
+        raise UsageError(f"{file.url} is needed, and downloads are off ({switch})")
     target = root / KEPT / file.file_name if file.unpack else folder / file.file_name
-    if not target.is_file():
+    published = Published(size=file.size, digest=file.digest, elsewhere="Type data=DIR for a folder with more room")
+    if target.is_file():
+        check_published(file.url, target, published)
+    else:
         size = f" ({human(file.size)})" if file.size else ""
         meter.say(f"downloading {file.url}{size} to {target}")
         try:
-            transfer(file.url, target, meter)
+            transfer(file.url, target, meter, published)
         except Unreachable as error:
             raise UsageError(
                 f"{error}. Repeat the command to go on where it ended, or put the file at {target} yourself"
             ) from error
-    check(file, target)
     target.with_name(f"{target.name}.sha256").unlink(missing_ok=True)
     if file.unpack:
         meter.say(f"unpacking {target} to {folder}")
@@ -114,24 +114,6 @@ def _unpacked(mark: Path) -> bool:
         return False
     files = mark.read_text(encoding="utf-8").splitlines()
     return bool(files) and all(Path(file).is_file() for file in files)
-
-
-def check(file: File, path: Path) -> None:
-    """Raise UsageError, and put the file out of the way, where it is not what was published."""
-    size = path.stat().st_size
-    problem = ""
-    if file.size is not None and size != file.size:
-        problem = f"it has {size} bytes, to be {file.size}"
-    elif file.digest:
-        kind = "md5" if len(file.digest) == 32 else "sha256"
-        with path.open("rb") as content:
-            found = hashlib.file_digest(content, lambda: hashlib.new(kind, usedforsecurity=False)).hexdigest()
-        problem = "" if found == file.digest else f"its {kind} is {found}, to be {file.digest}"
-    if problem:
-        aside = path.with_name(f"{path.name}.wrong")
-        path.replace(aside)
-        path.with_name(f"{path.name}.sha256").unlink(missing_ok=True)
-        raise UsageError(f"what came of {file.url} is not what was published: {problem}. It is kept as {aside}")
 
 
 def _check_room(root: Path, files: Iterable[File]) -> None:

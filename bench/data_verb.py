@@ -103,8 +103,8 @@ def prepare_verb(words: Words = None) -> None:
     """
     from rich.console import Console
 
+    from ..meter import Meter
     from ..models.download import fetch
-    from ..models.meter import Meter
     from .data_prepare import needs, prepare
     from .plan import data_folder, tasks
     from .shelf import Shelf

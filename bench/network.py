@@ -7,8 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..meter import Meter
 from ..models import create_model
-from ..models.meter import Meter
 from ..models.spec import Backbone
 from ..models.weights.shapes import trained_at
 from ..models.weights_choice import WeightsChoice

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ..models.meter import Meter
+from ..meter import Meter
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -61,9 +61,9 @@ def download_verb(words: Annotated[list[str], typer.Argument(metavar="MODEL[:TAG
     """
     from rich.console import Console
 
+    from ..meter import Meter
     from ..models import releases
     from ..models.download import fetch
-    from ..models.meter import Meter
 
     meter = Meter(Console(stderr=True))
     for word in words:
@@ -159,14 +159,14 @@ def _models() -> Registry[Model]:
 
 def size_of(release: Release) -> str:
     """The size of a file: as stated, or about what the model's parameters come to: "~261 MiB"."""
-    from ..models.meter import human
+    from ..meter import human
 
     return release.size or f"~{human(_bytes(release))}"
 
 
 def total(files: Sequence[Release]) -> str:
     """How many files, and how large they are together: "2 files, 1.6 GiB"; "about", where a size is not stated."""
-    from ..models.meter import human
+    from ..meter import human
 
     about = "about " if any(release.bytes is None for release in files) else ""
     count = f"{len(files)} file{'' if len(files) == 1 else 's'}"

@@ -17,11 +17,11 @@ import os
 import urllib.parse
 from pathlib import Path
 
+from ..meter import Meter, on_stderr
 from ..registry import UsageError
+from ..transfer import Unreachable, hub_file, switched_off, transfer
 from . import releases
-from .meter import Meter, on_stderr
 from .releases import HUB_FILE, Release
-from .transfer import Unreachable, transfer
 
 BUCKETS = "https://storage.googleapis.com"
 
@@ -35,9 +35,9 @@ def fetch(release: Release, meter: Meter | None = None) -> Path:
     found = releases.locate(release)
     if found is not None:
         return found
-    if is_offline():
+    if switch := switched_off():
         raise UsageError(
-            f"{_title(release)} is not on this machine, and downloads are off ({_switch()}). {_by_hand(release)}"
+            f"{_title(release)} is not on this machine, and downloads are off ({switch}). {_by_hand(release)}"
         )
     meter = on_stderr() if meter is None else meter
     target = releases.cached(release)
@@ -58,48 +58,18 @@ def url_of(release: Release) -> str:
     return f"{base.rstrip('/')}/{urllib.parse.quote(release.file_name, safe='/+')}"
 
 
-def is_offline() -> bool:
-    """Whether nothing may be downloaded: BENCH_OFFLINE or HF_HUB_OFFLINE is set."""
-    return bool(_switch())
-
-
-def _switch() -> str:
-    said = {name: os.environ.get(name, "") for name in ("BENCH_OFFLINE", "HF_HUB_OFFLINE")}
-    return " ".join(f"{name}={value}" for name, value in said.items() if value.lower() not in ("", "0", "false", "no"))
-
-
 def _instead(release: Release, error: Unreachable, meter: Meter) -> Path:
     """The same weights from the hub, where it is known to have them and no mirror was asked for."""
     tried = [str(error)]
     if release.hub_same and not os.environ.get("BENCH_WEIGHTS_URL"):
         meter.say(f"{error}. Trying {release.hub_timm} on the hub")
         try:
-            return _from_hub(release)
+            return hub_file(release.hub_timm, (HUB_FILE,), releases.hub_cache())
         except Unreachable as failed:
             tried.append(str(failed))
     raise UsageError(
         f"{_title(release)} cannot be downloaded. Tried {'; '.join(tried)}. {_by_hand(release)}"
     ) from error
-
-
-def _from_hub(release: Release) -> Path:
-    from huggingface_hub import hf_hub_download
-
-    url = f"{release.hub_timm}/{HUB_FILE} on the hub"
-    try:
-        return Path(hf_hub_download(release.hub_timm, HUB_FILE, cache_dir=releases.hub_cache()))
-    except (OSError, ValueError, *_network_errors()) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise Unreachable(url, first) from error
-
-
-def _network_errors() -> tuple[type[Exception], ...]:
-    """What the hub's library raises besides OSError, which its versions on requests raise always."""
-    try:
-        from httpx import HTTPError  # pyright: ignore[reportMissingImports]  # comes with newer versions of it
-    except ImportError:
-        return ()
-    return (HTTPError,)
 
 
 def _title(release: Release) -> str:

@@ -2,52 +2,34 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlparse
 
+from ..meter import on_stderr
 from ..registry import UsageError
-from .foreign import describe
+from ..stable import file_sha
+from ..transfer import Published, Unreachable, switched_off, transfer
+from ..transfer import hub_file as file_of_hub
+from .weights.stored import readable
+from .weights.zip_entries import check_entries, is_zip
 
-OFFLINE = ("BENCH_OFFLINE", "HF_HUB_OFFLINE")
 HASH = re.compile(r"-([a-f0-9]{8,})\.")  # of the file's sha256, as torch.hub reads it from a name
-
-
-def forbidden() -> str | None:
-    """The environment variable that forbids downloads, or None."""
-    return next((name for name in OFFLINE if os.environ.get(name, "").lower() in ("1", "true", "yes", "on")), None)
 
 
 def hub_file(who: str, repository: str, names: Sequence[str]) -> Path:
     """The first of these files that a repository on the hub ("OWNER/NAME" or "OWNER/NAME@REVISION") has.
 
-    Raises UsageError, saying where it was looked for, when it is neither cached nor to be downloaded.
+    Raises UsageError, saying where it was looked for, when it is neither cached nor to be downloaded, or is damaged.
     """
-    from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+    from huggingface_hub import constants
 
-    repo, _, revision = repository.partition("@")
-    for name in names:
-        cached = try_to_load_from_cache(repo, name, revision=revision or None)
-        if isinstance(cached, str):
-            return Path(cached)
-    wanted = f"{' or '.join(names)} of the hub's {repository}"
-    place = f"the hub's cache, {constants.HF_HUB_CACHE}"
-    if variable := forbidden():
-        raise UsageError(_missing(who, wanted, place, f"{variable}={os.environ[variable]} forbids a download"))
-    for name in names:
-        try:
-            return Path(hf_hub_download(repo, name, revision=revision or None))
-        except LocalEntryNotFoundError as error:  # no network
-            raise UsageError(_missing(who, wanted, place, "the hub cannot be reached")) from error
-        except EntryNotFoundError:
-            continue
-        except Exception as error:  # whatever the hub's client raises
-            raise UsageError(_missing(who, wanted, place, f"downloading failed: {describe(error)}")) from error
-    raise UsageError(_missing(who, wanted, place, "the repository has no such file"))
+    try:
+        return _whole(file_of_hub(repository, names))
+    except Unreachable as error:
+        wanted, place = f"{' or '.join(names)} of the hub's {repository}", f"the hub's cache, {constants.HF_HUB_CACHE}"
+        raise UsageError(_missing(who, wanted, place, error.reason)) from error
 
 
 def url_file(who: str, url: str) -> Path:
@@ -60,20 +42,28 @@ def url_file(who: str, url: str) -> Path:
     name = PurePosixPath(urlparse(url).path).name
     file = Path(torch.hub.get_dir()) / "checkpoints" / name
     match = HASH.search(name)
-    expected = match.group(1) if match else None
+    digest = match.group(1) if match else ""
     if file.is_file():
-        with file.open("rb") as content:
-            found = hashlib.file_digest(content, "sha256").hexdigest()
-        if expected and not found.startswith(expected):
+        found = file_sha(file) if digest else ""
+        if not found.startswith(digest):
             raise UsageError(f"{who}: '{file}' is damaged: its sha256 starts with {found[:8]}. Delete it")
-        return file
-    if variable := forbidden():
-        raise UsageError(_missing(who, url, str(file), f"{variable}={os.environ[variable]} forbids a download"))
-    file.parent.mkdir(parents=True, exist_ok=True)
+        return _whole(file)
+    if switch := switched_off():
+        raise UsageError(_missing(who, url, str(file), f"{switch} forbids a download"))
+    meter = on_stderr()
+    meter.say(f"downloading {url} to {file}")
     try:
-        torch.hub.download_url_to_file(url, str(file), expected)
-    except Exception as error:  # whatever the client raises
-        raise UsageError(_missing(who, url, str(file), f"downloading failed: {describe(error)}")) from error
+        transfer(url, file, meter, Published(digest=digest, elsewhere="Set TORCH_HOME to a folder with room"))
+    except Unreachable as error:
+        raise UsageError(_missing(who, url, str(file), f"downloading failed: {error.reason}")) from error
+    return _whole(file)
+
+
+def _whole(file: Path) -> Path:
+    """The file, if it is no damaged archive: the libraries would read one as other numbers."""
+    with readable(file):
+        if is_zip(file):
+            check_entries(file)
     return file
 
 

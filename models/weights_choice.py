@@ -27,7 +27,7 @@ from .weights.sidecar import read_head, read_sidecar, sidecars
 from .weights.words import KINDS, SUFFIXES, split_part
 
 if TYPE_CHECKING:
-    from .meter import Meter
+    from ..meter import Meter
 
 SHARDS = (*SUFFIXES, ".json")  # what a folder of the hub's kind holds
 

@@ -165,7 +165,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Bucket]:
     """A server that stands in for the public buckets, where downloads are allowed; the cache is the test's own."""
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("BENCH_OFFLINE")
-    monkeypatch.setattr("vit_bench.models.transfer.PAUSE", 0.0)
+    monkeypatch.setattr("vit_bench.transfer.PAUSE", 0.0)
     with Bucket() as served:
         monkeypatch.setenv("BENCH_WEIGHTS_URL", served.url)
         yield served

@@ -18,11 +18,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 from typer.testing import CliRunner
+from vit_bench import transfer
 from vit_bench.bench import data_prepare, downloads, plan, unpack
 from vit_bench.bench.cli import app
 from vit_bench.bench.downloads import ARCHIVES, FILES, STEPS, File
-from vit_bench.models import transfer
-from vit_bench.models.meter import Meter
+from vit_bench.meter import Meter
 from vit_bench.registry import Registry, UsageError
 
 SILENT = Meter(None)

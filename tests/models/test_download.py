@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from vit_bench.models import create_model, download, releases, transfer
+from vit_bench import transfer
+from vit_bench.meter import Meter, human, on_stderr
+from vit_bench.models import create_model, download, releases
 from vit_bench.models.download import fetch
-from vit_bench.models.meter import Meter, human, on_stderr
 from vit_bench.registry import UsageError
 
 FILE = "vit_models/imagenet21k+imagenet2012/ViT-B_16.npz"
@@ -202,7 +203,7 @@ def test_offline_asks_nobody(bucket, one, monkeypatch, switch: str) -> None:
         fetch(one)
     assert bucket.seen == []
     monkeypatch.setenv(switch, "0")
-    assert not download.is_offline()
+    assert not transfer.switched_off()
 
 
 def test_tests_download_nothing_unless_they_bring_a_server() -> None:
@@ -261,8 +262,8 @@ def test_a_cache_that_cannot_be_written_is_said(tmp_path: Path, one, silent) -> 
 
 def test_two_processes_download_it_once(bucket, tmp_path: Path) -> None:
     bucket.files[FILE] = archive(3_000_000)
-    script = "import sys; from pathlib import Path; from vit_bench.models.transfer import transfer\n"
-    script += "from vit_bench.models.meter import Meter; transfer(sys.argv[1], Path(sys.argv[2]), Meter(None))"
+    script = "import sys; from pathlib import Path; from vit_bench.transfer import transfer\n"
+    script += "from vit_bench.meter import Meter; transfer(sys.argv[1], Path(sys.argv[2]), Meter(None))"
     words = [sys.executable, "-c", script, f"{bucket.url}/{FILE}", str(target_of(tmp_path))]
     workers = [subprocess.Popen(words) for _ in range(3)]
     assert [worker.wait(30) for worker in workers] == [0, 0, 0]
@@ -340,9 +341,10 @@ def test_both_are_named_where_both_fail(silent, monkeypatch) -> None:
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", fail)
     one = releases.tagged("ViT-S/16", "augreg-in21k")
     assert one is not None
-    with pytest.raises(
-        UsageError, match=r"404 Not Found; timm/vit_small.*/model.safetensors on the hub: no route\. Get "
-    ):
+    failed = (
+        r"404 Not Found; timm/vit_small.*/model.safetensors on the hub: downloading failed: OSError: no route\. Get "
+    )
+    with pytest.raises(UsageError, match=failed):
         fetch(one, silent)
 
 

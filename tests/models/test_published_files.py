@@ -18,6 +18,7 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 from torch import nn
+from vit_bench import transfer
 from vit_bench.models import create_model, library_files
 from vit_bench.models.external import (
     ExternalBuilder,
@@ -207,9 +208,39 @@ def test_a_download_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.delenv("BENCH_OFFLINE")
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", broken)
-    monkeypatch.setattr(torch.hub, "download_url_to_file", broken)
-    for word in ("timm:test_vit.r160_in1k", "torchvision:resnet18.IMAGENET1K_V1"):
-        with pytest.raises(
-            UsageError, match=rf"{word}: .*; downloading failed: ConnectionError: no route .*weights=FILE"
-        ):
+    monkeypatch.setattr(transfer.urllib.request, "urlopen", broken)
+    monkeypatch.setattr(transfer, "PAUSE", 0)
+    for word, reason in (
+        ("timm:test_vit.r160_in1k", "ConnectionError: no route"),
+        ("torchvision:resnet18.IMAGENET1K_V1", r"the connection broke off \(no route\) \(5 attempts\)"),
+    ):
+        with pytest.raises(UsageError, match=rf"{word}: .*; downloading failed: {reason}. Place .*weights=FILE"):
             create_model(word)
+
+
+def test_a_download_is_checked_and_kept_where_the_library_looks(
+    bucket: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    digest = hashlib.sha256(b"weights").hexdigest()[:8]
+    bucket.files |= {f"net-{digest}.pth": b"weights", "net-0123abcd.pth": b"weights"}
+    bucket.orders = ["cut 3"]
+    folder = tmp_path / "torch" / "hub" / "checkpoints"
+    assert library_files.url_file("x", f"{bucket.url}/net-{digest}.pth") == folder / f"net-{digest}.pth"
+    assert [path.name for path in folder.iterdir() if path.name[0] != "."] == [f"net-{digest}.pth"]
+    assert f"downloading {bucket.url}/net-{digest}.pth to {folder}" in capsys.readouterr().err
+    with pytest.raises(
+        UsageError, match=r"net-0123abcd.pth is not what was published: its sha256 is .*, to begin with"
+    ):
+        library_files.url_file("x", f"{bucket.url}/net-0123abcd.pth")
+    assert not (folder / "net-0123abcd.pth").exists()
+
+
+def test_a_damaged_archive_is_not_given_to_its_library(on_hub: Callable[..., Path]) -> None:
+    folder = on_hub("timm/test_vit.r160_in1k")
+    torch.save(made("test_vit").state_dict(), folder / "pytorch_model.bin")
+    assert create_model("timm:test_vit.r160_in1k")
+    content = bytearray((folder / "pytorch_model.bin").read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / "pytorch_model.bin").write_bytes(content)
+    with pytest.raises(UsageError, match=r"pytorch_model.bin' is damaged: its entry 'pytorch_model/data/.*Download"):
+        create_model("timm:test_vit.r160_in1k")

@@ -1,12 +1,16 @@
-"""One file from one URL: resumed where it broke off, checked, and under its name only when it is whole.
+"""The one way to download: a file from a URL, or from a repository on the hub; and whether that is allowed at all.
+
+A file from a URL is resumed where it broke off, checked, and under its name only when it is whole.
 
 Beside `FILE` while it is on its way: `FILE.part` (what is here) and `FILE.part.json` (of which version, how long it is
 to be, its md5 as the server stated it). A part is continued only if the server still has that version (If-Range), else
 it starts again. Finished, it is checked against the length and md5 that the server stated (`x-goog-hash`, which the
-public buckets send), and its sha256 is written to `FILE.sha256`. That first sha256 stays when FILE is deleted, and what
-is fetched again must be the same.
+public buckets send), and against the digest that was published with it. Where none was, its sha256 is written to
+`FILE.sha256`. That first sha256 stays when FILE is deleted, and what is fetched again must be the same.
 
 Two processes that want the same file: the second waits for the first, and then finds it.
+
+Nothing is downloaded with BENCH_OFFLINE=1 or HF_HUB_OFFLINE=1.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ import binascii
 import hashlib
 import http.client
 import json
+import os
 import re
 import shutil
 import ssl
@@ -23,15 +28,15 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..registry import UsageError
-from ..stable import replacing
 from .meter import Meter, human
+from .registry import UsageError
+from .stable import replacing
 
 ATTEMPTS = 5  # in a row that bring nothing: connections that break off, a busy server
 PAUSE = 1.0  # seconds before the second attempt, then twice as long each time
@@ -39,10 +44,18 @@ TIMEOUT = 30  # seconds without a byte
 BLOCK = 1 << 20
 MARGIN = 64 << 20  # bytes of a disk that are left free
 BUSY = (408, 429, 500, 502, 503, 504)
+SWITCHES = ("BENCH_OFFLINE", "HF_HUB_OFFLINE")
+
+
+def switched_off() -> str:
+    """What forbids downloads, as it was set: "BENCH_OFFLINE=1". "" where they are allowed."""
+    said = {name: os.environ.get(name, "") for name in SWITCHES}
+    allows = ("", "0", "false", "no", "off")
+    return " ".join(f"{name}={value}" for name, value in said.items() if value.lower() not in allows)
 
 
 class Unreachable(Exception):
-    """The file cannot be had from this URL now: no network, a refusal, or too many broken connections."""
+    """The file cannot be had from there now: no network, a refusal, or too many broken connections."""
 
     def __init__(self, url: str, reason: str) -> None:
         super().__init__(f"{url}: {reason}")
@@ -63,32 +76,41 @@ class Version:
     md5: str = ""  # hexadecimal
 
 
-def transfer(url: str, target: Path, meter: Meter) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """What is known of a file beforehand, and what a user may do where there is no room for it."""
+
+    size: int | None = None  # bytes
+    digest: str = ""  # md5 (32 hexadecimal digits), sha256 (64) or the first digits of a sha256; "": not known
+    elsewhere: str = "Set BENCH_CACHE to a folder with room that is yours"
+
+
+UNKNOWN = Published()
+
+
+def transfer(url: str, target: Path, meter: Meter, published: Published = UNKNOWN) -> None:
     """Fetch `url` to `target`, whose folder is made.
 
-    Raises Unreachable where it cannot be had, and UsageError where the disk is full or what came is damaged or not
-    what came the first time.
+    Raises Unreachable where it cannot be had, and UsageError where the disk is full or what came is damaged, not what
+    was published or not what came the first time.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with _locked(target, meter):
             if not target.is_file():
-                _fetch(url, target, meter)
+                _fetch(url, target, meter, published)
     except OSError as error:
-        raise UsageError(f"{target} cannot be written ({error.strerror or error}). {ELSEWHERE}") from error
+        raise UsageError(f"{target} cannot be written ({error.strerror or error}). {published.elsewhere}") from error
     finally:
         meter.end()
 
 
-ELSEWHERE = "Set BENCH_CACHE to a folder with room that is yours"
-
-
-def _fetch(url: str, target: Path, meter: Meter) -> None:
+def _fetch(url: str, target: Path, meter: Meter, published: Published) -> None:
     part = target.with_name(f"{target.name}.part")
     version, failures, size = None, 0, -1
     while version is None:
         try:
-            version = _receive(url, part, meter)
+            version = _receive(url, part, meter, published)
         except _BrokenOffError as error:
             before, size = size, part.stat().st_size if part.is_file() else 0
             failures = 1 if size > before >= 0 else failures + 1
@@ -99,14 +121,17 @@ def _fetch(url: str, target: Path, meter: Meter) -> None:
             time.sleep(PAUSE * 2 ** (failures - 1))
     meter.end()
     sums = _digests(part)
-    _check(url, part, version, sums, target)
+    first = None if published.digest else target.with_name(f"{target.name}.sha256")
+    _check(url, part, version, sums, first)
     _note(part).unlink(missing_ok=True)
+    check_published(url, part, published, sums)
     part.replace(target)
-    with replacing(target.with_name(f"{target.name}.sha256")) as temporary:
-        temporary.write_text(f"{sums['sha256']}  {target.name}\n", encoding="ascii")
+    if first is not None:
+        with replacing(first) as temporary:
+            temporary.write_text(f"{sums['sha256']}  {target.name}\n", encoding="ascii")
 
 
-def _receive(url: str, part: Path, meter: Meter) -> Version:
+def _receive(url: str, part: Path, meter: Meter, published: Published) -> Version:
     """Fetch what is missing of `part`. Raises _BrokenOffError where another attempt makes sense, else Unreachable."""
     known = _known(part)
     have = part.stat().st_size if known.etag and part.is_file() else 0
@@ -121,7 +146,7 @@ def _receive(url: str, part: Path, meter: Meter) -> Version:
             if start == 0:
                 part.write_bytes(b"")
                 _note(part).write_text(json.dumps(asdict(version)), encoding="ascii")
-            _check_space(part, version, start)
+            _check_space(part, version, start, published.elsewhere)
             meter.start(part.name.removesuffix(".part"), total=version.total, done=start)
             _append(response, part, start, meter)
     except urllib.error.HTTPError as error:
@@ -184,13 +209,13 @@ def _append(response: Any, part: Path, start: int, meter: Meter) -> None:
             meter.advance(len(block))
 
 
-def _check_space(part: Path, version: Version, start: int) -> None:
+def _check_space(part: Path, version: Version, start: int, elsewhere: str) -> None:
     free = shutil.disk_usage(part.parent).free
     needed = (version.total or 0) - start + MARGIN
     if version.total is not None and free < needed:
         raise UsageError(
             f"{part.name.removesuffix('.part')} needs {human(needed)} more in {part.parent}, where {human(free)} are "
-            f"free. {ELSEWHERE}"
+            f"free. {elsewhere}"
         )
 
 
@@ -203,19 +228,18 @@ def _digests(path: Path) -> dict[str, str]:
     return {name: each.hexdigest() for name, each in sums.items()}
 
 
-def _check(url: str, part: Path, version: Version, sums: dict[str, str], target: Path) -> None:
+def _check(url: str, part: Path, version: Version, sums: dict[str, str], first: Path | None) -> None:
     """Raises UsageError, with the part deleted, unless it is what the server stated and what came the first time."""
-    first = target.with_name(f"{target.name}.sha256")
-    before = first.read_text(encoding="ascii").split()[:1] if first.is_file() else []
+    before = first.read_text(encoding="ascii").split()[:1] if first is not None and first.is_file() else []
     size = part.stat().st_size
     problem = ""
     if version.total is not None and size != version.total:
         problem = f"{human(size)} came of {url}, which says it has {human(version.total)}. Repeat the command"
     elif version.md5 and version.md5 != sums["md5"]:
         problem = f"what came of {url} is damaged: its md5 is {sums['md5']}, to be {version.md5}. Repeat the command"
-    elif target.suffix == ".npz" and not zipfile.is_zipfile(part):
+    elif part.name.endswith(".npz.part") and not zipfile.is_zipfile(part):
         problem = f"what came of {url} is no .npz file; it may be the page of a proxy. Open that address in a browser"
-    elif before and before != [sums["sha256"]]:
+    elif first is not None and before and before != [sums["sha256"]]:
         problem = (
             f"{url} is not the file that was downloaded first: its sha256 is {sums['sha256']}, {first} says "
             f"{before[0]}. If the new one is right, delete {first.name} and repeat the command"
@@ -224,6 +248,24 @@ def _check(url: str, part: Path, version: Version, sums: dict[str, str], target:
         part.unlink()
         _note(part).unlink(missing_ok=True)
         raise UsageError(problem)
+
+
+def check_published(url: str, path: Path, published: Published, sums: dict[str, str] | None = None) -> None:
+    """Raise UsageError, and put the file out of the way, where it is not what was published; `sums`: if known."""
+    size, kind = path.stat().st_size, "md5" if len(published.digest) == 32 else "sha256"
+    problem = ""
+    if published.size not in (None, size):
+        problem = f"it has {size} bytes, to be {published.size}"
+    elif published.digest:
+        found = (sums or _digests(path))[kind]
+        to_be = (
+            f"to be {published.digest}" if len(published.digest) in (32, 64) else f"to begin with {published.digest}"
+        )
+        problem = "" if found.startswith(published.digest) else f"its {kind} is {found}, {to_be}"
+    if problem:
+        aside = path.with_name(f"{path.name.removesuffix('.part')}.wrong")
+        path.replace(aside)
+        raise UsageError(f"what came of {url} is not what was published: {problem}. It is kept as {aside}")
 
 
 def _note(part: Path) -> Path:
@@ -253,3 +295,33 @@ def _locked(target: Path, meter: Meter) -> Iterator[None]:
             meter.say(f"{target.name}: another process is downloading it; waiting")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def hub_file(repository: str, names: Sequence[str], cache: Path | None = None) -> Path:
+    """The first of these files that a repository on the hub ("OWNER/NAME" or "OWNER/NAME@REVISION") has.
+
+    It is looked for in `cache`, None being the hub's own, and downloaded to there. Raises Unreachable.
+    """
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    repo, _, revision = repository.partition("@")
+    where = {"revision": revision or None, "cache_dir": cache}
+    for name in names:
+        cached = try_to_load_from_cache(repo, name, **where)
+        if isinstance(cached, str):
+            return Path(cached)
+    place = f"{repository}/{' or '.join(names)} on the hub"
+    if switch := switched_off():
+        raise Unreachable(place, f"{switch} forbids a download")
+    for name in names:
+        try:
+            return Path(hf_hub_download(repo, name, **where))
+        except LocalEntryNotFoundError as error:  # no network
+            raise Unreachable(place, "the hub cannot be reached") from error
+        except EntryNotFoundError:
+            continue
+        except Exception as error:  # whatever the hub's client raises
+            first = (str(error).strip().splitlines() or [""])[0]
+            raise Unreachable(place, f"downloading failed: {type(error).__name__}: {first}") from error
+    raise Unreachable(place, "the repository has no such file")
