@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..stable import file_sha, sha
+from .include import code_of
 
 if TYPE_CHECKING:
     from ..models.spec import Model
@@ -23,6 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # relative to the package; a star stands for anything. A test holds what really runs against this list.
 NOT_COUNTED: Mapping[str, str] = {
     "registry": "names, and what to type instead",
+    "errors": "words of errors",
     "stable": "digests and file handling; another digest is another key by itself",
     "memory": "how much may be loaded, not what",
     "random_weights": "what a word means; the weights are in the job's identity",
@@ -169,9 +171,9 @@ def module_of(thing: Any) -> str:
 
 
 def source_sha(thing: Any) -> str:
-    """A short digest of the whole file that a class or function of a user's is from; of its name, typed at a prompt."""
+    """A short digest of the code that a class or function of a user's is from; of its name, typed at a prompt."""
     try:
-        return file_sha(Path(inspect.getfile(thing)))[:16]
+        return code_of(thing, Path(inspect.getfile(thing)).resolve(strict=True))
     except (OSError, TypeError):
         return sha(f"{thing.__module__}.{thing.__qualname__}")
 

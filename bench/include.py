@@ -6,20 +6,21 @@
     MOTHS = folder_task(Path("/data/moths"), name="moths", division="800/200")
 
 Every module-level Task, also in a list or tuple, is one more task; every module-level object with `name`, `locate` and
-`load` is one more source.
+`load` is one more source. A file imports its neighbours by their names; those whose names begin with _ hold no rows.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from ..errors import describe_error
+from ..models.user_code import check_unchanged, digest_of_code, import_file, imported_files, importing_from
 from ..registry import UsageError
-from ..stable import file_sha
+from ..stable import file_sha, sha
 from ..suites.protocol import Source, Task
 
 
@@ -41,12 +42,11 @@ def include(folders: tuple[Path, ...]) -> Included:
             raise UsageError(f"include={folder}: there is no such folder")
         before = len(tasks) + len(sources)
         for path in sorted(folder.glob("[!_]*.py")):
-            for value in vars(_module(path)).values():
-                for item in value if isinstance(value, list | tuple) else [value]:
-                    if isinstance(item, Task):
-                        tasks[id(item)] = item
-                    elif _is_source(item):
-                        sources[id(item)] = item
+            for item in _rows(_module(path)):
+                if isinstance(item, Task):
+                    tasks[id(item)] = item
+                else:
+                    sources[id(item)] = item
         if len(tasks) + len(sources) == before:
             raise UsageError(
                 f"include={folder}: its Python files hold no Task and no source. Make one at module level, "
@@ -60,19 +60,39 @@ def _is_source(value: Any) -> bool:
     return not isinstance(value, type | ModuleType) and methods and isinstance(getattr(value, "name", None), str)
 
 
+def _rows(module: ModuleType) -> Iterator[Task | Source]:
+    for value in vars(module).values():
+        for item in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(item, Task) or _is_source(item):
+                yield item
+
+
+_included: dict[Path, ModuleType] = {}  # each file as it was imported last
+
+
 def _module(path: Path) -> ModuleType:
     """The module of a file, imported anew where the file has changed."""
-    name = f"vit_bench_included_{path.stem}_{file_sha(path)[:16]}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
+    file, folder = path.resolve(), path.parent.resolve()
     try:
-        spec.loader.exec_module(module)
+        with importing_from(folder):
+            _included[file] = import_file(file, file_sha(file))
     except Exception as error:  # whatever a user's file raises
-        del sys.modules[name]
-        raise UsageError(f"include: {path} cannot be imported: {type(error).__name__}: {error}") from error
-    return module
+        raise UsageError(f"include: {path} cannot be imported: {describe_error(error)}") from error
+    check_unchanged(imported_files(file, folder) - {file})  # which Python keeps
+    return _included[file]
+
+
+def code_of(thing: Any, file: Path) -> str:
+    """A short digest of the code behind a user's rule or class of sources, which `file` defines.
+
+    That is the file, the included ones that hold a task with this rule or a source of this class, and what these
+    import from their folder.
+    """
+    holders = {each for each, module in _included.items() if any(_is_behind(thing, row) for row in _rows(module))}
+    root = next((each.parent for each in sorted(holders) if file.is_relative_to(each.parent)), file.parent)
+    digests = {digest_of_code(each, each.parent) for each in holders} | {digest_of_code(file, root)}
+    return sha(sorted(digests))
+
+
+def _is_behind(thing: Any, row: Task | Source) -> bool:
+    return row.rule is thing if isinstance(row, Task) else type(row) is thing

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
+from ..errors import describe_error
 from ..registry import UsageError, suggest
-from .foreign import describe
 from .network import check_classes
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class OwnBackbone(nn.Module):
         except UsageError:
             raise
         except Exception as error:  # whatever a user's code raises
-            raise UsageError(f"{self.spec.name} failed on images of shape {shape}: {describe(error)}") from error
+            raise UsageError(f"{self.spec.name} failed on images of shape {shape}: {describe_error(error)}") from error
 
     def features(self, images: Tensor) -> Tensor:
         """The representation (B, D) of (B, 3, H, W) images. Raises UsageError where it is anything else."""
@@ -127,7 +127,9 @@ class OwnBackbone(nn.Module):
         try:
             logits = self.module(images)
         except Exception as error:  # whatever a user's code raises
-            raise UsageError(f"{self.spec.name} failed as a classifier, module(images): {describe(error)}") from error
+            raise UsageError(
+                f"{self.spec.name} failed as a classifier, module(images): {describe_error(error)}"
+            ) from error
         if isinstance(logits, Tensor) and logits.ndim == 2 and len(logits) == len(images):
             return logits
         what = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__

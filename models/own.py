@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from ..errors import describe_error
 from ..registry import UsageError, suggest
-from . import foreign
+from . import user_code
 from .inputs import INPUT_SETTINGS, NO_SETTINGS, as_typed, read_input, read_literal
 from .spec import Architecture, Input, Model, ReadValues
 from .weights_choice import File, OwnWeights, Random, WeightsChoice
@@ -79,7 +80,7 @@ class OwnBuilder(OwnArchitecture):
         """
         import torch
 
-        where = foreign.Builder(
+        where = user_code.Builder(
             file=Path(self.file),
             name=self.builder,
             module=self.module,
@@ -89,9 +90,9 @@ class OwnBuilder(OwnArchitecture):
             raise UsageError(f"'{where.file}' has changed since {name} was named; start again")
         arguments = {key: read_literal(text) for key, text in self.arguments}
         devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
-        before = foreign.loaded_below(where.root)
-        with foreign.importing_from(where.root), torch.random.fork_rng(devices):
-            builder = getattr(foreign.import_module(where, self.sha256), where.name, None)
+        before = user_code.loaded_below(where.root)
+        with user_code.importing_from(where.root), torch.random.fork_rng(devices):
+            builder = getattr(user_code.import_module(where, self.sha256), where.name, None)
             if not callable(builder):
                 raise UsageError(
                     f"'{name}': '{where.name}' is {_kind(builder)}, not a function or class that builds a model"
@@ -102,13 +103,13 @@ class OwnBuilder(OwnArchitecture):
                 module = builder(**arguments)
             except Exception as error:  # whatever a user's code raises
                 called = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
-                raise UsageError(f"'{name}': {where.name}({called}) failed: {foreign.describe(error)}") from error
-            seen = foreign.files_seen(where)
-            seen |= (foreign.loaded_below(where.root) - before) | foreign.imported_files(where)
+                raise UsageError(f"'{name}': {where.name}({called}) failed: {describe_error(error)}") from error
+            seen = user_code.files_seen(where)
+            seen |= (user_code.loaded_below(where.root) - before) | user_code.imported_files(where.file, where.root)
         if not isinstance(module, torch.nn.Module):
             raise UsageError(f"'{name}': {where.name}() gives {_kind(module)}, not a torch.nn.Module")
         # The file itself is imported anew when it changes; what it imports, and a package's modules, Python keeps.
-        foreign.check_unchanged(seen - {where.file} if where.module is None else seen)
+        user_code.check_unchanged(seen - {where.file} if where.module is None else seen)
         return module, (where.file, *sorted(seen - {where.file}))
 
 
@@ -162,7 +163,7 @@ def own_model(word: str, settings: Mapping[str, str] = NO_SETTINGS) -> Model:
     the features are and what images the model expects; all others are the builder's keyword arguments, Python literals
     where they read as such, else strings. Raises UsageError where the file, the builder or a setting is wrong.
     """
-    where = foreign.locate(word)
+    where = user_code.locate(word)
     architecture = OwnBuilder(
         builder=where.name,
         module=where.module,

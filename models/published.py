@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor, nn
 
+from ..errors import describe_error
 from ..registry import UsageError
 from . import libraries
 from .adapter import OwnBackbone, zero_head
 from .external import PRETRAINED, ExternalBuilder
-from .foreign import describe
 from .inputs import read_literal
 from .network import check_classes, check_images, check_memory
 from .weights.files import open_weights
@@ -223,7 +223,7 @@ def _made(library: Library, spec: Model, classes: int, file: Path | None = None,
             height, width = spec.input.size
             raise UsageError(
                 f"{spec.name}: {library.architecture.package} cannot build it{what} for {height}x{width} pixels"
-                f"{'' if file is None else f' from {file}'}: {describe(error)}"
+                f"{'' if file is None else f' from {file}'}: {describe_error(error)}"
             ) from error
 
 
@@ -235,7 +235,7 @@ def _width(sketch: PublishedBackbone) -> int:
         with torch.no_grad():
             features: Any = sketch.representation(torch.empty(shape))
     except Exception as error:  # whatever a library raises
-        raise UsageError(f"{name} failed on images of shape {shape}: {describe(error)}") from error
+        raise UsageError(f"{name} failed on images of shape {shape}: {describe_error(error)}") from error
     if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != 2:
         what = tuple(features.shape) if isinstance(features, Tensor) else f"a {type(features).__name__}"
         raise UsageError(

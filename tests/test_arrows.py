@@ -13,7 +13,13 @@ import pytest
 import vit_bench
 
 ROOT = Path(vit_bench.__file__).parent
-STRICT = {"registry", "stable", "memory", "random_weights"}  # known to all, and nothing but the standard library
+STRICT = {
+    "registry",
+    "stable",
+    "errors",
+    "memory",
+    "random_weights",
+}  # known to all, and nothing but the standard library
 LAZY = {"meter": {"rich"}, "transfer": {"huggingface_hub"}}  # known to all; what they import only when they need it
 ANYONE = {*STRICT, *LAZY}
 ALLOWED = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import vit_bench
 from PIL import Image
 from vit_bench.bench import config
+from vit_bench.bench.identity import source_sha
 from vit_bench.bench.plan import make_plan
 from vit_bench.registry import UsageError
 
@@ -140,6 +142,36 @@ def test_a_folder_with_a_name_of_its_own_can_be_included(tmp_path: Path) -> None
     assert (job.source, job.task.splits["test"]) == ("folder", 8)
 
 
+def test_the_files_of_a_folder_import_their_neighbours(tmp_path: Path) -> None:
+    for folder, name in (("own", "stripes"), ("other", "spots")):
+        (tmp_path / folder / "lib").mkdir(parents=True)
+        (tmp_path / folder / "mine.py").write_text(
+            "from _helper import TASKS, Stripes\nSOURCE = Stripes()\nimport lib.unused\n"
+        )
+        (tmp_path / folder / "_helper.py").write_text(
+            OWN.replace("SOURCE = ", "").replace("stripes", name).replace("Stripes()", "") + f"WHOSE = '{folder}'\n"
+        )
+        (tmp_path / folder / "lib" / "unused.py").write_text("")
+    (job,) = plan(*WORDS, "task=stripes", "include=own,other").jobs
+    (second,) = plan(*WORDS, "task=spots", "include=own,other").jobs
+    assert (job.source, second.source) == ("stripes", "spots")
+    assert str(tmp_path / "own") not in sys.path
+    thing, rule = type(job.provider), job.task.rule
+    assert rule is not None
+    digests = [source_sha(thing), source_sha(rule)]
+    for changed in ("_helper.py", "mine.py", "lib/unused.py"):  # the source is made in mine.py, its class in the helper
+        with (tmp_path / "own" / changed).open("a") as file:
+            file.write("# changed\n")
+        now = [source_sha(thing), source_sha(rule)]
+        assert all(new != old for new, old in zip(now, digests, strict=True)), changed
+        digests = now
+    (tmp_path / "own" / "unrelated.py").write_text("")
+    (tmp_path / "other" / "_helper.py").write_text("")
+    assert digests == [source_sha(thing), source_sha(rule)]
+    with pytest.raises(UsageError, match=r"_helper.py' has changed since it was imported; start Python again"):
+        plan(*WORDS, "task=stripes", "include=own")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -147,7 +179,7 @@ def test_a_folder_with_a_name_of_its_own_can_be_included(tmp_path: Path) -> None
         ("x = 1", "include=own: its Python files hold no Task and no source. Make one at module level"),
         (
             "import nowhere_at_all",
-            r"mine\.py cannot be imported: ModuleNotFoundError: No module named 'nowhere_at_all'",
+            r"mine\.py cannot be imported: ModuleNotFoundError: No module named 'nowhere_at_all' \(mine.py, line 1\)",
         ),
         (OWN.replace('collection="mine"', 'collection="vtab"'), "belongs to the collection 'vtab', which is complete"),
         (

@@ -1,4 +1,4 @@
-"""Finding, checking and importing a user's Python file beside whatever else is loaded."""
+"""Finding, checking, importing and fingerprinting a user's Python file beside whatever else is loaded."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import hashlib
 import importlib
 import importlib.util
 import sys
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,9 @@ from importlib.machinery import PathFinder, SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 
+from ..errors import describe_error
 from ..registry import UsageError, suggest
+from ..stable import file_sha
 
 INSTALLED = {"site-packages", "dist-packages"}
 
@@ -31,11 +32,7 @@ class Builder:
     root: Path  # the folder that its own imports start from
 
     def sha256(self) -> str:
-        return sha256(self.file)
-
-
-def sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+        return file_sha(self.file)
 
 
 def locate(word: str) -> Builder:
@@ -178,19 +175,22 @@ def import_module(builder: Builder, sha256: str) -> ModuleType:
     try:
         if builder.module is not None:
             return importlib.import_module(builder.module)
-        return _import_file(builder.file, sha256)
+        return import_file(builder.file, sha256)
     except Exception as error:  # whatever a user's file raises
         hint = ""
         if "relative import" in str(error):
             hint = ". A file inside a package is named by its module: package.module:builder"
-        raise UsageError(f"'{builder.file}' cannot be imported: {describe(error)}{hint}") from error
+        raise UsageError(f"'{builder.file}' cannot be imported: {describe_error(error)}{hint}") from error
 
 
 @cache
-def _import_file(file: Path, sha256: str) -> ModuleType:
-    """A file under a module name of its own, so that two files called model.py do not meet. Once per content."""
+def import_file(file: Path, sha256: str) -> ModuleType:
+    """A file under a module name of its own, so that two files called model.py do not meet. Once per content.
+
+    To be called inside `importing_from`. Raises whatever the file raises.
+    """
     digest = hashlib.sha256(f"{file}\n{sha256}".encode()).hexdigest()[:12]
-    name = f"own_{digest}_{file.stem}"
+    name = f"user_{digest}_{file.stem}"
     spec = importlib.util.spec_from_file_location(name, file, loader=_FreshSource(name, str(file)))
     if spec is None or spec.loader is None:
         raise ImportError(f"'{file}' is not a Python file")
@@ -202,13 +202,6 @@ def _import_file(file: Path, sha256: str) -> ModuleType:
         del sys.modules[name]
         raise
     return module
-
-
-def describe(error: BaseException) -> str:
-    """An error of foreign code on one line: its type, its message, and where it was raised."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {str(error).strip()}{place}"
 
 
 def loaded_below(root: Path) -> set[Path]:
@@ -233,48 +226,59 @@ def files_seen(builder: Builder) -> set[Path]:
 def check_unchanged(files: set[Path]) -> None:
     """Raises UsageError where a file is not as this process imported it: old code would run under a new hash."""
     for file in sorted(files):
-        if _as_imported(file) != sha256(file):
+        if _as_imported(file) != file_sha(file):
             raise UsageError(f"'{file}' has changed since it was imported; start Python again")
 
 
 @cache
 def _as_imported(file: Path) -> str:
-    return sha256(file)
+    return file_sha(file)
 
 
-def imported_files(builder: Builder) -> set[Path]:
-    """The builder's file and the files below its root that it imports, directly or through each other.
+def imported_files(file: Path, root: Path) -> set[Path]:
+    """A user's file and the files below its root that it imports, directly or through each other.
 
     Read from their import statements: a file that another model has already loaded counts as well.
     """
     found: set[Path] = set()
-    waiting = [builder.file]
+    waiting = [file]
     while waiting:
-        file = waiting.pop()
-        if file in found or not (file == builder.file or _is_local(file, builder.root)):
-            continue
-        found.add(file)
-        if _is_local(file, builder.root):
-            waiting += _imports(file, builder.root)
+        each = waiting.pop()
+        if each not in found and (each == file or _is_local(each, root)):
+            found.add(each)
+            waiting += _imports(each, root) if _is_local(each, root) else []
     return found
 
 
 def _imports(file: Path, root: Path) -> list[Path]:
     try:
-        tree = ast.parse(file.read_bytes())
+        statements = _import_statements(file.read_bytes())
     except (OSError, SyntaxError, ValueError):
         return []
     files: list[Path] = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                files += _files_of(root, alias.name)
-        elif isinstance(node, ast.ImportFrom):
-            above = file.parents[:]
-            start = root if node.level == 0 else above[min(node.level, len(above)) - 1]
-            for alias in node.names:
-                files += _files_of(start, f"{node.module}.{alias.name}" if node.module else alias.name)
+    for level, dotted in statements:
+        above = file.parents[:]
+        start = root if level == 0 else above[min(level, len(above)) - 1]
+        files += _files_of(start, dotted)
     return files
+
+
+@cache
+def _import_statements(source: bytes) -> tuple[tuple[int, str], ...]:
+    """The number of leading dots and the dotted name of each import of a source, wherever in it."""
+    found: list[tuple[int, str]] = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found += [(0, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            start = f"{node.module}." if node.module else ""
+            found += [(node.level, f"{start}{alias.name}") for alias in node.names]
+    return tuple(found)
+
+
+def digest_of_code(file: Path, root: Path) -> str:
+    """A digest of a user's file and of all that it imports below its root: of their content, wherever they are."""
+    return hashlib.sha256("".join(sorted(map(file_sha, imported_files(file, root)))).encode()).hexdigest()
 
 
 def _files_of(start: Path, dotted: str) -> list[Path]:
