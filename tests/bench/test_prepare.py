@@ -123,7 +123,7 @@ class TestFetch:
         with pytest.raises(UsageError, match=r"404 .* Repeat the command .* or put the file at .*a\.matgone yourself"):
             data_prepare.fetch(file, tmp_path, SILENT)
         monkeypatch.setenv("BENCH_OFFLINE", "1")
-        with pytest.raises(UsageError, match="is needed, and downloads are off"):
+        with pytest.raises(UsageError, match=r"is needed, and downloads are off \(BENCH_OFFLINE=1\)"):
             data_prepare.fetch(file, tmp_path, SILENT)
 
 

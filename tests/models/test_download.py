@@ -206,6 +206,17 @@ def test_offline_asks_nobody(bucket, one, monkeypatch, switch: str) -> None:
     assert not transfer.switched_off()
 
 
+@pytest.mark.parametrize("value", ["1", "true", "yes", "ON", "2"])
+@pytest.mark.parametrize("allowing", ["", "0", "False", "no", "off"])
+def test_downloads_are_off_by_one_rule(value: str, allowing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_OFFLINE", allowing)
+    assert transfer.switched_off() == ""
+    monkeypatch.setenv("HF_HUB_OFFLINE", value)
+    assert transfer.switched_off() == f"HF_HUB_OFFLINE={value}"
+    monkeypatch.setenv("BENCH_OFFLINE", value)
+    assert transfer.switched_off() == f"BENCH_OFFLINE={value} HF_HUB_OFFLINE={value}"
+
+
 def test_tests_download_nothing_unless_they_bring_a_server() -> None:
     assert os.environ["BENCH_OFFLINE"] == "1"
     with pytest.raises(UsageError, match="downloads are off"):
