@@ -7,9 +7,9 @@ from .builtin import Builtin
 from .folder import Folder
 from .hub import Hub
 from .imagenet import ImageNet
-from .raw import Raw
+from .raw import RAW
 from .tfds import Tfds
-from .torchvision import Torchvision
+from .torchvision import TORCHVISION
 from .vtab1k import Vtab1k
 
-SOURCES: tuple[Source, ...] = (Builtin(), Torchvision(), Raw(), ImageNet(), Tfds(), Vtab1k(), Hub(), Folder())
+SOURCES: tuple[Source, ...] = (Builtin(), TORCHVISION, RAW, ImageNet(), Tfds(), Vtab1k(), Hub(), Folder())

@@ -113,25 +113,12 @@ class ImageFiles(Decoded):
         self.apply_exif = apply_exif
 
 
-def decoded_split(  # what a split is made of
-    images: Decoded,
-    labels: np.ndarray,
-    *,
-    stamps: Sequence[Any],
-    cache: Path,
-    clusters: np.ndarray | None = None,
-    files: tuple[Path, ...] = (),
-) -> Split:
-    """The split of these images and their (N,) labels and clusters; `files` are the lists it was made from.
+def with_digest(split: Split, stamps: Sequence[Any], cache: Path) -> Split:
+    """A split of `Decoded` images with its digest.
 
     `stamps` says, as JSON has it, which bytes the images are decoded from, and under it the digest of the pixels is
     remembered. Raises BadImages where images cannot be read.
     """
-    return with_digest(Split(images=images, labels=labels, digest="", clusters=clusters, files=files), stamps, cache)
-
-
-def with_digest(split: Split, stamps: Sequence[Any], cache: Path) -> Split:
-    """A split of `Decoded` images with its digest, under the same conditions as `decoded_split`."""
     images = split.images
     assert isinstance(images, Decoded)
     remembered = cache / "digests" / f"{sha([_decoder(), *stamps])}.txt"

@@ -16,7 +16,7 @@ from typing import Literal
 from ...registry import UsageError
 from ...stable import sha
 from ..protocol import Split, Task
-from .original import Original, files, split_of
+from .published import PublishedSplit, files, split_of
 from .splits import tfds_order
 
 Division = Literal["own", "800/200"]
@@ -90,12 +90,13 @@ class Folder:
             raise UsageError(f"{task.path} has changed since it was listed. Repeat the command")
         images = _divide(found, task.division, task.seed)[0][split]
         numbers = {name: i for i, name in enumerate(task.classes)}
-        original = Original(
-            keys=[key for _, key in images],
-            images=files(lambda row: task.path / images[row][1], apply_exif=True),
-            label=lambda row: numbers[images[row][0]],
+        classes = {key: name for name, key in images}
+        listed = PublishedSplit(
+            keys=list(classes),
+            images=files(lambda key: task.path / key, apply_exif=True),
+            label=lambda key: numbers[classes[key]],
         )
-        return split_of(task, original, range(len(images)), cache)
+        return split_of(task, {split: listed}, [(split, key) for key in classes], cache)
 
 
 Image = tuple[str, str]  # class, name relative to the folder

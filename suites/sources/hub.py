@@ -18,7 +18,7 @@ import numpy as np
 from ...registry import UsageError
 from ..images import BadImage, read_image
 from ..protocol import Split, Task
-from .decoded import Decoded, decoded_split
+from .decoded import Decoded, with_digest
 from .raw.archive import BadArchive, kept, stamp
 
 MIRRORS = {
@@ -98,7 +98,7 @@ class Hub:
             except OSError as error:
                 raise BadImage(name, error.strerror) from error
 
-        return decoded_split(Decoded(image, len(labels)), labels, stamps=stamps, cache=cache)
+        return with_digest(Split(images=Decoded(image, len(labels)), labels=labels, digest=""), stamps, cache)
 
 
 def index(pieces: Sequence[Path]) -> Mapping[str, np.ndarray]:

@@ -22,19 +22,16 @@ import os
 import re
 import tarfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import Any, NamedTuple
 
 from ..images import DAMAGED
-from ..protocol import PartOf, Split, Task
+from ..protocol import Split, Task
 from .decoded import file_stamps
-from .original import Images, Original, cut, files
+from .published import Images, PublishedSplit, cut, files
 from .raw.archive import names_in
-from .splits import needed, vtab_split
+from .splits import needed
 from .tars import open_tar
 
 FOLDERS = ("imagenet", "ImageNet", "ILSVRC2012", "imagenet2012", "imagenet-1k", ".")
@@ -58,37 +55,19 @@ class ImageNet:
     def locate(self, task: Task, root: Path) -> str | None:
         if task.images != "ImageNet":
             return None
-        found = (PLACES[name](root) for split in ("test", "train") for name in needed(task, split))
+        found = (PARTS[name].place(root) for split in ("test", "train") for name in needed(task, split))
         return next((str(place) for place in found if place is not None), None)
 
     def missing(self, task: Task, root: Path, splits: Sequence[str]) -> str:
         names = dict.fromkeys(name for split in splits for name in needed(task, split))
-        return next(filter(None, (MISSING[name](task, root) for name in names)), "")
+        return next(filter(None, (PARTS[name].missing(task, root) for name in names)), "")
 
     def load(self, task: Task, split: str, root: Path, cache: Path) -> Split:
         """The split. Raises ValueError, naming the file, where something is missing, damaged or not as published."""
         lack = self.missing(task, root, (split,))
         if lack:
             raise ValueError(f"{task.name}: {lack}")
-        found = cut(task, split, lambda name: READERS[name](task, root, cache), cache)
-        larger = task.within.get(split)
-        if larger is None or larger not in task.originals:
-            return found
-        return replace(found, part_of=_place_in(task, split, larger, root, cache))
-
-
-def _place_in(task: Task, split: str, larger: str, root: Path, cache: Path) -> PartOf | None:
-    """Where a split's images stand in a published split that holds them all; None where that cannot be read whole."""
-    ordered = replace(task, recipe={"test": larger})
-    try:
-        original = READERS[larger](task, root, cache)
-        whole = cut(ordered, "test", lambda _: original, cache)
-    except ValueError:  # an unreadable image, or no labels: the split alone is there all the same
-        return None
-    position = {key: i for i, (_, key) in enumerate(vtab_split(ordered, "test", {larger: original.keys}))}
-    (name,) = needed(task, split)
-    own = vtab_split(task, split, {name: READERS[name](task, root, cache).keys})
-    return PartOf(whole=whole, rows=np.array([position[key] for _, key in own]))
+        return cut(task, split, lambda name: PARTS[name].open(task, root, cache), cache)
 
 
 def home(root: Path, *names: str) -> Path | None:
@@ -121,6 +100,18 @@ def class_folders(folder: Path) -> list[str]:
         return sorted(entry.name for entry in entries if WNID.fullmatch(entry.name) and entry.is_dir())
 
 
+def in_class_folders(folder: Path) -> tuple[Images, dict[str, str]]:
+    """Images in folders that are called by WordNet number; image name -> that number."""
+    of = {name: wnid for wnid in class_folders(folder) for name in names_in(folder / wnid, *ENDINGS)}
+    return files(lambda key: folder / of[key] / key), of
+
+
+def in_tar(path: Path, cache: Path) -> tuple[Images, list[str]]:
+    """The images of an archive and their names."""
+    tar = open_tar(path, cache)
+    return Images(read=tar.image, stamps=lambda keys: [*file_stamps([path]), *keys]), sorted(tar.members)
+
+
 # The training images.
 
 
@@ -138,35 +129,21 @@ def train_missing(task: Task, root: Path) -> str:
     return "" if found == task.num_classes else f"{place / 'train'} holds {found} of {task.num_classes} class folders"
 
 
-def train(task: Task, root: Path, cache: Path) -> Original:
+def train(task: Task, root: Path, cache: Path) -> PublishedSplit:
     place = train_place(root)
     assert place is not None
     if (place / "train").is_dir():
-        return in_class_folders(task, place / "train")
-    tar = open_tar(place / TRAIN_TAR, cache)
-    keys = sorted(tar.members)
-    numbers = wnids((key.split("_")[0] for key in keys), task, tar.path)
-    return Original(
-        keys=keys,
-        images=Images(one=lambda row: tar.image(keys[row]), stamps=partial(_tar_stamps, tar.path, keys)),
-        label=lambda row: numbers[keys[row].split("_")[0]],
-    )
+        return labelled(task, place / "train")
+    images, keys = in_tar(place / TRAIN_TAR, cache)
+    numbers = wnids((key.split("_")[0] for key in keys), task, place / TRAIN_TAR)
+    return PublishedSplit(keys=keys, images=images, label=lambda key: numbers[key.split("_")[0]])
 
 
-def in_class_folders(task: Task, folder: Path) -> Original:
-    """Images in folders that are called by WordNet number."""
+def labelled(task: Task, folder: Path) -> PublishedSplit:
+    """A split whose class folders are its labels."""
     numbers = wnids(class_folders(folder), task, folder)
-    paths = {name: (wnid, folder / wnid / name) for wnid in numbers for name in names_in(folder / wnid, *ENDINGS)}
-    keys = list(paths)
-    return Original(
-        keys=keys,
-        images=files(lambda row: paths[keys[row]][1]),
-        label=lambda row: numbers[paths[keys[row]][0]],
-    )
-
-
-def _tar_stamps(path: Path, keys: Sequence[str], rows: Sequence[int]) -> list[Any]:
-    return [*file_stamps([path]), *(keys[row] for row in rows)]
+    images, of = in_class_folders(folder)
+    return PublishedSplit(keys=list(of), images=images, label=lambda key: numbers[of[key]])
 
 
 # The validation images, and their labels where the folders do not say them.
@@ -193,12 +170,12 @@ def validation_missing(task: Task, root: Path) -> str:
     return ""
 
 
-def validation(task: Task, root: Path, cache: Path) -> Original:
+def validation(task: Task, root: Path, cache: Path) -> PublishedSplit:
     place = validation_place(root)
     assert place is not None
     folder = place / "val"
     if folder.is_dir() and class_folders(folder):
-        return in_class_folders(task, folder)
+        return labelled(task, folder)
     labels = label_file(place)
     if labels is None:
         raise ValueError(validation_missing(task, root))
@@ -208,22 +185,23 @@ def validation(task: Task, root: Path, cache: Path) -> Original:
     alone = next((key for key in keys if key.split(".")[0] not in said), None)
     if alone is not None:
         raise ValueError(f"{labels} has no label for {alone}")
-    return Original(
+    return PublishedSplit(
         keys=keys,
         images=images,
-        label=lambda row: numbers[said[keys[row].split(".")[0]]],
+        label=lambda key: numbers[said[key.split(".")[0]]],
         files=(labels,) if labels.is_file() else (),
     )
 
 
 def validation_images(place: Path, cache: Path) -> tuple[Images, Sequence[str]]:
-    """The images of the validation set in one folder or archive, and their names."""
-    if (place / "val").is_dir():
-        keys = names_in(place / "val", *ENDINGS)
-        return files(lambda row: place / "val" / keys[row]), keys
-    tar = open_tar(place / VAL_TAR, cache)
-    names = sorted(tar.members)
-    return Images(one=lambda row: tar.image(names[row]), stamps=partial(_tar_stamps, tar.path, names)), names
+    """The images of the validation set, however they lie, and their names in order."""
+    folder = place / "val"
+    if not folder.is_dir():
+        return in_tar(place / VAL_TAR, cache)
+    images, of = in_class_folders(folder)
+    if of:
+        return images, sorted(of)
+    return files(lambda key: folder / key), names_in(folder, *ENDINGS)
 
 
 def label_file(place: Path) -> Path | None:
@@ -301,31 +279,20 @@ def real_missing(task: Task, root: Path) -> str:
     return ""
 
 
-def real(task: Task, root: Path, cache: Path) -> Original:  # noqa: ARG001
+def real(task: Task, root: Path, cache: Path) -> PublishedSplit:  # noqa: ARG001
     path, place = real_place(root), validation_place(root)
     assert path is not None
     assert place is not None
-    if (place / "val").is_dir() and class_folders(place / "val"):
-        folder = place / "val"
-        found = {
-            name: folder / wnid / name for wnid in class_folders(folder) for name in names_in(folder / wnid, *ENDINGS)
-        }
-        names = sorted(found)
-        images = files(lambda row: found[names[kept[row]]])
-    else:
-        whole, names = validation_images(place, cache)
-        one = whole.one
-        assert one is not None
-        images = Images(one=lambda row: one(kept[row]), stamps=lambda rows: whole.stamps([kept[row] for row in rows]))
+    images, names = validation_images(place, cache)
     sets = _json(path)
     if not isinstance(sets, list) or len(sets) != len(names):
         raise ValueError(f"{path} labels {len(sets)} images; ImageNet's validation set here has {len(names)}")
-    kept = [i for i, classes in enumerate(sets) if classes]  # the labels are in the order of the names
-    return Original(
-        keys=[names[i] for i in kept],
+    kept = {name: classes for name, classes in zip(names, sets, strict=True) if classes}  # in the order of the names
+    return PublishedSplit(
+        keys=list(kept),
         images=images,
-        label=lambda row: int(sets[kept[row]][0]),
-        label_set=lambda row: tuple(sorted(map(int, sets[kept[row]]))),
+        label=lambda key: int(kept[key][0]),
+        label_set=lambda key: tuple(sorted(map(int, kept[key]))),
         files=(path,),
     )
 
@@ -345,14 +312,12 @@ def v2_missing(task: Task, root: Path) -> str:
     return f"{place / str(gone[0])} is missing" if gone else ""
 
 
-def v2(task: Task, root: Path, cache: Path) -> Original:  # noqa: ARG001
+def v2(task: Task, root: Path, cache: Path) -> PublishedSplit:  # noqa: ARG001
     place = v2_place(root)
     assert place is not None
     # Folders are class numbers: in alphabetical order, as an ImageFolder would have them, 10 comes before 2.
     keys = [f"{i}/{name}" for i in range(task.num_classes) for name in names_in(place / str(i), *ENDINGS)]
-    return Original(
-        keys=keys, images=files(lambda row: place / keys[row]), label=lambda row: int(keys[row].split("/")[0])
-    )
+    return PublishedSplit(keys=keys, images=files(lambda key: place / key), label=lambda key: int(key.split("/")[0]))
 
 
 # ObjectNet: the images of its classes that ImageNet has, too.
@@ -370,16 +335,16 @@ def objectnet_missing(task: Task, root: Path) -> str:  # noqa: ARG001
     return next((f"{path} is missing" for path in wanted if not path.exists()), "")
 
 
-def objectnet(task: Task, root: Path, cache: Path) -> Original:  # noqa: ARG001
+def objectnet(task: Task, root: Path, cache: Path) -> PublishedSplit:  # noqa: ARG001
     place = objectnet_place(root)
     assert place is not None
     classes = objectnet_classes(place / "mappings")
     keys = [f"{name}/{file}" for name in sorted(classes) for file in names_in(place / "images" / name, *ENDINGS)]
-    return Original(
+    return PublishedSplit(
         keys=keys,
-        images=files(lambda row: place / "images" / keys[row], border=BORDER),
-        label=lambda row: classes[keys[row].split("/")[0]][0],
-        label_set=lambda row: classes[keys[row].split("/")[0]],
+        images=files(lambda key: place / "images" / key, border=BORDER),
+        label=lambda key: classes[key.split("/")[0]][0],
+        label_set=lambda key: classes[key.split("/")[0]],
         files=tuple(place / "mappings" / name for name in _MAPPINGS),
     )
 
@@ -419,25 +384,18 @@ def _json(path: Path) -> Any:
         raise ValueError(f"{path} is not readable as JSON: {error}") from error
 
 
-Place = Callable[[Path], Path | None]
-PLACES: Mapping[str, Place] = {
-    "train": train_place,
-    "validation": validation_place,
-    "real": real_place,
-    "v2": v2_place,
-    "objectnet": objectnet_place,
-}
-MISSING: Mapping[str, Callable[[Task, Path], str]] = {
-    "train": train_missing,
-    "validation": validation_missing,
-    "real": real_missing,
-    "v2": v2_missing,
-    "objectnet": objectnet_missing,
-}
-READERS: Mapping[str, Callable[[Task, Path, Path], Original]] = {
-    "train": train,
-    "validation": validation,
-    "real": real,
-    "v2": v2,
-    "objectnet": objectnet,
+class Part(NamedTuple):
+    """A published split of ImageNet's classes."""
+
+    place: Callable[[Path], Path | None]  # where below the data folder it is
+    missing: Callable[[Task, Path], str]  # what of it is not there, in words
+    open: Callable[[Task, Path, Path], PublishedSplit]
+
+
+PARTS: Mapping[str, Part] = {
+    "train": Part(train_place, train_missing, train),
+    "validation": Part(validation_place, validation_missing, validation),
+    "real": Part(real_place, real_missing, real),
+    "v2": Part(v2_place, v2_missing, v2),
+    "objectnet": Part(objectnet_place, objectnet_missing, objectnet),
 }

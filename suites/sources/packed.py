@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -15,7 +15,7 @@ import numpy as np
 
 from ..protocol import Task
 from .decoded import file_stamps
-from .original import Images, Original, Rows
+from .published import Images, PublishedSplit, by_rule
 
 # What h5py was seen to raise for damaged files.
 H5_DAMAGED = (OSError, KeyError, IndexError, RuntimeError, ValueError, TypeError, AttributeError)
@@ -42,59 +42,72 @@ def lines_of(path: Path) -> list[str]:
         raise ValueError(f"{path} cannot be read: {error}") from error
 
 
-def absent(folder: Path, names: Sequence[str]) -> str:
-    """The first of these files that is not in the folder, in words, or ""."""
+def absent(folder: Path, names: Sequence[str]) -> list[str]:
+    """The first of these files that is not in the folder, in words; none where all are there."""
     gone = [name for name in names if not (folder / name).is_file()]
-    return f"{folder / gone[0]} is missing" if gone else ""
+    return [f"{folder / gone[0]} is missing"] if gone else []
+
+
+class Layout:
+    """A data set as torchvision's class lays it out, in a folder of its own."""
+
+    def found(self, folder: Path) -> bool:
+        return folder.is_dir()
+
+    def missing(self, folder: Path, task: Task, originals: Sequence[str]) -> list[str]:
+        """What of the first published split that is not whole is not there."""
+        return next(filter(None, (self.lacks(folder, task, name) for name in originals)), [])
+
+    def lacks(self, folder: Path, task: Task, original: str) -> list[str]:
+        """What of a published split is not there, in words."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cifar:
+class Cifar(Layout):
     """cifar-10-batches-py or cifar-100-python: pickled arrays, which torchvision checks against published checksums."""
 
     name: str  # of torchvision's class
-    folder: str
+    images: str
+    folders: tuple[str, ...]
 
-    def at(self, root: Path) -> Path | None:
-        return root / self.folder if (root / self.folder).is_dir() else None
-
-    def missing(self, task: Task, folder: Path, original: str) -> str:  # noqa: ARG002
+    def lacks(self, folder: Path, task: Task, original: str) -> list[str]:  # noqa: ARG002  # torchvision reads all
         if self.name == "CIFAR100":
             return absent(folder, ("train", "test", "meta"))
         return absent(folder, (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta"))
 
-    def read(self, task: Task, folder: Path, original: str, cache: Path) -> Original:  # noqa: ARG002
+    def open(self, folder: Path, task: Task, original: str, cache: Path) -> PublishedSplit:  # noqa: ARG002
         from torchvision import datasets
 
         make = getattr(datasets, self.name)
         made = open_set(lambda: make(folder.parent, train=original == "train"), folder)
-        return Original(
+        return PublishedSplit(
             keys=[str(i) for i in range(len(made.data))],
-            images=Images(array=lambda rows: made.data[rows]),
-            label=made.targets.__getitem__,
+            images=Images(read=lambda key: made.data[int(key)]),
+            label=lambda key: made.targets[int(key)],
         )
 
 
-class Svhn:
+class Svhn(Layout):
     """train_32x32.mat and test_32x32.mat, in the data folder or its folder svhn."""
 
-    def at(self, root: Path) -> Path | None:
-        found = (
-            folder for folder in (root, root / "svhn") for name in ("train", "test") if _svhn(folder, name).is_file()
-        )
-        return next(found, None)
+    images = "SVHN"
+    folders = ("", "svhn")
 
-    def missing(self, task: Task, folder: Path, original: str) -> str:  # noqa: ARG002
+    def found(self, folder: Path) -> bool:
+        return any(_svhn(folder, name).is_file() for name in ("train", "test"))
+
+    def lacks(self, folder: Path, task: Task, original: str) -> list[str]:  # noqa: ARG002  # a file a split
         return absent(folder, (_svhn(folder, original).name,))
 
-    def read(self, task: Task, folder: Path, original: str, cache: Path) -> Original:  # noqa: ARG002
+    def open(self, folder: Path, task: Task, original: str, cache: Path) -> PublishedSplit:  # noqa: ARG002
         from torchvision.datasets import SVHN
 
         made = open_set(lambda: SVHN(folder, split=original), folder)
-        return Original(
+        return PublishedSplit(
             keys=[str(i) for i in range(len(made.data))],
-            images=Images(array=lambda rows: np.ascontiguousarray(made.data[rows].transpose(0, 2, 3, 1))),
-            label=lambda row: int(made.labels[row]),  # torchvision has made 10 into 0 already
+            images=Images(read=lambda key: made.data[int(key)].transpose(1, 2, 0)),
+            label=lambda key: int(made.labels[int(key)]),  # torchvision has made 10 into 0 already
         )
 
 
@@ -102,38 +115,41 @@ def _svhn(folder: Path, split: str) -> Path:
     return folder / f"{split}_32x32.mat"
 
 
-class Pcam:
+class Pcam(Layout):
     """pcam/camelyonpatch_level_2_split_{train,valid,test}_{x,y}.h5, read without torchvision's class.
 
     That one opens both files again for each image.
     """
 
-    def at(self, root: Path) -> Path | None:
-        return root / "pcam" if (root / "pcam").is_dir() else None
+    images = "Camelyon"
+    folders = ("pcam",)
 
-    def missing(self, task: Task, folder: Path, original: str) -> str:  # noqa: ARG002
+    def lacks(self, folder: Path, task: Task, original: str) -> list[str]:  # noqa: ARG002  # two files a split
         files = _pcam(folder, original)
         zipped = next(
             (file for file in files if not file.is_file() and file.with_name(f"{file.name}.gz").is_file()), None
         )
         if zipped is not None:
-            return f"{zipped.name}.gz in {folder} is not unpacked (gunzip)"
+            return [f"{zipped.name}.gz in {folder} is not unpacked (gunzip)"]
         gone = absent(folder, [file.name for file in files])
         if not gone and find_spec("h5py") is None:
-            return "reading .h5 files needs h5py: pip install 'vit-bench[data]'"
+            return ["reading .h5 files needs h5py: pip install 'vit-bench[data]'"]
         return gone
 
-    def read(self, task: Task, folder: Path, original: str, cache: Path) -> Original:  # noqa: ARG002
+    def open(self, folder: Path, task: Task, original: str, cache: Path) -> PublishedSplit:  # noqa: ARG002
         path, labels = _pcam(folder, original)
         with h5(labels, "y") as stored:
             targets = stored[()].reshape(-1)
-        images, rule = H5(path, "x"), task.rule
-        assert rule is not None
+        rows = H5(path, "x")
         prefix = "valid" if original == "validation" else original
-        return Original(
+
+        def row(key: str) -> int:
+            return int(key.removeprefix(f"{prefix}_"))
+
+        return PublishedSplit(
             keys=[f"{prefix}_{i}" for i in range(len(targets))],
-            images=Images(one=images.row, stamps=images.stamps),
-            label=lambda row: rule(int(targets[row])),
+            images=Images(read=lambda key: rows.row(row(key)), stamps=lambda keys: rows.stamps(map(row, keys))),
+            label=by_rule(task, folder, lambda key: int(targets[row(key)])),
             files=(labels,),
         )
 
@@ -188,5 +204,5 @@ class H5:
                     raise ValueError(f"{self.path} cannot be read: {error}") from error
             return self._open[1]
 
-    def stamps(self, rows: Rows) -> list[Any]:
+    def stamps(self, rows: Iterable[int]) -> list[Any]:
         return [*file_stamps([self.path]), self.name, list(rows)]

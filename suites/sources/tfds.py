@@ -18,7 +18,7 @@ import numpy as np
 from ...registry import UsageError
 from ..images import read_image
 from ..protocol import Split, Task
-from .decoded import Decoded, decoded_split
+from .decoded import Decoded, with_digest
 from .raw.archive import stamp
 from .splits import needed, slices
 
@@ -115,14 +115,14 @@ class Tfds:
             pixels = read_image(examples(i)["image"], name=f"image {i} of {split} in {folder}")
             return pixels * np.uint8(255) if task.images == "dsprites" else pixels  # stored as 0 and 1
 
-        return decoded_split(
-            Decoded(image, len(labels)),
-            np.array(labels, dtype=np.int64),
-            stamps=[[stamp(path) for path in (*files, *shards)], task.recipe[split]],
-            cache=cache,
+        found = Split(
+            images=Decoded(image, len(labels)),
+            labels=np.array(labels, dtype=np.int64),
+            digest="",
             clusters=None if of is None else np.array(clusters),
             files=files,
         )
+        return with_digest(found, [[stamp(path) for path in (*files, *shards)], task.recipe[split]], cache)
 
 
 def _label(task: Task, example: Mapping[str, Any]) -> int:

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from ..protocol import Split, Task
-from .decoded import ImageFiles, decoded_split, file_stamps
+from .decoded import ImageFiles, file_stamps, with_digest
 
 FOLDERS = {
     "Caltech101": "caltech101",
@@ -64,7 +64,8 @@ class Vtab1k:
             raise ValueError(f"{task.name} is not in {root}")
         listing = folder / LISTS[split]
         paths, labels = _read_list(listing)
-        return decoded_split(ImageFiles(paths), labels, stamps=file_stamps(paths), cache=cache, files=(listing,))
+        found = Split(images=ImageFiles(paths), labels=labels, digest="", files=(listing,))
+        return with_digest(found, file_stamps(paths), cache)
 
     @staticmethod
     def _folder(task: Task, root: Path) -> Path | None:

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from vit_bench.suites.images import BadImage
+from vit_bench.suites.protocol import Split
 from vit_bench.suites.sources import decoded
-from vit_bench.suites.sources.decoded import BadImages, Decoded, decoded_split
+from vit_bench.suites.sources.decoded import BadImages, Decoded, with_digest
 from vit_bench.suites.sources.digest import digest_images
 
 
@@ -99,9 +100,9 @@ def test_every_unreadable_image_is_named_at_once_and_the_rest_is_a_split(tmp_pat
     labels, clusters = np.arange(100), np.array([f"c{i // 3}" for i in range(100)])
     images = Decoded(Reads(3, 70, 71, 99), 100)
     with pytest.raises(BadImages, match=r"4 of 100 images cannot be read: file 3 cannot be read as an image: it is"):
-        decoded_split(images, labels, stamps=["x"], cache=tmp_path, clusters=clusters)
+        with_digest(Split(images=images, labels=labels, digest="", clusters=clusters), ["x"], tmp_path)
     with pytest.raises(BadImages) as raised:
-        decoded_split(images, labels, stamps=["x"], cache=tmp_path, clusters=clusters)
+        with_digest(Split(images=images, labels=labels, digest="", clusters=clusters), ["x"], tmp_path)
     assert "and 1 more" not in str(raised.value)
     kept = [i for i in range(100) if i not in (3, 70, 71, 99)]
     split = raised.value.readable
@@ -115,12 +116,12 @@ def test_every_unreadable_image_is_named_at_once_and_the_rest_is_a_split(tmp_pat
 
 def test_a_long_list_of_them_is_cut(tmp_path: Path) -> None:
     with pytest.raises(BadImages, match=r"9 of 20 .* file 4 cannot .* torn, and 4 more\. Get them again, or type skip"):
-        decoded_split(Decoded(Reads(*range(9)), 20), np.zeros(20), stamps=[], cache=tmp_path)
+        with_digest(Split(images=Decoded(Reads(*range(9)), 20), labels=np.zeros(20), digest=""), [], tmp_path)
 
 
 def test_the_digest_is_remembered_under_what_the_images_come_from(tmp_path: Path) -> None:
     def digest(reads: Reads, *stamps: object) -> str:
-        return decoded_split(Decoded(reads, 5), np.zeros(5), stamps=stamps, cache=tmp_path).digest
+        return with_digest(Split(images=Decoded(reads, 5), labels=np.zeros(5), digest=""), stamps, tmp_path).digest
 
     first, second, third = Reads(), Reads(), Reads()
     assert digest(first, "a", 1) == digest(second, "a", 1) == digest(third, "a", 2)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from vit_bench.bench.plan import tasks
 from vit_bench.suites.sources.splits import needed, vtab_split
-from vit_bench.suites.sources.torchvision import LAYOUTS, Torchvision
+from vit_bench.suites.sources.torchvision import TORCHVISION
 
 DATA = Path(os.environ.get("BENCH_DATA", "data"))
 PUBLISHED = json.loads((Path(__file__).parent.parent / "data" / "published_split_digests.json").read_text())
@@ -30,14 +30,14 @@ def digest(names: list[str]) -> str:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_thousand_images_are_those_that_others_published(name: str, tmp_path: Path) -> None:
     task = tasks()[name]
-    layout = LAYOUTS[task.images]
-    folder = layout.at(DATA)
-    if folder is None:
+    (form,) = [form for form in TORCHVISION.formats if form.images == task.images]
+    folder = DATA / form.folders[0]
+    if not form.found(folder):
         pytest.skip(f"{name} is not in {DATA}")
     keys = {}
     for split in ("train", "val"):
         (original,) = needed(task, split)
-        listing = layout.read(task, folder, original, tmp_path).keys
+        listing = form.open(folder, task, original, tmp_path).keys
         keys[split] = [key for _, key in vtab_split(task, split, {original: listing})]
     assert digest(sorted(keys["train"])) == PUBLISHED[NAMES[name]]["train800_sorted_sha256_16"]
     assert digest(keys["val"]) == PUBLISHED[NAMES[name]]["val200_in_order_sha256_16"]
@@ -46,6 +46,6 @@ def test_the_thousand_images_are_those_that_others_published(name: str, tmp_path
 @pytest.mark.realdata
 @pytest.mark.parametrize("name", CLASSES)
 def test_as_many_classes_occur_as_others_counted(name: str, tmp_path: Path) -> None:
-    if Torchvision().locate(tasks()[name], DATA) is None:
+    if TORCHVISION.locate(tasks()[name], DATA) is None:
         pytest.skip(f"{name} is not in {DATA}")
-    assert len(np.unique(Torchvision().load(tasks()[name], "val", DATA, tmp_path).labels)) == CLASSES[name]
+    assert len(np.unique(TORCHVISION.load(tasks()[name], "val", DATA, tmp_path).labels)) == CLASSES[name]

@@ -1,4 +1,4 @@
-"""What the readers of raw archives share: the shape of an opened archive, listings of folders, and kept arrays."""
+"""What the readers of raw archives share: listings of folders, stamps of files, and kept arrays."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ import os
 import tokenize
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from ....registry import UsageError
 from ....stable import replacing, sha
 from ...images import DAMAGED
-from ...protocol import Task
 
 
 class BadArchive(UsageError):
@@ -24,45 +22,6 @@ class BadArchive(UsageError):
 
     def __init__(self, path: Path, why: object) -> None:
         super().__init__(f"{path}: {why}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Archive:
-    """A published data set, opened. Its images go by (official split, key), the names their official order follows."""
-
-    keys: Mapping[str, Sequence[str]]  # every key of each official split
-    annotation: Callable[[str, str, str], Any]  # (target, official split, key) -> what the task's label rule takes
-    image: Callable[[str, str], np.ndarray]  # (official split, key) -> (H, W, 3) uint8 RGB; raises BadImage
-    stamps: Callable[[Sequence[tuple[str, str]]], list[Any]]  # which bytes those images are decoded from
-    cluster: Callable[[str, str], str] | None = None  # what the image shares with images it depends on
-    files: tuple[Path, ...] = ()  # the lists and labels that were read
-    order: dict[tuple[str, str], list[tuple[str, str]]] = field(default_factory=dict)  # splits cut so far
-
-
-class Format(Protocol):
-    """One data set as it is published."""
-
-    @property
-    def images(self) -> str:
-        """The image set, as the tasks' rows call it."""
-        ...
-
-    @property
-    def folders(self) -> tuple[str, ...]:
-        """Where it may be below the data folder, which may also be it itself."""
-        ...
-
-    def found(self, folder: Path) -> bool:
-        """Whether this folder is it, at least in part."""
-        ...
-
-    def missing(self, folder: Path, task: Task, originals: Sequence[str]) -> list[str]:
-        """What of these official splits is not there, in words. Looks at names only."""
-        ...
-
-    def open(self, folder: Path, task: Task, cache: Path) -> Archive:
-        """The archive. Raises BadArchive where a list or label file is damaged."""
-        ...
 
 
 def names_in(folder: Path, *suffixes: str) -> tuple[str, ...]:

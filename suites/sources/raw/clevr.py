@@ -5,26 +5,27 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...images import read_image
 from ...protocol import Task
-from ..decoded import file_stamps
-from .archive import Archive, BadArchive, absent, kept, names_in, stamp, too_few
+from ..published import PublishedSplit, by_rule, files
+from .archive import BadArchive, absent, kept, names_in, stamp, too_few
 
 PARTS = {"train": "train", "validation": "val"}  # official split -> part; the real test set has no scenes
 CHUNK = 1 << 20  # characters read at a time
 LARGEST = 1 << 24  # characters of one scene: a published one has some ten thousand
 
 
+@dataclass(frozen=True)
 class Clevr:
     """CLEVR_v1.0/images/{train,val}/CLEVR_train_000000.png and CLEVR_v1.0/scenes/CLEVR_{train,val}_scenes.json."""
 
-    images = "clevr"
-    folders = ("clevr/CLEVR_v1.0", "CLEVR_v1.0", "clevr")
+    folders: tuple[str, ...] = ("clevr/CLEVR_v1.0", "CLEVR_v1.0", "clevr", "")
+    images: str = "clevr"
 
     def found(self, folder: Path) -> bool:
         return (folder / "scenes").is_dir() and (folder / "images").is_dir()
@@ -36,30 +37,22 @@ class Clevr:
             lacks += too_few(images, len(names_in(images, ".png")), task.originals[name])
         return lacks
 
-    def open(self, folder: Path, task: Task, cache: Path) -> Archive:
-        """The two parts that are there. A scene's annotations are kept: the files are large and take long to parse."""
-        parts = {name: _scenes(folder, name) for name in task.originals if _scenes(folder, name).is_file()}
-        tables = {
-            name: kept(cache, f"clevr-{name}", stamp(path), lambda path=path: summary(path))
-            for name, path in parts.items()
-        }
-        rows = {name: {key: i for i, key in enumerate(table["names"].tolist())} for name, table in tables.items()}
+    def open(self, folder: Path, task: Task, original: str, cache: Path) -> PublishedSplit:
+        """A scene's annotations are kept: the files are large and take long to parse."""
+        scenes = _scenes(folder, original)
+        table = kept(cache, f"clevr-{original}", stamp(scenes), lambda: summary(scenes))
+        rows = {key: i for i, key in enumerate(table["names"].tolist())}
 
-        def annotation(target: str, name: str, key: str) -> Any:
-            count = int(tables[name]["counts"][rows[name][key]])
-            nearest = float(tables[name]["nearest"][rows[name][key]])
-            return count if target == "count" else [nearest] * count  # only the smallest of the depths counts
+        def annotation(key: str) -> Any:
+            count, nearest = int(table["counts"][rows[key]]), float(table["nearest"][rows[key]])
+            return count if task.target == "count" else [nearest] * count  # only the smallest of the depths counts
 
-        def path(name: str, key: str) -> Path:
-            return folder / "images" / PARTS[name] / key
-
-        return Archive(
-            keys={name: list(numbers) for name, numbers in rows.items()},
-            annotation=annotation,
-            image=lambda name, key: read_image(path(name, key)),
-            stamps=lambda pairs: file_stamps([path(*pair) for pair in pairs]),
-            cluster=lambda _, key: key,
-            files=tuple(parts.values()),
+        return PublishedSplit(
+            keys=list(rows),
+            images=files(lambda key: folder / "images" / PARTS[original] / key),
+            label=by_rule(task, folder, annotation),
+            cluster=lambda key: key,
+            files=(scenes,),
         )
 
 

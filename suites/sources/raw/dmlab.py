@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ...images import BadImage, read_image
 from ...protocol import Task
-from .archive import Archive, BadArchive, kept, names_in, stamp
+from ..published import Images, PublishedSplit, by_rule
+from .archive import BadArchive, kept, names_in, stamp
 from .records import example, records
 
 SHARD = re.compile(r"dmlab-(?P<split>train|validation|test)\.tfrecord(?:-(?P<number>\d+)-of-(?P<total>\d+))?$")
@@ -21,7 +21,7 @@ class DMLab:
     """dmlab-{train,validation,test}.tfrecord, whole or in numbered pieces."""
 
     images = "DMLab"
-    folders = ("dmlab", "DMLab")
+    folders = ("dmlab", "DMLab", "")
 
     def found(self, folder: Path) -> bool:
         return any(SHARD.match(name) for name in names_in(folder))
@@ -29,7 +29,7 @@ class DMLab:
     def missing(self, folder: Path, task: Task, originals: Sequence[str]) -> list[str]:  # noqa: ARG002  # by names only
         lacks = []
         for name in originals:
-            found = [match for match in map(SHARD.match, names_in(folder)) if match and match["split"] == name]
+            found = _shards(folder, name)
             total = max((int(match["total"] or 1) for match in found), default=0)
             if not found:
                 lacks.append(f"{folder} has no dmlab-{name}.tfrecord")
@@ -37,24 +37,16 @@ class DMLab:
                 lacks.append(f"{folder} has {len(found)} of the {total} pieces of dmlab-{name}.tfrecord")
         return lacks
 
-    def open(self, folder: Path, task: Task, cache: Path) -> Archive:
-        """The files that are there. Where an image begins is kept: finding out takes a look at every byte once."""
-        shards: dict[str, list[Path]] = {name: [] for name in task.originals}
-        for file in names_in(folder):
-            match = SHARD.match(file)
-            if match:
-                shards[match["split"]].append(folder / file)
-        tables = {
-            name: kept(cache, f"dmlab-{name}", [stamp(path) for path in paths], lambda paths=paths: index(paths))
-            for name, paths in shards.items()
-            if paths
-        }
-        rows = {name: {key: i for i, key in enumerate(table["names"].tolist())} for name, table in tables.items()}
+    def open(self, folder: Path, task: Task, original: str, cache: Path) -> PublishedSplit:
+        """Where an image begins is kept: finding out takes a look at every byte once."""
+        shards = [folder / match.string for match in _shards(folder, original)]
+        stamps = [stamp(path) for path in shards]
+        table = kept(cache, f"dmlab-{original}", stamps, lambda: index(shards))
+        rows = {key: i for i, key in enumerate(table["names"].tolist())}
 
-        def image(name: str, key: str) -> np.ndarray:
-            row, table = rows[name][key], tables[name]
-            path = shards[name][table["shards"][row]]
-            begin, end = table["begins"][row], table["ends"][row]
+        def read(key: str) -> np.ndarray:
+            path, begin, end = (table[name][rows[key]] for name in ("shards", "begins", "ends"))
+            path = shards[path]
             try:
                 with path.open("rb") as file:
                     file.seek(begin)
@@ -63,18 +55,19 @@ class DMLab:
                 raise BadImage(f"{key} in {path}", error.strerror) from error
             return read_image(content, name=f"{key} in {path}")
 
-        def stamps(pairs: Sequence[tuple[str, str]]) -> list[Any]:
-            return [[stamp(path) for name in shards for path in shards[name]], *map(list, pairs)]
-
-        return Archive(
+        return PublishedSplit(
             # A name that two records share would hide one of them: the list is kept, and the split refuses it.
-            keys={name: table["names"].tolist() for name, table in tables.items()},
-            annotation=lambda _, name, key: int(tables[name]["labels"][rows[name][key]]),
-            image=image,
-            stamps=stamps,
-            cluster=lambda _, key: key.rpartition("_")[0],  # video_1000_0_1021.jpg: the last number is the frame
-            files=tuple(path for paths in shards.values() for path in paths),
+            keys=table["names"].tolist(),
+            images=Images(read=read, stamps=lambda keys: [stamps, *([original, key] for key in keys)]),
+            label=by_rule(task, folder, lambda key: int(table["labels"][rows[key]])),
+            cluster=lambda key: key.rpartition("_")[0],  # video_1000_0_1021.jpg: the last number is the frame
+            files=tuple(shards),
         )
+
+
+def _shards(folder: Path, original: str) -> list[re.Match[str]]:
+    found = map(SHARD.match, names_in(folder))
+    return [match for match in found if match and match["split"] == original]
 
 
 def index(paths: Sequence[Path]) -> Mapping[str, np.ndarray]:

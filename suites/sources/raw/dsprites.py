@@ -5,14 +5,15 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 
 from ...images import DAMAGED
 from ...protocol import Task
+from ..published import Images, PublishedSplit, by_rule
 from ..splits import vtab_split
-from .archive import Archive, BadArchive, absent, kept, stamp
+from .archive import BadArchive, absent, kept, stamp
 
 FILE = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz"
 SIDE = 64  # pixels
@@ -24,43 +25,43 @@ class DSprites:
     """The file as its authors publish it."""
 
     images = "dsprites"
-    folders = ("dsprites", "dsprites-dataset")
+    folders = ("dsprites", "dsprites-dataset", "")
 
     def found(self, folder: Path) -> bool:
         return (folder / FILE).is_file()
 
-    def missing(self, folder: Path, task: Task, originals: Sequence[str]) -> list[str]:  # noqa: ARG002  # one file
+    def missing(self, folder: Path, task: Task, originals: Sequence[str]) -> list[str]:  # noqa: ARG002  # there is one file
         return absent(folder / FILE)
 
-    def open(self, folder: Path, task: Task, cache: Path) -> Archive:
-        """One pass over the file keeps the sprites of all splits, a bit a pixel, and forgets the others."""
-        path, total = folder / FILE, task.originals["train"]
-        keys = {"train": [str(row) for row in range(total)]}
-        order = {(split, task.recipe[split]): vtab_split(task, split, keys) for split in task.recipe}
-        rows = np.unique([int(key) for pairs in order.values() for _, key in pairs])
+    def open(self, folder: Path, task: Task, original: str, cache: Path) -> PublishedSplit:
+        """One pass over the file keeps the sprites of all the task's splits, a bit a pixel, and forgets the others."""
+        path, total = folder / FILE, task.originals[original]
+        keys = tuple(map(str, range(total)))
         stamps = [stamp(path), total, sorted(task.recipe.items())]
-        table = kept(cache, "dsprites", stamps, lambda: sprites(path, rows, total))
-        places = {int(row): place for place, row in enumerate(rows)}
 
-        def image(_: str, key: str) -> np.ndarray:
-            bits = np.unpackbits(table["bits"][places[int(key)]]).reshape(SIDE, SIDE, 1)
+        def chosen() -> Mapping[str, np.ndarray]:
+            order = (vtab_split(task, split, {original: keys}) for split in task.recipe)
+            return sprites(path, np.unique([int(key) for pairs in order for _, key in pairs]), total)
+
+        table = kept(cache, "dsprites-rows", stamps, chosen)
+
+        def place(key: str) -> np.intp:
+            return np.searchsorted(table["rows"], int(key))
+
+        def read(key: str) -> np.ndarray:
+            bits = np.unpackbits(table["bits"][place(key)]).reshape(SIDE, SIDE, 1)
             return np.repeat(bits * np.uint8(255), 3, axis=-1)
 
-        def stamped(pairs: Sequence[tuple[str, str]]) -> list[Any]:
-            return [stamp(path), *(key for _, key in pairs)]
-
-        return Archive(
-            keys={},  # the order of all splits is below, and a list of so many names would stay in memory
-            annotation=lambda target, _, key: int(table["classes"][places[int(key)], COLUMNS[target]]),
-            image=image,
-            stamps=stamped,
+        return PublishedSplit(
+            keys=keys,
+            images=Images(read=read, stamps=lambda keys: [stamps[0], *keys]),
+            label=by_rule(task, folder, lambda key: int(table["classes"][place(key), COLUMNS[task.target]])),
             files=(path,),
-            order=order,
         )
 
 
 def sprites(path: Path, rows: np.ndarray, total: int) -> Mapping[str, np.ndarray]:
-    """The sprites of these rows of `total`: "bits" (N, 512) uint8, a bit a pixel, and "classes" (N, 6) int64.
+    """The sprites of these N "rows" of `total`: "bits" (N, 512) uint8, a bit a pixel, and "classes" (N, 6) int64.
 
     Raises BadArchive where the file is not what was published.
     """
@@ -71,7 +72,7 @@ def sprites(path: Path, rows: np.ndarray, total: int) -> Mapping[str, np.ndarray
                 classes = np.frombuffer(_exactly(file, total * 6 * 8), dtype="<i8").reshape(total, 6)[rows]
             with archive.open("imgs.npy") as file:
                 _expect(path, file, "imgs", (total, SIDE, SIDE), np.dtype("u1"))
-                return {"bits": _chosen(file, rows, total), "classes": classes}
+                return {"rows": rows, "bits": _chosen(file, rows, total), "classes": classes}
     except BadArchive:
         raise
     except (*DAMAGED, zipfile.BadZipFile) as error:

@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ...images import read_image
 from ...protocol import Task
-from ..decoded import file_stamps
-from .archive import Archive, BadArchive, absent, names_in, too_few
+from ..published import PublishedSplit, by_rule, files
+from .archive import BadArchive, absent, names_in, too_few
 
 FIELDS = 15  # of a line of a label file: type, truncated, occluded, alpha, box (4), size (3), x, y, z, rotation
 Z = 13
 LARGEST = 1 << 20  # bytes of a text file: published ones are below 100 kB
 
 
+@dataclass(frozen=True)
 class Kitti:
     """training/image_2/000000.png and training/label_2/000000.txt; and the development kit's two mapping files."""
 
-    images = "KITTI-Dist"
-    folders = ("Kitti/raw", "kitti/raw", "Kitti", "kitti", "KITTI")
+    folders: tuple[str, ...] = ("Kitti/raw", "kitti/raw", "Kitti", "kitti", "KITTI", "")
+    images: str = "KITTI-Dist"
 
     def found(self, folder: Path) -> bool:
         return (folder / "training" / "image_2").is_dir()
 
-    def missing(self, folder: Path, task: Task, originals: Sequence[str]) -> list[str]:  # noqa: ARG002  # all in one
+    def missing(self, folder: Path, task: Task, originals: Sequence[str]) -> list[str]:  # noqa: ARG002  # all are in one folder
         total = sum(task.originals.values())
         images, labels = folder / "training" / "image_2", folder / "training" / "label_2"
         lacks = too_few(images, len(names_in(images, ".png")), total)
@@ -36,20 +37,16 @@ class Kitti:
         lost = absent(mapping / "train_rand.txt", mapping / "train_mapping.txt")
         return lacks + ([f"{lost[0]}: the split follows devkit_object.zip, unpacked there"] if lost else [])
 
-    def open(self, folder: Path, task: Task, cache: Path) -> Archive:  # noqa: ARG002  # nothing is costly here
+    def open(self, folder: Path, task: Task, original: str, cache: Path) -> PublishedSplit:  # noqa: ARG002  # is quick
         order, lines = _mapping(folder) / "train_rand.txt", _mapping(folder) / "train_mapping.txt"
         videos = videos_of(order, lines)
         parts = parts_of(videos)
-        keys: dict[str, list[str]] = {name: [] for name in task.originals}
-        for number, video in enumerate(videos):
-            keys.setdefault(parts[video], []).append(f"{number:06d}.png")
         training = folder / "training"
-        return Archive(
-            keys=keys,
-            annotation=lambda _, __, key: objects(training / "label_2" / f"{key[:-4]}.txt"),
-            image=lambda _, key: read_image(training / "image_2" / key),
-            stamps=lambda pairs: file_stamps([training / "image_2" / key for _, key in pairs]),
-            cluster=lambda _, key: videos[int(key[:-4])],
+        return PublishedSplit(
+            keys=[f"{number:06d}.png" for number, video in enumerate(videos) if parts[video] == original],
+            images=files(lambda key: training / "image_2" / key),
+            label=by_rule(task, folder, lambda key: objects(training / "label_2" / f"{key[:-4]}.txt")),
+            cluster=lambda key: videos[int(key[:-4])],
             files=(order, lines),
         )
 

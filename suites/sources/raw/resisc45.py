@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...images import read_image
 from ...protocol import Task
-from ..decoded import file_stamps
-from .archive import Archive, names_in
+from ..published import PublishedSplit, files
+from .archive import names_in
 
 
 class Resisc45:
     """NWPU-RESISC45/<class>/<class>_001.jpg; the official key is <class>_<class>_001.jpg."""
 
     images = "Resisc45"
-    folders = ("NWPU-RESISC45", "resisc45/NWPU-RESISC45", "resisc45")
+    folders = ("NWPU-RESISC45", "resisc45/NWPU-RESISC45", "resisc45", "")
 
     def found(self, folder: Path) -> bool:
         return (folder / "airplane").is_dir() and (folder / "terrace").is_dir()
@@ -26,14 +25,13 @@ class Resisc45:
         few = [f"{name} holds {count} of {each}" for name, count in counts.items() if count < each]
         return [f"{folder}: of the images of {len(task.classes)} classes, {'; '.join(few[:5])}"] if few else []
 
-    def open(self, folder: Path, task: Task, cache: Path) -> Archive:  # noqa: ARG002  # nothing is costly here
+    def open(self, folder: Path, task: Task, original: str, cache: Path) -> PublishedSplit:  # noqa: ARG002  # all is one
         paths = {
             f"{name}_{file}": folder / name / file for name in task.classes for file in names_in(folder / name, ".jpg")
         }
         numbers = {name: number for number, name in enumerate(task.classes)}
-        return Archive(
-            keys={"train": list(paths)},
-            annotation=lambda _, __, key: numbers[paths[key].parent.name],
-            image=lambda _, key: read_image(paths[key]),
-            stamps=lambda pairs: file_stamps([paths[key] for _, key in pairs]),
+        return PublishedSplit(
+            keys=list(paths),
+            images=files(paths.__getitem__),
+            label=lambda key: numbers[paths[key].parent.name],
         )

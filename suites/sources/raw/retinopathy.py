@@ -12,7 +12,8 @@ from ....stable import sha
 from ...images import read_image
 from ...protocol import Task
 from ..decoded import file_stamps
-from .archive import Archive, BadArchive, absent, names_in, too_few
+from ..published import Images, PublishedSplit, by_rule
+from .archive import BadArchive, absent, names_in, too_few
 from .eyes import prepared
 
 USAGES = {"Public": "validation", "Private": "test"}  # of retinopathy_solution.csv -> official split
@@ -23,50 +24,43 @@ class Retinopathy:
     """train/10_left.jpeg, test/1_left.jpeg, trainLabels.csv (image,level), retinopathy_solution.csv (… Usage)."""
 
     images = "Retinopathy"
-    folders = ("diabetic_retinopathy", "diabetic-retinopathy-detection", "diabetic_retinopathy_detection")
+    folders = ("diabetic_retinopathy", "diabetic-retinopathy-detection", "diabetic_retinopathy_detection", "")
 
     def found(self, folder: Path) -> bool:
         return (folder / "trainLabels.csv").is_file() or (folder / "retinopathy_solution.csv").is_file()
 
     def missing(self, folder: Path, task: Task, originals: Sequence[str]) -> list[str]:
         lacks: list[str] = []
-        for part, names, listing in (
-            ("train", ["train"], "trainLabels.csv"),
-            ("test", ["validation", "test"], "retinopathy_solution.csv"),  # the competition's test set is both
-        ):
-            if set(names) & set(originals):
-                images = folder / part
-                total = sum(task.originals[name] for name in names)
-                lacks += [*absent(folder / listing), *too_few(images, len(names_in(images, ".jpeg")), total)]
+        for images, listing in dict.fromkeys(_part(folder, name) for name in originals):
+            total = sum(size for name, size in task.originals.items() if _part(folder, name)[0] == images)
+            lacks += [*absent(listing), *too_few(images, len(names_in(images, ".jpeg")), total)]
         return lacks
 
-    def open(self, folder: Path, task: Task, cache: Path) -> Archive:  # noqa: ARG002  # the lists have the counts
-        """The lists that are there. A prepared image is kept in the cache folder: making one takes a while."""
-        grades: dict[str, dict[str, int]] = {}
-        files = []
-        for listing in (folder / "trainLabels.csv", folder / "retinopathy_solution.csv"):
-            if listing.is_file():
-                files.append(listing)
-                for original, eye, level in _rows(listing):
-                    grades.setdefault(original, {})[eye] = level
+    def open(self, folder: Path, task: Task, original: str, cache: Path) -> PublishedSplit:
+        """A prepared image is kept in the cache folder: making one takes a while."""
+        images, listing = _part(folder, original)
+        grades = {eye: level for name, eye, level in _rows(listing) if name == original}
 
-        def path(name: str, key: str) -> Path:
-            return folder / ("train" if name == "train" else "test") / f"{key}.jpeg"
-
-        def image(name: str, key: str) -> np.ndarray:
-            original = path(name, key)
-            mark = sha(file_stamps([original]))
+        def read(key: str) -> np.ndarray:
+            photograph = images / f"{key}.jpeg"
+            mark = sha(file_stamps([photograph]))
             ready = cache / "raw" / "retinopathy-btgraham-300" / mark[:2] / f"{key}-{mark}.jpeg"
-            return read_image(prepared(original, ready), name=str(original))
+            return read_image(prepared(photograph, ready), name=str(photograph))
 
-        return Archive(
-            keys={name: list(listed) for name, listed in grades.items()},
-            annotation=lambda _, name, key: grades[name][key],
-            image=image,
-            stamps=lambda pairs: file_stamps([path(*pair) for pair in pairs]),
-            cluster=lambda _, key: key.partition("_")[0],  # 10_left and 10_right are the eyes of patient 10
-            files=tuple(files),
+        return PublishedSplit(
+            keys=list(grades),
+            images=Images(read=read, stamps=lambda keys: file_stamps([images / f"{key}.jpeg" for key in keys])),
+            label=by_rule(task, folder, grades.__getitem__),
+            cluster=lambda key: key.partition("_")[0],  # 10_left and 10_right are the eyes of patient 10
+            files=(listing,),
         )
+
+
+def _part(folder: Path, original: str) -> tuple[Path, Path]:
+    """The folder of a split's images and their list; the competition's test set is both validation and test."""
+    if original == "train":
+        return folder / "train", folder / "trainLabels.csv"
+    return folder / "test", folder / "retinopathy_solution.csv"
 
 
 def _rows(listing: Path) -> list[tuple[str, str, int]]:

@@ -13,12 +13,14 @@ import numpy as np
 
 from ....stable import replacing, sha
 from ...protocol import Task
-from .archive import Archive, BadArchive, stamp
+from ..published import Images, PublishedSplit, by_rule
+from .archive import BadArchive, absent, stamp
 
 NAMES = {
     "train": "smallnorb-5x46789x9x18x6x2x96x96-training-{}.mat",
     "test": "smallnorb-5x01235x9x18x6x2x96x96-testing-{}.mat",
 }
+PARTS = ("dat", "cat", "info")  # pairs of pictures; categories; instance, elevation, azimuth, lighting
 SIDE = 96  # pixels
 KINDS = {0x1E3D4C55: np.dtype("u1"), 0x1E3D4C54: np.dtype("<i4")}  # the first number of a file -> what it holds
 CHUNK = 1 << 22  # bytes unpacked at a time
@@ -34,39 +36,32 @@ class SmallNorb:
     """The six files smallnorb-…-{training,testing}-{dat,cat,info}.mat, or the same as .mat.gz."""
 
     images = "smallnorb"
-    folders = ("smallnorb", "small_norb", "smallNORB")
+    folders = ("smallnorb", "small_norb", "smallNORB", "")
 
     def found(self, folder: Path) -> bool:
         return any(_file(folder, name, "dat").is_file() for name in NAMES)
 
     def missing(self, folder: Path, task: Task, originals: Sequence[str]) -> list[str]:  # noqa: ARG002  # by names only
-        files = [_file(folder, name, part) for name in originals for part in ("dat", "cat", "info")]
-        return [f"{path} is not there" for path in files if not path.is_file()]
+        return absent(*(_file(folder, name, part) for name in originals for part in PARTS))
 
-    def open(self, folder: Path, task: Task, cache: Path) -> Archive:
-        """The parts that are there. A compressed image file is unpacked once, into the cache folder."""
-        there = [name for name in task.originals if not self.missing(folder, task, [name])]
-        images, labels, toys = {}, {}, {}
-        for name in there:
-            total = task.originals[name]
-            images[name] = _images(_file(folder, name, "dat"), (total, 2, SIDE, SIDE), cache)
-            labels[name] = _small(_file(folder, name, "info"), (total, 4))
-            toys[name] = _small(_file(folder, name, "cat"), (total,))
-        files = tuple(_file(folder, name, part) for name in there for part in ("dat", "cat", "info"))
+    def open(self, folder: Path, task: Task, original: str, cache: Path) -> PublishedSplit:
+        """A compressed image file is unpacked once, into the cache folder."""
+        paths, total = tuple(_file(folder, original, part) for part in PARTS), task.originals[original]
+        pairs = _images(paths[0], (total, 2, SIDE, SIDE), cache)
+        info, toys = _small(paths[2], (total, 4)), _small(paths[1], (total,))
 
-        def image(name: str, key: str) -> np.ndarray:
-            return np.repeat(np.array(images[name][int(key), 0])[..., None], 3, axis=-1)  # of the pair, camera 0
+        def read(key: str) -> np.ndarray:
+            return np.repeat(np.array(pairs[int(key), 0])[..., None], 3, axis=-1)  # of the pair, camera 0
 
-        def stamps(pairs: Sequence[tuple[str, str]]) -> list[Any]:
-            return [[stamp(path) for path in files], *map(list, pairs)]
+        def stamps(keys: Sequence[str]) -> list[Any]:
+            return [[stamp(path) for path in paths], *([original, key] for key in keys)]
 
-        return Archive(
-            keys={name: [str(row) for row in range(task.originals[name])] for name in there},
-            annotation=lambda _, name, key: labels[name][int(key)].tolist(),
-            image=image,
-            stamps=stamps,
-            cluster=lambda name, key: f"{toys[name][int(key)]}/{labels[name][int(key)][0]}",  # category, instance
-            files=files,
+        return PublishedSplit(
+            keys=[str(row) for row in range(total)],
+            images=Images(read=read, stamps=stamps),
+            label=by_rule(task, folder, lambda key: info[int(key)].tolist()),
+            cluster=lambda key: f"{toys[int(key)]}/{info[int(key)][0]}",  # category, instance
+            files=paths,
         )
 
 

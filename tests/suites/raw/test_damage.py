@@ -16,13 +16,12 @@ import numpy as np
 import pytest
 from PIL import Image
 from vit_bench.suites.images import BadImage, read_image
-from vit_bench.suites.sources.raw import Raw
+from vit_bench.suites.sources.raw import RAW
 from vit_bench.suites.sources.raw.archive import BadArchive
 from vit_bench.suites.sources.raw.clevr import items, summary
 from vit_bench.suites.sources.raw.dmlab import index
 from vit_bench.suites.sources.raw.records import LARGEST, crc32c, example, masked, records
 
-RAW = Raw()
 SCENE = '{"image_filename": "a.png", "objects": []}'
 KINDS = ["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM"]
 

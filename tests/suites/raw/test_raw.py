@@ -15,13 +15,12 @@ from vit_bench.bench.plan import tasks
 from vit_bench.registry import UsageError
 from vit_bench.suites.protocol import Split, Task
 from vit_bench.suites.sources.digest import digest_images
-from vit_bench.suites.sources.raw import FORMATS, Raw
+from vit_bench.suites.sources.raw import RAW
 from vit_bench.suites.sources.raw.eyes import CIRCLE, GREY, prepare
 from vit_bench.suites.sources.raw.kitti import parts_of
 from vit_bench.suites.sources.raw.records import BLOCK, crc32c, example, records
 from vit_bench.suites.sources.splits import vtab_split
 
-RAW = Raw()
 IMAGES = ["Resisc45", "Retinopathy", "clevr", "DMLab", "dsprites", "KITTI-Dist", "smallnorb"]
 
 
@@ -30,7 +29,7 @@ def load(task: Task, split: str, data: Path) -> Split:
 
 
 def test_there_is_a_format_for_every_data_set_that_torchvision_does_not_read_whole() -> None:
-    assert [form.images for form in FORMATS] == IMAGES
+    assert [form.images for form in RAW.formats] == IMAGES
     assert set(IMAGES) <= {task.images for task in tasks().values() if task.collection == "vtab"}
 
 

@@ -25,9 +25,6 @@ from vit_bench.suites.protocol import Task
 from vit_bench.suites.sources import sun397
 from vit_bench.suites.sources.raw.kitti import parts_of
 from vit_bench.suites.sources.splits import slices
-from vit_bench.suites.sources.torchvision import Torchvision
-
-SOURCE = Torchvision()
 
 
 @dataclass

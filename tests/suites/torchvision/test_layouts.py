@@ -10,10 +10,7 @@ import vit_bench
 from vit_bench.bench.plan import tasks
 from vit_bench.suites.sources.digest import digest_images
 from vit_bench.suites.sources.splits import slices, tfds_order
-from vit_bench.suites.sources.torchvision import LAYOUTS, Torchvision
-
-SOURCE = Torchvision()
-
+from vit_bench.suites.sources.torchvision import TORCHVISION as SOURCE
 
 NAMES = (
     "Caltech101",
@@ -33,7 +30,7 @@ Patch = pytest.MonkeyPatch
 
 
 def test_every_layout_is_walked() -> None:
-    assert {tasks()[name].images for name in NAMES} == set(LAYOUTS)
+    assert {tasks()[name].images for name in NAMES} == {form.images for form in SOURCE.formats}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -10,10 +10,7 @@ import numpy as np
 import pytest
 from vit_bench.bench.plan import tasks
 from vit_bench.suites.sources import sun397
-from vit_bench.suites.sources.torchvision import Torchvision
-
-SOURCE = Torchvision()
-
+from vit_bench.suites.sources.torchvision import TORCHVISION as SOURCE
 
 Patch = pytest.MonkeyPatch
 
