@@ -18,7 +18,7 @@ from typing import Any, overload
 import numpy as np
 
 from ...stable import replacing, sha
-from ..images import BadImage, read_image
+from ..images import BadImage
 from ..protocol import Split
 from .digest import digest_images
 
@@ -102,15 +102,6 @@ class Decoded(Sequence[np.ndarray]):
             self._kept[i] = pixels
             self._kept_bytes += pixels.nbytes
         return pixels
-
-
-class ImageFiles(Decoded):
-    """Image files, decoded on access. An unreadable one raises BadImage naming it."""
-
-    def __init__(self, paths: Sequence[Path], *, apply_exif: bool = False) -> None:
-        super().__init__(lambda i: read_image(paths[i], apply_exif=apply_exif), len(paths))
-        self.paths = paths
-        self.apply_exif = apply_exif
 
 
 def with_digest(split: Split, stamps: Sequence[Any], cache: Path) -> Split:

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ..images import read_image
 from ..protocol import Split, Task
-from .decoded import ImageFiles, file_stamps, with_digest
+from .decoded import Decoded, file_stamps, with_digest
 
 FOLDERS = {
     "Caltech101": "caltech101",
@@ -64,7 +65,8 @@ class Vtab1k:
             raise ValueError(f"{task.name} is not in {root}")
         listing = folder / LISTS[split]
         paths, labels = _read_list(listing)
-        found = Split(images=ImageFiles(paths), labels=labels, digest="", files=(listing,))
+        images = Decoded(lambda i: read_image(paths[i]), len(paths))
+        found = Split(images=images, labels=labels, digest="", files=(listing,))
         return with_digest(found, file_stamps(paths), cache)
 
     @staticmethod
