@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,23 @@ def test_every_split_is_read_in_the_official_order(name: str, tmp_path: Path, ma
         if found.clusters is not None:
             assert found.clusters.tolist() == clusters
         assert all(file.is_file() for file in found.files)
+
+
+@pytest.mark.parametrize("name", ["CIFAR-10", "DTD", "Camelyon"])  # in memory, files, rows of a file
+def test_a_split_may_be_put_together_of_several_published_ones(name: str, tmp_path: Path, make) -> None:
+    made = make(name, tmp_path / "data")
+    pieces = [("test", 0, 3), ("train", 1, 3), ("test", 3, 4)]
+    words = "+".join(f"{original}[{start}:{stop}]" for original, start, stop in pieces)
+    task = replace(made.task, recipe={"train": words})
+    found = SOURCE.load(task, "train", tmp_path / "data", tmp_path / "cache")
+    expected = [
+        made.truth[original][key]
+        for original, start, stop in pieces
+        for key in tfds_order(original, sorted(made.truth[original]))[start:stop]
+    ]
+    assert found.labels.tolist() == [label for _, label, _ in expected]
+    assert all(np.array_equal(image, pixels) for image, (pixels, *_) in zip(found.images, expected, strict=True))
+    assert found.digest == digest_images(pixels for pixels, *_ in expected)
 
 
 def test_clevr_counts_are_of_the_same_images(tmp_path: Path, make) -> None:
