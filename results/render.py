@@ -8,14 +8,14 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, get_args
 
+from .choices import Format
 from .tables.table import Table
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-Format = Literal["terminal", "github", "latex", "html", "csv"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 LATEX = {
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},

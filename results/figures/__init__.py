@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, get_args
 
 from ...registry import Registry, UsageError, collect, suggest
 from ...stable import replacing
-from .row import Asked, Drawing, Figure, Format, Show
+from .row import Asked, Drawing, Figure, Format
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FORMATS: tuple[Format, ...] = get_args(Format)
-SHOWS: tuple[Show, ...] = get_args(Show)
 
 
 @cache
@@ -101,4 +100,4 @@ def _style() -> ModuleType:
     return style
 
 
-__all__ = ["FORMATS", "SHOWS", "Asked", "Drawing", "Figure", "draw", "drawable", "figures", "render", "save"]
+__all__ = ["FORMATS", "Asked", "Drawing", "Figure", "draw", "drawable", "figures", "render", "save"]

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from ..choices import FigureShow
+
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure as Canvas
 
-Show = Literal["both", "ours", "published"]
 Format = Literal["pdf", "png", "svg"]
 
 
@@ -19,7 +20,7 @@ class Asked:
     """What a figure is to be drawn from."""
 
     frame: pd.DataFrame | None = None  # records as `load` gives them; None: there are none
-    show: Show = "both"
+    show: FigureShow = "both"
     task: str | None = None  # which task's accuracy; None: the paper's, or the only one there is
     facts: pd.DataFrame | None = None  # of the models in the records: model, variant, family, macs
     mix: bool = False  # whether answers to different questions may share a panel

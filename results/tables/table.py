@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
+
+from ..choices import Show
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -14,8 +16,6 @@ GROUP_SIZES = {
     "vtab": {"natural": 7, "specialized": 4, "structured": 8},
     "vtab-mini": {"natural": 2, "specialized": 3, "structured": 4},
 }
-Show = Literal["ours", "published", "both", "delta"]
-SHOWS: tuple[Show, ...] = get_args(Show)
 
 
 @dataclass(frozen=True, kw_only=True)
