@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..registry import UsageError
 from . import config as settings
+from .console import stderr
 from .plan import Plan, make_plan
 from .progress import Progress
 
@@ -32,7 +33,7 @@ def run(*words: str, model: Any = None, progress: bool = False, **values: Any) -
     names, given = _models(model)
     said = [*words, *(f"{key}={_text(key, value)}" for key, value in values.items()), *names]
     plan = make_plan(settings.read(said), given)
-    outcome = execute(plan, Progress(_console() if progress else None))
+    outcome = execute(plan, Progress(stderr() if progress else None))
     if outcome.interrupted:
         raise KeyboardInterrupt
     return records(plan)
@@ -79,9 +80,3 @@ def _text(key: str, value: Any) -> str:
     if isinstance(value, Sequence):
         return ",".join(_text(key, item) for item in value)
     raise UsageError(f"{key}={value!r}: expected a text, a number or a list of them, not {type(value).__name__}")
-
-
-def _console() -> Any:
-    from rich.console import Console
-
-    return Console(stderr=True)

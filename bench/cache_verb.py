@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-import sys
 import time
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
-from ..registry import UsageError, suggest
+from ..registry import UsageError
+from .console import Screen, stdout
+from .words import Help, help_of, listed, only, read_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,12 +20,36 @@ if TYPE_CHECKING:
     from ..suites.shards import Kept
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="The features kept on disk: list, clear.")
-PLAIN: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False, "soft_wrap": True}
 SECONDS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-Words = Annotated[list[str] | None, typer.Argument(metavar="[WORD]...", show_default=False)]
+Words = Annotated[list[str] | None, typer.Argument(metavar="[PATTERN]... [KEY=VALUE]...", show_default=False)]
 
 
-@app.command("list")
+def _wrong_age(text: str) -> str:
+    good = re.fullmatch(r"\d+(\.\d+)?[mhdw]", text)
+    return "" if good else "expected a number and m, h, d or w, for example older=30d"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheOptions:
+    """Which entries."""
+
+    older: Annotated[str, Help("what was not used for so long (m, h, d, w)", shown="30d", check=_wrong_age)] = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClearOptions(CacheOptions):
+    """Which entries, and whether they go."""
+
+    sure: Annotated[
+        str,
+        Help(
+            "remove them; without it, what would go is shown",
+            shown="yes",
+            check=only("yes", "type sure=yes to remove, or leave it out to see what would go"),
+        ),
+    ] = ""
+
+
 def list_verb(words: Words = None) -> None:
     """Show what is kept: `cache list [PATTERN...] [older=30d]`.
 
@@ -34,63 +59,54 @@ def list_verb(words: Words = None) -> None:
     from ..suites.shards import LIMIT, FeatureCache, limit_bytes
     from .plan import cache_folder
 
-    patterns, options = _read(words or [], ("older",))
+    patterns, options = read_words(words or [], CacheOptions, "cache list", name=str)
     there = FeatureCache(cache_folder()).kept()
-    chosen = _choose(there, patterns, options)
-    console = Console(file=sys.stdout)
+    chosen = _choose(there, patterns, options.older)
+    screen = stdout()
     if chosen:
-        _print(chosen, console)
+        _print(chosen, screen)
     total = sum(kept.bytes for kept in there)
-    console.print(
+    screen.say(
         f"{_count(chosen)}, {_size(sum(kept.bytes for kept in chosen))}, of {_size(total)} of features in "
-        f"{cache_folder() / 'features'}; at most {_size(limit_bytes())} are kept ({LIMIT}).",
-        **PLAIN,
+        f"{cache_folder() / 'features'}; at most {_size(limit_bytes())} are kept ({LIMIT})."
     )
     for folder in sorted(path for path in cache_folder().glob("*") if path.is_dir() and path.name != "features"):
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-        console.print(f"{_size(size)} in {folder}: not features; `cache clear` leaves it alone.", **PLAIN)
+        screen.say(f"{_size(size)} in {folder}: not features; `cache clear` leaves it alone.")
 
 
-@app.command("clear")
 def clear_verb(words: Words = None) -> None:
     """Remove features: `cache clear all|PATTERN... [older=30d] sure=yes`. Without `sure=yes` it shows what would go.
 
-    They are computed again when they are needed; no record is touched. `older=30d` (m, h, d, w) selects what was not
-    used for so long.
+    They are computed again when they are needed; no record is touched.
     """
     from ..suites.shards import FeatureCache, remove
     from .plan import cache_folder
 
-    patterns, options = _read(words or [], ("older", "sure"))
-    if not patterns and "older" not in options:
+    patterns, options = read_words(words or [], ClearOptions, "cache clear", name=str)
+    if not patterns and not options.older:
         raise UsageError("say what to clear: `cache clear all`, a pattern such as 'ViT-*', or older=30d")
-    if options.get("sure", "yes") != "yes":
-        raise UsageError(f"sure={options['sure']}: type sure=yes to remove, or leave it out to see what would go")
-    chosen = _choose(FeatureCache(cache_folder()).kept(), [p for p in patterns if p != "all"], options)
-    console = Console(file=sys.stdout)
+    chosen = _choose(FeatureCache(cache_folder()).kept(), [p for p in patterns if p != "all"], options.older)
+    screen = stdout()
     size = _size(sum(kept.bytes for kept in chosen))
-    if "sure" not in options:
+    if not options.sure:
         if chosen:
-            _print(chosen, console)
+            _print(chosen, screen)
         ending = "Repeat the command with sure=yes to remove them." if chosen else "Nothing to remove."
-        console.print(f"{_count(chosen)}, {size}. {ending}", **PLAIN)
+        screen.say(f"{_count(chosen)}, {size}. {ending}")
         return
     for kept in chosen:
         remove(kept)
-    console.print(f"Removed {_count(chosen)}, {size}.", **PLAIN)
+    screen.say(f"Removed {_count(chosen)}, {size}.")
 
 
-def _read(words: Sequence[str], known: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    options = dict(word.split("=", 1) for word in words if "=" in word)
-    for key in options:
-        if key not in known:
-            raise UsageError(f"cache has no setting '{key}' here. {suggest(key, known)}")
-    return [word for word in words if "=" not in word], options
+app.command("list", help=help_of(list_verb, listed(CacheOptions)))(list_verb)
+app.command("clear", help=help_of(clear_verb, listed(ClearOptions)))(clear_verb)
 
 
-def _choose(there: Sequence[Kept], patterns: Sequence[str], options: dict[str, str]) -> list[Kept]:
+def _choose(there: Sequence[Kept], patterns: Sequence[str], older: str) -> list[Kept]:
     """The entries that any of the patterns matches (all without one) and that were not used since."""
-    latest = time.time() - _seconds(options["older"]) if "older" in options else float("inf")
+    latest = time.time() - _seconds(older) if older else float("inf")
     chosen = []
     for kept in there:
         names = [kept.folder.stem, *(str(kept.about.get(name, "")) for name in ("model", "images", "weights"))]
@@ -103,38 +119,30 @@ def _choose(there: Sequence[Kept], patterns: Sequence[str], options: dict[str, s
     return chosen
 
 
-def _seconds(text: str) -> float:
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([mhdw])", text)
-    if not found:
-        raise UsageError(f"older={text}: expected a number and m, h, d or w, for example older=30d")
-    return float(found[1]) * SECONDS[found[2]]
+def _seconds(age: str) -> float:
+    return float(age[:-1]) * SECONDS[age[-1]]
 
 
-def _print(entries: Sequence[Kept], console: Console) -> None:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("entry", "model", "weights", "images", "number", "fed", "precision", "size", "unused for"):
-        table.add_column(name, overflow="fold")
+def _print(entries: Sequence[Kept], screen: Screen) -> None:
+    rows = []
     for kept in entries:
         about, fed = kept.about, kept.key.get("treatment", {})
         shape = "x".join(map(str, fed.get("size", [])))
         variant = f" [{about['variant']}]" if about.get("variant") else ""
-        cells = [
-            kept.folder.stem,
-            f"{about.get('model', '(older version)')}{variant}",
-            _short(about.get("weights", "")),
-            about.get("images", ""),
-            str(kept.rows or ""),
-            f"{fed.get('resize', '')} {shape} {fed.get('tap', '')}".strip(),
-            fed.get("precision", ""),
-            _size(kept.bytes),
-            _age(time.time() - kept.used_at),
-        ]
-        table.add_row(*map(Text, cells))
-    console.print(table)
+        rows.append(
+            (
+                kept.folder.stem,
+                f"{about.get('model', '(older version)')}{variant}",
+                _short(about.get("weights", "")),
+                about.get("images", ""),
+                str(kept.rows or ""),
+                f"{fed.get('resize', '')} {shape} {fed.get('tap', '')}".strip(),
+                fed.get("precision", ""),
+                _size(kept.bytes),
+                _age(time.time() - kept.used_at),
+            )
+        )
+    screen.table(("entry", "model", "weights", "images", "number", "fed", "precision", "size", "unused for"), rows)
 
 
 def _short(weights: str) -> str:

@@ -5,23 +5,24 @@ from __future__ import annotations
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from ..registry import UsageError, suggest
 from . import cache_verb
 from . import config as settings
-from .compare_verb import compare_verb
+from .compare_verb import CompareOptions, compare_verb
+from .console import Screen, stderr, stdout
 from .data_verb import data_app
-from .explain_verb import explain_verb
-from .export_verb import export_verb, import_verb
-from .figure_verb import figure_verb
-from .report_verb import report_verb
-from .table_verb import print_tables, table_verb
-from .verify_verb import verify_verb
+from .explain_verb import COLUMNS, explain_verb
+from .export_verb import ExportOptions, ImportOptions, export_verb, import_verb
+from .figure_verb import FigureOptions, figure_verb
+from .report_verb import ReportOptions, report_verb
+from .table_verb import TableOptions, print_tables, table_verb
+from .verify_verb import VerifyOptions, verify_verb
 from .weights_verb import app as weights_app
+from .words import help_of, listed
 
 if TYPE_CHECKING:
     from .plan import Plan
@@ -39,29 +40,15 @@ app = typer.Typer(
 )
 Words = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", show_default=False)]
 
-SETTINGS_HELP = """
+SELECTING = ("suite", "model", "task", "weights", "include", "division", "division_seed")
+SETTINGS_HELP = f"""**What**
 
-**What**
-
-- `suite=NAME[,NAME]`: which protocols (`list suites`)
-- `model=NAME|GLOB|file.py:builder|package.module:builder`: which models (`list models`); without it, the suite's own
-- `model=timm:NAME[.TAG]`, `torchvision:NAME[.TAG]`, `hf:OWNER/NAME`: a library's, globs too (`list models timm:vit*`)
-- `task=NAME|GLOB|COLLECTION`: which tasks (`list tasks`); without it, the suite's own
-- `task=folder:PATH`: your images, a folder a class, or train, val and test folders of such; `division=800/200` for
-  VTAB-1k's budget, `division_seed=0` for what the folder leaves undivided
-- `include=DIR`: Python files with tasks and sources of yours
-- `weights=random|random:SEED|TAG|FILE`: which weights; a TAG (`weights list`) is a released file, downloaded when it
-  is not on this machine; a glob of tags or of files selects several; for a library's models also `pretrained` or a tag
-  of theirs
+{listed(settings.Config, SELECTING)}
 
 **Where and how**
 
-- `data=DIR`, or BENCH_DATA: where data sets are; `source=NAME`: one kind of source
-- `out=DIR`: the run directory (`runs/<suite>`); repeating a command does only what is missing
-- `device=auto|cpu|cuda|cuda:1|mps`, `batch_size=64`
-- `skip_bad=true`: leave out images that cannot be read, and record how many
+{listed(settings.Config, [name for name in settings.TOP_LEVEL if name not in SELECTING])}
 - `config=FILE`: the same keys from a YAML file; words win
-- `trailer=timm`: print timm's `--result` and its JSON at the end of standard output; `--model NAME` is `model=NAME`
 
 **Settings of what was selected**
 
@@ -86,10 +73,10 @@ def run_verb(
     from .run import execute
 
     config = settings.read([*(words or []), *([f"model={model}"] if model else [])])
-    say = Console(stderr=True, quiet=not team().leads)
+    screen = stderr(quiet=not team().leads)
     plan = make_plan(config)
-    _say_notes(plan, say)
-    outcome = execute(plan, Progress(say))
+    _say_notes(plan, screen)
+    outcome = execute(plan, Progress(screen))
     if not outcome.leads:
         raise typer.Exit(outcome.exit_code)
     frame = records(plan)
@@ -97,7 +84,7 @@ def run_verb(
         try:
             print_tables(frame)
         except UsageError as error:  # the records are there, whether or not they fit one table
-            say.print(f"no table: {error}", **PLAIN)
+            screen.say(f"no table: {error}")
         if config.trailer == "timm" and not outcome.failed:
             from ..results.exports.timm import trailer
 
@@ -112,15 +99,15 @@ def run_verb(
     text = ", ".join(f"{count} {word}" for word, count in counts.items() if count) or "none computed"
     spent = "" if frame.empty else str(cost(frame))
     spent = f" Cost of these records: {spent}." if spent else ""
-    say.print(f"{_jobs(plan)}: {text}, in {outcome.seconds:.1f} s.{spent} Records: {plan.out / 'results.csv'}", **PLAIN)
+    screen.say(f"{_jobs(plan)}: {text}, in {outcome.seconds:.1f} s.{spent} Records: {plan.out / 'results.csv'}")
     for cell in outcome.failed:
         record = next(record for record in cell.records if record.error)
         on = f" on {record.task}" if record.task else ""
-        say.print(f"FAILED {record.model}{on}: {record.error}", **PLAIN)
+        screen.say(f"FAILED {record.model}{on}: {record.error}")
     if outcome.failed:
-        say.print(f"Tracebacks: {plan.out / 'log.txt'}. Repeat the command to try again.", **PLAIN)
+        screen.say(f"Tracebacks: {plan.out / 'log.txt'}. Repeat the command to try again.")
     if outcome.interrupted:
-        say.print("Interrupted. What was finished is kept; repeat the command to go on.", **PLAIN)
+        screen.say("Interrupted. What was finished is kept; repeat the command to go on.")
     if outcome.exit_code:
         raise typer.Exit(outcome.exit_code)
 
@@ -130,7 +117,7 @@ def plan_verb(words: Words = None) -> None:
     from .plan import make_plan
 
     plan = make_plan(settings.read(words or []))
-    _say_notes(plan, Console(stderr=True))
+    _say_notes(plan, stderr())
     _print_plan(plan)
 
 
@@ -144,24 +131,23 @@ def list_verb(
     if what and what not in LISTINGS:
         raise UsageError(f"there is no list of '{what}'. {suggest(what, LISTINGS)}")
     for kind in [what] if what else LISTINGS:
-        print_listing(kind, pattern, _out())
+        print_listing(kind, pattern, stdout())
 
 
-for _verb, _name in (
-    (run_verb, "run"),
-    (plan_verb, "plan"),
-    (table_verb, "table"),
-    (figure_verb, "figure"),
-    (explain_verb, "explain"),
-    (compare_verb, "compare"),
-    (verify_verb, "verify"),
-    (report_verb, "report"),
-    (export_verb, "export"),
-    (import_verb, "import"),
-    (list_verb, "list"),
+for _name, _verb, *_more in (
+    ("run", run_verb, SETTINGS_HELP),
+    ("plan", plan_verb, SETTINGS_HELP),
+    ("table", table_verb, listed(TableOptions)),
+    ("figure", figure_verb, listed(FigureOptions)),
+    ("explain", explain_verb, COLUMNS),
+    ("compare", compare_verb, listed(CompareOptions)),
+    ("verify", verify_verb, listed(VerifyOptions)),
+    ("report", report_verb, listed(ReportOptions)),
+    ("export", export_verb, listed(ExportOptions)),
+    ("import", import_verb, listed(ImportOptions)),
+    ("list", list_verb),
 ):
-    _help = (_verb.__doc__ or "") + (SETTINGS_HELP if _name in ("run", "plan") else "")
-    app.command(_name, help=_help.replace("\n    ", "\n"))(_verb)
+    app.command(_name, help=help_of(_verb, *_more))(_verb)
 app.add_typer(cache_verb.app, name="cache")
 
 app.add_typer(weights_app, name="weights")
@@ -178,49 +164,36 @@ def main() -> None:
     try:
         app()
     except UsageError as error:
-        Console(stderr=True).print(f"error: {error}", style="red", **PLAIN)
+        stderr().say(f"error: {error}", style="red")
         sys.exit(2)
     except KeyboardInterrupt:
-        Console(stderr=True).print("Interrupted.", **PLAIN)
+        stderr().say("Interrupted.")
         sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output, `head` for example, has seen enough
         sys.exit(0)
 
 
-PLAIN: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False, "soft_wrap": True}
-
-
 def _jobs(plan: Plan) -> str:
     return f"{len(plan.jobs)} job{'' if len(plan.jobs) == 1 else 's'}"
 
 
-def _out() -> Console:
-    return Console(file=sys.stdout)
-
-
-def _say_notes(plan: Plan, console: Console) -> None:
+def _say_notes(plan: Plan, screen: Screen) -> None:
     for note in plan.notes:
-        console.print(note, **PLAIN)
+        screen.say(note)
 
 
 def _print_plan(plan: Plan) -> None:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    console = _out()
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("suite", "model", "weights", "task", "source", "state"):
-        made.add_column(name, no_wrap=True)
+    screen = stdout()
+    rows = []
     for job, state in zip(plan.jobs, plan.states, strict=True):
         variant = f" [{job.variant}]" if job.variant else ""
-        words = (job.suite.name, job.model.name + variant, str(job.weights), job.task.name, job.source, state)
-        made.add_row(*map(Text, words))  # Text: "[depth=2]" is no markup
-    console.print(made)
+        rows.append((job.suite.name, job.model.name + variant, str(job.weights), job.task.name, job.source, state))
+    columns = ("suite", "model", "weights", "task", "source", "state")
+    screen.table(columns, rows, whole=columns)
     for key, value in plan.config.describe().items():
-        console.print(f"{key} = {value}   ({plan.config.origin[key]})", **PLAIN)
-    _print_downloads(plan, console)
+        screen.say(f"{key} = {value}   ({plan.config.origin[key]})")
+    _print_downloads(plan, screen)
     work, macs = plan.work()
     compute = "compute not known for every model" if macs is None else f"{2 * macs / 1e12:.2f} TFLOP"
     duration = plan.seconds()
@@ -228,9 +201,7 @@ def _print_plan(plan: Plan) -> None:
     parts += [f"{work.trained:,} trained on (forward and backward)"] if work.trained else []
     ahead = [f"at most {' and '.join(parts)}, {compute}"] if parts else []
     ahead += [f"about {_minutes(duration)} of timing"] if duration else []
-    console.print(
-        f"{_jobs(plan)}, {len(plan.pending)} to run: {' and '.join(ahead)}. Run directory: {plan.out}", **PLAIN
-    )
+    screen.say(f"{_jobs(plan)}, {len(plan.pending)} to run: {' and '.join(ahead)}. Run directory: {plan.out}")
 
 
 def _minutes(duration: tuple[float, float]) -> str:
@@ -241,7 +212,7 @@ def _minutes(duration: tuple[float, float]) -> str:
     return f"{low / 60:.1f} to {high / 60:.1f} min" if high < 5400 else f"{low / 3600:.1f} to {high / 3600:.1f} h"
 
 
-def _print_downloads(plan: Plan, console: Console) -> None:
+def _print_downloads(plan: Plan, screen: Screen) -> None:
     """The released files that are not here, and what becomes of them."""
     from ..models import releases
     from ..transfer import switched_off
@@ -250,8 +221,8 @@ def _print_downloads(plan: Plan, console: Console) -> None:
     needed = plan.downloads()
     for release in needed:
         name = f"{release.tag} of {release.model}"
-        console.print(f"missing: weights {name} ({release.file_name}, {size_of(release)})", **PLAIN)
+        screen.say(f"missing: weights {name} ({release.file_name}, {size_of(release)})")
     if needed and switched_off():
-        console.print("downloads are off (BENCH_OFFLINE or HF_HUB_OFFLINE): these jobs will fail", **PLAIN)
+        screen.say("downloads are off (BENCH_OFFLINE or HF_HUB_OFFLINE): these jobs will fail")
     elif needed:
-        console.print(f"run downloads {total(needed)} to {releases.cached_folder()}", **PLAIN)
+        screen.say(f"run downloads {total(needed)} to {releases.cached_folder()}")

@@ -3,20 +3,61 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
-from ..registry import UsageError, suggest
-from . import config as settings
-from .words import read_words
+from ..results.choices import Format
+from .console import stdout
+from .words import Help, Mistakes, each, is_on_disk, only, read_words, run_path
 
 if TYPE_CHECKING:
     import pandas as pd
 
-OPTIONS = ("metric", "by", "a", "b", "format", "fail_if", "mix", "map")
+
+def _wrong_map(text: str) -> str:
+    good = all(colon and theirs for _, colon, theirs in _pairs(text))
+    return "" if good else "expected OURS:THEIRS with commas, for example map=model:name,value:top1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions:
+    """What is compared, and how it is told."""
+
+    metric: Annotated[str, Help("which metric, several with commas", shown="top1")] = ""
+    by: Annotated[
+        str,
+        Help(
+            "two sides of one kind, named by `a=` and `b=`: `by=model a=ViT-B/16 b=BiT-R50x1` are two models, within "
+            "one run or across",
+            shown="model|weights|variant|source",
+        ),
+    ] = ""
+    a: Annotated[str, Help("the side A of `by=`", shown="NAME")] = ""
+    b: Annotated[str, Help("the side B of `by=`", shown="NAME")] = ""
+    format: Annotated[Format, Help("how it is written")] = "terminal"
+    fail_if: Annotated[
+        str,
+        Help(
+            "exit code 1 where A is significantly worse than B anywhere",
+            shown="worse",
+            check=only("worse", "there is fail_if=worse, exit code 1 where A is worse than B"),
+        ),
+    ] = ""
+    mix: Annotated[bool, Help("compare answers to different questions all the same")] = False
+    map: Annotated[
+        str,
+        Help(
+            "the columns of a CSV from elsewhere (timm, clip_benchmark and mteb ones are known); with "
+            "`map=model:name,value:score_of_theirs metric=top1` an unknown column is accuracy in percent",
+            shown="model:name,value:top1",
+            check=_wrong_map,
+        ),
+    ] = ""
+
+
 Words = Annotated[list[str] | None, typer.Argument(metavar="A [B] [KEY=VALUE]...", show_default=False)]
 
 
@@ -27,68 +68,57 @@ def compare_verb(words: Words = None) -> None:
     difference, 95 % interval, p and a verdict: tested on the same images where both sides kept predictions (by video,
     patient, scene where images are not independent), over seeds or runs otherwise, corrected for the number of pairs
     (Holm).
-
-    - `metric=top1`: which metric, several with commas
-    - `by=model a=ViT-B/16 b=BiT-R50x1`: two models, within one run or across; also `by=weights`, `variant`, `source`
-    - `format=terminal|github|latex|csv|html`
-    - `fail_if=worse`: exit code 1 where A is significantly worse than B anywhere
-    - `mix=true`: compare answers to different questions all the same
-    - `map=model:name,value:top1`: the columns of a CSV from elsewhere (timm, clip_benchmark and mteb ones are known);
-      with `map=model:name,value:score_of_theirs metric=top1` an unknown column is accuracy in percent
     """
     from ..results import compare as comparing
-    from ..results.render import FORMATS, render, show
+    from ..results.render import render, show
     from ..results.verdicts import tables
 
     sources, options = _read(words or [])
-    style = options.get("format", "terminal")
-    if style not in FORMATS:
-        raise UsageError(f"format={style}: {suggest(style, FORMATS)}")
-    if options.get("fail_if", "worse") != "worse":
-        raise UsageError(f"fail_if={options['fail_if']}: there is fail_if=worse, exit code 1 where A is worse than B")
-    by = options.get("by", "")
-    mapping = _mapping(options.get("map", ""))
-    frames = [_load(source, mapping, options.get("metric", "")) for source in sources]
+    by, style, metric = options.by, options.format, options.metric
+    mapping = {ours: theirs for ours, _, theirs in _pairs(options.map)}
+    frames = [_load(source, mapping, metric) for source in sources]
     frames = frames if len(frames) == 2 else frames * 2
     names = (str(sources[0]), str(sources[-1]))
     if by:
-        chosen = [_name(by, options[side]) for side in "ab"]
+        chosen = [_name(by, side) for side in (options.a, options.b)]
         frames = [
             comparing.select(frame, by, word, where) for frame, word, where in zip(frames, chosen, names, strict=True)
         ]
         names = tuple(f"{w} ({n})" if len(sources) == 2 else w for w, n in zip(chosen, names, strict=True))
-    mix = settings.read_value("mix", options.get("mix", "false"), bool)
-    made = comparing.compare(
-        frames[0], frames[1], (names[0], names[1]), metric=options.get("metric", ""), by=by, mix=mix
-    )
+    made = comparing.compare(frames[0], frames[1], (names[0], names[1]), metric=metric, by=by, mix=options.mix)
     for table in tables(made, every=style != "terminal"):
         if style == "terminal":
-            show(table, Console(file=sys.stdout))
+            show(table, stdout())
         else:
             sys.stdout.write(render(table, style))
-    if "fail_if" in options and made.worse:
+    if options.fail_if and made.worse:
         raise typer.Exit(1)
 
 
-def _read(words: list[str]) -> tuple[list[Path], dict[str, str]]:
-    sources, options = read_words(words, OPTIONS, "compare")
-    by = "by" in options
+def _read(words: list[str]) -> tuple[list[Path], CompareOptions]:
+    sources, options = read_words(words, CompareOptions, "compare", name=_side, paths=True)
+    by, sides = bool(options.by), bool(options.a) + bool(options.b)
+    mistakes = Mistakes()
     if len(sources) not in ((1, 2) if by else (2,)):
-        raise UsageError(
+        mistakes.note(
             f"compare needs two runs, and {len(sources)} were named: `compare A B`, or, within one run, "
             "`compare A by=model a=ViT-B/16 b=BiT-R50x1`"
         )
-    missing = [side for side in "ab" if by and side not in options]
-    if missing or (not by and ("a" in options or "b" in options)):
-        raise UsageError("by=, a= and b= belong together: by=model a=ViT-B/16 b=BiT-R50x1")
+    if sides != (2 if by else 0):
+        mistakes.note("by=, a= and b= belong together: by=model a=ViT-B/16 b=BiT-R50x1")
+    mistakes.tell()
     return sources, options
 
 
-def _mapping(text: str) -> dict[str, str]:
-    pairs = [word.partition(":") for word in text.split(",") if word]
-    if any(not colon or not theirs for _, colon, theirs in pairs):
-        raise UsageError(f"map={text}: expected OURS:THEIRS with commas, for example map=model:name,value:top1")
-    return {ours: theirs for ours, _, theirs in pairs}
+def _side(word: str) -> Path:
+    """The runs of one side, several with commas. Raises UsageError for one that is not there."""
+    if not is_on_disk(word):
+        each(run_path, word.split(","))
+    return Path(word)
+
+
+def _pairs(text: str) -> list[tuple[str, str, str]]:
+    return [word.partition(":") for word in text.split(",") if word]
 
 
 def _load(source: Path, mapping: dict[str, str], metric: str) -> pd.DataFrame:

@@ -2,44 +2,90 @@
 
 A word is split at its first `=`. `suite`, `model` and `task` select; `suite.X` and `model.X` are settings of what was
 selected; any other key is one of Config's own fields or else a setting of the selected suites. Later words win over
-earlier ones, words over `config=FILE`, and both over the environment.
+earlier ones, words over `config=FILE`, and both over the environment. All mistakes are told together: those of single
+words by `read`, those that only the suites know by `apply`.
 """
 
 from __future__ import annotations
 
-import csv
 import difflib
 import itertools
 import os
-import types
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 from ..registry import UsageError, suggest
+from .words import Help, Mistakes, at_least, no_setting, options, read_sweep, read_values, split_word
 
 SuiteT = TypeVar("SuiteT")
+
+
+# What other verbs take, too
+DataFolder = Annotated[Path | None, Help("where data sets are; without it, BENCH_DATA", shown="DIR")]
+SourceName = Annotated[
+    str | None, Help("one kind of data source; without it, the first that has the task", shown="NAME")
+]
+Included = Annotated[tuple[Path, ...], Help("folders of Python files with tasks and sources of yours", shown="DIR")]
+Device = Annotated[str, Help("where it computes; `auto` is a GPU if there is one", shown="auto|cpu|cuda|cuda:1|mps")]
+BatchSize = Annotated[
+    int,
+    Help("images a forward pass; changes no result", check=at_least(1, "a batch holds at least one image")),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """One command, read. What a suite or a model makes of its settings is decided when those are known (plan.py)."""
 
-    suite: tuple[str, ...] = ()  # names, aliases, globs
-    model: tuple[str, ...] = ()  # the same, or path/file.py:builder, package.module:builder; none: the suite's own
-    task: tuple[str, ...] = ()  # names, aliases, globs, or a collection; none: the suite's own
-    weights: tuple[str, ...] = ()  # random, random:SEED, a tag of a released file or a file; globs of either
-    data: Path | None = None  # the folder that holds data sets; BENCH_DATA otherwise
-    source: str | None = None  # one kind of data source; none: the first that has the task
-    include: tuple[Path, ...] = ()  # folders with Python files that hold tasks and sources of the user's
-    division: Literal["own", "800/200"] = "own"  # of folder:PATH: its own, or VTAB-1k's 800 to fit and 200 to choose
-    division_seed: int = 0  # of what folder:PATH leaves undivided
-    device: str = "auto"  # cpu, cuda, cuda:1, mps; auto: a GPU if there is one
-    batch_size: int = 64  # images a forward pass; changes no result
-    skip_bad: bool = False  # leave images that cannot be read out of a split, and record how many, instead of failing
-    out: Path | None = None  # the run directory; none: runs/<suite>
-    trailer: Literal["none", "timm"] = "none"  # what is printed behind the tables: timm's --result, for its bulk runner
+    suite: Annotated[tuple[str, ...], Help("which protocols (`list suites`), globs too", shown="NAME[,NAME]")] = ()
+    model: Annotated[
+        tuple[str, ...],
+        Help(
+            "which models (`list models`); without it, the suite's own. A library's are `timm:NAME[.TAG]`, "
+            "`torchvision:NAME[.TAG]`, `hf:OWNER/NAME`, globs too (`list models timm:vit*`)",
+            shown="NAME|GLOB|file.py:builder|package.module:builder",
+        ),
+    ] = ()
+    task: Annotated[
+        tuple[str, ...],
+        Help(
+            "which tasks (`list tasks`); without it, the suite's own. `folder:PATH` are your images: a folder a class, "
+            "or train, val and test folders of such",
+            shown="NAME|GLOB|COLLECTION|folder:PATH",
+        ),
+    ] = ()
+    weights: Annotated[
+        tuple[str, ...],
+        Help(
+            "which weights; a TAG (`weights list`) is a released file, downloaded when it is not on this machine; a "
+            "glob of tags or of files selects several; for a library's models also `pretrained` or a tag of theirs",
+            shown="random|random:SEED|TAG|FILE",
+        ),
+    ] = ()
+    data: DataFolder = None
+    source: SourceName = None
+    include: Included = ()
+    division: Annotated[
+        Literal["own", "800/200"], Help("of `folder:PATH`: its own, or VTAB-1k's budget, 800 to fit and 200 to choose")
+    ] = "own"
+    division_seed: Annotated[int, Help("of what `folder:PATH` leaves undivided")] = 0
+    device: Device = "auto"
+    batch_size: BatchSize = 64
+    skip_bad: Annotated[
+        bool, Help("leave images that cannot be read out of a split, and record how many, instead of failing")
+    ] = False
+    out: Annotated[
+        Path | None,
+        Help(
+            "the run directory, `runs/<suite>` without it; repeating a command does only what is missing", shown="DIR"
+        ),
+    ] = None
+    trailer: Annotated[
+        Literal["none", "timm"],
+        Help("`timm` prints its `--result` and JSON at the end of standard output, for its bulk runner"),
+    ] = "none"
     settings: Mapping[str, str] = field(default_factory=dict)  # of the selected suites
     model_settings: Mapping[str, str] = field(default_factory=dict)  # of the selected models
     origin: Mapping[str, str] = field(default_factory=dict)  # key -> where its value was said
@@ -59,169 +105,87 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-TOP_LEVEL = tuple(item.name for item in fields(Config) if item.name not in ("settings", "model_settings", "origin"))
+TOP_LEVEL = tuple(options(Config))
 ENVIRONMENT = {"data": "BENCH_DATA"}
-NONE = ("none", "null")
 
 
-def read(words: Sequence[str], *, extra: Iterable[str] = ()) -> Config:
-    """The Config that these words say. `extra` names further keys that the caller takes out first, for suggestions.
+def read(words: Sequence[str], *, verb: str = "", only: Sequence[str] = TOP_LEVEL) -> Config:
+    """The Config that these words say. A `verb` that is no run has `only` some settings; all where it names a suite.
 
-    Raises UsageError for a word without `=`, an empty value, a value of the wrong type, or a YAML file that cannot be
-    read. Whether every setting is used is only known with the suites: see `apply`.
+    Raises UsageError for words without `=`, empty values, values of the wrong type, and YAML files that cannot be
+    read, all of them together. Whether every setting is used is only known with the suites: see `apply`.
     """
+    mistakes = Mistakes()
     said: dict[str, tuple[str, str]] = {}  # key -> text, origin
     for key, variable in ENVIRONMENT.items():
         if os.environ.get(variable):
             said[key] = (os.environ[variable], f"environment variable {variable}")
-    pairs = [_split(word) for word in words]
+    pairs: list[tuple[str, str]] = []
+    for word in words:
+        with mistakes:
+            pairs.append(split_word(word))
     for file in [value for key, value in pairs if key == "config"]:
-        said |= {key: (value, f"file {file}") for key, value in _read_file(Path(file)).items()}
+        with mistakes:
+            said |= {key: (value, f"file {file}") for key, value in _read_file(Path(file)).items()}
     said |= {key: (value, "command") for key, value in pairs if key != "config"}
 
-    hints = get_type_hints(Config)
-    values: dict[str, Any] = {}
+    if "suite" in only and "suite" in said:
+        verb, only = "", TOP_LEVEL
+    texts = {key: text for key, (text, _) in said.items()}
     settings: dict[str, str] = {}
     model_settings: dict[str, str] = {}
-    for key, (text, _) in said.items():
-        if key in TOP_LEVEL:
-            values[key] = read_value(key, text, hints[key])
+    for key in [key for key in texts if key not in only]:
+        if verb:
+            mistakes.note(no_setting(verb, key.removeprefix("suite."), only))
         elif key.startswith("model."):
-            model_settings[key.removeprefix("model.")] = text
+            model_settings[key.removeprefix("model.")] = texts[key]
         elif "." in key and not key.startswith("suite."):
-            raise UsageError(f"there is no setting '{key}'. {suggest(key, [*TOP_LEVEL, 'suite.X', 'model.X', *extra])}")
+            mistakes.note(f"there is no setting '{key}'. {suggest(key, [*TOP_LEVEL, 'suite.X', 'model.X'])}")
         else:
-            settings[key.removeprefix("suite.")] = text
-    config = Config(
+            settings[key.removeprefix("suite.")] = texts[key]
+    values = read_values({key: text for key, text in texts.items() if key in only}, options(Config), mistakes)
+    mistakes.tell()
+    return Config(
         **values,
         settings=settings,
         model_settings=model_settings,
         origin={_full(key): where for key, (_, where) in said.items()},
     )
-    if config.batch_size < 1:
-        raise UsageError(f"batch_size={config.batch_size}: a batch holds at least one image")
-    return config
 
 
 def apply(config: Config, suites: Sequence[SuiteT]) -> list[SuiteT]:
     """The selected suites with the settings, several of each where a setting sweeps (a comma list for one value).
 
-    Raises UsageError for a setting that none of the suites has, naming the nearest, and for a value of the wrong type.
+    Raises UsageError for settings that none of the suites has, naming the nearest, and for values of the wrong type.
     """
+    mistakes = Mistakes()
     known = {name for suite in suites for name in _settable(suite)}
-    for name, _ in config.settings.items():
-        if name not in known:
-            names = ", ".join(getattr(suite, "name", "?") for suite in suites)
-            choices = [*(f"suite.{other}" for other in sorted(known)), *TOP_LEVEL]
-            bare = difflib.get_close_matches(name, [*known, *TOP_LEVEL], n=1, cutoff=0.6)
-            hint = f"Did you mean '{bare[0]}'?" if bare else suggest(name, [], choices)
-            raise UsageError(f"no selected suite ({names}) has a setting '{name}'. {hint}")
+    for name in [name for name in config.settings if name not in known]:
+        names = ", ".join(getattr(suite, "name", "?") for suite in suites)
+        choices = [*(f"suite.{other}" for other in sorted(known)), *TOP_LEVEL]
+        bare = difflib.get_close_matches(name, [*known, *TOP_LEVEL], n=1, cutoff=0.6)
+        hint = f"Did you mean '{bare[0]}'?" if bare else suggest(name, [], choices)
+        mistakes.note(f"no selected suite ({names}) has a setting '{name}'. {hint}")
     applied: list[SuiteT] = []
     for suite in suites:
         hints = _settable(suite)
-        words = {item.name: item.metadata.get("words", {}) for item in fields(suite)}  # pyright: ignore[reportArgumentType]
-        options = {
-            name: read_sweep(f"suite.{name}", text, hints[name], words[name])
-            for name, text in config.settings.items()
-            if name in hints
-        }
+        own = {item.name: item.metadata.get("words", {}) for item in fields(suite)}  # pyright: ignore[reportArgumentType]
+        swept: dict[str, list[Any]] = {}
+        for name, text in config.settings.items():
+            with mistakes:
+                if name in hints:
+                    swept[name] = read_sweep(f"suite.{name}", text, hints[name], own[name])
         applied += [
-            replace(suite, **dict(zip(options, chosen, strict=True)))  # pyright: ignore[reportArgumentType]
-            for chosen in itertools.product(*options.values())
+            replace(suite, **dict(zip(swept, chosen, strict=True)))  # pyright: ignore[reportArgumentType]
+            for chosen in itertools.product(*swept.values())
         ]
+    mistakes.tell()
     return applied
 
 
 def _settable(suite: object) -> dict[str, Any]:
     hints = get_type_hints(type(suite))
     return {item.name: hints[item.name] for item in fields(suite)}  # pyright: ignore[reportArgumentType]
-
-
-def read_sweep(key: str, text: str, hint: Any, words: Mapping[str, Any] | None = None) -> list[Any]:
-    """The values of a setting: one for a tuple-typed field, one for each comma part of any other.
-
-    `words` are a field's own, which say a value in its place: {"recipe": None, "none": 0.0}. Such a field is none only
-    where they have it, and UsageError says so.
-    """
-    parts = [text] if get_origin(hint) is tuple else _parts(key, text)
-    return [_read_part(key, part, hint, words or {}) for part in parts]
-
-
-def _read_part(key: str, text: str, hint: Any, words: Mapping[str, Any]) -> Any:
-    word = "none" if text.lower() in NONE else text
-    if word in words:
-        return words[word]
-    if words and word == "none":
-        raise UsageError(f"{key}={text}: it cannot be none; type a value, or leave it out ({key}={next(iter(words))})")
-    return read_value(key, text, hint)
-
-
-def read_value(key: str, text: str, hint: Any) -> Any:
-    """The value that a text says for a field of this type. Raises UsageError naming the key and what is expected."""
-    origin, choices = get_origin(hint), get_args(hint)
-    if origin in (Union, types.UnionType):
-        (hint,) = (choice for choice in choices if choice is not type(None))
-        meant = text in get_args(hint)  # crop=none is a way to crop
-        if text.lower() in NONE and type(None) in choices and not meant:
-            return None
-        return read_value(key, text, hint)
-    if origin is tuple:
-        return tuple(read_value(key, part, choices[0]) for part in _parts(key, text))
-    if origin is Literal:
-        if text not in choices:
-            raise UsageError(f"{key}={text}: {suggest(text, map(str, choices))}")
-        return text
-    try:
-        return _SCALARS[hint](text)
-    except (ValueError, OverflowError):
-        raise UsageError(f"{key}={text}: '{text}' is not {_EXPECTED[hint]}") from None
-
-
-def _float(text: str) -> float:
-    base, power, exponent = text.replace("**", "^").partition("^")
-    return float(base) ** float(exponent) if power else float(text)
-
-
-def _bool(text: str) -> bool:
-    if text.lower() not in ("true", "yes", "1", "false", "no", "0"):
-        raise ValueError(text)
-    return text.lower() in ("true", "yes", "1")
-
-
-_SCALARS: dict[Any, Any] = {
-    str: str,
-    int: int,
-    float: _float,
-    bool: _bool,
-    Path: lambda text: Path(text).expanduser(),
-}
-_EXPECTED = {
-    str: "a text",
-    int: "a whole number",
-    float: "a number (2^10 is one, too)",
-    bool: "true or false",
-    Path: "a path",
-}
-
-
-def _split(word: str) -> tuple[str, str]:
-    key, equals, value = word.partition("=")
-    if not equals or not key:
-        raise UsageError(f"'{word}' is not a setting: settings are key=value, for example suite=vtab model=ViT-mini")
-    if not value:
-        raise UsageError(f"'{word}' says no value for {key}")
-    return key, value
-
-
-def _parts(key: str, text: str) -> list[str]:
-    try:
-        rows = list(csv.reader([text], skipinitialspace=True, strict=True)) if '"' in text else [text.split(",")]
-    except csv.Error:
-        raise UsageError(f'{key}={text}: a quotation mark is not closed. Quote a whole item: "a,b.pt",c.pt') from None
-    parts = [part.strip() for part in rows[0]]
-    if not all(parts):
-        raise UsageError(f"{key}={text}: there is an empty item between the commas")
-    return parts
 
 
 def _full(key: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,88 +11,79 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..registry import UsageError, suggest
+from ..registry import UsageError
 from ..stable import replacing, sha
 from . import config as settings
+from .console import Screen, stderr, stdout
+from .words import each, help_of, listed
 
 if TYPE_CHECKING:
     import numpy as np
-    from rich.console import Console
 
     from ..suites.protocol import Source, Split, Task
     from .shelf import Shelf
 
+OPTIONS = ("data", "source", "include", "task", "division", "division_seed")  # of the settings that a run has
+PREPARE = ("suite", *OPTIONS)  # with a suite, all settings of a run
 SPLITS = ("train", "val", "test")
 NAMED = 20  # unreadable images that `verify` names
-PLAIN: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False, "soft_wrap": True}
 
 data_app = typer.Typer(
-    no_args_is_help=True, help="Data sets: what is here, whether it is what was published, and how to get the rest."
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="Data sets: what is here, whether it is what was published, and how to get the rest.",
 )
 Words = Annotated[list[str] | None, typer.Argument(metavar="[TASK]... [KEY=VALUE]...", show_default=False)]
 
 
-@data_app.command("list")
 def list_verb(words: Words = None) -> None:
     """Show every task: which source has it, where, the images of train, val and test, and whether that was verified.
 
     For example `data list`, `data list vtab data=/datasets`, `data list "KITTI*" source=raw`.
     """
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     shelf, asked, chosen = _read(words or [])
     root = shelf.root
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("task", "source", "train/val/test", "state", "where"):
-        made.add_column(name, no_wrap=name in ("task", "source"), overflow="fold")
+    rows: list[tuple[str, ...]] = []
     for task in chosen:
         sizes = "/".join(str(task.splits[split]) for split in SPLITS)
-        rows = [(source.name, *_state(source, task, root)) for source in asked]
-        rows = [row for row in rows if row[1]] or [("", "not here", "")]
-        for number, (source, state, where) in enumerate(rows):
+        found = [(source.name, *_state(source, task, root)) for source in asked]
+        found = [here for here in found if here[1]] or [("", "not here", "")]
+        for number, (source, state, where) in enumerate(found):
             first = (task.name, sizes) if number == 0 else ("", "")
-            made.add_row(*map(Text, (first[0], source, first[1], state, where)))
-    console = Console(file=sys.stdout)
-    console.print(made)
-    console.print(
+            rows.append((first[0], source, first[1], state, where))
+    screen = stdout()
+    screen.table(("task", "source", "train/val/test", "state", "where"), rows, whole=("task", "source"))
+    screen.say(
         f"Looked in {root}; data=DIR or BENCH_DATA change that. `data verify TASK` checks what is here, "
-        "`data prepare TASK` gets what is not.",
-        **PLAIN,
+        "`data prepare TASK` gets what is not."
     )
 
 
-@data_app.command("verify")
 def verify_verb(words: Words = None) -> None:
     """Check every image and label of tasks against what was published. Exit code 1 where anything differs.
 
     For example `data verify Pets`, `data verify vtab source=raw`. Counted are images and classes; each image is
     decoded, and the digests of the splits are printed: of two machines they must be the same.
     """
-    from rich.console import Console
-
     shelf, _, chosen = _read(words or [], must=True)
-    root, console = shelf.root, Console(file=sys.stdout)
+    root, screen = shelf.root, stdout()
     deviations = 0
     for task in chosen:
         source = shelf.source(task, tuple(task.splits))
         if source is None:
             otherwise = f"Looked in {root}; `data prepare {task.name}` says how to get it"
-            console.print(f"{task.name}: NOT HERE. {shelf.lacks(task, tuple(task.splits)) or otherwise}", **PLAIN)
+            screen.say(f"{task.name}: NOT HERE. {shelf.lacks(task, tuple(task.splits)) or otherwise}")
             deviations += 1
             continue
-        console.print(f"{task.name}, from source {source.name} in {source.locate(task, root)}", **PLAIN)
-        report = verify(task, source, root, say=lambda text: Console(stderr=True).print(text, **PLAIN))
-        _print(report, console)
+        screen.say(f"{task.name}, from source {source.name} in {source.locate(task, root)}")
+        report = verify(task, source, root, say=stderr().say)
+        _print(report, screen)
         deviations += len(report.deviations)
     if deviations:
-        console.print(f"{deviations} deviation{'' if deviations == 1 else 's'} from what was published.", **PLAIN)
+        screen.say(f"{deviations} deviation{'' if deviations == 1 else 's'} from what was published.")
         raise typer.Exit(1)
 
 
-@data_app.command("prepare")
 def prepare_verb(words: Words = None) -> None:
     """Download, unpack and verify the data of tasks, or say exactly what a person has to do for them.
 
@@ -101,50 +91,55 @@ def prepare_verb(words: Words = None) -> None:
     with the same words needs, weights too, for a machine without a network. Interrupted, the same command goes on where
     it ended. Exit code 1 where something is still missing.
     """
-    from rich.console import Console
-
     from ..meter import Meter
     from ..models.download import fetch
     from .data_prepare import needs, prepare
     from .plan import data_folder, tasks
     from .shelf import Shelf
 
-    config = settings.read([word for word in words or [] if "=" in word])
-    named = [word for word in words or [] if "=" not in word]
+    named, config = _read_config(words or [], PREPARE)
 
     def shelf() -> Shelf:
         return Shelf(data_folder(config), tasks(), config.include, config.source)
 
-    if not named and not config.task and not config.suite:
+    if not named and not config.suite:
         raise UsageError("say what to prepare: `data prepare Pets`, `data prepare vtab`, or suite=… model=…")
-    chosen = [task for word in (*named, *config.task) for task in shelf().select(word)]
+    chosen = _select(shelf(), named, config)
     releases: list[Any] = []
     if config.suite:
         of_plan, releases = needs(config, shelf())
         chosen += of_plan
-    meter, console = Meter(Console(stderr=True)), Console(file=sys.stdout)
+    meter, screen = Meter(stderr()), stdout()
     outcome = prepare({task.name: task for task in chosen}.values(), shelf, meter)
     deviations = len(outcome.failed) + len(outcome.by_hand)
     for task in outcome.ready:
         now = shelf()
         source = now.source(task, tuple(task.splits))
         assert source is not None
-        console.print(f"{task.name}, from source {source.name}", **PLAIN)
+        screen.say(f"{task.name}, from source {source.name}")
         report = verify(task, source, now.root, say=meter.say)
-        _print(report, console)
+        _print(report, screen)
         deviations += len(report.deviations)
     for release in releases:
         try:
-            console.print(f"{release.model}:{release.tag} is at {fetch(release, meter)}", **PLAIN)
+            screen.say(f"{release.model}:{release.tag} is at {fetch(release, meter)}")
         except UsageError as error:
             outcome.failed.append(str(error))
             deviations += 1
     for text in outcome.failed:
-        console.print(f"FAILED {text}", **PLAIN)
+        screen.say(f"FAILED {text}")
     for task in outcome.by_hand:
-        console.print(f"BY HAND {task.name}: see the steps above", **PLAIN)
+        screen.say(f"BY HAND {task.name}: see the steps above")
     if deviations:
         raise typer.Exit(1)
+
+
+for _name, _verb, _options in (
+    ("list", list_verb, OPTIONS),
+    ("verify", verify_verb, OPTIONS),
+    ("prepare", prepare_verb, PREPARE),
+):
+    data_app.command(_name, help=help_of(_verb, listed(settings.Config, _options)))(_verb)
 
 
 @dataclass(kw_only=True)
@@ -231,7 +226,7 @@ def _list(numbers: Iterable[Any]) -> str:
     return " ".join(map(str, numbers))
 
 
-def _print(report: Report, console: Console) -> None:
+def _print(report: Report, screen: Screen) -> None:
     lines = [f"  {fact}" for fact in report.facts]
     lines += [f"  UNREADABLE {bad}" for bad in report.unreadable[:NAMED]]
     if len(report.unreadable) > NAMED:
@@ -240,7 +235,7 @@ def _print(report: Report, console: Console) -> None:
     lines += [f"  note: {text}" for text in report.notes]
     lines += [] if report.deviations else ["  verified"]
     for line in lines:
-        console.print(line, **PLAIN)
+        screen.say(line)
 
 
 def _read(words: Sequence[str], *, must: bool = False) -> tuple[Shelf, list[Source], list[Task]]:
@@ -248,16 +243,26 @@ def _read(words: Sequence[str], *, must: bool = False) -> tuple[Shelf, list[Sour
     from .plan import data_folder, tasks
     from .shelf import Shelf
 
-    config = settings.read([word for word in words if "=" in word])
-    for key in [*config.settings, *(f"model.{name}" for name in config.model_settings)]:
-        raise UsageError(f"`data` has no setting '{key}'. {suggest(key, ['data', 'source', 'include'])}")
-    named = [*(word for word in words if "=" not in word), *config.task]
+    named, config = _read_config(words, OPTIONS)
     if must and not named:
         raise UsageError("say which tasks: `data verify Pets`, or a collection: `data verify vtab`")
     shelf = Shelf(data_folder(config), tasks(), config.include, config.source)
     asked = [source for source in shelf.sources if config.source in (None, source.name)]
-    found = [task for word in named for task in shelf.select(word, config.division, config.division_seed)]
+    found = _select(shelf, named, config)
     return shelf, asked, list({task.name: task for task in found or shelf.tasks.values()}.values())
+
+
+def _read_config(words: Sequence[str], only: Sequence[str]) -> tuple[list[str], settings.Config]:
+    """The tasks that words name, and the settings."""
+    said = [word for word in words if "=" in word]
+    config = settings.read(said, verb="`data`", only=only)
+    return [*(word for word in words if "=" not in word), *config.task], config
+
+
+def _select(shelf: Shelf, words: Sequence[str], config: settings.Config) -> list[Task]:
+    """The tasks that words stand for. Raises UsageError for those that stand for none."""
+    found = each(lambda word: shelf.select(word, config.division, config.division_seed), words)
+    return [task for tasks in found for task in tasks]
 
 
 def _missing(source: Source, task: Task, root: Path) -> str:

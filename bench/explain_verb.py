@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from ..registry import UsageError, suggest
 from .commands import job_command, read_config
+from .console import stdout
 from .inputs import files_read, settings_of
+from .words import Mistakes
 
 if TYPE_CHECKING:
     from ..results.record import Cell, Record, Store
 
-PLAIN: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False, "soft_wrap": True}
-FIELDS = ("suite", "protocol", "model", "variant", "weights", "task", "source", "seed", "metric")
+FIELDS = ("suite", "protocol", "model", "variant", "weights", "task", "source", "seed", "metric", "status", "unit")
 MANY = 12
+COLUMNS = f"Columns: {', '.join(f'`{name}=`' for name in FIELDS)}, and what varied inside jobs, `shots=5` for example."
 
 
 def explain_verb(
@@ -30,7 +30,7 @@ def explain_verb(
     """Say what stands behind one number: the command that repeats it, settings, seeds, digests, versions and files.
 
     CELL is a record's `measurement` (as in results.csv: key/number), the beginning of a key, or words that select one:
-    `explain runs/vtab model=ViT-B/16 task=Pets metric=top1 seed=0`; any column may be named, `shots=5` too.
+    `explain runs/vtab model=ViT-B/16 task=Pets metric=top1 seed=0`.
     """
     from ..results.record import Store
 
@@ -38,11 +38,11 @@ def explain_verb(
         raise UsageError(f"{run} is no run directory: it has no cells/ folder")
     store = Store(run)
     cell, record = _find(store, words or [])
-    out = Console(file=sys.stdout)
+    out = stdout()
     for heading, lines in _explained(store, cell, record):
-        out.print(heading, style="bold", **PLAIN)
+        out.say(heading, style="bold")
         for line in lines:
-            out.print(f"  {line}", **PLAIN)
+            out.say(f"  {line}")
 
 
 def _find(store: Store, words: Sequence[str]) -> tuple[Cell, Record]:
@@ -52,10 +52,12 @@ def _find(store: Store, words: Sequence[str]) -> tuple[Cell, Record]:
     every = [(cell, record) for cell in store.cells() for record in cell.records]
     if not every:
         raise UsageError(f"{store.folder} holds no records yet")
-    known = {*FIELDS, "status", "unit", *(name for _, record in every for name in record.at)}
+    known = {*FIELDS, *(name for _, record in every for name in record.at)}
+    mistakes = Mistakes()
     for name, _ in pairs:
         if name not in known:
-            raise UsageError(f"records have no '{name}'. {suggest(name, sorted(known))}")
+            mistakes.note(f"records have no '{name}'. {suggest(name, sorted(known))}")
+    mistakes.tell()
     found = [(c, r) for c, r in every if all(_is(_value(r, name), value) for name, value in pairs)]
     for name in names:
         exact = [(c, r) for c, r in found if r.measurement == name]
@@ -76,7 +78,7 @@ def _find(store: Store, words: Sequence[str]) -> tuple[Cell, Record]:
 
 
 def _value(record: Record, name: str) -> Any:
-    return getattr(record, name) if name in FIELDS or name in ("status", "unit") else record.at.get(name)
+    return getattr(record, name) if name in FIELDS else record.at.get(name)
 
 
 def _is(value: Any, word: str) -> bool:

@@ -3,44 +3,58 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from ..registry import UsageError, suggest
+from ..registry import UsageError
+from .console import stderr
+from .words import Help, both, is_on_disk, read_runs, read_words
 
-PLAIN: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False, "soft_wrap": True}
-Words = Annotated[list[str] | None, typer.Argument(metavar="RUN... [out=DIR]", show_default=False)]
+Words = Annotated[list[str] | None, typer.Argument(metavar="RUN... [KEY=VALUE]...", show_default=False)]
 Files = Annotated[list[str] | None, typer.Argument(metavar="FILE... out=RUN", show_default=False)]
 Name = Annotated[str, typer.Argument(metavar="timm|clip_benchmark|mteb|bundle", show_default=False)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """Where the files go, and what is printed besides."""
+
+    out: Annotated[Path, Help("the folder for the files; a bundle may be named: `out=FILE.zip`", shown="DIR")] = Path()
+    trailer: Annotated[bool, Help("print timm's `--result` and JSON for its bulk runner")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportOptions:
+    """Where the records go."""
+
+    out: Annotated[Path | None, Help("the run directory; it must be named", shown="RUN")] = None
 
 
 def export_verb(name: Name, words: Words = None) -> None:
     """Write records as others do: `export timm|clip_benchmark|mteb|bundle RUN... [out=DIR] [trailer=true]`.
 
-    RUN is a run directory or a results CSV. Files go to `out` (default: the working folder; a bundle may be named:
-    `out=FILE.zip`). What a format cannot express is named. `trailer=true` prints timm's `--result` and JSON for its
-    bulk runner.
+    RUN is a run directory or a results CSV. What a format cannot express is named.
     """
     from ..results.exports import formats
     from ..results.record import load
     from ..stable import replacing
-    from .config import read_value
 
-    row = formats()[name]
-    paths, options = _read(words or [], ("out", "trailer"), "export")
+    row, (paths, options) = both(lambda: formats()[name], lambda: read_runs(words or [], ExportOptions, "export"))
     if not paths:
         raise UsageError(f"say what to export: `export {row.name} runs/vtab-mini`")
+    if options.trailer and row.name != "timm":
+        raise UsageError("trailer=true belongs to `export timm`")
     frame = load(*paths)
     done = row.write(frame)
-    say = Console(stderr=True)
+    screen = stderr()
     for line in done.left_out:
-        say.print(f"left out: {line}", **PLAIN)
+        screen.say(f"left out: {line}")
     if not done.files:
         raise UsageError(f"none of these records can be told in the format {row.name}; nothing is written")
-    out = Path(options.get("out", "."))
+    out = options.out
     single = len(done.files) == 1 and out.suffix in (".zip", ".csv", ".json")
     for inside, data in done.files.items():
         path = out if single else out / inside
@@ -51,14 +65,12 @@ def export_verb(name: Name, words: Words = None) -> None:
         except OSError as error:
             raise UsageError(f"out={out} cannot be written ({error.strerror or error}). Type another out=") from error
         if len(done.files) <= 10:
-            say.print(f"wrote {path}", **PLAIN)
+            screen.say(f"wrote {path}")
     if len(done.files) > 10:
-        say.print(f"wrote {len(done.files)} files to {out}", **PLAIN)
-    if read_value("trailer", options.get("trailer", "false"), bool):
+        screen.say(f"wrote {len(done.files)} files to {out}")
+    if options.trailer:
         from ..results.exports.timm import trailer
 
-        if row.name != "timm":
-            raise UsageError("trailer=true belongs to `export timm`")
         sys.stdout.write(trailer(frame))
 
 
@@ -71,28 +83,24 @@ def import_verb(name: Name, words: Files = None) -> None:
     from ..results.exports import formats
     from ..results.record import Store
 
-    row = formats()[name]
-    paths, options = _read(words or [], ("out",), "import")
-    if not paths or "out" not in options:
+    row, (paths, options) = both(
+        lambda: formats()[name],
+        lambda: read_words(words or [], ImportOptions, "import", name=_file, paths=True),
+    )
+    if not paths or options.out is None:
         raise UsageError(f"say which files, and where to: `import {row.name} FILE... out=runs/published`")
     incoming = [row.read(path) for path in paths]  # all of it before any is written
-    store = Store(Path(options["out"]))
+    store = Store(options.out)
     count = 0
     for found in incoming:
         for cell in found.cells:
             store.put(cell, found.arrays.get(cell.key))
             count += len(cell.records)
     path = store.write_results()
-    Console(stderr=True).print(f"{count} records of {len(paths)} files: {path}", **PLAIN)
+    stderr().say(f"{count} records of {len(paths)} files: {path}")
 
 
-def _read(words: list[str], known: tuple[str, ...], verb: str) -> tuple[list[Path], dict[str, str]]:
-    options = dict(word.split("=", 1) for word in words if "=" in word and not Path(word).exists())
-    for key in options:
-        if key not in known:
-            raise UsageError(f"{verb} has no setting '{key}'. {suggest(key, known)}")
-    paths = [Path(word) for word in words if "=" not in word or Path(word).exists()]
-    for path in paths:
-        if not path.exists():
-            raise UsageError(f"there is no file or run directory at {path}")
-    return paths, options
+def _file(word: str) -> Path:
+    if not is_on_disk(word):
+        raise UsageError(f"there is no file or run directory at {word}")
+    return Path(word)

@@ -10,11 +10,10 @@ from ..models import catalog, select_models
 from ..registry import Registry
 from ..results.figures import Figure, figures
 from ..results.tables import Recipe, tables
+from .console import Screen
 from .plan import plain_word, suites, tasks
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from ..models.spec import Model
     from ..suites.protocol import Suite, Task
 
@@ -68,20 +67,12 @@ LISTINGS: dict[str, tuple[Callable[[], Registry[Any]], Callable[[Any], list[str]
 }
 
 
-def print_listing(kind: str, pattern: str, console: Console) -> None:
+def print_listing(kind: str, pattern: str, screen: Screen) -> None:
     """Print one registry as a table: all of it, or what a pattern selects. Raises UsageError where nothing matches."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
     rows, cells, columns = LISTINGS[kind]
     chosen: list[Any] = list(rows().values())
     if pattern != "*":
         chosen = [each.row for each in select_models(pattern)] if kind == "models" else rows().select(pattern)
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     texts = [cells(row) for row in chosen]
-    for i, name in enumerate(columns):
-        made.add_column(name, no_wrap=max(len(text[i]) for text in texts) <= 18, overflow="fold")
-    for text in texts:
-        made.add_row(*map(Text, text))
-    console.print(made)
+    whole = [name for i, name in enumerate(columns) if max(len(text[i]) for text in texts) <= 18]
+    screen.table(columns, texts, whole=whole, padding=(0, 1, 0, 0))

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
-import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from ..registry import UsageError
-from . import config as settings
 from .commands import job_command, read_config, run_commands
+from .console import stdout
 from .figure_verb import model_facts
 from .inputs import files_read, settings_of
-from .words import read_words
+from .words import Help, read_runs
 
 if TYPE_CHECKING:
     from ..results.report import Source
 
-PLAIN: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False, "soft_wrap": True}
-OPTIONS = ("out", "title", "mix")
+
+def _place(out: Path) -> str:
+    from ..results.report import check_place
+
+    check_place(out)
+    return ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions:
+    """What the page says, and where it goes."""
+
+    out: Annotated[Path, Help("where the page is written", shown="FILE.html", check=_place)] = Path("report.html")
+    title: Annotated[str, Help("the heading")] = "vit-bench report"
+    mix: Annotated[bool, Help("answers to different questions side by side in a table, with a warning")] = False
 
 
 def report_verb(
@@ -32,35 +44,30 @@ def report_verb(
     tables and figures of the suites in the records, bars task by task, what stands behind each number, failures,
     versions and the commands that repeat the runs. It is one file under 2 MB that needs no network.
     Needs `pip install -e '.[report]'`.
-
-    - `title="…"`: the heading
-    - `mix=true`: answers to different questions side by side in a table, with a warning
     """
     from ..results import report
 
     runs, options = _read(words or [])
-    out = Path(options.get("out", "report.html"))
-    report.check_place(out)
     sources = tuple(map(_source, runs))
     asked = report.Asked(
         sources=sources,
         facts=_facts,
         models=model_facts(report.Asked(sources=sources).frame()[0]),
-        title=options.get("title", "vit-bench report"),
-        mix=settings.read_value("mix", options.get("mix", "false"), bool),
+        title=options.title,
+        mix=options.mix,
         version=_version(),
     )
     made = report.make(asked)
-    report.save(made, out)
-    console = Console(file=sys.stdout)
+    report.save(made, options.out)
+    screen = stdout()
     sizes = ", ".join(f"{name} {size / 1e3:,.0f} kB" for name, size in made.parts.items() if name != "all" and size)
-    console.print(f"{out}: {made.parts['all'] / 1e3:,.0f} kB ({sizes}), of {', '.join(map(str, runs))}", **PLAIN)
+    screen.say(f"{options.out}: {made.parts['all'] / 1e3:,.0f} kB ({sizes}), of {', '.join(map(str, runs))}")
     for note in made.notes:
-        console.print(note, style="dim", **PLAIN)
+        screen.say(note, style="dim")
 
 
-def _read(words: list[str]) -> tuple[list[Path], dict[str, str]]:
-    runs, options = read_words(words, OPTIONS, "report")
+def _read(words: list[str]) -> tuple[list[Path], ReportOptions]:
+    runs, options = read_runs(words, ReportOptions, "report")
     if len({run.resolve() for run in runs}) < len(runs):
         raise UsageError("report: a run is named twice")
     runs = runs or sorted(path.parent for path in Path("runs").glob("*/cells") if path.is_dir())

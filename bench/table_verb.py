@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
-from ..registry import UsageError, suggest
+from ..registry import UsageError
+from ..results.choices import Format, Show
+from .console import stdout
+from .words import Help, both, read_runs
 
 if TYPE_CHECKING:
-    from ..results.tables import Facts, Show
+    from ..results.tables import Facts
 
-OPTIONS = ("format", "show", "mix")
+
+@dataclass(frozen=True, kw_only=True)
+class TableOptions:
+    """What stands in the table, and how it is written."""
+
+    format: Annotated[Format, Help("how it is written")] = "terminal"
+    show: Annotated[
+        Show | None, Help("what stands in it; `both` has the difference, too; without it, what there is of this table")
+    ] = None
+    mix: Annotated[bool, Help("show answers to different questions side by side, with a warning")] = False
 
 
 def table_verb(
@@ -26,24 +37,11 @@ def table_verb(
 
     RUN is a run directory or a results CSV; without one, the runs/ folders of the suites that the table shows; without
     any of those, the published numbers alone.
-
-    - `show=ours|published|both|delta`: what stands in it; `both` has the difference, too
-    - `format=terminal|github|latex|html|csv`
-    - `mix=true`: show answers to different questions side by side, with a warning
     """
-    from ..results.render import FORMATS
     from ..results.tables import tables
-    from ..results.tables.table import SHOWS
 
-    options = dict(word.split("=", 1) for word in words or [] if "=" in word and not Path(word).exists())
-    for key in options:
-        if key not in OPTIONS:
-            raise UsageError(f"table has no setting '{key}'. {suggest(key, OPTIONS)}")
-    style = _choice("format", options.get("format", "terminal"), FORMATS)
-    recipe = tables()[name]
-    runs = [Path(word) for word in words or [] if "=" not in word or Path(word).exists()]
-    asked = bool(runs)
-    show: Any = _choice("show", options["show"], SHOWS) if "show" in options else None
+    recipe, (runs, options) = both(lambda: tables()[name], lambda: read_runs(words or [], TableOptions, "table"))
+    asked, show = bool(runs), options.show
     if not runs and show != "published":
         runs = [Path("runs") / suite for suite in recipe.suites if (Path("runs") / suite / "cells").is_dir()]
     if not runs and recipe.suites and (recipe.build is None or show in ("ours", "delta")):
@@ -55,23 +53,14 @@ def table_verb(
         frame = load(*runs)
     if frame is None and not recipe.suites:
         show = show or "both"  # what this code has needs no run
-    mix = options.get("mix", "false")
-    if mix not in ("true", "false"):
-        raise UsageError(f"mix={mix}: type mix=true or mix=false")
-    print_tables(frame, names=[recipe.name], style=style, mix=mix == "true", show=show)
-
-
-def _choice(key: str, word: str, choices: Sequence[str]) -> str:
-    if word not in choices:
-        raise UsageError(f"{key}={word}: {suggest(word, choices)}")
-    return word
+    print_tables(frame, names=[recipe.name], style=options.format, mix=options.mix, show=show)
 
 
 def print_tables(
     frame: Any,
     *,
     names: list[str] | None = None,
-    style: Any = "terminal",
+    style: Format = "terminal",
     mix: bool = False,
     show: Show | None = None,
     facts: Facts | None = None,
@@ -85,7 +74,7 @@ def print_tables(
         from .facts import facts as collect
 
         facts = collect()
-    console = Console(file=sys.stdout)
+    console = stdout()
     for table in [made for name in wanted for made in make(name, frame, mix=mix, show=show, facts=facts)]:
         if style == "terminal":
             show_table(table, console)

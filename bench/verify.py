@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from ..models import catalog, releases
 from ..models.weights_choice import Released
-from ..registry import UsageError
 from ..results.record import Store
 from ..results.replay import Stated
 from ..stable import replacing
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from .diagnose import Diagnosis
     from .progress import Progress
 
-OUT = Path("runs/verify")
 TABLE = "verify.csv"
 
 
@@ -40,10 +38,10 @@ class Request:
     """What was typed: settings that runs take, and verify's own."""
 
     words: tuple[str, ...]  # data=, source=, device=, batch_size=, precision=, include=
-    out: Path = OUT
-    tolerance: float = 0.0  # percentage points
-    sample: int = 2000  # images that a diagnosis scores every change on
-    diagnose: bool = True
+    out: Path
+    tolerance: float  # percentage points
+    sample: int  # images that a diagnosis scores every change on
+    diagnose: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,22 +224,3 @@ def _row(check: Check) -> dict[str, Any]:
         "suspect": found.link if found else "",
         "because": found.words if found else check.error or "; ".join(check.lacks),
     }
-
-
-def read_request(options: dict[str, str]) -> Request:
-    """The settings as typed. Raises UsageError for one that verify does not take, or of the wrong kind."""
-    own: dict[str, Any] = {"out": Path, "tolerance": float, "sample": int, "diagnose": bool}
-    said = {name: settings.read_value(name, options[name], own[name]) for name in own if name in options}
-    request = Request(
-        words=tuple(f"{name}={value}" for name, value in options.items() if name in PASSED),
-        **said,
-    )
-    if not request.tolerance >= 0:
-        raise UsageError(f"tolerance={request.tolerance:g}: percentage points from 0 up")
-    if request.sample < 50:
-        raise UsageError(f"sample={request.sample}: a diagnosis needs at least 50 images")
-    return request
-
-
-PASSED = ("data", "source", "include", "device", "batch_size", "precision")
-OPTIONS = (*PASSED, "task", "of", "out", "tolerance", "sample", "diagnose")

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.console import Console
 
-from ..registry import UsageError, suggest
+from ..registry import UsageError
+from .config import BatchSize, DataFolder, Device, Included, SourceName
+from .console import Screen, stderr, stdout
+from .weights_verb import known as known_weights
+from .weights_verb import selected
+from .words import Help, at_least, each, read_words
 
 if TYPE_CHECKING:
     from .anchors import Anchor
-    from .verify import Check
+    from .verify import Check, Request
 
-PLAIN: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False, "soft_wrap": True}
 VTAB = (
     "Of BiT's files for single VTAB-1k tasks only means over tasks are (19 tasks: 73.51 of R152x4, 72.65 of R101x3): "
     "`run suite=classify task=vtab model=BiT-R101x3 'weights=vtab-run*'` measures the files one by one."
@@ -23,6 +27,40 @@ VTAB = (
 SUSTAINED = 40  # TFLOP/s, assumed, not measured: to give an idea of time
 FIRST = 5  # missing files of weights that are named where nothing can be replayed
 KINDS = {"file": "this file", "configuration": "its configuration", "copy": "timm's copy"}
+PASSED = ("data", "source", "include", "device", "batch_size", "precision")  # to the runs that measure
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyOptions:
+    """What is replayed, and what counts as the same; the rest is handed to the runs that measure."""
+
+    task: Annotated[tuple[str, ...], Help("of these tasks alone", shown="NAME[,NAME]")] = ()
+    of: Annotated[
+        Literal["file", "configuration", "copy"] | None,
+        Help("numbers of this kind alone: of this very file, of its configuration, of timm's copy"),
+    ] = None
+    tolerance: Annotated[
+        float,
+        Help(
+            "percentage points on either side of the interval",
+            check=at_least(0, "percentage points from 0 up"),
+        ),
+    ] = 0.0
+    sample: Annotated[
+        int,
+        Help(
+            "images a diagnosis scores each change on",
+            check=at_least(50, "a diagnosis needs at least 50 images"),
+        ),
+    ] = 2000
+    diagnose: Annotated[bool, Help("look for no reason where a number differs")] = True
+    out: Annotated[Path, Help("the run directory, and verify.csv in it", shown="DIR")] = Path("runs/verify")
+    precision: Annotated[Literal["fp32", "bf16"], Help("of the forward pass; bf16 is autocast")] = "fp32"
+    data: DataFolder = None
+    source: SourceName = None
+    include: Included = ()
+    device: Device = "auto"
+    batch_size: BatchSize = 64
 
 
 def verify_verb(
@@ -36,35 +74,33 @@ def verify_verb(
     and the one that brings the accuracy nearest to the published one is named: normalisation, channel order, resize,
     resolution, label order, split, or head.
 
-    - MODEL, MODEL:TAG, TAG: files, as for `weights list`, globs too (`'ViT-B/16:augreg-*'`); without one, all
-    - `task=ImageNet`: of these tasks alone; `of=file|configuration|copy`: numbers of this kind alone
-    - `data=DIR`, `source=`, `device=`, `batch_size=64`, `precision=fp32|bf16`, `include=DIR`: as for `run`
-    - `tolerance=0.1`: percentage points on either side; `sample=2000`: images a diagnosis scores each change on;
-      `diagnose=false`: none; `out=runs/verify`
+    MODEL, MODEL:TAG and TAG are files, as for `weights list`, globs too (`'ViT-B/16:augreg-*'`); without one, all.
 
     A number of another run of the same configuration, or of timm's copy of a file, is compared but never counts as
     wrong. Exit codes: 0 all agree, 1 one of a file's own numbers differs or fails, 2 nothing could be replayed.
     """
     from .anchors import anchors
-    from .verify import OPTIONS, look, read_request
-    from .weights_verb import selected
+    from .verify import Request, look
 
     asked = list(words or [])
     only_list = asked[:1] in (["list"], ["plan"])
-    options = dict(word.split("=", 1) for word in asked if "=" in word)
-    for key in options:
-        if key not in OPTIONS:
-            raise UsageError(f"verify has no setting '{key}'. {suggest(key, OPTIONS, OPTIONS)}")
-    patterns = [word for word in asked[only_list:] if "=" not in word]
-    request = read_request(options)
+    patterns, options = read_words(asked[only_list:], VerifyOptions, "verify", name=known_weights)
+    request = Request(
+        words=tuple(word for word in asked if word.partition("=")[0] in PASSED),
+        out=options.out,
+        tolerance=options.tolerance,
+        sample=options.sample,
+        diagnose=options.diagnose,
+    )
     files = selected(patterns or ["*"])
-    known = _of_kind(_of_tasks(anchors(files), options.get("task", "")), options.get("of", ""))
+    known = _of_tasks(anchors(files), options.task)
+    known = [anchor for anchor in known if options.of is None or anchor.of == KINDS[options.of]]
     if not known:
-        on = f" on {options['task']}" if "task" in options else ""
+        on = f" on {','.join(options.task)}" if options.task else ""
         vtab = f" {VTAB}" if any(release.tag.startswith("vtab-") for release in files) else ""
         what = " ".join(patterns) or "these files"
         raise UsageError(f"no accuracy is published of {what}{on}.{vtab} `verify list` shows of which there is one")
-    out = Console(file=sys.stdout)
+    out = stdout()
     checks = look(known, request)
     if only_list:
         _print_needs(checks, out)
@@ -79,32 +115,26 @@ def verify_verb(
     raise typer.Exit(_measure(checks, request, out))
 
 
-def _of_tasks(found: Sequence[Anchor], word: str) -> list[Anchor]:
+def _of_tasks(found: Sequence[Anchor], words: Sequence[str]) -> list[Anchor]:
     from .plan import tasks
 
-    if not word:
+    if not words:
         return list(found)
-    names = {task.name for part in word.split(",") for task in tasks().select(part.strip())}
+    names = {task.name for selected in each(tasks().select, words) for task in selected}
     return [anchor for anchor in found if anchor.task in names]
 
 
-def _of_kind(found: Sequence[Anchor], word: str) -> list[Anchor]:
-    if word and word not in KINDS:
-        raise UsageError(f"of={word}: {suggest(word, KINDS, list(KINDS))}")
-    return [anchor for anchor in found if not word or anchor.of == KINDS[word]]
-
-
-def _measure(checks: Sequence[Check], request: Any, out: Console) -> int:
+def _measure(checks: Sequence[Check], request: Request, out: Screen) -> int:
     """Replay what is here, print it, and return the exit code."""
     from .processes import team
     from .progress import Progress
     from .verify import needs, replay, write
 
-    say = Console(stderr=True, quiet=not team().leads)
+    screen = stderr(quiet=not team().leads)
     images, tflop = needs(checks, request)
     if images:
-        say.print(f"at most {images:,} images through networks{_flop(tflop)}", **PLAIN)
-    done = replay(checks, request, lambda: Progress(say), lambda text: say.print(text, **PLAIN))
+        screen.say(f"at most {images:,} images through networks{_flop(tflop)}")
+    done = replay(checks, request, lambda: Progress(screen), screen.say)
     if not team().leads:
         return 0
     here = [check for check in done if not check.lacks]
@@ -113,15 +143,13 @@ def _measure(checks: Sequence[Check], request: Any, out: Console) -> int:
         _print_reason(check, out)
     lacking = [check for check in done if check.lacks]
     if lacking:
-        out.print(
-            f"{len(lacking)} published numbers cannot be replayed here; `verify list` says what they need.", **PLAIN
-        )
-    out.print(f"Written to {write(done, request.out)}", **PLAIN)
+        out.say(f"{len(lacking)} published numbers cannot be replayed here; `verify list` says what they need.")
+    out.say(f"Written to {write(done, request.out)}")
     wrong = [c for c in here if c.verdict == "failed" or (c.verdict == "differs" and c.anchor.binding)]
     return 1 if wrong else 0
 
 
-def _print_verdicts(checks: Sequence[Check], out: Console) -> None:
+def _print_verdicts(checks: Sequence[Check], out: Screen) -> None:
     basis = _letters(checks)
     rows = []
     for check in checks:
@@ -136,21 +164,21 @@ def _print_verdicts(checks: Sequence[Check], out: Console) -> None:
     columns = ("model", "weights", "task", "published", "images", "interval (95 %)", "measured", "verdict")
     _print_table(columns, rows, out)
     for (of, words), letter in basis.items():
-        out.print(f"({letter}) of {of}: {words}", **PLAIN)
+        out.say(f"({letter}) of {of}: {words}")
     if any(row[-1].endswith("*") for row in rows):
-        out.print("* not this file's own number: another training run, or timm's copy; no proof of a mistake", **PLAIN)
+        out.say("* not this file's own number: another training run, or timm's copy; no proof of a mistake")
 
 
-def _print_reason(check: Check, out: Console) -> None:
+def _print_reason(check: Check, out: Screen) -> None:
     who = f"{check.anchor.release.model} {check.anchor.release.tag} on {check.task.name}"
     if check.error:
-        out.print(f"FAILED {who}: {check.error}", **PLAIN)
+        out.say(f"FAILED {who}: {check.error}")
     if check.diagnosis is not None:
         suspect = f"suspect: {check.diagnosis.link}" if check.diagnosis.link else "no link to suspect"
-        out.print(f"{who}: {suspect}; {check.diagnosis.words}", **PLAIN)
+        out.say(f"{who}: {suspect}; {check.diagnosis.words}")
 
 
-def _print_needs(checks: Sequence[Check], out: Console) -> None:
+def _print_needs(checks: Sequence[Check], out: Screen) -> None:
     from .verify import cost
 
     basis = _letters(checks)
@@ -165,28 +193,28 @@ def _print_needs(checks: Sequence[Check], out: Console) -> None:
         rows.append((*name, f"{check.anchor.stated} ({letter})", f"{images:,}", work, state))
     _print_table(("model", "weights", "task", "published", "images", "TFLOP", "here"), rows, out)
     for (of, words), letter in basis.items():
-        out.print(f"({letter}) of {of}: {words}", **PLAIN)
+        out.say(f"({letter}) of {of}: {words}")
     _print_lacks(checks, out)
 
 
-def _print_lacks(checks: Sequence[Check], out: Console, most: int | None = None) -> None:
+def _print_lacks(checks: Sequence[Check], out: Screen, most: int | None = None) -> None:
     """What is not here, images first; of weights at the most so many."""
     lacks = list(dict.fromkeys(lack for check in checks for lack in check.lacks))
     lacks.sort(key=lambda lack: lack.startswith("weights"))
     images = sum(not lack.startswith("weights") for lack in lacks)
     shown = lacks if most is None else lacks[: images + most]
     for lack in shown:
-        out.print(f"missing: {lack}", **PLAIN)
+        out.say(f"missing: {lack}")
     if len(shown) < len(lacks):
-        out.print(f"… and {len(lacks) - len(shown)} more files of weights: `verify list` names them", **PLAIN)
+        out.say(f"… and {len(lacks) - len(shown)} more files of weights: `verify list` names them")
 
 
-def _print_cost(checks: Sequence[Check], request: Any, out: Console) -> None:
+def _print_cost(checks: Sequence[Check], request: Request, out: Screen) -> None:
     from .verify import cost, needs
 
     if any(not check.lacks for check in checks):
         images, tflop = needs(checks, request)
-        out.print(f"what is here and not measured yet: at most {images:,} images{_flop(tflop)}", **PLAIN)
+        out.say(f"what is here and not measured yet: at most {images:,} images{_flop(tflop)}")
     passes = {(c.anchor.release.file_name, c.anchor.settings): cost(c)[1] for c in checks}  # tasks share one
     per_file: dict[str, float] = {}
     for (file, _), work in passes.items():
@@ -198,10 +226,9 @@ def _print_cost(checks: Sequence[Check], request: Any, out: Console) -> None:
         if most > least:
             spans[0].append(f"{_number(most)} TFLOP")
             spans[1].append(_minutes(most / SUSTAINED))
-        out.print(
+        out.say(
             f"three of these files come to {' to '.join(spans[0])}: on a GPU that sustains {SUSTAINED} TFLOP/s, "
-            f"{' to '.join(spans[1])}, if images are decoded as fast (precision=bf16: faster)",
-            **PLAIN,
+            f"{' to '.join(spans[1])}, if images are decoded as fast (precision=bf16: faster)"
         )
 
 
@@ -223,7 +250,7 @@ def _letters(checks: Sequence[Check]) -> dict[tuple[str, str], str]:
     return {key: chr(ord("a") + i) for i, key in enumerate(found)}
 
 
-def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], out: Console) -> None:
+def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], out: Screen) -> None:
     from ..results.render import show
     from ..results.tables import Table
 

@@ -6,6 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.table import Table
+from rich.text import Text
+
+from .console import stdout
 
 if TYPE_CHECKING:
     from ..models.weights.inspect import Report
@@ -18,16 +22,13 @@ OUT = Annotated[Path, typer.Argument(help="The file to write: .npz or .safetenso
 
 def inspect_verb(file: FILE) -> None:
     """Say what a weights file holds: whose names, which row it fits, its head, its resolution, and what is wrong."""
-    from rich.console import Console
-    from rich.table import Table
-
     from ..models.weights.inspect import inspect
 
     report = inspect(file)
     table = Table.grid(padding=(0, 2))
     for name, text in _lines(report):
-        table.add_row(name, text)
-    Console(highlight=False, markup=False).print(table)
+        table.add_row(*map(Text, (name, text)))
+    stdout().print(table)
 
 
 def convert_verb(file: FILE, out: OUT) -> None:
@@ -35,14 +36,12 @@ def convert_verb(file: FILE, out: OUT) -> None:
 
     Official files come back bit for bit. timm's state dicts and ours become either. Nothing is written over.
     """
-    from rich.console import Console
-
     from ..models.weights.convert import convert
 
-    console = Console(highlight=False, markup=False, soft_wrap=True)
+    screen = stdout()
     for note in convert(file, out):
-        console.print(note)
-    console.print(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
+        screen.say(note)
+    screen.say(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
 
 
 def _lines(report: Report) -> list[tuple[str, str]]:

@@ -6,13 +6,15 @@ import csv
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from ..registry import Registry, UsageError, suggest
+from .console import stderr, stdout
 from .weights_files import convert_verb, inspect_verb
+from .words import Help, each, help_of, listed, read_words
 
 if TYPE_CHECKING:
     from ..models import Model
@@ -26,27 +28,30 @@ app = typer.Typer(
 )
 
 
-def list_verb(words: Annotated[list[str] | None, typer.Argument(metavar="[MODEL[:TAG]|TAG]...")] = None) -> None:
-    """Show the released files: `weights list [MODEL|MODEL:TAG|TAG|GLOB]... [format=terminal|csv]`.
+@dataclass(frozen=True, kw_only=True)
+class ListOptions:
+    """How the files are listed."""
+
+    format: Annotated[
+        Literal["terminal", "csv"],
+        Help("how it is written; `csv` has all columns of the table behind it, with sources"),
+    ] = "terminal"
+
+
+def list_verb(
+    words: Annotated[list[str] | None, typer.Argument(metavar="[MODEL[:TAG]|TAG]... [KEY=VALUE]...")] = None,
+) -> None:
+    """Show the released files: `weights list [MODEL|MODEL:TAG|TAG|GLOB]... [format=csv]`.
 
     For example `weights list ViT-B/16`, `weights list 'augreg-*'`, `weights list 'BiT-R50x1:vtab-run0-*'`. The 285
-    files fine-tuned on VTAB-1k are a line a model unless a word asks for their tags. `format=csv` has all columns of
-    the table behind it, with sources.
+    files fine-tuned on VTAB-1k are a line a model unless a word asks for their tags.
     """
-    options = [word for word in words or [] if "=" in word]
-    style = "terminal"
-    for option in options:
-        key, _, style = option.partition("=")
-        if key != "format":
-            raise UsageError(f"weights list has no setting '{key}'. {suggest(key, ['format'])}")
-        if style not in ("terminal", "csv"):
-            raise UsageError(f"format={style}: {suggest(style, ['terminal', 'csv'])}")
-    asked = [word for word in words or [] if word not in options]
+    asked, options = read_words(words or [], ListOptions, "weights list", name=known)
     order = list(_models())
     files = sorted(
         selected(asked or ["*"]), key=lambda release: (order.index(release.model), release.tag == release.stem)
     )
-    if style == "csv":
+    if options.format == "csv":
         _write_csv(files)
     else:
         _print_table(files, fold=not any("vtab" in word.lower() for word in asked))
@@ -59,21 +64,12 @@ def download_verb(words: Annotated[list[str], typer.Argument(metavar="MODEL[:TAG
     folder (BENCH_CACHE), each under its name only when it is whole; broken off, the same command goes on where it
     ended. BENCH_WEIGHTS_URL names a mirror of the buckets; with BENCH_OFFLINE=1 nothing is downloaded.
     """
-    from rich.console import Console
-
     from ..meter import Meter
     from ..models import releases
     from ..models.download import fetch
 
-    meter = Meter(Console(stderr=True))
-    for word in words:
-        if ":" not in word and word in _models() and not any(sign in word for sign in "*?["):
-            name = _models()[word].name
-            raise UsageError(
-                f"'{word}' has {len(releases.of_model(name))} released files. Say which, {name}:TAG, or {name}:* for "
-                f"all of them: {releases.summary(name)}"
-            )
-    wanted = selected(words)
+    meter = Meter(stderr())
+    wanted = selected(each(_exact, words))
     missing = [release for release in wanted if releases.locate(release) is None]
     if missing:
         meter.say(f"{total(missing)} to {releases.cached_folder()}")
@@ -92,13 +88,13 @@ def download_verb(words: Annotated[list[str], typer.Argument(metavar="MODEL[:TAG
         raise typer.Exit(1)
 
 
-for _verb, _name in (
-    (list_verb, "list"),
-    (download_verb, "download"),
-    (inspect_verb, "inspect"),
-    (convert_verb, "convert"),
+for _name, _verb, *_more in (
+    ("list", list_verb, listed(ListOptions)),
+    ("download", download_verb),
+    ("inspect", inspect_verb),
+    ("convert", convert_verb),
 ):
-    app.command(_name, help=(_verb.__doc__ or "").replace("\n    ", "\n"))(_verb)
+    app.command(_name, help=help_of(_verb, *_more))(_verb)
 
 
 def selected(words: Sequence[str]) -> list[Release]:
@@ -106,10 +102,26 @@ def selected(words: Sequence[str]) -> list[Release]:
 
     Raises UsageError, naming the nearest, for a word that stands for none.
     """
-    found: dict[Release, None] = {}
-    for word in words:
-        found |= dict.fromkeys(_of_word(word))
-    return list(found)
+    return list(dict.fromkeys(release for found in each(_of_word, words) for release in found))
+
+
+def _exact(word: str) -> str:
+    """A word that stands for releases and says which of a model's, as it is, or a UsageError."""
+    from ..models import releases
+
+    if ":" not in word and word in _models() and not any(sign in word for sign in "*?["):
+        name = _models()[word].name
+        raise UsageError(
+            f"'{word}' has {len(releases.of_model(name))} released files. Say which, {name}:TAG, or {name}:* for "
+            f"all of them: {releases.summary(name)}"
+        )
+    return known(word)
+
+
+def known(word: str) -> str:
+    """A word that stands for releases, as it is. Raises UsageError, naming the nearest, where it stands for none."""
+    _of_word(word)
+    return word
 
 
 def _of_word(word: str) -> list[Release]:
@@ -185,40 +197,34 @@ def _bytes(release: Release) -> int:
 
 
 def _print_table(files: Sequence[Release], *, fold: bool) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     from ..models import releases
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("model", "tag", "trained on", "px", "top-1", "size", "here"):
-        table.add_column(name, no_wrap=name in ("model", "top-1", "size"), overflow="fold")
+    rows: list[tuple[str, ...]] = []
     folded = [release for release in files if fold and release.tag.startswith("vtab-")]
     shown = [release for release in files if release not in folded]
     for model in dict.fromkeys(release.model for release in files):
         for release in [release for release in shown if release.model == model]:
             path = releases.locate(release)
-            cells = (
-                model,
-                release.tag,
-                " → ".join(filter(None, (release.pretrain, release.finetune))),
-                re.sub(r" \(.*?\)", "", release.resolution_as_stated),
-                "" if release.published_top1 is None else f"{release.published_top1:g}",
-                size_of(release),
-                "" if path is None else str(path.parent),
+            rows.append(
+                (
+                    model,
+                    release.tag,
+                    " → ".join(filter(None, (release.pretrain, release.finetune))),
+                    re.sub(r" \(.*?\)", "", release.resolution_as_stated),
+                    "" if release.published_top1 is None else f"{release.published_top1:g}",
+                    size_of(release),
+                    "" if path is None else str(path.parent),
+                )
             )
-            table.add_row(*map(Text, cells))
         count = sum(release.model == model for release in folded)
         if count:
-            cells = (model, f"vtab-* ({count} files)", "ImageNet-21k → VTAB-1k, a task and run each", *[""] * 4)
-            table.add_row(*map(Text, cells))
-    console = Console(file=sys.stdout)
-    console.print(table)
+            rows.append((model, f"vtab-* ({count} files)", "ImageNet-21k → VTAB-1k, a task and run each", *[""] * 4))
+    screen = stdout()
+    columns = ("model", "tag", "trained on", "px", "top-1", "size", "here")
+    screen.table(columns, rows, whole=("model", "top-1", "size"))
     note = "px and top-1 (percent of ImageNet) as published; top-1 often of the configuration rather than of this very "
     note += "file. ~: computed from the parameters. format=csv has sources."
-    console.print(note, style="dim", markup=False, highlight=False, soft_wrap=True)
+    screen.say(note, style="dim")
 
 
 def _write_csv(files: Sequence[Release]) -> None:

@@ -176,7 +176,7 @@ def test_cache_list_and_clear(own_cache: Path, typed) -> None:
         (("clear", "sure=yes"), "error: say what to clear"),
         (("clear", "all", "sure=maybe"), "error: sure=maybe: type sure=yes to remove"),
         (("clear", "all", "older=soon"), "error: older=soon: expected a number and m, h, d or w"),
-        (("list", "odler=3d"), "error: cache has no setting 'odler' here. Did you mean 'older'?"),
+        (("list", "odler=3d"), "error: cache list has no setting 'odler'. Did you mean 'older'?"),
         (("clear", "ViT-X*", "sure=yes"), "error: no features match ViT-X*. There are some of: ViT-mini, digits"),
     ],
 )

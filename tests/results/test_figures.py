@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from vit_bench.bench.figure_verb import figure_verb, model_facts
-from vit_bench.bench.words import read_words
 from vit_bench.models import catalog
 from vit_bench.registry import UsageError
 from vit_bench.results import figures as package
@@ -417,7 +416,6 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(UsageError, match=message):
             figure_verb("4", words)
     assert not (tmp_path / "f.svg").exists()
-    assert read_words(["runs/x", "task=a=b"], ("task",), "figure") == ([Path("runs/x")], {"task": "a=b"})
 
 
 def test_facts_of_variants() -> None:

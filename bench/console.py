@@ -1,0 +1,43 @@
+"""Where a command prints: what was asked for on standard output, all else on standard error, texts as they are."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Container, Iterable, Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+
+class Screen(Console):
+    """A terminal, or what stands in its place."""
+
+    def say(self, text: str, style: str | None = None) -> None:
+        """Print a text as it is: brackets and colons mean nothing, and only the terminal breaks it."""
+        self.print(text, style=style, markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+    def table(
+        self,
+        columns: Sequence[str],
+        rows: Iterable[Sequence[str]],
+        *,
+        whole: Container[str] = (),
+        padding: tuple[int, int, int, int] = (0, 1, 0, 1),
+    ) -> None:
+        """Print rows of texts below the names of their columns. `whole` names the columns that are not broken."""
+        made = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=padding)
+        for name in columns:
+            made.add_column(name, no_wrap=name in whole, overflow="ellipsis" if name in whole else "fold")
+        for row in rows:
+            made.add_row(*map(Text, row))  # Text: "[depth=2]" is no markup
+        self.print(made)
+
+
+def stdout() -> Screen:
+    return Screen(file=sys.stdout)
+
+
+def stderr(*, quiet: bool = False) -> Screen:
+    return Screen(stderr=True, quiet=quiet)
