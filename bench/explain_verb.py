@@ -154,7 +154,7 @@ def _kept(store: Store, cell: Cell, record: Record) -> list[str]:
     """What the run directory keeps of the job."""
     paths = [
         (store.path(cell.key), "the record"),
-        (store.path(cell.key).with_suffix(".npz"), _arrays(store, cell, record)),
+        (store.arrays(cell.key), _arrays(store, cell, record)),
         (store.curves(cell.key), "training curves"),
         (store.folder / "kept" / cell.key, "what the job was asked to keep"),
     ]
@@ -166,14 +166,14 @@ def _kept(store: Store, cell: Cell, record: Record) -> list[str]:
 
 
 def _arrays(store: Store, cell: Cell, record: Record) -> str:
-    path = store.path(cell.key).with_suffix(".npz")
+    path = store.arrays(cell.key)
     if not path.exists():
         return ""
-    import numpy as np
+    from ..results.predictions import read_arrays
 
     number = record.measurement.partition("/")[2]
-    with np.load(path, allow_pickle=False) as arrays:
-        mine = [name for name in arrays.files if name == number or name.startswith(f"{number}.")]
-        shared = [name for name in arrays.files if not name[:1].isdigit()]
+    names = list(read_arrays(path))
+    mine = [name for name in names if name == number or name.startswith(f"{number}.")]
+    shared = [name for name in names if not name[:1].isdigit()]
     own = f"its predictions as '{number}'" if number in mine else "no predictions of this number"
     return f"{own}; {', '.join([*mine[1:], *shared]) or 'nothing'} beside"

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import math
+import struct
+import zlib
 from collections.abc import Sequence
+from lzma import LZMAError
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zipfile import BadZipFile
 
 from ..registry import UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
 
+BROKEN_ZIP = (  # what reading a damaged zip archive raises, besides ValueError
+    OSError,
+    EOFError,
+    LookupError,
+    RuntimeError,
+    LZMAError,
+    BadZipFile,
+    struct.error,
+    zlib.error,
+)
 STATUSES = ("ok", "failed", "skipped")
 
 

@@ -175,7 +175,7 @@ def _timed(row: dict[str, Any], kept: tuple[Predictions, Predictions]) -> tuple[
         return ratio_over_runs(values[0], values[1]), None
     sides: list[np.ndarray] = []
     for letter, files in zip("ab", kept, strict=True):
-        samples = [files.samples(measurement) for measurement in row[f"measurements_{letter}"]]
+        samples = [files.beside(measurement).get("samples") for measurement in row[f"measurements_{letter}"]]
         there = [one for one in samples if one is not None]
         whole = there and len(there) == len(samples)
         sides.append(np.concatenate(there) if whole else np.array(row[f"values_{letter}"], dtype=np.float64))

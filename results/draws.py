@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from itertools import combinations
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .predictions import Predictions
 from .tables import Table, row_labels
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ def draws_tables(frame: pd.DataFrame) -> list[Table]:
     means = frame[(frame["metric"] == "top1_draws_mean") & (frame["status"] == "ok")]
     if means.empty:
         return []
-    folders = [Path(folder) for folder in frame.attrs.get("folders", ())]
+    kept = Predictions(frame.attrs.get("folders", ()))
     dial = next((name for name in ("l2", "k") if name in means and means[name].notna().any()), None)
     several = dial is not None and means[dial].nunique() > 1
     shots = sorted({int(count) for count in means["shots"]})
@@ -58,7 +57,7 @@ def draws_tables(frame: pd.DataFrame) -> list[Table]:
             part = of_task if strength is None else of_task[of_task[dial] == strength]
             labelled = row_labels(part)
             for (first, of_first), (second, of_second) in combinations(labelled, 2):
-                texts = [_chance(of_first, of_second, count, folders) for count in shots]
+                texts = [_chance(of_first, of_second, count, kept) for count in shots]
                 setting = () if not several else (f"{strength:g}",)
                 rows.append((str(task), first, second, *setting, *texts))
     if not any(text for row in rows for text in row[-len(shots) :]):
@@ -78,28 +77,14 @@ def draws_tables(frame: pd.DataFrame) -> list[Table]:
     ]
 
 
-def _chance(a: pd.DataFrame, b: pd.DataFrame, shots: int, folders: Sequence[Path]) -> str:
+def _chance(a: pd.DataFrame, b: pd.DataFrame, shots: int, kept: Predictions) -> str:
     rows: list[dict[str, Any]] = []
     for part in (a, b):
         found: list[dict[str, Any]] = part[part["shots"] == shots].to_dict("records")  # pyright: ignore
         if len(found) != 1:
             return ""
         rows += found
-    first, second = (read_draws(row, folders) for row in rows)
+    first, second = (kept.beside(str(row["measurement"])).get("draws") for row in rows)
     if first is None or second is None or len(first) != len(second):
         return ""
     return f"{100 * probability_better(first, second, int(rows[0]['n_test'])):.1f}"
-
-
-def read_draws(record: Mapping[str, Any], folders: Sequence[Path]) -> np.ndarray | None:
-    """The (R,) accuracies behind a `top1_draws_mean` record, draw 0 first; None where no run directory has them."""
-    import numpy as np
-
-    key, _, number = str(record["measurement"]).partition("/")
-    for folder in folders:
-        path = folder / "cells" / f"{key}.npz"
-        if path.is_file():
-            with np.load(path, allow_pickle=False) as arrays:
-                if f"{number}.draws" in arrays:
-                    return arrays[f"{number}.draws"]
-    return None

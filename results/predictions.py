@@ -1,16 +1,16 @@
-"""What lies beside the records in `cells/<key>.npz`: which test image was right, its group, the samples of a timing."""
+"""What lies beside the records in `cells/<key>.npz`, for all that read it: who was right, samples of timings, draws."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
-from zipfile import BadZipFile
-from zlib import error as ZlibError
+from zipfile import ZipFile
 
 from ..registry import UsageError
-from .checks import Damaged
+from .checks import BROKEN_ZIP, Damaged
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,12 +28,19 @@ class Scored:
 
 
 class Predictions:
-    """The arrays of the cells in some run directories, each file read once."""
+    """The arrays of the cells in some run directories, each file read once.
+
+    A record's arrays are those of the first folder that has some. They are found among the files that are there: what
+    a record calls its measurement never becomes a path.
+    """
 
     def __init__(self, folders: Sequence[str | Path]) -> None:
-        self._folders = [Path(folder) / "cells" for folder in folders]
-        self._there = {name.name: name for folder in self._folders for name in folder.glob("*.npz")}
-        self._read: dict[Path, dict[str, np.ndarray]] = {}
+        self.folders = tuple(map(str, folders))
+        self._there: dict[str, list[Path]] = {}
+        for folder in folders:
+            for path in (Path(folder) / "cells").glob("*.npz"):
+                self._there.setdefault(path.stem, []).append(path)
+        self._read: dict[Path, dict[str, dict[str, np.ndarray]]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._there)
@@ -47,54 +54,66 @@ class Predictions:
         """
         import numpy as np
 
-        path, arrays, number = self._arrays(measurement)
-        if path is None or number not in arrays or "labels" not in arrays:
+        path, arrays, number = self._find(measurement)
+        predicted, labels = arrays.get(number, {}).get(""), arrays.get("labels", {}).get("")
+        if predicted is None or labels is None:
             return None
-        predicted, labels = arrays[number], arrays["labels"]
         if predicted.shape != labels.shape:
             raise UsageError(f"{path}: {len(predicted)} predictions ({number}) of {len(labels)} labelled images")
-        right = np.asarray(predicted == labels)
-        if "label_sets.starts" in arrays:
-            right = _in_sets(predicted, arrays["label_sets.values"], arrays["label_sets.starts"])
+        sets = arrays.get("label_sets")
+        right = np.asarray(predicted == labels) if sets is None else _in_sets(predicted, sets["values"], sets["starts"])
         if value is not None and abs(100 * float(right.mean()) - value) > ROUNDING:
             raise UsageError(
                 f"{path}: its predictions ({number}) are right for {100 * right.mean():.3f} % of the images, the "
                 f"record {measurement} says {value:.3f}. Delete the cell, and the job runs again"
             )
-        clusters = arrays.get("clusters")
+        clusters = arrays.get("clusters", {}).get("")
         if clusters is not None and len(clusters) != len(labels):
             raise UsageError(f"{path}: {len(clusters)} clusters of {len(labels)} labelled images")
         return Scored(right, labels, clusters)
 
-    def samples(self, measurement: str) -> np.ndarray | None:
-        """The (R,) repeats behind a timing's record, or None where none were kept."""
-        path, arrays, number = self._arrays(measurement)
-        return None if path is None else arrays.get(f"{number}.samples")
+    def beside(self, measurement: str) -> dict[str, np.ndarray]:
+        """What else was kept for a record, by plain names: "samples" (R,) of a timing, "draws" (R,), pictures."""
+        _, arrays, number = self._find(measurement)
+        return {name: array for name, array in arrays.get(number, {}).items() if name}
 
     def has_unlabelled(self, measurement: str) -> bool:
         """Whether predictions were kept without labels, as early versions of this project did."""
-        path, arrays, number = self._arrays(measurement)
-        return path is not None and number in arrays and "labels" not in arrays
+        _, arrays, number = self._find(measurement)
+        return "" in arrays.get(number, {}) and "labels" not in arrays
 
-    def _arrays(self, measurement: str) -> tuple[Path | None, Mapping[str, np.ndarray], str]:
+    def _find(self, measurement: str) -> tuple[Path | None, Mapping[str, Mapping[str, np.ndarray]], str]:
+        """The file with a record's arrays, all that is in it, and the record's number there."""
         key, _, number = measurement.partition("/")
-        path = self._there.get(f"{key}.npz")
-        if path is None:
-            return None, {}, number
-        if path not in self._read:
-            self._read[path] = read_arrays(path)
-        return path, self._read[path], number
+        for path in self._there.get(key, ()):
+            if path not in self._read:
+                self._read[path] = _by_owner(read_arrays(path))
+            if number in self._read[path]:
+                return path, self._read[path], number
+        return None, {}, number
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Every array of a cell's file, by name. Raises UsageError, naming the file, where it cannot be read."""
+    """Every array of a cell's file, by name. Raises UsageError, naming the file, where one of them is not whole."""
     import numpy as np
 
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:  # closed also where damaged
-            return {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile, ZlibError, AttributeError) as error:
-        raise Damaged(path, error, "Delete it and its .json, and the job runs again") from error
+        with ZipFile(path) as archive:
+            whole = {name: archive.read(name) for name in archive.namelist()}  # np.load checks no sum of a cut array
+        read = np.lib.format.read_array
+        return {name.removesuffix(".npy"): read(BytesIO(data), allow_pickle=False) for name, data in whole.items()}
+    except (*BROKEN_ZIP, ValueError) as error:
+        cure = "Delete it and its .json, and repeat the run: its job runs again"
+        raise Damaged(path, error, cure) from error
+
+
+def _by_owner(arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
+    """`3`, `3.draws` and `labels` as {"3": {"": …, "draws": …}, "labels": {"": …}}."""
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for name, array in arrays.items():
+        owner, _, plain = name.partition(".")
+        found.setdefault(owner, {})[plain] = array
+    return found
 
 
 def _in_sets(predicted: np.ndarray, values: np.ndarray, starts: np.ndarray) -> np.ndarray:

@@ -7,12 +7,12 @@ import io
 import json
 import re
 import zipfile
-import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...registry import UsageError
 from ...stable import cache_folder, file_sha, replacing
+from ..checks import BROKEN_ZIP
 from ..predictions import read_arrays
 from ..record import KEY, Store, in_bundle
 from . import Exchange, Incoming, Written
@@ -21,18 +21,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FORMAT = 1
-DAMAGED = (  # what reading a damaged one raises
-    OSError,
-    EOFError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    RuntimeError,
-    UnicodeDecodeError,
-    json.JSONDecodeError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 INSIDE = re.compile(rf"(results\.csv|cells/{KEY.pattern}\.(json|npz|curves\.csv))")
 LIMIT = 4 * 2**30  # bytes that one file of a bundle may unpack to
 
@@ -109,7 +97,9 @@ def _contents(path: Path) -> dict[str, bytes]:
                 if hashlib.sha256(contents[name]).hexdigest() != digest:
                     raise UsageError(f"{path} is damaged: {name} is not what its manifest says. Copy it again")
             return contents
-    except DAMAGED as error:
+    except UsageError:
+        raise
+    except (*BROKEN_ZIP, ValueError, TypeError, AttributeError) as error:
         raise UsageError(f"{path} is no bundle, or a damaged one ({error})") from error
 
 

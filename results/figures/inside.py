@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...registry import UsageError
+from ..predictions import Predictions
 from ..tables import row_labels
 from . import published, style
 from .records import arrays_of, caveats, relevant
@@ -290,11 +291,11 @@ def _found(asked: Asked, figure: Figure, metric: str, arrays: tuple[str, ...], *
         part = part[part["task"].str.lower() == asked.task.lower()]
         if part.empty:
             raise UsageError(f"task={asked.task}: these records are of {', '.join(tasks)}")
-    folders = frame.attrs.get("folders", ())
+    beside = Predictions(frame.attrs.get("folders", ()))
     found: list[Inside] = []
     for label, rows in row_labels(part):
         row: dict[str, Any] = {str(name): value for name, value in rows.iloc[-1].items()}
-        kept = arrays_of(row, folders)
+        kept = arrays_of(row, beside)
         for name in arrays:
             if name not in kept:
                 raise UsageError(f"{label}: its cell {row['measurement']} holds no array '{name}'. Measure it again")

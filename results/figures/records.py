@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...random_weights import is_random
 from ...registry import UsageError
+from ..predictions import Predictions
 from ..tables import row_labels
 from ..tables.rows import trained_here
 
@@ -180,27 +180,14 @@ def _number(value: Any) -> float | None:
     return None if value is None or value != value else float(value)
 
 
-def arrays_of(record: dict[str, Any], folders: Sequence[str]) -> dict[str, np.ndarray]:
+def arrays_of(record: dict[str, Any], kept: Predictions) -> dict[str, np.ndarray]:
     """What is kept beside a record, by plain names. Raises UsageError where it is in no run directory, or damaged."""
-    import zipfile
-
-    import numpy as np
-
-    key, _, number = str(record["measurement"]).partition("/")
-    for folder in folders:
-        path = Path(folder) / "cells" / f"{key}.npz"
-        if not path.is_file():
-            continue
-        try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
-                own = [name for name in kept.files if name.startswith(f"{number}.")]
-                found = {name.partition(".")[2]: kept[name] for name in own}
-        except (OSError, ValueError, zipfile.BadZipFile, KeyError) as error:
-            raise UsageError(f"{path} is damaged ({error}). Delete {key}.json and repeat the run") from error
-        if found:
-            return found
-    where = ", ".join(folders) or "a CSV file, which has no arrays: name the run directory"
-    raise UsageError(f"the arrays of {record['model']} ({record['metric']}, cell {key}) are not in {where}")
+    found = kept.beside(str(record["measurement"]))
+    if not found:
+        key = str(record["measurement"]).partition("/")[0]
+        where = ", ".join(kept.folders) or "a CSV file, which has no arrays: name the run directory"
+        raise UsageError(f"the arrays of {record['model']} ({record['metric']}, cell {key}) are not in {where}")
+    return found
 
 
 def caveats(frame: pd.DataFrame) -> list[str]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-if TYPE_CHECKING:
-    import numpy as np
+from ..predictions import Predictions, Scored
 
+if TYPE_CHECKING:
     from .grid import Grid, Measured, Place
 
 ALPHA = 0.05
@@ -25,12 +24,12 @@ def mark_best(grid: Grid, folders: Sequence[str]) -> dict[Place, Verdict]:
     lines = [line for line in _lines(grid) if len(line) > 1]
     tests: list[tuple[int, Place, Place]] = []
     ps: list[float | None] = []
-    reader = Reader(folders)
+    kept = Predictions(folders)
     for i, line in enumerate(lines):
         first, *others = sorted(line, key=lambda place: -(grid.measured[place].value or 0))
         for other in others:
             tests.append((i, first, other))
-            ps.append(reader.p(grid.measured[first], grid.measured[other]))
+            ps.append(_p(kept, grid.measured[first], grid.measured[other]))
     if not ps:
         return {}
     from ..statistics import holm
@@ -60,66 +59,26 @@ def _lines(grid: Grid) -> list[list[Place]]:
     return list(found.values())
 
 
-class Reader:
-    """Predictions from the run directories, each file read once."""
-
-    def __init__(self, folders: Sequence[str]) -> None:
-        self._folders = [Path(folder) for folder in folders]
-        self._files: dict[str, dict[str, np.ndarray] | None] = {}
-
-    def p(self, a: Measured, b: Measured) -> float | None:
-        """The two-sided p of no difference between two cells, None where neither predictions nor seeds can tell."""
-        from ..statistics import both_sources, paired, welch
-
-        first, second = ([float(one["value"]) for one in cell.records] for cell in (a, b))
-        several = len(first) > 1 and len(second) > 1
-        same_seeds = [one["seed"] for one in a.records] == [one["seed"] for one in b.records]
-        right = [self._right(cell) if same_seeds or not several else None for cell in (a, b)]
-        if right[0] is not None and right[1] is not None and right[0].shape[1] == right[1].shape[1]:
-            over_images = paired(right[0], right[1], self._clusters(a))
-            import numpy as np
-
-            return both_sources(over_images, np.array(first), np.array(second)).p if several else over_images.p
-        return welch(first, second).p if several else None
-
-    def _right(self, cell: Measured) -> np.ndarray | None:
-        """(S, N) booleans: whether each seed's prediction of each image is right; None where one is not stored."""
-        import numpy as np
-
-        found = []
-        for record in cell.records:
-            key, _, number = str(record["measurement"]).partition("/")
-            arrays = self._arrays(key)
-            if arrays is None or number not in arrays or "labels" not in arrays:
-                return None
-            found.append(_is_right(arrays[number], arrays))
-        return np.stack(found) if found and len({len(one) for one in found}) == 1 else None
-
-    def _clusters(self, cell: Measured) -> np.ndarray | None:
-        arrays = self._arrays(str(cell.records[0]["measurement"]).partition("/")[0])
-        return None if arrays is None else arrays.get("clusters")
-
-    def _arrays(self, key: str) -> dict[str, np.ndarray] | None:
-        if key not in self._files:
-            import numpy as np
-
-            paths = (folder / "cells" / f"{key}.npz" for folder in self._folders)
-            path = next((path for path in paths if path.is_file()), None)
-            self._files[key] = None
-            if path is not None:
-                with np.load(path, allow_pickle=False) as arrays:
-                    self._files[key] = {name: arrays[name] for name in arrays.files}
-        return self._files[key]
-
-
-def _is_right(predicted: np.ndarray, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Whether each prediction is the label or, where images have several right classes, one of those."""
+def _p(kept: Predictions, a: Measured, b: Measured) -> float | None:
+    """The two-sided p of no difference between two cells, None where neither predictions nor seeds can tell."""
     import numpy as np
 
-    if "label_sets.values" not in arrays:
-        return predicted == arrays["labels"]
-    values, starts = arrays["label_sets.values"], arrays["label_sets.starts"]
-    image = np.repeat(np.arange(len(predicted)), np.diff(np.append(starts, len(values))[: len(predicted) + 1]))
-    right = np.zeros(len(predicted), dtype=bool)
-    np.logical_or.at(right, image, predicted[image] == values)
-    return right
+    from ..statistics import both_sources, paired, welch
+
+    first, second = ([float(one["value"]) for one in cell.records] for cell in (a, b))
+    several = len(first) > 1 and len(second) > 1
+    same_seeds = [one["seed"] for one in a.records] == [one["seed"] for one in b.records]
+    sides = [_scored(kept, cell) if same_seeds or not several else None for cell in (a, b)]
+    if sides[0] is not None and sides[1] is not None and len(sides[0][0].right) == len(sides[1][0].right):
+        right = [np.stack([one.right for one in side]) for side in (sides[0], sides[1])]  # S N
+        over_images = paired(right[0], right[1], sides[0][0].clusters)
+        return both_sources(over_images, np.array(first), np.array(second)).p if several else over_images.p
+    return welch(first, second).p if several else None
+
+
+def _scored(kept: Predictions, cell: Measured) -> list[Scored] | None:
+    """The test images of each seed, equally many; None where predictions are not stored."""
+    found = [kept.scored(str(record["measurement"])) for record in cell.records]
+    scored = [one for one in found if one is not None]
+    whole = len(scored) == len(found) and len({len(one.right) for one in scored}) == 1
+    return scored if whole else None
