@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 import struct
 import zlib
 from collections.abc import Sequence
-from lzma import LZMAError
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zipfile import BadZipFile
@@ -21,11 +21,11 @@ BROKEN_ZIP = (  # what reading a damaged zip archive raises, besides ValueError
     EOFError,
     LookupError,
     RuntimeError,
-    LZMAError,
     BadZipFile,
     struct.error,
     zlib.error,
 )
+KEY = re.compile("[0-9a-f]{16}")  # of a cell, and the name of its files
 STATUSES = ("ok", "failed", "skipped")
 
 

@@ -21,7 +21,6 @@ from __future__ import annotations
 import gc
 import json
 import os
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -34,14 +33,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..registry import UsageError
 from ..stable import canonical, replacing, sha
-from .checks import Damaged, checked
+from .bundle import is_bundle, unpacked
+from .checks import KEY, Damaged, checked
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
 FORMAT = 2  # of a cell's file; 1 wrote every question and treatment out, and is read, too
-KEY = re.compile("[0-9a-f]{16}")  # of a cell, and the name of its files
 Status = Literal["ok", "failed", "skipped"]
 
 
@@ -223,8 +222,6 @@ def load(*sources: str | Path) -> pd.DataFrame:
 @contextmanager
 def in_bundle(path: Path) -> Iterator[Store]:
     """The cells of a bundle. Raises UsageError for a damaged file in it, naming the bundle and the file."""
-    from .exports.bundle import unpacked
-
     try:
         yield Store(unpacked(path))
     except Damaged as error:
@@ -269,8 +266,6 @@ def _spread(
 
 def _run_directory(source: str | Path) -> Path | None:
     """Where the cells of a run directory, of a bundle's unpacked one, or beside a results CSV, are."""
-    from .exports.bundle import is_bundle, unpacked
-
     if is_bundle(Path(source)):
         return unpacked(Path(source))
     folder = Path(source) if Path(source).is_dir() else Path(source).parent
@@ -279,8 +274,6 @@ def _run_directory(source: str | Path) -> Path | None:
 
 def _load_one(path: Path) -> pd.DataFrame:
     import pandas as pd
-
-    from .exports.bundle import is_bundle
 
     if is_bundle(path):
         with in_bundle(path) as store:

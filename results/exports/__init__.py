@@ -2,64 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path, PureWindowsPath
-from typing import TYPE_CHECKING
 
-from ...registry import Registry, UsageError
-
-if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
-
-    from ..record import Cell
-
-
-@dataclass(frozen=True, kw_only=True)
-class Written:
-    """What an export made: files by their path below `out` (as bytes), and in words what the format cannot express.
-
-    Raises UsageError for a path that leads out of `out`: paths are made of what records say.
-    """
-
-    files: Mapping[str, bytes]
-    left_out: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        for name in self.files:
-            path = PureWindowsPath(name)  # knows all signs that part folders
-            if path.anchor or ".." in path.parts:
-                raise UsageError(
-                    f"these records would be written to '{name}', outside of out=. A path stands where they name a "
-                    "model, weights, task or setting: mend that"
-                )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Incoming:
-    """What an import read, all of it checked: cells, and the predictions of each by its key."""
-
-    cells: Sequence[Cell]
-    arrays: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)  # by the key of its cell
-
-
-@dataclass(frozen=True, kw_only=True)
-class Exchange:
-    """One row of the registry of formats."""
-
-    name: str
-    summary: str
-    write: Callable[[pd.DataFrame], Written]
-    read: Callable[[Path], Incoming]
-    aliases: tuple[str, ...] = ()
-    in_globs: bool = True
+from ...registry import Registry
+from . import bundle, clip_benchmark, mteb, timm
+from .exchange import Exchange
 
 
 @cache
 def formats() -> Registry[Exchange]:
     """The formats there are, by name."""
-    from . import bundle, clip_benchmark, mteb, timm
-
     return Registry("format", [timm.ROW, clip_benchmark.ROW, mteb.ROW, bundle.ROW])

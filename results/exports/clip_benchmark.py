@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...registry import UsageError
-from . import Exchange, Incoming, Written
+from .exchange import Exchange, Incoming, Written
 from .foreign import Published, cells_of, left_out, number, read_json
 
 if TYPE_CHECKING:

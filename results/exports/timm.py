@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...random_weights import is_random
 from ...registry import UsageError
-from . import Exchange, Incoming, Written
+from .exchange import Exchange, Incoming, Written
 from .foreign import Published, cells_of, label, left_out, number
 
 if TYPE_CHECKING:

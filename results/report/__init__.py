@@ -14,16 +14,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ...registry import UsageError
 from ...stable import replacing
+from . import about, page
 from .asked import Asked, Behind, Source
-
-if TYPE_CHECKING:
-    from .bars import Bars
-    from .drawings import Drawn
-    from .sheets import Sheet
+from .bars import Bars, bars
+from .drawings import Drawn, drawings
+from .numbers import Numbers
+from .sheets import Sheet, sheets
 
 LIMIT = 1_950_000  # bytes of a page
 FIGURES = 800_000  # bytes of all figures
@@ -44,12 +43,6 @@ def make(asked: Asked) -> Page:
     Raises UsageError where there is no record at all, where jinja2 or matplotlib is not installed, and for records that
     no page can show.
     """
-    from . import about, page
-    from .bars import bars
-    from .drawings import drawings
-    from .numbers import Numbers
-    from .sheets import sheets
-
     frame, runs = asked.frame()
     if frame.empty:
         raise UsageError(f"{', '.join(source.name for source in asked.sources)}: there are no records to report yet")

@@ -8,11 +8,12 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from ...registry import Registry, UsageError
-from ..throughput_table import more_of_throughput, throughput_table
-from . import ablations, checkpoints, paper, settings, speed, transfer, variants
-from .fewshot import fewshot_table, more_of_fewshot, published_fewshot
+from . import ablations, checkpoints, paper, settings, transfer, variants
+from .draws import draws_tables
+from .fewshot import fewshot_table, published_fewshot
 from .rows import canonical_treatment, mixed_fields, mixed_units, once, row_labels, weights_labels
 from .table import GROUP_SIZES, GROUPS, Facts, Recipe, Request, Show, Table
+from .throughput import more_of_throughput, published_throughput, throughput_table
 from .vtab import table9, vtab_table
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def tables() -> Registry[Recipe]:
                 summary="accuracy by number of shots, mean and std over seeds (ViT paper, Figure 4)",
                 suites=("fewshot",),
                 make=fewshot_table,
-                more=more_of_fewshot,
+                more=draws_tables,
                 build=_published_alone(published_fewshot),
             ),
             Recipe(
@@ -60,7 +61,7 @@ def tables() -> Registry[Recipe]:
                 suites=("throughput",),
                 make=throughput_table,
                 more=more_of_throughput,
-                build=_published_alone(speed.throughput),
+                build=_published_alone(published_throughput),
             ),
             Recipe(
                 name="checkpoints",

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from ...random_weights import is_random
 from ..published import rows
-from .grid import Grid, Printed, printed
+from .cells import Printed, printed
+from .grid import Grid
+from .measure import measured
 from .table import Request, Table
 from .transfer import folders
 
@@ -56,8 +58,6 @@ def table8(request: Request) -> list[Table]:
 
 
 def _ours(grid: Grid, frame: pd.DataFrame) -> None:
-    from .measure import measured
-
     top1 = frame[(frame["metric"] == "top1") | (frame["status"] != "ok")]
     if "shots" not in top1:
         top1 = top1.assign(shots=float("nan"))

@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
 
 from ..predictions import Predictions, Scored
-
-if TYPE_CHECKING:
-    from .grid import Grid, Measured, Place
+from .cells import Measured, Place
 
 ALPHA = 0.05
 Verdict = Literal["best", "tied"]
 
 
-def mark_best(grid: Grid, folders: Sequence[str]) -> dict[Place, Verdict]:
-    """Of our cells that answer one question: "best" for one significantly above every other, else "tied" for several.
+def mark_best(lines: Iterable[Mapping[Place, Measured]], folders: Sequence[str]) -> dict[Place, Verdict]:
+    """Of each line's cells, which answer one question: "best" for one significantly above all others, else "tied".
 
     The highest is tested against each other cell, over test images where both sides stored predictions and over seeds
     where both have several; all tests of the table are one family (Holm, 5 %). Where one of the tests cannot be made,
     nothing is marked.
     """
-    lines = [line for line in _lines(grid) if len(line) > 1]
+    lines = [line for line in lines if len(line) > 1]
     tests: list[tuple[int, Place, Place]] = []
     ps: list[float | None] = []
     kept = Predictions(folders)
     for i, line in enumerate(lines):
-        first, *others = sorted(line, key=lambda place: -(grid.measured[place].value or 0))
+        first, *others = sorted(line, key=lambda place: -(line[place].value or 0))
         for other in others:
             tests.append((i, first, other))
-            ps.append(_p(kept, grid.measured[first], grid.measured[other]))
+            ps.append(_p(kept, line[first], line[other]))
     if not ps:
         return {}
     from ..statistics import holm
@@ -43,20 +41,6 @@ def mark_best(grid: Grid, folders: Sequence[str]) -> dict[Place, Verdict]:
         tied = [other for _, other, p in mine if p is not None and p >= ALPHA]
         marks |= dict.fromkeys((mine[0][0], *tied), "tied") if tied else {mine[0][0]: "best"}
     return marks
-
-
-def _lines(grid: Grid) -> list[list[Place]]:
-    """The cells that stand beside each other: of one dataset, with one and the same question."""
-    found: dict[Any, list[Place]] = {}
-    for row in grid.rows:
-        for column in grid.columns:
-            cell = grid.measured.get((row, column))
-            if cell is None or cell.value is None or not cell.records:
-                continue
-            first = cell.records[0]
-            asked = (first["task"], first["metric"], first["protocol_sha"], first.get("shots"))
-            found.setdefault((row if grid.models_are_columns else column, asked), []).append((row, column))
-    return list(found.values())
 
 
 def _p(kept: Predictions, a: Measured, b: Measured) -> float | None:

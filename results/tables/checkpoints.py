@@ -7,9 +7,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..published import rows
-from .grid import Grid, Measured, Printed, difference
+from .cells import Measured, Printed, difference
+from .grid import Grid
+from .measure import measured, subjects
+from .rows import majority_rates, protocol_notes, provenance_notes, weights_labels
 from .table import Request, Table
 from .transfer import folders
+from .vtab import vtab_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,8 +92,6 @@ def _text(cell: Measured | None) -> str:
 def _of_imagenet(frame: pd.DataFrame | None) -> dict[tuple[str, str], Measured]:
     if frame is None:
         return {}
-    from .measure import measured, subjects
-
     chosen = frame[(frame["task"] == "ImageNet") & (frame["metric"].eq("top1") | frame["status"].ne("ok"))]
     found = {}
     for one in subjects(chosen):
@@ -112,8 +114,6 @@ def classify(request: Request) -> list[Table]:
 
 def _vtab_runs(frame: pd.DataFrame) -> Table:
     """The files of one model and run as if they were one model: a column a task, means where no task is missing."""
-    from .vtab import vtab_table
-
     runs = frame["weights"].astype(str).str.extract(VTAB_RUN, expand=False)
     table = vtab_table(frame.assign(suite="vtab", weights=runs))
     stated = [row for row in rows("table9_vtab_tasks") if row["table"] == "BiT code release README"]
@@ -133,9 +133,6 @@ def _own_heads(request: Request) -> Table:
     stated = {(one["model"], one["tag"]): one for one in request.facts.releases if one["published_top1"] is not None}
     frame = request.frame
     assert frame is not None
-    from .measure import measured, subjects
-    from .rows import majority_rates, protocol_notes, provenance_notes, weights_labels
-
     rates = majority_rates(frame, ["task"])
     chosen = frame[frame["metric"] != "majority_rate"]
     shown = weights_labels(list(dict.fromkeys(map(str, frame["weights"]))))

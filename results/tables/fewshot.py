@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..published import rows
-from .grid import NOT_RELEASED, Grid, Printed
+from .cells import NOT_RELEASED, Printed
+from .grid import Grid
 from .rows import (
     majority_rates,
     mean_and_std,
@@ -117,12 +118,6 @@ def _distributions(
         name = f"{label}, {int(chosen['draws'].iloc[0])} draws"
         rows.append((task, name, *(() if setting is None else (f"{setting:g}",)), *texts, ""))
     return rows
-
-
-def more_of_fewshot(frame: pd.DataFrame) -> list[Table]:
-    from ..draws import draws_tables
-
-    return draws_tables(frame)
 
 
 def published_fewshot(request: Request) -> list[Table]:

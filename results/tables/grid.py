@@ -6,60 +6,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..published import is_reproducible
+from .best import Verdict, mark_best
+from .cells import (
+    FOOTNOTES,
+    FROM_SCRATCH,
+    MINIATURE,
+    TIED,
+    UNTRAINED,
+    Measured,
+    Place,
+    Printed,
+    difference,
+)
 from .table import Show, Table
 
-NOT_RELEASED, UNTRAINED, RESAVED, MINIATURE, BELOW, TIED, FROM_SCRATCH = "†", "‡", "§", "¶", "*", "≈", "‖"
-FOOTNOTES = {
-    NOT_RELEASED: "Weights never released: this number cannot be reproduced.",
-    UNTRAINED: "Random weights: an untrained network, of which only architecture and initialisation show.",
-    FROM_SCRATCH: "Trained from random weights, on this task's images alone: no pre-training.",
-    RESAVED: "Images of the community's re-saved JPEGs (vtab-1k), not the published files.",
-    MINIATURE: "A built-in miniature task, not comparable with any published number.",
-    BELOW: "Below the majority rate: always guessing the test set's most frequent class scores more.",
-    TIED: "Among our models tied for the best: no significant difference seen (5 %, Holm).",
-}
 Z_NOTE = "z: the difference in units of the published std, where one was published."
-
-
-@dataclass(frozen=True, kw_only=True)
-class Printed:
-    """A published number, as printed."""
-
-    value: float
-    text: str
-    std: str = ""
-    mark: str = ""
-
-    @property
-    def shown(self) -> str:
-        return f"{self.text}{f' ± {self.std}' if self.std else ''}{self.mark}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measured:
-    """What our records say for one cell: a mean over seeds, or in words why there is none."""
-
-    value: float | None = None
-    std: float | None = None
-    words: str = ""  # "failed", "skipped", "17/19"
-    marks: str = ""
-    records: tuple[Mapping[str, Any], ...] = ()  # one a seed; empty for a mean over tasks
-    behind: tuple[str, ...] = ()  # the measurements of a mean over tasks
-
-    @property
-    def measurements(self) -> tuple[str, ...]:
-        """The names of the records behind it."""
-        return tuple(str(one["measurement"]) for one in self.records) or self.behind
-
-    def shown(self, decimals: int) -> str:
-        if self.value is None:
-            return self.words + self.marks
-        spread = "" if self.std is None else f" ± {self.std:.{decimals}f}"
-        return f"{self.value:.{decimals}f}{spread}{self.marks}"
-
-
-Place = tuple[tuple[str, ...], str]  # row labels, column
 
 
 @dataclass(kw_only=True)
@@ -87,9 +48,7 @@ class Grid:
 
     def table(self, show: Show, folders: Sequence[str] = ()) -> Table:
         """The table: for each row a line for ours, the published and the difference, as far as there is something."""
-        from .best import mark_best
-
-        best = mark_best(self, folders) if show in ("ours", "both") and self.measured else {}
+        best = mark_best(self._lines(), folders) if show in ("ours", "both") and self.measured else {}
         kinds = {"ours": ("ours",), "published": ("published",), "delta": ("difference",)}.get(
             show, ("ours", "published", "difference")
         )
@@ -131,7 +90,20 @@ class Grid:
             sources=sources,
         )
 
-    def _text(self, kind: str, place: Place, best: Mapping[Place, str]) -> str:
+    def _lines(self) -> list[dict[Place, Measured]]:
+        """The cells of ours that stand beside each other: of one dataset, with one and the same question."""
+        found: dict[Any, dict[Place, Measured]] = {}
+        for row in self.rows:
+            for column in self.columns:
+                cell = self.measured.get((row, column))
+                if cell is None or cell.value is None or not cell.records:
+                    continue
+                first = cell.records[0]
+                asked = (first["task"], first["metric"], first["protocol_sha"], first.get("shots"))
+                found.setdefault((row if self.models_are_columns else column, asked), {})[row, column] = cell
+        return list(found.values())
+
+    def _text(self, kind: str, place: Place, best: Mapping[Place, Verdict]) -> str:
         ours, printed = self.measured.get(place), self.printed.get(place)
         if kind == "ours":
             text = "" if ours is None else ours.shown(self.decimals)
@@ -142,17 +114,3 @@ class Grid:
         if ours is None or printed is None or ours.value is None or other:
             return ""
         return difference(ours.value, printed, self.decimals)
-
-
-def difference(ours: float, printed: Printed, decimals: int) -> str:
-    """Ours minus the published number, and in units of its std where it has one above 0."""
-    away = ours - printed.value
-    std = float(printed.std or 0)
-    return f"{away:+.{decimals}f}" + (f" (z {away / std:+.1f})" if std else "")
-
-
-def printed(row: Mapping[str, str], value: str | None = None) -> Printed:
-    """The published number of a row of results/published, marked where its weights were never released."""
-    text = row["value"] if value is None else value
-    mark = "" if is_reproducible(row["model"], row["pretrain"]) else NOT_RELEASED
-    return Printed(value=float(text), text=text, std=row.get("std", "") if value is None else "", mark=mark)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ...random_weights import is_random
 from ...registry import UsageError
 from ..published import model_name
-from .grid import BELOW, FROM_SCRATCH, MINIATURE, RESAVED, UNTRAINED, Measured
+from .cells import BELOW, FROM_SCRATCH, MINIATURE, RESAVED, UNTRAINED, Measured
 from .rows import measurements, row_labels, trained_here
 from .table import GROUP_SIZES
 

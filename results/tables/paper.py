@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 from ...random_weights import is_random
 from ..cost import cost, cost_note
 from ..published import model_name, rows
-from .grid import Grid, Measured, Printed, printed
+from .cells import Measured, Printed, printed
+from .grid import Grid
+from .measure import VTAB_TASKS, Subject, mean_of_tasks, measured, subjects
+from .rows import protocol_notes, provenance_notes
 from .table import Request, Table
 from .transfer import TASKS, columns_of, fine_tuned, folders
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from .measure import Subject
 
 Build = Callable[[Request], list[Table]]
 VTAB_ROW = "VTAB (19 tasks)"
@@ -79,8 +80,6 @@ def table2(request: Request) -> list[Table]:
 
 def _measure(grid: Grid, column: str, one: Subject) -> None:
     """Our side of a column of Table 2."""
-    from .measure import VTAB_TASKS, mean_of_tasks, measured
-
     for (dataset,) in grid.rows:
         part = one.frame[(one.frame["task"] == TASKS.get(dataset)) & (one.frame["suite"] == "finetune")]
         cell = measured(part)
@@ -161,22 +160,16 @@ def table6(request: Request) -> list[Table]:
 def _subjects(frame: pd.DataFrame | None) -> list[Subject]:
     if frame is None:
         return []
-    from .measure import subjects
-
     return subjects(fine_tuned(frame))
 
 
 def _by_dataset(one: Subject) -> list[tuple[str, Measured]]:
-    from .measure import measured
-
     found = ((dataset, measured(one.frame[one.frame["task"] == task])) for dataset, task in TASKS.items())
     return [(dataset, cell) for dataset, cell in found if cell is not None]
 
 
 def _who(frame: pd.DataFrame | None) -> list[str]:
     """What is said of our records below a table of the paper."""
-    from .rows import protocol_notes, provenance_notes
-
     assert frame is not None
     chosen = fine_tuned(frame)
     notes = ["Ours: mean ± std (ddof 1) over seeds where there are several.", *protocol_notes(chosen)]

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 from ..cost import cost_note
 from ..published import Row, model_name, rows
-from .grid import Grid, printed
+from .cells import printed
+from .grid import Grid
+from .measure import Subject, measured, subjects
+from .rows import majority_rates, protocol_notes, provenance_notes
 from .table import Request, Table
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from .measure import Subject
 
 SUITES = ("finetune", "vtab")
 TASKS = {  # data set as the papers write it: our task
@@ -52,17 +53,12 @@ def columns_of(
 
 def finetune(request: Request) -> list[Table]:
     """A row a model and pre-training set, a column a transfer set; published rows of the models that were measured."""
-    from .rows import majority_rates
-
     grid = Grid(
         title="Transfer by fine-tuning: top-1 accuracy, percent", label_names=("model", "published in"), columns=[]
     )
     frame = request.frame
     found: list[Subject] = []
     if frame is not None:
-        from .measure import subjects
-        from .rows import protocol_notes, provenance_notes
-
         chosen = fine_tuned(frame)
         found = subjects(chosen)
         grid.notes += [*protocol_notes(chosen), *provenance_notes(chosen), *cost_note(chosen, "our runs")]
@@ -98,8 +94,6 @@ def finetune(request: Request) -> list[Table]:
 
 def _probes(frame: pd.DataFrame) -> dict[str, Subject]:
     """The closed-form probe on networks before they were trained from scratch, by the label of the network's row."""
-    from .measure import subjects
-
     return {one.label: one for one in subjects(frame[frame["metric"] == "top1_untrained_probe"])}
 
 
@@ -109,8 +103,6 @@ def folders(frame: pd.DataFrame | None) -> Sequence[str]:
 
 
 def _put(grid: Grid, row: tuple[str, ...], one: Subject, rates: Mapping[tuple[str, ...], float]) -> None:
-    from .measure import measured
-
     datasets = {task: dataset for dataset, task in TASKS.items()}
     for task, part in one.frame.groupby("task", sort=False):
         cell = measured(part, rates.get((str(task),)))

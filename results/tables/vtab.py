@@ -6,7 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..published import rows
-from .grid import Grid, Measured, Printed, printed
+from .cells import Measured, Printed, printed
+from .grid import Grid
+from .measure import mean_of_tasks, measured, subjects
 from .rows import (
     majority_rates,
     mean_and_std,
@@ -143,8 +145,6 @@ def _parts(label: str) -> tuple[str, str]:
 
 
 def _beside(grid: Grid, frame: pd.DataFrame, totals: tuple[str, str]) -> None:
-    from .measure import mean_of_tasks, measured, subjects
-
     majority = majority_rates(frame, ["task"])
     lines = {label.removesuffix(" (Figure 2)"): (label,) for (label,) in grid.rows}
     sizes = GROUP_SIZES["vtab"]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-from .predictions import Predictions
-from .tables import Table, row_labels
+from ..predictions import Predictions
+from .rows import row_labels
+from .table import Table
 
 if TYPE_CHECKING:
     import numpy as np

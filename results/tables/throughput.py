@@ -1,17 +1,20 @@
-"""The throughput tables: a row a way to run a model, each with its spread, its ceilings, its memory and its verdict."""
+"""The throughput tables: a row a way to run a model, its spread, ceilings, memory and verdict; and published speeds."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
 
-from ..random_weights import is_random
-from .cost import cost_note
+from ...random_weights import is_random
+from .. import published
+from ..cost import cost_note
+from .cells import Printed
+from .grid import Grid
+from .rows import measurements
+from .table import Request, Table
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from .tables import Table
 
 SETTINGS = ("image_size", "batch_size", "precision", "mode", "compile", "memory_format", "timing", "scenario")
 HEADINGS = {"image_size": "px", "batch_size": "batch", "memory_format": "layout"}
@@ -39,9 +42,6 @@ def throughput_table(frame: pd.DataFrame) -> Table:
     Settings that are the same in all rows stand below. Every verdict other than `valid` has a footnote with its reason.
     Records of other projects (`import timm`) have what those state, and `published` for a verdict.
     """
-    from .tables import Table
-    from .tables.rows import measurements
-
     frame = _with_settings(frame)
     timed = _alone(frame[~frame["metric"].isin(FACTS)])
     varying, fixed = _settings(timed)
@@ -85,6 +85,28 @@ def throughput_table(frame: pd.DataFrame) -> Table:
     )
 
 
+def published_throughput(request: Request) -> list[Table]:
+    """The published speeds, which are of other machines: ours have a table of their own."""
+    note = "TPUv3, a core; another machine and another program: no difference is formed."
+    titles = {"left": "peak images a second and core", "right": "largest batch a core"}
+    made = []
+    for panel, what in titles.items():
+        grid = Grid(title=f"ViT paper, Figure 12: {what}", label_names=("model",), columns=[])
+        drawn = published.rows("figures_digitized")
+        chosen = [row for row in drawn if (row["figure"], row["panel"]) == ("ViT Figure 12", panel)]
+        for row in sorted(chosen, key=lambda row: float(row["x"])):
+            grid.printed[grid.add((row["series"],), f"{row['x']} px")] = Printed(value=float(row["y"]), text=row["y"])
+        grid.notes += [note, "Read from the paper's vector graphics, about three digits."]
+        made.append(grid.table(request.show))
+    grid = Grid(title="AugReg, Table 3: images a second on a V100 (timm)", label_names=("model",), columns=[])
+    for row in published.rows("augreg_table3_imagenet"):
+        if row["unit"] == "img/sec":
+            place = grid.add((published.model_name(row["model"]),), f"{row['resolution']} px")
+            grid.printed[place] = Printed(value=float(row["value"]), text=row["value"])
+    grid.notes.append("Another machine and another program: no difference is formed.")
+    return [*made, grid.table(request.show)]
+
+
 def more_of_throughput(frame: pd.DataFrame) -> list[Table]:
     """How many times as fast as another model in turn; largest and fastest batches; what the models are."""
     frame = _with_settings(frame)
@@ -93,8 +115,6 @@ def more_of_throughput(frame: pd.DataFrame) -> list[Table]:
 
 def _ratios(frame: pd.DataFrame) -> Table | None:
     """A row a setting in which two models were run in turn."""
-    from .tables import Table
-
     if "against" not in frame or not frame["against"].notna().any():
         return None
     duels = frame[frame["against"].notna()]
@@ -126,8 +146,6 @@ def _ratios(frame: pd.DataFrame) -> Table | None:
 
 def _models(frame: pd.DataFrame) -> Table | None:
     """A row a model and image size: parameters of backbone and head, multiply-accumulates and operations."""
-    from .tables import Table
-
     known = frame[frame["metric"].isin(FACTS) & frame["status"].eq("ok")]
     rows: dict[tuple[str, str], dict[str, float]] = {}
     for row in known.to_dict("records"):

@@ -1,0 +1,73 @@
+"""The file that holds a run, packed and unpacked: results.csv, the cells and their predictions, with digests."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..registry import UsageError
+from ..stable import cache_folder, file_sha, replacing
+from .checks import BROKEN_ZIP, KEY
+
+FORMAT = 1
+INSIDE = re.compile(rf"(results\.csv|cells/{KEY.pattern}\.(json|npz|curves\.csv))")
+LIMIT = 4 * 2**30  # bytes that one file of a bundle may unpack to
+
+
+def packed(files: Mapping[str, bytes], records: int) -> bytes:
+    """A bundle of these files, by their path in the run directory; the same files make the same bytes."""
+    digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    manifest = {"format": "vit-bench bundle", "version": FORMAT, "records": records, "sha256": digests}
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in {"manifest.json": (json.dumps(manifest, indent=1) + "\n").encode(), **files}.items():
+            archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), data, zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()
+
+
+def is_bundle(path: Path) -> bool:
+    """Whether a file is a bundle, by its first bytes and its manifest's name."""
+    if not path.is_file() or not zipfile.is_zipfile(path):
+        return False
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return "manifest.json" in archive.namelist()
+    except zipfile.BadZipFile:
+        return False
+
+
+def unpacked(path: Path) -> Path:
+    """The bundle as a run directory in the cache folder, checked against its digests; made once a content."""
+    folder = cache_folder() / "bundles" / file_sha(path)[:16]
+    if not (folder / "whole").exists():
+        (folder / "cells").mkdir(parents=True, exist_ok=True)
+        for name, data in _contents(path).items():
+            with replacing(folder / name) as temporary:
+                temporary.write_bytes(data)
+        (folder / "whole").touch()
+    return folder
+
+
+def _contents(path: Path) -> dict[str, bytes]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            manifest = json.loads(archive.read("manifest.json"))
+            if manifest["format"] != "vit-bench bundle" or manifest["version"] != FORMAT:
+                raise UsageError(f"{path} is no bundle of this version ({manifest['format']} {manifest['version']})")
+            contents = {}
+            for name, digest in manifest["sha256"].items():
+                if not INSIDE.fullmatch(name) or archive.getinfo(name).file_size > LIMIT:
+                    raise UsageError(f"{path}: a bundle holds no file '{name}'. Export the run again")
+                contents[name] = archive.read(name)
+                if hashlib.sha256(contents[name]).hexdigest() != digest:
+                    raise UsageError(f"{path} is damaged: {name} is not what its manifest says. Copy it again")
+            return contents
+    except UsageError:
+        raise
+    except (*BROKEN_ZIP, ValueError, TypeError, AttributeError) as error:
+        raise UsageError(f"{path} is no bundle, or a damaged one ({error})") from error

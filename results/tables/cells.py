@@ -1,0 +1,74 @@
+"""What stands in a cell of a table: a published number as printed, or what our records say, with their marks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..published import is_reproducible
+
+NOT_RELEASED, UNTRAINED, RESAVED, MINIATURE, BELOW, TIED, FROM_SCRATCH = "†", "‡", "§", "¶", "*", "≈", "‖"
+FOOTNOTES = {
+    NOT_RELEASED: "Weights never released: this number cannot be reproduced.",
+    UNTRAINED: "Random weights: an untrained network, of which only architecture and initialisation show.",
+    FROM_SCRATCH: "Trained from random weights, on this task's images alone: no pre-training.",
+    RESAVED: "Images of the community's re-saved JPEGs (vtab-1k), not the published files.",
+    MINIATURE: "A built-in miniature task, not comparable with any published number.",
+    BELOW: "Below the majority rate: always guessing the test set's most frequent class scores more.",
+    TIED: "Among our models tied for the best: no significant difference seen (5 %, Holm).",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Printed:
+    """A published number, as printed."""
+
+    value: float
+    text: str
+    std: str = ""
+    mark: str = ""
+
+    @property
+    def shown(self) -> str:
+        return f"{self.text}{f' ± {self.std}' if self.std else ''}{self.mark}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What our records say for one cell: a mean over seeds, or in words why there is none."""
+
+    value: float | None = None
+    std: float | None = None
+    words: str = ""  # "failed", "skipped", "17/19"
+    marks: str = ""
+    records: tuple[Mapping[str, Any], ...] = ()  # one a seed; empty for a mean over tasks
+    behind: tuple[str, ...] = ()  # the measurements of a mean over tasks
+
+    @property
+    def measurements(self) -> tuple[str, ...]:
+        """The names of the records behind it."""
+        return tuple(str(one["measurement"]) for one in self.records) or self.behind
+
+    def shown(self, decimals: int) -> str:
+        if self.value is None:
+            return self.words + self.marks
+        spread = "" if self.std is None else f" ± {self.std:.{decimals}f}"
+        return f"{self.value:.{decimals}f}{spread}{self.marks}"
+
+
+Place = tuple[tuple[str, ...], str]  # row labels, column
+
+
+def difference(ours: float, printed: Printed, decimals: int) -> str:
+    """Ours minus the published number, and in units of its std where it has one above 0."""
+    away = ours - printed.value
+    std = float(printed.std or 0)
+    return f"{away:+.{decimals}f}" + (f" (z {away / std:+.1f})" if std else "")
+
+
+def printed(row: Mapping[str, str], value: str | None = None) -> Printed:
+    """The published number of a row of results/published, marked where its weights were never released."""
+    text = row["value"] if value is None else value
+    mark = "" if is_reproducible(row["model"], row["pretrain"]) else NOT_RELEASED
+    return Printed(value=float(text), text=text, std=row.get("std", "") if value is None else "", mark=mark)
