@@ -29,6 +29,7 @@ NOT_COUNTED: Mapping[str, str] = {
     "memory": "how much may be loaded, not what",
     "random_weights": "what a word means; the weights are in the job's identity",
     "models": "hands a row to the module that builds it",
+    "models.arguments": "checks the numbers that a network is asked for with",
     "models.selection": "what a word selects; the row is in the job's identity",
     "models.catalog.*": "rows, which are in the job's identity",
     "models.releases": "which file a tag means; its digest is in the record, the file among the cell's inputs",

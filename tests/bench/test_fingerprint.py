@@ -1,0 +1,399 @@
+"""What a job's key covers: the code that runs for its numbers and no more, whatever is only said or moved."""
+
+from __future__ import annotations
+
+import io
+import sys
+import threading
+import tokenize
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from vit_bench.bench import config, identity
+from vit_bench.bench.identity import NOT_COUNTED, PACKAGE, ROOT, code_sha, is_counted, module_of
+from vit_bench.bench.plan import Job, make_plan
+from vit_bench.bench.progress import Progress
+from vit_bench.bench.run import execute
+from vit_bench.models import given_model
+
+# A process that is started with this file on its path writes down which files of ours ran in it: throughput's child.
+RECORDER = """
+import atexit, os, sys, threading
+root, out, seen, loading = os.environ["RECORD_ROOT"], os.environ["RECORD_OUT"], set(), threading.local()
+loading.depth = 0
+
+def note(frame, event, argument):
+    code = frame.f_code
+    if code.co_name == "<module>" and frame.f_back.f_code.co_filename.startswith("<frozen importlib"):
+        loading.depth = getattr(loading, "depth", 0) + 1
+        return until_loaded
+    if not getattr(loading, "depth", 0) and code.co_filename.startswith(root):
+        seen.add(code.co_filename)
+
+def until_loaded(frame, event, argument):
+    loading.depth -= event == "return"
+    return until_loaded
+
+def write():
+    sys.settrace(None)
+    with open(out, "a") as file:
+        file.writelines(name + chr(10) for name in seen)
+"""
+START = """
+sys.settrace(note)
+threading.settrace(note)
+atexit.register(write)
+"""
+
+
+class Recorder:
+    """Which modules of ours run, in threads of this process and in those it starts; an import is no run."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.inside: dict[str, Any] = {}
+        exec(RECORDER, self.inside)
+
+    @property
+    def modules(self) -> set[str]:
+        written = self.out.read_text(encoding="utf-8").split() if self.out.exists() else []
+        files = {Path(name).relative_to(ROOT).with_suffix("") for name in {*self.inside["seen"], *written}}
+        names = {".".join(file.parts).removesuffix(".__init__") for file in files if file.parts[0] != "tests"}
+        return names - {"__init__"}
+
+
+@contextmanager
+def recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorder]:
+    (tmp_path / "recorder").mkdir()
+    (tmp_path / "recorder" / "sitecustomize.py").write_text(RECORDER + START, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path / "recorder"))
+    monkeypatch.setenv("RECORD_ROOT", str(ROOT))
+    monkeypatch.setenv("RECORD_OUT", str(tmp_path / "ran.txt"))
+    recorder = Recorder(tmp_path / "ran.txt")
+    threading.settrace(recorder.inside["note"])
+    sys.settrace(recorder.inside["note"])
+    try:
+        yield recorder
+    finally:
+        sys.settrace(None)
+        threading.settrace(None)  # pyright: ignore[reportArgumentType]
+
+
+def counted(job: Job) -> set[str]:
+    """The modules whose code is in a job's key."""
+    return identity._closure(job.modules) | {module_of(type(job.suite))}
+
+
+def job_of(*words: str, given: Any = None) -> Job:
+    (job,) = make_plan(config.read(words), given).jobs
+    return job
+
+
+TINY = "task=folder:pictures"
+TRAINED = ("steps=2", "batch=4", "seed=0", "image_size=32")
+FEWSHOT = ("suite=fewshot", TINY, "shots=1", "seed=0", "image_size=32")
+OWN = """
+import torch
+
+class Net(torch.nn.Module):
+    def features(self, images):
+        return images.mean(dim=(2, 3))
+"""
+
+
+@pytest.fixture(autouse=True)
+def pictures(tmp_path: Path) -> None:
+    """A folder of twenty small images of two classes, so that a job takes no time."""
+    for number in range(20):
+        path = tmp_path / "pictures" / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.random.default_rng(number).integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(path)
+
+
+def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *words: str, given: Any = None) -> tuple[Job, set[str]]:
+    """The one job of a command, and the modules that ran for it, with an empty cache."""
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    plan = make_plan(config.read([*words, "out=r", "device=cpu"]), given)
+    (job,) = plan.jobs
+    with recording(tmp_path, monkeypatch) as recorder:
+        outcome = execute(plan, Progress(None))
+    assert outcome.computed == 1
+    assert not outcome.failed, outcome.failed[0].records[0].error
+    return job, recorder.modules
+
+
+def check(job: Job, modules: set[str], *expected: str) -> None:
+    assert {"bench.run", "bench.context", *expected} <= modules, "the recorder missed what must have run"
+    assert sorted(name for name in modules if is_counted(name) and name not in counted(job)) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ((*FEWSHOT, "model=ViT-mini"), ("suites.fewshot", "suites.ridge", "suites.features", "models.vit")),
+        ((*FEWSHOT, "model=BiT-mini", "protocol=knn"), ("suites.neighbours", "models.bit", "suites.support")),
+        (("suite=finetune", TINY, "model=BiT-mini", *TRAINED), ("suites.tuning", "suites.training.step")),
+        (
+            ("suite=internals", TINY, "model=R+ViT-mini", "images=2", "examples=1"),
+            ("suites.attention", "models.hybrid"),
+        ),
+        ((*FEWSHOT, "model=torchvision:squeezenet1_1", "weights=random"), ("models.from_torchvision",)),
+        pytest.param(
+            ("suite=vtab-mini", "task=digits", "model=R+ViT-mini", "image_size=32"),
+            ("suites.vtab_probe", "suites.sources.builtin"),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            ("suite=vtab-mini", "task=digits", "model=ViT-mini", "protocol=finetune", *TRAINED),
+            ("suites.vtab", "suites.recipes", "suites.finetune", "suites.training.loop"),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            (*FEWSHOT, "model=ViT-mini", "protocol=logistic", "suite.logistic_l2=1"),
+            ("suites.logistic",),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            (*FEWSHOT, "model=timm:test_vit", "weights=random"),
+            ("models.from_timm", "models.published"),
+            marks=pytest.mark.slow,
+        ),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) and "=" not in value[0] else "",
+)
+def test_what_runs_is_in_the_key(
+    words: tuple[str, ...], expected: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One small job of every suite and kind of model: each module that runs is in its key, or said not to count."""
+    check(*ran(tmp_path, monkeypatch, *words), *expected)
+
+
+def test_what_runs_for_kept_weights_is_in_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("suite=finetune", TINY, "model=ViT-mini", *TRAINED, "save=weights", "out=kept")
+    execute(make_plan(config.read(words)), Progress(None))
+    (kept,) = Path("kept/kept").glob("*/seed0.safetensors")
+    words = ("suite=classify", TINY, "model=ViT-mini", f"weights={kept}")
+    check(*ran(tmp_path, monkeypatch, *words), "suites.classify", "models.heads", "models.weights.fit")
+
+
+def test_what_runs_for_a_users_model_is_in_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "net.py").write_text(OWN, encoding="utf-8")
+    words = (*FEWSHOT, "model=net.py:Net")
+    check(*ran(tmp_path, monkeypatch, *words), "models.own", "models.own_network", "models.adapter")
+
+
+def test_what_runs_for_a_module_passed_from_python_is_in_the_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = given_model(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 4)), {"tap": "1"})
+    words = (*FEWSHOT, f"model={row.name}", "model.image_size=32", "model.tap=1")
+    check(*ran(tmp_path, monkeypatch, *words, given={row.name: row}), "models.own", "models.adapter")
+
+
+@pytest.mark.slow
+def test_what_runs_in_throughputs_own_process_is_in_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = ("suite.warm_up_seconds=0", "suite.warm_up_steps=1", "suite.min_seconds=0", "suite.max_seconds=0.01")
+    words = ("suite=throughput", "model=ViT-mini", *quick, "suite.image_size=64", "suite.batch_size=2")
+    check(
+        *ran(tmp_path, monkeypatch, *words),
+        *("bench.isolated", "suites.throughput", "suites.timing.session", "suites.timing.report", "models.vit"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "outside"),
+    [
+        (
+            ("suite=vtab-mini", "task=digits", "model=ViT-mini"),
+            (
+                *("suites.finetune", "suites.training.loop", "suites.recipes", "suites.fewshot", "suites.logistic"),
+                *("suites.neighbours", "suites.throughput", "suites.attention", "suites.classify"),
+                *("models.bit", "models.hybrid", "models.convolution", "models.adapter", "models.own"),
+                *("models.user_code", "models.published", "models.from_timm", "models.from_torchvision"),
+                *("models.library_files", "suites.sources.published", "suites.sources.imagenet"),
+                "suites.sources.raw.clevr",
+            ),
+        ),
+        ((*FEWSHOT, "model=ViT-mini"), ("suites.logistic", "suites.neighbours", "suites.vtab", "suites.vtab_probe")),
+        ((*FEWSHOT, "model=ViT-mini", "protocol=knn"), ("suites.ridge", "suites.scorer", "suites.logistic")),
+        (
+            (*FEWSHOT, "model=timm:test_vit", "weights=random"),
+            ("models.from_torchvision", "models.vit", "models.build"),
+        ),
+        (("suite=finetune", "task=digits", "model=BiT-mini"), ("suites.vtab", "suites.fewshot", "models.vit")),
+        (
+            ("suite=throughput", "model=ViT-mini"),
+            ("suites.feeding", "suites.features", "suites.finetune", "models.bit"),
+        ),
+    ],
+)
+def test_other_code_is_outside_the_key(words: tuple[str, ...], outside: tuple[str, ...]) -> None:
+    """Error texts, other libraries' adapters, other protocols and networks, tables and figures, by name."""
+    inside = counted(job_of(*words, "device=cpu"))
+    every = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in ROOT.rglob("*.py")]
+    always = {"models.weights.looks", "models.selection", "models.catalog.vit", "bench.plan", "errors", "registry"}
+    always |= {name for name in every if name.startswith(("results.", "bench."))}
+    assert {*always, *outside} <= set(every), "one of these names is no module"
+    assert not inside & {*always, *outside}
+
+
+def test_what_does_not_count_is_there_and_has_a_reason() -> None:
+    for pattern, reason in NOT_COUNTED.items():
+        path = ROOT.joinpath(*pattern.removesuffix(".*").split("."))
+        assert path.with_suffix(".py").is_file() or (path / "__init__.py").is_file(), pattern
+        assert len(reason.split()) > 2
+
+
+# What an edit changes
+
+
+JOBS: dict[str, tuple[str, ...]] = {
+    "vtab finetune": ("suite=vtab-mini", "task=digits", "model=ViT-mini", "protocol=finetune"),
+    "vtab probe": ("suite=vtab-mini", "task=digits", "model=ViT-mini"),
+    "fewshot ridge": ("suite=fewshot", "task=digits", "model=ViT-mini"),
+    "fewshot knn": ("suite=fewshot", "task=digits", "model=BiT-mini", "protocol=knn"),
+    "finetune": ("suite=finetune", "task=digits", "model=ViT-mini"),
+    "internals": ("suite=internals", "model=ViT-mini"),
+    "throughput": ("suite=throughput", "model=ViT-mini", "device=cpu"),
+    "timm": ("suite=vtab-mini", "task=digits", "model=timm:test_vit", "weights=random"),
+}
+FED = {"vtab finetune", "vtab probe", "fewshot ridge", "fewshot knn", "finetune", "internals", "timm"}
+
+
+def keys() -> dict[str, str]:
+    identity._code.cache_clear()
+    identity.code_sha.cache_clear()
+    return {name: job_of(*words).key for name, words in JOBS.items()}
+
+
+@cache
+def keys_before() -> dict[str, str]:
+    return keys()
+
+
+@pytest.fixture
+def edit(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """`edit("suites.vtab", "old", "new")`: the module's text as if it had been edited."""
+    read = identity.read_text
+
+    def change(module: str, old: str, new: str) -> None:
+        assert old in read(module)
+        monkeypatch.setattr(
+            identity, "read_text", lambda name: read(name).replace(old, new) if name == module else read(name)
+        )
+
+    yield change
+    monkeypatch.undo()
+    identity._code.cache_clear()
+    identity.code_sha.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new", "changed"),
+    [
+        ("suites.vtab", 'return "short"', 'return "vtab"', {"vtab finetune", "vtab probe", "timm"}),
+        ("suites.recipes", "steps=2500", "steps=2600", {"vtab finetune", "finetune"}),
+        ("suites.transforms", "* 8 / 7", "* 7 / 8", FED),
+        ("suites.support", "indices[:count]", "indices[-count:]", FED - {"internals"}),
+        ("suites.fewshot", "range(self.draws)", "range(1, self.draws)", {"fewshot ridge", "fewshot knn"}),
+        ("suites.feeding", "split.labels[:count]", "split.labels[-count:]", FED),
+        ("models.vit", "LAYER_NORM_EPS = 1e-6", "LAYER_NORM_EPS = 1e-5", {*JOBS} - {"fewshot knn", "timm"}),
+        ("models.from_timm", "pre_logits=True", "pre_logits=False", {"timm"}),
+        ("models.weights.looks", "these look like", "this looks like", set()),
+        ("results.tables.grid", "import", "import ", set()),
+        ("bench.run", "HEADLINES", "FIRST", set()),
+    ],
+)
+def test_an_edit_changes_the_keys_it_should_and_no_others(
+    module: str, old: str, new: str, changed: set[str], edit: Any
+) -> None:
+    before = keys_before()
+    edit(module, old, new)
+    after = keys()
+    assert {name for name in JOBS if before[name] != after[name]} == changed
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new"),
+    [
+        (
+            "suites.ridge",
+            "from __future__ import annotations\n",
+            "from __future__ import annotations  # a comment\n\n# x\n",
+        ),
+        ("suites.vtab", '"""VTAB: 19 tasks', '"""The 19 tasks'),
+        ("suites.transforms", "def describe(self)", "def describe(\n        self  # a line more\n    )"),
+        ("suites.features", "\n", "\r\n"),
+    ],
+)
+def test_what_is_only_said_changes_no_key(module: str, old: str, new: str, edit: Any) -> None:
+    before = keys_before()
+    edit(module, old, new)
+    assert keys() == before
+
+
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **files: str) -> None:
+    """A package of these modules in place of ours: `sub__b="…"` is sub/b.py."""
+    for name, text in files.items():
+        path = tmp_path.joinpath(*name.split("__")).with_suffix(".py")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    monkeypatch.setattr(identity, "ROOT", tmp_path)
+    identity._code.cache_clear()
+    identity.code_sha.cache_clear()
+
+
+def test_a_move_changes_no_digest_and_another_module_of_the_same_name_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = "def f():\n    return 1\n", "def f():\n    return 2\n"
+    package(tmp_path / "here", monkeypatch, a="from .b import f\nx = f()\n", b=one, c=two)
+    before = code_sha("a")
+    package(tmp_path / "moved", monkeypatch, a="from .sub.b import f\nx = f()\n", sub__b=one, c=two)
+    assert code_sha("a") == before
+    package(tmp_path / "other", monkeypatch, a="from .c import f\nx = f()\n", b=one, c=two)
+    assert code_sha("a") != before
+    both = "from .b import f\nfrom .c import f as g\nx = f()\n"
+    package(tmp_path / "both", monkeypatch, a=both, b=one, c=two)
+    before = code_sha("a")
+    package(tmp_path / "swapped", monkeypatch, a=both.replace(".b", ".x").replace(".c", ".b").replace(".x", ".c"),
+            b=one, c=two)  # fmt: skip
+    assert code_sha("a") != before, "the same two modules, under each other's names"
+
+
+def test_imports_for_type_checking_alone_are_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (
+        "if TYPE_CHECKING:\n    from .b import T\n\ndef f():\n    from . import (\n        c,\n        d as e,\n    )\n"
+    )
+    package(tmp_path / "p", monkeypatch, a=text, b="", c="from .e import x\n", d="", e="x = 1\n")
+    assert identity._closure(["a"]) == {"a", "c", "d", "e"}
+
+
+def test_our_tokens_are_pythons() -> None:
+    """Python's own tokenizer is the oracle, on every file of ours, but for f-strings, which newer ones take apart."""
+    for path in ROOT.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        lines: list[str] = []
+        tokens: list[tokenize.TokenInfo] = []
+        for token in tokenize.generate_tokens(io.StringIO(text).readline):
+            if token.type == tokenize.NEWLINE:
+                if not (len(tokens) == 1 and tokens[0].type == tokenize.STRING):
+                    lines.append("".join(each.string for each in tokens))
+                tokens = []
+            elif token.type not in (tokenize.COMMENT, tokenize.NL, tokenize.INDENT, tokenize.DEDENT):
+                tokens.append(token)
+        ours = ["".join(tokens) for _, tokens in identity._lines(text)]
+        if sys.version_info < (3, 12) or not any("f'" in line or 'f"' in line for line in lines):
+            assert ours == lines, path
+
+
+def test_the_names_of_the_package() -> None:
+    assert PACKAGE == "vit_bench"
+    assert Path(__file__).parents[2].samefile(ROOT)
