@@ -30,7 +30,9 @@ def test_shifted_systems_are_solved_for_shared_and_for_own_right_hand_sides(kind
             for shift, rows in zip(SHIFTS, np.broadcast_to(some, right.shape), strict=True)
         ]
         np.testing.assert_allclose(factor.solve(some, SHIFTS), expected, rtol=1e-9, atol=1e-12)
-    np.testing.assert_array_equal(factor.solve(right[:1], SHIFTS[:1]), factor.solve(right[:1], SHIFTS)[:1])
+    # Not bit for bit: on some processors a product of more columns is summed in another order.
+    alone, among = factor.solve(right[:1], SHIFTS[:1]), factor.solve(right[:1], SHIFTS)[:1]
+    np.testing.assert_allclose(alone, among, rtol=1e-11, atol=1e-14)
 
 
 @pytest.mark.parametrize("kind", [Cholesky, Tridiagonal])
