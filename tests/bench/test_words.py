@@ -259,7 +259,9 @@ def test_every_verb_tells_all_mistakes_together(case: str) -> None:
 
 def test_explain_tells_all_columns_that_records_do_not_have(tmp_path: Path) -> None:
     record = Record(suite="fewshot", protocol="ridge", model="M", task="x", metric="top1", value=1.0, unit="percent")
-    cell = Cell(key="k", slot="k", order=(1,), identity={}, status="ok", started_at="2026-01-01", records=(record,))
+    cell = Cell(
+        key="0" * 16, slot="0" * 16, order=(1,), identity={}, status="ok", started_at="2026-01-01", records=(record,)
+    )
     Store(tmp_path / "run").put(cell, None)
     done = CliRunner().invoke(app, ["explain", "run", "modle=M", "tsak=x", "metric=top1"])
     assert isinstance(done.exception, Several)
