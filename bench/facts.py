@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator
 from dataclasses import asdict
-from importlib.util import find_spec
 from typing import Any
 
 from ..models import catalog
 from ..models.releases import releases
 from ..models.spec import Model
 from ..results.tables import Facts
+from ..suites import recipes
 
 
 def facts() -> Facts:
@@ -44,10 +43,6 @@ BIT_SIZES = {  # one number of images in each of the HyperRule's regimes
 
 def _recipes() -> Iterator[dict[str, Any]]:
     """How this code fine-tunes, in the columns of results/published/table4_finetuning.csv."""
-    package = __name__.rpartition(".")[0]
-    if find_spec("..suites.recipes", package) is None:
-        return
-    recipes: Any = importlib.import_module("..suites.recipes", package)
     for dataset, (task, images) in IMAGES.items():
         yield {"table": "ViT Table 4", "dataset": dataset} | _settings(recipes.vit(task, images))
     yield {"table": "ViT Table 4", "dataset": "VTAB (19 tasks)"} | _settings(recipes.vtab())

@@ -1,4 +1,4 @@
-"""The arrows between packages, and what may be imported without torch or pandas."""
+"""The arrows between packages and modules, and what may be imported without torch or pandas."""
 
 from __future__ import annotations
 
@@ -7,20 +7,17 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterable
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
+import torch
 import vit_bench
 
 ROOT = Path(vit_bench.__file__).parent
-STRICT = {
-    "registry",
-    "stable",
-    "errors",
-    "memory",
-    "random_weights",
-}  # known to all, and nothing but the standard library
-LAZY = {"meter": {"rich"}, "transfer": {"huggingface_hub"}}  # known to all; what they import only when they need it
+# Known to all: with nothing but the standard library, and with what they import only when they need it.
+STRICT = {"registry", "stable", "errors", "memory", "random_weights"}
+LAZY = {"meter": {"rich"}, "transfer": {"huggingface_hub"}}
 ANYONE = {*STRICT, *LAZY}
 ALLOWED = {
     "models": {"models"},
@@ -55,6 +52,114 @@ def test_arrows_go_one_way(package: str) -> None:
                 continue
             fits = any(name == allowed or name.startswith(f"{allowed}.") for allowed in ALLOWED[package])
             assert fits, f"{path.relative_to(ROOT)} imports {name}"
+
+
+# Modules that load others of ours by name, and which. A test finds whoever does so and is not here.
+BY_NAME = {
+    "": {"bench.api", "models", "registry", "results"},  # the public names
+    "bench.plan": {"suites.*", "suites.tasks.*"},  # registries
+    "models": {"models.build", "models.own_network", "models.from_timm", "models.from_torchvision"},
+    "models.build": {"models.vit", "models.bit", "models.hybrid"},
+    "models.selection": {"models.catalog.*"},
+    "results.figures": {"results.figures.*"},
+    "suites.sources.splits": {"suites.tasks.*"},
+}
+LOADERS = ("import_module", "__import__", "collect", "exec_module", "run_module", "run_path")
+OTHERS = {  # what these load by name is no module of ours
+    "registry": "what its callers name",
+    "bench.table_verb": "nothing: that is the name of what it is handed",
+    "models.user_code": "a user's",
+    "models.own": "a user's",
+    "models.weights.pickled": "OmegaConf's",
+}
+
+
+def modules() -> dict[str, Path]:
+    """Every module of ours, by its name relative to the package; a package by its own, and "" is the root."""
+    named = {}
+    for path in [*ROOT.glob("*.py"), *(path for package in ALLOWED for path in (ROOT / package).rglob("*.py"))]:
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        named[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return named
+
+
+def edges(known: dict[str, Path], by_name: dict[str, set[str]]) -> dict[str, set[str]]:
+    """Which modules of ours each imports: at its head, in its functions, for type checking, and by name."""
+    found: dict[str, set[str]] = {}
+    for name, path in known.items():
+        package = path.relative_to(ROOT).parent.parts
+        found[name] = {
+            each for pattern in by_name.get(name, ()) for each in known if each != name and fnmatchcase(each, pattern)
+        }
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").startswith("vit_bench")):
+                said = (node.module or "").removeprefix("vit_bench").strip(".")
+                home = ".".join([*package[: len(package) - node.level + 1 if node.level else 0], *filter(None, [said])])
+                for alias in node.names:
+                    inside = f"{home}.{alias.name}".strip(".")
+                    found[name] |= {inside if inside in known else home} - {name}
+    return found
+
+
+def circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """The modules that import each other, a list a circle; what is left when modules without a way back are gone."""
+    reached: dict[str, set[str]] = {}
+    for start in graph:
+        todo, seen = list(graph[start]), set()
+        while todo:
+            name = todo.pop()
+            if name not in seen:
+                seen.add(name)
+                todo += graph[name]
+        reached[start] = seen
+    groups = {frozenset(other for other in reached[name] if name in reached[other]) for name in graph}
+    return sorted(sorted(group) for group in groups if group)
+
+
+def test_no_module_comes_back_to_itself() -> None:
+    """Over all imports of ours: those inside functions, those for type checking, those by name."""
+    known = modules()
+    assert len(known) > 200
+    assert circles(edges(known, BY_NAME)) == []
+
+
+def test_circles_are_found() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a", "d"}, "d": set(), "e": {"f"}, "f": {"e"}}) == [
+        ["a", "b", "c"],
+        ["e", "f"],
+    ]
+    known = {name: modules()[name] for name in ("results.figures", "results.figures.row", "results.figures.curves")}
+    graph = edges(known, BY_NAME)
+    assert {"results.figures.row", "results.figures.curves"} <= graph["results.figures"]
+    assert "results.figures.row" in graph["results.figures.curves"]
+
+
+def test_whoever_loads_modules_by_name_is_known() -> None:
+    known = modules()
+    for name, path in known.items():
+        called = {
+            node.func.id if isinstance(node.func, ast.Name) else node.func.attr
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute)
+            if not (isinstance(node.func, ast.Attribute) and ast.unparse(node.func) == "gc.collect")
+        }
+        assert not called.intersection(LOADERS) or name in BY_NAME or name in OTHERS, name
+    for patterns in BY_NAME.values():
+        assert all(any(fnmatchcase(each, pattern) for each in known) for pattern in patterns)
+
+
+def test_the_modules_that_build_networks_are_known() -> None:
+    from vit_bench.models import catalog, given_model
+    from vit_bench.models.external import ExternalBuilder
+
+    architectures = [row.architecture for row in catalog().values()]
+    architectures += [
+        ExternalBuilder(library=library, name="x", version="") for library in ("timm", "torchvision", "hf")
+    ]
+    architectures.append(given_model(torch.nn.Linear(1, 1), {"tap": "x"}).architecture)
+    assert {f"models.{each.built_by}" for each in architectures} == BY_NAME["models"]
+    networks = {f"models.{each.network.partition(':')[0]}" for each in architectures if each.built_by == "build"}
+    assert networks == BY_NAME["models.build"]
 
 
 def top_names(nodes: Iterable[ast.AST]) -> set[str]:
