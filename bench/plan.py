@@ -22,6 +22,7 @@ from .config import Config
 from .identity import changed, code_sha, is_ours, module_of, network_modules, source_sha
 from .shelf import FOLDER, Shelf
 from .weights_words import Choice, choose_weights
+from .words import Mistakes, each
 
 State = Literal["done", "reuse", "to do", "stale", "failed", "skipped"]
 PACKAGE = __name__.rsplit(".", 2)[0]
@@ -208,13 +209,10 @@ def make_plan(config: Config, given: Mapping[str, Model] | None = None) -> Plan:
     """
     if not config.suite:
         raise UsageError(f"say what to run: suite={', suite='.join(suites().names())}")
-    selected = [suite for word in config.suite for suite in suites().select(word)]
+    selected = [suite for found in each(suites().select, config.suite) for suite in found]
     selected = list({suite.name: suite for suite in selected}.values())
     root = data_folder(config)
     shelf = Shelf(root, tasks(), config.include, config.source)
-    divided = [word for word in ("division", "division_seed") if word in config.origin]
-    if divided and not any(word.startswith(FOLDER) for word in config.task):
-        raise UsageError(f"{divided[0]} says how to divide a folder of images, and no task=folder:PATH is named")
     notes: list[str] = []
     splits = suites()["vtab"].splits
     if _is_bare_vtab(config) and not any(shelf.source(task, splits) for task in shelf.collection("vtab")):
@@ -223,51 +221,8 @@ def make_plan(config: Config, given: Mapping[str, Model] | None = None) -> Plan:
             f"{HOW_TO_GET_VTAB} Running the built-in miniature instead (suite=vtab-mini)."
         )
         selected = [suites()["vtab-mini"]]
-    variants = settings.apply(config, selected)
-    for suite in variants:
-        suite.check()
-
-    if config.task and not any("task" in suite.needs for suite in variants):
-        raise UsageError(
-            f"task={','.join(config.task)}: suite={','.join(config.suite)} asks about no task; leave it out"
-        )
-    if any(suite.by_device for suite in variants):
-        from . import environment
-
-        machine = environment.machine(config.device)
-        kind = environment.pick_device(config.device).type
-        variants = [suite.settled(kind) for suite in variants]
-        if "batch_size" in config.origin and all(suite.by_device for suite in variants):
-            raise UsageError(
-                f"batch_size={config.batch_size} is how other suites pass images, and changes no result of theirs. "
-                f"What suite={variants[0].name} measures is suite.batch_size={config.batch_size}"
-            )
-    else:
-        machine = {}
-
-    jobs: list[Job] = []
-    used_by_models: set[str] = set()
-    for suite in variants:
-        chosen = _choose_tasks(suite, config, shelf)
-        for model, weights in choose_weights(
-            suite, choose_models(suite, config, given or {}, used_by_models), config.weights
-        ):
-            model.architecture.grid(suite.size(model, weights))  # a size that the patches do not fit is an error now
-            fitting = [task for task in chosen if not suite.unfit(model, weights, task)]
-            if not fitting:
-                raise UsageError(suite.unfit(model, weights, chosen[0]))
-            made = [_job(suite, model, weights, task, shelf, skip_bad=config.skip_bad) for task in fitting]
-            jobs += [replace(job, machine=machine) for job in made] if suite.by_device else made
-        own = [job for job in jobs if job.suite is suite]
-        for task in chosen if config.task else ():
-            if all(job.task.name != task.name for job in own):
-                raise UsageError(next(suite.unfit(job.model, job.weights, task) for job in own))
-    unused = set(config.model_settings) - used_by_models
-    if unused:
-        names = sorted({name for job in jobs for name in job.model.settable()})
-        word = min(unused)
-        raise UsageError(f"no selected model has a setting '{word}'. {suggest(word, names)}")
-
+    asked = _choose(config, selected, shelf, given or {})
+    jobs = [job for one in asked for job in _jobs(one, config, shelf)]
     jobs = sorted({job.key: job for job in jobs}.values(), key=lambda job: [(isinstance(p, str), p) for p in job.order])
     out = config.out or Path("runs") / ",".join(dict.fromkeys(suite.name for suite in selected))
     jobs = _with_finished_elsewhere(jobs, out, shelf.sources)
@@ -280,6 +235,86 @@ def make_plan(config: Config, given: Mapping[str, Model] | None = None) -> Plan:
         states=tuple(_state(job, out) for job in jobs),
         notes=tuple(notes),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectedSuite:
+    """One suite with its settings, and what it is to ask of whom."""
+
+    suite: Suite
+    tasks: Sequence[Task]
+    models: Sequence[tuple[Model, WeightsChoice]]
+    machine: Mapping[str, str]
+
+
+def _choose(config: Config, selected: Sequence[Suite], shelf: Shelf, given: Mapping[str, Model]) -> list[SelectedSuite]:
+    """What the words of a command select, a suite and setting at a time. Raises UsageError with all their mistakes."""
+    mistakes = Mistakes()
+    divided = [word for word in ("division", "division_seed") if word in config.origin]
+    if divided and not any(word.startswith(FOLDER) for word in config.task):
+        mistakes.note(f"{divided[0]} says how to divide a folder of images, and no task=folder:PATH is named")
+    variants = list(selected)
+    with mistakes:
+        variants = settings.apply(config, selected)
+    for suite in variants:
+        with mistakes:
+            suite.check()
+    if config.task and not any("task" in suite.needs for suite in variants):
+        mistakes.note(f"task={','.join(config.task)}: suite={','.join(config.suite)} asks about no task; leave it out")
+    machine: Mapping[str, str] = {}
+    with mistakes:
+        variants, machine = _settled(config, variants)
+
+    asked, names = [], set[str]()
+    used, chosen_all = set[str](), True
+    for suite in variants:
+        found: Sequence[Task] = ()
+        models: list[tuple[Model, WeightsChoice]] = []
+        with mistakes:
+            found = _choose_tasks(suite, config, shelf)
+        with mistakes:
+            chosen_all = False
+            rows = choose_models(suite, config, given, used)
+            chosen_all = True
+            names |= {name for row in rows for name in row.model.settable()}
+            models = list(choose_weights(suite, rows, config.weights))
+        asked.append(SelectedSuite(suite=suite, tasks=found, models=models, machine=machine if suite.by_device else {}))
+    for word in sorted(set(config.model_settings) - used) if chosen_all else ():
+        mistakes.note(f"no selected model has a setting '{word}'. {suggest(word, sorted(names))}")
+    mistakes.tell()
+    return asked
+
+
+def _settled(config: Config, variants: Sequence[Suite]) -> tuple[list[Suite], Mapping[str, str]]:
+    """The suites with what was left open chosen for the device, and what tells this machine from others."""
+    if not any(suite.by_device for suite in variants):
+        return list(variants), {}
+    from . import environment
+
+    if "batch_size" in config.origin and all(suite.by_device for suite in variants):
+        raise UsageError(
+            f"batch_size={config.batch_size} is how other suites pass images, and changes no result of theirs. "
+            f"What suite={variants[0].name} measures is suite.batch_size={config.batch_size}"
+        )
+    machine = environment.machine(config.device)
+    kind = environment.pick_device(config.device).type
+    return [suite.settled(kind) for suite in variants], machine
+
+
+def _jobs(asked: SelectedSuite, config: Config, shelf: Shelf) -> list[Job]:
+    """The jobs of one suite: of its models and tasks, those that fit. Raises UsageError where a named one fits none."""
+    suite, jobs = asked.suite, []
+    for model, weights in asked.models:
+        model.architecture.grid(suite.size(model, weights))  # a size that the patches do not fit is an error now
+        fitting = [task for task in asked.tasks if not suite.unfit(model, weights, task)]
+        if not fitting:
+            raise UsageError(suite.unfit(model, weights, asked.tasks[0]))
+        made = [_job(suite, model, weights, task, shelf, skip_bad=config.skip_bad) for task in fitting]
+        jobs += [replace(job, machine=asked.machine) for job in made]
+    for task in asked.tasks if config.task else ():
+        if all(job.task.name != task.name for job in jobs):
+            raise UsageError(next(suite.unfit(job.model, job.weights, task) for job in jobs))
+    return jobs
 
 
 HOW_TO_GET_VTAB = (
@@ -298,7 +333,8 @@ def _choose_tasks(suite: Suite, config: Config, shelf: Shelf) -> list[Task]:
     """The tasks a suite is to ask. Named ones must be on this machine; of a suite's own, at least one."""
     if "task" not in suite.needs:
         return [NO_TASK]
-    named = [task for word in config.task for task in shelf.select(word, config.division, config.division_seed)]
+    found = each(lambda word: shelf.select(word, config.division, config.division_seed), config.task)
+    named = [task for of_word in found for task in of_word]
     if suite.only_default_tasks:
         foreign = [task.name for task in named if task.collection != suite.default_tasks]
         if foreign:
@@ -323,13 +359,16 @@ def _choose_tasks(suite: Suite, config: Config, shelf: Shelf) -> list[Task]:
 def choose_models(suite: Suite, config: Config, given: Mapping[str, Model], used: set[str]) -> list[Choice]:
     """The models, each with the tag of its weights where the word that names it says them."""
     chosen: dict[tuple[str, Any, Any], Choice] = {}
-    for word in config.model or suite.default_models:
+
+    def choose(word: str) -> None:
         for selected in [SelectedModel(row=given[word])] if word in given else select_models(word):
             row = selected.row
             models, taken = row.architecture.variants(row, config.model_settings, settings.read_sweep)
-            used |= taken
+            used.update(taken)
             for model in models:
                 chosen[model.name, model.variant, selected.said] = Choice(model=model, said=selected.said, word=word)
+
+    each(choose, config.model or suite.default_models)
     return list(chosen.values())
 
 

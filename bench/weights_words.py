@@ -10,6 +10,7 @@ from ..models.spec import Model
 from ..models.weights_choice import Released, WeightsChoice, is_glob
 from ..registry import UsageError
 from ..suites.protocol import Suite
+from .words import each
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +30,7 @@ def choose_weights(
     Every word must mean something for every model. Raises UsageError where one does not, where weights are needed and
     not said, and where they are said twice. No file is opened and none is downloaded.
     """
-    for word in words:
-        _check(word, [choice.model for choice in chosen])
+    each(lambda word: _check(word, [choice.model for choice in chosen]), words)
     for choice in chosen:
         for weights in _of_choice(suite, choice, words):
             yield choice.model, weights

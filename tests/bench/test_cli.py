@@ -77,7 +77,7 @@ def test_run_table_and_again(bench, typed, tmp_path: Path) -> None:
         (("run", *TINY, "model=nowhere.py:build"), "error: "),
         (("plan", "suite=fewshot", "shots=many"), "error: suite.shots=many: 'many' is not a whole number"),
         (("run", "suite=vtab", "model=ViT-mini", "protocol=probe"), "error: no data for Caltech101"),
-        (("run", "suite=vtab", "data=x", "protocol=probe"), "error: no data for Caltech101"),
+        (("run", "suite=vtab", "data=x", "weights=random", "protocol=probe"), "error: no data for Caltech101"),
         (("table", "vtba"), "error: there is no table 'vtba'. Did you mean 'vtab'?"),
         (("table", "vtab", "show=ours"), "error: no run to show: there is no runs/vtab or runs/vtab-mini here"),
         (("table", "vtab", "nowhere"), "error: there is no run directory or CSV file at nowhere"),

@@ -159,11 +159,29 @@ WRONG = {
         "batch_size=0: a batch holds at least one image",
         "division=half: Choose from: own, 800/200",
     ]),
-    "settings of a suite": (["plan", "suite=fewshot,classify", "shos=1", "shots=many", "modle=x", "precision=fp64"], [
-        "no selected suite (fewshot, classify) has a setting 'shos'. Did you mean 'shots'?",
-        "no selected suite (fewshot, classify) has a setting 'modle'. Did you mean 'model'?",
+    "settings of a suite": (["plan", "suite=fewshot,internals", "shos=1", "shots=many", "modle=x", "precision=fp64"], [
+        "no selected suite (fewshot, internals) has a setting 'shos'. Did you mean 'shots'?",
+        "no selected suite (fewshot, internals) has a setting 'modle'. Did you mean 'model'?",
         "suite.shots=many: 'many' is not a whole number",
         "suite.precision=fp64: Choose from: fp32, bf16",
+    ]),
+    "names of a plan": (["plan", "suite=fewshott,finetun"], [
+        "there is no suite 'fewshott'. Did you mean 'fewshot'?",
+        "there is no suite 'finetun'. Did you mean 'finetune'?",
+    ]),
+    "what a plan selects": (
+        ["plan", "suite=fewshot", "shots=-1", "task=digitz,photoz", "model=ViT-mini,ViT-mni", "division=800/200"], [
+        "division says how to divide a folder of images, and no task=folder:PATH is named",
+        "suite.shots=-1: images a class are whole numbers from 1 up, or 0 for all",
+        "there is no task 'digitz'. Did you mean 'digits'?",
+        "there is no task 'photoz'. Did you mean 'photos'?",
+        "there is no model 'ViT-mni'. Did you mean 'ViT-mini' or 'R+ViT-mini' or 'vit_mini'?",
+    ]),
+    "weights and settings of models": (
+        ["plan", "suite=fewshot", "task=digits", "model=ViT-mini", "weights=nope,nap", "model.dpth=3"], [
+        "weights=nope: there is no such file. Type a path, or weights=random for the untrained network",
+        "weights=nap: there is no such file. Type a path, or weights=random for the untrained network",
+        "no selected model has a setting 'dpth'. Did you mean 'depth' or 'width'?",
     ]),
     "table": (["table", "vtba", "nowhere", "fromat=csv", "show=all", "mix=perhaps"], [
         "there is no table 'vtba'. Did you mean 'vtab'?",
