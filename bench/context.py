@@ -12,9 +12,9 @@ import numpy as np
 from ..memory import free_memory
 from ..models import create_model
 from ..models.heads import Headed
-from ..models.releases import architectures
+from ..models.selection import other_name
 from ..models.spec import Backbone
-from ..registry import UsageError
+from ..models.weights_choice import Random
 from ..suites.features import Extraction, extract_spans
 from ..suites.feeding import (
     check_split,
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     import torch
 
 
-LIBRARY = "timm"  # as another model: the library's network of the same row
 CURVES = "curves.csv"  # of a job's folder, until its cell is there
 
 
@@ -125,15 +124,10 @@ class JobContext:
         return self._network.build(num_classes, image_size, changes, seed)
 
     def other(self, name: str, num_classes: int, image_size: tuple[int, int]) -> Backbone:
-        return create_model(self.other_name(name), "random", num_classes, image_size)
+        return create_model(self.other_name(name), Random(), num_classes, image_size)
 
     def other_name(self, name: str) -> str:
-        if name != LIBRARY:
-            return name
-        found = architectures(self.model.name)
-        if not found:
-            raise UsageError(f"timm has no {self.model.name} that is known here. Name its model: timm:NAME")
-        return f"{LIBRARY}:{found[0]}"
+        return other_name(self.model, name)
 
     def images(self, task: Task, split: str) -> Split:
         assert self._job.provider is not None  # a job without data is skipped

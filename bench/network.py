@@ -66,8 +66,7 @@ class Network:
         """The side in pixels of the square images that a file's position embeddings are of; None where unknown."""
         if not self.model.architecture.attends or self.source.opened is None:
             return None
-        size = trained_at(self.source.opened)
-        return size[0] if size is not None and size[0] == size[1] else None
+        return trained_at(self.source.opened)
 
     def build(
         self,

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from ..models import catalog, releases, select_models
+from ..models import catalog, releases, select_model, select_models
+from ..models.read_weights import in_natural_order
 from ..models.releases import Release
-from ..models.selection import SelectedModel
+from ..models.selection import SelectedModel, other_name
 from ..models.spec import Model
-from ..models.weights_choice import WeightsChoice, in_natural_order
+from ..models.weights_choice import WeightsChoice
 from ..registry import Registry, UsageError, collect, suggest
 from ..results.record import Store
 from ..stable import cache_folder, sha
@@ -120,12 +122,19 @@ class Job:
         """Modules of ours whose code is behind the numbers, besides the suite's own file, with all that they import."""
         fed = () if self.task is NO_TASK else ("suites.feeding",)
         ours = {module_of(thing) for thing in self._declared_by if is_ours(thing)}
-        return tuple(sorted({*self.suite.modules(), *fed, *network_modules(self.model), *ours}))
+        rows = [self.model]
+        for name in self.suite.others():
+            with suppress(UsageError):  # such a job has no number, and says why
+                rows.append(select_model(other_name(self.model, name)).row)
+        networks = {module for row in rows for module in network_modules(row)}
+        return tuple(sorted({*self.suite.modules(), *fed, *networks, *ours}))
 
     @property
     def _declared_by(self) -> list[Any]:
-        """What else says how images and labels come about: the source and the task's label rule."""
-        return [thing for thing in (self.provider and type(self.provider), self.task.rule) if thing is not None]
+        """What else says how images and labels come about: the source, its readers, and the task's label rule."""
+        readers = getattr(self.provider, "readers", None)  # of a source that has several; a user's need not have it
+        things = [self.provider, *(readers(self.task) if readers else ())]
+        return [*(type(thing) for thing in things if thing is not None), *([self.task.rule] if self.task.rule else [])]
 
     @property
     def variant(self) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import SupportsIndex
 
 from ..registry import UsageError
+from .weights_choice import WeightsChoice
 
 
 def read_classes(num_classes: int | None) -> int | None:
@@ -15,6 +16,11 @@ def read_classes(num_classes: int | None) -> int | None:
     if not is_whole(num_classes):
         raise UsageError(f"num_classes={num_classes!r}: give a whole number of classes, or None for no new head")
     return int(num_classes)
+
+
+def wrong_weights(name: str, weights: WeightsChoice) -> UsageError:
+    """The error for weights that a model of this name cannot have."""
+    return UsageError(f"{name} cannot have the weights '{weights}': they are of another kind of model")
 
 
 def is_whole(value: object) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from .arguments import wrong_weights
 from .network import Network, check_memory
 from .spec import Model
 from .weights.files import open_weights
@@ -22,6 +23,8 @@ def build(
     size = image_size or row.input.size
     if weights.opened is not None:
         return network_from_file(row, weights.opened, num_classes, size)
+    if not weights.random:
+        raise wrong_weights(row.name, weights)
     network = empty_network(row, num_classes, size)
     check_memory(row, network)
     return network.initialise(torch.Generator().manual_seed(weights.drawn_from(seed))).eval()

@@ -16,8 +16,9 @@ from ..random_weights import RANDOM
 from ..registry import UsageError, suggest
 from . import libraries
 from .inputs import NO_SETTINGS, as_typed, read_input
+from .read_weights import file_at, is_glob, read_drawn, read_files, read_random
 from .spec import Architecture, Input, Model, ReadValues
-from .weights_choice import File, LibraryWeights, Random, WeightsChoice, is_glob, read_files, read_random
+from .weights_choice import LibraryWeights, Random, WeightsChoice, WeightsFile
 
 PRETRAINED = "pretrained"
 PREFIXES = {"timm": "timm", "torchvision": "torchvision", "hf": "timm"}  # what is typed, and the library it takes
@@ -106,9 +107,9 @@ class ExternalBuilder(Architecture):
         """What the row's name says of weights counts where none are said."""
         if weights is None:
             return self.default_weights(row, None)
-        if drawn := Random.read(str(weights)):
+        if drawn := read_drawn(str(weights)):
             return drawn
-        return self._published(row, str(weights)) or File.of(weights)
+        return self._published(row, str(weights)) or file_at(weights)
 
     def _published(self, row: Model, word: str) -> LibraryWeights | None:
         """The library's weights that a word stands for, None where it is a file. Raises UsageError for anything else.
@@ -130,7 +131,7 @@ class ExternalBuilder(Architecture):
             return LibraryWeights(word)
         if Path(word).expanduser().exists() or Path(word).suffix in (".safetensors", ".pt", ".pth"):
             return None
-        if File(word).files() or is_glob(word):
+        if WeightsFile(word).files() or is_glob(word):
             return None
         choices = [PRETRAINED, *(tag for tag in known if tag), RANDOM]
         raise UsageError(

@@ -15,8 +15,9 @@ from ..errors import describe_error
 from ..registry import UsageError, suggest
 from . import user_code
 from .inputs import INPUT_SETTINGS, NO_SETTINGS, as_typed, read_input, read_literal
+from .read_weights import file_at, read_drawn
 from .spec import Architecture, Input, Model, ReadValues
-from .weights_choice import File, OwnWeights, Random, WeightsChoice
+from .weights_choice import OwnWeights, WeightsChoice
 
 if TYPE_CHECKING:
     from torch import nn
@@ -49,7 +50,7 @@ class OwnArchitecture(Architecture):
         """A seed to build it under, or a file with the module's own names."""
         if weights is None:
             return OwnWeights()
-        return Random.read(str(weights)) or File.of(weights)
+        return read_drawn(str(weights)) or file_at(weights)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from torch import nn
 
 from ..registry import UsageError, suggest
 from .adapter import OwnBackbone
+from .arguments import wrong_weights
 from .inputs import read_field
 from .own import OwnArchitecture
 from .spec import Input, Model
@@ -29,6 +30,8 @@ def build(
     fixed it. A file of weights has the module's own names. Raises UsageError for what the object does not keep.
     """
     architecture = cast(OwnArchitecture, row.architecture)
+    if weights.published_name is not None:
+        raise wrong_weights(row.name, weights)
     module, files = architecture.make(row.name, weights, seed)
     contract = _declared_input(row, module, architecture.settled)
     spec = replace(row, input=replace(contract, size=image_size) if image_size else contract)

@@ -16,17 +16,18 @@ from ..errors import describe_error
 from ..registry import UsageError
 from . import libraries
 from .adapter import OwnBackbone, zero_head
+from .arguments import wrong_weights
 from .external import PRETRAINED, ExternalBuilder
 from .inputs import read_literal
 from .network import check_classes, check_images, check_memory
 from .weights.files import open_weights
 from .weights.fit import load
 from .weights.recognise import under_own_names
+from .weights_choice import WeightsChoice
 
 if TYPE_CHECKING:
     from .spec import Input, Model
     from .weights.stored import Stored
-    from .weights_choice import WeightsChoice
 
 
 class PublishedBackbone(nn.Module):
@@ -135,6 +136,8 @@ def build_with(
     check_classes(num_classes)
     libraries.require(architecture.package, f"'{row.name}'")
     tag = weights.published_name
+    if tag is None and weights.opened is None and not weights.random:
+        raise wrong_weights(row.name, weights)
     kept = weights.head() if image_size is None and weights.opened is not None else None
     if kept is not None and kept.image_size is not None:  # such a file fits no other size
         image_size = (kept.image_size, kept.image_size)

@@ -10,8 +10,9 @@ from ..registry import Registry, UsageError, collect
 from . import releases
 from .external import external_models, is_external
 from .own import is_own, own_model
+from .read_weights import is_glob
 from .spec import Model
-from .weights_choice import Released, is_glob
+from .weights_choice import Released
 
 ROWS = f"{__package__}.catalog"
 
@@ -48,6 +49,19 @@ def select_model(word: str) -> SelectedModel:
     names = [each.row.name for each in found]
     more = f", … and {len(names) - 6} more" if len(names) > 6 else ""
     raise UsageError(f"'{word}' is {len(names)} models, and one is needed: {', '.join(names[:6])}{more}")
+
+
+def other_name(row: Model, name: str) -> str:
+    """The name in full of a model to hold beside a row: `timm` is that library's network of the same row.
+
+    Raises UsageError where the library has none.
+    """
+    if name != "timm":
+        return name
+    found = releases.architectures(row.name)
+    if not found:
+        raise UsageError(f"timm has no {row.name} that is known here. Name its model: timm:NAME")
+    return f"timm:{found[0]}"
 
 
 def _of_a_library(word: str) -> list[SelectedModel]:

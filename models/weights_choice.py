@@ -2,8 +2,8 @@
 
     Random        drawn, from a seed
     Released      a released file, by its tag
-    LibraryWeights  what timm or torchvision publishes, by the library's name
-    File          a file of the user's, or a part of one
+    LibraryWeights what timm or torchvision publishes, by the library's name
+    WeightsFile   a file of the user's, or a part of one
     OwnWeights    what a user's own model brings
 
 `str` gives the words that records have and that would be typed again.
@@ -11,20 +11,17 @@
 
 from __future__ import annotations
 
-import glob
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..random_weights import RANDOM, is_random
-from ..registry import UsageError
+from ..random_weights import RANDOM
 from . import releases
 from .download import fetch
 from .provenance import Head, Provenance
 from .releases import Release
 from .weights.sidecar import read_head, read_sidecar, sidecars
-from .weights.words import KINDS, SUFFIXES, split_part
+from .weights.words import SUFFIXES, split_part
 
 if TYPE_CHECKING:
     from ..meter import Meter
@@ -89,16 +86,6 @@ class Random(WeightsChoice):
     random = True
     seed: int | None = None
 
-    @classmethod
-    def read(cls, word: str) -> Random | None:
-        """What `random` or `random:SEED` says; None for any other word. Raises UsageError for a seed that is none."""
-        if not is_random(word):
-            return None
-        _, colon, seed = word.partition(":")
-        if colon and not (seed.isascii() and seed.isdecimal() and int(seed) < 2**63):
-            raise UsageError(f"weights={word}: the seed after 'random:' is a whole number from 0 to 2^63 - 1")
-        return cls(int(seed) if colon else None)
-
     def __str__(self) -> str:
         return RANDOM if self.seed is None else f"{RANDOM}:{self.seed}"
 
@@ -135,8 +122,8 @@ class Released(WeightsChoice):
         found = releases.locate(self.file)
         return [] if found is None else [found]
 
-    def here(self, meter: Meter | None = None) -> File:
-        return File(str(fetch(self.file, meter)))
+    def here(self, meter: Meter | None = None) -> WeightsFile:
+        return WeightsFile(str(fetch(self.file, meter)))
 
 
 @dataclass(frozen=True)
@@ -162,20 +149,10 @@ class OwnWeights(WeightsChoice):
 
 
 @dataclass(frozen=True)
-class File(WeightsChoice):
+class WeightsFile(WeightsChoice):
     """A file of weights as it was typed: FILE, FILE:PART, an index of shards, or a folder that holds one of these."""
 
     word: str
-
-    @classmethod
-    def of(cls, weights: str | Path) -> File:
-        """A file that need not be there: whoever opens it says so. Raises UsageError for a word that is no path."""
-        path, part = split_part(weights)
-        if part is None and not path.suffix and not path.exists():
-            raise UsageError(
-                f"there are no weights '{weights}'. Choose 'random', 'random:SEED' or the path of a file: {KINDS}"
-            )
-        return cls(str(weights))
 
     def __str__(self) -> str:
         return self.word
@@ -193,9 +170,7 @@ class File(WeightsChoice):
 
     def files(self) -> list[Path]:
         """The shards that an index (`….index.json`) lists lie beside it and are taken to be all of that kind there."""
-        path = self.opened
-        if not path.exists() and ":" in self.word:
-            path = Path(self.word.rpartition(":")[0]).expanduser()
+        path, _ = split_part(self.word)
         if path.is_dir():
             return sorted(file for file in path.iterdir() if file.suffix in SHARDS and file.is_file())
         if not path.is_file():
@@ -205,45 +180,3 @@ class File(WeightsChoice):
 
     def sidecars(self) -> tuple[Path, ...]:
         return tuple(path for path in sidecars(self.word) if path.is_file())
-
-
-def released(model: str) -> list[Released]:
-    """The released files that fit a row, by the row's name."""
-    return [Released(release) for release in releases.of_model(model)]
-
-
-def read_released(model: str, word: str) -> list[WeightsChoice] | None:
-    """The released files of a row that a tag, another name of one, or a glob of tags stands for; None for none.
-
-    Raises UsageError for the stem of several files.
-    """
-    release = releases.find(model, word)
-    if release is not None:
-        return [Released(release)]
-    return [Released(release) for release in releases.matching(model, word)] if is_glob(word) else None
-
-
-def read_random(word: str) -> list[WeightsChoice] | None:
-    """Random weights, where the word says so. Seed 0 is the one that `random` stands for."""
-    drawn = Random.read(word)
-    return None if drawn is None else [Random(drawn.seed or None)]
-
-
-def read_files(word: str) -> list[WeightsChoice] | None:
-    """The files that a path or a glob stands for, in the order people count in; None where there is none."""
-    if File(word).files():
-        return [File(word)]
-    if not is_glob(word):
-        return None
-    found = glob.glob(str(Path(word).expanduser()), recursive=True)  # noqa: PTH207 -- takes an absolute pattern, too
-    return [File(file) for file in sorted(found, key=in_natural_order) if Path(file).is_file()] or None
-
-
-def is_glob(word: str) -> bool:
-    """Whether a word may stand for several."""
-    return any(sign in word for sign in "*?[")
-
-
-def in_natural_order(word: str) -> str:
-    """A text that sorts as people count: step9 before step10."""
-    return re.sub(r"\d+", lambda digits: digits.group().zfill(12), word)

@@ -294,6 +294,10 @@ class Suite:
         """
         return (type(self).__module__.split(".", 1)[1],)
 
+    def others(self) -> tuple[str, ...]:
+        """The names of other models that a job builds beside its own, as `Context.other_name` takes them."""
+        return ()
+
     def resolved(self, model: Model, weights: WeightsChoice) -> Mapping[str, Any]:  # noqa: ARG002
         """What of the row and of what is known of its weights decides numbers, beyond what a job's identity states."""
         return {}

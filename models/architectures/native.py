@@ -10,8 +10,9 @@ from typing import ClassVar, get_type_hints
 
 from ...registry import UsageError
 from .. import releases
+from ..read_weights import file_at, read_drawn, read_files, read_random, read_released, released
 from ..spec import Architecture, Model, ReadValues
-from ..weights_choice import File, Random, Released, WeightsChoice, read_files, read_random, read_released, released
+from ..weights_choice import Random, Released, WeightsChoice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +58,8 @@ class NativeArchitecture(Architecture):
         if weights is None:
             return Random()
         if isinstance(weights, Path):
-            return File.of(weights)
-        if drawn := Random.read(weights):
+            return file_at(weights)
+        if drawn := read_drawn(weights):
             return drawn
         release = releases.chosen(row.name, weights)
-        return File.of(weights) if release is None else Released(release)
+        return file_at(weights) if release is None else Released(release)

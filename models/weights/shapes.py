@@ -69,10 +69,11 @@ def resolution(shapes: Mapping[str, Shape]) -> tuple[int, int] | None:
     return grid[1] * stride, grid[2] * stride
 
 
-def trained_at(word: str | Path) -> tuple[int, int] | None:
-    """Height and width in pixels that the position embeddings of a file are for; None where it has none.
+def trained_at(word: str | Path) -> int | None:
+    """The side in pixels of the square images that a file's position embeddings are of; None where it has none.
 
     Reads names and shapes alone. Raises UsageError where the file cannot be read.
     """
     with open_weights(word) as contents:
-        return resolution(recognise(contents).shapes())
+        size = resolution(recognise(contents).shapes())
+    return size[0] if size is not None and size[0] == size[1] else None

@@ -98,10 +98,13 @@ class AsPublished:
         form, folder = where
         return cut(task, split, lambda name: form.open(folder, task, name, cache), cache)
 
+    def readers(self, task: Task) -> tuple[Format, ...]:
+        """The formats whose code reads a task's images."""
+        return tuple(form for form in self.formats if form.images == task.images)
+
     def _find(self, task: Task, root: Path) -> tuple[Format, Path] | None:
         """The format of a task's images and the folder below `root` that holds them."""
-        formats = [form for form in self.formats if form.images == task.images and task.recipe]
-        places = ((form, root / name) for form in formats for name in form.folders)
+        places = ((form, root / name) for form in self.readers(task) if task.recipe for name in form.folders)
         return next((place for place in places if place[0].found(place[1])), None)
 
 

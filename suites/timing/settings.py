@@ -59,6 +59,9 @@ class ThroughputSettings(Suite):
             precision=self.precision or (("fp32",) if small else ("bf16",)),
         )
 
+    def others(self) -> tuple[str, ...]:
+        return () if self.against is None else (self.against,)
+
     def check(self) -> None:
         least = samples_for(0.5)
         positive = ("batch_limit", "warm_up_steps", "max_seconds", "interval", "classes")

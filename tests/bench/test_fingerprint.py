@@ -289,6 +289,7 @@ def edit(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
             identity, "read_text", lambda name: read(name).replace(old, new) if name == module else read(name)
         )
 
+    change.undo = lambda: monkeypatch.setattr(identity, "read_text", read)  # pyright: ignore[reportFunctionMemberAccess]
     yield change
     monkeypatch.undo()
     identity._code.cache_clear()
@@ -307,6 +308,9 @@ def edit(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         ("models.vit", "LAYER_NORM_EPS = 1e-6", "LAYER_NORM_EPS = 1e-5", {*JOBS} - {"fewshot knn", "timm"}),
         ("models.from_timm", "pre_logits=True", "pre_logits=False", {"timm"}),
         ("models.weights.looks", "these look like", "this looks like", set()),
+        ("models.read_weights", "there are no weights", "no weights", set()),
+        ("models.architectures.native", "needs weights for", "wants weights for", set()),
+        ("models.external", "has no such weights", "has not such weights", set()),
         ("results.tables.grid", "import", "import ", set()),
         ("bench.run", "HEADLINES", "FIRST", set()),
     ],
@@ -318,6 +322,42 @@ def test_an_edit_changes_the_keys_it_should_and_no_others(
     edit(module, old, new)
     after = keys()
     assert {name for name in JOBS if before[name] != after[name]} == changed
+
+
+def test_an_edit_of_one_format_changes_the_keys_of_its_tasks_alone(edit: Any) -> None:
+    """A source that reads several published data sets names the code of each."""
+    from vit_bench.bench.plan import suites, tasks
+    from vit_bench.models import catalog
+    from vit_bench.models.weights_choice import Random
+    from vit_bench.suites.sources.raw import RAW
+    from vit_bench.suites.sources.torchvision import TORCHVISION
+
+    def key(name: str, source: Any) -> str:
+        job = Job(suite=suites()["fewshot"], model=catalog()["ViT-mini"], weights=Random(), task=tasks()[name],
+                  source=source.name, order=(), provider=source)  # fmt: skip
+        return job.key
+
+    asked = {(name, source): key(name, source) for name in ("Clevr-Count", "sNORB-Azim", "KITTI-Dist", "SVHN", "DTD")
+             for source in (RAW, TORCHVISION) if source.readers(tasks()[name])}  # fmt: skip
+    for module, old, names in (
+        ("suites.sources.raw.clevr", "return", {"Clevr-Count"}),
+        ("suites.sources.raw.kitti", "return", {"KITTI-Dist"}),
+        ("suites.sources.raw.smallnorb", "return", {"sNORB-Azim"}),
+        ("suites.sources.folders", "return", {"DTD"}),
+        ("suites.sources.packed", "return", {"SVHN", "DTD"}),  # the base of torchvision's layouts stands there
+    ):
+        edit(module, old, "return (")
+        identity._code.cache_clear()
+        identity.code_sha.cache_clear()
+        assert {name for name, source in asked if key(name, source) != asked[name, source]} == names, module
+        edit.undo()
+
+
+def test_a_model_that_is_timed_beside_counts() -> None:
+    words = ("suite=throughput", "model=ViT-Ti/16", "device=cpu")
+    assert not {"models.from_timm", "models.bit"} & counted(job_of(*words))
+    assert {"models.from_timm", "models.published"} <= counted(job_of(*words, "against=timm"))
+    assert "models.bit" in counted(job_of(*words, "against=BiT-mini"))
 
 
 @pytest.mark.parametrize(

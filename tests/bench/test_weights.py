@@ -14,7 +14,7 @@ from vit_bench import create_model
 from vit_bench.bench import config
 from vit_bench.bench.plan import Plan, make_plan
 from vit_bench.models import releases
-from vit_bench.models.weights_choice import File
+from vit_bench.models.weights_choice import WeightsFile
 from vit_bench.registry import UsageError
 from vit_bench.results.record import Store, load
 from vit_bench.results.tables import make, weights_labels
@@ -136,11 +136,11 @@ def test_a_part_of_a_file_a_folder_and_an_index_are_their_files(tmp_path: Path) 
         (tmp_path / name).touch()
     (tmp_path / "hub" / "README.md").touch()
     (tmp_path / "empty").mkdir()
-    assert File("run.pth:model_ema").files() == File("run.pth").files() == [Path("run.pth")]
+    assert WeightsFile("run.pth:model_ema").files() == WeightsFile("run.pth").files() == [Path("run.pth")]
     index, *shards = [Path("hub/model.safetensors.index.json"), *sorted(Path("hub").glob("*.safetensors"))]
-    assert File(str(index)).files() == [index, *shards]
-    assert set(File("hub").files()) == {index, *shards}
-    assert File("empty").files() == File("gone.pth").files() == File("gone.pth:part").files() == []
+    assert WeightsFile(str(index)).files() == [index, *shards]
+    assert set(WeightsFile("hub").files()) == {index, *shards}
+    assert WeightsFile("empty").files() == WeightsFile("gone.pth").files() == WeightsFile("gone.pth:part").files() == []
     assert pairs("model=ViT-mini", "weights=run.pth:model_ema,hub") == [
         ("ViT-mini", "hub"),
         ("ViT-mini", "run.pth:model_ema"),

@@ -16,7 +16,7 @@ from vit_bench.models.external import (
 )
 from vit_bench.models.inputs import as_typed
 from vit_bench.models.spec import Model
-from vit_bench.models.weights_choice import File, LibraryWeights, Random
+from vit_bench.models.weights_choice import LibraryWeights, Random, WeightsFile
 from vit_bench.registry import UsageError
 
 
@@ -143,12 +143,12 @@ def test_weights_words(tmp_path: Path) -> None:
     assert published(external_model("torchvision:resnet50"), "pretrained") == "IMAGENET1K_V2"
     assert published(external_model("hf:a/b"), "pretrained") == "pretrained"
     assert plain.architecture.read_weights(plain, "random:3") == [Random(3)]
-    assert plain.architecture.choose_weights(plain, "some.pt") == File("some.pt")
+    assert plain.architecture.choose_weights(plain, "some.pt") == WeightsFile("some.pt")
     assert plain.architecture.read_weights(plain, str(tmp_path)) is None
     (tmp_path / "some.pt").touch()
-    assert plain.architecture.read_weights(plain, str(tmp_path)) == [File(str(tmp_path))]
+    assert plain.architecture.read_weights(plain, str(tmp_path)) == [WeightsFile(str(tmp_path))]
     part = f"{tmp_path / 'some.pt'}:model_ema"
-    assert plain.architecture.read_weights(plain, part) == [File(part)]
+    assert plain.architecture.read_weights(plain, part) == [WeightsFile(part)]
     for row, word, message in (
         (
             plain,

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
-from vit_bench.models.weights_choice import Random
+import torch
+from vit_bench.models import catalog, create_model, external_models, given_model
+from vit_bench.models.read_weights import read_drawn
+from vit_bench.models.weights_choice import LibraryWeights, OwnWeights, Random, WeightsFile
 from vit_bench.random_weights import is_random
 from vit_bench.registry import UsageError
 
@@ -12,7 +17,7 @@ from vit_bench.registry import UsageError
     ("word", "seed"), [("random", None), ("random:0", 0), ("random:7", 7), (f"random:{2**63 - 1}", 2**63 - 1)]
 )
 def test_random_weights_are_read_and_written_as_they_were_typed(word: str, seed: int | None) -> None:
-    choice = Random.read(word)
+    choice = read_drawn(word)
     assert choice == Random(seed)
     assert choice is not None and choice.random and str(choice) == word
     assert is_random(word)
@@ -22,8 +27,46 @@ def test_random_weights_are_read_and_written_as_they_were_typed(word: str, seed:
     "word", ["", "in21k", "randomly.npz", "random.npz", "random/x.npz", "Random", "a:random", "own"]
 )
 def test_other_words_are_not_random(word: str) -> None:
-    assert Random.read(word) is None
+    assert read_drawn(word) is None
     assert not is_random(word)
+
+
+def test_words_are_written_as_they_were_read(tmp_path: Path) -> None:
+    """Of every kind: what a plan reads, what `create_model` means, and the text of both, which reads as the same."""
+    file = tmp_path / "w.npz"
+    file.touch()
+    (hub,) = external_models("timm:test_vit.r160_in1k")
+    own = given_model(torch.nn.Linear(1, 1), {"tap": "0"})
+    for row, word, choice in (
+        (catalog()["ViT-B/16"], "random", Random()),
+        (catalog()["ViT-B/16"], "random:7", Random(7)),
+        (catalog()["ViT-B/16"], "in21k", None),
+        (catalog()["ViT-B/16"], str(file), WeightsFile(str(file))),
+        (hub, "r160_in1k", LibraryWeights("r160_in1k")),
+        (hub, "random:7", Random(7)),
+        (hub, str(file), WeightsFile(str(file))),
+    ):
+        (planned,) = row.architecture.read_weights(row, word) or ()
+        assert str(planned) == word
+        assert row.architecture.choose_weights(row, word) == planned
+        assert choice in (None, planned)
+        assert planned.random == is_random(word)
+    assert str(own.architecture.default_weights(own, "vtab")) == "own"
+
+
+def test_seed_0_of_a_command_is_what_random_is() -> None:
+    row = catalog()["ViT-mini"]
+    assert row.architecture.read_weights(row, "random:0") == [Random()]
+    assert row.architecture.choose_weights(row, "random:0").drawn_from(5) == 0
+
+
+def test_weights_of_another_kind_of_model_are_refused() -> None:
+    (library,) = external_models("torchvision:squeezenet1_1")
+    own = given_model(torch.nn.Linear(1, 1), {"tap": "0"})
+    for row, weights in ((catalog()["ViT-mini"], LibraryWeights("a1")), (catalog()["ViT-mini"], OwnWeights()),
+                         (library, OwnWeights()), (own, LibraryWeights("a1"))):  # fmt: skip
+        with pytest.raises(UsageError, match=f"cannot have the weights '{weights}': they are of another kind of mod"):
+            create_model(row, weights)
 
 
 @pytest.mark.parametrize("seed", ["", "x", "-1", "1.5", " 1", "²", str(2**63)])
@@ -31,5 +74,5 @@ def test_a_seed_is_a_whole_number(seed: str) -> None:
     with pytest.raises(
         UsageError, match=r"weights=random:.*: the seed after 'random:' is a whole number from 0 to 2\^63"
     ):
-        Random.read(f"random:{seed}")
+        read_drawn(f"random:{seed}")
     assert is_random(f"random:{seed}")

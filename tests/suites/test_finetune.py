@@ -17,7 +17,7 @@ import vit_bench
 from vit_bench.bench import config
 from vit_bench.bench.plan import make_plan
 from vit_bench.models.spec import Model
-from vit_bench.models.weights_choice import File, Random
+from vit_bench.models.weights_choice import Random, WeightsFile
 from vit_bench.registry import UsageError
 from vit_bench.results.record import load
 from vit_bench.results.tables import make
@@ -266,7 +266,9 @@ def test_the_papers_recipes_from_scratch_and_for_vtab() -> None:
 
 def test_typed_steps_leave_the_sweep_one_schedule_named_by_them() -> None:
     def names(**typed: Any) -> list[str]:
-        found = FineTune(recipe="vtab-sweep", **typed).candidates(of("ViT-B/16"), File("in21k.npz"), None, 1000, (9, 9))
+        found = FineTune(recipe="vtab-sweep", **typed).candidates(
+            of("ViT-B/16"), WeightsFile("in21k.npz"), None, 1000, (9, 9)
+        )
         return [f"{name}: {settings.steps}" for name, settings in found]
 
     assert names() == ["vtab-sweep 2500: 2500", "vtab-sweep 10000: 10000"]
@@ -286,13 +288,13 @@ def test_resnets_and_hybrids_with_weights_also_try_bits_set_up() -> None:
         ("R50+ViT-B/16", ["vit", "bit"], ["vtab", "bit"]),
     ):
         for suite, wanted in ((FineTune(), tuned), (Vtab(), vtab)):
-            found = suite.candidates(of(name), File("in21k.npz"), None, 1000, (224, 224))
+            found = suite.candidates(of(name), WeightsFile("in21k.npz"), None, 1000, (224, 224))
             assert [recipe for recipe, _ in found] == wanted
             untrained = suite.candidates(of(name), Random(), None, 1000, (224, 224))
             assert [recipe for recipe, _ in untrained] == ["vtab" if suite.name == "vtab" else "scratch"]
     imagenet = replace(task(), name="ImageNet")
     rates = [
-        FineTune().candidates(of(name), File("in21k.npz"), imagenet, 10**6, (9, 9))[0][1].lr
+        FineTune().candidates(of(name), WeightsFile("in21k.npz"), imagenet, 10**6, (9, 9))[0][1].lr
         for name in ("ViT-B/16", "BiT-R50x1")
     ]
     assert rates == [(0.003, 0.01, 0.03), (0.003, 0.01, 0.03, 0.06)]
@@ -302,7 +304,7 @@ def test_what_is_typed_wins_over_the_recipe_and_0_takes_away() -> None:
     suite = FineTune(
         recipe="vtab", steps=50, schedule="steps", clip_norm=0.0, polyak=0.9, optimizer="adam", flip=False, mixup=0.2
     )
-    ((_, found),) = suite.candidates(of("ViT-B/16"), File("in21k.npz"), None, 1000, (224, 224))
+    ((_, found),) = suite.candidates(of("ViT-B/16"), WeightsFile("in21k.npz"), None, 1000, (224, 224))
     assert (found.steps, found.schedule, found.decay_at) == (50, "steps", (15, 30, 45))
     assert (found.clip_norm, found.polyak, found.optimizer, found.flip, found.mixup) == (0.0, 0.9, "adam", False, 0.2)
     assert (found.warmup, found.lr, found.resize) == (5, (0.01,), 448)
