@@ -10,17 +10,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..registry import UsageError, suggest
+from ..results.predictions import Predictions
 from .commands import job_command, read_config
 from .console import stdout
 from .inputs import files_read, settings_of
-from .words import Mistakes
+from .words import NONE, Mistakes, split_word
 
 if TYPE_CHECKING:
     from ..results.record import Cell, Record, Store
 
 FIELDS = ("suite", "protocol", "model", "variant", "weights", "task", "source", "seed", "metric", "status", "unit")
 MANY = 12
-COLUMNS = f"Columns: {', '.join(f'`{name}=`' for name in FIELDS)}, and what varied inside jobs, `shots=5` for example."
+COLUMNS = (
+    f"Columns: {', '.join(f'`{name}=`' for name in FIELDS)}, and what varied inside jobs, `shots=5` for example. "
+    "`none` stands for an empty one, `variant=none` for example."
+)
 
 
 def explain_verb(
@@ -47,13 +51,17 @@ def explain_verb(
 
 def _find(store: Store, words: Sequence[str]) -> tuple[Cell, Record]:
     """The one record that the words select. Raises UsageError with the choices where there are several or none."""
-    pairs = [word.split("=", 1) for word in words if "=" in word]
-    names = [word for word in words if "=" not in word]
     every = [(cell, record) for cell in store.cells() for record in cell.records]
     if not every:
         raise UsageError(f"{store.folder} holds no records yet")
     known = {*FIELDS, *(name for _, record in every for name in record.at)}
+    names = [word for word in words if "=" not in word]
+    pairs: list[tuple[str, str]] = []
     mistakes = Mistakes()
+    for word in words:
+        if "=" in word:
+            with mistakes:
+                pairs.append(split_word(word))
     for name, _ in pairs:
         if name not in known:
             mistakes.note(f"records have no '{name}'. {suggest(name, sorted(known))}")
@@ -87,7 +95,7 @@ def _is(value: Any, word: str) -> bool:
             return float(word) == value
         except ValueError:
             return False
-    return str("" if value is None else value).lower() == word.lower()
+    return word.lower() in (NONE if value in (None, "") else (str(value).lower(),))
 
 
 def _short(record: Record) -> str:
@@ -166,14 +174,8 @@ def _kept(store: Store, cell: Cell, record: Record) -> list[str]:
 
 
 def _arrays(store: Store, cell: Cell, record: Record) -> str:
-    path = store.arrays(cell.key)
-    if not path.exists():
-        return ""
-    from ..results.predictions import read_arrays
-
     number = record.measurement.partition("/")[2]
-    names = list(read_arrays(path))
-    mine = [name for name in names if name == number or name.startswith(f"{number}.")]
-    shared = [name for name in names if not name[:1].isdigit()]
-    own = f"its predictions as '{number}'" if number in mine else "no predictions of this number"
-    return f"{own}; {', '.join([*mine[1:], *shared]) or 'nothing'} beside"
+    names = Predictions([store.folder]).of_cell(cell.key)
+    own = f"its predictions as '{number}'" if number in names else "no predictions of this number"
+    beside = [name for name in names if name.startswith(f"{number}.") or not name[:1].isdigit()]
+    return f"{own}; {', '.join(beside) or 'nothing'} beside"

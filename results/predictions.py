@@ -77,6 +77,11 @@ class Predictions:
         _, arrays, number = self._find(measurement)
         return {name: array for name, array in arrays.get(number, {}).items() if name}
 
+    def of_cell(self, key: str) -> dict[str, np.ndarray]:
+        """Every array of a cell as its file names it: `3`, `3.draws`, `labels`. None where nothing was kept."""
+        paths = self._there.get(key)
+        return read_arrays(paths[0]) if paths else {}
+
     def has_unlabelled(self, measurement: str) -> bool:
         """Whether predictions were kept without labels, as early versions of this project did."""
         _, arrays, number = self._find(measurement)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from vit_bench.bench.explain_verb import explain_verb
 from vit_bench.registry import UsageError
@@ -38,6 +39,14 @@ def test_a_number_is_explained_whole(run: Path, capsys) -> None:
         assert said in text
 
 
+def test_what_is_kept_of_a_number_is_named_as_its_file_names_it(run: Path, capsys) -> None:
+    np.savez(run / "cells/abc1230000000000.npz", **{"0": [1], "1.draws": [2.0], "10": [3], "labels": [1]})
+    explain_verb(run, ["seed=0"])
+    assert "bytes, its predictions as '0'; labels beside" in capsys.readouterr().out
+    explain_verb(run, ["seed=1"])
+    assert "bytes, no predictions of this number; 1.draws, labels beside" in capsys.readouterr().out
+
+
 def test_words_select_and_what_is_unclear_is_listed(run: Path, capsys) -> None:
     explain_verb(run, ["model=vit-b/16", "shots=5", "seed=0"])
     assert "abc1230000000000/0" in capsys.readouterr().out
@@ -45,6 +54,12 @@ def test_words_select_and_what_is_unclear_is_listed(run: Path, capsys) -> None:
         explain_verb(run, ["abc"])
     with pytest.raises(UsageError, match=r"records have no 'modle'\. Did you mean 'model'"):
         explain_verb(run, ["modle=x"])
+    with pytest.raises(UsageError, match=r"2 mistakes:\n  'model=' says no value for model\n  records have no 'sed'"):
+        explain_verb(run, ["model=", "sed=0"])
+    with pytest.raises(UsageError, match=r"no record of .* is variant=depth"):
+        explain_verb(run, ["variant=depth", "seed=0"])
+    explain_verb(run, ["variant=none", "source=none", "seed=1"])
+    assert "top1 = 51 percent" in capsys.readouterr().out
     with pytest.raises(UsageError, match=r"no record of .* is task=x"):
         explain_verb(run, ["task=x"])
     with pytest.raises(UsageError, match="is no run directory"):
