@@ -9,8 +9,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..results.record import read_variant
+
 if TYPE_CHECKING:
-    from ..results.record import Cell, Record
+    from ..results.record import Cell
 
 KEPT = ("data", "source", "include", "division", "division_seed", "device", "batch_size")  # of config.yaml
 
@@ -72,7 +74,7 @@ def _words(cell: Cell) -> tuple[str, ...]:
     words = [f"suite={record.suite}"]
     if record.weights and record.weights != "own":
         words.append(f"weights={_text(record.weights)}")
-    words += [f"model.{word}" for word in _variant(record)]
+    words += [f"model.{name}={value}" for name, value in read_variant(record.variant).items()]
     stated = cell.identity.get("settings")
     usual = _usual(record.suite)
     for name, value in (stated if isinstance(stated, Mapping) else {}).items():
@@ -80,10 +82,6 @@ def _words(cell: Cell) -> tuple[str, ...]:
         if text is not None and value != usual.get(name):
             words.append(f"suite.{name}={text}")
     return (*words, *(["skip_bad=true"] if cell.identity.get("skip_bad") else []))
-
-
-def _variant(record: Record) -> list[str]:
-    return [word for word in record.variant.split() if "=" in word]
 
 
 def _line(

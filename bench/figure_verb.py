@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, get_type_hints
 import typer
 
 from ..results.choices import FigureShow
+from ..results.record import load, read_variant
 from .console import stdout
 from .words import Help, both, read_runs, read_value
 
@@ -55,7 +56,7 @@ def figure_verb(
     show = options.show
     if not runs and show != "published":
         runs = [Path("runs") / suite for suite in row.suites if (Path("runs") / suite / "cells").is_dir()]
-    frame = _load(runs) if runs and show != "published" else None
+    frame = load(*runs) if runs and show != "published" else None
     asked = Asked(
         frame=frame,
         show=show,
@@ -84,15 +85,9 @@ def model_facts(frame: pd.DataFrame) -> pd.DataFrame:
             continue
         row = catalog()[model]
         hints = get_type_hints(type(row.architecture))
-        changes = dict(word.split("=", 1) for word in str(variant).split() if "=" in word)
+        changes = read_variant(str(variant))
         if not set(changes) <= set(hints):
             continue  # of another version of this project
         row = row.derive(**{key: read_value(key, text, hints[key]) for key, text in changes.items()})
         rows.append({"model": model, "variant": variant, "family": row.family, "macs": row.macs})
     return pd.DataFrame(rows, columns=["model", "variant", "family", "macs"])
-
-
-def _load(runs: list[Path]) -> pd.DataFrame:
-    from ..results.record import load
-
-    return load(*runs)

@@ -21,6 +21,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -231,6 +232,12 @@ def in_bundle(path: Path) -> Iterator[Store]:
         ) from error
 
 
+def read_variant(text: str) -> dict[str, str]:
+    """The settings in the text of a record's `variant`, "depth=2 pool=gap", by name. A value may have spaces in it."""
+    _, *parts = re.split(r"(?:^| )([^\W\d]\w*)=", text)
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
 def frame_of(records: Iterable[Record]) -> pd.DataFrame:
     """Records as a DataFrame with the columns that `load` documents."""
     import pandas as pd
@@ -392,4 +399,4 @@ def short(question: Mapping[str, Any]) -> str:
     return sha(question) if question else ""
 
 
-__all__: Sequence[str] = ("COLUMNS", "Cell", "Record", "Status", "Store", "frame_of", "load", "short")
+__all__: Sequence[str] = ("COLUMNS", "Cell", "Record", "Status", "Store", "frame_of", "load", "read_variant", "short")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...random_weights import is_random
 from ..published import rows
+from ..record import read_variant
 from .cells import Printed, printed
 from .grid import Grid
 from .measure import measured
@@ -66,7 +67,7 @@ def _ours(grid: Grid, frame: pd.DataFrame) -> None:
     for keys, part in top1.groupby(by, sort=False, dropna=False):
         protocol, model, weights, pretrain, task = map(str, keys[1:6])
         shots: Any = keys[6]
-        settings = {text: _settings(text) for text in part["variant"].unique()}
+        settings = {text: read_variant(text) for text in part["variant"].unique()}
         if not any("posembed" in one or "posembed_at" in one for one in settings.values()):
             continue
         for variant, one in settings.items():
@@ -85,7 +86,3 @@ def _ours(grid: Grid, frame: pd.DataFrame) -> None:
         grid.notes.append("Ours: no record is of a model with model.posembed=… or model.posembed_at=….")
     else:
         grid.notes.append("Ours have other weights than the paper's, or another question: they stand apart.")
-
-
-def _settings(variant: str) -> dict[str, str]:
-    return dict(word.split("=", 1) for word in variant.split(" ") if "=" in word)

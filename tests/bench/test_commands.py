@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,13 @@ def test_models_that_answered_other_tasks_get_a_command_of_their_own() -> None:
         "suite=fewshot model=ViT-mini task=digits,photos,tissue weights=random 'out=out dir'",
         "suite=fewshot model=BiT-mini task=digits,photos weights=random 'out=out dir'",
     ]
+
+
+def test_a_value_with_a_space_in_it_is_said_whole() -> None:
+    (job,) = make_plan(config.read(["suite=fewshot", "task=digits", "model=ViT-mini"])).jobs
+    (record,) = cell(job).records
+    varied = replace(cell(job), records=(replace(record, variant="depth=2 note=two words"),))
+    assert "model.depth=2 'model.note=two words'" in job_command(varied, {}, "x")
 
 
 def test_what_only_the_last_command_said_is_taken_from_its_settings(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from vit_bench.registry import UsageError
-from vit_bench.results.record import COLUMNS, Cell, Record, Store, frame_of, load
+from vit_bench.results.record import COLUMNS, Cell, Record, Store, frame_of, load, read_variant
 from vit_bench.stable import replacing
 
 K1, K2, K3 = ("1" * 16, "2" * 16, "3" * 16)  # keys of cells
@@ -242,3 +242,10 @@ def test_paths_that_hold_nothing(tmp_path: Path) -> None:
         load(tmp_path)
     with pytest.raises(UsageError, match="at least one"):
         load()
+
+
+def test_the_settings_of_a_variant_are_read_with_spaces_in_their_values() -> None:
+    assert read_variant("") == {} and read_variant("of another version") == {}
+    assert read_variant("depth=2 pool=gap") == {"depth": "2", "pool": "gap"}
+    said = {"note": "two words, 1 = 1 and a-b=c", "größe": "", "path": "a=b"}
+    assert read_variant(" ".join(f"{name}={value}" for name, value in said.items())) == said
