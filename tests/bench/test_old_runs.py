@@ -19,6 +19,7 @@ from vit_bench.bench import config
 from vit_bench.bench.cli import app
 from vit_bench.bench.plan import make_plan
 from vit_bench.results import load
+from vit_bench.results.predictions import Predictions
 from vit_bench.results.record import COLUMNS, Cell, Store
 from vit_bench.results.tables import make, table_of
 
@@ -119,14 +120,13 @@ def test_cells_are_read_and_the_table_derived_from_them_is_the_same(run: str, tm
 @pytest.mark.parametrize("run", HEADLINES)
 def test_predictions_are_those_of_the_accuracies(run: str) -> None:
     """The arrays beside cells, as numbers of records name them, are read, and accuracies are right of their labels."""
-    checked = 0
+    checked, kept = 0, Predictions([OLD / run])
     for row in rows(OLD / run):
-        key, _, number = row["measurement"].partition("/")
-        with np.load(OLD / run / "cells" / f"{key}.npz", allow_pickle=False) as arrays:
-            if number in arrays.files and row["metric"] == "top1":
-                right = np.asarray(arrays[number] == arrays["labels"])
-                assert 100 * right.mean() == pytest.approx(float(row["value"]), abs=1e-9)
-                checked += 1
+        assert kept.of_cell(row["measurement"].partition("/")[0])
+        scored = kept.scored(row["measurement"])
+        if scored is not None and row["metric"] == "top1":
+            assert 100 * scored.right.mean() == pytest.approx(float(row["value"]), abs=1e-9)
+            checked += 1
     assert bool(checked) == (run not in ("internals", "throughput"))
 
 
@@ -189,9 +189,9 @@ def test_a_bundle_holds_an_old_run_whole(run: str, tmp_path: Path) -> None:
     assert (again / "results.csv").read_bytes() == (OLD / run / "results.csv").read_bytes()
     assert Store(again).cells() == Store(OLD / run).cells()
     for path in (OLD / run).glob("cells/*.npz"):
-        with np.load(path) as old, np.load(again / "cells" / path.name) as new:
-            assert old.files == new.files
-            assert all(np.array_equal(old[name], new[name]) for name in old.files)
+        old, new = (Predictions([folder]).of_cell(path.stem) for folder in (OLD / run, again))
+        assert old and list(old) == list(new)
+        assert all(np.array_equal(old[name], new[name]) for name in old)
     pd.testing.assert_frame_equal(load("run.zip"), load(OLD / run))
 
 
