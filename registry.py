@@ -72,7 +72,7 @@ class Registry(Mapping[str, R]):
         A glob looks at names and aliases, and passes over rows that ask for it (`in_globs`): small demonstration
         models must be named. Raises UsageError where nothing matches.
         """
-        if pattern in self or not any(sign in pattern for sign in "*?["):
+        if pattern in self or not is_glob(pattern):
             return [self[pattern]]
         rows = [row for row in self.values() if self._matches(row, pattern)]
         if not rows:
@@ -82,6 +82,11 @@ class Registry(Mapping[str, R]):
     @staticmethod
     def _matches(row: Any, pattern: str) -> bool:
         return row.in_globs and any(fnmatchcase(word.lower(), pattern.lower()) for word in (row.name, *row.aliases))
+
+
+def is_glob(word: str) -> bool:
+    """Whether a word selects by a pattern: it has `*`, `?` or `[` in it."""
+    return any(sign in word for sign in "*?[")
 
 
 def suggest(word: str, candidates: Iterable[str], everything: Sequence[str] = ()) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ..registry import Registry, UsageError, suggest
+from ..registry import Registry, UsageError, is_glob, suggest
 from .console import stderr, stdout
 from .weights_files import convert_verb, inspect_verb
 from .words import Help, each, help_of, listed, read_words
@@ -109,7 +109,7 @@ def _exact(word: str) -> str:
     """A word that stands for releases and says which of a model's, as it is, or a UsageError."""
     from ..models import releases
 
-    if ":" not in word and word in _models() and not any(sign in word for sign in "*?["):
+    if ":" not in word and word in _models() and not is_glob(word):
         name = _models()[word].name
         raise UsageError(
             f"'{word}' has {len(releases.of_model(name))} released files. Say which, {name}:TAG, or {name}:* for "
@@ -140,12 +140,12 @@ def _of_word(word: str) -> list[Release]:
     if both is not None:
         return [both]
     matched = [release for row in _models().values() for release in _tagged(row.name, word)]
-    if any(sign in word for sign in "*?["):  # R50* means models, not what is named by such a file
+    if is_glob(word):  # R50* means models, not what is named by such a file
         matched = [release for release in matched if release.tag != release.stem]
     if matched and word not in _models() and word != "*":
         return matched
     tags = {release.tag for release in releases.releases()}
-    if word not in _models() and not any(sign in word for sign in "*?["):
+    if word not in _models() and not is_glob(word):
         words = [*_models(), *(tag for tag in tags if len(tag) < 40)]
         raise UsageError(f"'{word}' is neither a model nor a tag. {suggest(word, words, ['see `weights list`'])}")
     of_models = [release for row in _models().select(word) for release in releases.of_model(row.name)]
@@ -157,7 +157,7 @@ def _of_word(word: str) -> list[Release]:
 def _tagged(model: str, tag: str) -> list[Release]:
     from ..models import releases
 
-    if any(sign in tag for sign in "*?["):
+    if is_glob(tag):
         return releases.matching(model, tag)
     release = releases.find(model, tag)
     return [release] if release else []

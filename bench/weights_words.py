@@ -6,10 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ..models import releases
-from ..models.read_weights import is_glob
 from ..models.spec import Model
 from ..models.weights_choice import Released, WeightsChoice
-from ..registry import UsageError
+from ..registry import UsageError, is_glob
 from ..suites.protocol import Suite
 from .words import each
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from ..random_weights import RANDOM
-from ..registry import UsageError, suggest
+from ..registry import UsageError, is_glob, suggest
 from . import libraries
 from .inputs import NO_SETTINGS, as_typed, read_input
-from .read_weights import file_at, is_glob, read_drawn, read_files, read_random
+from .read_weights import file_at, read_drawn, read_files, read_random
 from .spec import Architecture, Input, Model, ReadValues
 from .weights_choice import LibraryWeights, Random, WeightsChoice, WeightsFile
 
@@ -161,7 +161,7 @@ def external_models(word: str, settings: Mapping[str, str] = NO_SETTINGS) -> lis
     if prefix == "hf":
         _check_repository(word, pattern)
         chosen = [pattern]
-    elif any(sign in pattern for sign in "*?["):
+    elif is_glob(pattern):
         chosen = _matching(package, pattern)
     else:
         _check_name(package, pattern)
@@ -184,7 +184,7 @@ def _row(prefix: str, name: str) -> Model:
 
 def _check_repository(word: str, repository: str) -> None:
     owner, slash, name = repository.partition("@")[0].partition("/")
-    if not (owner and slash and name) or "/" in name or any(sign in repository for sign in "*?[ "):
+    if not (owner and slash and name) or "/" in name or is_glob(repository) or " " in repository:
         raise UsageError(f"'{word}' names no repository. Type hf:OWNER/NAME, or hf:OWNER/NAME@REVISION")
 
 

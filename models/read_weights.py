@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from ..random_weights import is_random
-from ..registry import UsageError
+from ..registry import UsageError, is_glob
 from . import releases
 from .weights.words import KINDS, split_part
 from .weights_choice import Random, Released, WeightsChoice, WeightsFile
@@ -63,11 +63,6 @@ def read_files(word: str) -> list[WeightsChoice] | None:
         return None
     found = glob.glob(str(Path(word).expanduser()), recursive=True)  # noqa: PTH207 -- takes an absolute pattern, too
     return [WeightsFile(file) for file in sorted(found, key=in_natural_order) if Path(file).is_file()] or None
-
-
-def is_glob(word: str) -> bool:
-    """Whether a word may stand for several."""
-    return any(sign in word for sign in "*?[")
 
 
 def in_natural_order(word: str) -> str:

@@ -6,11 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
-from ..registry import Registry, UsageError, collect
+from ..registry import Registry, UsageError, collect, is_glob
 from . import releases
 from .external import external_models, is_external
 from .own import is_own, own_model
-from .read_weights import is_glob
 from .spec import Model
 from .weights_choice import Released
 
