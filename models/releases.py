@@ -109,11 +109,6 @@ def of_model(model: str) -> tuple[Release, ...]:
     return tuple(release for release in releases() if release.model == model)
 
 
-def tagged(model: str, tag: str) -> Release | None:
-    """The release of exactly this tag of a row."""
-    return next((release for release in of_model(model) if release.tag == tag), None)
-
-
 def find(model: str, word: str) -> Release | None:
     """The release of a row that a tag, a file's stem or timm's name stands for, in any case, with - or _.
 

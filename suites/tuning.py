@@ -80,11 +80,11 @@ class FineTuning(RecipeSettings, Suite):
         if wanted == "vtab-sweep":
             sweep = {self.steps or one.steps: one for one in recipes.vtab_sweep()}  # typed steps leave one schedule
             return [(f"vtab-sweep {steps}", one) for steps, one in sweep.items()]
-        largest = model.name == "BiT-R152x4"
+        largest, resnet = model.name == "BiT-R152x4", model.architecture.has_resnet
         made = {
-            "vit": lambda: recipes.vit(name, images, resnet=has_resnet(model)),
-            "vit-code": lambda: recipes.vit_as("vision_transformer", name, images, resnet=has_resnet(model)),
-            "big-vision": lambda: recipes.vit_as("big_vision", name, images, resnet=has_resnet(model)),
+            "vit": lambda: recipes.vit(name, images, resnet=resnet),
+            "vit-code": lambda: recipes.vit_as("vision_transformer", name, images, resnet=resnet),
+            "big-vision": lambda: recipes.vit_as("big_vision", name, images, resnet=resnet),
             "table2": lambda: recipes.imagenet_table2(model.name, images, task=name or "ImageNet"),
             "bit": lambda: recipes.bit(images, size, largest=largest),
             "bit-code": lambda: recipes.bit(images, size, largest=largest, source="code"),
@@ -101,7 +101,7 @@ class FineTuning(RecipeSettings, Suite):
         """What recipe=auto stands for; of several, joined by +, the best on the validation images is taken."""
         if untrained:
             return "short" if model.small else "scratch"
-        return "vit+bit" if has_resnet(model) else "vit"
+        return "vit+bit" if model.architecture.has_resnet else "vit"
 
     def typed(self) -> dict[str, Any]:
         """What of the treatment was typed, as plain data."""
@@ -144,8 +144,3 @@ class FineTuning(RecipeSettings, Suite):
                 f"suite.resize={self.resize}: images are resized before {side} pixels are cut out of them; type "
                 f"suite.resize={round(side * 448 / 384)}, or a smaller suite.image_size"
             )
-
-
-def has_resnet(model: Model) -> bool:
-    """Whether the ViT paper tries BiT's set-up beside its own: its ResNets and hybrids (Appendix B.1.1)."""
-    return model.architecture.has_resnet

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from ..registry import UsageError
 from .finetune import finetune
 from .protocol import Context, Measurement, Suite, Task, Work, require_positive
-from .tuning import FineTuning, has_resnet
+from .tuning import FineTuning
 from .vtab_probe import L2, probe
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Vtab(FineTuning):
     def own_recipe(self, model: Model, *, untrained: bool) -> str:
         if untrained and model.small:
             return "short"
-        return "vtab+bit" if has_resnet(model) and not untrained else "vtab"
+        return "vtab+bit" if model.architecture.has_resnet and not untrained else "vtab"
 
     def size(self, model: Model, weights: WeightsChoice) -> tuple[int, int]:
         if self.protocol == "finetune":

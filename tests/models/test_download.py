@@ -36,7 +36,7 @@ BODY = archive(300_000)
 
 @pytest.fixture
 def one() -> releases.Release:
-    found = releases.tagged("ViT-B/16", "in21k-ft-in1k-384")
+    found = releases.find("ViT-B/16", "in21k-ft-in1k-384")
     assert found is not None
     assert found.file_name == FILE
     return found
@@ -320,7 +320,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, bucket) -> list[tuple[s
 
 
 def test_the_hub_stands_in_for_a_bucket_that_cannot_be_reached(hub, tmp_path: Path, silent) -> None:
-    one = releases.tagged("ViT-S/16", "augreg-in21k")
+    one = releases.find("ViT-S/16", "augreg-in21k")
     assert one is not None
     assert fetch(one, silent) == tmp_path / "from_the_hub.safetensors"
     assert hub == [("timm/vit_small_patch16_224.augreg_in21k", "model.safetensors")]
@@ -335,7 +335,7 @@ def test_the_hub_is_not_asked_for_what_it_has_changed(hub, one, silent) -> None:
 
 def test_with_a_mirror_nobody_else_is_asked(hub, bucket, silent, monkeypatch) -> None:
     monkeypatch.setenv("BENCH_WEIGHTS_URL", bucket.url)
-    one = releases.tagged("ViT-S/16", "augreg-in21k")
+    one = releases.find("ViT-S/16", "augreg-in21k")
     assert one is not None
     with pytest.raises(UsageError, match="404"):
         fetch(one, silent)
@@ -350,7 +350,7 @@ def test_both_are_named_where_both_fail(silent, monkeypatch) -> None:
         raise OSError("no route\nto the hub")
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", fail)
-    one = releases.tagged("ViT-S/16", "augreg-in21k")
+    one = releases.find("ViT-S/16", "augreg-in21k")
     assert one is not None
     failed = (
         r"404 Not Found; timm/vit_small.*/model.safetensors on the hub: downloading failed: OSError: no route\. Get "

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from vit_bench.models import Provenance, catalog, create_model, list_models, releases, select_model
-from vit_bench.models.releases import find, locate, matching, naming, of_model, tagged
+from vit_bench.models.releases import find, locate, matching, naming, of_model
 from vit_bench.registry import UsageError
 
 RELEASES = releases.releases()
@@ -20,8 +20,8 @@ SHORT = re.compile(
 
 
 def release(model: str, tag: str) -> releases.Release:
-    found = tagged(model, tag)
-    assert found is not None
+    found = find(model, tag)
+    assert found is not None and found.tag == tag
     return found
 
 
