@@ -43,14 +43,16 @@ def join(a: pd.DataFrame, b: pd.DataFrame, names: tuple[str, str], *, by: str = 
     optional = [axis for axis in AXES if axis != by and (axis == "source" or by == "model")]
     firm = [axis for axis in AXES if axis != by and axis not in optional]
     dropped = [name for name in inner if _is_treatment(name, sides)]
-    keys = [*ALWAYS, *firm, *(name for name in inner if name not in dropped)]
+    varied = [name for name in inner if name not in dropped]
+    keys = [*ALWAYS, *firm, *varied]
     for name in (*optional, "fed"):
         if any(side.duplicated([*keys, "seed"]).any() for side in sides):
             keys.append(name)
     for side, name in zip(sides, names, strict=True):
         _number_runs(side, keys)
         _refuse_duplicates(side, keys, name)
-    left, right = (_summary(side, keys) for side in sides)
+    by_value = dict.fromkeys(varied, object)  # a column of numbers alone, and one with gaps, too
+    left, right = (_summary(side, keys).astype(by_value) for side in sides)
     merged = left.merge(right, on=keys, how="outer", suffixes=("_a", "_b"), indicator=True, sort=False)
     pairs = merged[merged["_merge"] == "both"].reset_index(drop=True)
     only = [merged[merged["_merge"] == word] for word in ("left_only", "right_only")]

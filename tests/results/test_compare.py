@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -76,3 +77,18 @@ def test_damaged_predictions_are_named(tmp_path: Path) -> None:
     (tmp_path / "a" / "cells" / "k0.npz").write_bytes(b"PK\x03\x04 half")
     with pytest.raises(UsageError, match=r"k0\.npz is damaged"):
         compare(a, b, ("a", "b"))
+
+
+@pytest.mark.parametrize("at", [{"shots": 5}, {"l2": 0.1}, {"compile": True}, {"division": "a"}])
+def test_a_side_of_two_suites_is_compared_with_a_side_of_one(at: dict[str, Any]) -> None:
+    """What varied inside the jobs of one suite is empty in the other's records."""
+    base = {"model": "M", "task": "x", "metric": "top1", "unit": "percent", "n_test": 400, "seed": 0}
+    one = Record(suite="fewshot", value=50.0, at=at, **base)
+    other = Record(suite="classify", value=60.0, **base)
+    both = [one, other]
+    for a, b, alone in (([one], both, (0, 1)), (both, [one], (1, 0)), (both, both[::-1], (0, 0))):
+        found = compare(frame_of(a), frame_of(b), ("a", "b"))
+        assert (len(found.joined.only_a), len(found.joined.only_b)) == alone
+        assert len(found.pairs) == min(len(a), len(b)) and tables(found)[0].rows
+        (pair,) = (pair for pair in found.pairs if pair.key["suite"] == "fewshot")
+        assert at.items() <= pair.key.items() and pair.difference.value == 0
