@@ -94,7 +94,7 @@ def import_verb(name: Name, words: Files = None) -> None:
     count = 0
     for found in incoming:
         for cell in found.cells:
-            store.put(cell, found.arrays.get(cell.key))
+            store.put(cell, found.arrays.get(cell.key), found.curves.get(cell.key))
             count += len(cell.records)
     path = store.write_results()
     stderr().say(f"{count} records of {len(paths)} files: {path}")

@@ -1,4 +1,4 @@
-"""The file that holds a run, packed and unpacked: results.csv, the cells and their predictions, with digests."""
+"""The file that holds a run, packed and unpacked: results.csv, the cells and what lies beside them, with digests."""
 
 from __future__ import annotations
 

@@ -161,8 +161,11 @@ class Store:
                 damaged.append(path)
         return damaged
 
-    def put(self, cell: Cell, predictions: Mapping[str, np.ndarray] | None = None) -> None:
-        """Keep a cell: its predictions first, then its file, each under a temporary name until it is whole."""
+    def put(self, cell: Cell, predictions: Mapping[str, np.ndarray] | None = None, curves: bytes | None = None) -> None:
+        """Keep a cell: what lies beside it first, then its file, each under a temporary name until it is whole.
+
+        Without `predictions` those there are deleted; without `curves` those there stay.
+        """
         path, arrays = self.path(cell.key), self.arrays(cell.key)
         self.cells_folder.mkdir(parents=True, exist_ok=True)
         if predictions:
@@ -172,6 +175,9 @@ class Store:
                 np.savez_compressed(file, **predictions)  # pyright: ignore[reportArgumentType]  # keys are numbers
         else:
             arrays.unlink(missing_ok=True)
+        if curves is not None:
+            with replacing(self.curves(cell.key)) as temporary:
+                temporary.write_bytes(curves)
         with replacing(path) as temporary:
             temporary.write_text(_dump(cell), encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""One file that holds a run: results.csv, the cells and their predictions, with digests, for `compare` elsewhere."""
+"""One file that holds a run: results.csv, the cells and what lies beside them, with digests."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ...registry import UsageError
 from ..bundle import packed
-from ..predictions import read_arrays
+from ..predictions import Predictions
 from ..record import Store, in_bundle
 from .exchange import Exchange, Incoming, Written
 
@@ -34,14 +34,16 @@ def write(frame: pd.DataFrame) -> Written:
 
 
 def read(path: Path) -> Incoming:
-    """The cells of a bundle with their predictions, as they were measured. Raises UsageError for a damaged one."""
+    """The cells of a bundle and what lies beside them, as they were measured. Raises UsageError for a damaged one."""
     with in_bundle(path) as store:
         cells = store.cells()
-        files = {cell.key: store.arrays(cell.key) for cell in cells}
-        arrays = {key: read_arrays(file) for key, file in files.items() if file.exists()}
+        kept = Predictions([store.folder])
+        arrays = {cell.key: kept.of_cell(cell.key) for cell in cells}
+        files = {cell.key: store.curves(cell.key) for cell in cells}
+        curves = {key: file.read_bytes() for key, file in files.items() if file.exists()}
     if not cells:
         raise UsageError(f"{path} holds no cell")
-    return Incoming(cells=cells, arrays=arrays)
+    return Incoming(cells=cells, arrays=arrays, curves=curves)
 
 
 ROW = Exchange(name="bundle", summary="bundle.zip: records and predictions in one file", write=write, read=read)

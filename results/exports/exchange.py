@@ -38,10 +38,11 @@ class Written:
 
 @dataclass(frozen=True, kw_only=True)
 class Incoming:
-    """What an import read, all of it checked: cells, and the predictions of each by its key."""
+    """What an import read, all of it checked: cells, and what lies beside them."""
 
     cells: Sequence[Cell]
-    arrays: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)  # by the key of its cell
+    arrays: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)  # predictions, by cell's key
+    curves: Mapping[str, bytes] = field(default_factory=dict)  # training curves, likewise
 
 
 @dataclass(frozen=True, kw_only=True)

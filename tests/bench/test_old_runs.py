@@ -192,6 +192,10 @@ def test_a_bundle_holds_an_old_run_whole(run: str, tmp_path: Path) -> None:
         old, new = (Predictions([folder]).of_cell(path.stem) for folder in (OLD / run, again))
         assert old and list(old) == list(new)
         assert all(np.array_equal(old[name], new[name]) for name in old)
+    names = [{path.name for path in (folder / "cells").iterdir()} for folder in (again, OLD / run)]
+    assert names[0] == names[1]
+    for path in (OLD / run).glob("cells/*.curves.csv"):
+        assert (again / "cells" / path.name).read_bytes() == path.read_bytes()
     pd.testing.assert_frame_equal(load("run.zip"), load(OLD / run))
 
 

@@ -45,7 +45,8 @@ def record(**values) -> Record:
 def run_directory(folder: Path, key: str = KEY) -> Path:
     records = tuple(record(seed=seed, value=25.0 * seed, measurement=f"{key}/{seed}") for seed in (1, 2))
     cell = Cell(key=key, slot=key, order=(0,), identity={}, status="ok", started_at="2026", records=records)
-    Store(folder).put(cell, {"1": np.array([0, 1, 1, 1], np.int16), "labels": np.array([0, 2, 2, 2], np.int32)})
+    arrays = {"1": np.array([0, 1, 1, 1], np.int16), "labels": np.array([0, 2, 2, 2], np.int32)}
+    Store(folder).put(cell, arrays, b"phase,step,loss\n,1,2.5\n")
     return folder
 
 
@@ -159,7 +160,7 @@ def test_accuracies_go_out_as_fractions_and_come_back_as_percent(name: str, tmp_
     assert set(back["source"]) == {f"imported:{name}"} and set(back["verdict"]) == {"published"}
 
 
-def test_a_bundle_is_a_run_with_its_predictions_and_notices_damage(tmp_path: Path) -> None:
+def test_a_bundle_is_a_run_with_its_predictions_and_curves_and_notices_damage(tmp_path: Path) -> None:
     run, bundle = run_directory(tmp_path / "run"), tmp_path / "b.zip"
     export_verb("bundle", [str(run), f"out={bundle}"])
     frame = load(bundle)
@@ -169,9 +170,14 @@ def test_a_bundle_is_a_run_with_its_predictions_and_notices_damage(tmp_path: Pat
         assert arrays["1"].tolist() == [0, 1, 1, 1]
     import_verb("bundle", [str(bundle), f"out={tmp_path / 'again'}"])
     assert load(tmp_path / "again").equals(load(run)) and (tmp_path / f"again/cells/{KEY}.npz").exists()
-    altered(bundle, lambda files: files | {"results.csv": files["results.csv"] + b" "}, signed=False)
-    with pytest.raises(UsageError, match=r"b\.zip is damaged: results\.csv is not what its manifest says"):
-        load(bundle)
+    curves = f"cells/{KEY}.curves.csv"
+    assert (tmp_path / "again" / curves).read_bytes() == (run / curves).read_bytes() == b"phase,step,loss\n,1,2.5\n"
+    for name in (curves, "results.csv"):
+        altered(bundle, lambda files, name=name: files | {name: files[name] + b" "}, signed=False)
+        for read in (load, formats()["bundle"].read):
+            with pytest.raises(UsageError, match=rf"b\.zip is damaged: {name} is not what its manifest says"):
+                read(bundle)
+        export_verb("bundle", [str(run), f"out={bundle}"])
 
 
 def altered(bundle: Path, change: Callable[[dict[str, bytes]], dict[str, bytes]], signed: bool = True) -> Path:
