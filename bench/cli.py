@@ -222,7 +222,7 @@ def _print_downloads(plan: Plan, screen: Screen) -> None:
     for release in needed:
         name = f"{release.tag} of {release.model}"
         screen.say(f"missing: weights {name} ({release.file_name}, {size_of(release)})")
-    if needed and switched_off():
-        screen.say("downloads are off (BENCH_OFFLINE or HF_HUB_OFFLINE): these jobs will fail")
+    if needed and (switch := switched_off()):
+        screen.say(f"downloads are off ({switch}): these jobs will fail")
     elif needed:
         screen.say(f"run downloads {total(needed)} to {releases.cached_folder()}")

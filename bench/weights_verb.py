@@ -62,7 +62,8 @@ def download_verb(words: Annotated[list[str], typer.Argument(metavar="MODEL[:TAG
 
     A TAG alone means that tag of every model that has it; `MODEL:*` means all files of a model. Files go to the cache
     folder (BENCH_CACHE), each under its name only when it is whole; broken off, the same command goes on where it
-    ended. BENCH_WEIGHTS_URL names a mirror of the buckets; with BENCH_OFFLINE=1 nothing is downloaded.
+    ended. BENCH_WEIGHTS_URL names a mirror of the buckets. With BENCH_OFFLINE=1 or HF_HUB_OFFLINE=1 nothing is
+    downloaded.
     """
     from ..meter import Meter
     from ..models import releases

@@ -41,7 +41,7 @@ MAX_BYTES = 1 << 29  # of a file
 HEADER = 32  # bytes that tell the format
 NOTES = 1 << 17  # bytes among which a camera leaves its notes
 
-# What decoding a damaged file was seen to raise, byte by byte (tests/suites/test_damage.py).
+# What decoding a damaged file was seen to raise, byte by byte (tests/suites/raw/test_damage.py).
 DAMAGED = (
     OSError,
     SyntaxError,

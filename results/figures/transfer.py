@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 SETS: tuple[str, ...] = ("ImageNet", "ImageNet-21k", "JFT-300M")
 FINE_TUNED = ("finetune", "classify")
-# The five of "Average-5" by the names of our tasks and of Table 6: ReaL is not among them (figures_and_ablations.md).
+# The five of "Average-5" by the names of our tasks and of Table 6: ReaL is not among them.
 AVERAGE5 = {
     "ImageNet": "imagenet",
     "CIFAR-10": "cifar10",

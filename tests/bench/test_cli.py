@@ -183,7 +183,7 @@ def test_plan_tells_what_a_run_would_download(typed, monkeypatch: pytest.MonkeyP
     code, shown, _ = typed(*words)
     assert code == 0
     assert "missing: weights bit-m of BiT-R50x1 (bit_models/BiT-M-R50x1.npz, ~260.4 MiB)" in shown
-    assert "downloads are off (BENCH_OFFLINE or HF_HUB_OFFLINE): these jobs will fail" in shown
+    assert "downloads are off (BENCH_OFFLINE=1): these jobs will fail" in shown
     monkeypatch.delenv("BENCH_OFFLINE")
     assert "run downloads 2 files, about 651.4 MiB to " in typed(*words)[1]
     assert "missing" not in typed("plan", *TINY)[1]
