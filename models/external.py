@@ -6,11 +6,12 @@ settings that were typed and else the defaults. The Backbone's `spec` has the li
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from ..random_weights import RANDOM
 from ..registry import UsageError, is_glob, suggest
@@ -21,7 +22,6 @@ from .spec import Architecture, Input, Model, ReadValues
 from .weights_choice import LibraryWeights, Random, WeightsChoice, WeightsFile
 
 PRETRAINED = "pretrained"
-PREFIXES = {"timm": "timm", "torchvision": "torchvision", "hf": "timm"}  # what is typed, and the library it takes
 
 # Arguments of the libraries' constructors that this project sets, and what to type in their place.
 OURS = {
@@ -47,8 +47,8 @@ class ExternalBuilder(Architecture):
     in_globs: ClassVar[bool] = False  # it needs a package that may be absent: "*" is for what always works
     input_is_known: ClassVar[bool] = False
 
-    library: Literal["timm", "torchvision", "hf"]
-    name: str  # as the library has it, without a tag; a repository for "hf"
+    library: str  # as it is typed before the colon
+    name: str  # as the library has it, without a tag
     tag: str = ""  # the weights that the name says; "" for none
     version: str  # of the library; "" where it is not installed
     arguments: tuple[tuple[str, str], ...] = ()  # passed to the library's constructor, as typed
@@ -57,16 +57,21 @@ class ExternalBuilder(Architecture):
 
     @property
     def package(self) -> str:
-        return PREFIXES[self.library]
+        """The library's name, as it is installed and imported."""
+        return self.library
 
     @property
     def built_by(self) -> str:
-        return f"from_{self.package}"
+        return f"from_{self.library}"
 
     @property
     def says_weights(self) -> bool:
-        """Whether the name names its weights: by a tag, or as a repository of a trained model."""
-        return bool(self.tag or self.library == "hf")
+        """Whether the name names its weights."""
+        return bool(self.tag)
+
+    def published_names(self) -> tuple[str, ...]:
+        """The published weights that can be asked for by name, the library's default first; "" is an untagged one."""
+        return libraries.tags(self.package, self.name)
 
     def variants(self, row: Model, settings: Mapping[str, str], read: ReadValues) -> tuple[list[Model], set[str]]:  # noqa: ARG002
         """`tap` and the input contract's settings; all others are the library's, which takes each as it was typed."""
@@ -95,7 +100,7 @@ class ExternalBuilder(Architecture):
             return LibraryWeights(self.tag or PRETRAINED)
         if suite is None:
             return Random()
-        tags = [tag for tag in libraries.tags(self.package, self.name) if tag]
+        tags = [tag for tag in self.published_names() if tag]
         others = f"; or weights={_listed(tags[1:])}" if tags[1:] else ""
         published = f"weights=pretrained ({tags[0]}{others}), " if tags else ""
         raise UsageError(
@@ -116,7 +121,7 @@ class ExternalBuilder(Architecture):
 
         "pretrained" is what the row's name says, else the library's default.
         """
-        known = () if self.library == "hf" else libraries.tags(self.package, self.name)
+        known = self.published_names()
         if word == PRETRAINED:
             if self.says_weights:
                 return LibraryWeights(self.tag or PRETRAINED)
@@ -139,13 +144,35 @@ class ExternalBuilder(Architecture):
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class HubBuilder(ExternalBuilder):
+    """A trained model in timm's format, by its repository on the hub: `name` is OWNER/NAME or OWNER/NAME@REVISION."""
+
+    library: str = "hf"
+
+    @property
+    def package(self) -> str:
+        return "timm"
+
+    @property
+    def built_by(self) -> str:
+        return "from_hub"
+
+    @property
+    def says_weights(self) -> bool:
+        return True
+
+    def published_names(self) -> tuple[str, ...]:
+        return ()
+
+
 INSTEAD = "Type weights=FILE, or weights=random for the untrained network"
 
 
 def is_external(word: str) -> bool:
     """Whether a word names models of a library: `timm:…`, `torchvision:…` or `hf:…`."""
     prefix, colon, _ = word.partition(":")
-    return bool(colon) and prefix in PREFIXES
+    return bool(colon) and prefix in ROWS
 
 
 def external_models(word: str, settings: Mapping[str, str] = NO_SETTINGS) -> list[Model]:
@@ -156,36 +183,39 @@ def external_models(word: str, settings: Mapping[str, str] = NO_SETTINGS) -> lis
     classification model, or the setting is not for it.
     """
     prefix, _, pattern = word.partition(":")
-    package = PREFIXES[prefix]
-    libraries.require(package, f"'{word}'")
-    if prefix == "hf":
-        _check_repository(word, pattern)
-        chosen = [pattern]
-    elif is_glob(pattern):
-        chosen = _matching(package, pattern)
-    else:
-        _check_name(package, pattern)
-        chosen = [pattern]
-    rows = [_row(prefix, name) for name in chosen]
+    rows = ROWS[prefix](pattern)
     return [made for row in rows for made in row.architecture.variants(row, settings, as_typed)[0]]
 
 
-def _row(prefix: str, name: str) -> Model:
-    package = PREFIXES[prefix]
-    plain, _, tag = (name, "", "") if prefix == "hf" else name.partition(".")
-    architecture = ExternalBuilder(
-        library=prefix,  # type: ignore[arg-type]
-        name=plain,
-        tag=tag,
-        version=libraries.version(package) or "",
-    )
-    return Model(name=f"{prefix}:{name}", family=package, architecture=architecture)
+def _rows_of_library(library: str, pattern: str) -> list[Model]:
+    libraries.require(library, f"'{library}:{pattern}'")
+    if is_glob(pattern):
+        return [_row(library, name) for name in _matching(library, pattern)]
+    _check_name(library, pattern)
+    return [_row(library, pattern)]
 
 
-def _check_repository(word: str, repository: str) -> None:
+def _row(library: str, word: str) -> Model:
+    name, _, tag = word.partition(".")
+    architecture = ExternalBuilder(library=library, name=name, tag=tag, version=libraries.version(library) or "")
+    return Model(name=f"{library}:{word}", family=library, architecture=architecture)
+
+
+def _rows_of_hub(repository: str) -> list[Model]:
+    word = f"hf:{repository}"
+    version = libraries.require("timm", f"'{word}'")
     owner, slash, name = repository.partition("@")[0].partition("/")
     if not (owner and slash and name) or "/" in name or is_glob(repository) or " " in repository:
         raise UsageError(f"'{word}' names no repository. Type hf:OWNER/NAME, or hf:OWNER/NAME@REVISION")
+    return [Model(name=word, family="timm", architecture=HubBuilder(name=repository, version=version))]
+
+
+# What is typed before the colon, and how the rows that the rest stands for are made.
+ROWS: Mapping[str, Callable[[str], list[Model]]] = {
+    "timm": partial(_rows_of_library, "timm"),
+    "torchvision": partial(_rows_of_library, "torchvision"),
+    "hf": _rows_of_hub,
+}
 
 
 def _matching(package: str, pattern: str) -> list[str]:
@@ -221,5 +251,5 @@ def _listed(words: list[str]) -> str:
 
 def named_row(name: str, word: str, params: int, contract: Input, *aliases: str) -> Model:
     """A row of the catalog for a model of a library, written `LIBRARY:NAME.TAG`. The library need not be there."""
-    prefix, _, model = word.partition(":")
-    return replace(_row(prefix, model), name=name, params=params, input=contract, aliases=aliases)
+    library, _, model = word.partition(":")
+    return replace(_row(library, model), name=name, params=params, input=contract, aliases=aliases)

@@ -1,9 +1,7 @@
-"""Building timm's models, and models in timm's format on the hub."""
+"""Building timm's models."""
 
 from __future__ import annotations
 
-import inspect
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cached_property, partial
@@ -41,43 +39,23 @@ class TimmBackbone(PublishedBackbone):
 
 
 class Timm(Library):
-    """A model by timm's name, or by the config.json of a repository on the hub."""
+    """A model by timm's name."""
 
     backbone = TimmBackbone
 
-    @cached_property
-    def _config(self) -> dict[str, Any]:
-        """config.json of a repository: {architecture, pretrained_cfg, model_args}, or all of it flat (older)."""
-        repository = self.architecture.name
-        file = library_files.hub_file(self.row.name, repository, ("config.json",))
-        try:
-            config = json.loads(file.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise UsageError(f"{self.row.name}: its config.json is damaged: {error}") from error
-        name = config.get("architecture") if isinstance(config, dict) else None
-        if not isinstance(name, str) or not timm.is_model(name):
-            what = f"'{name}' is no model of timm {timm.__version__}" if name else "it names no architecture of timm's"
-            raise UsageError(
-                f"{self.row.name} is not a repository in timm's format: {what}. Write a builder of yours that loads "
-                "it: model=path/file.py:builder"
-            )
-        return config
-
-    @cached_property
+    @property
     def _name(self) -> str:
-        return self._config["architecture"] if self.architecture.library == "hf" else self.architecture.name
+        """The model's, as timm has it."""
+        return self.architecture.name
 
     @cached_property
     def _cfg(self) -> PretrainedCfg:
         """What timm knows of the weights: where they are, what they expect, how their classifier is called."""
-        if self.architecture.library == "hf":
-            said = self._config.get("pretrained_cfg", self._config)
-            said = {**said, **{key: self._config[key] for key in ("num_classes",) if key in self._config}}
-            known = set(inspect.signature(PretrainedCfg).parameters) - {"source", "url", "file"}
-            values: dict[str, Any] = {key: value for key, value in said.items() if key in known}
-            return PretrainedCfg(**{**values, "custom_load": False})
         cfg = timm.get_pretrained_cfg(f"{self._name}.{self.tag}" if self.tag else self._name)
         return PretrainedCfg() if cfg is None else cfg
+
+    def _constructor_arguments(self) -> dict[str, Any]:
+        return dict(self.arguments)
 
     def contract(self) -> Input:
         cfg = self._cfg
@@ -114,9 +92,7 @@ class Timm(Library):
         return next((weight.shape[0] for weight in weights if weight is not None and weight.shape), 0)
 
     def construct(self, size: tuple[int, int], classes: int, file: Path | None = None) -> nn.Module:
-        cfg, arguments = self._cfg, dict(self.arguments)
-        if self.architecture.library == "hf":
-            arguments = self._config.get("model_args", {}) | arguments
+        cfg, arguments = self._cfg, self._constructor_arguments()
         if size != tuple(cfg.input_size[1:]) and cfg.fixed_input_size:
             arguments["img_size"] = size
         overlay = None if file is None else {"file": str(file), "custom_load": cfg.custom_load}
@@ -137,8 +113,6 @@ class Timm(Library):
 
     def published_file(self) -> Path:
         cfg, name = self._cfg, self.row.name
-        if self.architecture.library == "hf":
-            return library_files.hub_file(name, self.architecture.name, WEIGHTS_FILES)
         if cfg.file:
             return Path(cfg.file)
         if cfg.hf_hub_id:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import cast
 
 from torch import nn
 
@@ -29,7 +28,9 @@ def build(
     The Backbone's `spec` is the row with the input contract that the object itself declares, as far as no setting
     fixed it. A file of weights has the module's own names. Raises UsageError for what the object does not keep.
     """
-    architecture = cast(OwnArchitecture, row.architecture)
+    architecture = row.architecture
+    if not isinstance(architecture, OwnArchitecture):
+        raise TypeError(f"{row.name} is no model of one's own. Call create_model, which knows what builds it")
     if weights.published_name is not None:
         raise wrong_weights(row.name, weights)
     module, files = architecture.make(row.name, weights, seed)

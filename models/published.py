@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -81,7 +81,7 @@ class PublishedBackbone(nn.Module):
 
 
 class Library:
-    """A library's part of building one of its models. Subclasses are from_timm.Timm and from_torchvision.Torchvision.
+    """A library's part of building one of its models. Subclasses are Timm, Hub and Torchvision (from_*.py).
 
     `tag` names the weights whose input contract and classes the model has; `pretrained` says whether to load them.
     """
@@ -132,7 +132,7 @@ def build_with(
     `weights` are the library's, random or a file with the library's own names. The Backbone's `spec` is the row with
     the library's input contract, as far as no setting fixed it. Raises UsageError for all that cannot be done.
     """
-    architecture = cast(ExternalBuilder, row.architecture)
+    architecture = _of_a_library(row)
     check_classes(num_classes)
     libraries.require(architecture.package, f"'{row.name}'")
     tag = weights.published_name
@@ -182,6 +182,12 @@ def build_with(
     return backbone.eval()
 
 
+def _of_a_library(row: Model) -> ExternalBuilder:
+    if isinstance(row.architecture, ExternalBuilder):
+        return row.architecture
+    raise TypeError(f"{row.name} is no model of another library. Call create_model, which knows what builds it")
+
+
 OUR_HEAD = "head.weight"
 
 
@@ -203,7 +209,7 @@ def _kept_classes(library: Library, tensors: Mapping[str, Stored]) -> int:
 
 def count_with(kind: type[Library], row: Model, num_classes: int | None) -> int:
     """Parameters of a row with a head of so many classes, at its library's input size. Allocates nothing."""
-    architecture = cast(ExternalBuilder, row.architecture)
+    architecture = _of_a_library(row)
     libraries.require(architecture.package, f"'{row.name}'")
     library = kind(row, architecture, architecture.tag)
     with torch.device("meta"):

@@ -58,7 +58,10 @@ def test_arrows_go_one_way(package: str) -> None:
 BY_NAME = {
     "": {"bench.api", "models", "registry", "results"},  # the public names
     "bench.plan": {"suites.*", "suites.tasks.*"},  # registries
-    "models": {"models.build", "models.own_network", "models.from_timm", "models.from_torchvision"},
+    "models": {
+        *("models.build", "models.own_network"),
+        *("models.from_timm", "models.from_torchvision", "models.from_hub"),
+    },
     "models.build": {"models.vit", "models.bit", "models.hybrid"},
     "models.selection": {"models.catalog.*"},
     "results.figures": {"results.figures.*"},
@@ -150,12 +153,11 @@ def test_whoever_loads_modules_by_name_is_known() -> None:
 
 def test_the_modules_that_build_networks_are_known() -> None:
     from vit_bench.models import catalog, given_model
-    from vit_bench.models.external import ExternalBuilder
+    from vit_bench.models.external import ExternalBuilder, HubBuilder
 
     architectures = [row.architecture for row in catalog().values()]
-    architectures += [
-        ExternalBuilder(library=library, name="x", version="") for library in ("timm", "torchvision", "hf")
-    ]
+    architectures += [ExternalBuilder(library=library, name="x", version="") for library in ("timm", "torchvision")]
+    architectures.append(HubBuilder(name="x/y", version=""))
     architectures.append(given_model(torch.nn.Linear(1, 1), {"tap": "x"}).architecture)
     assert {f"models.{each.built_by}" for each in architectures} == BY_NAME["models"]
     networks = {f"models.{each.network.partition(':')[0]}" for each in architectures if each.built_by == "build"}

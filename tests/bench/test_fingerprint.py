@@ -225,7 +225,7 @@ def test_what_runs_in_throughputs_own_process_is_in_the_key(tmp_path: Path, monk
         ((*FEWSHOT, "model=ViT-mini", "protocol=knn"), ("suites.ridge", "suites.scorer", "suites.logistic")),
         (
             (*FEWSHOT, "model=timm:test_vit", "weights=random"),
-            ("models.from_torchvision", "models.vit", "models.build"),
+            ("models.from_torchvision", "models.from_hub", "models.vit", "models.build"),
         ),
         (("suite=finetune", "task=digits", "model=BiT-mini"), ("suites.vtab", "suites.fewshot", "models.vit")),
         (

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
-from vit_bench.models import Input, create_model, given_model, own_model
+from vit_bench.models import Input, catalog, create_model, given_model, own_model, own_network
+from vit_bench.models.weights_choice import Random
 from vit_bench.registry import UsageError
 
 NET = """
@@ -359,6 +360,12 @@ def test_an_unknown_field_of_the_declared_input(net: Path) -> None:
     net.write_text(NET.replace('"mean"', '"means"'))
     with pytest.raises(UsageError, match=r"its `input` has an unknown field 'means'. Did you mean 'mean'"):
         create_model(f"{net}:build")
+
+
+def test_a_row_of_the_catalog_is_not_ones_own() -> None:
+    row = catalog()["ViT-mini"]
+    with pytest.raises(TypeError, match=r"ViT-mini is no model of one's own. Call create_model"):
+        own_network.build(row, Random(), None, None, 0)
 
 
 def test_a_given_module_takes_no_arguments() -> None:

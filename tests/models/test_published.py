@@ -12,12 +12,13 @@ import timm
 import torch
 import torchvision
 from torch import nn
-from vit_bench.models import Input, create_model, libraries, network
+from vit_bench.models import Input, catalog, create_model, from_timm, libraries, network
 from vit_bench.models.external import (
     external_models,
 )
 from vit_bench.models.from_timm import TimmBackbone
 from vit_bench.models.from_torchvision import TorchvisionBackbone, last_linear
+from vit_bench.models.weights_choice import Random
 from vit_bench.registry import UsageError
 
 pytestmark = pytest.mark.usefixtures("empty_caches")
@@ -262,3 +263,11 @@ def test_a_model_too_large_for_memory(monkeypatch: pytest.MonkeyPatch) -> None:
         UsageError, match=r"L2\) has 480,309,308 parameters, 1.9 GB as float32, and this machine has 1.0 GB"
     ):
         create_model("EfficientNet-L2", "random")
+
+
+def test_a_row_of_the_catalog_is_not_a_librarys() -> None:
+    row = catalog()["ViT-mini"]
+    with pytest.raises(TypeError, match=r"ViT-mini is no model of another library. Call create_model"):
+        from_timm.build(row, Random(), None, None, 0)
+    with pytest.raises(TypeError, match=r"ViT-mini is no model of another library"):
+        from_timm.count_parameters(row, None)
