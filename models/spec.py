@@ -71,6 +71,18 @@ class Architecture(ABC):
         """The columns of the ViT paper's Table 1 that this kind has: layers, width, mlp, heads."""
         return {}
 
+    @property
+    def position_embedding(self) -> str:
+        """Which position embeddings its tokens get, as ViT's `posembed` has it; a network without tokens has none."""
+        return "none"
+
+    def from_scratch(self, *, dropout: float, tanh_layer: bool) -> Mapping[str, Any]:  # noqa: ARG002
+        """The fields that a recipe from scratch changes, and their values; none that the user has set.
+
+        `dropout` and `tanh_layer` are the recipe's, for transformers; 0 and False ask for neither.
+        """
+        return {}
+
     def num_features(self) -> int | None:
         """The width of the representation, as far as it is known without building the network."""
         return None

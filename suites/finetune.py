@@ -21,10 +21,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -39,9 +39,6 @@ from .support import Labelled
 from .transforms import Transform
 from .tuning import FineTuning
 from .vtab_probe import L2, classify_by_ridge
-
-if TYPE_CHECKING:
-    from ..models.spec import Model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,7 +182,7 @@ class _Job:
     def treatment(self, name: str, recipe: Recipe, lr: float) -> dict[str, Any]:
         """How the model was fed and tuned. What a rule makes of the task is in `recipe`: it makes no other row."""
         augmentation, transform = self._views(recipe)
-        changed = _from_scratch(self._context.model, recipe) if self._untrained else {}
+        changed = self._changes(recipe)
         return {
             "head": "a tanh layer, then linear from zero" if "pre_logits" in changed else "linear, from zero",
             "recipe_asked": self._suite.recipe,
@@ -219,7 +216,7 @@ class _Job:
         elif self._val is not None:
             parts.append(self._val)
         augmentation, transform = self._views(run.recipe)
-        changes = _from_scratch(context.model, run.recipe) if self._untrained else {}
+        changes = self._changes(run.recipe)
         network: Any = context.build(context.task.num_classes, augmentation.size, changes, run.seed)
         notes = [*getattr(network, "notes", ()), *_new_head(network, trained=not self._untrained)]
         device = context.device
@@ -265,6 +262,13 @@ class _Job:
             _write(folder, done)
         return done
 
+    def _changes(self, recipe: Recipe) -> Mapping[str, Any]:
+        """What a recipe from scratch changes of the architecture, where the user did not."""
+        if not self._untrained:
+            return {}
+        architecture = self._context.model.architecture
+        return architecture.from_scratch(dropout=recipe.dropout, tanh_layer=recipe.tanh_layer)
+
     def _views(self, recipe: Recipe) -> tuple[Augmentation, Transform]:
         model = self._context.model
         side = recipe.image_size
@@ -276,17 +280,6 @@ class _Job:
             return augmentation, Transform.for_input(model.input, "square", size)
         transform = Transform.for_input(model.input, recipe.test_resize, size)
         return augmentation, replace(transform, crop_pct=recipe.test_crop_pct)
-
-
-def _from_scratch(model: Model, recipe: Recipe) -> dict[str, Any]:
-    """What a recipe from scratch changes of a transformer, where the user did not: fields of its architecture."""
-    found: dict[str, Any] = {}
-    names = model.settable()
-    if recipe.dropout and "dropout" in names and not getattr(model.architecture, "dropout", 0.0):
-        found["dropout"] = recipe.dropout
-    if recipe.tanh_layer and "pre_logits" in names and getattr(model.architecture, "pre_logits", None) is None:
-        found["pre_logits"] = getattr(model.architecture, "width", None)
-    return found
 
 
 def _new_head(network: Any, *, trained: bool) -> list[str]:

@@ -109,7 +109,7 @@ class Internals(Suite):
         if not model.architecture.attends:
             context.say(f"{model.name} has no attention and no position embeddings: its filters alone are measured")
             return
-        posembed = getattr(model.architecture, "posembed", "none")
+        posembed = model.architecture.position_embedding
         if posembed in ("none", "relative"):
             context.say(f"{model.name}: posembed={posembed} adds no position embeddings to show")
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from ..compute import grid, left_out
 from .native import NativeArchitecture
@@ -58,6 +58,18 @@ class ViT(NativeArchitecture):
 
     def sizes(self) -> Mapping[str, int]:
         return {"layers": self.depth, "width": self.width, "mlp": self.hidden, "heads": self.heads}
+
+    @property
+    def position_embedding(self) -> PositionEmbedding:
+        return self.posembed
+
+    def from_scratch(self, *, dropout: float, tanh_layer: bool) -> Mapping[str, Any]:
+        changes: dict[str, Any] = {}
+        if dropout and not self.dropout:
+            changes["dropout"] = dropout
+        if tanh_layer and self.pre_logits is None:
+            changes["pre_logits"] = self.width
+        return changes
 
     @property
     def hidden(self) -> int:

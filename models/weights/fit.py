@@ -148,7 +148,7 @@ def is_finite(value: Tensor) -> bool:
 def check_names(weights: Weights, expected: Mapping[str, Tensor], row: Model) -> None:
     """Raises UsageError, listing both sides and guessing the right row, unless the file has what a network expects."""
     problems = _problems(weights, expected)
-    heads = getattr(row.architecture, "heads", None)
+    heads = row.architecture.sizes().get("heads")
     if not problems and (weights.heads is None or weights.heads == heads):
         return
     if weights.heads is not None and weights.heads != heads:
@@ -217,4 +217,4 @@ def _hints(weights: Weights) -> list[str]:
 
 def resize_of(row: Model) -> Resize:
     """How the row's position embeddings are resized; a BiT has none."""
-    return "bicubic" if getattr(row.architecture, "posembed", "") == "bicubic" else "spline"
+    return "bicubic" if row.architecture.position_embedding == "bicubic" else "spline"
