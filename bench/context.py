@@ -15,6 +15,7 @@ from ..models.heads import Headed
 from ..models.selection import other_name
 from ..models.spec import Backbone
 from ..models.weights_choice import Random
+from ..stable import file_sha
 from ..suites.features import Extraction, extract_spans
 from ..suites.feeding import (
     check_split,
@@ -207,6 +208,7 @@ class JobContext:
             "treatment": dict(treatment),
             "split": split.digest,
             "code": code_sha("suites.features", "models.heads", *network_modules(self.model)),
+            **self._users_code(),
         }
         about = {"model": self.model.name, "variant": self._job.variant, "weights": str(self._job.weights)}
         stored = feature_cache(self._folders.cache)
@@ -237,6 +239,12 @@ class JobContext:
         if missing:
             stored.trim(limit_bytes())
         return np.concatenate(found)
+
+    def _users_code(self) -> dict[str, Any]:
+        """The digests of a user's files that building the network read, where there are some: no weight shows them."""
+        read = getattr(self._network.backbone, "source_files", ())
+        code = [file_sha(path) for path in read if path.suffix == ".py"]
+        return {"files": code} if code else {}
 
     def _compute(
         self, numbers: list[int], entry: Entry, split: Split, how: Extraction, backbone: Backbone

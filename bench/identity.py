@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -179,20 +179,31 @@ def network_modules(model: Model) -> tuple[str, ...]:
 
 def is_ours(thing: Any) -> bool:
     """Whether a class or function is of this package, and not of a user's file."""
-    return thing.__module__.startswith(f"{PACKAGE}.")
+    return behind_call(thing).__module__.startswith(f"{PACKAGE}.")
 
 
 def module_of(thing: Any) -> str:
     """The module of a class or function of ours, relative to the package."""
-    return thing.__module__.removeprefix(f"{PACKAGE}.")
+    return behind_call(thing).__module__.removeprefix(f"{PACKAGE}.")
 
 
 def source_sha(thing: Any) -> str:
-    """A short digest of the code that a class or function of a user's is from; of its name, typed at a prompt."""
+    """A short digest of the code that a class or function of a user's is from; of its name, typed at a prompt.
+
+    Of a partial function or an object that can be called it is that of the function or class behind it.
+    """
+    behind = behind_call(thing)
     try:
-        return code_of(thing, Path(inspect.getfile(thing)).resolve(strict=True))
+        return code_of(thing, Path(inspect.getfile(behind)).resolve(strict=True))
     except (OSError, TypeError):
-        return sha(f"{thing.__module__}.{thing.__qualname__}")
+        return sha(f"{behind.__module__}.{behind.__qualname__}")
+
+
+def behind_call(thing: Any) -> Any:
+    """The function or class whose code runs when something is called."""
+    while isinstance(thing, partial):
+        thing = thing.func
+    return thing if hasattr(thing, "__qualname__") else type(thing)
 
 
 def _file(module: str) -> Path:

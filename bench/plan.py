@@ -75,11 +75,6 @@ class Job:
     @cached_property
     def identity(self) -> dict[str, Any]:
         """Everything declared that can change the job's numbers, as plain data. No file is read for it but code."""
-        architecture = {
-            item.name: getattr(self.model.architecture, item.name)
-            for item in fields(self.model.architecture)
-            if item.compare
-        }
         return {
             "suite": self.suite.name,
             "version": self.suite.version,
@@ -88,7 +83,7 @@ class Job:
             },
             "model": self.model.name,
             "network": self.model.architecture.network,
-            "architecture": plain(architecture),
+            "architecture": _architecture(self.model),
             "input": plain(asdict(self.model.input)),
             "weights": str(self.weights),
             "task": {name: plain(getattr(self.task, name)) for name in TASK_IDENTITY},
@@ -109,12 +104,14 @@ class Job:
     def key(self) -> str:
         """The short name of the identity and of the code behind it."""
         included = {source_sha(thing) for thing in self._declared_by if not is_ours(thing)}  # in a user's file
-        resolved = plain(self.suite.resolved(self.model, self.weights))
+        resolved = plain(self.suite.resolved(self.model, self.weights, self.task))
+        others = [_architecture(row) for row in self._others]
         return sha(
             self.identity
             | {"code": code_sha(*self.modules, alone=(module_of(type(self.suite)),))}
             | ({"included": sorted(included)} if included else {})
             | ({"resolved": resolved} if resolved else {})
+            | ({"others": others} if others else {})
         )
 
     @property
@@ -122,12 +119,17 @@ class Job:
         """Modules of ours whose code is behind the numbers, besides the suite's own file, with all that they import."""
         fed = () if self.task is NO_TASK else ("suites.feeding",)
         ours = {module_of(thing) for thing in self._declared_by if is_ours(thing)}
-        rows = [self.model]
+        networks = {module for row in (self.model, *self._others) for module in network_modules(row)}
+        return tuple(sorted({*self.suite.modules(), *fed, *networks, *ours}))
+
+    @cached_property
+    def _others(self) -> list[Model]:
+        """The rows of other models that the job builds beside its own."""
+        rows = []
         for name in self.suite.others():
             with suppress(UsageError):  # such a job has no number, and says why
                 rows.append(select_model(other_name(self.model, name)).row)
-        networks = {module for row in rows for module in network_modules(row)}
-        return tuple(sorted({*self.suite.modules(), *fed, *networks, *ours}))
+        return rows
 
     @property
     def _declared_by(self) -> list[Any]:
@@ -444,6 +446,12 @@ def sibling(job: Job, out: Path) -> Store | None:
         if store.folder.name != out.resolve().name and cell and cell.status == "ok" and not changed(cell.inputs):
             return store
     return None
+
+
+def _architecture(row: Model) -> dict[str, Any]:
+    """What of a row's architecture tells it from others, as plain data."""
+    kept = [item.name for item in fields(row.architecture) if item.compare]
+    return plain({name: getattr(row.architecture, name) for name in kept})
 
 
 def plain(value: Any) -> Any:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from ..registry import UsageError
 from . import catalog as _rows  # noqa: F401  before the function of this name: loaded later, the package would take its place
@@ -17,9 +18,6 @@ from .provenance import Provenance
 from .selection import catalog, select_model, select_models
 from .spec import Backbone, Input, Model
 from .weights_choice import WeightsChoice
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 __all__ = [
     "Backbone",
@@ -86,6 +84,8 @@ def create_model(
     """
     size, classes = read_image_size(image_size), read_classes(num_classes)
     row, said = (name, None) if isinstance(name, Model) else _named(name)
+    if not isinstance(weights, str | Path | WeightsChoice | None):
+        raise UsageError(f"weights={weights!r}: give a word, the path of a file, or None")
     chosen = weights if isinstance(weights, WeightsChoice) else row.architecture.choose_weights(row, weights)
     if said is not None and weights is not None and chosen != said:
         raise UsageError(

@@ -112,7 +112,8 @@ class ExternalBuilder(Architecture):
         """What the row's name says of weights counts where none are said."""
         if weights is None:
             return self.default_weights(row, None)
-        if drawn := read_drawn(str(weights)):
+        drawn = None if isinstance(weights, Path) else read_drawn(weights)
+        if drawn is not None:
             return drawn
         return self._published(row, str(weights)) or file_at(weights)
 

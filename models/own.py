@@ -50,7 +50,7 @@ class OwnArchitecture(Architecture):
         """A seed to build it under, or a file with the module's own names."""
         if weights is None:
             return OwnWeights()
-        return read_drawn(str(weights)) or file_at(weights)
+        return (None if isinstance(weights, Path) else read_drawn(weights)) or file_at(weights)
 
 
 @dataclass(frozen=True, kw_only=True)

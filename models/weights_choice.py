@@ -165,8 +165,7 @@ class WeightsFile(WeightsChoice):
         return read_head(self.word)
 
     def provenance(self) -> Provenance:
-        file = next(iter(self.files()), None)
-        return (file and read_sidecar(file)) or Provenance()
+        return next(filter(None, map(read_sidecar, self.files())), Provenance())
 
     def files(self) -> list[Path]:
         """The shards that an index (`….index.json`) lists lie beside it and are taken to be all of that kind there."""

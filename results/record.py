@@ -350,6 +350,12 @@ def _dump(cell: Cell) -> str:
     return head.removesuffix("\n}") + f',\n "records": [\n  {lines}\n ]\n}}\n'
 
 
+def _is_input(item: Any) -> bool:
+    """Whether this is what a cell notes of a file: path, size, time and digest."""
+    kinds = {"path": str, "size": int, "mtime_ns": int, "sha256": str}
+    return isinstance(item, dict) and all(type(item.get(name)) is kind for name, kind in kinds.items())
+
+
 def _parse(path: Path) -> Cell:
     try:
         body = json.loads(path.read_text(encoding="utf-8"))
@@ -363,6 +369,8 @@ def _parse(path: Path) -> Cell:
                 record[name] = choices[record[name]]  # one dict for all records that share it
         made = tuple(_record(shared | record) for record in records)
         wrong = [name for name in NUMBERS if any(type(getattr(record, name)) not in _NUMERIC for record in made)]
+        if not isinstance(body["identity"], dict) or not all(_is_input(item) for item in body["inputs"]):
+            raise TypeError("its identity or a file that it read is not described as cells describe them")
         if wrong or not made:
             raise TypeError(f"{wrong[0]} is no number" if wrong else "no records")
         return Cell(**body | {"order": tuple(body["order"]), "inputs": tuple(body["inputs"])}, records=made)

@@ -91,7 +91,7 @@ class Classify(Suite):
         """Also the network's own head, and what tells the image size that a file's position embeddings are of."""
         return (*super().modules(), "models.heads", "models.weights.shapes")
 
-    def resolved(self, model: Model, weights: WeightsChoice) -> Mapping[str, Any]:
+    def resolved(self, model: Model, weights: WeightsChoice, task: Task) -> Mapping[str, Any]:  # noqa: ARG002
         """How the release of the weights, or the file beside them, says that images are fed."""
         return vars(self.view(model, weights))
 

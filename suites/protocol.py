@@ -298,8 +298,8 @@ class Suite:
         """The names of other models that a job builds beside its own, as `Context.other_name` takes them."""
         return ()
 
-    def resolved(self, model: Model, weights: WeightsChoice) -> Mapping[str, Any]:  # noqa: ARG002
-        """What of the row and of what is known of its weights decides numbers, beyond what a job's identity states."""
+    def resolved(self, model: Model, weights: WeightsChoice, task: Task) -> Mapping[str, Any]:  # noqa: ARG002
+        """What of the rows and of what is known of the weights decides numbers, beyond what a job's identity states."""
         return {}
 
     def size(self, model: Model, weights: WeightsChoice) -> tuple[int, int]:  # noqa: ARG002

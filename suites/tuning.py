@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -46,6 +47,10 @@ class FineTuning(RecipeSettings, Suite):
             raise UsageError(f"suite.micro_batch={self.micro_batch}: training needs at least 1")
         if not self.checkpoint_minutes > 0:
             raise UsageError(f"suite.checkpoint_minutes={self.checkpoint_minutes:g}: a number above 0")
+
+    def resolved(self, model: Model, weights: WeightsChoice, task: Task) -> Mapping[str, Any]:  # noqa: ARG002
+        """What training may do to the task's images."""
+        return {"crop": task.crop, "flip": task.flip}
 
     def size(self, model: Model, weights: WeightsChoice) -> tuple[int, int]:
         (_, recipe), *_ = self.candidates(model, weights, None, 1000, model.input.size)

@@ -17,9 +17,9 @@ untrained small networks `short`. `vtab-sweep` is the VTAB paper's choice among 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ..registry import UsageError
 from .finetune import finetune
@@ -57,6 +57,9 @@ class Vtab(FineTuning):
                 raise UsageError(f"suite.{item.name} is a setting of protocol={owner} and {other}")
         if self.protocol == "probe" and self.precision not in ("fp32", "bf16"):
             raise UsageError(f"suite.precision={self.precision}: protocol=probe has fp32 and bf16")
+
+    def resolved(self, model: Model, weights: WeightsChoice, task: Task) -> Mapping[str, Any]:
+        return super().resolved(model, weights, task) if self.protocol == "finetune" else {}
 
     def modules(self) -> tuple[str, ...]:
         """Those of the protocol alone: the probe's numbers know nothing of training."""

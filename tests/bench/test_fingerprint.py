@@ -8,7 +8,8 @@ import threading
 import tokenize
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -351,6 +352,41 @@ def test_an_edit_of_one_format_changes_the_keys_of_its_tasks_alone(edit: Any) ->
         identity.code_sha.cache_clear()
         assert {name for name, source in asked if key(name, source) != asked[name, source]} == names, module
         edit.undo()
+
+
+@pytest.mark.parametrize("field", ["crop", "flip"])
+def test_what_training_may_do_to_images_counts_for_training_alone(field: str) -> None:
+    from vit_bench.bench.plan import tasks
+
+    task = tasks()["photos"]
+    other = replace(task, **{field: not getattr(task, field)})
+    for words, counts in (
+        (("suite=finetune", "task=photos", "model=ViT-mini"), True),
+        (("suite=vtab-mini", "task=photos", "model=ViT-mini", "protocol=finetune"), True),
+        (("suite=vtab-mini", "task=photos", "model=ViT-mini"), False),
+    ):
+        job = job_of(*words)
+        changed = replace(job, task=other)
+        assert (changed.key != job.key) == counts
+        assert changed.slot == job.slot
+
+
+def test_a_users_model_that_is_timed_beside_counts(tmp_path: Path) -> None:
+    words = ("suite=throughput", "model=ViT-mini", "device=cpu", "against=net.py:Net")
+    (tmp_path / "net.py").write_text(OWN, encoding="utf-8")
+    before = job_of(*words).key
+    (tmp_path / "net.py").write_text(OWN + "# another\n", encoding="utf-8")
+    assert job_of(*words).key != before
+
+
+def test_the_code_behind_a_rule_that_is_no_plain_function() -> None:
+    class Rule:
+        def __call__(self, stored: int) -> int:
+            return stored
+
+    assert identity.source_sha(partial(OWN.count, "a")) == identity.source_sha(OWN.count)
+    assert identity.source_sha(Rule()) == identity.source_sha(Rule)
+    assert identity.source_sha(partial(partial(pytest.approx, 1), 2)) == identity.source_sha(pytest.approx)
 
 
 def test_a_model_that_is_timed_beside_counts() -> None:

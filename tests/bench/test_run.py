@@ -10,6 +10,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,6 +20,7 @@ import torch
 import vit_bench
 from torch import nn
 from vit_bench.bench import config
+from vit_bench.bench.context import JobContext
 from vit_bench.bench.plan import make_plan
 from vit_bench.results.record import COLUMNS, load
 
@@ -181,6 +184,21 @@ def test_a_changed_file_beside_the_builder_makes_the_cell_stale(tmp_path: Path) 
     assert states(*words) == ("done",)
     (tmp_path / "helper.py").write_text("SCALE = 2.0\n")
     assert states(*words) == ("stale",)
+
+
+def test_features_of_a_users_model_are_of_its_files_too(tmp_path: Path) -> None:
+    """A file beside the builder may change the features and no weight: what is kept of the old one must not serve."""
+    builder, helper, weights = (tmp_path / name for name in ("mine.py", "helper.py", "w.pt"))
+    for path in (builder, helper, weights):
+        path.write_text(path.name)
+    network: Any = SimpleNamespace(backbone=SimpleNamespace(source_files=(builder, helper, weights)))
+    context: Any = SimpleNamespace(_network=network)
+    before = JobContext._users_code(context)
+    assert len(before["files"]) == 2
+    helper.write_text("changed")
+    assert JobContext._users_code(context) != before
+    network.backbone = SimpleNamespace()
+    assert JobContext._users_code(context) == {}
 
 
 class Tiny(nn.Module):

@@ -76,3 +76,12 @@ def test_a_seed_is_a_whole_number(seed: str) -> None:
     ):
         read_drawn(f"random:{seed}")
     assert is_random(f"random:{seed}")
+
+
+def test_a_path_is_a_file_whatever_it_is_called(tmp_path: Path) -> None:
+    (library,) = external_models("torchvision:squeezenet1_1")
+    for row in (catalog()["ViT-mini"], library):
+        with pytest.raises(UsageError, match=r"random"):
+            create_model(row, tmp_path / "random")
+    with pytest.raises(UsageError, match="weights=3: give a word, the path of a file, or None"):
+        create_model("ViT-mini", 3)  # pyright: ignore[reportArgumentType]

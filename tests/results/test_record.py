@@ -153,14 +153,23 @@ def test_a_damaged_cell_is_named_and_can_be_set_aside(tmp_path: Path) -> None:
     assert (tmp_path / "cells" / f"{K1}.json.damaged").exists()
 
 
-@pytest.mark.parametrize(("before", "after"), [('"value": 1.0', '"value": "abc"'), ('"seed": 1', '"seed": [1]')])
-def test_a_cell_with_something_else_for_a_number_is_damaged(tmp_path: Path, before: str, after: str) -> None:
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('"value": 1.0', '"value": "abc"'),
+        ('"seed": 1', '"seed": [1]'),
+        ('"inputs": []', '"inputs": [{"path": 1}]'),
+        ('"inputs": []', '"inputs": [null]'),
+        ('"identity": {', '"identity": null, "x": {'),
+    ],
+)
+def test_a_cell_with_something_else_in_a_field_is_damaged(tmp_path: Path, before: str, after: str) -> None:
     store = Store(tmp_path)
     store.put(cell())
     text = store.path(K1).read_text()
     assert before in text
     store.path(K1).write_text(text.replace(before, after))
-    with pytest.raises(UsageError, match="is no number"):
+    with pytest.raises(UsageError, match="is no number|is not described as cells describe them"):
         Store(tmp_path).get(K1)
 
 
