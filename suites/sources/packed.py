@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -48,7 +49,7 @@ def absent(folder: Path, names: Sequence[str]) -> list[str]:
     return [f"{folder / gone[0]} is missing"] if gone else []
 
 
-class Layout:
+class Layout(ABC):
     """A data set as torchvision's class lays it out, in a folder of its own."""
 
     def found(self, folder: Path) -> bool:
@@ -58,9 +59,9 @@ class Layout:
         """What of the first published split that is not whole is not there."""
         return next(filter(None, (self.lacks(folder, task, name) for name in originals)), [])
 
+    @abstractmethod
     def lacks(self, folder: Path, task: Task, original: str) -> list[str]:
         """What of a published split is not there, in words."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)
