@@ -140,7 +140,11 @@ def check(job: Job, modules: set[str], *expected: str) -> None:
     [
         ((*FEWSHOT, "model=ViT-mini"), ("suites.fewshot", "suites.ridge", "suites.features", "models.vit")),
         ((*FEWSHOT, "model=BiT-mini", "protocol=knn"), ("suites.neighbours", "models.bit", "suites.support")),
-        (("suite=finetune", TINY, "model=BiT-mini", *TRAINED), ("suites.tuning", "suites.training.step")),
+        pytest.param(
+            ("suite=finetune", TINY, "model=BiT-mini", *TRAINED),
+            ("suites.tuning", "suites.training.step"),
+            marks=pytest.mark.slow,
+        ),
         (
             ("suite=internals", TINY, "model=R+ViT-mini", "images=2", "examples=1"),
             ("suites.attention", "models.hybrid"),
@@ -452,6 +456,7 @@ def test_imports_for_type_checking_alone_are_not_followed(tmp_path: Path, monkey
     assert identity._closure(["a"]) == {"a", "c", "d", "e"}
 
 
+@pytest.mark.slow
 def test_our_tokens_are_pythons() -> None:
     """Python's own tokenizer is the oracle, on every file of ours, but for f-strings, which newer ones take apart."""
     for path in ROOT.rglob("*.py"):

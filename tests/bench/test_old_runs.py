@@ -171,6 +171,7 @@ def test_a_number_is_explained(run: str) -> None:
     assert "7f8774ecb08adbad2d005b36708b306e0708d678" in text
 
 
+@pytest.mark.slow
 def test_old_runs_are_reported(tmp_path: Path) -> None:
     runs = [OLD / run for run in HEADLINES]
     said("report", *runs, "out=report.html", "mix=true")
