@@ -9,8 +9,6 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..results.record import read_variant
-
 if TYPE_CHECKING:
     from ..results.record import Cell
 
@@ -70,6 +68,8 @@ def read_config(path: Path) -> Mapping[str, Any]:
 
 def _words(cell: Cell) -> tuple[str, ...]:
     """What the command says of a job besides model and task: suite, weights, and the settings that are not usual."""
+    from ..results.record import read_variant  # records take a while, and `--help` needs none
+
     record = cell.records[0]
     words = [f"suite={record.suite}"]
     if record.weights and record.weights != "own":

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..registry import UsageError, suggest
-from ..results.predictions import Predictions
 from .commands import job_command, read_config
 from .console import stdout
 from .inputs import files_read, settings_of
@@ -175,6 +174,8 @@ def _kept(store: Store, cell: Cell, record: Record) -> list[str]:
 
 def _arrays(store: Store, cell: Cell, record: Record) -> str:
     number = record.measurement.partition("/")[2]
+    from ..results.predictions import Predictions
+
     names = Predictions([store.folder]).of_cell(cell.key)
     own = f"its predictions as '{number}'" if number in names else "no predictions of this number"
     beside = [name for name in names if name.startswith(f"{number}.") or not name[:1].isdigit()]

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, get_type_hints
 import typer
 
 from ..results.choices import FigureShow
-from ..results.record import load, read_variant
 from .console import stdout
 from .words import Help, both, read_runs, read_value
 
@@ -50,6 +49,7 @@ def figure_verb(
     Filled markers are measured, hollow ones published.
     """
     from ..results.figures import Asked, draw, figures, save
+    from ..results.record import load
 
     row, (runs, options) = both(lambda: figures()[name], lambda: read_runs(words or [], FigureOptions, "figure"))
     out = options.out or Path(f"figure{row.name}.pdf" if row.name.isdigit() else f"{row.name}.pdf")
@@ -78,6 +78,7 @@ def model_facts(frame: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
     from ..models import catalog
+    from ..results.record import read_variant
 
     rows = []
     for model, variant in frame[["model", "variant"]].drop_duplicates().itertuples(index=False, name=None):
