@@ -18,15 +18,11 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import http.client
 import json
 import os
 import re
 import shutil
-import ssl
 import time
-import urllib.error
-import urllib.request
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -133,6 +129,11 @@ def _fetch(url: str, target: Path, meter: Meter, published: Published) -> None:
 
 def _receive(url: str, part: Path, meter: Meter, published: Published) -> Version:
     """Fetch what is missing of `part`. Raises _BrokenOffError where another attempt makes sense, else Unreachable."""
+    import http.client  # these take a while, and most commands fetch nothing
+    import ssl
+    import urllib.error
+    import urllib.request
+
     known = _known(part)
     have = part.stat().st_size if known.etag and part.is_file() else 0
     if have and have == known.total:

@@ -208,7 +208,7 @@ def test_a_download_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.delenv("BENCH_OFFLINE")
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", broken)
-    monkeypatch.setattr(transfer.urllib.request, "urlopen", broken)
+    monkeypatch.setattr("urllib.request.urlopen", broken)
     monkeypatch.setattr(transfer, "PAUSE", 0)
     for word, reason in (
         ("timm:test_vit.r160_in1k", "ConnectionError: no route"),
