@@ -69,9 +69,9 @@ def compare_verb(words: Words = None) -> None:
     patient, scene where images are not independent), over seeds or runs otherwise, corrected for the number of pairs
     (Holm).
     """
-    from ..results import compare as comparing
-    from ..results.render import render, show
-    from ..results.verdicts import tables
+    from ..results.comparison import compare as comparing
+    from ..results.comparison.tables import tables
+    from ..results.tables.render import render, show
 
     sources, options = _read(words or [])
     by, style, metric = options.by, options.format, options.metric
@@ -122,7 +122,7 @@ def _pairs(text: str) -> list[tuple[str, str, str]]:
 
 
 def _load(source: Path, mapping: dict[str, str], metric: str) -> pd.DataFrame:
-    from ..results.foreign import is_foreign, read_foreign
+    from ..results.exports.foreign_csv import is_foreign, read_foreign
     from ..results.record import load
 
     if mapping or is_foreign(source):

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..registry import UsageError
-from ..results.replay import Stated
+from ..results.comparison.agreement import Stated
 from ..suites.features import extract
 from ..suites.feeding import chosen_rows
 from ..suites.fewshot import ridge_probe

@@ -66,8 +66,8 @@ def print_tables(
     facts: Facts | None = None,
 ) -> None:
     """Print the named tables of these records, or those of the suites that they are of."""
-    from ..results.render import render, show_table
     from ..results.tables import make, table_of, tables
+    from ..results.tables.render import render, show_table
 
     wanted = names or list(dict.fromkeys(filter(None, map(table_of, dict.fromkeys(frame["suite"])))))
     if facts is None and any(tables()[name].needs_facts for name in wanted):

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..models import catalog, releases
 from ..models.weights_choice import Released
+from ..results.comparison.agreement import Stated
 from ..results.record import Store
-from ..results.replay import Stated
 from ..stable import replacing
 from ..suites.protocol import Task
 from ..suites.sources.imagenet import ImageNet

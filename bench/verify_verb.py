@@ -251,7 +251,7 @@ def _letters(checks: Sequence[Check]) -> dict[tuple[str, str], str]:
 
 
 def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], out: Screen) -> None:
-    from ..results.render import show
     from ..results.tables import Table
+    from ..results.tables.render import show
 
     show(Table(title="", columns=tuple(columns), rows=tuple(map(tuple, rows)), labels=3), out)

@@ -216,7 +216,7 @@ def loaded_by(code: str) -> set[str]:
             set(),
         ),
         ("from vit_bench.bench.cli import app; app(['list', 'models', 'timm:*vit*'], standalone_mode=False)", set()),
-        ("import vit_bench.results.tables, vit_bench.results.render, vit_bench.results.record", set()),
+        ("import vit_bench.results.tables, vit_bench.results.tables.render, vit_bench.results.record", set()),
         ("from vit_bench.suites.fewshot import ridge_probe", set()),
     ],
 )

@@ -158,7 +158,7 @@ def compute_of(point: Point, asked: Asked) -> float | None:
     """exaFLOPs of a model's pre-training as the ViT paper counts them, None where images, epochs or MACs are unknown.
 
     Two operations a MAC, and a backward pass costs two forward passes: 6 x MACs x images x epochs. That gives the
-    numbers of Table 6 (tests/results/test_figures.py).
+    numbers of Table 6 (tests/results/figures/test_figures.py).
     """
     images, epochs = (_number(point.row.get(f"pretrain.{name}")) for name in ("images", "epochs"))
     macs = fact(point, asked, "macs")

@@ -12,10 +12,10 @@ import pytest
 import typer
 from vit_bench.bench.compare_verb import compare_verb
 from vit_bench.registry import UsageError
-from vit_bench.results.compare import compare
+from vit_bench.results.comparison.compare import compare
+from vit_bench.results.comparison.tables import tables
 from vit_bench.results.record import Cell, Record, Store, load
 from vit_bench.results.statistics import paired, ratio_of_medians
-from vit_bench.results.verdicts import tables
 from vit_bench.stable import sha
 
 
@@ -207,8 +207,8 @@ def test_the_mean_interval_covers_the_truth() -> None:
             wrongs = [noise[i] | extra[name] for i, name in enumerate(("p", "p", "r", "s"))]
             frames[side] = [one.astype(np.int16) for one in wrongs]
         differences = [paired(a == 0, b == 0, resamples=200) for a, b in zip(frames["a"], frames["b"], strict=True)]
-        from vit_bench.results.compare import Pair
-        from vit_bench.results.verdicts import _mean
+        from vit_bench.results.comparison.compare import Pair
+        from vit_bench.results.comparison.tables import _mean
 
         pairs = [
             Pair(key={"task": str(i)}, group="specialized", images=name, unit="percent", a=0, b=0, n=(300, 300),

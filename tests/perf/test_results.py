@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from vit_bench.results.compare import compare
+from vit_bench.results.comparison.compare import compare
 from vit_bench.results.record import Cell, Record, Store, load
 
 MODELS, TASKS, SHOTS, SEEDS, STRENGTHS = 40, 25, (1, 5, 10, 25), 5, 5

@@ -14,13 +14,13 @@ import pandas as pd
 import pytest
 from vit_bench.bench.explain_verb import explain_verb
 from vit_bench.registry import UsageError
-from vit_bench.results.compare import compare
+from vit_bench.results.comparison.compare import compare
 from vit_bench.results.figures import Asked, draw
 from vit_bench.results.predictions import Predictions, read_arrays
 from vit_bench.results.record import Cell, Record, Store, load
 from vit_bench.results.tables import make
 
-_spec = spec_from_file_location("figure_records", Path(__file__).with_name("figure_records.py"))
+_spec = spec_from_file_location("figure_records", Path(__file__).parent / "figures" / "figure_records.py")
 assert _spec is not None and _spec.loader is not None
 pictures = module_from_spec(_spec)
 _spec.loader.exec_module(pictures)

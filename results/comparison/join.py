@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..registry import UsageError, suggest
-from .record import COLUMNS
+from ...registry import UsageError, suggest
+from ..record import COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from scipy.stats import norm
-from vit_bench.results.replay import Stated
+from vit_bench.results.comparison.agreement import Stated
 
 
 def test_the_interval_is_the_binomials_of_all_that_rounds_to_the_number() -> None:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..registry import UsageError, suggest
-from .record import COLUMNS, NUMBERS
+from ...registry import UsageError, suggest
+from ..record import COLUMNS, NUMBERS
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,6 +1,6 @@
 """Is one run, or one model, really better than another? Per cell a difference with its interval, a test, a verdict.
 
-Both sides are joined cell by cell (results/joined.py), and a cell is tested by the best evidence kept of it:
+Both sides are joined cell by cell (results/comparison/join.py), and a cell is tested by the best evidence kept of it:
 
 1. Predictions of the same test images on both sides: a paired bootstrap over images, or over groups of dependent images
    (video, patient, instance, scene), with McNemar's test, or sign flips of whole groups.
@@ -22,10 +22,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ..registry import UsageError, suggest
-from .joined import Joined, choose, join
-from .predictions import Predictions, Scored
-from .statistics import Difference, both_sources, holm, paired, ratio_of_medians, ratio_over_runs, resolution
+from ...registry import UsageError, suggest
+from ..predictions import Predictions, Scored
+from ..statistics import Difference, both_sources, holm, paired, ratio_of_medians, ratio_over_runs, resolution
+from .join import Joined, choose, join
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from .statistics import LEVEL
+from ..statistics import LEVEL
 
 Verdict = Literal["agrees", "differs"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from ..statistics import Difference, holm, wilson
+from ..tables import GROUP_SIZES, GROUPS, Table
 from .compare import ALPHA, BETTER, SAME, UNTESTED, WORSE, Comparison, Pair
-from .joined import MISSING
-from .statistics import Difference, holm, wilson
-from .tables import GROUP_SIZES, GROUPS, Table
+from .join import MISSING
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, get_args
 
-from .choices import Format
-from .tables.table import Table
+from ..choices import Format
+from .table import Table
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 from vit_bench.registry import UsageError
 from vit_bench.results.record import Record, frame_of
-from vit_bench.results.render import FORMATS, render, show
 from vit_bench.results.tables import GROUP_SIZES, make, table_of, tables
+from vit_bench.results.tables.render import FORMATS, render, show
 
 NATURAL, SPECIALIZED, STRUCTURED = ("digits", "photos"), ("tissue", "sensor", "lesions"), ("sx", "sa", "count", "near")
 GROUP = {
