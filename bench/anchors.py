@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..models.releases import Release
-from ..suites.heads import HEADS
+from ..suites.heads.classes import HEADS
 
 Of = Literal["this file", "its configuration", "timm's copy"]
 

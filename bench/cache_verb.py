@@ -17,7 +17,7 @@ from .words import Help, help_of, listed, only, read_words
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..suites.shards import Kept
+    from ..suites.images.feature_cache import Kept
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="The features kept on disk: list, clear.")
 SECONDS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
@@ -56,7 +56,7 @@ def list_verb(words: Words = None) -> None:
     A PATTERN is a glob on the model's name, the image set, the weights or the entry's own short name. The longest
     unused comes first, which is what goes first when BENCH_CACHE_GB (20 by default) is exceeded.
     """
-    from ..suites.shards import LIMIT, FeatureCache, limit_bytes
+    from ..suites.images.feature_cache import LIMIT, FeatureCache, limit_bytes
     from .plan import cache_folder
 
     patterns, options = read_words(words or [], CacheOptions, "cache list", name=str)
@@ -80,7 +80,7 @@ def clear_verb(words: Words = None) -> None:
 
     They are computed again when they are needed; no record is touched.
     """
-    from ..suites.shards import FeatureCache, remove
+    from ..suites.images.feature_cache import FeatureCache, remove
     from .plan import cache_folder
 
     patterns, options = read_words(words or [], ClearOptions, "cache clear", name=str)

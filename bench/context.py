@@ -16,8 +16,10 @@ from ..models.selection import other_name
 from ..models.spec import Backbone
 from ..models.weights_choice import Random
 from ..stable import file_sha
-from ..suites.features import Extraction, extract_spans
-from ..suites.feeding import (
+from ..suites.images.decoded import BadImages
+from ..suites.images.feature_cache import Entry, feature_cache, limit_bytes
+from ..suites.images.features import Extraction, extract_spans
+from ..suites.images.feeding import (
     check_split,
     extraction,
     features_of,
@@ -26,10 +28,8 @@ from ..suites.feeding import (
     own_head_transform,
     paired_facts,
 )
+from ..suites.images.transforms import Resize, Transform, View
 from ..suites.protocol import Features, Precision, Split, Task
-from ..suites.shards import Entry, feature_cache, limit_bytes
-from ..suites.sources.decoded import BadImages
-from ..suites.transforms import Resize, Transform, View
 from .identity import code_sha, network_modules, seen
 from .network import Network
 from .plan import Job
@@ -207,7 +207,7 @@ class JobContext:
             "architecture": self._job.identity["architecture"],
             "treatment": dict(treatment),
             "split": split.digest,
-            "code": code_sha("suites.features", "models.heads", *network_modules(self.model)),
+            "code": code_sha("suites.images.features", "models.heads", *network_modules(self.model)),
             **self._users_code(),
         }
         about = {"model": self.model.name, "variant": self._job.variant, "weights": str(self._job.weights)}

@@ -159,7 +159,7 @@ def verify(task: Task, source: Source, root: Path, *, say: Callable[[str], None]
     What is sound is noted in the cache folder, for `data list`.
     """
     from ..stable import cache_folder
-    from ..suites.sources.decoded import BadImages
+    from ..suites.images.decoded import BadImages
     from ..suites.sources.known import note
 
     report = Report()

@@ -5,8 +5,8 @@ Where the best change does not reach the published number, the other links are c
 Forward passes on a sample of the test images, drawn at random but always the same ones: another normalisation, the
 colours the other way round, another way to resize, another resolution; and the images of other splits. What a change
 would make of the whole test set is estimated as the measured accuracy plus the change on the sample, on the same
-images. Without any pass, from the answers that are there: another order of the labels (suites/label_order.py). Where
-nothing brings the accuracy near the published one and the head scores no better than chance, a probe on the same
+images. Without any pass, from the answers that are there: another order of the labels (suites/heads/label_order.py).
+Where nothing brings the accuracy near the published one and the head scores no better than chance, a probe on the same
 features says whether the head alone is wrong, or what is before it, too.
 """
 
@@ -20,12 +20,12 @@ import numpy as np
 
 from ..registry import UsageError
 from ..results.comparison.agreement import Stated
-from ..suites.features import extract
-from ..suites.feeding import chosen_rows
 from ..suites.fewshot import ridge_probe
-from ..suites.label_order import best_renaming, random_halves
+from ..suites.heads.label_order import best_renaming, random_halves
+from ..suites.images.features import extract
+from ..suites.images.feeding import chosen_rows
+from ..suites.images.transforms import Transform, View
 from ..suites.metrics import top1
-from ..suites.transforms import Transform, View
 from .context import JobContext
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from ..models import catalog
 from ..models.releases import releases
 from ..models.spec import Model
 from ..results.tables import Facts
-from ..suites import recipes
+from ..suites.training import paper_recipes as recipes
 
 
 def facts() -> Facts:

@@ -44,9 +44,9 @@ NOT_COUNTED: Mapping[str, str] = {
     "models.provenance": "what records say of weights beside their numbers",
     "models.weights.sidecar": "what a file says of weights; what a suite makes of it is in the key (Suite.resolved)",
     "models.weights.looks": "words of errors: which row a file that does not fit is of",
-    "suites.shards": "keeps features bit for bit, under a digest of what they are of",
+    "suites.images.feature_cache": "keeps features bit for bit, under a digest of what they are of",
     "bench.run": "asks a suite for its numbers and keeps them as records",
-    "bench.context": "hands over what was built and fed, from a cache or anew; what is fed is suites/feeding.py",
+    "bench.context": "hands over what was built and fed, from a cache or anew; what is fed is suites/images/feeding.py",
     "bench.network": "keeps the network that models built",
     "bench.isolated": "takes a job to another process and its numbers back",
     "bench.plan": "what was asked, which is in the job's identity",
@@ -67,7 +67,7 @@ NOT_COUNTED: Mapping[str, str] = {
 def code_sha(*roots: str, alone: tuple[str, ...] = ()) -> str:
     """A short digest of the code of these modules and of every module of ours that they import, directly or not.
 
-    Of those `alone` what they import is left out. Names are relative to the package: "suites.ridge". Comments,
+    Of those `alone` what they import is left out. Names are relative to the package: "suites.probes.ridge". Comments,
     docstrings, the layout of lines and the names of modules do not count, so that writing a comment or moving a module
     makes no result stale.
     """

@@ -13,7 +13,7 @@ from ..models.spec import Backbone
 from ..models.weights.shapes import trained_at
 from ..models.weights_choice import WeightsChoice
 from ..registry import UsageError
-from ..suites.features import weights_digest
+from ..suites.images.features import weights_digest
 from .plan import Job
 from .processes import Team
 

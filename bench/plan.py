@@ -117,7 +117,7 @@ class Job:
     @property
     def modules(self) -> tuple[str, ...]:
         """Modules of ours whose code is behind the numbers, besides the suite's own file, with all that they import."""
-        fed = () if self.task is NO_TASK else ("suites.feeding",)
+        fed = () if self.task is NO_TASK else ("suites.images.feeding",)
         ours = {module_of(thing) for thing in self._declared_by if is_ours(thing)}
         networks = {module for row in (self.model, *self._others) for module in network_modules(row)}
         return tuple(sorted({*self.suite.modules(), *fed, *networks, *ours}))

@@ -24,7 +24,7 @@ class Head:
     image_size: int | None = None  # pixels; None: not stated, or sources differ
     antialias: bool = False  # when resizing: the official pipelines do not (tf.image.resize)
     resize: Literal["square", "resize_crop", "shorter_crop"] = (
-        "square"  # what is made of an image: suites/transforms.py
+        "square"  # what is made of an image: suites/images/transforms.py
     )
     crop_pct: float | None = None  # the share of a side that is kept by a crop; None: 7/8
     origin: str = "a release"  # who says so

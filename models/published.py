@@ -100,7 +100,7 @@ class Library:
 
     @abstractmethod
     def tested(self) -> Mapping[str, Any]:
-        """How the library's own evaluation resizes: `resize` and `crop_pct`, as suites.transforms calls them."""
+        """How the library's own evaluation resizes: `resize` and `crop_pct`, as suites.images.transforms calls them."""
 
     @abstractmethod
     def classes(self) -> int:

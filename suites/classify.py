@@ -6,10 +6,10 @@
   ObjectNet's own files give for its class, of all 1000 (`top1`, `top5`: the BiT and ViT papers' rule), and
   `top1_overlap`: of those alone that stand for one of its 113 classes.
 
-What a head may be asked is checked against suites/heads.py. Images are fed as the weights' release tests them, or the
-library that brings the weights; `resize`, `image_size`, `crop_pct`, `interpolation` and `antialias` say otherwise, and
-how they were fed is recorded. One pass over a set of images serves every task on it, and its logits are kept as
-features are.
+What a head may be asked is checked against suites/heads/classes.py. Images are fed as the weights' release tests them,
+or the library that brings the weights; `resize`, `image_size`, `crop_pct`, `interpolation` and `antialias` say
+otherwise, and how they were fed is recorded. One pass over a set of images serves every task on it, and its logits are
+kept as features are.
 
 A head whose classes come in another order scores near chance. Its answers are always searched for a better order; where
 one is far better, the number is marked suspect. `python -m bench verify` looks for other reasons.
@@ -24,12 +24,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from ..registry import UsageError
-from .features import fingerprint
-from .heads import described, unfit, view_of
-from .label_order import best_renaming
+from .heads.classes import described, unfit, view_of
+from .heads.label_order import best_renaming
+from .images.features import fingerprint
+from .images.transforms import Resize, View
 from .metrics import accuracies, majority_rate, top1, top_k
 from .protocol import Context, Features, Measurement, Precision, Suite, Task, Work, task_question
-from .transforms import Resize, View
 
 if TYPE_CHECKING:
     from ..models.spec import Model

@@ -10,7 +10,7 @@ The instrument the ViT paper compares representations with (Section 4.1, Figure 
 2. Features are standardised with the support set's mean and std + 1e-5, and a constant feature of 100 is appended, so
    that the intercept is inside the penalty and yet hardly held back by it.
 3. Targets are 2 onehot - 1; the solution of  min_W ||X W - T||^2 + l2 ||W||^2  is scored on every test image; argmax.
-   suites/ridge.py has the derivation and says how every decision comes to be that of float64.
+   suites/probes/ridge.py has the derivation and says how every decision comes to be that of float64.
 
 `top1` is the accuracy at each l2 of the list, the authors' rule at their 2^10. With several, `top1_val_l2` is that of
 the l2 which is best on the validation images when fitted on as many images a class of the training images apart from
@@ -21,8 +21,8 @@ shows what the choice of l2 costs, and never a result. The same for `mean_per_cl
 the first three are the usual seeds. Its `top1_draws_mean`, `_std` and quantiles are records, each draw's accuracy is an
 array beside them.
 
-`protocol=knn` and `protocol=logistic` ask the same support sets in two other usual ways: suites/neighbours.py and
-suites/logistic.py. Shots of 0 stand for every image of the pool.
+`protocol=knn` and `protocol=logistic` ask the same support sets in two other usual ways: suites/probes/knn.py and
+suites/probes/logistic.py. Shots of 0 stand for every image of the pool.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from ..registry import UsageError
-from .features import fingerprint
-from .logistic import Logistics
+from .images.features import fingerprint
+from .images.transforms import Resize
 from .metrics import LabelSets, accuracies, majority_rate
-from .neighbours import Neighbours
+from .probes.knn import Neighbours
+from .probes.logistic import Logistics
+from .probes.ridge import Ridges
+from .probes.support import ALL, Cell, Classifier, Labelled, check_problem, draw_supports, surface
 from .protocol import Context, Features, Measurement, Precision, Suite, require_positive, task_question
-from .ridge import Ridges
-from .support import ALL, Cell, Classifier, Labelled, check_problem, draw_supports, surface
-from .transforms import Resize
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -133,8 +133,8 @@ class FewShot(Suite):
 
     def modules(self) -> tuple[str, ...]:
         """Those of the protocol alone: neighbours know nothing of the ridge."""
-        classifier = {"ridge": "suites.ridge", "knn": "suites.neighbours", "logistic": "suites.logistic"}
-        return (classifier[self.protocol], "suites.support", "suites.metrics", "suites.features")
+        classifier = {"ridge": "suites.probes.ridge", "knn": "suites.probes.knn", "logistic": "suites.probes.logistic"}
+        return (classifier[self.protocol], "suites.probes.support", "suites.metrics", "suites.images.features")
 
     @property
     def dial(self) -> str:

@@ -30,14 +30,14 @@ import numpy as np
 
 from ..registry import UsageError
 from ..stable import replacing, sha
-from .augment import Augmentation, TrainingImages
-from .features import fingerprint
+from .images.features import fingerprint
+from .images.transforms import Transform
 from .metrics import accuracies, majority_rate, top1
+from .probes.support import Labelled
 from .protocol import Context, Features, Measurement, Split, task_question
-from .recipe import Recipe
-from .support import Labelled
-from .transforms import Transform
-from .tuning import FineTuning
+from .training.augment import Augmentation, TrainingImages
+from .training.recipe import Recipe
+from .training.settings import FineTuning
 from .vtab_probe import L2, classify_by_ridge
 
 

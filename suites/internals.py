@@ -33,7 +33,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import numpy as np
 
 from ..registry import UsageError
-from .attention import (
+from .images.features import exact_convolutions
+from .images.loading import load_ahead
+from .images.transforms import Resize, Transform
+from .probes.attention import (
     ClassToken,
     Rollout,
     Tokens,
@@ -43,10 +46,7 @@ from .attention import (
     position_similarities,
     principal_components,
 )
-from .features import exact_convolutions
-from .loading import load_ahead
 from .protocol import Context, Measurement, Split, Suite, Task, Work, require_positive
-from .transforms import Resize, Transform
 
 if TYPE_CHECKING:
     import torch

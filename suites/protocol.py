@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ..models.spec import Backbone, Model
     from ..models.weights_choice import WeightsChoice
-    from .transforms import Resize, View
+    from .images.transforms import Resize, View
 
 Precision = Literal["fp32", "bf16"]
 
@@ -288,7 +288,7 @@ class Suite:
         return self
 
     def modules(self) -> tuple[str, ...]:
-        """Modules of ours whose code is behind the numbers, with all that they import: "suites.ridge".
+        """Modules of ours whose code is behind the numbers, with all that they import: "suites.probes.ridge".
 
         The suite's own file counts besides, whatever is said here; without this, with all that it imports.
         """

@@ -8,7 +8,7 @@ and one score on the whole test set).
 three seeds); for ResNets and hybrids also the BiT-HyperRule, whichever is better on the validation images; for
 untrained small networks `short`. `vtab-sweep` is the VTAB paper's choice among four.
 
-`protocol=probe` fits the closed-form probe of suites/ridge.py on frozen features:
+`protocol=probe` fits the closed-form probe of suites/probes/ridge.py on frozen features:
 
 1. features of the 1000 training and all test images, by a square resize to the model's size, no crop;
 2. l2 is chosen out of `l2` by the accuracy on the 200, fitted on the 800 (ties: the larger l2);
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from ..registry import UsageError
 from .finetune import finetune
 from .protocol import Context, Measurement, Suite, Task, Work, require_positive
-from .tuning import FineTuning
+from .training.settings import FineTuning
 from .vtab_probe import L2, probe
 
 if TYPE_CHECKING:

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from .features import fingerprint
+from .images.features import fingerprint
 from .metrics import majority_rate, mean_per_class, top1
+from .probes.ridge import Ridge
+from .probes.scorer import Scorer
+from .probes.support import Labelled, check_problem
 from .protocol import Context, Measurement, Precision, task_question
-from .ridge import Ridge
-from .scorer import Scorer
-from .support import Labelled, check_problem
 
 L2 = tuple(2.0**power for power in range(-10, 21, 3))  # 2^-10, 2^-7, … 2^20
 

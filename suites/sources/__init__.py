@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ..protocol import Source
-from .builtin import Builtin
 from .folder import Folder
 from .hub import Hub
 from .imagenet import ImageNet
+from .miniature.builtin import Builtin
 from .raw import RAW
 from .tfds import Tfds
 from .torchvision import TORCHVISION

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from ...registry import UsageError
-from ..images import BadImage, read_image
+from ..images.decode import BadImage, read_image
+from ..images.decoded import Decoded, with_digest
 from ..protocol import Split, Task
-from .decoded import Decoded, with_digest
 from .raw.archive import BadArchive, kept, stamp
 
 MIRRORS = {

@@ -26,9 +26,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..images import DAMAGED
+from ..images.decode import DAMAGED
+from ..images.decoded import file_stamps
 from ..protocol import Split, Task
-from .decoded import file_stamps
 from .published import Images, PublishedSplit, cut, files
 from .raw.archive import names_in
 from .splits import needed

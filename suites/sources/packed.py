@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from ..images.decoded import file_stamps
 from ..protocol import Task
-from .decoded import file_stamps
 from .published import Images, PublishedSplit, by_rule
 
 # What h5py was seen to raise for damaged files.

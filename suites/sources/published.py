@@ -11,10 +11,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from ...registry import UsageError
-from ..images import read_image
+from ..images.decode import read_image
+from ..images.decoded import Decoded, file_stamps, with_digest
+from ..images.digest import digest_images
 from ..protocol import PartOf, Split, Task
-from .decoded import Decoded, file_stamps, with_digest
-from .digest import digest_images
 from .splits import needed, vtab_split
 
 Pair = tuple[str, str]  # published split, key

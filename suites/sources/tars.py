@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from ...stable import replacing, sha
-from ..images import MAX_BYTES, BadImage, read_image
-from .decoded import file_stamps
+from ..images.decode import MAX_BYTES, BadImage, read_image
+from ..images.decoded import file_stamps
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from ...registry import UsageError
-from ..images import read_image
+from ..images.decode import read_image
+from ..images.decoded import Decoded, with_digest
 from ..protocol import Split, Task
-from .decoded import Decoded, with_digest
 from .raw.archive import stamp
 from .splits import needed, slices
 

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..images import read_image
+from ..images.decode import read_image
+from ..images.decoded import Decoded, file_stamps, with_digest
 from ..protocol import Split, Task
-from .decoded import Decoded, file_stamps, with_digest
 
 FOLDERS = {
     "Caltech101": "caltech101",

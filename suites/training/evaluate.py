@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..loading import load_ahead
-from ..transforms import Transform
+from ..images.loading import load_ahead
+from ..images.transforms import Transform
 from .contract import Place
 from .parallel import Team, numerics
 

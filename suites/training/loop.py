@@ -15,13 +15,13 @@ import torch
 from torch import nn
 
 from ...stable import canonical
-from ..features import weights_digest
-from ..recipe import Recipe
+from ..images.features import weights_digest
 from . import micro_batch
 from .checkpoint import Checkpoint, Checkpoints
 from .contract import Batches, Place, Trained, TrainingError, Watch
 from .curves import Ledger, Stepped
 from .parallel import Team, numerics
+from .recipe import Recipe
 from .step import Outcome, Stepper
 
 

@@ -12,10 +12,10 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from ..recipe import Recipe
 from . import order
 from .contract import Batches, Place
 from .parallel import Team
+from .recipe import Recipe
 
 Outcome = Literal["done", "interrupted", "out of memory"]
 

@@ -138,31 +138,34 @@ def check(job: Job, modules: set[str], *expected: str) -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ((*FEWSHOT, "model=ViT-mini"), ("suites.fewshot", "suites.ridge", "suites.features", "models.vit")),
-        ((*FEWSHOT, "model=BiT-mini", "protocol=knn"), ("suites.neighbours", "models.bit", "suites.support")),
+        (
+            (*FEWSHOT, "model=ViT-mini"),
+            ("suites.fewshot", "suites.probes.ridge", "suites.images.features", "models.vit"),
+        ),
+        ((*FEWSHOT, "model=BiT-mini", "protocol=knn"), ("suites.probes.knn", "models.bit", "suites.probes.support")),
         pytest.param(
             ("suite=finetune", TINY, "model=BiT-mini", *TRAINED),
-            ("suites.tuning", "suites.training.step"),
+            ("suites.training.settings", "suites.training.step"),
             marks=pytest.mark.slow,
         ),
         (
             ("suite=internals", TINY, "model=R+ViT-mini", "images=2", "examples=1"),
-            ("suites.attention", "models.hybrid"),
+            ("suites.probes.attention", "models.hybrid"),
         ),
         ((*FEWSHOT, "model=torchvision:squeezenet1_1", "weights=random"), ("models.from_torchvision",)),
         pytest.param(
             ("suite=vtab-mini", "task=digits", "model=R+ViT-mini", "image_size=32"),
-            ("suites.vtab_probe", "suites.sources.builtin"),
+            ("suites.vtab_probe", "suites.sources.miniature.builtin"),
             marks=pytest.mark.slow,
         ),
         pytest.param(
             ("suite=vtab-mini", "task=digits", "model=ViT-mini", "protocol=finetune", *TRAINED),
-            ("suites.vtab", "suites.recipes", "suites.finetune", "suites.training.loop"),
+            ("suites.vtab", "suites.training.paper_recipes", "suites.finetune", "suites.training.loop"),
             marks=pytest.mark.slow,
         ),
         pytest.param(
             (*FEWSHOT, "model=ViT-mini", "protocol=logistic", "suite.logistic_l2=1"),
-            ("suites.logistic",),
+            ("suites.probes.logistic",),
             marks=pytest.mark.slow,
         ),
         pytest.param(
@@ -218,16 +221,28 @@ def test_what_runs_in_throughputs_own_process_is_in_the_key(tmp_path: Path, monk
         (
             ("suite=vtab-mini", "task=digits", "model=ViT-mini"),
             (
-                *("suites.finetune", "suites.training.loop", "suites.recipes", "suites.fewshot", "suites.logistic"),
-                *("suites.neighbours", "suites.throughput", "suites.attention", "suites.classify"),
+                *(
+                    "suites.finetune",
+                    "suites.training.loop",
+                    "suites.training.paper_recipes",
+                    "suites.fewshot",
+                    "suites.probes.logistic",
+                ),
+                *("suites.probes.knn", "suites.throughput", "suites.probes.attention", "suites.classify"),
                 *("models.bit", "models.hybrid", "models.convolution", "models.adapter", "models.own"),
                 *("models.user_code", "models.published", "models.from_timm", "models.from_torchvision"),
                 *("models.library_files", "suites.sources.published", "suites.sources.imagenet"),
                 "suites.sources.raw.clevr",
             ),
         ),
-        ((*FEWSHOT, "model=ViT-mini"), ("suites.logistic", "suites.neighbours", "suites.vtab", "suites.vtab_probe")),
-        ((*FEWSHOT, "model=ViT-mini", "protocol=knn"), ("suites.ridge", "suites.scorer", "suites.logistic")),
+        (
+            (*FEWSHOT, "model=ViT-mini"),
+            ("suites.probes.logistic", "suites.probes.knn", "suites.vtab", "suites.vtab_probe"),
+        ),
+        (
+            (*FEWSHOT, "model=ViT-mini", "protocol=knn"),
+            ("suites.probes.ridge", "suites.probes.scorer", "suites.probes.logistic"),
+        ),
         (
             (*FEWSHOT, "model=timm:test_vit", "weights=random"),
             ("models.from_torchvision", "models.from_hub", "models.vit", "models.build"),
@@ -235,7 +250,7 @@ def test_what_runs_in_throughputs_own_process_is_in_the_key(tmp_path: Path, monk
         (("suite=finetune", "task=digits", "model=BiT-mini"), ("suites.vtab", "suites.fewshot", "models.vit")),
         (
             ("suite=throughput", "model=ViT-mini"),
-            ("suites.feeding", "suites.features", "suites.finetune", "models.bit"),
+            ("suites.images.feeding", "suites.images.features", "suites.finetune", "models.bit"),
         ),
     ],
 )
@@ -305,11 +320,11 @@ def edit(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     ("module", "old", "new", "changed"),
     [
         ("suites.vtab", 'return "short"', 'return "vtab"', {"vtab finetune", "vtab probe", "timm"}),
-        ("suites.recipes", "steps=2500", "steps=2600", {"vtab finetune", "finetune"}),
-        ("suites.transforms", "* 8 / 7", "* 7 / 8", FED),
-        ("suites.support", "indices[:count]", "indices[-count:]", FED - {"internals"}),
+        ("suites.training.paper_recipes", "steps=2500", "steps=2600", {"vtab finetune", "finetune"}),
+        ("suites.images.transforms", "* 8 / 7", "* 7 / 8", FED),
+        ("suites.probes.support", "indices[:count]", "indices[-count:]", FED - {"internals"}),
         ("suites.fewshot", "range(self.draws)", "range(1, self.draws)", {"fewshot ridge", "fewshot knn"}),
-        ("suites.feeding", "split.labels[:count]", "split.labels[-count:]", FED),
+        ("suites.images.feeding", "split.labels[:count]", "split.labels[-count:]", FED),
         ("models.vit", "LAYER_NORM_EPS = 1e-6", "LAYER_NORM_EPS = 1e-5", {*JOBS} - {"fewshot knn", "timm"}),
         ("models.from_timm", "pre_logits=True", "pre_logits=False", {"timm"}),
         ("models.weights.looks", "these look like", "this looks like", set()),
@@ -404,13 +419,13 @@ def test_a_model_that_is_timed_beside_counts() -> None:
     ("module", "old", "new"),
     [
         (
-            "suites.ridge",
+            "suites.probes.ridge",
             "from __future__ import annotations\n",
             "from __future__ import annotations  # a comment\n\n# x\n",
         ),
         ("suites.vtab", '"""VTAB: 19 tasks', '"""The 19 tasks'),
-        ("suites.transforms", "def describe(self)", "def describe(\n        self  # a line more\n    )"),
-        ("suites.features", "\n", "\r\n"),
+        ("suites.images.transforms", "def describe(self)", "def describe(\n        self  # a line more\n    )"),
+        ("suites.images.features", "\n", "\r\n"),
     ],
 )
 def test_what_is_only_said_changes_no_key(module: str, old: str, new: str, edit: Any) -> None:

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 from vit_bench.suites.protocol import Split, Task
-from vit_bench.suites.sources.digest import digest_images
+from vit_bench.suites.images.digest import digest_images
 
 
 def stripes(annotation):

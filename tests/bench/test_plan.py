@@ -191,7 +191,13 @@ def test_the_code_digest_follows_imports_and_only_those() -> None:
     from vit_bench.bench import identity
 
     fewshot = identity._closure(["suites.fewshot"])
-    assert {"suites.fewshot", "suites.features", "suites.transforms", "suites.protocol", "suites.metrics"} <= fewshot
+    assert {
+        "suites.fewshot",
+        "suites.images.features",
+        "suites.images.transforms",
+        "suites.protocol",
+        "suites.metrics",
+    } <= fewshot
     assert not any(name.startswith(("bench", "results")) or name in ("suites.vtab", "registry") for name in fewshot)
     assert "suites.vtab_probe" in identity._closure(["suites.vtab"])
     network = identity._closure(["models.build", "models.vit"])

@@ -324,7 +324,7 @@ def test_nan_features_fail_the_job_and_name_the_image(tmp_path: Path) -> None:
 
 
 def test_a_wrong_number_of_images_fails_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
-    from vit_bench.suites.sources.builtin import Builtin
+    from vit_bench.suites.sources.miniature.builtin import Builtin
 
     real = Builtin.load
 

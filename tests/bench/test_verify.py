@@ -15,9 +15,9 @@ from vit_bench.bench import config, diagnose
 from vit_bench.bench.cli import app
 from vit_bench.bench.plan import make_plan, tasks
 from vit_bench.registry import UsageError
-from vit_bench.suites.features import extract
+from vit_bench.suites.images.features import extract
+from vit_bench.suites.images.transforms import View
 from vit_bench.suites.metrics import top1
-from vit_bench.suites.transforms import View
 
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
@@ -93,7 +93,7 @@ def test_two_links_that_are_wrong_together_are_named(toy: Any, publish: Callable
 
 def test_a_number_of_another_split_is_named(toy: Any, toys: Any, publish: Callable[..., None]) -> None:
     """A head that was fitted to the validation images of `digits`, and published with its score on those."""
-    from vit_bench.suites.sources.builtin import Builtin
+    from vit_bench.suites.sources.miniature.builtin import Builtin
 
     val = Builtin().load(tasks()["digits"], "val", toy.data, toy.data)
     network, transform = toys.fitted(toys.OFFICIAL, val.images, val.labels, 10)
@@ -133,7 +133,7 @@ def test_timms_numbers_are_replayed_as_timm_tests_and_real_shares_the_pass(
     toy: Any, publish: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from vit_bench.bench import context
-    from vit_bench.suites.features import extract_spans
+    from vit_bench.suites.images.features import extract_spans
 
     passed = []
 

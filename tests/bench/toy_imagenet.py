@@ -18,10 +18,10 @@ from vit_bench.bench.plan import tasks as every_task
 from vit_bench.models import create_model
 from vit_bench.models.weights.convert import convert
 from vit_bench.registry import Registry
-from vit_bench.suites.features import extract
+from vit_bench.suites.images.features import extract
+from vit_bench.suites.images.transforms import Transform, View
 from vit_bench.suites.metrics import top1
 from vit_bench.suites.protocol import Task
-from vit_bench.suites.transforms import Transform, View
 
 CLASSES, EACH = 8, 20
 SIZE = (60, 90)  # height, width of a picture

@@ -20,9 +20,9 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 from vit_bench.models.spec import Input
-from vit_bench.suites.images import read_image
-from vit_bench.suites.sources.decoded import Decoded
-from vit_bench.suites.transforms import Transform
+from vit_bench.suites.images.decode import read_image
+from vit_bench.suites.images.decoded import Decoded
+from vit_bench.suites.images.transforms import Transform
 
 SIZE, BATCH, IMAGES = 224, 64, 1536
 CPU = torch.device("cpu")

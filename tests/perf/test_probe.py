@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from vit_bench.suites.fewshot import ridge_probe, ridge_surface
-from vit_bench.suites.ridge import BIAS, STD_FLOOR, Ridges
-from vit_bench.suites.support import Labelled, draw_supports, shuffled_by_class, surface
+from vit_bench.suites.probes.ridge import BIAS, STD_FLOOR, Ridges
+from vit_bench.suites.probes.support import Labelled, draw_supports, shuffled_by_class, surface
 
 SHOTS, SEEDS, STRENGTHS = (1, 5, 10, 25), (0, 1, 2), tuple(2.0**power for power in range(-10, 21, 3))
 CLASSES, WIDTH, TRAIN, TEST = 100, 768, 5000, 10_000

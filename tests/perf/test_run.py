@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import torch
 import vit_bench
-from vit_bench.suites.features import extract
-from vit_bench.suites.transforms import Transform
+from vit_bench.suites.images.features import extract
+from vit_bench.suites.images.transforms import Transform
 
 MODELS = ("ViT-mini", "BiT-mini", "R+ViT-mini")
 

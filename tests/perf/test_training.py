@@ -22,10 +22,10 @@ from torch.nn import functional as F
 from vit_bench import create_model
 from vit_bench.bench import environment
 from vit_bench.models import catalog
-from vit_bench.suites.augment import Augmentation, TrainingImages
 from vit_bench.suites.protocol import Split
-from vit_bench.suites.recipe import Recipe
 from vit_bench.suites.training import Batches, Place, Watch, train
+from vit_bench.suites.training.augment import Augmentation, TrainingImages
+from vit_bench.suites.training.recipe import Recipe
 
 MODELS = ("ViT-mini", "BiT-mini")
 BATCH, STEPS = 64, 12

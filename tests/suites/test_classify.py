@@ -16,10 +16,11 @@ from vit_bench.bench.plan import make_plan, tasks
 from vit_bench.models import catalog, create_model
 from vit_bench.models.releases import releases
 from vit_bench.registry import UsageError
-from vit_bench.suites import classify, heads
+from vit_bench.suites import classify
+from vit_bench.suites.heads import classes as heads
 from vit_bench.suites.metrics import top_k
 from vit_bench.suites.protocol import Features
-from vit_bench.suites.recipes import bit
+from vit_bench.suites.training.paper_recipes import bit
 
 SUITE = classify.CLASSIFY
 

@@ -8,12 +8,12 @@ from itertools import product
 import numpy as np
 import pytest
 from vit_bench.registry import UsageError
-from vit_bench.suites import ridge as maths
-from vit_bench.suites import scorer as scoring
 from vit_bench.suites.fewshot import ridge_probe
-from vit_bench.suites.ridge import BIAS, STD_FLOOR, Ridge, Ridges
-from vit_bench.suites.scorer import Scorer, Solution, Span
-from vit_bench.suites.support import ALL, Labelled, draw_supports, shuffled_by_class, surface
+from vit_bench.suites.probes import ridge as maths
+from vit_bench.suites.probes import scorer as scoring
+from vit_bench.suites.probes.ridge import BIAS, STD_FLOOR, Ridge, Ridges
+from vit_bench.suites.probes.scorer import Scorer, Solution, Span
+from vit_bench.suites.probes.support import ALL, Labelled, draw_supports, shuffled_by_class, surface
 
 Solve = Callable[[np.ndarray, np.ndarray], list[Solution]]
 STRENGTHS = [2.0**power for power in (-10, -7, -4, -1, 2, 5, 8, 10, 11, 14, 17, 20)]

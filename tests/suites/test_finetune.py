@@ -22,10 +22,10 @@ from vit_bench.registry import UsageError
 from vit_bench.results.record import load
 from vit_bench.results.tables import make
 from vit_bench.suites import finetune as tuning
-from vit_bench.suites.augment import Augmentation, TrainingImages
 from vit_bench.suites.finetune import FineTune
 from vit_bench.suites.protocol import Split, Task
-from vit_bench.suites.recipes import from_scratch, short, vit_as, vtab_sweep
+from vit_bench.suites.training.augment import Augmentation, TrainingImages
+from vit_bench.suites.training.paper_recipes import from_scratch, short, vit_as, vtab_sweep
 from vit_bench.suites.vtab import Vtab
 
 WORDS = ("suite=finetune", "task=digits", "model=ViT-mini", "batch=8", "steps=2", "crop=none", "image_size=32", "out=r")
@@ -75,7 +75,7 @@ def test_an_image_is_augmented_alike_however_its_batch_is_split(crop) -> None:
 @pytest.mark.parametrize("crop", ["bit", "none"])
 def test_images_that_are_kept_resized_are_bitwise_those_that_are_not(crop, monkeypatch) -> None:
     from vit_bench.models import catalog
-    from vit_bench.suites import augment
+    from vit_bench.suites.training import augment
 
     how = Augmentation.of(task(), (16, 20), crop=crop, resize=None)
 

@@ -12,7 +12,8 @@ from vit_bench.models import ViT, catalog, create_model, given_model
 from vit_bench.models.weights_choice import Random
 from vit_bench.registry import UsageError
 from vit_bench.suites import internals
-from vit_bench.suites.attention import (
+from vit_bench.suites.internals import Internals, tokens_of
+from vit_bench.suites.probes.attention import (
     Rollout,
     Tokens,
     attention_distance,
@@ -21,7 +22,6 @@ from vit_bench.suites.attention import (
     position_similarities,
     principal_components,
 )
-from vit_bench.suites.internals import Internals, tokens_of
 from vit_bench.suites.protocol import Measurement, Split, Task
 
 RNG = np.random.default_rng(0)
@@ -187,7 +187,7 @@ def test_a_network_is_measured_as_its_whole_attention_says(
     here = Here(name, **changes)
     found = measured(here, images=3, examples=2)
     network = here.build()
-    from vit_bench.suites.transforms import Transform
+    from vit_bench.suites.images.transforms import Transform
 
     transform = Transform.for_input(here.model.input, "resize_crop", (64, 64))
     with torch.inference_mode():

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from vit_bench.registry import UsageError
 from vit_bench.suites.fewshot import FewShot, ridge_probe
-from vit_bench.suites.logistic import Logistics
-from vit_bench.suites.neighbours import Neighbours, nearest
+from vit_bench.suites.probes.knn import Neighbours, nearest
+from vit_bench.suites.probes.logistic import Logistics
+from vit_bench.suites.probes.ridge import STD_FLOOR
+from vit_bench.suites.probes.support import Labelled, shuffled_by_class
 from vit_bench.suites.protocol import Features
-from vit_bench.suites.ridge import STD_FLOOR
-from vit_bench.suites.support import Labelled, shuffled_by_class
 
 SIZES = {"train": 60, "val": 24, "test": 200}
 CLASSES = 4
@@ -221,7 +221,7 @@ def test_the_logistic_protocol_chooses_its_l2_on_validation_images() -> None:
 
 
 def test_logistic_regression_that_does_not_converge_is_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vit_bench.suites.logistic.ITERATIONS", 1)
+    monkeypatch.setattr("vit_bench.suites.probes.logistic.ITERATIONS", 1)
     with pytest.raises(ValueError, match=r"logistic regression at l2=1 on 20 images did not converge in 1 iterations"):
         measured(FewShot(protocol="logistic", shots=(5,), seed=(0,), logistic_l2=(1.0,)))
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from ....registry import UsageError
 from ....stable import replacing, sha
-from ...images import DAMAGED
+from ...images.decode import DAMAGED
 
 
 class BadArchive(UsageError):

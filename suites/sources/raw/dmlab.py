@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...images import BadImage, read_image
+from ...images.decode import BadImage, read_image
 from ...protocol import Task
 from ..published import Images, PublishedSplit, by_rule
 from .archive import BadArchive, kept, names_in, stamp

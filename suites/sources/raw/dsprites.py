@@ -9,7 +9,7 @@ from typing import IO
 
 import numpy as np
 
-from ...images import DAMAGED
+from ...images.decode import DAMAGED
 from ...protocol import Task
 from ..published import Images, PublishedSplit, by_rule
 from ..splits import vtab_split

@@ -13,7 +13,7 @@ import numpy as np
 
 from ....registry import UsageError
 from ....stable import replacing
-from ...images import MAX_PIXELS, BadImage, read_bytes
+from ...images.decode import MAX_PIXELS, BadImage, read_bytes
 
 RADIUS = 300  # pixels of the scaled eye
 CIRCLE = 270  # pixels that are left of it: 0.9 of that

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from ....stable import sha
-from ...images import read_image
+from ...images.decode import read_image
+from ...images.decoded import file_stamps
 from ...protocol import Task
-from ..decoded import file_stamps
 from ..published import Images, PublishedSplit, by_rule
 from .archive import BadArchive, absent, names_in, too_few
 from .eyes import prepared

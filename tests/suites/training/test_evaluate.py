@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 from vit_bench import create_model
+from vit_bench.suites.images.transforms import Transform
 from vit_bench.suites.training import predict
-from vit_bench.suites.transforms import Transform
 
 from .toys import CPU
 

@@ -99,7 +99,7 @@ try:
 except TrainingError as error:
     (out / f"{rank}-nan.txt").write_text(str(error))
 
-from vit_bench.suites.transforms import Transform
+from vit_bench.suites.images.transforms import Transform
 images = np.random.default_rng(0).integers(0, 256, (131, 4, 4, 3), dtype=np.uint8)
 shape = Transform(resize="square", size=(4, 4), mean=(0.5,) * 3, std=(0.5,) * 3, interpolation="bilinear")
 counts = []

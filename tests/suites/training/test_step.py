@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 from vit_bench import create_model
-from vit_bench.suites.recipe import Recipe
 from vit_bench.suites.training import TrainingError, Watch, train
 from vit_bench.suites.training.order import indices, mixing, split
+from vit_bench.suites.training.recipe import Recipe
 
 from .toys import CPU, Noisy, Toy, recipe, same, state
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from vit_bench.suites.recipe import Recipe
 from vit_bench.suites.training import Place
+from vit_bench.suites.training.recipe import Recipe
 
 CPU = Place(device=torch.device("cpu"), micro_batch=8)
 SIDE = 4

@@ -1,0 +1,1 @@
+"""Which class each output of a released head stands for."""

@@ -1,0 +1,172 @@
+"""Frozen features: one pass over each distinct set of images, decoding and forward pass side by side."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...stable import canonical, sha
+from ..protocol import Features, Precision
+from .loading import load_ahead
+from .transforms import Packed, Transform
+
+if TYPE_CHECKING:
+    import torch
+
+    from ...models.spec import Backbone
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extraction:
+    """How a network is made to look at images."""
+
+    transform: Transform
+    precision: Precision = "fp32"  # "bf16": autocast; features are kept as float32 all the same
+    batch_size: int = 64  # changes no feature beyond rounding
+
+
+def extract(
+    backbone: Backbone,
+    images: Sequence[np.ndarray] | np.ndarray,
+    transform: Transform,
+    *,
+    batch_size: int,
+    progress: Callable[[int], None] = lambda _: None,
+    precision: Precision = "fp32",
+) -> np.ndarray:
+    """(N, D) float32 features of N images, each (H, W, 3) uint8 RGB, on the device and in the mode `backbone` is in.
+
+    `progress` is called with the number of images of each batch. Raises ValueError where an image cannot be read, where
+    a feature is NaN or inf, naming the image, and where not all features have the same width.
+    """
+    how = Extraction(transform=transform, precision=precision, batch_size=batch_size)
+    features: np.ndarray | None = None
+    for span, part in extract_spans(backbone, images, how, [range(len(images))]):
+        if features is None:
+            features = np.empty((len(images), part.shape[1]), dtype=np.float32)
+        features[span.start : span.stop] = part
+        progress(len(part))
+    if features is None:
+        raise ValueError("there are no images to extract features of")
+    return features
+
+
+def extract_spans(
+    backbone: Backbone, images: Sequence[np.ndarray] | np.ndarray, how: Extraction, spans: Iterable[range]
+) -> Iterator[tuple[range, np.ndarray]]:
+    """(B, D) float32 features, batch after batch, of the images in these spans. No batch reaches across two spans.
+
+    The features of a batch are fetched while the device works on the next. Raises as `extract` does.
+    """
+    device = device_of(backbone)
+    batches = [
+        range(start, min(start + how.batch_size, span.stop))
+        for span in spans
+        for start in range(span.start, span.stop, how.batch_size)
+    ]
+    width: int | None = None
+    before: _Fetch | None = None
+    with contextlib.closing(load_ahead(images, batches, device)) as loaded:
+        for span, packed in loaded:
+            features = _forward(backbone, packed, how, device)
+            if width is not None and features.shape[1] != width:
+                raise ValueError(
+                    f"{backbone.spec.name} gives features of width {features.shape[1]} for images {span.start} to "
+                    f"{span.stop - 1} of the split and of width {width} for those before"
+                )
+            width = features.shape[1]
+            after = _Fetch(span, features)
+            if before is not None:
+                yield before.result(backbone.spec.name)
+            before = after
+    if before is not None:
+        yield before.result(backbone.spec.name)
+
+
+def device_of(backbone: Backbone) -> torch.device:
+    """Where the network's weights are."""
+    import torch
+
+    return next((tensor.device for tensor in backbone.state_dict().values()), torch.device("cpu"))
+
+
+def _forward(backbone: Backbone, packed: Packed, how: Extraction, device: torch.device) -> torch.Tensor:
+    import torch
+
+    autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=how.precision == "bf16")
+    with torch.inference_mode(), exact_convolutions(device), autocast:
+        return backbone.features(how.transform.apply(packed, device)).float()
+
+
+@contextlib.contextmanager
+def exact_convolutions(device: torch.device) -> Iterator[None]:
+    """float32 means float32: convolutions on a GPU would round their inputs to TF32 otherwise."""
+    if device.type != "cuda":
+        yield
+        return
+    from torch.backends import cudnn
+
+    before = cudnn.allow_tf32
+    cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        cudnn.allow_tf32 = before
+
+
+class _Fetch:
+    """A batch of features on its way from the device."""
+
+    def __init__(self, span: range, features: torch.Tensor) -> None:
+        import torch
+
+        self._span = span
+        self._arrived: Any = None
+        self._features = features
+        if features.device.type == "cuda":
+            self._features = torch.empty(features.shape, dtype=features.dtype, pin_memory=True)
+            self._features.copy_(features, non_blocking=True)
+            self._arrived = torch.cuda.Event()
+            self._arrived.record()
+
+    def result(self, name: str) -> tuple[range, np.ndarray]:
+        """The features. Raises ValueError where one is NaN or inf."""
+        if self._arrived is not None:
+            self._arrived.synchronize()
+        features = self._features.cpu().numpy()
+        finite = np.isfinite(features).all(axis=1)
+        if not finite.all():
+            raise ValueError(
+                f"{name} gives NaN or inf for image {self._span.start + int(finite.argmin())} of the split"
+            )
+        return self._span, features
+
+
+def fingerprint(*parts: Features) -> dict[str, str]:
+    """The identity of the images (in order) and, apart from it, of the labels that a question is asked on."""
+    return {
+        "split": sha([digest for part in parts for digest in part.digests]),
+        "labels": hashlib.sha256(b"".join(map(_label_bytes, parts))).hexdigest()[:16],
+    }
+
+
+def _label_bytes(part: Features) -> bytes:
+    sets = b"" if part.label_sets is None else canonical([list(classes) for classes in part.label_sets]).encode()
+    return part.labels.astype("<i8").tobytes() + sets
+
+
+def weights_digest(state: Mapping[str, torch.Tensor]) -> str:
+    """sha256 over names, types, shapes and bytes of a state dict, in the order of the names."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

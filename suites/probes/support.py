@@ -1,0 +1,149 @@
+"""Few-shot support sets, what is classified from them, and the problems that are none."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import cycle
+from typing import Protocol
+
+import numpy as np
+
+from ...registry import UsageError
+from ..metrics import LabelSets, top1
+
+ALL = 0  # as a number of shots: every image of the pool
+ROWS = 8192  # looked at together where a whole array's temporaries would be large
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """(N, D) features and their (N,) class numbers."""
+
+    x: np.ndarray
+    y: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Support:
+    """The images that one few-shot classifier is fitted on."""
+
+    seed: int | None  # None: nothing was drawn
+    shots: int
+    chosen: np.ndarray  # indices into the pool, class by class
+    short_classes: int  # classes that had fewer images than `shots`
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One classifier's answers: one support set, one value of what is swept (l2, or k for neighbours)."""
+
+    seed: int | None
+    shots: int
+    setting: float
+    n_train: int
+    top1: float  # percent
+    predictions: np.ndarray  # (n_test,) int
+    short_classes: int
+
+
+class Classifier(Protocol):
+    """What fits support sets and classifies the test images, at several settings of what is swept."""
+
+    @property
+    def settings(self) -> Sequence[float]: ...
+
+    def __call__(self, supports: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """(M,) predicted classes for each support set, given by its indices, and each setting, in this order.
+
+        Support sets may be taken several at a time.
+        """
+        ...
+
+
+def surface(
+    classify: Classifier, truth: np.ndarray, supports: Iterable[Support], label_sets: LabelSets | None = None
+) -> Iterator[Cell]:
+    """Every cell of support sets x settings, in that order.
+
+    `truth` are the (M,) classes of the test images, `label_sets` all right ones of each where there may be several.
+    """
+    taken: deque[Support] = deque()
+
+    def take() -> Iterator[np.ndarray]:
+        for support in supports:
+            taken.append(support)
+            yield support.chosen
+
+    places = cycle(range(len(classify.settings)))
+    for predictions, place in zip(classify(take()), places, strict=False):
+        support = taken.popleft() if place == len(classify.settings) - 1 else taken[0]
+        yield Cell(
+            seed=support.seed,
+            shots=support.shots,
+            setting=classify.settings[place],
+            n_train=len(support.chosen),
+            top1=top1(predictions, truth, label_sets),
+            predictions=predictions,
+            short_classes=support.short_classes,
+        )
+
+
+def draw_supports(
+    labels: np.ndarray, num_classes: int, *, shots: Sequence[int], seeds: Sequence[int]
+) -> Iterator[Support]:
+    """The support sets of seeds x shots, in that order, from a pool with these (N,) labels.
+
+    The first k of every class's shuffled images are the seed's k-shot set, so the sets of one seed are nested. A class
+    with fewer images gives what it has. `ALL` shots are the whole pool, once, whatever the seeds.
+    """
+    drawn = [count for count in shots if count != ALL]
+    if ALL in shots:
+        yield Support(seed=None, shots=ALL, chosen=np.argsort(labels, kind="stable"), short_classes=0)
+    for seed in seeds if drawn else ():
+        per_class = shuffled_by_class(labels, num_classes, seed)
+        for count in drawn:
+            chosen = np.concatenate([indices[:count] for indices in per_class])
+            short = sum(len(indices) < count for indices in per_class)
+            yield Support(seed=seed, shots=count, chosen=chosen, short_classes=short)
+
+
+def shuffled_by_class(labels: np.ndarray, num_classes: int, seed: int) -> list[np.ndarray]:
+    """Each class's indices into (N,) `labels`, shuffled: classes in order, one generator per seed.
+
+    As the authors' public code draws them.
+    """
+    generator = np.random.default_rng(seed)
+    order = np.argsort(labels, kind="stable")
+    ends = np.cumsum(np.bincount(labels, minlength=num_classes))
+    return [generator.permutation(indices) for indices in np.split(order, ends[:-1])]
+
+
+def check_problem(train: Labelled, test: Labelled, num_classes: int) -> None:
+    """Raise UsageError where the features and labels make no classification problem."""
+    for name, part in (("train", train), ("test", test)):
+        if part.x.ndim != 2 or part.y.shape != (len(part.x),):
+            raise UsageError(
+                f"the {name} split has features of shape {part.x.shape} and labels of shape {part.y.shape}; "
+                "expected (N, D) and (N,)"
+            )
+        if len(part) == 0:
+            raise UsageError(f"the {name} split is empty")
+        if not np.issubdtype(part.y.dtype, np.integer):
+            raise UsageError(f"the {name} labels are {part.y.dtype}; expected whole class numbers")
+        if part.y.min() < 0 or part.y.max() >= num_classes:
+            raise UsageError(
+                f"the {name} labels run from {part.y.min()} to {part.y.max()}; expected 0 to {num_classes - 1}"
+            )
+        for start in range(0, len(part), ROWS):
+            finite = np.isfinite(part.x[start : start + ROWS]).all(axis=1)
+            if not finite.all():
+                raise UsageError(f"the {name} features hold NaN or inf, first in row {start + int(np.argmin(finite))}")
+    if train.x.shape[1] != test.x.shape[1]:
+        raise UsageError(f"train features have {train.x.shape[1]} columns, test features {test.x.shape[1]}")
+    if len(np.unique(train.y)) < 2:
+        raise UsageError("the train split holds a single class; there is nothing to tell apart")
