@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from ..models.releases import Release
+from ..models.released.table import Release
 from ..suites.heads.classes import HEADS
 
 Of = Literal["this file", "its configuration", "timm's copy"]

@@ -24,7 +24,7 @@ def run(*words: str, model: Any = None, progress: bool = False, **values: Any) -
     The same settings, records and caches as on the command line: `run("suite=fewshot", "model.depth=8")` and
     `run(suite="fewshot", task=["digits", "photos"], shots=(1, 5))`; both forms may be mixed. `model` may also be a
     `torch.nn.Module` of yours, or a list with some: one with `features(images)` -> (B, D), or with a `tap` that names
-    a submodule, and optionally with an `input` that says how it wants its images (models/own.py).
+    a submodule, and optionally with an `input` that says how it wants its images (models/own/rows.py).
 
     A job that fails is a record with status "failed". Raises UsageError for what cannot be run at all.
     """
@@ -60,7 +60,7 @@ def _models(model: Any) -> tuple[list[str], Mapping[str, Model]]:
         if isinstance(item, str):
             names.append(item)
         else:
-            from ..models.own import given_model
+            from ..models.own.rows import given_model
 
             row = given_model(item)
             given[row.name] = row

@@ -214,7 +214,7 @@ def _minutes(duration: tuple[float, float]) -> str:
 
 def _print_downloads(plan: Plan, screen: Screen) -> None:
     """The released files that are not here, and what becomes of them."""
-    from ..models import releases
+    from ..models.released import table as releases
     from ..transfer import switched_off
     from .weights_verb import size_of, total
 

@@ -15,7 +15,7 @@ from .downloads import ARCHIVES, FILES, STEPS, File
 from .unpack import unpack
 
 if TYPE_CHECKING:
-    from ..models.releases import Release
+    from ..models.released.table import Release
     from ..suites.protocol import Task
     from .config import Config
     from .shelf import Shelf

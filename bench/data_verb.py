@@ -92,7 +92,7 @@ def prepare_verb(words: Words = None) -> None:
     it ended. Exit code 1 where something is still missing.
     """
     from ..meter import Meter
-    from ..models.download import fetch
+    from ..models.released.download import fetch
     from .data_prepare import needs, prepare
     from .plan import data_folder, tasks
     from .shelf import Shelf

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ..models import catalog
-from ..models.releases import releases
+from ..models.released.table import releases
 from ..models.spec import Model
 from ..results.tables import Facts
 from ..suites.training import paper_recipes as recipes

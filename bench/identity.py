@@ -35,12 +35,12 @@ NOT_COUNTED: Mapping[str, str] = {
     "models.selection": "what a word selects; the row is in the job's identity",
     "models.read_weights": "what a word means; the weights are in the job's identity",
     "models.architectures.native": "what words mean for a row; row and weights are in the job's identity",
-    "models.external": "what words mean for a row; row and weights are in the job's identity",
+    "models.external.rows": "what words mean for a row; row and weights are in the job's identity",
     "models.catalog.*": "rows, which are in the job's identity",
-    "models.releases": "which file a tag means; its digest is in the record, the file among the cell's inputs",
-    "models.download": "how a file gets here",
-    "models.library_files": "how a library's file gets here; it is among the cell's inputs",
-    "models.libraries": "which models a library has; its version is in the job's identity",
+    "models.released.table": "which file a tag means; its digest is in the record, the file among the cell's inputs",
+    "models.released.download": "how a file gets here",
+    "models.external.files": "how a library's file gets here; it is among the cell's inputs",
+    "models.external.listing": "which models a library has; its version is in the job's identity",
     "models.provenance": "what records say of weights beside their numbers",
     "models.weights.sidecar": "what a file says of weights; what a suite makes of it is in the key (Suite.resolved)",
     "models.weights.looks": "words of errors: which row a file that does not fit is of",
@@ -173,8 +173,9 @@ def _targets(package: list[str], path: list[str], names: list[str]) -> Iterator[
 
 def network_modules(model: Model) -> tuple[str, ...]:
     """The modules that build the network of a row and that it is made of."""
-    network = model.architecture.network.partition(":")[0]
-    return tuple(sorted({f"models.{model.architecture.built_by}", f"models.{network}"}))
+    return tuple(
+        sorted(f"models.{name}" for name in {model.architecture.built_by, *model.architecture.network_modules})
+    )
 
 
 def is_ours(thing: Any) -> bool:

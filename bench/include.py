@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from ..errors import describe_error
-from ..models.user_code import check_unchanged, digest_of_code, import_file, imported_files, importing_from
+from ..models.own.user_code import check_unchanged, digest_of_code, import_file, imported_files, importing_from
 from ..registry import UsageError
 from ..stable import file_sha, sha
 from ..suites.protocol import Source, Task

@@ -9,9 +9,10 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from ..models import catalog, releases, select_model, select_models
+from ..models import catalog, select_model, select_models
 from ..models.read_weights import in_natural_order
-from ..models.releases import Release
+from ..models.released import table as releases
+from ..models.released.table import Release
 from ..models.selection import SelectedModel, other_name
 from ..models.spec import Model
 from ..models.weights_choice import WeightsChoice

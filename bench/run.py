@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from ..models.releases import Release
+    from ..models.released.table import Release
     from ..suites.protocol import Measurement
     from .context import Folders, JobContext
     from .network import Network
@@ -172,7 +172,7 @@ def _download(plan: Plan, progress: Progress, log: Log) -> dict[Release | None, 
     problems: dict[Release | None, UsageError] = {}
     needed = plan.downloads()
     if needed:
-        from ..models.download import fetch
+        from ..models.released.download import fetch
 
         with progress.paused() as meter:
             for release in needed:

@@ -13,7 +13,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..models import catalog, releases
+from ..models import catalog
+from ..models.released import table as releases
 from ..models.weights_choice import Released
 from ..results.comparison.agreement import Stated
 from ..results.record import Store
@@ -26,7 +27,7 @@ from .plan import Job, Plan, data_folder, make_plan, tasks
 from .shelf import Shelf
 
 if TYPE_CHECKING:
-    from ..models.releases import Release
+    from ..models.released.table import Release
     from .diagnose import Diagnosis
     from .progress import Progress
 

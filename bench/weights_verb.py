@@ -18,7 +18,7 @@ from .words import Help, each, help_of, listed, read_words
 
 if TYPE_CHECKING:
     from ..models import Model
-    from ..models.releases import Release
+    from ..models.released.table import Release
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -66,8 +66,8 @@ def download_verb(words: Annotated[list[str], typer.Argument(metavar="MODEL[:TAG
     downloaded.
     """
     from ..meter import Meter
-    from ..models import releases
-    from ..models.download import fetch
+    from ..models.released import table as releases
+    from ..models.released.download import fetch
 
     meter = Meter(stderr())
     wanted = selected(each(_exact, words))
@@ -108,7 +108,7 @@ def selected(words: Sequence[str]) -> list[Release]:
 
 def _exact(word: str) -> str:
     """A word that stands for releases and says which of a model's, as it is, or a UsageError."""
-    from ..models import releases
+    from ..models.released import table as releases
 
     if ":" not in word and word in _models() and not is_glob(word):
         name = _models()[word].name
@@ -126,7 +126,7 @@ def known(word: str) -> str:
 
 
 def _of_word(word: str) -> list[Release]:
-    from ..models import releases
+    from ..models.released import table as releases
 
     name, colon, tag = word.partition(":")
     if colon:
@@ -156,7 +156,7 @@ def _of_word(word: str) -> list[Release]:
 
 
 def _tagged(model: str, tag: str) -> list[Release]:
-    from ..models import releases
+    from ..models.released import table as releases
 
     if is_glob(tag):
         return releases.matching(model, tag)
@@ -198,7 +198,7 @@ def _bytes(release: Release) -> int:
 
 
 def _print_table(files: Sequence[Release], *, fold: bool) -> None:
-    from ..models import releases
+    from ..models.released import table as releases
 
     rows: list[tuple[str, ...]] = []
     folded = [release for release in files if fold and release.tag.startswith("vtab-")]
@@ -229,7 +229,7 @@ def _print_table(files: Sequence[Release], *, fold: bool) -> None:
 
 
 def _write_csv(files: Sequence[Release]) -> None:
-    from ..models import releases
+    from ..models.released import table as releases
 
     rows = [asdict(release) | {"here": releases.locate(release) or ""} for release in files]
     writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ..models import releases
+from ..models.released import table as releases
 from ..models.spec import Model
 from ..models.weights_choice import Released, WeightsChoice
 from ..registry import UsageError, is_glob

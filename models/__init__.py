@@ -12,8 +12,8 @@ from .architectures.bit import BiT
 from .architectures.hybrid import Hybrid
 from .architectures.vit import ViT
 from .arguments import read_classes, read_image_size
-from .external import external_models
-from .own import given_model, own_model
+from .external.rows import external_models
+from .own.rows import given_model, own_model
 from .provenance import Provenance
 from .selection import catalog, select_model, select_models
 from .spec import Backbone, Input, Model
@@ -63,13 +63,13 @@ def create_model(
                  `torchvision:NAME[.TAG]`, `hf:OWNER/REPOSITORY` of timm's format, or a row; an alias may name weights,
                  too: `BiT-M-R50x1`, `vit_base_patch16_224.augreg_in21k`
     weights      None or "random": drawn as the official code does, from a generator of `seed` ("random:7": of 7);
-                 a tag of the row (`spec.known_weights`), whose file is found or downloaded (models/download.py);
-                 or the path of a file, taken strictly: an official .npz of ViT, BiT or a hybrid; a .safetensors (one,
-                 or the index of several), .pt, .pth, .bin or .ckpt with our names or timm's, bare or in what training
-                 scripts put around it ("run.pth:model_ema" names the part); or a folder that holds one of these.
-                 One's own model is built with `seed`, or brings its weights; a file is loaded into it.
-                 For a library's model also "pretrained" (the library's default) or the name of its weights, a file
-                 has the library's names, and None is "pretrained" where the model's name says weights.
+                 a tag of the row (`spec.known_weights`), whose file is found or downloaded
+                 (models/released/download.py); or the path of a file, taken strictly: an official .npz of ViT, BiT or a
+                 hybrid; a .safetensors (one, or the index of several), .pt, .pth, .bin or .ckpt with our names or
+                 timm's, bare or in what training scripts put around it ("run.pth:model_ema" names the part); or a
+                 folder that holds one of these. One's own model is built with `seed`, or brings its weights; a file is
+                 loaded into it. For a library's model also "pretrained" (the library's default) or the name of its
+                 weights, a file has the library's names, and None is "pretrained" where the model's name says weights.
                  Or a choice that was read before (models/weights_choice.py).
     num_classes  of the head, which is zero unless the file has one of that size. None: the file's head, or none, and
                  then calling the network gives the features

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from .arguments import wrong_weights
-from .network import Network, check_memory
+from .networks.base import Network, check_memory
 from .spec import Model
 from .weights.files import open_weights
 from .weights.fit import head_classes, load, resize_of, settle_tanh_layer, with_grid, with_head
@@ -53,7 +53,7 @@ def network_from_file(row: Model, path: Path, num_classes: int | None, image_siz
 
 def empty_network(row: Model, num_classes: int | None, image_size: tuple[int, int]) -> Network:
     """The network of a row of the catalog with its parameters on the meta device: shapes, and no memory."""
-    module, _, name = row.architecture.network.partition(":")
+    module, name = row.architecture.network_modules[0], row.architecture.network.partition(":")[2]
     network_class = getattr(importlib.import_module(f"{__package__}.{module}"), name)
     return network_class(row, num_classes, image_size)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..random_weights import is_random
 from ..registry import UsageError, is_glob
-from . import releases
+from .released import table as releases
 from .weights.words import KINDS, split_part
 from .weights_choice import Random, Released, WeightsChoice, WeightsFile
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from ..registry import Registry, UsageError, collect, is_glob
-from . import releases
-from .external import external_models, is_external
-from .own import is_own, own_model
+from .external.rows import external_models, is_external
+from .own.rows import is_own, own_model
+from .released import table as releases
 from .spec import Model
 from .weights_choice import Released
 

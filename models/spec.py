@@ -36,11 +36,11 @@ class Architecture(ABC):
     """What kind of model a row is: the constructor's arguments of its network as plain data, and what follows of them.
 
     Everything that differs between kinds of models is asked here: what settings and words for weights mean, and which
-    module builds the network. Subclasses are models/architectures (networks of ours), external.py (a library's) and
-    own.py (a user's).
+    module builds the network. Subclasses are in models/architectures (networks of ours), models/external/rows.py (a
+    library's) and models/own/rows.py (a user's).
     """
 
-    network: ClassVar[str]  # names the network's class in a job's identity: "module:Class" in models/
+    network: ClassVar[str]  # names the network's class in a job's identity: "module:Class"
     code_fields: ClassVar[frozenset[str]] = frozenset()  # digests of a user's code: a change makes results outdated
     in_globs: ClassVar[bool] = True  # whether globs of the catalog select rows of this kind
     names_are_ours: ClassVar[bool] = False  # whether its files' tensors have names that models/weights knows
@@ -55,6 +55,11 @@ class Architecture(ABC):
     @abstractmethod
     def built_by(self) -> str:
         """The module of models/ that builds the network: it has `build` and `count_parameters`."""
+
+    @property
+    def network_modules(self) -> tuple[str, ...]:
+        """The modules of models/ that hold the network, where `built_by` loads them by name."""
+        return ()
 
     def macs(self, image_size: tuple[int, int]) -> int | None:  # noqa: ARG002 -- for those that know it
         """Multiply-accumulates of one image's forward pass to the features (no head), or None where not known."""

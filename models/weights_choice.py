@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..random_weights import RANDOM
-from . import releases
-from .download import fetch
 from .provenance import Head, Provenance
-from .releases import Release
+from .released import table as releases
+from .released.download import fetch
+from .released.table import Release
 from .weights.sidecar import read_head, read_sidecar, sidecars
 from .weights.words import SUFFIXES, split_part
 
@@ -101,7 +101,7 @@ class Random(WeightsChoice):
 
 @dataclass(frozen=True)
 class Released(WeightsChoice):
-    """A released file, by its tag (models/releases.py)."""
+    """A released file, by its tag (models/released/table.py)."""
 
     file: Release
 

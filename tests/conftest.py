@@ -174,7 +174,8 @@ def bucket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Bucket]:
 @pytest.fixture
 def mini_release(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """The table of releases with one more: `mini` of ViT-mini, mini_models/mini.safetensors."""
-    from vit_bench.models import catalog, releases
+    from vit_bench.models import catalog
+    from vit_bench.models.released import table as releases
 
     table = tmp_path / "checkpoints.csv"
     text = releases.TABLE.read_text(encoding="utf-8")

@@ -59,10 +59,10 @@ BY_NAME = {
     "": {"bench.api", "models", "registry", "results"},  # the public names
     "bench.plan": {"suites.*", "suites.tasks.*"},  # registries
     "models": {
-        *("models.build", "models.own_network"),
-        *("models.from_timm", "models.from_torchvision", "models.from_hub"),
+        *("models.build", "models.own.network"),
+        *("models.external.timm", "models.external.torchvision", "models.external.hub"),
     },
-    "models.build": {"models.vit", "models.bit", "models.hybrid"},
+    "models.build": {"models.networks.vit", "models.networks.bit", "models.networks.hybrid"},
     "models.selection": {"models.catalog.*"},
     "results.figures": {"results.figures.*"},
     "suites.sources.splits": {"suites.tasks.*"},
@@ -71,8 +71,8 @@ LOADERS = ("import_module", "__import__", "collect", "exec_module", "run_module"
 OTHERS = {  # what these load by name is no module of ours
     "registry": "what its callers name",
     "bench.table_verb": "nothing: that is the name of what it is handed",
-    "models.user_code": "a user's",
-    "models.own": "a user's",
+    "models.own.user_code": "a user's",
+    "models.own.rows": "a user's",
     "models.weights.pickled": "OmegaConf's",
 }
 
@@ -153,14 +153,14 @@ def test_whoever_loads_modules_by_name_is_known() -> None:
 
 def test_the_modules_that_build_networks_are_known() -> None:
     from vit_bench.models import catalog, given_model
-    from vit_bench.models.external import ExternalBuilder, HubBuilder
+    from vit_bench.models.external.rows import ExternalBuilder, HubBuilder
 
     architectures = [row.architecture for row in catalog().values()]
     architectures += [ExternalBuilder(library=library, name="x", version="") for library in ("timm", "torchvision")]
     architectures.append(HubBuilder(name="x/y", version=""))
     architectures.append(given_model(torch.nn.Linear(1, 1), {"tap": "x"}).architecture)
     assert {f"models.{each.built_by}" for each in architectures} == BY_NAME["models"]
-    networks = {f"models.{each.network.partition(':')[0]}" for each in architectures if each.built_by == "build"}
+    networks = {f"models.{name}" for each in architectures for name in each.network_modules}
     assert networks == BY_NAME["models.build"]
 
 

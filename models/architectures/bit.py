@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..compute import resnet_channels, resnet_macs
+from ..macs import resnet_channels, resnet_macs
 from .native import NativeArchitecture
 
 

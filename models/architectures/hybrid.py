@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..compute import resnet_channels, resnet_macs, resnet_stride
+from ..macs import resnet_channels, resnet_macs, resnet_stride
 from .vit import ViT
 
 

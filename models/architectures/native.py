@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import ClassVar, get_type_hints
 
 from ...registry import UsageError
-from .. import releases
 from ..read_weights import file_at, read_drawn, read_files, read_random, read_released, released
+from ..released import table as releases
 from ..spec import Architecture, Model, ReadValues
 from ..weights_choice import Random, Released, WeightsChoice
 
@@ -24,6 +24,10 @@ class NativeArchitecture(Architecture):
     @property
     def built_by(self) -> str:
         return "build"
+
+    @property
+    def network_modules(self) -> tuple[str, ...]:
+        return (f"networks.{self.network.partition(':')[0]}",)
 
     @abstractmethod
     def num_features(self) -> int: ...

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from ..compute import grid, left_out
+from ..macs import grid, left_out
 from .native import NativeArchitecture
 
 PositionEmbedding = Literal["none", "1d", "2d", "relative", "bicubic"]

@@ -6,7 +6,7 @@ the 1000 classes of its head; the paper of Noisy Student says 480 M.
 
 from __future__ import annotations
 
-from ..external import named_row
+from ..external.rows import named_row
 from ..spec import Input
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)

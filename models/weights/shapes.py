@@ -10,7 +10,7 @@ from typing import Any
 from ..architectures.bit import BiT
 from ..architectures.hybrid import Hybrid
 from ..architectures.vit import ViT
-from ..compute import resnet_stride
+from ..macs import resnet_stride
 from .files import open_weights
 from .recognise import recognise
 

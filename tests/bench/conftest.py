@@ -43,7 +43,8 @@ def toy(toys: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> An
 @pytest.fixture
 def publish(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[..., None]]:
     """`publish(tag, "81.5")`: one more row of the table of releases, of ViT-mini, file FOLDER/TAG.npz."""
-    from vit_bench.models import catalog, releases
+    from vit_bench.models import catalog
+    from vit_bench.models.released import table as releases
 
     memories = (releases.releases, releases.of_model, releases._words, releases._names, releases._same_name, catalog)
     columns = releases.TABLE.read_text(encoding="utf-8").splitlines()[0].split(",")

@@ -140,9 +140,12 @@ def check(job: Job, modules: set[str], *expected: str) -> None:
     [
         (
             (*FEWSHOT, "model=ViT-mini"),
-            ("suites.fewshot", "suites.probes.ridge", "suites.images.features", "models.vit"),
+            ("suites.fewshot", "suites.probes.ridge", "suites.images.features", "models.networks.vit"),
         ),
-        ((*FEWSHOT, "model=BiT-mini", "protocol=knn"), ("suites.probes.knn", "models.bit", "suites.probes.support")),
+        (
+            (*FEWSHOT, "model=BiT-mini", "protocol=knn"),
+            ("suites.probes.knn", "models.networks.bit", "suites.probes.support"),
+        ),
         pytest.param(
             ("suite=finetune", TINY, "model=BiT-mini", *TRAINED),
             ("suites.training.settings", "suites.training.step"),
@@ -150,9 +153,9 @@ def check(job: Job, modules: set[str], *expected: str) -> None:
         ),
         (
             ("suite=internals", TINY, "model=R+ViT-mini", "images=2", "examples=1"),
-            ("suites.probes.attention", "models.hybrid"),
+            ("suites.probes.attention", "models.networks.hybrid"),
         ),
-        ((*FEWSHOT, "model=torchvision:squeezenet1_1", "weights=random"), ("models.from_torchvision",)),
+        ((*FEWSHOT, "model=torchvision:squeezenet1_1", "weights=random"), ("models.external.torchvision",)),
         pytest.param(
             ("suite=vtab-mini", "task=digits", "model=R+ViT-mini", "image_size=32"),
             ("suites.vtab_probe", "suites.sources.miniature.builtin"),
@@ -170,7 +173,7 @@ def check(job: Job, modules: set[str], *expected: str) -> None:
         ),
         pytest.param(
             (*FEWSHOT, "model=timm:test_vit", "weights=random"),
-            ("models.from_timm", "models.published"),
+            ("models.external.timm", "models.external.backbone"),
             marks=pytest.mark.slow,
         ),
     ],
@@ -194,7 +197,7 @@ def test_what_runs_for_kept_weights_is_in_the_key(tmp_path: Path, monkeypatch: p
 def test_what_runs_for_a_users_model_is_in_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "net.py").write_text(OWN, encoding="utf-8")
     words = (*FEWSHOT, "model=net.py:Net")
-    check(*ran(tmp_path, monkeypatch, *words), "models.own", "models.own_network", "models.adapter")
+    check(*ran(tmp_path, monkeypatch, *words), "models.own.rows", "models.own.network", "models.own.adapter")
 
 
 def test_what_runs_for_a_module_passed_from_python_is_in_the_key(
@@ -202,7 +205,7 @@ def test_what_runs_for_a_module_passed_from_python_is_in_the_key(
 ) -> None:
     row = given_model(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 4)), {"tap": "1"})
     words = (*FEWSHOT, f"model={row.name}", "model.image_size=32", "model.tap=1")
-    check(*ran(tmp_path, monkeypatch, *words, given={row.name: row}), "models.own", "models.adapter")
+    check(*ran(tmp_path, monkeypatch, *words, given={row.name: row}), "models.own.rows", "models.own.adapter")
 
 
 @pytest.mark.slow
@@ -211,7 +214,13 @@ def test_what_runs_in_throughputs_own_process_is_in_the_key(tmp_path: Path, monk
     words = ("suite=throughput", "model=ViT-mini", *quick, "suite.image_size=64", "suite.batch_size=2")
     check(
         *ran(tmp_path, monkeypatch, *words),
-        *("bench.isolated", "suites.throughput", "suites.timing.session", "suites.timing.report", "models.vit"),
+        *(
+            "bench.isolated",
+            "suites.throughput",
+            "suites.timing.session",
+            "suites.timing.report",
+            "models.networks.vit",
+        ),
     )
 
 
@@ -229,9 +238,20 @@ def test_what_runs_in_throughputs_own_process_is_in_the_key(tmp_path: Path, monk
                     "suites.probes.logistic",
                 ),
                 *("suites.probes.knn", "suites.throughput", "suites.probes.attention", "suites.classify"),
-                *("models.bit", "models.hybrid", "models.convolution", "models.adapter", "models.own"),
-                *("models.user_code", "models.published", "models.from_timm", "models.from_torchvision"),
-                *("models.library_files", "suites.sources.published", "suites.sources.imagenet"),
+                *(
+                    "models.networks.bit",
+                    "models.networks.hybrid",
+                    "models.networks.convolution",
+                    "models.own.adapter",
+                    "models.own.rows",
+                ),
+                *(
+                    "models.own.user_code",
+                    "models.external.backbone",
+                    "models.external.timm",
+                    "models.external.torchvision",
+                ),
+                *("models.external.files", "suites.sources.published", "suites.sources.imagenet"),
                 "suites.sources.raw.clevr",
             ),
         ),
@@ -245,12 +265,12 @@ def test_what_runs_in_throughputs_own_process_is_in_the_key(tmp_path: Path, monk
         ),
         (
             (*FEWSHOT, "model=timm:test_vit", "weights=random"),
-            ("models.from_torchvision", "models.from_hub", "models.vit", "models.build"),
+            ("models.external.torchvision", "models.external.hub", "models.networks.vit", "models.build"),
         ),
-        (("suite=finetune", "task=digits", "model=BiT-mini"), ("suites.vtab", "suites.fewshot", "models.vit")),
+        (("suite=finetune", "task=digits", "model=BiT-mini"), ("suites.vtab", "suites.fewshot", "models.networks.vit")),
         (
             ("suite=throughput", "model=ViT-mini"),
-            ("suites.images.feeding", "suites.images.features", "suites.finetune", "models.bit"),
+            ("suites.images.feeding", "suites.images.features", "suites.finetune", "models.networks.bit"),
         ),
     ],
 )
@@ -325,12 +345,12 @@ def edit(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         ("suites.probes.support", "indices[:count]", "indices[-count:]", FED - {"internals"}),
         ("suites.fewshot", "range(self.draws)", "range(1, self.draws)", {"fewshot ridge", "fewshot knn"}),
         ("suites.images.feeding", "split.labels[:count]", "split.labels[-count:]", FED),
-        ("models.vit", "LAYER_NORM_EPS = 1e-6", "LAYER_NORM_EPS = 1e-5", {*JOBS} - {"fewshot knn", "timm"}),
-        ("models.from_timm", "pre_logits=True", "pre_logits=False", {"timm"}),
+        ("models.networks.vit", "LAYER_NORM_EPS = 1e-6", "LAYER_NORM_EPS = 1e-5", {*JOBS} - {"fewshot knn", "timm"}),
+        ("models.external.timm", "pre_logits=True", "pre_logits=False", {"timm"}),
         ("models.weights.looks", "these look like", "this looks like", set()),
         ("models.read_weights", "there are no weights", "no weights", set()),
         ("models.architectures.native", "needs weights for", "wants weights for", set()),
-        ("models.external", "has no such weights", "has not such weights", set()),
+        ("models.external.rows", "has no such weights", "has not such weights", set()),
         ("results.tables.grid", "import", "import ", set()),
         ("bench.run", "HEADLINES", "FIRST", set()),
     ],
@@ -410,9 +430,9 @@ def test_the_code_behind_a_rule_that_is_no_plain_function() -> None:
 
 def test_a_model_that_is_timed_beside_counts() -> None:
     words = ("suite=throughput", "model=ViT-Ti/16", "device=cpu")
-    assert not {"models.from_timm", "models.bit"} & counted(job_of(*words))
-    assert {"models.from_timm", "models.published"} <= counted(job_of(*words, "against=timm"))
-    assert "models.bit" in counted(job_of(*words, "against=BiT-mini"))
+    assert not {"models.external.timm", "models.networks.bit"} & counted(job_of(*words))
+    assert {"models.external.timm", "models.external.backbone"} <= counted(job_of(*words, "against=timm"))
+    assert "models.networks.bit" in counted(job_of(*words, "against=BiT-mini"))
 
 
 @pytest.mark.parametrize(

@@ -200,9 +200,9 @@ def test_the_code_digest_follows_imports_and_only_those() -> None:
     } <= fewshot
     assert not any(name.startswith(("bench", "results")) or name in ("suites.vtab", "registry") for name in fewshot)
     assert "suites.vtab_probe" in identity._closure(["suites.vtab"])
-    network = identity._closure(["models.build", "models.vit"])
+    network = identity._closure(["models.build", "models.networks.vit"])
     assert "models.spec" in network
-    assert not network & {"models.releases", "models.download", "transfer", "meter"}  # no numbers there
+    assert not network & {"models.released.table", "models.released.download", "transfer", "meter"}  # no numbers there
     assert code_sha("suites.fewshot") != code_sha("suites.vtab")
     assert all(
         (ROOT / f"{name.replace('.', '/')}.py").exists() or (ROOT / name.replace(".", "/")).is_dir() for name in fewshot
@@ -246,7 +246,7 @@ def test_models_of_other_libraries() -> None:
 
 
 def test_another_version_of_a_library_makes_results_outdated(monkeypatch: pytest.MonkeyPatch) -> None:
-    from vit_bench.models import libraries
+    from vit_bench.models.external import listing as libraries
 
     words = ("suite=vtab-mini", "task=digits", "model=timm:resnet18.a2_in1k")
     (now,) = plan(*words).jobs

@@ -191,7 +191,8 @@ def test_every_published_number_has_a_run_that_measures_it() -> None:
     import timm
     from vit_bench.bench.anchors import anchors
     from vit_bench.bench.plan import suites
-    from vit_bench.models import catalog, releases
+    from vit_bench.models import catalog
+    from vit_bench.models.released import table as releases
     from vit_bench.models.weights_choice import Released
 
     known = anchors(releases.releases())

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from vit_bench import create_model
 from vit_bench.bench import config
 from vit_bench.bench.plan import Plan, make_plan
-from vit_bench.models import releases
+from vit_bench.models.released import table as releases
 from vit_bench.models.weights_choice import WeightsFile
 from vit_bench.registry import UsageError
 from vit_bench.results.record import Store, load

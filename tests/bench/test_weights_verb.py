@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from vit_bench.bench.cli import main
 from vit_bench.bench.weights_verb import selected, size_of, total
-from vit_bench.models import releases
+from vit_bench.models.released import table as releases
 
 
 @pytest.fixture

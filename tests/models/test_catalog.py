@@ -5,7 +5,7 @@ import sys
 
 import pytest
 from vit_bench.models import Input, Model, catalog, count_parameters, list_models
-from vit_bench.models.external import ExternalBuilder
+from vit_bench.models.external.rows import ExternalBuilder
 from vit_bench.registry import UsageError
 
 ROWS = list(catalog().values())
@@ -146,7 +146,7 @@ def test_a_model_named_with_its_weights_is_its_row() -> None:
 def test_listing_and_naming_load_no_torch() -> None:
     code = (
         "import sys, vit_bench.models as m; m.list_models(); m.catalog()['ViT-B/16'].macs; m.catalog()\n"
-        "import vit_bench.models.own, vit_bench.models.download; m.catalog()['ViT-B/16'].known_weights\n"
+        "import vit_bench.models.own.rows, vit_bench.models.released.download; m.catalog()['ViT-B/16'].known_weights\n"
         "m.list_models('timm:resnetv2_50x*.*'); m.list_models('torchvision:*')\n"
         "assert 'torch' not in sys.modules and 'numpy' not in sys.modules, 'loaded'"
     )

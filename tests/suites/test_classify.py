@@ -14,7 +14,7 @@ import vit_bench
 from vit_bench.bench import config
 from vit_bench.bench.plan import make_plan, tasks
 from vit_bench.models import catalog, create_model
-from vit_bench.models.releases import releases
+from vit_bench.models.released.table import releases
 from vit_bench.registry import UsageError
 from vit_bench.suites import classify
 from vit_bench.suites.heads import classes as heads

@@ -92,7 +92,7 @@ def test_what_was_never_released_cannot_be_reproduced(model: str, pretrain: str,
 
 
 def test_tags_of_other_papers_trainings_are_told_by_their_beginning() -> None:
-    from vit_bench.models.releases import releases
+    from vit_bench.models.released.table import releases
     from vit_bench.results.tables.measure import OTHER_TRAINING
 
     for one in releases():

@@ -1,0 +1,1 @@
+"""Models that other libraries build: timm, torchvision, the Hugging Face hub."""

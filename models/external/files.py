@@ -1,0 +1,71 @@
+"""Files that other libraries publish: found in their own caches, downloaded where that is allowed and possible."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlparse
+
+from ...meter import on_stderr
+from ...registry import UsageError
+from ...stable import file_sha
+from ...transfer import Published, Unreachable, switched_off, transfer
+from ...transfer import hub_file as file_of_hub
+from ..weights.stored import readable
+from ..weights.zip_entries import check_entries, is_zip
+
+HASH = re.compile(r"-([a-f0-9]{8,})\.")  # of the file's sha256, as torch.hub reads it from a name
+
+
+def hub_file(who: str, repository: str, names: Sequence[str]) -> Path:
+    """The first of these files that a repository on the hub ("OWNER/NAME" or "OWNER/NAME@REVISION") has.
+
+    Raises UsageError, saying where it was looked for, when it is neither cached nor to be downloaded, or is damaged.
+    """
+    from huggingface_hub import constants
+
+    try:
+        return _whole(file_of_hub(repository, names))
+    except Unreachable as error:
+        wanted, place = f"{' or '.join(names)} of the hub's {repository}", f"the hub's cache, {constants.HF_HUB_CACHE}"
+        raise UsageError(_missing(who, wanted, place, error.reason)) from error
+
+
+def url_file(who: str, url: str) -> Path:
+    """The file of a URL in torch.hub's cache, checked against the hash in its name if it has one.
+
+    Raises UsageError, saying where to place it, when it is not there and not to be downloaded, or is damaged.
+    """
+    import torch
+
+    name = PurePosixPath(urlparse(url).path).name
+    file = Path(torch.hub.get_dir()) / "checkpoints" / name
+    match = HASH.search(name)
+    digest = match.group(1) if match else ""
+    if file.is_file():
+        found = file_sha(file) if digest else ""
+        if not found.startswith(digest):
+            raise UsageError(f"{who}: '{file}' is damaged: its sha256 starts with {found[:8]}. Delete it")
+        return _whole(file)
+    if switch := switched_off():
+        raise UsageError(_missing(who, url, str(file), f"{switch} forbids a download"))
+    meter = on_stderr()
+    meter.say(f"downloading {url} to {file}")
+    try:
+        transfer(url, file, meter, Published(digest=digest, elsewhere="Set TORCH_HOME to a folder with room"))
+    except Unreachable as error:
+        raise UsageError(_missing(who, url, str(file), f"downloading failed: {error.reason}")) from error
+    return _whole(file)
+
+
+def _whole(file: Path) -> Path:
+    """The file, if it is no damaged archive: the libraries would read one as other numbers."""
+    with readable(file):
+        if is_zip(file):
+            check_entries(file)
+    return file
+
+
+def _missing(who: str, what: str, place: str, why: str) -> str:
+    return f"{who}: its weights need {what}, looked for in {place}; {why}. Place it there, or type weights=FILE"

@@ -1,0 +1,256 @@
+"""Models of other libraries: from `timm:NAME[.TAG]`, `torchvision:NAME[.TAG]` or `hf:REPO` to a row. No torch here.
+
+What a model expects of its images is only known once its library is imported: until it is built, its row has the
+settings that were typed and else the defaults. The Backbone's `spec` has the library's own contract.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from functools import partial
+from pathlib import Path
+from typing import ClassVar
+
+from ...random_weights import RANDOM
+from ...registry import UsageError, is_glob, suggest
+from ..own.settings import NO_SETTINGS, as_typed, read_input
+from ..read_weights import file_at, read_drawn, read_files, read_random
+from ..spec import Architecture, Input, Model, ReadValues
+from ..weights_choice import LibraryWeights, Random, WeightsChoice, WeightsFile
+from . import listing as libraries
+
+PRETRAINED = "pretrained"
+
+# Arguments of the libraries' constructors that this project sets, and what to type in their place.
+OURS = {
+    "pretrained": "weights=pretrained",
+    "weights": "weights=pretrained",
+    "pretrained_cfg": "weights=",
+    "pretrained_cfg_overlay": "weights=",
+    "checkpoint_path": "weights=FILE",
+    "img_size": "model.image_size=",
+    "input_size": "model.image_size=",
+    "num_classes": "the suite's task, or create_model(num_classes=…)",
+    "in_chans": "nothing: every image here has three channels",
+    "features_only": "model.tap=",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExternalBuilder(Architecture):
+    """A model that a library builds. Another version of the library can give other numbers, as a change of code can."""
+
+    network: ClassVar[str] = "published:PublishedBackbone"
+    code_fields: ClassVar[frozenset[str]] = frozenset({"version"})
+    in_globs: ClassVar[bool] = False  # it needs a package that may be absent: "*" is for what always works
+    input_is_known: ClassVar[bool] = False
+
+    library: str  # as it is typed before the colon
+    name: str  # as the library has it, without a tag
+    tag: str = ""  # the weights that the name says; "" for none
+    version: str  # of the library; "" where it is not installed
+    arguments: tuple[tuple[str, str], ...] = ()  # passed to the library's constructor, as typed
+    tap: str | None = None
+    settled: tuple[str, ...] = ()  # the fields of the row's Input that were set, which the library's do not change
+
+    @property
+    def package(self) -> str:
+        """The library's name, as it is installed and imported."""
+        return self.library
+
+    @property
+    def built_by(self) -> str:
+        return f"external.{self.library}"
+
+    @property
+    def says_weights(self) -> bool:
+        """Whether the name names its weights."""
+        return bool(self.tag)
+
+    def published_names(self) -> tuple[str, ...]:
+        """The published weights that can be asked for by name, the library's default first; "" is an untagged one."""
+        return libraries.tags(self.package, self.name)
+
+    def variants(self, row: Model, settings: Mapping[str, str], read: ReadValues) -> tuple[list[Model], set[str]]:  # noqa: ARG002
+        """`tap` and the input contract's settings; all others are the library's, which takes each as it was typed."""
+        libraries.require(self.package, f"'{row.name}'")
+        if not settings:
+            return [row], set()
+        rest = {name: str(value) for name, value in settings.items()}
+        contract, settled = read_input(row.name, rest, row.input)
+        tap = rest.pop("tap", None) or None
+        for name in rest:
+            if name in OURS:
+                raise UsageError(f"{row.name}: model.{name} is not set here. In its place: {OURS[name]}")
+        made = replace(self, arguments=tuple(sorted(rest.items())), tap=tap, settled=settled)
+        variant = tuple(sorted((name, str(value)) for name, value in settings.items()))
+        return [replace(row, architecture=made, input=contract, params=None, variant=variant)], set(settings)
+
+    def read_weights(self, row: Model, word: str) -> list[WeightsChoice] | None:
+        """The library's own names go before a file."""
+        if drawn := read_random(word):
+            return drawn
+        published = self._published(row, word)
+        return read_files(word) if published is None else [published]
+
+    def default_weights(self, row: Model, suite: str | None) -> WeightsChoice:
+        if self.says_weights:
+            return LibraryWeights(self.tag or PRETRAINED)
+        if suite is None:
+            return Random()
+        tags = [tag for tag in self.published_names() if tag]
+        others = f"; or weights={_listed(tags[1:])}" if tags[1:] else ""
+        published = f"weights=pretrained ({tags[0]}{others}), " if tags else ""
+        raise UsageError(
+            f"{row.name} needs weights for suite={suite}: type {published}weights=FILE (a .safetensors or .pt file "
+            f"with {self.package}'s names) or, for the untrained network, weights=random"
+        )
+
+    def choose_weights(self, row: Model, weights: str | Path | None) -> WeightsChoice:
+        """What the row's name says of weights counts where none are said."""
+        if weights is None:
+            return self.default_weights(row, None)
+        drawn = None if isinstance(weights, Path) else read_drawn(weights)
+        if drawn is not None:
+            return drawn
+        return self._published(row, str(weights)) or file_at(weights)
+
+    def _published(self, row: Model, word: str) -> LibraryWeights | None:
+        """The library's weights that a word stands for, None where it is a file. Raises UsageError for anything else.
+
+        "pretrained" is what the row's name says, else the library's default.
+        """
+        known = self.published_names()
+        if word == PRETRAINED:
+            if self.says_weights:
+                return LibraryWeights(self.tag or PRETRAINED)
+            if known:
+                return LibraryWeights(known[0] or PRETRAINED)
+            raise UsageError(f"{row.name} has no pretrained weights in {self.package}. {INSTEAD}")
+        if word in known:
+            if self.tag not in ("", word):
+                raise UsageError(
+                    f"weights={word}: the name {row.name} says {self.tag}. Type model={self.library}:{self.name}.{word}"
+                )
+            return LibraryWeights(word)
+        if Path(word).expanduser().exists() or Path(word).suffix in (".safetensors", ".pt", ".pth"):
+            return None
+        if WeightsFile(word).files() or is_glob(word):
+            return None
+        choices = [PRETRAINED, *(tag for tag in known if tag), RANDOM]
+        raise UsageError(
+            f"weights={word}: {row.name} has no such weights, and there is no such file. {suggest(word, choices)}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubBuilder(ExternalBuilder):
+    """A trained model in timm's format, by its repository on the hub: `name` is OWNER/NAME or OWNER/NAME@REVISION."""
+
+    library: str = "hf"
+
+    @property
+    def package(self) -> str:
+        return "timm"
+
+    @property
+    def built_by(self) -> str:
+        return "external.hub"
+
+    @property
+    def says_weights(self) -> bool:
+        return True
+
+    def published_names(self) -> tuple[str, ...]:
+        return ()
+
+
+INSTEAD = "Type weights=FILE, or weights=random for the untrained network"
+
+
+def is_external(word: str) -> bool:
+    """Whether a word names models of a library: `timm:…`, `torchvision:…` or `hf:…`."""
+    prefix, colon, _ = word.partition(":")
+    return bool(colon) and prefix in ROWS
+
+
+def external_models(word: str, settings: Mapping[str, str] = NO_SETTINGS) -> list[Model]:
+    """The rows that `LIBRARY:NAME[.TAG]` or a glob of names stands for. A glob with a dot runs over names with tags.
+
+    The settings `tap`, `image_size`, `mean`, `std` and `interpolation` are as for one's own models; all others are
+    keyword arguments of the library's constructor. Raises UsageError where the library is not installed, or has no such
+    classification model, or the setting is not for it.
+    """
+    prefix, _, pattern = word.partition(":")
+    rows = ROWS[prefix](pattern)
+    return [made for row in rows for made in row.architecture.variants(row, settings, as_typed)[0]]
+
+
+def _rows_of_library(library: str, pattern: str) -> list[Model]:
+    libraries.require(library, f"'{library}:{pattern}'")
+    if is_glob(pattern):
+        return [_row(library, name) for name in _matching(library, pattern)]
+    _check_name(library, pattern)
+    return [_row(library, pattern)]
+
+
+def _row(library: str, word: str) -> Model:
+    name, _, tag = word.partition(".")
+    architecture = ExternalBuilder(library=library, name=name, tag=tag, version=libraries.version(library) or "")
+    return Model(name=f"{library}:{word}", family=library, architecture=architecture)
+
+
+def _rows_of_hub(repository: str) -> list[Model]:
+    word = f"hf:{repository}"
+    version = libraries.require("timm", f"'{word}'")
+    owner, slash, name = repository.partition("@")[0].partition("/")
+    if not (owner and slash and name) or "/" in name or is_glob(repository) or " " in repository:
+        raise UsageError(f"'{word}' names no repository. Type hf:OWNER/NAME, or hf:OWNER/NAME@REVISION")
+    return [Model(name=word, family="timm", architecture=HubBuilder(name=repository, version=version))]
+
+
+# What is typed before the colon, and how the rows that the rest stands for are made.
+ROWS: Mapping[str, Callable[[str], list[Model]]] = {
+    "timm": partial(_rows_of_library, "timm"),
+    "torchvision": partial(_rows_of_library, "torchvision"),
+    "hf": _rows_of_hub,
+}
+
+
+def _matching(package: str, pattern: str) -> list[str]:
+    words = list(libraries.names(package))
+    if "." in pattern:
+        models = [name for name in words if fnmatchcase(name, pattern.partition(".")[0])]
+        words = [f"{name}.{tag}" for name in models for tag in libraries.tags(package, name) if tag]
+    found = [word for word in words if fnmatchcase(word.lower(), pattern.lower())]
+    if not found:
+        raise UsageError(f"no model of {package} matches '{pattern}'. `list models {package}:*` shows them all")
+    return found
+
+
+def _check_name(package: str, word: str) -> None:
+    name, dot, tag = word.partition(".")
+    known = libraries.names(package)
+    if name not in known:
+        if name in libraries.other_names(package):
+            raise UsageError(
+                f"'{package}:{word}' is not a classification model, and the suites ask for features of whole images"
+            )
+        near = suggest(name, known, [f"the {len(known)} that `list models {package}:*` shows"])
+        raise UsageError(f"{package} {libraries.version(package)} has no model '{name}'. {near}")
+    if dot and tag not in libraries.tags(package, name):
+        tags = [f"{name}.{each}" for each in libraries.tags(package, name) if each]
+        near = suggest(word, tags, tags) if tags else "It has none."
+        raise UsageError(f"{package} {libraries.version(package)} has no weights '{tag}' of {name}. {near}")
+
+
+def _listed(words: list[str]) -> str:
+    return ", ".join(words[:6]) + (f", … and {len(words) - 6} more" if len(words) > 6 else "")
+
+
+def named_row(name: str, word: str, params: int, contract: Input, *aliases: str) -> Model:
+    """A row of the catalog for a model of a library, written `LIBRARY:NAME.TAG`. The library need not be there."""
+    library, _, model = word.partition(":")
+    return replace(_row(library, model), name=name, params=params, input=contract, aliases=aliases)

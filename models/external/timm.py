@@ -1,0 +1,140 @@
+"""Building timm's models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, get_args
+
+import timm
+from timm.models import PretrainedCfg
+from torch import Tensor, nn
+
+from ...registry import UsageError
+from ..spec import Input, Interpolation, Model
+from ..weights.stored import Stored
+from . import files as library_files
+from .backbone import Library, PublishedBackbone, build_with, count_with
+
+WEIGHTS_FILES = ("model.safetensors", "pytorch_model.bin")  # what a repository of timm's holds, the safe one first
+
+
+class TimmBackbone(PublishedBackbone):
+    """The features are timm's own: pooled, behind the last norm, before the classifier."""
+
+    def __init__(self, spec: Model, module: nn.Module, num_features: int) -> None:
+        super().__init__(spec, module, num_features)
+        self.ends_in_logits = True
+
+    def representation(self, images: Tensor) -> Tensor:
+        module: Any = self.module
+        return module.forward_head(module.forward_features(images), pre_logits=True)
+
+    def drop_library_head(self) -> None:
+        module: Any = self.module
+        module.reset_classifier(0)
+        self.ends_in_logits = False
+
+
+class Timm(Library):
+    """A model by timm's name."""
+
+    backbone = TimmBackbone
+
+    @property
+    def _name(self) -> str:
+        """The model's, as timm has it."""
+        return self.architecture.name
+
+    @cached_property
+    def _cfg(self) -> PretrainedCfg:
+        """What timm knows of the weights: where they are, what they expect, how their classifier is called."""
+        cfg = timm.get_pretrained_cfg(f"{self._name}.{self.tag}" if self.tag else self._name)
+        return PretrainedCfg() if cfg is None else cfg
+
+    def _constructor_arguments(self) -> dict[str, Any]:
+        return dict(self.arguments)
+
+    def contract(self) -> Input:
+        cfg = self._cfg
+        tested = None if cfg.fixed_input_size else cfg.test_input_size  # what timm's own evaluation uses
+        channels, height, width = tested or cfg.input_size
+        if channels != 3:
+            raise UsageError(f"{self.row.name} takes images of {channels} channels; every image here has three")
+        if cfg.interpolation not in get_args(Interpolation) and "interpolation" not in self.architecture.settled:
+            raise UsageError(
+                f"{self.row.name} resizes with '{cfg.interpolation}', which is not known here. Type "
+                "model.interpolation=bicubic"
+            )
+        return Input(
+            size=(height, width),
+            mean=_triple(cfg.mean),
+            std=_triple(cfg.std),
+            interpolation=cfg.interpolation,  # type: ignore[arg-type]
+        )
+
+    def tested(self) -> Mapping[str, Any]:
+        cfg = self._cfg
+        larger = not cfg.fixed_input_size and cfg.test_input_size is not None
+        share = (cfg.test_crop_pct if larger else None) or cfg.crop_pct
+        if cfg.crop_mode == "squash":
+            return {"resize": "resize_crop", "crop_pct": share}
+        return {"resize": "shorter_crop", "crop_pct": share}  # "border" would pad where nothing is cut
+
+    def classes(self) -> int:
+        return self._cfg.num_classes
+
+    def head_classes(self, tensors: Mapping[str, Stored]) -> int:
+        names = self._cfg.classifier or ()
+        weights = [tensors.get(f"{name}.weight") for name in ([names] if isinstance(names, str) else names)]
+        return next((weight.shape[0] for weight in weights if weight is not None and weight.shape), 0)
+
+    def construct(self, size: tuple[int, int], classes: int, file: Path | None = None) -> nn.Module:
+        cfg, arguments = self._cfg, self._constructor_arguments()
+        if size != tuple(cfg.input_size[1:]) and cfg.fixed_input_size:
+            arguments["img_size"] = size
+        overlay = None if file is None else {"file": str(file), "custom_load": cfg.custom_load}
+        try:
+            return timm.create_model(
+                self._name,
+                pretrained=file is not None,
+                pretrained_cfg=asdict(cfg),
+                pretrained_cfg_overlay=overlay,
+                num_classes=classes,
+                **arguments,
+            )
+        except TypeError as error:
+            if "img_size" not in str(error):
+                raise
+            height, width = cfg.input_size[1:]
+            raise UsageError(f"{self.row.name} is built for {height}x{width} pixels and no other size") from error
+
+    def published_file(self) -> Path:
+        cfg, name = self._cfg, self.row.name
+        if cfg.file:
+            return Path(cfg.file)
+        if cfg.hf_hub_id:
+            files = _safe_first(cfg.hf_hub_filename) if cfg.hf_hub_filename else WEIGHTS_FILES
+            return library_files.hub_file(name, cfg.hf_hub_id, files)
+        if isinstance(cfg.url, str) and cfg.url:
+            return library_files.url_file(name, cfg.url)
+        raise UsageError(f"{name} has no pretrained weights in timm. Type weights=FILE or weights=random")
+
+
+def _triple(values: Any) -> tuple[float, float, float]:
+    red, green, blue = (float(value) for value in values)
+    return red, green, blue
+
+
+def _safe_first(filename: str) -> tuple[str, ...]:
+    """A file of a repository, and before it the safetensors file that the hub has in its place, where it has one."""
+    stem, _, ending = filename.rpartition(".")
+    if ending not in ("bin", "pt", "pth"):
+        return (filename,)
+    return f"{stem.replace('pytorch_', '')}.safetensors", filename  # pytorch_model.bin is model.safetensors
+
+
+build = partial(build_with, Timm)
+count_parameters = partial(count_with, Timm)

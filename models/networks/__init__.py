@@ -1,0 +1,1 @@
+"""The networks: ViT, BiT and hybrids, and the layers that they share."""

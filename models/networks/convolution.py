@@ -1,0 +1,229 @@
+"""Weight-standardised convolutions, their norm, and TensorFlow's padding, as the two releases have them."""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ...registry import UsageError
+from ..spec import Model
+from .fused import is_recorded, wants_gradient
+
+NORM_GROUPS = 32  # of every GroupNorm in both releases
+Release = Literal["bit", "vit"]  # whose formula and padding: big_transfer or vision_transformer
+
+
+def check_resnet(spec: Model, units: tuple[int, ...], root_channels: int) -> None:
+    """Raises UsageError where a ResNet's stages or width cannot be built."""
+    if any(count < 1 for count in units):
+        raise UsageError(f"{spec.name}: units={units} must name at least one residual unit for every stage")
+    if root_channels < NORM_GROUPS or root_channels % NORM_GROUPS:
+        raise UsageError(
+            f"{spec.name}: widen={root_channels / 64:g} makes {root_channels} channels, which {NORM_GROUPS} norm "
+            "groups do not divide; use a multiple of 0.5"
+        )
+
+
+def standardise(weight: Tensor, release: Release) -> Tensor:
+    """A convolution's weight (out, in, H, W), each output filter with mean 0 and standard deviation 1.
+
+    Both releases use the population variance over in, H and W. They part ways in where epsilon goes:
+    BiT divides by sqrt(var + 1e-10), the ViT release by std + 1e-5.
+    """
+    exact = weight.to(torch.promote_types(weight.dtype, torch.float32))  # 1e-10 is zero in half precision
+    variance, mean = torch.var_mean(exact, dim=(1, 2, 3), keepdim=True, correction=0)
+    deviation = torch.sqrt(variance + 1e-10) if release == "bit" else torch.sqrt(variance) + 1e-5
+    return ((exact - mean) / deviation).to(weight.dtype)
+
+
+def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """Pixels before and after a side under TensorFlow's "SAME": the output is ceil(size / stride).
+
+    An odd pixel goes after, so a stride of 2 pads an even side asymmetrically and an odd one symmetrically.
+    """
+    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+    return total // 2, total - total // 2
+
+
+def pad_same(x: Tensor, kernel: int, stride: int) -> Tensor:
+    """`x` (B, C, H, W) padded so that a kernel applied without padding does what "SAME" says."""
+    rows, columns = (same_padding(size, kernel, stride) for size in x.shape[-2:])
+    return F.pad(x, (*columns, *rows)) if any((*rows, *columns)) else x
+
+
+def max_pool_same(x: Tensor) -> Tensor:
+    """3x3 max pool of stride 2 with "SAME" padding; what lies outside is -inf, so it never wins.
+
+    An odd side is padded by one on both ends, an even one at its end only: there ceil_mode cuts the last window short.
+    """
+    rows, columns = x.shape[-2:]
+    return F.max_pool2d(x, 3, 2, padding=(rows % 2, columns % 2), ceil_mode=True)
+
+
+def max_pool_zeros(x: Tensor) -> Tensor:
+    """3x3 max pool of stride 2 with one zero around the map, as BiT has it: a zero outside wins over negative values.
+
+    Pooled with -inf outside, then windows that reach outside are raised to zero, which saves a padded copy of `x`.
+    """
+    pooled = F.max_pool2d(x, 3, 2, padding=1)
+    outside = torch.full(pooled.shape[-2:], -torch.inf, dtype=x.dtype, device=x.device)
+    rows, columns = x.shape[-2:]
+    outside[0] = outside[:, 0] = 0
+    if rows % 2:
+        outside[-1] = 0
+    if columns % 2:
+        outside[:, -1] = 0
+    return torch.maximum(pooled, outside)
+
+
+class StdConv(nn.Conv2d):
+    """A convolution without bias whose weight is standardised.
+
+    release="bit" pads symmetrically by half the kernel, whatever the stride; release="vit" pads as "SAME" does.
+
+    While training, and wherever a gradient flows, the weight is standardised at every use. In evaluation mode that is
+    done once and kept, which for one image is a third of the time, at the price of a second copy of the weights. The
+    copy is made anew when the weight was replaced or changed in place (seen by its version counter, storage and a
+    sample of its numbers), moved, cast, or the mode was set. Not seen is only a single number that was written behind
+    autograd's back, through `.data` or NumPy; `eval()` forgets the copy.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, *, release: Release
+    ) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=False)
+        self.release: Release = release
+        self._kept: KeptWeight | None = None
+        self._number = enlist(self)
+
+    def forward(self, input: Tensor) -> Tensor:
+        weight, device = self.weight, input.device.type
+        if device != "meta" and torch.is_autocast_enabled(device):
+            input = input.to(torch.get_autocast_dtype(device))
+        if self.training or wants_gradient(input, weight) or is_recorded() or device == "meta":
+            return self.convolve(input, standardise(weight, self.release).to(input.dtype))
+        if torch.compiler.is_compiling():
+            return torch.ops.vit_bench.standardised_convolution(input, weight, self._number)
+        return self.convolve_kept(input, weight)
+
+    def convolve(self, input: Tensor, standardised: Tensor) -> Tensor:
+        """The convolution with a weight that is standardised already."""
+        input, padding = self._padded(input)
+        return F.conv2d(input, standardised, stride=self.stride, padding=padding)
+
+    def convolve_kept(self, input: Tensor, weight: Tensor) -> Tensor:
+        """The convolution with the standardised weight of an earlier call, if that still stands."""
+        # A weight that was made in inference mode has no version; what a CUDA graph captures it repeats without a look.
+        if weight.is_inference() or (weight.is_cuda and torch.cuda.is_current_stream_capturing()):
+            return self.convolve(input, standardise(weight, self.release).to(input.dtype))
+        kept = self._kept
+        if kept is None or not kept.stands(weight, input):
+            standardised = standardise(weight.detach(), self.release).to(input.dtype)
+            kept = self._kept = KeptWeight.of(weight, standardised)
+        return self.convolve(input, kept.weight)
+
+    def _padded(self, input: Tensor) -> tuple[Tensor, int]:
+        """The input with what "SAME" adds, and what the convolution itself is to add on every side."""
+        kernel, stride = self.kernel_size[0], self.stride[0]
+        if self.release == "bit" or stride == 1:  # at stride 1 an odd kernel's "SAME" is symmetric as well
+            return input, kernel // 2
+        return pad_same(input, kernel, stride), 0
+
+    def train(self, mode: bool = True) -> Self:
+        self._kept = None
+        return super().train(mode)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:  # .to(), .half(), .cuda()
+        self._kept = None
+        return super()._apply(fn, recurse)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_kept": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:  # of a copy, too
+        super().__setstate__(state)
+        self._number = enlist(self)
+
+
+class GroupNorm(nn.GroupNorm):
+    """GroupNorm of 32 groups that also takes a single value a group, as a 1x1 map of a narrow network has it.
+
+    PyTorch's own refuses that for a batch of one image, but not for two. And for a map with its channels last, PyTorch
+    sums squares one after the other on a CPU, which costs BiT-R50x1 a factor of six in accuracy: it gets them first.
+    """
+
+    def __init__(self, channels: int, eps: float) -> None:
+        super().__init__(NORM_GROUPS, channels, eps=eps)
+
+    def forward(self, input: Tensor) -> Tensor:
+        if input.device.type == "cpu":
+            input = input.contiguous()
+        return torch.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
+
+
+# ------------------------------------------------------------------- standardised weights, kept between forward passes
+#
+# A compiled program may not look at a weight's version, so it cannot know by itself whether a kept copy still stands.
+# It calls `vit_bench::standardised_convolution`, one opaque step to the compiler, which looks anew every time.
+
+SAMPLED = 256  # numbers of a weight that are compared at every call
+
+_numbers = itertools.count()
+_layers: weakref.WeakValueDictionary[int, StdConv] = weakref.WeakValueDictionary()
+
+
+def enlist(layer: StdConv) -> int:
+    """A number by which compiled programs find a layer while it lives."""
+    number = next(_numbers)
+    _layers[number] = layer
+    return number
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptWeight:
+    """A standardised weight, and what its source looked like when it was made."""
+
+    weight: Tensor  # standardised, in the input's type
+    source: Tensor  # the storage of the weight: held, so that its address goes to no other
+    version: int  # counts the changes in place that autograd sees
+    sample: Tensor | None  # numbers of the weight; on a CPU alone: elsewhere a look at them waits for the device
+
+    @classmethod
+    def of(cls, weight: Tensor, standardised: Tensor) -> Self:
+        return cls(
+            weight=standardised,
+            source=weight.detach(),
+            version=weight._version,
+            sample=_sample(weight).clone() if weight.device.type == "cpu" else None,
+        )
+
+    def stands(self, weight: Tensor, input: Tensor) -> bool:
+        """Whether it is still what the weight would give for this input."""
+        return (
+            self.version == weight._version
+            and self.source.data_ptr() == weight.data_ptr()
+            and self.source.stride() == weight.stride()
+            and self.weight.dtype == input.dtype
+            and (self.sample is None or torch.equal(self.sample, _sample(weight)))
+        )
+
+
+def _sample(weight: Tensor) -> Tensor:
+    flat = weight.detach().flatten() if weight.is_contiguous() else weight.detach().permute(0, 2, 3, 1).flatten()
+    return flat[:: max(1, flat.numel() // SAMPLED)]
+
+
+@torch.library.custom_op("vit_bench::standardised_convolution", mutates_args=())
+def standardised_convolution(input: Tensor, weight: Tensor, layer: int) -> Tensor:
+    return _layers[layer].convolve_kept(input, weight)
+
+
+@standardised_convolution.register_fake
+def _(input: Tensor, weight: Tensor, layer: int) -> Tensor:
+    return _layers[layer].convolve(input, weight.to(input.dtype))

@@ -1,0 +1,83 @@
+"""Building a user's own model: its module, seen as a Backbone, with what it says of the images it expects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+
+from torch import nn
+
+from ...registry import UsageError, suggest
+from ..arguments import wrong_weights
+from ..spec import Input, Model
+from ..weights.files import open_weights
+from ..weights.fit import head_classes, load, with_head
+from ..weights.recognise import under_own_names
+from ..weights_choice import WeightsChoice
+from .adapter import OwnBackbone
+from .rows import OwnArchitecture
+from .settings import read_field
+
+
+def build(
+    row: Model, weights: WeightsChoice, num_classes: int | None, image_size: tuple[int, int] | None, seed: int
+) -> OwnBackbone:
+    """A fresh network of a row that `own_model` or `given_model` made, in evaluation mode.
+
+    The Backbone's `spec` is the row with the input contract that the object itself declares, as far as no setting
+    fixed it. A file of weights has the module's own names. Raises UsageError for what the object does not keep.
+    """
+    architecture = row.architecture
+    if not isinstance(architecture, OwnArchitecture):
+        raise TypeError(f"{row.name} is no model of one's own. Call create_model, which knows what builds it")
+    if weights.published_name is not None:
+        raise wrong_weights(row.name, weights)
+    module, files = architecture.make(row.name, weights, seed)
+    contract = _declared_input(row, module, architecture.settled)
+    spec = replace(row, input=replace(contract, size=image_size) if image_size else contract)
+    backbone = OwnBackbone(spec, module, architecture.tap, num_classes)
+    backbone.source_files = files
+    if weights.opened is not None:
+        _load_file(backbone, weights.opened)
+    return backbone
+
+
+def count_parameters(row: Model, num_classes: int | None) -> int:
+    """Parameters of a user's model with a new head of so many classes; it is built for that."""
+    backbone = build(row, row.architecture.choose_weights(row, None), num_classes, None, 0)
+    return sum(parameter.numel() for parameter in backbone.parameters())
+
+
+def _load_file(backbone: OwnBackbone, path: Path) -> None:
+    """Loads a state dict of the user's module, or of its Backbone (which has "module." before each name).
+
+    Names are the module's own, so prefixes are taken off only where they fit neither.
+    """
+    inner, outer = backbone.module.state_dict(), backbone.state_dict()
+    with open_weights(path, keep_prefixes=True) as contents:
+        weights = under_own_names(contents, {*inner, *outer})
+        if set(weights.tensors) != set(inner) and any(f"module.{name}" in weights.tensors for name in inner):
+            if backbone.head is None or head_classes(weights) != len(backbone.head.weight):
+                weights = with_head(weights, outer)
+            load(backbone, weights, backbone.spec)
+        else:
+            load(backbone.module, weights, backbone.spec)
+        backbone.notes = weights.notes
+
+
+def _declared_input(row: Model, module: nn.Module, settled: tuple[str, ...]) -> Input:
+    """The row's input contract with what the object declares in `input`, where no setting has fixed it."""
+    declared = getattr(module, "input", None)
+    if isinstance(declared, Input):
+        values = {each.name: getattr(declared, each.name) for each in fields(Input)}
+    elif isinstance(declared, Mapping):
+        values = {str(name): value for name, value in declared.items()}
+    else:
+        return row.input
+    known = [each.name for each in fields(Input)]
+    for name in values:
+        if name not in known:
+            raise UsageError(f"{row.name}: its `input` has an unknown field '{name}'. {suggest(name, known, known)}")
+    read = {name: read_field(row.name, f"input.{name}", value) for name, value in values.items()}
+    return replace(row.input, **{name: value for name, value in read.items() if name not in settled})

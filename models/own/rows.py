@@ -1,0 +1,221 @@
+"""A user's own model: from `path/file.py:builder`, `package.module:builder` or a module to a row."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import inspect
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from ...errors import describe_error
+from ...registry import UsageError, suggest
+from ..read_weights import file_at, read_drawn
+from ..spec import Architecture, Input, Model, ReadValues
+from ..weights_choice import OwnWeights, WeightsChoice
+from . import user_code
+from .settings import INPUT_SETTINGS, NO_SETTINGS, as_typed, read_input, read_literal
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnArchitecture(Architecture):
+    """What a user's builder and a module passed from Python have in common: they bring their own weights."""
+
+    network: ClassVar[str] = "adapter:OwnBackbone"
+
+    tap: str | None = None
+    settled: tuple[str, ...] = ()  # the fields of the row's Input that were set, which the object cannot change
+
+    @property
+    def built_by(self) -> str:
+        return "own.network"
+
+    def read_weights(self, row: Model, word: str) -> list[WeightsChoice] | None:
+        raise UsageError(f"weights={word}: {row.name} brings its own; load them in its builder")
+
+    def default_weights(self, row: Model, suite: str | None) -> WeightsChoice:  # noqa: ARG002
+        return OwnWeights()
+
+    @abstractmethod
+    def make(self, name: str, weights: WeightsChoice, seed: int) -> tuple[nn.Module, tuple[Path, ...]]:
+        """A module of its own for the row of this name, and the user's files that making it read."""
+
+    def choose_weights(self, row: Model, weights: str | Path | None) -> WeightsChoice:  # noqa: ARG002
+        """A seed to build it under, or a file with the module's own names."""
+        if weights is None:
+            return OwnWeights()
+        return (None if isinstance(weights, Path) else read_drawn(weights)) or file_at(weights)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnBuilder(OwnArchitecture):
+    """A function or class in a user's file that builds the model. Its content, not its place, is its identity."""
+
+    code_fields: ClassVar[frozenset[str]] = frozenset({"sha256"})
+
+    builder: str
+    module: str | None = None  # the dotted name it is imported by; None: the file itself
+    sha256: str  # of the file
+    arguments: tuple[tuple[str, str], ...] = ()  # passed to the builder, as typed
+    file: str = field(compare=False, repr=False)
+    root: str = field(compare=False, repr=False)  # the folder its own imports start from
+
+    def variants(self, row: Model, settings: Mapping[str, str], read: ReadValues) -> tuple[list[Model], set[str]]:  # noqa: ARG002
+        """`tap` and the input contract's settings; all others are the builder's arguments, as they were typed."""
+        rest = {name: str(value) for name, value in settings.items()}
+        contract, settled = read_input(row.name, rest)
+        tap = rest.pop("tap", None) or None
+        made = replace(self, tap=tap, arguments=tuple(sorted(rest.items())), settled=settled)
+        return [_with(row, made, contract, settings)], set(settings)
+
+    def make(self, name: str, weights: WeightsChoice, seed: int) -> tuple[nn.Module, tuple[Path, ...]]:
+        """The user's module and the files that building it read. Raises UsageError where they have changed or it fails.
+
+        The builder runs under the seed of random weights, else under `seed`.
+        """
+        import torch
+
+        where = user_code.Builder(
+            file=Path(self.file),
+            name=self.builder,
+            module=self.module,
+            root=Path(self.root),
+        )
+        if not where.file.is_file() or where.sha256() != self.sha256:
+            raise UsageError(f"'{where.file}' has changed since {name} was named; start again")
+        arguments = {key: read_literal(text) for key, text in self.arguments}
+        devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+        before = user_code.loaded_below(where.root)
+        with user_code.importing_from(where.root), torch.random.fork_rng(devices):
+            builder = getattr(user_code.import_module(where, self.sha256), where.name, None)
+            if not callable(builder):
+                raise UsageError(
+                    f"'{name}': '{where.name}' is {_kind(builder)}, not a function or class that builds a model"
+                )
+            # PyTorch's default initialisation draws from the global state; it is put back after.
+            torch.manual_seed(weights.drawn_from(seed))
+            try:
+                module = builder(**arguments)
+            except Exception as error:  # whatever a user's code raises
+                called = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
+                raise UsageError(f"'{name}': {where.name}({called}) failed: {describe_error(error)}") from error
+            seen = user_code.files_seen(where)
+            seen |= (user_code.loaded_below(where.root) - before) | user_code.imported_files(where.file, where.root)
+        if not isinstance(module, torch.nn.Module):
+            raise UsageError(f"'{name}': {where.name}() gives {_kind(module)}, not a torch.nn.Module")
+        # The file itself is imported anew when it changes; what it imports, and a package's modules, Python keeps.
+        user_code.check_unchanged(seen - {where.file} if where.module is None else seen)
+        return module, (where.file, *sorted(seen - {where.file}))
+
+
+def _kind(value: object) -> str:
+    return "nothing" if value is None else f"a {type(value).__name__}"
+
+
+def _with(row: Model, architecture: OwnArchitecture, contract: Input, settings: Mapping[str, str]) -> Model:
+    variant = tuple(sorted((name, str(value)) for name, value in settings.items()))
+    return replace(row, architecture=architecture, input=contract, variant=variant)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GivenModule(OwnArchitecture):
+    """A module that was passed from Python, by the digest of its weights and code."""
+
+    digest: str
+    module: nn.Module = field(compare=False, repr=False)
+
+    def variants(self, row: Model, settings: Mapping[str, str], read: ReadValues) -> tuple[list[Model], set[str]]:  # noqa: ARG002
+        """`tap` and the input contract's settings. Raises UsageError for any other."""
+        rest = {key: str(value) for key, value in settings.items()}
+        contract, settled = read_input(row.name, rest)
+        tap = rest.pop("tap", None) or None
+        if rest:
+            word = next(iter(rest))
+            raise UsageError(
+                f"{row.name} is built already and takes no '{word}'. {suggest(word, ('tap', *INPUT_SETTINGS))}"
+            )
+        return [_with(row, replace(self, tap=tap, settled=settled), contract, settings)], set(settings)
+
+    def make(self, name: str, weights: WeightsChoice, seed: int) -> tuple[nn.Module, tuple[Path, ...]]:  # noqa: ARG002
+        """A copy of the module. Raises UsageError where it cannot be copied, and for random weights."""
+        if weights.random:
+            raise UsageError(f"{name} brings its weights; weights=random is for models that are built here")
+        try:
+            return copy.deepcopy(self.module), ()
+        except (RuntimeError, TypeError, AttributeError) as error:
+            raise UsageError(f"{name} cannot be copied, and every task starts from a fresh copy: {error}") from error
+
+
+def is_own(word: str) -> bool:
+    """Whether a word names a builder of the user's: `path/file.py:builder` or `package.module:builder`."""
+    return ":" in word or word.endswith(".py")
+
+
+def own_model(word: str, settings: Mapping[str, str] = NO_SETTINGS) -> Model:
+    """The row of a user's builder. Its file is read, not imported.
+
+    The settings `tap`, `image_size` (224, or 224,192 for height and width), `mean`, `std` and `interpolation` say where
+    the features are and what images the model expects; all others are the builder's keyword arguments, Python literals
+    where they read as such, else strings. Raises UsageError where the file, the builder or a setting is wrong.
+    """
+    where = user_code.locate(word)
+    architecture = OwnBuilder(
+        builder=where.name,
+        module=where.module,
+        sha256=where.sha256(),
+        file=str(where.file),
+        root=str(where.root),
+    )
+    row = Model(name=word, family="own", architecture=architecture)
+    return architecture.variants(row, settings, as_typed)[0][0]
+
+
+def given_model(module: nn.Module, settings: Mapping[str, str] = NO_SETTINGS) -> Model:
+    """The row of a module passed from Python, named after its class and the digest of its weights and code.
+
+    Settings as for `own_model`, but for the builder's arguments. Raises UsageError for any other setting.
+    """
+    digest = _digest(module)
+    architecture = GivenModule(digest=digest, module=module)
+    row = Model(name=f"{type(module).__name__}@{digest[:8]}", family="own", architecture=architecture)
+    return architecture.variants(row, settings, as_typed)[0][0]
+
+
+def _plain(value: object) -> object:
+    """A value without anything whose printed form changes from process to process."""
+    if isinstance(value, Mapping):
+        return sorted((str(key), _plain(item)) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    known = isinstance(value, bool | int | float | complex | str | bytes | Path | Input | type(None))
+    return repr(value) if known else type(value).__qualname__
+
+
+def _digest(module: nn.Module) -> str:
+    """sha256 of a module's tensors, printed form and plain attributes, and the source of the user's classes in it."""
+    import torch
+
+    digest = hashlib.sha256(repr(module).encode())
+    classes = {type(part) for part in module.modules() if not type(part).__module__.startswith("torch.")}
+    for part in sorted(classes, key=lambda part: (part.__module__, part.__qualname__)):
+        try:
+            source = inspect.getsource(part)
+        except (OSError, TypeError):  # typed at a prompt
+            source = ""
+        digest.update(f"{part.__qualname__}\n{source}\n".encode())
+    for name, part in module.named_modules():  # a scale, a flag, `tap`, `input`: what repr and state dict do not show
+        plain = {key: _plain(value) for key, value in vars(part).items() if not key.startswith("_")}
+        digest.update(f"{name} {sorted(plain.items())!r}\n".encode())
+    for name, value in module.state_dict().items():
+        if isinstance(value, torch.Tensor):
+            digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        else:
+            digest.update(f"{name} {value!r}\n".encode())
+    return digest.hexdigest()

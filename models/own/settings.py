@@ -1,0 +1,57 @@
+"""The settings of an input contract, and other values that users type or declare, as what they stand for."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any, get_args
+
+from ...registry import UsageError, suggest
+from ..spec import Input, Interpolation
+
+INPUT_SETTINGS = ("image_size", "mean", "std", "interpolation")
+NO_CONTRACT = Input()
+NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
+
+
+def as_typed(key: str, text: str, hint: Any) -> list[Any]:  # noqa: ARG001  # a reader of settings, like those that look
+    """A setting's one value, for constructors that read it themselves."""
+    return [text]
+
+
+def read_literal(text: str) -> Any:
+    """A typed value as Python has it: a literal where it reads as one, else the text."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return text
+
+
+def read_input(word: str, settings: dict[str, str], known: Input = NO_CONTRACT) -> tuple[Input, tuple[str, ...]]:
+    """Takes the settings of the input contract out of `settings`; gives the contract and the fields they fixed."""
+    values: dict[str, Any] = {}
+    for setting in INPUT_SETTINGS:
+        if setting in settings:
+            text = settings.pop(setting)
+            value = text if setting == "interpolation" else read_literal(text)
+            values["size" if setting == "image_size" else setting] = read_field(word, setting, value)
+    return replace(known, **values), tuple(values)
+
+
+def read_field(word: str, name: str, value: Any) -> Any:
+    """One field of an Input. A size may be one number for a square, a mean or std one number for all channels."""
+    if name.endswith("interpolation"):
+        if value in get_args(Interpolation):
+            return value
+        raise UsageError(f"{word}: {name}='{value}'. {suggest(str(value), get_args(Interpolation))}")
+    is_size = name.endswith("size")
+    length, kind = (2, int) if is_size else (3, (int, float))
+    items = tuple(value) if isinstance(value, list | tuple) else (value,) * length
+    if len(items) != length or not all(isinstance(item, kind) and not isinstance(item, bool) for item in items):
+        wanted = "pixels, one number or height,width" if is_size else "one number, or three for R,G,B"
+        raise UsageError(f"{word}: {name}={value!r} should be {wanted}")
+    if (is_size or name.endswith("std")) and min(items) <= 0:
+        raise UsageError(f"{word}: {name}={value!r} must be above zero")
+    return items if is_size else tuple(float(item) for item in items)

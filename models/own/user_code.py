@@ -1,0 +1,291 @@
+"""Finding, checking, importing and fingerprinting a user's Python file beside whatever else is loaded."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from importlib.machinery import PathFinder, SourceFileLoader
+from pathlib import Path
+from types import ModuleType
+
+from ...errors import describe_error
+from ...registry import UsageError, suggest
+from ...stable import file_sha
+
+INSTALLED = {"site-packages", "dist-packages"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Builder:
+    """Where a builder is: what `path/file.py:builder` or `package.module:builder` stands for."""
+
+    file: Path
+    name: str
+    module: str | None  # the dotted name to import it by; None: import the file itself
+    root: Path  # the folder that its own imports start from
+
+    def sha256(self) -> str:
+        return file_sha(self.file)
+
+
+def locate(word: str) -> Builder:
+    """The builder a word names. Nothing is imported.
+
+    Raises UsageError where the file or module is not there, does not parse, or does not define the builder.
+    """
+    place, _, name = word.rpartition(":")
+    if place.endswith(".py"):
+        file, module = Path(place).expanduser().resolve(), None
+        root = file.parent
+        if not file.is_file():
+            raise UsageError(f"'{word}': there is no file '{place}'{_nearest_file(file)}")
+    elif name.endswith(".py") or not place:
+        raise UsageError(f"'{word}' names no builder. Write path/file.py:builder or package.module:builder")
+    else:
+        file, module = _module_file(word, place), place
+        root = file.parents[place.count(".") + (file.name == "__init__.py")]
+    _check_defines(word, file, name)
+    return Builder(file=file, name=name, module=module, root=root)
+
+
+def _nearest_file(file: Path) -> str:
+    beside = sorted(path.name for path in file.parent.glob("*.py")) if file.parent.is_dir() else []
+    return f". {suggest(file.name, beside)}" if beside else ""
+
+
+def _module_file(word: str, module: str) -> Path:
+    """The source file of a module, found without importing its parents."""
+    spec, path = None, None
+    try:
+        for depth, part in enumerate(module.split(".")):
+            if not part.isidentifier():
+                raise UsageError(f"'{word}': '{module}' is neither a .py file nor the dotted name of a module")
+            dotted = ".".join(module.split(".")[: depth + 1])
+            spec = importlib.util.find_spec(dotted) if depth == 0 else PathFinder.find_spec(dotted, path)
+            if spec is None:
+                raise UsageError(
+                    f"'{word}': no module '{dotted}' can be imported here. Give its file: path/file.py:builder"
+                )
+            path = list(spec.submodule_search_locations or [])
+    except UsageError:
+        raise
+    except (ImportError, ValueError, AttributeError) as error:
+        raise UsageError(f"'{word}': '{module}' cannot be found: {error}") from error
+    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+        raise UsageError(
+            f"'{word}': '{module}' has no Python file of its own. Name the module that defines the builder"
+        )
+    return Path(spec.origin).resolve()
+
+
+def _check_defines(word: str, file: Path, name: str) -> None:
+    try:
+        tree = ast.parse(file.read_bytes(), filename=str(file))
+    except SyntaxError as error:
+        raise UsageError(f"'{word}': '{file}' does not parse: line {error.lineno}: {error.msg}") from error
+    except (OSError, ValueError) as error:
+        raise UsageError(f"'{word}': '{file}' cannot be read: {error}") from error
+    defined = _module_names(tree)
+    if name not in defined and "*" not in defined:
+        callables = [node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+        nearest = suggest(name, defined, callables) if defined else "It defines nothing."
+        raise UsageError(f"'{word}': '{file.name}' does not define '{name}'. {nearest}")
+
+
+def _module_names(tree: ast.Module) -> set[str]:
+    """The names a module's top level binds, also inside if, try, with and loops. "*" stands for a star import."""
+    names: set[str] = set()
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+            continue  # what is bound inside is not the module's
+        if isinstance(node, ast.Lambda | ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
+            continue
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {alias.asname or alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        waiting += ast.iter_child_nodes(node)
+    return names
+
+
+@contextmanager
+def importing_from(root: Path) -> Iterator[None]:
+    """While it lasts, imports look into `root` first, also for names that another folder's modules already hold.
+
+    A user's folder often has a `models` or a `helpers` of its own, and so has the next user's. Modules of such a name
+    that come from elsewhere step aside and come back at the end; what `root` brought under that name then stays alive
+    only through the code that imported it. Installed packages and the standard library never step aside.
+    """
+    names = {entry.stem for entry in root.iterdir() if entry.suffix == ".py" or entry.is_dir()}
+    names -= {*sys.stdlib_module_names, __name__.partition(".")[0], "__main__"}
+    aside = {}
+    for name, module in list(sys.modules.items()):
+        home = _home(module) if name.partition(".")[0] in names else None
+        if home and not home.is_relative_to(root) and not INSTALLED & {*home.parts}:
+            aside[name] = sys.modules.pop(name)
+    tops = {name.partition(".")[0] for name in aside}
+    importlib.invalidate_caches()
+    sys.path.insert(0, str(root))
+    try:
+        yield
+    finally:
+        if str(root) in sys.path:
+            sys.path.remove(str(root))
+        for name in [name for name in sys.modules if name.partition(".")[0] in tops]:
+            del sys.modules[name]
+        sys.modules.update(aside)
+
+
+def _home(module: ModuleType | None) -> Path | None:
+    """The file of a module, or the folder of a package without one."""
+    file = getattr(module, "__file__", None)
+    if not isinstance(file, str):
+        file = next(iter(getattr(module, "__path__", ())), None)
+    return _resolved(file) if isinstance(file, str) else None
+
+
+@cache
+def _resolved(file: str) -> Path:
+    return Path(file).resolve()  # slow for thousands of modules
+
+
+class _FreshSource(SourceFileLoader):
+    """Loads the file as it is now. A byte-code cache could be an older one's, and the file's hash is on record."""
+
+    def get_code(self, fullname: str):
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
+
+
+def import_module(builder: Builder, sha256: str) -> ModuleType:
+    """The module that defines a builder. To be called inside `importing_from(builder.root)`.
+
+    Raises UsageError where importing it fails.
+    """
+    try:
+        if builder.module is not None:
+            return importlib.import_module(builder.module)
+        return import_file(builder.file, sha256)
+    except Exception as error:  # whatever a user's file raises
+        hint = ""
+        if "relative import" in str(error):
+            hint = ". A file inside a package is named by its module: package.module:builder"
+        raise UsageError(f"'{builder.file}' cannot be imported: {describe_error(error)}{hint}") from error
+
+
+@cache
+def import_file(file: Path, sha256: str) -> ModuleType:
+    """A file under a module name of its own, so that two files called model.py do not meet. Once per content.
+
+    To be called inside `importing_from`. Raises whatever the file raises.
+    """
+    digest = hashlib.sha256(f"{file}\n{sha256}".encode()).hexdigest()[:12]
+    name = f"user_{digest}_{file.stem}"
+    spec = importlib.util.spec_from_file_location(name, file, loader=_FreshSource(name, str(file)))
+    if spec is None or spec.loader is None:
+        raise ImportError(f"'{file}' is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and torch.compile look their classes' module up
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def loaded_below(root: Path) -> set[Path]:
+    """The source files of all loaded modules that lie below a folder, installed packages excepted."""
+    homes = {_home(module) for module in list(sys.modules.values())}
+    return {home for home in homes if home and home.suffix == ".py" and _is_local(home, root)}
+
+
+def _is_local(file: Path, root: Path) -> bool:
+    return file.is_relative_to(root) and not INSTALLED & {*file.parts}
+
+
+@cache
+def files_seen(builder: Builder) -> set[Path]:
+    """The files that building from this builder has loaded so far in this process; the caller adds to it.
+
+    Kept because only the first build loads them, and a later one must report the same files.
+    """
+    return {builder.file}
+
+
+def check_unchanged(files: set[Path]) -> None:
+    """Raises UsageError where a file is not as this process imported it: old code would run under a new hash."""
+    for file in sorted(files):
+        if _as_imported(file) != file_sha(file):
+            raise UsageError(f"'{file}' has changed since it was imported; start Python again")
+
+
+@cache
+def _as_imported(file: Path) -> str:
+    return file_sha(file)
+
+
+def imported_files(file: Path, root: Path) -> set[Path]:
+    """A user's file and the files below its root that it imports, directly or through each other.
+
+    Read from their import statements: a file that another model has already loaded counts as well.
+    """
+    found: set[Path] = set()
+    waiting = [file]
+    while waiting:
+        each = waiting.pop()
+        if each not in found and (each == file or _is_local(each, root)):
+            found.add(each)
+            waiting += _imports(each, root) if _is_local(each, root) else []
+    return found
+
+
+def _imports(file: Path, root: Path) -> list[Path]:
+    try:
+        statements = _import_statements(file.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return []
+    files: list[Path] = []
+    for level, dotted in statements:
+        above = file.parents[:]
+        start = root if level == 0 else above[min(level, len(above)) - 1]
+        files += _files_of(start, dotted)
+    return files
+
+
+@cache
+def _import_statements(source: bytes) -> tuple[tuple[int, str], ...]:
+    """The number of leading dots and the dotted name of each import of a source, wherever in it."""
+    found: list[tuple[int, str]] = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found += [(0, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            start = f"{node.module}." if node.module else ""
+            found += [(node.level, f"{start}{alias.name}") for alias in node.names]
+    return tuple(found)
+
+
+def digest_of_code(file: Path, root: Path) -> str:
+    """A digest of a user's file and of all that it imports below its root: of their content, wherever they are."""
+    return hashlib.sha256("".join(sorted(map(file_sha, imported_files(file, root)))).encode()).hexdigest()
+
+
+def _files_of(start: Path, dotted: str) -> list[Path]:
+    """The files that importing a dotted name from a folder runs, as far as they are there."""
+    files, folder = [], start
+    for part in dotted.split("."):
+        candidates = (folder / part / "__init__.py", folder / f"{part}.py")
+        files += [candidate.resolve() for candidate in candidates if candidate.is_file()][:1]
+        folder /= part
+    return files

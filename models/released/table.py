@@ -1,0 +1,304 @@
+"""Released weights by name: which published file a tag of a row means, what is known of it, and whether it is here.
+
+The facts are catalog/checkpoints.csv: the names and numbers that the releases' own pages, the papers and timm's model
+table state, with source and verification. A row of that table with a file and a tag is a Release; rows without a file
+are published numbers only. One row stands for the 285 files of BiT-M fine-tuned on VTAB-1k: braces in its file name
+list the choices, and {0}, {1}, {2} elsewhere in it stand for the first, second and third of them.
+
+Tags. A file is named after its release, what it was pre-trained on, and what it was fine-tuned on at which size:
+`in21k`, `in21k-ft-in1k-384`, `sam`, `augreg-in21k`, `augreg-in21k-ft-in1k-224`, `augreg-in1k-224`, `bit-s`, `bit-m`,
+`bit-m-in1k`, `distilled-224`, `teacher-384`, `vtab-run0-caltech101`. Where several files of a row would have the same
+tag, the one that the release recommends has it (else the one made from the recommended pre-training), and the others
+have the stem of their file. The stem, and timm's name of the same file, stand for the tag wherever they are not
+ambiguous: ViT-B_16 is the stem of three files.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import os
+import re
+from collections import defaultdict
+from dataclasses import dataclass, fields
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path, PurePosixPath
+
+from ...registry import UsageError, suggest
+from ...stable import cache_folder
+from ..names import stem as stem_of
+from ..provenance import Head, Provenance
+
+TABLE = Path(__file__).parent.parent / "catalog" / "checkpoints.csv"
+IMAGES = {"ImageNet-21k": 14_000_000, "ImageNet": 1_300_000}  # ViT paper, Section 4.1: "14M images", "1.3M images"
+HUB_FILE = "model.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """One published file of weights. Numbers are as published, None where nothing is; see `source` and `note`."""
+
+    model: str  # the row it fits
+    tag: str
+    file_name: str  # in the public buckets: bucket/folder/file
+    family: str  # which release
+    pretrain: str  # data, and epochs where stated: "ImageNet-21k (300 ep)"
+    finetune: str  # data, "" where it was not fine-tuned
+    resolution: int | None  # pixels, of the last training; None where it is not stated or sources differ
+    resolution_as_stated: str
+    published_top1: float | None  # percent, of ImageNet
+    published_top1_as_stated: str  # "75.40": its last digit tells how it was rounded
+    published_top1_basis: str  # which statement that number comes from: often not this very file
+    top1_of: (
+        str  # "file" where it is this very file's, else "configuration": another training run's, by the same recipe
+    )
+    size: str  # as stated: "393.69 MiB"
+    hub_timm: str  # timm's id of the model
+    hub_hf: str
+    hub_same: bool  # timm's own table says that its file on the hub is made from this very file
+    timm_resolution: int | None
+    timm_top1: float | None  # percent, measured by timm at timm_resolution; likewise with ReaL labels
+    timm_real_top1: float | None
+    core_days: float | None  # of pre-training, on TPUv3: ViT paper, Table 2
+    source: str
+    verification: str
+    note: str
+
+    @property
+    def stem(self) -> str:
+        return PurePosixPath(self.file_name).stem
+
+    @property
+    def bytes(self) -> int | None:
+        """The file's approximate size, None where it is not stated."""
+        number, _, unit = self.size.partition(" ")
+        return round(float(number) * {"MiB": 2**20, "GiB": 2**30}[unit]) if number else None
+
+    @property
+    def head(self) -> Head:
+        """What the file's own head tells apart, and the size of the images it was last trained on."""
+        return Head(data=self.finetune or self.provenance.pretrain or "", image_size=self.resolution)
+
+    @property
+    def provenance(self) -> Provenance:
+        """What the weights were trained on, how long and at what cost, for the columns of records."""
+        stated = re.fullmatch(r"(.*?)(?: \((\d+) ep\))?", self.pretrain)
+        assert stated is not None
+        data, epochs = stated.groups()
+        size = "" if self.resolution is None else f" at {self.resolution} px"
+        return Provenance(
+            pretrain=f"{data}, fine-tuned on {self.finetune}{size}" if self.finetune else data,
+            images=IMAGES.get(data),
+            epochs=float(epochs) if epochs else None,
+            core_days=self.core_days,
+        )
+
+
+@cache
+def releases() -> tuple[Release, ...]:
+    """Every released file that fits a row of the catalog, in the order of the table."""
+    with TABLE.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return tuple(_release(row) for stated in rows if stated["tag"] for row in _expanded(stated))
+
+
+@cache
+def of_model(model: str) -> tuple[Release, ...]:
+    """The released files that fit a row, by the row's name; none for a row that has none."""
+    return tuple(release for release in releases() if release.model == model)
+
+
+def find(model: str, word: str) -> Release | None:
+    """The release of a row that a tag, a file's stem or timm's name stands for, in any case, with - or _.
+
+    Raises UsageError where the word is the stem of several files.
+    """
+    found = _words(model).get(_key(word), ())
+    if len(found) > 1:
+        tags = ", ".join(release.tag for release in found)
+        raise UsageError(
+            f"'{word}' is the stem of {len(found)} released files of {model}. Type one of the tags: {tags}"
+        )
+    return found[0] if found else None
+
+
+def matching(model: str, pattern: str) -> list[Release]:
+    """The releases of a row whose tags match a glob, in the order of the table; none where nothing matches."""
+    return [release for release in of_model(model) if fnmatchcase(release.tag.lower(), pattern.lower())]
+
+
+def naming(word: str) -> Release | None:
+    """The release that a word alone names, model and weights: `BiT-M-R50x1`, `vit_base_patch16_224.augreg_in21k`.
+
+    These are stems of files and names of timm that stand for one file; a stem that is a model's name is not among them.
+    """
+    return _names().get(_key(word))
+
+
+def architectures(model: str) -> tuple[str, ...]:
+    """timm's names of a row without weights, where they mean the row's own input size: `vit_base_patch16_224`."""
+    found = dict.fromkeys(_timm(release).partition(".")[0] for release in of_model(model) if release.hub_timm)
+    return tuple(name for name in found if name.endswith("_224") or not re.search(r"_\d{3}$", name))
+
+
+def summary(model: str) -> str:
+    """The tags of a row in a sentence's words: the short ones, and how many more there are."""
+    of_row = of_model(model)
+    short = [release.tag for release in of_row if not release.tag.startswith("vtab-") and release.tag != release.stem]
+    more = len(of_row) - len(short)
+    return ", ".join(short) + (f" and {more} more (`weights list {model}`)" if more else "")
+
+
+def unknown(model: str, word: str) -> str:
+    """What to say of a word that is no tag of a row."""
+    if not of_model(model):
+        return f"there are no weights '{word}' of {model}: no released file fits it"
+    near = suggest(word, (release.tag for release in of_model(model)), [""])
+    hint = f"{near} " if near.startswith("Did") else ""
+    return f"there are no weights '{word}' of {model}. {hint}There are: {summary(model)}"
+
+
+def chosen(model: str, word: str) -> Release | None:
+    """The release that a word means for a row; None for the path of a file.
+
+    Raises UsageError, with the row's tags, for a word that is neither.
+    """
+    release = find(model, word)
+    path = Path(word).expanduser()
+    if release is None and not path.exists() and not path.suffix and os.sep not in word:
+        one = "one of them, " if of_model(model) else ""
+        raise UsageError(f"{unknown(model, word)}. Choose {one}'random', 'random:SEED' or the path of a file")
+    return release
+
+
+# ---------------------------------------------------------------------------------------------- where files are kept
+
+
+def locate(release: Release) -> Path | None:
+    """The file on this machine, or None.
+
+    Looked for in BENCH_WEIGHTS, as in the buckets, without the bucket's folder, or by its bare name where no other
+    release has that name; then in `weights` in the cache folder; then, where timm's file on the hub is known to be the
+    same, in the hub's own cache. Raises UsageError where BENCH_WEIGHTS is no folder.
+    """
+    found = next((path for path in places(release) if path.is_file()), None)
+    return found or _in_hub_cache(release)
+
+
+def places(release: Release) -> list[Path]:
+    """Where the file may be placed, the best place first."""
+    inside = PurePosixPath(release.file_name)
+    names = [inside, PurePosixPath(*inside.parts[1:])]
+    if len(_same_name()[inside.name]) == 1:
+        names.append(PurePosixPath(inside.name))
+    folder = own_folder()
+    return [*([folder / name for name in names] if folder else []), cached(release)]
+
+
+def own_folder() -> Path | None:
+    """BENCH_WEIGHTS, the folder where a user keeps weights, or None where it is not set."""
+    said = os.environ.get("BENCH_WEIGHTS")
+    if not said:
+        return None
+    folder = Path(said).expanduser().absolute()
+    if not folder.is_dir():
+        raise UsageError(f"BENCH_WEIGHTS={said}: there is no such folder")
+    return folder
+
+
+def cached(release: Release) -> Path:
+    """Where a downloaded file is kept."""
+    return cached_folder() / release.file_name
+
+
+def cached_folder() -> Path:
+    """Where downloaded files are kept, in folders as in the buckets."""
+    return cache_folder() / "weights"
+
+
+def hub_cache() -> Path:
+    """The hub's own cache, as its library finds it."""
+    if folder := os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE"):
+        return Path(folder).expanduser()
+    home = os.environ.get("HF_HOME")
+    if not home:
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "huggingface"
+    return Path(home).expanduser() / "hub"
+
+
+def _in_hub_cache(release: Release) -> Path | None:
+    folder = hub_cache()
+    if not release.hub_same or not (folder / f"models--{release.hub_timm.replace('/', '--')}").is_dir():
+        return None  # without an import of the hub's library, which takes a while
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(release.hub_timm, HUB_FILE, cache_dir=folder)
+    return Path(found) if isinstance(found, str) else None
+
+
+# ------------------------------------------------------------------------------------------------- reading the table
+
+
+def _expanded(row: dict[str, str]) -> list[dict[str, str]]:
+    """The row, or one for each combination of what the braces of its file name list."""
+    parts = re.split(r"\{([^{}]*)\}", row["file_name"])
+    made = []
+    for choices in itertools.product(*(part.split(",") for part in parts[1::2])):
+        pieces = [text for pair in zip(parts[::2], [*choices, ""], strict=True) for text in pair]
+        filled = {name: row[name].format(*choices) for name in ("model", "tag", "finetune")} if choices else {}
+        made.append(row | filled | {"file_name": "".join(pieces)})
+    return made
+
+
+def _release(row: dict[str, str]) -> Release:
+    values: dict[str, object] = {item.name: row[item.name] for item in fields(Release) if item.name in row}
+    for name in ("published_top1", "timm_top1", "timm_real_top1", "core_days"):
+        values[name] = float(row[name]) if row[name] else None
+    stated = row["resolution"]
+    pixels = re.findall(r"\d+", stated)
+    values |= {
+        "resolution": int(pixels[0]) if len(pixels) == 1 else None,
+        "resolution_as_stated": stated,
+        "published_top1_as_stated": row["published_top1"],
+        "timm_resolution": int(row["timm_resolution"]) if row["timm_resolution"] else None,
+        "hub_same": row["hub_same"] == "yes",
+    }
+    return Release(**values)  # pyright: ignore[reportArgumentType]  # the columns are the fields
+
+
+def _key(word: str) -> str:
+    return word.lower().replace("_", "-")
+
+
+def _timm(release: Release) -> str:
+    return release.hub_timm.removeprefix("timm/")
+
+
+@cache
+def _words(model: str) -> dict[str, tuple[Release, ...]]:
+    """What stands for the releases of a row. A tag stands for its own, whatever else is called so."""
+    found: dict[str, dict[Release, None]] = defaultdict(dict)
+    for release in of_model(model):
+        for word in filter(None, (release.stem, _timm(release), release.hub_timm)):
+            found[_key(word)][release] = None
+    words = {word: tuple(several) for word, several in found.items()}
+    return words | {_key(release.tag): (release,) for release in of_model(model)}
+
+
+@cache
+def _names() -> dict[str, Release]:
+    found: dict[str, dict[Release, None]] = defaultdict(dict)
+    for release in releases():
+        stem = "" if release.stem == stem_of(release.model) else release.stem
+        for word in filter(None, (stem, _timm(release), release.hub_timm)):
+            found[_key(word)][release] = None
+    return {word: next(iter(several)) for word, several in found.items() if len(several) == 1}
+
+
+@cache
+def _same_name() -> dict[str, list[Release]]:
+    found: dict[str, list[Release]] = defaultdict(list)
+    for release in releases():
+        found[PurePosixPath(release.file_name).name].append(release)
+    return found
