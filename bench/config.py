@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 from ..registry import UsageError, suggest
-from .words import Help, Mistakes, at_least, no_setting, options, read_sweep, read_values, split_word
+from ..stable import cache_folder
+from .verbs.words import Help, Mistakes, at_least, no_setting, options, read_sweep, read_values, split_word
 
 SuiteT = TypeVar("SuiteT")
 
@@ -217,3 +218,8 @@ def _text(where: str, value: Any) -> str:
     if value is None or isinstance(value, bool):
         return str(value).lower()
     return str(value)
+
+
+def data_folder(config: Config) -> Path:
+    """Where data sets are looked for: `data=`, BENCH_DATA, or `data` in the cache folder."""
+    return config.data or cache_folder() / "data"

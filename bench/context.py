@@ -30,9 +30,9 @@ from ..suites.images.feeding import (
 )
 from ..suites.images.transforms import Resize, Transform, View
 from ..suites.protocol import Features, Precision, Split, Task
-from .identity import code_sha, network_modules, seen
-from .network import Network
-from .plan import Job
+from .fingerprint import code_sha, network_modules, seen
+from .job import Job
+from .loaded_model import Network
 
 if TYPE_CHECKING:
     import torch

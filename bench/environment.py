@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..registry import UsageError
-from .identity import ROOT
+from .fingerprint import ROOT
 
 if TYPE_CHECKING:
     import torch

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from ..models import catalog
 from ..models.released.table import releases
 from ..models.spec import Model
+from ..results.record import read_variant
 from ..results.tables import Facts
 from ..suites.training import paper_recipes as recipes
+from .verbs.words import read_value
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def facts() -> Facts:
@@ -62,3 +67,21 @@ def _settings(one: Any) -> dict[str, str]:
         "mixup": f"{one.mixup:g}" if one.mixup else "none",
         "resolution": str(one.image_size),
     }
+
+
+def model_facts(frame: pd.DataFrame) -> pd.DataFrame:
+    """What the catalog knows of the models in these records: model, variant, family, macs (empty where not known)."""
+    import pandas as pd
+
+    rows = []
+    for model, variant in frame[["model", "variant"]].drop_duplicates().itertuples(index=False, name=None):
+        if model not in catalog():
+            continue
+        row = catalog()[model]
+        hints = get_type_hints(type(row.architecture))
+        changes = read_variant(str(variant))
+        if not set(changes) <= set(hints):
+            continue  # of another version of this project
+        row = row.derive(**{key: read_value(key, text, hints[key]) for key, text in changes.items()})
+        rows.append({"model": model, "variant": variant, "family": row.family, "macs": row.macs})
+    return pd.DataFrame(rows, columns=["model", "variant", "family", "macs"])

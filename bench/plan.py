@@ -3,161 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields, replace
-from functools import cache, cached_property
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from ..models import catalog, select_model, select_models
+from ..models import catalog
 from ..models.read_weights import in_natural_order
 from ..models.released import table as releases
 from ..models.released.table import Release
-from ..models.selection import SelectedModel, other_name
 from ..models.spec import Model
 from ..models.weights_choice import WeightsChoice
-from ..registry import Registry, UsageError, collect, suggest
+from ..registry import UsageError, suggest
 from ..results.record import Store
-from ..stable import cache_folder, sha
+from ..suites import suites
 from ..suites.protocol import NO_TASK, Source, Suite, Task, Work
+from ..suites.tasks import tasks
 from . import config as settings
-from .config import Config
-from .identity import changed, code_sha, is_ours, module_of, network_modules, source_sha
-from .shelf import FOLDER, Shelf
-from .weights_words import Choice, choose_weights
-from .words import Mistakes, each
+from .config import Config, data_folder
+from .fingerprint import changed
+from .job import Job
+from .select.models import choose_models
+from .select.tasks import FOLDER, HOW_TO_GET_VTAB, Shelf, choose_tasks
+from .select.weights import choose_weights
+from .verbs.words import Mistakes, each
 
 State = Literal["done", "reuse", "to do", "stale", "failed", "skipped"]
-PACKAGE = __name__.rsplit(".", 2)[0]
-TASK_IDENTITY = (
-    "name",
-    "images",
-    "target",
-    "num_classes",
-    "splits",
-    "label",
-    "recipe",
-    "revision",
-)  # the rest of a task's row only describes
-
-
-@cache
-def suites() -> Registry[Suite]:
-    """The protocols there are, each with its default settings."""
-    return Registry("suite", collect(f"{PACKAGE}.suites", Suite))
-
-
-@cache
-def tasks() -> Registry[Task]:
-    """The tasks there are."""
-    return Registry("task", collect(f"{PACKAGE}.suites.tasks", Task))
-
-
-def data_folder(config: Config) -> Path:
-    """Where data sets are looked for: `data=`, BENCH_DATA, or `data` in the cache folder."""
-    return config.data or cache_folder() / "data"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """One question to one model, fully resolved."""
-
-    suite: Suite
-    model: Model
-    weights: WeightsChoice
-    task: Task
-    source: str  # the kind of source, "" where no source has the task
-    order: tuple[int | str, ...]  # where it stands in tables
-    missing: str = ""  # why it cannot run here
-    machine: Mapping[str, str] = field(default_factory=dict)  # device and libraries, where the numbers are theirs
-    skip_bad: bool = False  # whether images that cannot be read are left out
-    provider: Source | None = field(default=None, compare=False, repr=False)  # the source itself
-
-    @cached_property
-    def identity(self) -> dict[str, Any]:
-        """Everything declared that can change the job's numbers, as plain data. No file is read for it but code."""
-        return {
-            "suite": self.suite.name,
-            "version": self.suite.version,
-            "settings": {
-                name: value for name, value in plain(asdict(self.suite)).items() if name not in self.suite.incidental
-            },
-            "model": self.model.name,
-            "network": self.model.architecture.network,
-            "architecture": _architecture(self.model),
-            "input": plain(asdict(self.model.input)),
-            "weights": str(self.weights),
-            "task": {name: plain(getattr(self.task, name)) for name in TASK_IDENTITY},
-            "source": self.source,
-            **({"skip_bad": True} if self.skip_bad else {}),  # a number without them is no number of the whole
-            **({"machine": dict(self.machine)} if self.machine else {}),
-        }
-
-    @cached_property
-    def slot(self) -> str:
-        """The short name of the identity without code, source and skipping: of each source, the newest in it counts."""
-        code = self.model.architecture.code_fields
-        architecture = {name: value for name, value in self.identity["architecture"].items() if name not in code}
-        asked = {name: value for name, value in self.identity.items() if name != "skip_bad"}
-        return sha(asked | {"architecture": architecture, "source": None})
-
-    @cached_property
-    def key(self) -> str:
-        """The short name of the identity and of the code behind it."""
-        included = {source_sha(thing) for thing in self._declared_by if not is_ours(thing)}  # in a user's file
-        resolved = plain(self.suite.resolved(self.model, self.weights, self.task))
-        others = [_architecture(row) for row in self._others]
-        return sha(
-            self.identity
-            | {"code": code_sha(*self.modules, alone=(module_of(type(self.suite)),))}
-            | ({"included": sorted(included)} if included else {})
-            | ({"resolved": resolved} if resolved else {})
-            | ({"others": others} if others else {})
-        )
-
-    @property
-    def modules(self) -> tuple[str, ...]:
-        """Modules of ours whose code is behind the numbers, besides the suite's own file, with all that they import."""
-        fed = () if self.task is NO_TASK else ("suites.images.feeding",)
-        ours = {module_of(thing) for thing in self._declared_by if is_ours(thing)}
-        networks = {module for row in (self.model, *self._others) for module in network_modules(row)}
-        return tuple(sorted({*self.suite.modules(), *fed, *networks, *ours}))
-
-    @cached_property
-    def _others(self) -> list[Model]:
-        """The rows of other models that the job builds beside its own."""
-        rows = []
-        for name in self.suite.others():
-            with suppress(UsageError):  # such a job has no number, and says why
-                rows.append(select_model(other_name(self.model, name)).row)
-        return rows
-
-    @property
-    def _declared_by(self) -> list[Any]:
-        """What else says how images and labels come about: the source, its readers, and the task's label rule."""
-        readers = getattr(self.provider, "readers", None)  # of a source that has several; a user's need not have it
-        things = [self.provider, *(readers(self.task) if readers else ())]
-        return [*(type(thing) for thing in things if thing is not None), *([self.task.rule] if self.task.rule else [])]
-
-    @property
-    def variant(self) -> str:
-        """The settings that make the model differ from the named row."""
-        return " ".join(f"{name}={plain_word(value)}" for name, value in self.model.variant)
-
-    @cached_property
-    def work(self) -> Work:
-        """What the job comes to, at most."""
-        return self.suite.estimate(self.model, self.task, self.weights)
-
-    @property
-    def release(self) -> Release | None:
-        """The released file that the weights are, if they are one."""
-        return self.weights.release
-
-    @property
-    def group(self) -> tuple[str, ...]:
-        """Jobs that share a network and its pass over a set of images."""
-        return (self.model.name, self.variant, str(self.weights))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -283,7 +153,7 @@ def _choose(config: Config, selected: Sequence[Suite], shelf: Shelf, given: Mapp
         found: Sequence[Task] = ()
         models: list[tuple[Model, WeightsChoice]] = []
         with mistakes:
-            found = _choose_tasks(suite, config, shelf)
+            found = choose_tasks(suite, config, shelf)
         with mistakes:
             chosen_all = False
             rows = choose_models(suite, config, given, used)
@@ -329,59 +199,9 @@ def _jobs(asked: SelectedSuite, config: Config, shelf: Shelf) -> list[Job]:
     return jobs
 
 
-HOW_TO_GET_VTAB = (
-    "`data prepare TASK` downloads what may be downloaded and says how to get the rest. Data sets are read as "
-    "torchvision and their publishers lay them out, and from the vtab-1k folder of NOAH, SSF and RepAdapter "
-    "(vtab-1k/<task>/test.txt)."
-)
-
-
 def _is_bare_vtab(config: Config) -> bool:
     said = {key for key, where in config.origin.items() if where == "command"} - {"out"}
     return config.suite == ("vtab",) and said == {"suite"}
-
-
-def _choose_tasks(suite: Suite, config: Config, shelf: Shelf) -> list[Task]:
-    """The tasks a suite is to ask. Named ones must be on this machine; of a suite's own, at least one."""
-    if "task" not in suite.needs:
-        return [NO_TASK]
-    found = each(lambda word: shelf.select(word, config.division, config.division_seed), config.task)
-    named = [task for of_word in found for task in of_word]
-    if suite.only_default_tasks:
-        foreign = [task.name for task in named if task.collection != suite.default_tasks]
-        if foreign:
-            raise UsageError(
-                f"suite={suite.name} is {len(shelf.collection(suite.default_tasks))} tasks, and '{foreign[0]}' is none "
-                "of them: " + ", ".join(task.name for task in shelf.collection(suite.default_tasks))
-            )
-    chosen = list({task.name: task for task in named or shelf.select(suite.default_tasks)}.values())
-    missing = [task for task in chosen if shelf.source(task, suite.splits) is None]
-    if missing and (named or len(missing) == len(chosen)):
-        where = f"source={config.source} in {shelf.root}" if config.source else str(shelf.root)
-        names = ", ".join(task.name for task in missing[:5]) + (" …" if len(missing) > 5 else "")
-        partly = [f"{task.name}: {lack}. " for task in missing if (lack := shelf.lacks(task, suite.splits))]
-        advice = f" {HOW_TO_GET_VTAB} suite=vtab-mini needs no data" if missing[0].collection == "vtab" else ""
-        raise UsageError(
-            f"no data for {names} in {where}. {''.join(partly[:3])}Type data=DIR or set BENCH_DATA to the folder that "
-            f"holds it.{advice}"
-        )
-    return chosen
-
-
-def choose_models(suite: Suite, config: Config, given: Mapping[str, Model], used: set[str]) -> list[Choice]:
-    """The models, each with the tag of its weights where the word that names it says them."""
-    chosen: dict[tuple[str, Any, Any], Choice] = {}
-
-    def choose(word: str) -> None:
-        for selected in [SelectedModel(row=given[word])] if word in given else select_models(word):
-            row = selected.row
-            models, taken = row.architecture.variants(row, config.model_settings, settings.read_sweep)
-            used.update(taken)
-            for model in models:
-                chosen[model.name, model.variant, selected.said] = Choice(model=model, said=selected.said, word=word)
-
-    each(choose, config.model or suite.default_models)
-    return list(chosen.values())
 
 
 def _job(suite: Suite, model: Model, weights: WeightsChoice, task: Task, shelf: Shelf, *, skip_bad: bool) -> Job:
@@ -447,25 +267,3 @@ def sibling(job: Job, out: Path) -> Store | None:
         if store.folder.name != out.resolve().name and cell and cell.status == "ok" and not changed(cell.inputs):
             return store
     return None
-
-
-def _architecture(row: Model) -> dict[str, Any]:
-    """What of a row's architecture tells it from others, as plain data."""
-    kept = [item.name for item in fields(row.architecture) if item.compare]
-    return plain({name: getattr(row.architecture, name) for name in kept})
-
-
-def plain(value: Any) -> Any:
-    """A value of dataclass fields as JSON has it."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [plain(item) for item in value]
-    return str(value) if isinstance(value, Path) else value
-
-
-def plain_word(value: Any) -> str:
-    """A setting's value as one would type it."""
-    if isinstance(value, tuple):
-        return ",".join(map(plain_word, value))
-    return f"{value:.12g}" if isinstance(value, float) else str(value).lower() if value is None else str(value)

@@ -20,11 +20,13 @@ from ..registry import UsageError
 from ..results.record import Cell, Record, Store, short
 from ..stable import cache_folder, replacing
 from . import environment
-from .plan import Job, Plan, data_folder, sibling
-from .processes import Team, team
+from .config import data_folder
+from .distributed import Team, team
+from .job import Job
+from .job_clock import Spent
+from .plan import Plan, sibling
 from .progress import Progress
 from .provenance import provenance_columns
-from .spent import Spent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from ..models.released.table import Release
     from ..suites.protocol import Measurement
     from .context import Folders, JobContext
-    from .network import Network
+    from .loaded_model import Network
 
 
 @dataclass(kw_only=True)
@@ -115,7 +117,7 @@ class Place:
 
 def _follow(plan: Plan, together: Team) -> Outcome:
     """What every process of a run but the first does: its part of the jobs that can be shared. It writes no record."""
-    from .network import Network
+    from .loaded_model import Network
 
     outcome = Outcome(out=plan.out, leads=False)
     if not plan.pending:
@@ -139,7 +141,7 @@ def _follow(plan: Plan, together: Team) -> Outcome:
 
 def _compute(plan: Plan, place: Place, store: Store, progress: Progress, log: Log) -> Iterator[Cell]:
     """Each pending job's cell, as soon as it is kept."""
-    from .network import Network
+    from .loaded_model import Network
 
     folders = _folders(plan)
     log(f"device {environment.device_name(place.device)}, {place.team.size} processes")
@@ -259,7 +261,7 @@ def _measure(
     job: Job, network: Network, context: JobContext, plan: Plan, teller: Teller | Progress
 ) -> tuple[list[Measurement], str]:
     """What a suite measures, in this process or in the job's own; and the traceback of parts that did not survive."""
-    from . import isolated
+    from . import subprocess_job as isolated
 
     if not job.suite.isolated or not isolated.can_travel(job):
         return list(job.suite.run(context)), ""

@@ -9,12 +9,16 @@ import subprocess
 import sys
 import threading
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 import pytest
+
+if TYPE_CHECKING:
+    from vit_bench.suites.protocol import Task
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a processor each; before torch is loaded
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -191,3 +195,16 @@ def mini_release(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[No
     monkeypatch.undo()
     for memory in memories:
         memory.cache_clear()
+
+
+@pytest.fixture
+def know_tasks(monkeypatch: pytest.MonkeyPatch) -> Callable[[Sequence[Task]], None]:
+    """`know_tasks(rows)`: these are the tasks that the package has, for as long as the test runs."""
+    from vit_bench.registry import Registry
+
+    def know(rows: Sequence[Task]) -> None:
+        registry = Registry("task", rows)
+        for where in ("suites.tasks", "bench.plan", "bench.verify.replay"):
+            monkeypatch.setattr(f"vit_bench.{where}.tasks", lambda: registry)
+
+    return know

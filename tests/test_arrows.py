@@ -57,7 +57,6 @@ def test_arrows_go_one_way(package: str) -> None:
 # Modules that load others of ours by name, and which. A test finds whoever does so and is not here.
 BY_NAME = {
     "": {"bench.api", "models", "registry", "results"},  # the public names
-    "bench.plan": {"suites.*", "suites.tasks.*"},  # registries
     "models": {
         *("models.build", "models.own.network"),
         *("models.external.timm", "models.external.torchvision", "models.external.hub"),
@@ -65,12 +64,14 @@ BY_NAME = {
     "models.build": {"models.networks.vit", "models.networks.bit", "models.networks.hybrid"},
     "models.selection": {"models.catalog.*"},
     "results.figures": {"results.figures.*"},
+    "suites": {"suites.*"},
     "suites.sources.splits": {"suites.tasks.*"},
+    "suites.tasks": {"suites.tasks.*"},
 }
 LOADERS = ("import_module", "__import__", "collect", "exec_module", "run_module", "run_path")
 OTHERS = {  # what these load by name is no module of ours
     "registry": "what its callers name",
-    "bench.table_verb": "nothing: that is the name of what it is handed",
+    "bench.verbs.table": "nothing: that is the name of what it is handed",
     "models.own.user_code": "a user's",
     "models.own.rows": "a user's",
     "models.weights.pickled": "OmegaConf's",
@@ -203,7 +204,7 @@ def loaded_by(code: str) -> set[str]:
     [
         ("import vit_bench", set()),
         ("import vit_bench.models; vit_bench.models.list_models()", set()),
-        ("from vit_bench.bench.plan import suites, tasks; suites(); tasks()", set()),
+        ("from vit_bench.suites import suites; from vit_bench.suites.tasks import tasks; suites(); tasks()", set()),
         ("from vit_bench.bench.cli import app; app(['--help'], standalone_mode=False)", set()),
         ("from vit_bench.bench.cli import app; app(['run', '--help'], standalone_mode=False)", set()),
         ("from vit_bench.bench.cli import app; app(['list'], standalone_mode=False)", set()),

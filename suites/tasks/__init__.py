@@ -1,3 +1,16 @@
 """One task a row: a labelled question about a set of images."""
 
+from __future__ import annotations
+
+from functools import cache
+
+from ...registry import Registry, collect
+from ..protocol import Task
+
 ORDER = ("natural", "specialized", "structured", "transfer", "miniature")  # the order of the VTAB paper
+
+
+@cache
+def tasks() -> Registry[Task]:
+    """The tasks there are."""
+    return Registry("task", collect(__name__, Task))

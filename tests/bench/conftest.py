@@ -25,16 +25,12 @@ def toys() -> ModuleType:
 
 
 @pytest.fixture
-def toy(toys: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def toy(toys: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, know_tasks) -> Any:
     """Pictures in ImageNet's layout, tasks as small as they are, and a folder of weights that is looked in."""
-    from vit_bench.bench import plan, verify, verify_verb  # noqa: F401
-
     made = toys.make(tmp_path)
     made.write_pictures()
     made.weights.mkdir()
-    small = toys.small_tasks()
-    monkeypatch.setattr(plan, "tasks", lambda: small)
-    monkeypatch.setattr(verify, "tasks", lambda: small)
+    know_tasks(toys.small_tasks())
     monkeypatch.setenv("BENCH_WEIGHTS", str(made.weights))
     monkeypatch.setenv("BENCH_DATA", str(made.data))
     return made

@@ -17,9 +17,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from vit_bench.bench import config, identity
-from vit_bench.bench.identity import NOT_COUNTED, PACKAGE, ROOT, code_sha, is_counted, module_of
-from vit_bench.bench.plan import Job, make_plan
+from vit_bench.bench import config
+from vit_bench.bench import fingerprint as identity
+from vit_bench.bench.fingerprint import NOT_COUNTED, PACKAGE, ROOT, code_sha, is_counted, module_of
+from vit_bench.bench.job import Job
+from vit_bench.bench.plan import make_plan
 from vit_bench.bench.progress import Progress
 from vit_bench.bench.run import execute
 from vit_bench.models import given_model
@@ -215,7 +217,7 @@ def test_what_runs_in_throughputs_own_process_is_in_the_key(tmp_path: Path, monk
     check(
         *ran(tmp_path, monkeypatch, *words),
         *(
-            "bench.isolated",
+            "bench.subprocess_job",
             "suites.throughput",
             "suites.timing.session",
             "suites.timing.report",
@@ -366,11 +368,12 @@ def test_an_edit_changes_the_keys_it_should_and_no_others(
 
 def test_an_edit_of_one_format_changes_the_keys_of_its_tasks_alone(edit: Any) -> None:
     """A source that reads several published data sets names the code of each."""
-    from vit_bench.bench.plan import suites, tasks
     from vit_bench.models import catalog
     from vit_bench.models.weights_choice import Random
+    from vit_bench.suites import suites
     from vit_bench.suites.sources.raw import RAW
     from vit_bench.suites.sources.torchvision import TORCHVISION
+    from vit_bench.suites.tasks import tasks
 
     def key(name: str, source: Any) -> str:
         job = Job(suite=suites()["fewshot"], model=catalog()["ViT-mini"], weights=Random(), task=tasks()[name],
@@ -395,7 +398,7 @@ def test_an_edit_of_one_format_changes_the_keys_of_its_tasks_alone(edit: Any) ->
 
 @pytest.mark.parametrize("field", ["crop", "flip"])
 def test_what_training_may_do_to_images_counts_for_training_alone(field: str) -> None:
-    from vit_bench.bench.plan import tasks
+    from vit_bench.suites.tasks import tasks
 
     task = tasks()["photos"]
     other = replace(task, **{field: not getattr(task, field)})

@@ -95,7 +95,7 @@ def of_other_code(run: str, folder: Path) -> Cell:
 
 
 def test_there_is_a_run_of_every_suite() -> None:
-    from vit_bench.bench.plan import suites
+    from vit_bench.suites import suites
 
     assert {path.name for path in OLD.iterdir()} == set(HEADLINES)
     assert {row["suite"] for run in HEADLINES for row in rows(OLD / run)} >= set(suites()) - {"vtab"}

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 from vit_bench.bench import config
-from vit_bench.bench.identity import ROOT, changed, code_sha, seen
-from vit_bench.bench.plan import make_plan, suites, tasks
+from vit_bench.bench.fingerprint import ROOT, changed, code_sha, seen
+from vit_bench.bench.plan import make_plan
 from vit_bench.registry import UsageError
 from vit_bench.results.record import Store
+from vit_bench.suites import suites
 from vit_bench.suites.protocol import Work
+from vit_bench.suites.tasks import tasks
 
 
 def plan(*words: str):
@@ -188,7 +190,7 @@ def test_mistakes_name_what_to_type_instead(words: str, message: str) -> None:
 
 
 def test_the_code_digest_follows_imports_and_only_those() -> None:
-    from vit_bench.bench import identity
+    from vit_bench.bench import fingerprint as identity
 
     fewshot = identity._closure(["suites.fewshot"])
     assert {

@@ -76,8 +76,8 @@ def test_a_run_leaves_records_predictions_settings_and_a_log(tmp_path: Path) -> 
 
 
 def test_predictions_are_those_that_the_accuracy_counts(tmp_path: Path) -> None:
-    from vit_bench.bench.plan import tasks
     from vit_bench.suites.sources import SOURCES
+    from vit_bench.suites.tasks import tasks
 
     frame = vit_bench.run(*ONE, out="r")
     labels = SOURCES[0].load(tasks()["digits"], "test", tmp_path, Path(os.environ["BENCH_CACHE"])).labels
@@ -366,19 +366,14 @@ def test_a_mini_run_by_vtabs_protocol() -> None:
     assert digits > 75
 
 
-def test_with_some_of_the_19_there_those_run_and_the_others_are_skipped(
-    vtab1k, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_with_some_of_the_19_there_those_run_and_the_others_are_skipped(vtab1k, know_tasks) -> None:
     from dataclasses import replace
 
-    from vit_bench.bench import plan
+    from vit_bench.suites.tasks import tasks
 
     small = {"train": 4, "val": 4, "test": 4}
-    rows = [
-        replace(task, splits=small) if task.name in ("DTD", "Pets", "SVHN") else task for task in plan.tasks().values()
-    ]
-    registry = type(plan.tasks())("task", rows)
-    monkeypatch.setattr(plan, "tasks", lambda: registry)
+    few = ("DTD", "Pets", "SVHN")
+    know_tasks([replace(task, splits=small) if task.name in few else task for task in tasks().values()])
     data = vtab1k("oxford_iiit_pet", "svhn")
     words = ("suite=vtab", "protocol=probe", "model=ViT-mini", f"data={data}", "out=r")
     frame = vit_bench.run(*words)

@@ -16,8 +16,8 @@ import vit_bench
 from vit_bench.bench import config as settings
 from vit_bench.bench.cli import plan_verb, run_verb
 from vit_bench.bench.context import Folders
-from vit_bench.bench.isolated import Errand, run_isolated
 from vit_bench.bench.plan import make_plan
+from vit_bench.bench.subprocess_job import Errand, run_isolated
 from vit_bench.registry import UsageError
 from vit_bench.results.cost import cost
 from vit_bench.results.tables import make

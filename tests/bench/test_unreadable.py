@@ -9,18 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import vit_bench
-from vit_bench.bench import config, plan
+from vit_bench.bench import config
 from vit_bench.bench.plan import make_plan
-from vit_bench.registry import Registry
+from vit_bench.suites.tasks import tasks
 
 WORDS = ("suite=fewshot", "task=SVHN", "model=ViT-mini", "shots=1", "seed=0", "data=data", "source=vtab-1k")
 
 
 @pytest.fixture
-def damaged(vtab1k, monkeypatch: pytest.MonkeyPatch) -> Path:
+def damaged(vtab1k, know_tasks) -> Path:
     """The vtab-1k folder of a task with few images, two of them damaged; returns its image folder."""
-    row = replace(plan.tasks()["SVHN"], splits={"train": 6, "val": 6, "test": 6}, num_classes=2)
-    monkeypatch.setattr(plan, "tasks", lambda: Registry("task", [row]))
+    row = replace(tasks()["SVHN"], splits={"train": 6, "val": 6, "test": 6}, num_classes=2)
+    know_tasks([row])
     images = vtab1k("svhn", images=6) / "vtab-1k" / "svhn" / "images"
     for name in ("test/000001.jpg", "test/000004.jpg", "val200/000002.jpg"):
         (images / name).write_bytes((images / name).read_bytes()[:300])
@@ -60,9 +60,9 @@ def test_a_number_without_them_is_not_taken_for_one_of_the_whole() -> None:
     assert skipping.jobs[0].slot == strict.jobs[0].slot
 
 
-def test_with_nothing_to_skip_the_question_is_the_same(vtab1k, monkeypatch: pytest.MonkeyPatch) -> None:
-    row = replace(plan.tasks()["SVHN"], splits={"train": 6, "val": 6, "test": 6}, num_classes=2)
-    monkeypatch.setattr(plan, "tasks", lambda: Registry("task", [row]))
+def test_with_nothing_to_skip_the_question_is_the_same(vtab1k, know_tasks) -> None:
+    row = replace(tasks()["SVHN"], splits={"train": 6, "val": 6, "test": 6}, num_classes=2)
+    know_tasks([row])
     vtab1k("svhn", images=6)
     columns = ["metric", "value", "n_test", "n_skipped", "protocol_sha", "split_sha"]
     strict = vit_bench.run(*WORDS, out="a")[columns]

@@ -14,14 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from vit_bench.bench.plan import tasks as every_task
 from vit_bench.models import create_model
 from vit_bench.models.weights.convert import convert
-from vit_bench.registry import Registry
 from vit_bench.suites.images.features import extract
 from vit_bench.suites.images.transforms import Transform, View
 from vit_bench.suites.metrics import top1
 from vit_bench.suites.protocol import Task
+from vit_bench.suites.tasks import tasks as every_task
 
 CLASSES, EACH = 8, 20
 SIZE = (60, 90)  # height, width of a picture
@@ -109,8 +108,8 @@ class Logits:
         self.spec, self.features, self.state_dict = network.spec, network, network.state_dict
 
 
-def small_tasks() -> Registry[Task]:
-    """The registry of tasks, with ImageNet and ReaL as small as the toy."""
+def small_tasks() -> list[Task]:
+    """The tasks that there are, with ImageNet and ReaL as small as the toy."""
     number = CLASSES * EACH
     originals = {"train": 16, "validation": number, "real": number - LEFT_OUT}
     changed = {}
@@ -119,7 +118,7 @@ def small_tasks() -> Registry[Task]:
         recipe = {"train": "train[:12]", "val": "train[12:]", "test": test}
         splits = {"train": 12, "val": 4, "test": originals[test]}
         changed[name] = replace(row, num_classes=CLASSES, originals=originals, recipe=recipe, splits=splits)
-    return Registry("task", [changed.get(row.name, row) for row in every_task().values()])
+    return [changed.get(row.name, row) for row in every_task().values()]
 
 
 def make(folder: Path) -> Toy:

@@ -84,7 +84,7 @@ def test_a_table_of_timms_size_is_imported_in_seconds(
     benchmark: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """1500 models, top1 and top5: what timm publishes for each of its test sets."""
-    from vit_bench.bench.export_verb import import_verb
+    from vit_bench.bench.verbs.import_ import import_verb
 
     monkeypatch.chdir(tmp_path)
     head = "model,img_size,top1,top1_err,top5,top5_err,param_count,crop_pct,interpolation"

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from vit_bench.bench.explain_verb import explain_verb
+from vit_bench.bench.verbs.explain import explain_verb
 from vit_bench.registry import UsageError
 from vit_bench.results.comparison.compare import compare
 from vit_bench.results.figures import Asked, draw

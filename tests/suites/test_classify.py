@@ -12,7 +12,7 @@ import pytest
 import torch
 import vit_bench
 from vit_bench.bench import config
-from vit_bench.bench.plan import make_plan, tasks
+from vit_bench.bench.plan import make_plan
 from vit_bench.models import catalog, create_model
 from vit_bench.models.released.table import releases
 from vit_bench.registry import UsageError
@@ -20,6 +20,7 @@ from vit_bench.suites import classify
 from vit_bench.suites.heads import classes as heads
 from vit_bench.suites.metrics import top_k
 from vit_bench.suites.protocol import Features
+from vit_bench.suites.tasks import tasks
 from vit_bench.suites.training.paper_recipes import bit
 
 SUITE = classify.CLASSIFY

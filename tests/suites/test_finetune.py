@@ -243,7 +243,7 @@ def test_a_plan_counts_what_is_trained() -> None:
 
 
 def test_the_code_of_training_makes_no_probe_stale() -> None:
-    from vit_bench.bench.identity import _closure
+    from vit_bench.bench.fingerprint import _closure
     from vit_bench.suites.vtab import Vtab
 
     assert not [name for name in _closure(Vtab(protocol="probe").modules()) if "training" in name or "recipe" in name]

@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from vit_bench.bench.plan import suites
 from vit_bench.models import ViT, catalog, create_model, given_model
 from vit_bench.models.weights_choice import Random
 from vit_bench.registry import UsageError
-from vit_bench.suites import internals
+from vit_bench.suites import internals, suites
 from vit_bench.suites.internals import Internals, tokens_of
 from vit_bench.suites.probes.attention import (
     Rollout,
@@ -292,7 +291,7 @@ def test_nan_weights_are_an_error_that_names_the_image() -> None:
 
 def test_the_suite_is_listed_with_one_task_of_its_own() -> None:
     suite = suites()["internals"]
-    from vit_bench.bench.plan import tasks
+    from vit_bench.suites.tasks import tasks
 
     assert suite.default_tasks in tasks()
     assert isinstance(catalog()["ViT-L/16"].architecture, ViT)

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from vit_bench.bench.export_verb import export_verb, import_verb
+from vit_bench.bench.verbs.export import export_verb
+from vit_bench.bench.verbs.import_ import import_verb
 from vit_bench.registry import UsageError
 from vit_bench.results.exports import formats
 from vit_bench.results.exports.timm import trailer

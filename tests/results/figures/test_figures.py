@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from vit_bench.bench.figure_verb import figure_verb, model_facts
+from vit_bench.bench.facts import model_facts
+from vit_bench.bench.verbs.figure import figure_verb
 from vit_bench.models import catalog
 from vit_bench.registry import UsageError
 from vit_bench.results import figures as package

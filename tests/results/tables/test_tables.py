@@ -50,7 +50,7 @@ def cells(table) -> dict[str, dict[str, str]]:
 
 
 def test_group_sizes_are_those_of_the_tasks() -> None:
-    from vit_bench.bench.plan import tasks
+    from vit_bench.suites.tasks import tasks
 
     for collection, sizes in GROUP_SIZES.items():
         found = [task.group for task in tasks().values() if task.collection == collection]

@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 import scipy.io
 from PIL import Image
-from vit_bench.bench.plan import tasks
 from vit_bench.suites.metrics import accuracies, majority_rate
 from vit_bench.suites.protocol import Task
 from vit_bench.suites.sources import tars
 from vit_bench.suites.sources.imagenet import KAGGLE, ImageNet
 from vit_bench.suites.sources.splits import slices, tfds_order
+from vit_bench.suites.tasks import tasks
 
 SOURCE = ImageNet()
 WNIDS = ("n01440764", "n01443537", "n02106550", "n07753592")  # tench, goldfish, Rottweiler, banana

@@ -15,12 +15,12 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 from PIL import Image
-from vit_bench.bench.plan import tasks
 from vit_bench.registry import UsageError
 from vit_bench.suites.protocol import Task
 from vit_bench.suites.sources import hub, tfds
 from vit_bench.suites.sources.hub import MIRRORS, Hub
 from vit_bench.suites.sources.tfds import Tfds
+from vit_bench.suites.tasks import tasks
 
 VTAB = [task for task in tasks().values() if task.collection == "vtab"]
 

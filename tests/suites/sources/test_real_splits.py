@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from vit_bench.bench.plan import tasks
 from vit_bench.suites.sources.splits import needed, vtab_split
 from vit_bench.suites.sources.torchvision import TORCHVISION
+from vit_bench.suites.tasks import tasks
 
 DATA = Path(os.environ.get("BENCH_DATA", "data"))
 PUBLISHED = json.loads((Path(__file__).parents[2] / "data" / "published_split_digests.json").read_text())

@@ -12,8 +12,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from vit_bench.bench.plan import tasks
 from vit_bench.suites.sources.splits import needed, slices, tfds_order, vtab_split
+from vit_bench.suites.tasks import tasks
 
 DATA = Path(__file__).parents[2] / "data"
 VECTORS = json.loads((DATA / "split_vectors.json").read_text())

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from vit_bench.bench.plan import tasks
 from vit_bench.suites.images.digest import digest_images
 from vit_bench.suites.sources.vtab1k import FOLDERS, Vtab1k
+from vit_bench.suites.tasks import tasks
 
 SOURCE = Vtab1k()
 

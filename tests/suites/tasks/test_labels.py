@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from vit_bench.bench.plan import tasks
-from vit_bench.suites.tasks import labels
+from vit_bench.suites.tasks import labels, tasks
 
 
 @pytest.mark.parametrize(

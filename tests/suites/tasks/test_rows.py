@@ -6,9 +6,8 @@ import csv
 from pathlib import Path
 
 import pytest
-from vit_bench.bench.plan import tasks
 from vit_bench.suites.sources.splits import slices
-from vit_bench.suites.tasks import labels
+from vit_bench.suites.tasks import labels, tasks
 
 with (Path(__file__).parents[2] / "data" / "vtab_tasks.csv").open(newline="") as file:
     FACTS = list(csv.DictReader(file))

@@ -11,7 +11,7 @@ import torch
 from vit_bench.bench import config as settings
 from vit_bench.bench import environment
 from vit_bench.bench.context import Folders, JobContext
-from vit_bench.bench.network import Network
+from vit_bench.bench.loaded_model import Network
 from vit_bench.bench.plan import make_plan
 from vit_bench.suites.protocol import Measurement
 from vit_bench.suites.timing import memory, session

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from vit_bench.bench.plan import tasks
 from vit_bench.registry import UsageError
 from vit_bench.suites.images.digest import digest_images
 from vit_bench.suites.protocol import Split, Task
@@ -20,6 +19,7 @@ from vit_bench.suites.sources.raw.eyes import CIRCLE, GREY, prepare
 from vit_bench.suites.sources.raw.kitti import parts_of
 from vit_bench.suites.sources.raw.records import BLOCK, crc32c, example, records
 from vit_bench.suites.sources.splits import vtab_split
+from vit_bench.suites.tasks import tasks
 
 IMAGES = ["Resisc45", "Retinopathy", "clevr", "DMLab", "dsprites", "KITTI-Dist", "smallnorb"]
 

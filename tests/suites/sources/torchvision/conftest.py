@@ -20,11 +20,11 @@ import pytest
 import scipy.io
 from PIL import Image
 from torchvision import datasets
-from vit_bench.bench.plan import tasks
 from vit_bench.suites.protocol import Task
 from vit_bench.suites.sources import sun397
 from vit_bench.suites.sources.raw.kitti import parts_of
 from vit_bench.suites.sources.splits import slices
+from vit_bench.suites.tasks import tasks
 
 
 @dataclass

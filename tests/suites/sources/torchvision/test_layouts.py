@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import vit_bench
-from vit_bench.bench.plan import tasks
 from vit_bench.suites.images.digest import digest_images
 from vit_bench.suites.sources.splits import slices, tfds_order
 from vit_bench.suites.sources.torchvision import TORCHVISION as SOURCE
+from vit_bench.suites.tasks import tasks
 
 NAMES = (
     "Caltech101",
@@ -90,10 +90,9 @@ def test_clevr_counts_are_of_the_same_images(tmp_path: Path, make) -> None:
     assert count.clusters.tolist() == distance.clusters.tolist()
 
 
-def test_a_run_by_vtabs_protocol_keeps_the_videos(tmp_path: Path, monkeypatch: Patch, make) -> None:
+def test_a_run_by_vtabs_protocol_keeps_the_videos(tmp_path: Path, know_tasks, make) -> None:
     made = make("KITTI-Dist", tmp_path / "data")
-    rows = type(tasks())("task", [made.task if row.name == "KITTI-Dist" else row for row in tasks().values()])
-    monkeypatch.setattr("vit_bench.bench.plan.tasks", lambda: rows)
+    know_tasks([made.task if row.name == "KITTI-Dist" else row for row in tasks().values()])
     words = ("suite=vtab", "protocol=probe", "model=ViT-mini", "task=KITTI-Dist", f"data={tmp_path / 'data'}")
     frame = vit_bench.run(*words, out="r")
     assert set(frame["status"]) == {"ok"}, frame["error"].tolist()

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from vit_bench.bench.plan import tasks
 from vit_bench.suites.sources import sun397
 from vit_bench.suites.sources.torchvision import TORCHVISION as SOURCE
+from vit_bench.suites.tasks import tasks
 
 Patch = pytest.MonkeyPatch
 

@@ -1,0 +1,1 @@
+"""Getting data sets: what is downloaded, unpacked and checked."""

@@ -1,0 +1,145 @@
+"""`data prepare`: downloads what may be downloaded, unpacks and verifies it, and says what only a person can do."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...meter import Meter, human
+from ...registry import UsageError
+from ...transfer import Published, Unreachable, check_published, switched_off, transfer
+from .downloads import ARCHIVES, FILES, STEPS, File
+from .unpack import unpack
+
+if TYPE_CHECKING:
+    from ...models.released.table import Release
+    from ...suites.protocol import Task
+    from ..config import Config
+    from ..select.tasks import Shelf
+
+KEPT = "downloads"  # folder below the data folder where archives are until they are unpacked
+ROOM = 2.2  # times the size of an archive that it needs on the disk, itself included
+
+
+@dataclass(kw_only=True)
+class Outcome:
+    """What became of the tasks that were to be prepared."""
+
+    ready: list[Task] = field(default_factory=list)
+    by_hand: list[Task] = field(default_factory=list)  # a person has to get these
+    failed: list[str] = field(default_factory=list)
+
+
+def prepare(tasks: Iterable[Task], shelf: Callable[[], Shelf], meter: Meter) -> Outcome:
+    """Have the data of these tasks below the data folder. `shelf` looks at it anew, since that changes.
+
+    Raises UsageError beforehand where the disk has not the room. A set that fails does not stop the others.
+    """
+    outcome, root = Outcome(), shelf().root
+    chosen = list(tasks)
+    lacking = [task for task in chosen if shelf().source(task, tuple(task.splits)) is None]
+    wanted = {task.images: FILES[task.images] for task in lacking if task.images in FILES}
+    _check_room(root, [file for files in wanted.values() for file in files])
+    done: set[str] = set()
+    for task in chosen:
+        if task in lacking and task.images not in done:
+            done.add(task.images)
+            try:
+                _get(task, root, meter)
+            except UsageError as error:
+                outcome.failed.append(f"{task.name}: {error}")
+                continue
+        now = shelf()
+        source = now.source(task, tuple(task.splits))
+        if source is not None:
+            meter.say(f"{task.name} is at {source.locate(task, root)} (source {source.name})")
+            outcome.ready.append(task)
+        elif task.images in STEPS:
+            meter.say(f"{task.name} has to be got by hand. {STEPS[task.images].format(root=root)}.")
+            outcome.by_hand.append(task)
+        else:
+            lacks = now.lacks(task, tuple(task.splits)) or f"it is not in {root}"
+            outcome.failed.append(f"{task.name}: {lacks}")
+    return outcome
+
+
+def _get(task: Task, root: Path, meter: Meter) -> None:
+    """Fetch and unpack what can be of a task's image set; nothing where all is up to a person."""
+    for file in FILES.get(task.images, ()):
+        fetch(file, root, meter)
+    archive = root / ARCHIVES.get(task.images, "")
+    if task.images in ARCHIVES and archive.is_file():
+        meter.say(f"unpacking {archive}")
+        meter.say(f"{len(unpack(archive, root))} files unpacked to {root}")
+
+
+def fetch(file: File, root: Path, meter: Meter) -> None:
+    """Download one file, check it, and unpack it where it is an archive; where that was done, nothing.
+
+    Raises UsageError where it cannot be had or is not what was published.
+    """
+    folder = root / file.into
+    mark = root / KEPT / f"{file.file_name}.done"
+    if _unpacked(mark) if file.unpack else (folder / file.file_name).is_file():
+        return
+    if switch := switched_off():
+        raise UsageError(f"{file.url} is needed, and downloads are off ({switch})")
+    target = root / KEPT / file.file_name if file.unpack else folder / file.file_name
+    published = Published(size=file.size, digest=file.digest, elsewhere="Type data=DIR for a folder with more room")
+    if target.is_file():
+        check_published(file.url, target, published)
+    else:
+        size = f" ({human(file.size)})" if file.size else ""
+        meter.say(f"downloading {file.url}{size} to {target}")
+        try:
+            transfer(file.url, target, meter, published)
+        except Unreachable as error:
+            raise UsageError(
+                f"{error}. Repeat the command to go on where it ended, or put the file at {target} yourself"
+            ) from error
+    target.with_name(f"{target.name}.sha256").unlink(missing_ok=True)
+    if file.unpack:
+        meter.say(f"unpacking {target} to {folder}")
+        files = unpack(target, folder)
+        mark.write_text("\n".join(map(str, (files[0], files[-1]) if files else ())), encoding="utf-8")
+        target.unlink()
+
+
+def _unpacked(mark: Path) -> bool:
+    """Whether an archive was unpacked, and the first and last of its files are still there."""
+    if not mark.is_file():
+        return False
+    files = mark.read_text(encoding="utf-8").splitlines()
+    return bool(files) and all(Path(file).is_file() for file in files)
+
+
+def _check_room(root: Path, files: Iterable[File]) -> None:
+    needed = int(sum((file.size or 0) * (ROOM if file.unpack else 1) for file in files))
+    place = next(folder for folder in (root, *root.absolute().parents) if folder.is_dir())
+    free = shutil.disk_usage(place).free
+    if needed > free:
+        raise UsageError(
+            f"downloading and unpacking takes {human(needed)}, and {place} has {human(free)} free. Type data=DIR for a "
+            "folder with more room, or fewer tasks"
+        )
+
+
+def needs(config: Config, shelf: Shelf) -> tuple[list[Task], list[Release]]:
+    """The tasks and the released files of weights that a plan with these words needs, be they here or not."""
+    from ...suites import suites
+    from .. import config as settings
+    from ..select.models import choose_models
+    from ..select.weights import choose_weights
+
+    found = [suite for word in config.suite for suite in suites().select(word)]
+    tasks: dict[str, Task] = {}
+    weights: dict[Release, None] = {}
+    for suite in settings.apply(config, list({suite.name: suite for suite in found}.values())):
+        named = [task for word in config.task for task in shelf.select(word, config.division, config.division_seed)]
+        tasks |= {task.name: task for task in named or shelf.select(suite.default_tasks)}
+        for _, choice in choose_weights(suite, choose_models(suite, config, {}, set()), config.weights):
+            weights |= {choice.release: None} if choice.release else {}
+    return list(tasks.values()), list(weights)

@@ -1,0 +1,151 @@
+"""Archives unpacked safely: nothing outside the target, no links, no more than can be meant, whole or not at all."""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+import shutil
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+from ...registry import UsageError
+
+GROWTH = 30  # an archive of pictures hardly shrinks them: more times its size is a bomb …
+SPARE = 1 << 28  # … beyond these bytes
+MEMBERS = 2_000_000
+BLOCK = 1 << 20
+MARGIN = 1 << 26  # bytes of the disk that stay free
+KINDS = (".zip", ".tar", ".tar.gz", ".tgz", ".rar", ".gz")
+BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, NotImplementedError)
+
+
+def unpack(archive: Path, target: Path) -> list[Path]:
+    """Unpack a .zip, .tar(.gz), .tgz, .rar or single .gz file into `target`; the files that it held.
+
+    First into a folder of its own beside them, then each file under its name, so that a broken archive leaves nothing.
+    An archive in the archive (`*.tar.gz`) is unpacked, too. Raises UsageError for a member that would land outside, a
+    link or device, more bytes than an honest archive of its size has, a full disk, and a damaged archive.
+    """
+    staging = target / f".unpacking-{archive.name}"
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    try:
+        budget = Budget(archive, archive.stat().st_size * GROWTH + SPARE)
+        _unpack(archive, staging, budget)
+        for inner in sorted(path for path in staging.rglob("*.tar.gz") if path.is_file()):
+            _unpack(inner, inner.parent, budget)
+            inner.unlink()
+        return _move(staging, target)
+    except BROKEN as error:
+        raise UsageError(f"{archive} is damaged or no such archive: {error}. Delete it and get it again") from error
+    except OSError as error:
+        raise UsageError(f"{archive} cannot be unpacked into {target}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+@dataclass
+class Budget:
+    """Bytes and members that an archive may still give."""
+
+    archive: Path
+    left: int
+    members: int = field(default_factory=lambda: MEMBERS)
+
+    def member(self) -> None:
+        self.members -= 1
+        if self.members < 0:
+            raise UsageError(f"{self.archive} holds more than {MEMBERS} files; it is not what was published")
+
+    def take(self, size: int, folder: Path) -> None:
+        self.left -= size
+        if self.left < 0:
+            raise UsageError(f"{self.archive} unpacks to over {GROWTH} times its size; it is not what was published")
+        if shutil.disk_usage(folder).free < size + MARGIN:
+            raise UsageError(f"the disk of {folder} is full; {self.archive} needs more room there")
+
+
+def _unpack(archive: Path, folder: Path, budget: Budget) -> None:
+    if not archive.name.endswith(KINDS):
+        raise UsageError(f"{archive} is no archive that can be unpacked ({', '.join(KINDS)})")
+    for name, file in _members(archive):
+        budget.member()
+        path = _inside(folder, name, archive)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as out:
+            while block := file.read(BLOCK):
+                budget.take(len(block), folder)
+                out.write(block)
+
+
+def _members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
+    """Name and content of each file in an archive. Raises UsageError for what is neither a file nor a folder."""
+    name = archive.name
+    if name.endswith((".tar", ".tar.gz", ".tgz")):
+        with tarfile.open(archive) as tar:
+            for member in tar:
+                content = tar.extractfile(member) if member.type in (tarfile.REGTYPE, tarfile.AREGTYPE) else None
+                if content is not None:
+                    yield member.name, content
+                elif not member.isdir():
+                    raise UsageError(f"{archive} holds '{member.name}', which is neither a file nor a folder")
+    elif name.endswith(".gz"):
+        with gzip.open(archive) as file:
+            yield name.removesuffix(".gz"), file  # pyright: ignore[reportReturnType]  # it reads like a file
+    else:
+        with _listed(archive) as listed:
+            for info in listed.infolist():
+                mode = getattr(info, "external_attr", 0) >> 16 if name.endswith(".zip") else info.mode
+                if stat.S_ISLNK(mode):
+                    raise UsageError(f"{archive} holds '{info.filename}', which is neither a file nor a folder")
+                if not info.is_dir():
+                    with listed.open(info) as file:
+                        yield info.filename, file
+
+
+@contextmanager
+def _listed(archive: Path) -> Iterator[Any]:
+    """A .zip or .rar file, opened. Raises UsageError where .rar cannot be read here."""
+    if archive.name.endswith(".zip"):
+        with zipfile.ZipFile(archive) as file:
+            yield file
+        return
+    try:
+        import rarfile  # pyright: ignore[reportMissingImports]  # an extra
+    except ImportError as error:
+        raise UsageError(
+            f"reading {archive} needs rarfile, and a program such as unrar or bsdtar beside it: install "
+            "vit-bench[data]; or unpack it yourself"
+        ) from error
+    try:
+        with rarfile.RarFile(archive) as file:
+            yield file
+    except rarfile.Error as error:
+        raise UsageError(f"{archive} cannot be read: {error}. Unpack it yourself, or get it again") from error
+
+
+def _inside(folder: Path, name: str, archive: Path) -> Path:
+    """Where a member lands. Raises UsageError for a name that leads out of the folder."""
+    parts = PurePosixPath(name.replace("\\", "/")).parts
+    if not parts or parts[0] == "/" or ".." in parts or ":" in parts[0] or "\0" in name:
+        raise UsageError(f"{archive} holds '{name}', which would land outside of {folder}; nothing was unpacked")
+    return folder.joinpath(*parts)
+
+
+def _move(staging: Path, target: Path) -> list[Path]:
+    """Every file from the staging folder to its place."""
+    places = []
+    for path in sorted(staging.rglob("*")):
+        if path.is_file():
+            place = target / path.relative_to(staging)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(place)
+            places.append(place)
+    return places

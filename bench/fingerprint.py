@@ -1,0 +1,235 @@
+"""What makes two jobs the same job: the code behind a number, and the files that it was read from."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..stable import file_sha, sha
+from .select.user_rows import code_of
+
+if TYPE_CHECKING:
+    from ..models.spec import Model
+
+PACKAGE = __name__.rsplit(".", 2)[0]
+ROOT = Path(__file__).resolve().parent.parent
+# Modules that run in a job and are not in its key, each with the reason why no number depends on its code. Names are
+# relative to the package; a star stands for anything. A test holds what really runs against this list.
+NOT_COUNTED: Mapping[str, str] = {
+    "registry": "names, and what to type instead",
+    "errors": "words of errors",
+    "stable": "digests and file handling; another digest is another key by itself",
+    "memory": "how much may be loaded, not what",
+    "random_weights": "what a word means; the weights are in the job's identity",
+    "transfer": "how a file gets here",
+    "meter": "how far a download is",
+    "models": "hands a row to the module that builds it",
+    "models.arguments": "checks the numbers that a network is asked for with",
+    "models.selection": "what a word selects; the row is in the job's identity",
+    "models.read_weights": "what a word means; the weights are in the job's identity",
+    "models.architectures.native": "what words mean for a row; row and weights are in the job's identity",
+    "models.external.rows": "what words mean for a row; row and weights are in the job's identity",
+    "models.catalog.*": "rows, which are in the job's identity",
+    "models.released.table": "which file a tag means; its digest is in the record, the file among the cell's inputs",
+    "models.released.download": "how a file gets here",
+    "models.external.files": "how a library's file gets here; it is among the cell's inputs",
+    "models.external.listing": "which models a library has; its version is in the job's identity",
+    "models.provenance": "what records say of weights beside their numbers",
+    "models.weights.sidecar": "what a file says of weights; what a suite makes of it is in the key (Suite.resolved)",
+    "models.weights.looks": "words of errors: which row a file that does not fit is of",
+    "suites.images.feature_cache": "keeps features bit for bit, under a digest of what they are of",
+    "bench.run": "asks a suite for its numbers and keeps them as records",
+    "bench.context": "hands over what was built and fed, from a cache or anew; what is fed is suites/images/feeding.py",
+    "bench.loaded_model": "keeps the network that models built",
+    "bench.subprocess_job": "takes a job to another process and its numbers back",
+    "bench.plan": "what was asked, which is in the job's identity",
+    "bench.config": "what was asked, which is in the job's identity",
+    "bench.verbs.words": "what was asked, which is in the job's identity",
+    "bench.fingerprint": "makes the key",
+    "bench.environment": "which device and libraries there are; records say so",
+    "bench.distributed": "which process does which part of the images",
+    "bench.progress": "tells how far a run is",
+    "bench.job_clock": "how long a job took",
+    "bench.provenance": "what records say of weights beside their numbers",
+    "bench.select.user_rows": "finds a user's files, whose code is in the key by itself",
+    "results.*": "records and tables of numbers that are there",
+}
+
+
+@cache
+def code_sha(*roots: str, alone: tuple[str, ...] = ()) -> str:
+    """A short digest of the code of these modules and of every module of ours that they import, directly or not.
+
+    Of those `alone` what they import is left out. Names are relative to the package: "suites.probes.ridge". Comments,
+    docstrings, the layout of lines and the names of modules do not count, so that writing a comment or moving a module
+    makes no result stale.
+    """
+    counted = _closure(roots) | set(alone)
+    return sha(sorted(_linked(name, counted) for name in counted))
+
+
+def _closure(modules: Iterable[str]) -> set[str]:
+    todo, found = list(modules), set()
+    while todo:
+        name = todo.pop()
+        if name not in found and is_counted(name):
+            found.add(name)
+            todo += _code(name).imports
+    return found
+
+
+def is_counted(module: str) -> bool:
+    """Whether the code of a module counts where a number's own code imports it."""
+    return not any(fnmatchcase(module, pattern) for pattern in NOT_COUNTED)
+
+
+def _linked(module: str, counted: set[str]) -> str:
+    """The digest of a module's code, with those of the modules that it imports in place of their names."""
+    code = _code(module)
+    return sha([code.digest, *(_code(name).digest if name in counted else "" for name in code.imports)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Code:
+    """What of a module's text counts."""
+
+    digest: str  # of its tokens, without the names of modules of ours
+    imports: tuple[str, ...]  # modules of ours that it imports when it runs, wherever in its text
+
+
+TOKEN = re.compile(
+    r"""\#[^\n]*"""  # a comment
+    r"""|[A-Za-z]{0,2}\"{3}(?:[^\\]|\\.)*?\"{3}|[A-Za-z]{0,2}'{3}(?:[^\\]|\\.)*?'{3}"""  # a long string
+    r"""|[A-Za-z]{0,2}"(?:[^"\\\n]|\\.)*"|[A-Za-z]{0,2}'(?:[^'\\\n]|\\.)*'"""  # a short one
+    r"""|\n[ \t]*|\w+|\\\n|[^\s\w]""",  # the start of a line, a name or number, a line that goes on, a sign
+    re.DOTALL,
+)
+
+
+@cache
+def _code(module: str) -> Code:
+    """Read token by token and not by Python's own tokenizer, whose tokens differ from version to version."""
+    package = module.split(".") if _file(module).name == "__init__.py" else module.split(".")[:-1]
+    kept: list[str] = []
+    imports: dict[str, None] = {}
+    checking: int | None = None  # the indentation of the `if TYPE_CHECKING:` that the line is below
+    for indent, tokens in _lines(read_text(module)):
+        if checking is not None and indent <= checking:
+            checking = None
+        if tokens[0] == "from" and tokens[1] == ".":
+            split = tokens.index("import")
+            if checking is None:
+                imports |= dict.fromkeys(_targets(package, tokens[1:split], tokens[split + 1 :]))
+            tokens = [tokens[0], *tokens[split:]]
+        elif tokens[:2] == ["if", "TYPE_CHECKING"]:
+            checking = indent
+        kept += [f"\n{indent}", *tokens]
+    return Code(digest=hashlib.sha256("\0".join(kept).encode()).hexdigest(), imports=tuple(imports))
+
+
+def read_text(module: str) -> str:
+    """The source of a module of ours, with the line ends that it has everywhere."""
+    return _file(module).read_text(encoding="utf-8").replace("\r\n", "\n")
+
+
+def _lines(text: str) -> Iterator[tuple[int, list[str]]]:
+    """The logical lines of Python source: how far each is indented, and its tokens. Comments and docstrings are out."""
+    indent, depth = 0, 0
+    tokens: list[str] = []
+    for token in [*TOKEN.findall(text), "\n"]:
+        if token[0] == "\n":
+            if depth == 0:
+                if tokens and not _is_text(tokens):
+                    yield indent, tokens
+                indent, tokens = len(token) - 1, []
+        elif token[0] not in "#\\":
+            depth += (token in "([{") - (token in ")]}")
+            tokens.append(token)
+
+
+def _is_text(tokens: list[str]) -> bool:
+    return len(tokens) == 1 and tokens[0][-1] in "\"'"
+
+
+def _targets(package: list[str], path: list[str], names: list[str]) -> Iterator[str]:
+    """The modules that `from PATH import NAMES` loads: of a package those that are named, or itself."""
+    level = next((i for i, token in enumerate(path) if token != "."), len(path))
+    base = package[: len(package) - level + 1] + [token for token in path[level:] if token != "."]
+    words = " ".join(token for token in names if token not in "()").split(" , ")
+    for word in words:
+        inside = ".".join([*base, word.split(" ")[0]]) if word else ""
+        home = ".".join(base)
+        name = inside if inside and _file(inside).is_file() else home
+        if name and _file(name).is_file():
+            yield name
+
+
+def network_modules(model: Model) -> tuple[str, ...]:
+    """The modules that build the network of a row and that it is made of."""
+    return tuple(
+        sorted(f"models.{name}" for name in {model.architecture.built_by, *model.architecture.network_modules})
+    )
+
+
+def is_ours(thing: Any) -> bool:
+    """Whether a class or function is of this package, and not of a user's file."""
+    return behind_call(thing).__module__.startswith(f"{PACKAGE}.")
+
+
+def module_of(thing: Any) -> str:
+    """The module of a class or function of ours, relative to the package."""
+    return behind_call(thing).__module__.removeprefix(f"{PACKAGE}.")
+
+
+def source_sha(thing: Any) -> str:
+    """A short digest of the code that a class or function of a user's is from; of its name, typed at a prompt.
+
+    Of a partial function or an object that can be called it is that of the function or class behind it.
+    """
+    behind = behind_call(thing)
+    try:
+        return code_of(thing, Path(inspect.getfile(behind)).resolve(strict=True))
+    except (OSError, TypeError):
+        return sha(f"{behind.__module__}.{behind.__qualname__}")
+
+
+def behind_call(thing: Any) -> Any:
+    """The function or class whose code runs when something is called."""
+    while isinstance(thing, partial):
+        thing = thing.func
+    return thing if hasattr(thing, "__qualname__") else type(thing)
+
+
+def _file(module: str) -> Path:
+    path = ROOT.joinpath(*module.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def seen(path: Path) -> dict[str, Any]:
+    """What a cell notes of a file that it was computed from."""
+    stat = path.stat()
+    return {"path": str(path.resolve()), "size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": file_sha(path)}
+
+
+def changed(inputs: Iterable[Mapping[str, Any]]) -> str | None:
+    """The first of these files whose content is no longer what it was, or None.
+
+    Content is only read where size or time differ. A file that is gone says nothing against a number it once gave.
+    """
+    for item in inputs:
+        path = Path(item["path"])
+        try:
+            stat = path.stat()
+        except OSError:
+            continue
+        same = (stat.st_size, stat.st_mtime_ns) == (item["size"], item["mtime_ns"])
+        if not same and (stat.st_size != item["size"] or file_sha(path) != item["sha256"]):
+            return str(path)
+    return None

@@ -1,0 +1,128 @@
+"""The command lines that repeat what a run directory holds, made from its cells and not from what was typed last."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..results.record import Cell
+
+KEPT = ("data", "source", "include", "division", "division_seed", "device", "batch_size")  # of config.yaml
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """A command line, and how many of the jobs there are it repeats."""
+
+    text: str
+    jobs: int
+
+
+def job_command(cell: Cell, config: Mapping[str, Any], out: Path | str) -> str:
+    """The command line of one job alone. `config` is what `read_config` gives."""
+    record = cell.records[0]
+    return _line(_words(cell), [record.model], [record.task] if record.task else [], config, out)
+
+
+def run_commands(cells: Iterable[Cell], config: Mapping[str, Any], out: Path | str) -> list[Command]:
+    """As few command lines as repeat exactly these jobs: one for all models that answered the same with the same.
+
+    A command asks every model of its about every task of its, so models that answered other tasks get another one.
+    """
+    asked: dict[tuple[str, ...], dict[str, dict[str, None]]] = {}
+    for cell in cells:
+        record = cell.records[0]
+        asked.setdefault(_words(cell), {}).setdefault(record.model, {})[record.task] = None
+    made = []
+    for words, by_model in asked.items():
+        together: dict[frozenset[str], list[str]] = {}
+        for model, tasks in by_model.items():
+            together.setdefault(frozenset(tasks), []).append(model)
+        for models in together.values():
+            tasks = [task for task in by_model[models[0]] if task]
+            shown = [] if _are_the_suites_own(words[0], tasks) else tasks
+            text = _line(words, models, shown, config, out)
+            made.append(Command(text=text, jobs=len(models) * max(1, len(tasks))))
+    return made
+
+
+def read_config(path: Path) -> Mapping[str, Any]:
+    """The settings of a run directory's last command; none where there is no config.yaml, or it cannot be read."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    if not path.is_file():
+        return {}
+    try:
+        read = OmegaConf.to_container(OmegaConf.load(path))
+    except (OmegaConfBaseException, YAMLError, UnicodeDecodeError):
+        return {}
+    return {str(name): value for name, value in read.items()} if isinstance(read, dict) else {}
+
+
+def _words(cell: Cell) -> tuple[str, ...]:
+    """What the command says of a job besides model and task: suite, weights, and the settings that are not usual."""
+    from ..results.record import read_variant  # records take a while, and `--help` needs none
+
+    record = cell.records[0]
+    words = [f"suite={record.suite}"]
+    if record.weights and record.weights != "own":
+        words.append(f"weights={_text(record.weights)}")
+    words += [f"model.{name}={value}" for name, value in read_variant(record.variant).items()]
+    stated = cell.identity.get("settings")
+    usual = _usual(record.suite)
+    for name, value in (stated if isinstance(stated, Mapping) else {}).items():
+        text = _text(value)
+        if text is not None and value != usual.get(name):
+            words.append(f"suite.{name}={text}")
+    return (*words, *(["skip_bad=true"] if cell.identity.get("skip_bad") else []))
+
+
+def _line(
+    words: Sequence[str], models: Sequence[str], tasks: Sequence[str], config: Mapping[str, Any], out: Path | str
+) -> str:
+    suite, *others = words
+    said = [suite, f"model={_text(models)}"] + ([f"task={_text(tasks)}"] if tasks else []) + others
+    for name in KEPT:
+        text = _text(config.get(name))
+        said += [f"{name}={text}"] if text not in (None, "", "false") else []
+    return "python -m bench run " + " ".join(map(shlex.quote, [*said, f"out={out}"]))
+
+
+@cache
+def _usual(suite: str) -> Mapping[str, Any]:
+    """The settings that a suite of this version has when none is typed; none for a suite that there is no more."""
+    from ..suites import suites
+    from .job import plain
+
+    return plain(asdict(suites()[suite])) if suite in suites() else {}
+
+
+def _are_the_suites_own(word: str, tasks: Sequence[str]) -> bool:
+    """Whether these are all the tasks that a suite asks about where none is named."""
+    from ..suites import suites
+    from ..suites.tasks import tasks as known
+
+    name = word.partition("=")[2]
+    if name not in suites() or not suites()[name].only_default_tasks:
+        return False
+    collection = suites()[name].default_tasks
+    return {row.name for row in known().values() if row.collection == collection} == set(tasks)
+
+
+def _text(value: Any) -> str | None:
+    """A value as one would type it; None where there is nothing to type. An item with a comma in it is quoted."""
+    if value is None:
+        return None
+    if isinstance(value, list | tuple):
+        texts = [str(_text(item)) for item in value]
+        return ",".join(f'"{text}"' if "," in text else text for text in texts) or None
+    if isinstance(value, float):
+        return repr(value)  # the shortest text that reads back as the same number
+    return str(value).lower() if isinstance(value, bool) else str(value)

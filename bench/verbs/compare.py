@@ -1,0 +1,141 @@
+"""`compare`: is one run, or one model, really better than another, or is it noise?"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ...results.choices import Format
+from ..console import stdout
+from .words import Help, Mistakes, each, is_on_disk, only, read_words, run_path
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def _wrong_map(text: str) -> str:
+    good = all(colon and theirs for _, colon, theirs in _pairs(text))
+    return "" if good else "expected OURS:THEIRS with commas, for example map=model:name,value:top1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions:
+    """What is compared, and how it is told."""
+
+    metric: Annotated[str, Help("which metric, several with commas", shown="top1")] = ""
+    by: Annotated[
+        str,
+        Help(
+            "two sides of one kind, named by `a=` and `b=`: `by=model a=ViT-B/16 b=BiT-R50x1` are two models, within "
+            "one run or across",
+            shown="model|weights|variant|source",
+        ),
+    ] = ""
+    a: Annotated[str, Help("the side A of `by=`", shown="NAME")] = ""
+    b: Annotated[str, Help("the side B of `by=`", shown="NAME")] = ""
+    format: Annotated[Format, Help("how it is written")] = "terminal"
+    fail_if: Annotated[
+        str,
+        Help(
+            "exit code 1 where A is significantly worse than B anywhere",
+            shown="worse",
+            check=only("worse", "there is fail_if=worse, exit code 1 where A is worse than B"),
+        ),
+    ] = ""
+    mix: Annotated[bool, Help("compare answers to different questions all the same")] = False
+    map: Annotated[
+        str,
+        Help(
+            "the columns of a CSV from elsewhere (timm, clip_benchmark and mteb ones are known); with "
+            "`map=model:name,value:score_of_theirs metric=top1` an unknown column is accuracy in percent",
+            shown="model:name,value:top1",
+            check=_wrong_map,
+        ),
+    ] = ""
+
+
+Words = Annotated[list[str] | None, typer.Argument(metavar="A [B] [KEY=VALUE]...", show_default=False)]
+
+
+def compare_verb(words: Words = None) -> None:
+    """Compare two runs cell by cell: `compare A B [metric=top1] [by=model a=NAME b=NAME] [fail_if=worse]`.
+
+    A and B are run directories or CSV files; several runs of one side with commas (A1,A2). Each pair has its
+    difference, 95 % interval, p and a verdict: tested on the same images where both sides kept predictions (by video,
+    patient, scene where images are not independent), over seeds or runs otherwise, corrected for the number of pairs
+    (Holm).
+    """
+    from ...results.comparison import compare as comparing
+    from ...results.comparison.tables import tables
+    from ...results.tables.render import render, show
+
+    sources, options = _read(words or [])
+    by, style, metric = options.by, options.format, options.metric
+    mapping = {ours: theirs for ours, _, theirs in _pairs(options.map)}
+    frames = [_load(source, mapping, metric) for source in sources]
+    frames = frames if len(frames) == 2 else frames * 2
+    names = (str(sources[0]), str(sources[-1]))
+    if by:
+        chosen = [_name(by, side) for side in (options.a, options.b)]
+        frames = [
+            comparing.select(frame, by, word, where) for frame, word, where in zip(frames, chosen, names, strict=True)
+        ]
+        names = tuple(f"{w} ({n})" if len(sources) == 2 else w for w, n in zip(chosen, names, strict=True))
+    made = comparing.compare(frames[0], frames[1], (names[0], names[1]), metric=metric, by=by, mix=options.mix)
+    for table in tables(made, every=style != "terminal"):
+        if style == "terminal":
+            show(table, stdout())
+        else:
+            sys.stdout.write(render(table, style))
+    if options.fail_if and made.worse:
+        raise typer.Exit(1)
+
+
+def _read(words: list[str]) -> tuple[list[Path], CompareOptions]:
+    sources, options = read_words(words, CompareOptions, "compare", name=_side, paths=True)
+    by, sides = bool(options.by), bool(options.a) + bool(options.b)
+    mistakes = Mistakes()
+    if len(sources) not in ((1, 2) if by else (2,)):
+        mistakes.note(
+            f"compare needs two runs, and {len(sources)} were named: `compare A B`, or, within one run, "
+            "`compare A by=model a=ViT-B/16 b=BiT-R50x1`"
+        )
+    if sides != (2 if by else 0):
+        mistakes.note("by=, a= and b= belong together: by=model a=ViT-B/16 b=BiT-R50x1")
+    mistakes.tell()
+    return sources, options
+
+
+def _side(word: str) -> Path:
+    """The runs of one side, several with commas. Raises UsageError for one that is not there."""
+    if not is_on_disk(word):
+        each(run_path, word.split(","))
+    return Path(word)
+
+
+def _pairs(text: str) -> list[tuple[str, str, str]]:
+    return [word.partition(":") for word in text.split(",") if word]
+
+
+def _load(source: Path, mapping: dict[str, str], metric: str) -> pd.DataFrame:
+    from ...results.exports.foreign_csv import is_foreign, read_foreign
+    from ...results.record import load
+
+    if mapping or is_foreign(source):
+        return read_foreign(source, mapping, metric)
+    several = not source.exists() and "," in str(source)
+    return load(*(str(source).split(",") if several else [source]))
+
+
+def _name(by: str, word: str) -> str:
+    """The catalog's name for a model's alias; any other word as it is."""
+    if by != "model":
+        return word
+    from ...models import catalog
+
+    rows = catalog()
+    return rows[word].name if word in rows else word

@@ -1,0 +1,182 @@
+"""`explain`: all that stands behind one number of a run, and the command that repeats it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ...registry import UsageError, suggest
+from ..console import stdout
+from ..provenance import files_read, settings_of
+from ..reproduce import job_command, read_config
+from .words import NONE, Mistakes, split_word
+
+if TYPE_CHECKING:
+    from ...results.record import Cell, Record, Store
+
+FIELDS = ("suite", "protocol", "model", "variant", "weights", "task", "source", "seed", "metric", "status", "unit")
+MANY = 12
+COLUMNS = (
+    f"Columns: {', '.join(f'`{name}=`' for name in FIELDS)}, and what varied inside jobs, `shots=5` for example. "
+    "`none` stands for an empty one, `variant=none` for example."
+)
+
+
+def explain_verb(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="a run directory")],
+    words: Annotated[list[str] | None, typer.Argument(metavar="CELL", show_default=False)] = None,
+) -> None:
+    """Say what stands behind one number: the command that repeats it, settings, seeds, digests, versions and files.
+
+    CELL is a record's `measurement` (as in results.csv: key/number), the beginning of a key, or words that select one:
+    `explain runs/vtab model=ViT-B/16 task=Pets metric=top1 seed=0`.
+    """
+    from ...results.record import Store
+
+    if not (run / "cells").is_dir():
+        raise UsageError(f"{run} is no run directory: it has no cells/ folder")
+    store = Store(run)
+    cell, record = _find(store, words or [])
+    out = stdout()
+    for heading, lines in _explained(store, cell, record):
+        out.say(heading, style="bold")
+        for line in lines:
+            out.say(f"  {line}")
+
+
+def _find(store: Store, words: Sequence[str]) -> tuple[Cell, Record]:
+    """The one record that the words select. Raises UsageError with the choices where there are several or none."""
+    every = [(cell, record) for cell in store.cells() for record in cell.records]
+    if not every:
+        raise UsageError(f"{store.folder} holds no records yet")
+    known = {*FIELDS, *(name for _, record in every for name in record.at)}
+    names = [word for word in words if "=" not in word]
+    pairs: list[tuple[str, str]] = []
+    mistakes = Mistakes()
+    for word in words:
+        if "=" in word:
+            with mistakes:
+                pairs.append(split_word(word))
+    for name, _ in pairs:
+        if name not in known:
+            mistakes.note(f"records have no '{name}'. {suggest(name, sorted(known))}")
+    mistakes.tell()
+    found = [(c, r) for c, r in every if all(_is(_value(r, name), value) for name, value in pairs)]
+    for name in names:
+        exact = [(c, r) for c, r in found if r.measurement == name]
+        found = exact or [(c, r) for c, r in found if c.key.startswith(name)]
+    if not found:
+        models = sorted({record.model for _, record in every})
+        raise UsageError(
+            f"no record of {store.folder} is {' '.join(words)}. It has models {', '.join(models)}; tasks "
+            f"{', '.join(sorted({record.task for _, record in every}))}"
+        )
+    if len(found) > 1 and not any(name == "metric" for name, _ in pairs):
+        found = [pair for pair in found if pair[1].metric == "top1"] or found
+    if len(found) > 1:
+        shown = "\n  ".join(_short(record) for _, record in found[:MANY])
+        more = f"\n  and {len(found) - MANY} more" if len(found) > MANY else ""
+        raise UsageError(f"{len(found)} records are {' '.join(words) or 'in it'}; say which:\n  {shown}{more}")
+    return found[0]
+
+
+def _value(record: Record, name: str) -> Any:
+    return getattr(record, name) if name in FIELDS else record.at.get(name)
+
+
+def _is(value: Any, word: str) -> bool:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            return float(word) == value
+        except ValueError:
+            return False
+    return word.lower() in (NONE if value in (None, "") else (str(value).lower(),))
+
+
+def _short(record: Record) -> str:
+    """A record in the words that select it."""
+    words = [f"{name}={_value(record, name)}" for name in ("model", "variant", "weights", "task", "seed", "metric")]
+    words = [word for word in words if not word.endswith(("=", "=None"))]
+    words += [f"{name}={value}" for name, value in record.at.items()]
+    return f"{record.measurement or '(no number)'}  {' '.join(words)}"
+
+
+def _explained(store: Store, cell: Cell, record: Record) -> list[tuple[str, list[str]]]:
+    number = record.error if record.value is None else f"{record.value:.10g} {record.unit}"
+    who = f"{record.model}{f' [{record.variant}]' if record.variant else ''}, weights {record.weights or 'none'}"
+    on = f" on {record.task}" if record.task else ""
+    head = f"{record.metric or record.status} = {number}: {who}{on}"
+    what = [
+        f"cell {cell.key}, record {record.measurement or '(no number)'}, status {record.status}",
+        f"suite {record.suite}, protocol {record.protocol}"
+        + (f", seed {record.seed}" if record.seed is not None else ""),
+        *(f"{name} {value}" for name, value in record.at.items()),
+        f"images: {_count(record.n_train)} to train, {_count(record.n_test)} scored, "
+        f"{_count(record.n_skipped)} skipped",
+        f"made {record.started_at} on {record.device or 'an unknown device'}, the whole job in "
+        f"{'?' if record.seconds is None else f'{record.seconds:.1f}'} s",
+    ]
+    where = {"trained on": record.pretrain, "images from": record.source, **record.provenance}
+    digests = {
+        "weights": record.weights_sha,
+        "split": record.split_sha,
+        "question": record.protocol_sha,
+        "treatment": record.treatment_sha,
+    }
+    return [
+        (head, what),
+        (
+            "Command that repeats it",
+            [job_command(cell, read_config(store.folder / "config.yaml"), f"{store.folder}-again")],
+        ),
+        ("Question (the same for all that may stand beside it)", _pairs(record.question)),
+        ("Treatment (may differ between models)", _pairs(record.treatment)),
+        ("Settings of the suite", _pairs(settings_of(cell))),
+        ("Weights and data", _pairs({name: value for name, value in where.items() if value})),
+        ("Digests", _pairs({name: value for name, value in digests.items() if value})),
+        ("Versions and machine", _pairs(record.env)),
+        ("Files read", files_read(cell) or ["none: everything was made by this package"]),
+        ("Files behind it", _kept(store, cell, record)),
+    ]
+
+
+def _count(images: int | None) -> str:
+    return "no images" if images is None else f"{images:,}"
+
+
+def _pairs(values: Mapping[str, Any]) -> list[str]:
+    width = max(map(len, values), default=0)
+    return [f"{name:<{width}}  {_plain(value)}" for name, value in values.items()] or ["none"]
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _kept(store: Store, cell: Cell, record: Record) -> list[str]:
+    """What the run directory keeps of the job."""
+    paths = [
+        (store.path(cell.key), "the record"),
+        (store.arrays(cell.key), _arrays(store, cell, record)),
+        (store.curves(cell.key), "training curves"),
+        (store.folder / "kept" / cell.key, "what the job was asked to keep"),
+    ]
+    return [
+        f"{path}  {'' if path.is_dir() else f'{path.stat().st_size:,} bytes, '}{what}"
+        for path, what in paths
+        if path.exists()
+    ]
+
+
+def _arrays(store: Store, cell: Cell, record: Record) -> str:
+    number = record.measurement.partition("/")[2]
+    from ...results.predictions import Predictions
+
+    names = Predictions([store.folder]).of_cell(cell.key)
+    own = f"its predictions as '{number}'" if number in names else "no predictions of this number"
+    beside = [name for name in names if name.startswith(f"{number}.") or not name[:1].isdigit()]
+    return f"{own}; {', '.join(beside) or 'nothing'} beside"

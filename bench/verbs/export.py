@@ -1,0 +1,66 @@
+"""`export`: records in other projects' formats."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ...registry import UsageError
+from ..console import stderr
+from .words import Help, both, read_runs
+
+Words = Annotated[list[str] | None, typer.Argument(metavar="RUN... [KEY=VALUE]...", show_default=False)]
+Name = Annotated[str, typer.Argument(metavar="timm|clip_benchmark|mteb|bundle", show_default=False)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """Where the files go, and what is printed besides."""
+
+    out: Annotated[Path, Help("the folder for the files; a bundle may be named: `out=FILE.zip`", shown="DIR")] = Path()
+    trailer: Annotated[bool, Help("print timm's `--result` and JSON for its bulk runner")] = False
+
+
+def export_verb(name: Name, words: Words = None) -> None:
+    """Write records as others do: `export timm|clip_benchmark|mteb|bundle RUN... [out=DIR] [trailer=true]`.
+
+    RUN is a run directory or a results CSV. What a format cannot express is named.
+    """
+    from ...results.exports import formats
+    from ...results.record import load
+    from ...stable import replacing
+
+    row, (paths, options) = both(lambda: formats()[name], lambda: read_runs(words or [], ExportOptions, "export"))
+    if not paths:
+        raise UsageError(f"say what to export: `export {row.name} runs/vtab-mini`")
+    if options.trailer and row.name != "timm":
+        raise UsageError("trailer=true belongs to `export timm`")
+    frame = load(*paths)
+    done = row.write(frame)
+    screen = stderr()
+    for line in done.left_out:
+        screen.say(f"left out: {line}")
+    if not done.files:
+        raise UsageError(f"none of these records can be told in the format {row.name}; nothing is written")
+    out = options.out
+    single = len(done.files) == 1 and out.suffix in (".zip", ".csv", ".json")
+    for inside, data in done.files.items():
+        path = out if single else out / inside
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as temporary:
+                temporary.write_bytes(data)
+        except OSError as error:
+            raise UsageError(f"out={out} cannot be written ({error.strerror or error}). Type another out=") from error
+        if len(done.files) <= 10:
+            screen.say(f"wrote {path}")
+    if len(done.files) > 10:
+        screen.say(f"wrote {len(done.files)} files to {out}")
+    if options.trailer:
+        from ...results.exports.timm import trailer
+
+        sys.stdout.write(trailer(frame))

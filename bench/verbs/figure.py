@@ -1,0 +1,74 @@
+"""`figure NAME [RUN...] out=FILE`: one of the paper's figures, published points and ours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ...results.choices import FigureShow
+from ..console import stdout
+from .words import Help, both, read_runs
+
+if TYPE_CHECKING:
+    pass
+
+
+def _place(out: Path) -> str:
+    from ...results.figures import format_of
+
+    format_of(out)
+    return "" if out.parent.is_dir() else f"there is no folder {out.parent}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FigureOptions:
+    """What is drawn, and where to."""
+
+    out: Annotated[
+        Path | None,
+        Help("where it is written; without it, figureNAME.pdf here", shown="FILE.pdf|FILE.png|FILE.svg", check=_place),
+    ] = None
+    show: Annotated[FigureShow, Help("whose points are drawn")] = "both"
+    task: Annotated[
+        str | None, Help("which task's accuracy; without it, the paper's, or the only one there is", shown="NAME")
+    ] = None
+    mix: Annotated[bool, Help("answers to different questions may share a panel")] = False
+
+
+def figure_verb(
+    name: Annotated[str, typer.Argument()],
+    words: Annotated[list[str] | None, typer.Argument(metavar="[RUN]... [KEY=VALUE]...", show_default=False)] = None,
+) -> None:
+    """Draw a figure: `figure NAME [RUN...] [out=FILE] [show=…] [task=NAME] [mix=true]`.
+
+    NAME is a figure's number in the ViT paper, `pareto` or `curves` (`list figures`). RUN is a run directory or a
+    results CSV; without one, the runs/ folders of the suites that the figure shows, or else the published points alone.
+    Filled markers are measured, hollow ones published.
+    """
+    from ...results.figures import Asked, draw, figures, save
+    from ...results.record import load
+    from ..facts import model_facts
+
+    row, (runs, options) = both(lambda: figures()[name], lambda: read_runs(words or [], FigureOptions, "figure"))
+    out = options.out or Path(f"figure{row.name}.pdf" if row.name.isdigit() else f"{row.name}.pdf")
+    show = options.show
+    if not runs and show != "published":
+        runs = [Path("runs") / suite for suite in row.suites if (Path("runs") / suite / "cells").is_dir()]
+    frame = load(*runs) if runs and show != "published" else None
+    asked = Asked(
+        frame=frame,
+        show=show,
+        task=options.task,
+        facts=None if frame is None else model_facts(frame),
+        mix=options.mix,
+    )
+    drawing = draw(row.name, asked)
+    save(drawing, out)
+    screen = stdout()
+    shown = f" of {', '.join(map(str, runs))}" if frame is not None else " (published points)"
+    screen.say(f"{drawing.title}{shown}: {out}")
+    for note in drawing.notes:
+        screen.say(note, style="dim")

@@ -1,0 +1,55 @@
+"""`import`: other projects' numbers as records, marked as published."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ...registry import UsageError
+from ..console import stderr
+from .export import Name
+from .words import Help, both, is_on_disk, read_words
+
+Files = Annotated[list[str] | None, typer.Argument(metavar="FILE... out=RUN", show_default=False)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportOptions:
+    """Where the records go."""
+
+    out: Annotated[Path | None, Help("the run directory; it must be named", shown="RUN")] = None
+
+
+def import_verb(name: Name, words: Files = None) -> None:
+    """Read others' numbers into a run directory: `import timm|clip_benchmark|mteb|bundle FILE... out=RUN`.
+
+    Their source column says `imported:FORMAT` and their question names the protocol and file, so that no table mixes
+    them with what was measured here. The cells of a bundle are measurements and stay as they are.
+    """
+    from ...results.exports import formats
+    from ...results.record import Store
+
+    row, (paths, options) = both(
+        lambda: formats()[name],
+        lambda: read_words(words or [], ImportOptions, "import", name=_file, paths=True),
+    )
+    if not paths or options.out is None:
+        raise UsageError(f"say which files, and where to: `import {row.name} FILE... out=runs/published`")
+    incoming = [row.read(path) for path in paths]  # all of it before any is written
+    store = Store(options.out)
+    count = 0
+    for found in incoming:
+        for cell in found.cells:
+            store.put(cell, found.arrays.get(cell.key), found.curves.get(cell.key))
+            count += len(cell.records)
+    path = store.write_results()
+    stderr().say(f"{count} records of {len(paths)} files: {path}")
+
+
+def _file(word: str) -> Path:
+    if not is_on_disk(word):
+        raise UsageError(f"there is no file or run directory at {word}")
+    return Path(word)

@@ -1,0 +1,111 @@
+"""`list`: the rows of every registry, with their facts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import Field, fields
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ...registry import Registry, UsageError, suggest
+from ..console import Screen, stdout
+
+if TYPE_CHECKING:
+    from ...models.spec import Model
+    from ...results.figures import Figure
+    from ...results.tables import Recipe
+    from ...suites.protocol import Suite, Task
+
+KINDS = ("suites", "models", "tasks", "tables", "figures")
+
+
+def list_verb(
+    what: Annotated[str, typer.Argument(help="models, tasks, suites, tables or figures")] = "",
+    pattern: Annotated[str, typer.Argument(help="a name, an alias or a glob")] = "*",
+) -> None:
+    """Show the models, tasks, suites, tables and figures there are, with their names, facts and settings."""
+    if what and what not in KINDS:
+        raise UsageError(f"there is no list of '{what}'. {suggest(what, KINDS)}")
+    for kind in [what] if what else KINDS:
+        print_listing(kind, pattern, stdout())
+
+
+def print_listing(kind: str, pattern: str, screen: Screen) -> None:
+    """Print one registry as a table: all of it, or what a pattern selects. Raises UsageError where nothing matches."""
+    registry, cells, columns = _listing(kind)
+    chosen: list[Any] = list(registry.values())
+    if pattern != "*" and kind == "models":
+        from ...models import select_models
+
+        chosen = [each.row for each in select_models(pattern)]
+    elif pattern != "*":
+        chosen = registry.select(pattern)
+    texts = [cells(row) for row in chosen]
+    whole = [name for i, name in enumerate(columns) if max(len(text[i]) for text in texts) <= 18]
+    screen.table(columns, texts, whole=whole, padding=(0, 1, 0, 0))
+
+
+def _listing(kind: str) -> tuple[Registry[Any], Callable[[Any], list[str]], Sequence[str]]:
+    """The registry of a kind, what is shown of a row, and the heads of these columns."""
+    if kind == "suites":
+        from ...suites import suites
+
+        return suites(), _suite, ("suite", "what it asks", "settings and their defaults")
+    if kind == "models":
+        from ...models import catalog
+
+        return catalog(), _model, ("model", "family", "M params", "input", "GFLOP", "weights", "aliases")
+    if kind == "tasks":
+        from ...suites.tasks import tasks
+
+        return tasks(), _task, ("task", "collection", "classes", "train/val/test", "maj. %", "group: label")
+    if kind == "tables":
+        from ...results.tables import tables
+
+        return tables(), _table, ("table", "what it shows", "suites")
+    from ...results.figures import figures
+
+    return figures(), _figure, ("figure", "what it shows", "suites", "published points")
+
+
+def _model(row: Model) -> list[str]:
+    known_now = row.architecture.input_is_known or row.params is not None  # else when it is built
+    size = "{}x{}".format(*row.input.size) if known_now else ""
+    params = "" if row.params is None else f"{row.params / 1e6:,.1f}"
+    macs = "" if row.macs is None else f"{2 * row.macs / 1e9:,.2f}"
+    known = str(len(row.known_weights) or "")
+    return [row.name, row.family, params, size, macs, known, " ".join(row.aliases)]
+
+
+def _count(images: int) -> str:
+    return f"{images / 1e6:.2f}M" if images >= 10**6 else str(images)
+
+
+def _task(row: Task) -> list[str]:
+    majority = "" if row.majority is None else f"{row.majority:.1f}"
+    sizes = "/".join(map(_count, (row.splits[split] for split in ("train", "val", "test"))))
+    group = "" if row.group == row.collection else f"{row.group}: "
+    return [row.name, row.collection, str(row.num_classes), sizes, majority, group + row.label]
+
+
+def _suite(row: Suite) -> list[str]:
+    summary = (type(row).__doc__ or "").splitlines()[0]
+    own = " ".join(f"{item.name}={_default(item, getattr(row, item.name))}" for item in fields(row))
+    return [row.name, summary, own]
+
+
+def _default(item: Field[Any], value: Any) -> str:
+    """A default as one would type it: by a word of the field's, where it has one for that."""
+    from ..job import plain_word
+
+    words = item.metadata.get("words", {})
+    return next((word for word, meant in words.items() if meant == value), plain_word(value))
+
+
+def _table(row: Recipe) -> list[str]:
+    return [row.name, row.summary, " ".join(row.suites)]
+
+
+def _figure(row: Figure) -> list[str]:
+    return [row.name, row.summary, " ".join(row.suites), "yes" if row.published else ""]

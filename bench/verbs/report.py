@@ -1,0 +1,116 @@
+"""`report [RUN...] out=FILE`: one self-contained HTML page of runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ...registry import UsageError
+from ..console import stdout
+from ..provenance import files_read, settings_of
+from ..reproduce import job_command, read_config, run_commands
+from .words import Help, read_runs
+
+if TYPE_CHECKING:
+    from ...results.report import Source
+
+
+def _place(out: Path) -> str:
+    from ...results.report import check_place
+
+    check_place(out)
+    return ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions:
+    """What the page says, and where it goes."""
+
+    out: Annotated[Path, Help("where the page is written", shown="FILE.html", check=_place)] = Path("report.html")
+    title: Annotated[str, Help("the heading")] = "vit-bench report"
+    mix: Annotated[bool, Help("answers to different questions side by side in a table, with a warning")] = False
+
+
+def report_verb(
+    words: Annotated[list[str] | None, typer.Argument(metavar="[RUN]... [KEY=VALUE]...", show_default=False)] = None,
+) -> None:
+    """Make one HTML page of runs, to publish or to send: `report [RUN...] out=report.html [title=…] [mix=true]`.
+
+    RUN is a run directory, a bundle or a results CSV; without one, every run directory under runs/. The page holds the
+    tables and figures of the suites in the records, bars task by task, what stands behind each number, failures,
+    versions and the commands that repeat the runs. It is one file under 2 MB that needs no network.
+    Needs `pip install -e '.[report]'`.
+    """
+    from ...results import report
+    from ..facts import model_facts
+
+    runs, options = _read(words or [])
+    sources = tuple(map(_source, runs))
+    asked = report.Asked(
+        sources=sources,
+        facts=_facts,
+        models=model_facts(report.Asked(sources=sources).frame()[0]),
+        title=options.title,
+        mix=options.mix,
+        version=_version(),
+    )
+    made = report.make(asked)
+    report.save(made, options.out)
+    screen = stdout()
+    sizes = ", ".join(f"{name} {size / 1e3:,.0f} kB" for name, size in made.parts.items() if name != "all" and size)
+    screen.say(f"{options.out}: {made.parts['all'] / 1e3:,.0f} kB ({sizes}), of {', '.join(map(str, runs))}")
+    for note in made.notes:
+        screen.say(note, style="dim")
+
+
+def _read(words: list[str]) -> tuple[list[Path], ReportOptions]:
+    runs, options = read_runs(words, ReportOptions, "report")
+    if len({run.resolve() for run in runs}) < len(runs):
+        raise UsageError("report: a run is named twice")
+    runs = runs or sorted(path.parent for path in Path("runs").glob("*/cells") if path.is_dir())
+    if not runs:
+        raise UsageError(
+            "report: no run is named, and there is none under runs/. Measure one with `python -m bench run suite=vtab`,"
+            " or name a run directory: `python -m bench report runs/mine out=report.html`"
+        )
+    return runs, options
+
+
+def _source(run: Path) -> Source:
+    """A run with what its cells say beyond the records; of a CSV that stands alone, the records."""
+    from ...results.record import Store, load
+    from ...results.report import Behind, Source
+
+    frame = load(run)
+    folders = frame.attrs.get("folders", ())
+    if not folders:
+        return Source(name=str(run), frame=frame, note="A CSV without its run directory: no command can be made of it.")
+    store = Store(Path(folders[0]))
+    config = read_config(store.folder / "config.yaml")
+    cells = store.cells()
+    own = run if run.is_dir() else run.with_suffix("")
+    commands = run_commands(cells, config, own)
+    behind = {
+        cell.key: Behind(
+            command=job_command(cell, config, f"{own}-again"),
+            settings=settings_of(cell),
+            files=tuple(files_read(cell)),
+        )
+        for cell in cells
+    }
+    return Source(name=str(run), frame=frame, commands=tuple(one.text for one in commands), behind=behind)
+
+
+def _facts() -> Any:
+    from ..facts import facts
+
+    return facts()
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("vit-bench")

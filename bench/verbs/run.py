@@ -1,0 +1,69 @@
+"""`run`: what is missing of a plan is measured, and its table printed."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from ...registry import UsageError
+from .. import config as settings
+from ..console import stderr
+from .plan import Words, count_jobs, say_notes
+from .table import print_tables
+
+
+def run_verb(
+    words: Words = None,
+    model: Annotated[str, typer.Option("--model", help="the same as model=NAME, as timm's bulk runner says it")] = "",
+) -> None:
+    """Measure: run what is missing of a plan, and print its table.
+
+    For example `run suite=vtab`, or `run suite=fewshot task=digits shots=1,5 model=my_model.py:build`.
+    """
+    from ...results.cost import cost
+    from ..api import records
+    from ..distributed import team
+    from ..plan import make_plan
+    from ..progress import Progress
+    from ..run import execute
+
+    config = settings.read([*(words or []), *([f"model={model}"] if model else [])])
+    screen = stderr(quiet=not team().leads)
+    plan = make_plan(config)
+    say_notes(plan, screen)
+    outcome = execute(plan, Progress(screen))
+    if not outcome.leads:
+        raise typer.Exit(outcome.exit_code)
+    frame = records(plan)
+    if not frame.empty and not outcome.interrupted:
+        try:
+            print_tables(frame)
+        except UsageError as error:  # the records are there, whether or not they fit one table
+            screen.say(f"no table: {error}")
+        if config.trailer == "timm" and not outcome.failed:
+            from ...results.exports.timm import trailer
+
+            sys.stdout.write(trailer(frame))
+    counts = {
+        "computed": outcome.computed - len(outcome.failed),
+        "reused from runs beside": outcome.reused,
+        "done before": outcome.kept,
+        "skipped": outcome.skipped,
+        "failed": len(outcome.failed),
+    }
+    text = ", ".join(f"{count} {word}" for word, count in counts.items() if count) or "none computed"
+    spent = "" if frame.empty else str(cost(frame))
+    spent = f" Cost of these records: {spent}." if spent else ""
+    screen.say(f"{count_jobs(plan)}: {text}, in {outcome.seconds:.1f} s.{spent} Records: {plan.out / 'results.csv'}")
+    for cell in outcome.failed:
+        record = next(record for record in cell.records if record.error)
+        on = f" on {record.task}" if record.task else ""
+        screen.say(f"FAILED {record.model}{on}: {record.error}")
+    if outcome.failed:
+        screen.say(f"Tracebacks: {plan.out / 'log.txt'}. Repeat the command to try again.")
+    if outcome.interrupted:
+        screen.say("Interrupted. What was finished is kept; repeat the command to go on.")
+    if outcome.exit_code:
+        raise typer.Exit(outcome.exit_code)

@@ -1,0 +1,82 @@
+"""`table`: ours, the published numbers and the difference, for the terminal or for a paper."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ...registry import UsageError
+from ...results.choices import Format, Show
+from ..console import stdout
+from .words import Help, both, read_runs
+
+if TYPE_CHECKING:
+    from ...results.tables import Facts
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableOptions:
+    """What stands in the table, and how it is written."""
+
+    format: Annotated[Format, Help("how it is written")] = "terminal"
+    show: Annotated[
+        Show | None, Help("what stands in it; `both` has the difference, too; without it, what there is of this table")
+    ] = None
+    mix: Annotated[bool, Help("show answers to different questions side by side, with a warning")] = False
+
+
+def table_verb(
+    name: Annotated[str, typer.Argument(help="`list tables` shows them")],
+    words: Annotated[list[str] | None, typer.Argument(metavar="[RUN...] [KEY=VALUE...]", show_default=False)] = None,
+) -> None:
+    """Print a table: `table NAME [RUN...] [format=…] [show=…] [mix=true]`.
+
+    RUN is a run directory or a results CSV; without one, the runs/ folders of the suites that the table shows; without
+    any of those, the published numbers alone.
+    """
+    from ...results.tables import tables
+
+    recipe, (runs, options) = both(lambda: tables()[name], lambda: read_runs(words or [], TableOptions, "table"))
+    asked, show = bool(runs), options.show
+    if not runs and show != "published":
+        runs = [Path("runs") / suite for suite in recipe.suites if (Path("runs") / suite / "cells").is_dir()]
+    if not runs and recipe.suites and (recipe.build is None or show in ("ours", "delta")):
+        raise UsageError(f"no run to show: there is no {' or '.join(f'runs/{suite}' for suite in recipe.suites)} here")
+    frame = None
+    if runs and (show != "published" or asked) and (recipe.suites or asked):
+        from ...results.record import load
+
+        frame = load(*runs)
+    if frame is None and not recipe.suites:
+        show = show or "both"  # what this code has needs no run
+    print_tables(frame, names=[recipe.name], style=options.format, mix=options.mix, show=show)
+
+
+def print_tables(
+    frame: Any,
+    *,
+    names: list[str] | None = None,
+    style: Format = "terminal",
+    mix: bool = False,
+    show: Show | None = None,
+    facts: Facts | None = None,
+) -> None:
+    """Print the named tables of these records, or those of the suites that they are of."""
+    from ...results.tables import make, table_of, tables
+    from ...results.tables.render import render, show_table
+
+    wanted = names or list(dict.fromkeys(filter(None, map(table_of, dict.fromkeys(frame["suite"])))))
+    if facts is None and any(tables()[name].needs_facts for name in wanted):
+        from ..facts import facts as collect
+
+        facts = collect()
+    console = stdout()
+    for table in [made for name in wanted for made in make(name, frame, mix=mix, show=show, facts=facts)]:
+        if style == "terminal":
+            show_table(table, console)
+        else:
+            sys.stdout.write(render(table, style))

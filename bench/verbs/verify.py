@@ -1,0 +1,257 @@
+"""`verify`: do published weights files score here what was published of them, and if not, which link is wrong?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from ...registry import UsageError
+from ..config import BatchSize, DataFolder, Device, Included, SourceName
+from ..console import Screen, stderr, stdout
+from .weights import known as known_weights
+from .weights import selected
+from .words import Help, at_least, each, read_words
+
+if TYPE_CHECKING:
+    from ..verify.published import Anchor
+    from ..verify.replay import Check, Request
+
+VTAB = (
+    "Of BiT's files for single VTAB-1k tasks only means over tasks are (19 tasks: 73.51 of R152x4, 72.65 of R101x3): "
+    "`run suite=classify task=vtab model=BiT-R101x3 'weights=vtab-run*'` measures the files one by one."
+)
+SUSTAINED = 40  # TFLOP/s, assumed, not measured: to give an idea of time
+FIRST = 5  # missing files of weights that are named where nothing can be replayed
+KINDS = {"file": "this file", "configuration": "its configuration", "copy": "timm's copy"}
+PASSED = ("data", "source", "include", "device", "batch_size", "precision")  # to the runs that measure
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyOptions:
+    """What is replayed, and what counts as the same; the rest is handed to the runs that measure."""
+
+    task: Annotated[tuple[str, ...], Help("of these tasks alone", shown="NAME[,NAME]")] = ()
+    of: Annotated[
+        Literal["file", "configuration", "copy"] | None,
+        Help("numbers of this kind alone: of this very file, of its configuration, of timm's copy"),
+    ] = None
+    tolerance: Annotated[
+        float,
+        Help(
+            "percentage points on either side of the interval",
+            check=at_least(0, "percentage points from 0 up"),
+        ),
+    ] = 0.0
+    sample: Annotated[
+        int,
+        Help(
+            "images a diagnosis scores each change on",
+            check=at_least(50, "a diagnosis needs at least 50 images"),
+        ),
+    ] = 2000
+    diagnose: Annotated[bool, Help("look for no reason where a number differs")] = True
+    out: Annotated[Path, Help("the run directory, and verify.csv in it", shown="DIR")] = Path("runs/verify")
+    precision: Annotated[Literal["fp32", "bf16"], Help("of the forward pass; bf16 is autocast")] = "fp32"
+    data: DataFolder = None
+    source: SourceName = None
+    include: Included = ()
+    device: Device = "auto"
+    batch_size: BatchSize = 64
+
+
+def verify_verb(
+    words: Annotated[list[str] | None, typer.Argument(metavar="[list] [MODEL[:TAG]|TAG]... [KEY=VALUE]...")] = None,
+) -> None:
+    """Replay published weights files on the data at hand: does each score what was published of it?
+
+    `verify list` shows what there is to replay, what each needs, what of that is not here and the compute; nothing is
+    run. `verify ViT-B/16 data=~/data` measures what is here and says `agrees` or `differs`: whether the accuracy lies
+    in the binomial 95 % interval of the published one. Where it differs, each link is changed alone and scored again,
+    and the one that brings the accuracy nearest to the published one is named: normalisation, channel order, resize,
+    resolution, label order, split, or head.
+
+    MODEL, MODEL:TAG and TAG are files, as for `weights list`, globs too (`'ViT-B/16:augreg-*'`); without one, all.
+
+    A number of another run of the same configuration, or of timm's copy of a file, is compared but never counts as
+    wrong. Exit codes: 0 all agree, 1 one of a file's own numbers differs or fails, 2 nothing could be replayed.
+    """
+    from ..verify.published import anchors
+    from ..verify.replay import Request, look
+
+    asked = list(words or [])
+    only_list = asked[:1] in (["list"], ["plan"])
+    patterns, options = read_words(asked[only_list:], VerifyOptions, "verify", name=known_weights)
+    request = Request(
+        words=tuple(word for word in asked if word.partition("=")[0] in PASSED),
+        out=options.out,
+        tolerance=options.tolerance,
+        sample=options.sample,
+        diagnose=options.diagnose,
+    )
+    files = selected(patterns or ["*"])
+    known = _of_tasks(anchors(files), options.task)
+    known = [anchor for anchor in known if options.of is None or anchor.of == KINDS[options.of]]
+    if not known:
+        on = f" on {','.join(options.task)}" if options.task else ""
+        vtab = f" {VTAB}" if any(release.tag.startswith("vtab-") for release in files) else ""
+        what = " ".join(patterns) or "these files"
+        raise UsageError(f"no accuracy is published of {what}{on}.{vtab} `verify list` shows of which there is one")
+    out = stdout()
+    checks = look(known, request)
+    if only_list:
+        _print_needs(checks, out)
+        _print_cost(checks, request, out)
+        return
+    if all(check.lacks for check in checks):
+        _print_lacks(checks, out, most=FIRST)
+        raise UsageError(
+            f"nothing of the {len(checks)} published numbers can be replayed here. Place what is listed above, or type "
+            "data=DIR and set BENCH_WEIGHTS to the folders that hold it"
+        )
+    raise typer.Exit(_measure(checks, request, out))
+
+
+def _of_tasks(found: Sequence[Anchor], words: Sequence[str]) -> list[Anchor]:
+    from ...suites.tasks import tasks
+
+    if not words:
+        return list(found)
+    names = {task.name for selected in each(tasks().select, words) for task in selected}
+    return [anchor for anchor in found if anchor.task in names]
+
+
+def _measure(checks: Sequence[Check], request: Request, out: Screen) -> int:
+    """Replay what is here, print it, and return the exit code."""
+    from ..distributed import team
+    from ..progress import Progress
+    from ..verify.replay import needs, replay, write
+
+    screen = stderr(quiet=not team().leads)
+    images, tflop = needs(checks, request)
+    if images:
+        screen.say(f"at most {images:,} images through networks{_flop(tflop)}")
+    done = replay(checks, request, lambda: Progress(screen), screen.say)
+    if not team().leads:
+        return 0
+    here = [check for check in done if not check.lacks]
+    _print_verdicts(here, out)
+    for check in here:
+        _print_reason(check, out)
+    lacking = [check for check in done if check.lacks]
+    if lacking:
+        out.say(f"{len(lacking)} published numbers cannot be replayed here; `verify list` says what they need.")
+    out.say(f"Written to {write(done, request.out)}")
+    wrong = [c for c in here if c.verdict == "failed" or (c.verdict == "differs" and c.anchor.binding)]
+    return 1 if wrong else 0
+
+
+def _print_verdicts(checks: Sequence[Check], out: Screen) -> None:
+    basis = _letters(checks)
+    rows = []
+    for check in checks:
+        low, high = check.interval
+        measured = "" if check.measured is None else f"{check.measured:.2f}"
+        interval = "" if check.measured is None else f"{low:.2f} to {high:.2f}"
+        note = "" if check.anchor.binding or check.verdict != "differs" else " *"
+        release, letter = check.anchor.release, basis[check.anchor.of, check.anchor.basis]
+        published = f"{check.anchor.stated} ({letter})"
+        name = (release.model, release.tag, check.task.name)
+        rows.append((*name, published, f"{check.stated.n:,}", interval, measured, check.verdict + note))
+    columns = ("model", "weights", "task", "published", "images", "interval (95 %)", "measured", "verdict")
+    _print_table(columns, rows, out)
+    for (of, words), letter in basis.items():
+        out.say(f"({letter}) of {of}: {words}")
+    if any(row[-1].endswith("*") for row in rows):
+        out.say("* not this file's own number: another training run, or timm's copy; no proof of a mistake")
+
+
+def _print_reason(check: Check, out: Screen) -> None:
+    who = f"{check.anchor.release.model} {check.anchor.release.tag} on {check.task.name}"
+    if check.error:
+        out.say(f"FAILED {who}: {check.error}")
+    if check.diagnosis is not None:
+        suspect = f"suspect: {check.diagnosis.link}" if check.diagnosis.link else "no link to suspect"
+        out.say(f"{who}: {suspect}; {check.diagnosis.words}")
+
+
+def _print_needs(checks: Sequence[Check], out: Screen) -> None:
+    from ..verify.replay import cost
+
+    basis = _letters(checks)
+    rows = []
+    for check in checks:
+        images, tflop = cost(check)
+        release, letter = check.anchor.release, basis[check.anchor.of, check.anchor.basis]
+        lack = " and ".join(text.split(":")[0].split(" ")[0] for text in check.lacks)
+        state = "here" if not check.lacks else f"no {lack}"
+        work = "" if tflop is None else _number(tflop)
+        name = (release.model, release.tag, check.task.name)
+        rows.append((*name, f"{check.anchor.stated} ({letter})", f"{images:,}", work, state))
+    _print_table(("model", "weights", "task", "published", "images", "TFLOP", "here"), rows, out)
+    for (of, words), letter in basis.items():
+        out.say(f"({letter}) of {of}: {words}")
+    _print_lacks(checks, out)
+
+
+def _print_lacks(checks: Sequence[Check], out: Screen, most: int | None = None) -> None:
+    """What is not here, images first; of weights at the most so many."""
+    lacks = list(dict.fromkeys(lack for check in checks for lack in check.lacks))
+    lacks.sort(key=lambda lack: lack.startswith("weights"))
+    images = sum(not lack.startswith("weights") for lack in lacks)
+    shown = lacks if most is None else lacks[: images + most]
+    for lack in shown:
+        out.say(f"missing: {lack}")
+    if len(shown) < len(lacks):
+        out.say(f"… and {len(lacks) - len(shown)} more files of weights: `verify list` names them")
+
+
+def _print_cost(checks: Sequence[Check], request: Request, out: Screen) -> None:
+    from ..verify.replay import cost, needs
+
+    if any(not check.lacks for check in checks):
+        images, tflop = needs(checks, request)
+        out.say(f"what is here and not measured yet: at most {images:,} images{_flop(tflop)}")
+    passes = {(c.anchor.release.file_name, c.anchor.settings): cost(c)[1] for c in checks}  # tasks share one
+    per_file: dict[str, float] = {}
+    for (file, _), work in passes.items():
+        per_file[file] = per_file.get(file, 0.0) + (work or 0.0)
+    known = sorted(per_file.values())
+    if len(known) >= 3:
+        least, most = sum(known[:3]), sum(known[-3:])
+        spans = [f"{_number(least)} TFLOP"], [_minutes(least / SUSTAINED)]
+        if most > least:
+            spans[0].append(f"{_number(most)} TFLOP")
+            spans[1].append(_minutes(most / SUSTAINED))
+        out.say(
+            f"three of these files come to {' to '.join(spans[0])}: on a GPU that sustains {SUSTAINED} TFLOP/s, "
+            f"{' to '.join(spans[1])}, if images are decoded as fast (precision=bf16: faster)"
+        )
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.1f} minutes" if seconds >= 60 else f"{seconds:.0f} seconds"
+
+
+def _flop(tflop: float | None) -> str:
+    return "" if tflop is None else f", {_number(tflop)} TFLOP"
+
+
+def _number(tflop: float) -> str:
+    return f"{tflop:,.0f}" if tflop >= 10 else f"{tflop:.2g}"
+
+
+def _letters(checks: Sequence[Check]) -> dict[tuple[str, str], str]:
+    """A letter for each kind of statement, in order."""
+    found = dict.fromkeys((check.anchor.of, check.anchor.basis) for check in checks)
+    return {key: chr(ord("a") + i) for i, key in enumerate(found)}
+
+
+def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], out: Screen) -> None:
+    from ...results.tables import Table
+    from ...results.tables.render import show
+
+    show(Table(title="", columns=tuple(columns), rows=tuple(map(tuple, rows)), labels=3), out)

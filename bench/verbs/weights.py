@@ -1,0 +1,316 @@
+"""The verb `weights`: the released files by name, what is known of them, getting them; and a look into any file."""
+
+from __future__ import annotations
+
+import csv
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from ...registry import Registry, UsageError, is_glob, suggest
+from ..console import stderr, stdout
+from .words import Help, each, help_of, listed, read_words
+
+if TYPE_CHECKING:
+    from ...models import Model
+    from ...models.released.table import Release
+    from ...models.weights.inspect import Report
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="Released weights: list them, download them; and inspect or convert any weights file. `BENCH_WEIGHTS` is a "
+    "folder of yours that is looked in first.",
+)
+
+
+FILE = Annotated[
+    str, typer.Argument(help="A weights file, a folder of the hub's kind, or FILE:PART.", show_default=False)
+]
+OUT = Annotated[Path, typer.Argument(help="The file to write: .npz or .safetensors.", show_default=False)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListOptions:
+    """How the files are listed."""
+
+    format: Annotated[
+        Literal["terminal", "csv"],
+        Help("how it is written; `csv` has all columns of the table behind it, with sources"),
+    ] = "terminal"
+
+
+def list_verb(
+    words: Annotated[list[str] | None, typer.Argument(metavar="[MODEL[:TAG]|TAG]... [KEY=VALUE]...")] = None,
+) -> None:
+    """Show the released files: `weights list [MODEL|MODEL:TAG|TAG|GLOB]... [format=csv]`.
+
+    For example `weights list ViT-B/16`, `weights list 'augreg-*'`, `weights list 'BiT-R50x1:vtab-run0-*'`. The 285
+    files fine-tuned on VTAB-1k are a line a model unless a word asks for their tags.
+    """
+    asked, options = read_words(words or [], ListOptions, "weights list", name=known)
+    order = list(_models())
+    files = sorted(
+        selected(asked or ["*"]), key=lambda release: (order.index(release.model), release.tag == release.stem)
+    )
+    if options.format == "csv":
+        _write_csv(files)
+    else:
+        _print_table(files, fold=not any("vtab" in word.lower() for word in asked))
+
+
+def download_verb(words: Annotated[list[str], typer.Argument(metavar="MODEL[:TAG]|TAG...")]) -> None:
+    """Download released files: `weights download ViT-B/16:in21k BiT-M-R50x1 'BiT-R50x1:bit-*' sam`.
+
+    A TAG alone means that tag of every model that has it; `MODEL:*` means all files of a model. Files go to the cache
+    folder (BENCH_CACHE), each under its name only when it is whole; broken off, the same command goes on where it
+    ended. BENCH_WEIGHTS_URL names a mirror of the buckets. With BENCH_OFFLINE=1 or HF_HUB_OFFLINE=1 nothing is
+    downloaded.
+    """
+    from ...meter import Meter
+    from ...models.released import table as releases
+    from ...models.released.download import fetch
+
+    meter = Meter(stderr())
+    wanted = selected(each(_exact, words))
+    missing = [release for release in wanted if releases.locate(release) is None]
+    if missing:
+        meter.say(f"{total(missing)} to {releases.cached_folder()}")
+    failed = []
+    for release in wanted:
+        here = release not in missing
+        try:
+            path = fetch(release, meter)
+        except UsageError as error:
+            failed.append(release)
+            meter.say(f"FAILED {error}")
+        else:
+            meter.say(f"{release.model}:{release.tag} {'is at' if here else 'downloaded to'} {path}")
+    if failed:
+        meter.say(f"{len(failed)} of {len(wanted)} failed. Repeat the command to go on")
+        raise typer.Exit(1)
+
+
+def inspect_verb(file: FILE) -> None:
+    """Say what a weights file holds: whose names, which row it fits, its head, its resolution, and what is wrong."""
+    from ...models.weights.inspect import inspect
+
+    report = inspect(file)
+    table = Table.grid(padding=(0, 2))
+    for name, text in _lines(report):
+        table.add_row(*map(Text, (name, text)))
+    stdout().print(table)
+
+
+def convert_verb(file: FILE, out: OUT) -> None:
+    """Write a weights file in another format: .npz with the official names, .safetensors with ours.
+
+    Official files come back bit for bit. timm's state dicts and ours become either. Nothing is written over.
+    """
+    from ...models.weights.convert import convert
+
+    screen = stdout()
+    for note in convert(file, out):
+        screen.say(note)
+    screen.say(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
+
+
+for _name, _verb, *_more in (
+    ("list", list_verb, listed(ListOptions)),
+    ("download", download_verb),
+    ("inspect", inspect_verb),
+    ("convert", convert_verb),
+):
+    app.command(_name, help=help_of(_verb, *_more))(_verb)
+
+
+def selected(words: Sequence[str]) -> list[Release]:
+    """The releases that words stand for: a model, a tag, MODEL:TAG, a name of both (BiT-M-R50x1), or globs of these.
+
+    Raises UsageError, naming the nearest, for a word that stands for none.
+    """
+    return list(dict.fromkeys(release for found in each(_of_word, words) for release in found))
+
+
+def _exact(word: str) -> str:
+    """A word that stands for releases and says which of a model's, as it is, or a UsageError."""
+    from ...models.released import table as releases
+
+    if ":" not in word and word in _models() and not is_glob(word):
+        name = _models()[word].name
+        raise UsageError(
+            f"'{word}' has {len(releases.of_model(name))} released files. Say which, {name}:TAG, or {name}:* for "
+            f"all of them: {releases.summary(name)}"
+        )
+    return known(word)
+
+
+def known(word: str) -> str:
+    """A word that stands for releases, as it is. Raises UsageError, naming the nearest, where it stands for none."""
+    _of_word(word)
+    return word
+
+
+def _of_word(word: str) -> list[Release]:
+    from ...models.released import table as releases
+
+    name, colon, tag = word.partition(":")
+    if colon:
+        rows = _models().select(name)
+        matched = [release for row in rows for release in _tagged(row.name, tag)]
+        if not matched and len(rows) == 1:
+            raise UsageError(f"{releases.unknown(rows[0].name, tag)}. Type one of them")
+        if not matched:
+            raise UsageError(f"no model that '{name}' selects has weights '{tag}'. See `weights list '{name}'`")
+        return matched
+    both = None if word in _models() else releases.naming(word)
+    if both is not None:
+        return [both]
+    matched = [release for row in _models().values() for release in _tagged(row.name, word)]
+    if is_glob(word):  # R50* means models, not what is named by such a file
+        matched = [release for release in matched if release.tag != release.stem]
+    if matched and word not in _models() and word != "*":
+        return matched
+    tags = {release.tag for release in releases.releases()}
+    if word not in _models() and not is_glob(word):
+        words = [*_models(), *(tag for tag in tags if len(tag) < 40)]
+        raise UsageError(f"'{word}' is neither a model nor a tag. {suggest(word, words, ['see `weights list`'])}")
+    of_models = [release for row in _models().select(word) for release in releases.of_model(row.name)]
+    if not of_models:
+        raise UsageError(f"no released file fits {_models()[word].name if word in _models() else word}")
+    return of_models
+
+
+def _tagged(model: str, tag: str) -> list[Release]:
+    from ...models.released import table as releases
+
+    if is_glob(tag):
+        return releases.matching(model, tag)
+    release = releases.find(model, tag)
+    return [release] if release else []
+
+
+def _models() -> Registry[Model]:
+    from ...models import catalog
+
+    return catalog()
+
+
+def size_of(release: Release) -> str:
+    """The size of a file: as stated, or about what the model's parameters come to: "~261 MiB"."""
+    from ...meter import human
+
+    return release.size or f"~{human(_bytes(release))}"
+
+
+def total(files: Sequence[Release]) -> str:
+    """How many files, and how large they are together: "2 files, 1.6 GiB"; "about", where a size is not stated."""
+    from ...meter import human
+
+    about = "about " if any(release.bytes is None for release in files) else ""
+    count = f"{len(files)} file{'' if len(files) == 1 else 's'}"
+    return f"{count}, {about}{human(sum(map(_bytes, files)))}"
+
+
+def _bytes(release: Release) -> int:
+    """The stated size, else that of float32 parameters with a head of as many classes as the data has."""
+    if release.bytes is not None:
+        return release.bytes
+    row = _models()[release.model]
+    width = row.architecture.num_features() or 0
+    data = release.finetune or release.provenance.pretrain or ""
+    classes = {"ImageNet": 1000, "ImageNet-21k": 21_843}.get(data, 0)  # a VTAB-1k task's head is small
+    return 4 * round((row.params or 0) + (classes - 1000) * (width + 1))
+
+
+def _print_table(files: Sequence[Release], *, fold: bool) -> None:
+    from ...models.released import table as releases
+
+    rows: list[tuple[str, ...]] = []
+    folded = [release for release in files if fold and release.tag.startswith("vtab-")]
+    shown = [release for release in files if release not in folded]
+    for model in dict.fromkeys(release.model for release in files):
+        for release in [release for release in shown if release.model == model]:
+            path = releases.locate(release)
+            rows.append(
+                (
+                    model,
+                    release.tag,
+                    " → ".join(filter(None, (release.pretrain, release.finetune))),
+                    re.sub(r" \(.*?\)", "", release.resolution_as_stated),
+                    "" if release.published_top1 is None else f"{release.published_top1:g}",
+                    size_of(release),
+                    "" if path is None else str(path.parent),
+                )
+            )
+        count = sum(release.model == model for release in folded)
+        if count:
+            rows.append((model, f"vtab-* ({count} files)", "ImageNet-21k → VTAB-1k, a task and run each", *[""] * 4))
+    screen = stdout()
+    columns = ("model", "tag", "trained on", "px", "top-1", "size", "here")
+    screen.table(columns, rows, whole=("model", "top-1", "size"))
+    note = "px and top-1 (percent of ImageNet) as published; top-1 often of the configuration rather than of this very "
+    note += "file. ~: computed from the parameters. format=csv has sources."
+    screen.say(note, style="dim")
+
+
+def _write_csv(files: Sequence[Release]) -> None:
+    from ...models.released import table as releases
+
+    rows = [asdict(release) | {"here": releases.locate(release) or ""} for release in files]
+    writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+
+
+def _lines(report: Report) -> list[tuple[str, str]]:
+    """The report's facts, each with its name; what does not apply is left out."""
+    convention = {
+        "official": "the official release's",
+        "timm": "timm's",
+        "ours": "this project's",
+        "unknown": "unknown: fits one's own model only",
+    }[report.convention]
+    lines = [
+        ("file", str(report.path)),
+        ("names", convention),
+        ("part", report.part or ""),
+        ("row", " or ".join(report.candidates)),
+        ("parameters", f"{report.parameters:,} in {report.tensors} tensors"),
+        ("types", ", ".join(f"{kind} ({count})" for kind, count in report.dtypes)),
+        ("head", f"{report.classes} classes" if report.classes is not None else "none"),
+        ("pre-logits", f"tanh layer of width {report.pre_logits}" if report.pre_logits else ""),
+        ("grid", _grid(report)),
+        *(("note", note) for note in report.notes),
+        *_provenance(report),
+        *(("problem", problem) for problem in report.problems),
+    ]
+    return [(name, text) for name, text in lines if text]
+
+
+def _grid(report: Report) -> str:
+    if report.grid is None:
+        return ""
+    tokens = f"{report.grid[0]}x{report.grid[1]} position embeddings"
+    if report.image_size is None:
+        return tokens
+    return f"{tokens}, of images of {report.image_size[0]}x{report.image_size[1]} pixels"
+
+
+def _provenance(report: Report) -> list[tuple[str, str]]:
+    known = report.provenance
+    if known is None:
+        return []
+    return [
+        ("pre-trained on", known.pretrain or ""),
+        ("images", f"{known.images:,}" if known.images is not None else ""),
+        ("epochs", f"{known.epochs:g}" if known.epochs is not None else ""),
+        ("core-days", f"{known.core_days:g}" if known.core_days is not None else ""),
+    ]

@@ -1,0 +1,300 @@
+"""The words of a command: `key=value` options, and runs, files or names among them.
+
+A verb declares its options once, as a frozen dataclass whose fields have a `Help`: `read_words` fills it,
+and `listed` shows it in help. All mistakes of a command are told together.
+"""
+
+from __future__ import annotations
+
+import csv
+import inspect
+import types
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+from ...registry import UsageError, suggest
+
+NONE = ("none", "null")
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+class Several(UsageError):
+    """Several mistakes of one command, a line each."""
+
+    def __init__(self, mistakes: Sequence[str]) -> None:
+        super().__init__("\n  ".join([f"{len(mistakes)} mistakes:", *mistakes]))
+        self.mistakes = tuple(mistakes)
+
+
+class Mistakes:
+    """What is wrong with one command. `with mistakes:` notes a UsageError and goes on; `tell` raises all of them."""
+
+    def __init__(self) -> None:
+        self._noted: dict[str, None] = {}  # in order; what is wrong for two reasons alike is told once
+
+    def note(self, text: str) -> None:
+        self._noted[text] = None
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if not isinstance(error, UsageError):
+            return False
+        for text in error.mistakes if isinstance(error, Several) else (str(error),):
+            self.note(text)
+        return True
+
+    def tell(self) -> None:
+        """Raise a UsageError that says everything noted, if there is something: a single mistake in its own words."""
+        if self._noted:
+            raise Several(list(self._noted)) if len(self._noted) > 1 else UsageError(*self._noted)
+
+
+def each(read: Callable[[A], B], items: Iterable[A]) -> list[B]:
+    """What `read` gives of every item. Raises UsageError with the mistakes of all of them."""
+    mistakes = Mistakes()
+    found: list[B] = []
+    for item in items:
+        with mistakes:
+            found.append(read(item))
+    mistakes.tell()
+    return found
+
+
+def both(first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:
+    """What two readings of one command give. Raises UsageError with the mistakes of both."""
+    readings: tuple[Callable[[], Any], ...] = (first, second)
+    return cast(tuple[A, B], tuple(each(lambda reading: reading(), readings)))
+
+
+@dataclass(frozen=True)
+class Help:
+    """What a field of a dataclass of options means: `format: Annotated[Format, Help("how it is written")] = "csv"`.
+
+    `shown` stands for its value, where its type does not say it. `check` says what is wrong with a value of the right
+    type, and "" where nothing is; it may also raise UsageError itself. It is a function with a name: annotations are
+    evaluated apart from their module, so a lambda within one does not see the module's names.
+    """
+
+    text: str
+    shown: str = ""
+    check: Callable[[Any], str] = lambda _: ""
+
+
+def at_least(least: float, why: str) -> Callable[[Any], str]:
+    """The check of a number that must not be smaller."""
+    return lambda value: "" if value >= least else why
+
+
+def only(word: str, why: str) -> Callable[[Any], str]:
+    """The check of an option that takes one word alone."""
+    return lambda value: "" if value == word else why
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """One option, as declared."""
+
+    name: str
+    kind: Any  # its type
+    default: Any
+    help: Help
+
+    def read(self, text: str) -> Any:
+        """The value that a text says. Raises UsageError that says what is expected."""
+        value = read_value(self.name, text, self.kind)
+        wrong = "" if value is None else self.help.check(value)
+        if wrong:
+            raise UsageError(f"{self.name}={text}: {wrong}")
+        return value
+
+    def describe(self) -> str:
+        """Its line in help, as Markdown."""
+        plain = isinstance(self.default, bool) or self.default in (None, "", ())
+        default = "" if plain else f" (default: `{self.default}`)"
+        return f"- `{self.name}={self.help.shown or _shown(self.kind, self.default)}`: {self.help.text}{default}"
+
+
+@cache
+def options(kind: type) -> Mapping[str, Option]:
+    """The options that a dataclass declares, by name."""
+    hints = get_type_hints(kind, include_extras=True)
+    return {
+        item.name: Option(name=item.name, kind=hints[item.name].__origin__, default=item.default, help=help)
+        for item in fields(kind)
+        for help in getattr(hints[item.name], "__metadata__", ())
+    }
+
+
+def _shown(kind: Any, default: Any) -> str:
+    if get_origin(kind) in (Union, types.UnionType):
+        (kind,) = (choice for choice in get_args(kind) if choice is not types.NoneType)
+    if get_origin(kind) is Literal:
+        return "|".join(get_args(kind))
+    return {bool: str(not default).lower(), int: "N", float: "NUMBER", Path: "PATH"}.get(kind, "TEXT")
+
+
+def listed(kind: type, names: Iterable[str] = ()) -> str:
+    """The options of a verb as help lists them, in Markdown; all of them, or those named."""
+    known = options(kind)
+    return "\n".join(known[name].describe() for name in names or known)
+
+
+def help_of(verb: Callable[..., None], *more: str) -> str:
+    """The help of a verb, in Markdown: its docstring, and more paragraphs."""
+    return "\n\n".join((inspect.getdoc(verb) or "", *more))
+
+
+def read_words(
+    words: Iterable[str], kind: type[A], verb: str, *, name: Callable[[str], B], paths: bool = False
+) -> tuple[list[B], A]:
+    """The names among the words, each as `name` reads it, and the options. Later words win over earlier ones.
+
+    A word without `=` is a name; with `paths`, so is any other that is a path on disk. Raises UsageError with all
+    mistakes: options that the verb does not have, empty and wrong values, and what `name` raises.
+    """
+    known = options(kind)
+    mistakes = Mistakes()
+    names: list[B] = []
+    said: dict[str, str] = {}
+    for word in words:
+        with mistakes:
+            if "=" not in word or (paths and is_on_disk(word)):
+                names.append(name(word))
+                continue
+            key, text = split_word(word)
+            if key not in known:
+                raise UsageError(no_setting(verb, key, known))
+            said[key] = text
+    values = read_values(said, known, mistakes)
+    mistakes.tell()
+    return names, kind(**values)
+
+
+def read_runs(words: Iterable[str], kind: type[A], verb: str) -> tuple[list[Path], A]:
+    """The run directories and files among the words, and the options; see `read_words`."""
+    return read_words(words, kind, verb, name=run_path, paths=True)
+
+
+def read_values(said: Mapping[str, str], known: Mapping[str, Option], mistakes: Mistakes) -> dict[str, Any]:
+    """The values of what was said, by key; what is wrong is noted."""
+    values = {}
+    for key, text in said.items():
+        with mistakes:
+            values[key] = known[key].read(text)
+    return values
+
+
+def no_setting(verb: str, key: str, known: Iterable[str]) -> str:
+    return f"{verb} has no setting '{key}'. {suggest(key, known)}"
+
+
+def run_path(word: str) -> Path:
+    """A run directory or a file. Raises UsageError where there is nothing."""
+    if not is_on_disk(word):
+        raise UsageError(f"there is no run directory or CSV file at {word}")
+    return Path(word)
+
+
+def is_on_disk(word: str) -> bool:
+    """Whether a word is the path of something that is there."""
+    try:
+        return Path(word).exists()
+    except (OSError, ValueError):  # too long for a file's name
+        return False
+
+
+def split_word(word: str) -> tuple[str, str]:
+    """Key and value. Raises UsageError for a word that is no setting, or has no value."""
+    key, equals, value = word.partition("=")
+    if not equals or not key:
+        raise UsageError(f"'{word}' is not a setting: settings are key=value, for example suite=vtab model=ViT-mini")
+    if not value:
+        raise UsageError(f"'{word}' says no value for {key}")
+    return key, value
+
+
+def read_sweep(key: str, text: str, hint: Any, words: Mapping[str, Any] | None = None) -> list[Any]:
+    """The values of a setting: one for a tuple-typed field, one for each comma part of any other.
+
+    `words` are a field's own, which say a value in its place: {"recipe": None, "none": 0.0}. Such a field is none only
+    where they have it, and UsageError says so.
+    """
+    parts = [text] if get_origin(hint) is tuple else _parts(key, text)
+    return [_read_part(key, part, hint, words or {}) for part in parts]
+
+
+def _read_part(key: str, text: str, hint: Any, words: Mapping[str, Any]) -> Any:
+    word = "none" if text.lower() in NONE else text
+    if word in words:
+        return words[word]
+    if words and word == "none":
+        raise UsageError(f"{key}={text}: it cannot be none; type a value, or leave it out ({key}={next(iter(words))})")
+    return read_value(key, text, hint)
+
+
+def read_value(key: str, text: str, hint: Any) -> Any:
+    """The value that a text says for a field of this type. Raises UsageError naming the key and what is expected."""
+    origin, choices = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        (hint,) = (choice for choice in choices if choice is not type(None))
+        meant = text in get_args(hint)  # crop=none is a way to crop
+        if text.lower() in NONE and type(None) in choices and not meant:
+            return None
+        return read_value(key, text, hint)
+    if origin is tuple:
+        return tuple(read_value(key, part, choices[0]) for part in _parts(key, text))
+    if origin is Literal:
+        if text not in choices:
+            raise UsageError(f"{key}={text}: {suggest(text, map(str, choices))}")
+        return text
+    try:
+        return _SCALARS[hint](text)
+    except (ValueError, OverflowError):
+        raise UsageError(f"{key}={text}: '{text}' is not {_EXPECTED[hint]}") from None
+
+
+def _float(text: str) -> float:
+    base, power, exponent = text.replace("**", "^").partition("^")
+    return float(base) ** float(exponent) if power else float(text)
+
+
+def _bool(text: str) -> bool:
+    if text.lower() not in ("true", "yes", "1", "false", "no", "0"):
+        raise ValueError(text)
+    return text.lower() in ("true", "yes", "1")
+
+
+_SCALARS: dict[Any, Any] = {
+    str: str,
+    int: int,
+    float: _float,
+    bool: _bool,
+    Path: lambda text: Path(text).expanduser(),
+}
+_EXPECTED = {
+    str: "a text",
+    int: "a whole number",
+    float: "a number (2^10 is one, too)",
+    bool: "true or false",
+    Path: "a path",
+}
+
+
+def _parts(key: str, text: str) -> list[str]:
+    try:
+        rows = list(csv.reader([text], skipinitialspace=True, strict=True)) if '"' in text else [text.split(",")]
+    except csv.Error:
+        raise UsageError(f'{key}={text}: a quotation mark is not closed. Quote a whole item: "a,b.pt",c.pt') from None
+    parts = [part.strip() for part in rows[0]]
+    if not all(parts):
+        raise UsageError(f"{key}={text}: there is an empty item between the commas")
+    return parts

@@ -1,0 +1,1 @@
+"""Published accuracies measured again, and what to suspect where one differs."""

@@ -1,0 +1,83 @@
+"""Published accuracies of released files, each with what must be done to measure the same: what `verify` replays.
+
+Two kinds. What a release states of a file (or, said in `of`, of its configuration: another run's number) was measured
+as the release tests: on images resized to a square, without antialiasing. What timm's table states was measured by
+timm on its copy of the file, with timm's resizing; `of` says whether timm's table names this very file. Of the 285
+files of single VTAB-1k tasks no accuracy is published, only means over tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from ...models.released.table import Release
+from ...suites.heads.classes import HEADS
+
+Of = Literal["this file", "its configuration", "timm's copy"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Anchor:
+    """One published top-1 accuracy of a released file."""
+
+    release: Release
+    task: str  # our task
+    stated: str  # percent, as printed
+    of: Of
+    basis: str  # who states it
+    settings: tuple[str, ...] = ()  # of suite=classify, where it was not measured as the release tests
+
+    @property
+    def binding(self) -> bool:
+        """Whether the number is this very file's, so that another one means that something is wrong."""
+        return self.of == "this file"
+
+
+def anchors(files: Iterable[Release]) -> list[Anchor]:
+    """The published accuracies of these files, in their order."""
+    return [anchor for release in files for anchor in (*_stated(release), *_by_timm(release))]
+
+
+def _stated(release: Release) -> Iterable[Anchor]:
+    if release.published_top1 is not None:
+        data = release.head.data
+        yield Anchor(
+            release=release,
+            task=HEADS[data].tasks[0] if data in HEADS else data,
+            stated=release.published_top1_as_stated,
+            of="this file" if release.top1_of == "file" else "its configuration",
+            basis=release.published_top1_basis,
+        )
+
+
+def _by_timm(release: Release) -> Iterable[Anchor]:
+    for task, value in (("ImageNet", release.timm_top1), ("ImageNet ReaL", release.timm_real_top1)):
+        if value is not None:
+            yield Anchor(
+                release=release,
+                task=task,
+                stated=f"{value:.3f}",
+                of="this file" if release.hub_same else "timm's copy",
+                basis="timm's model table",
+                settings=timm_test(release),
+            )
+
+
+def timm_test(release: Release) -> tuple[str, ...]:
+    """How timm tests its copy of a released file, in settings of suite=classify.
+
+    timm's rules by family: files of 384 pixels and more whole, smaller ones as the centre of a larger image; bicubic
+    but for BiT's own files. A test compares them with what timm says.
+    """
+    size = release.timm_resolution or 224
+    bilinear = release.hub_timm.endswith("goog_in21k_ft_in1k")
+    share = 1.0 if size >= 384 else 0.875 if "resnetv2" in release.hub_timm else 0.9
+    return (
+        "suite.resize=shorter_crop",
+        f"suite.crop_pct={share:g}",
+        f"suite.image_size={size}",
+        f"suite.interpolation={'bilinear' if bilinear else 'bicubic'}",
+        "suite.antialias=true",
+    )

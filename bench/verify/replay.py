@@ -1,0 +1,230 @@
+"""What `verify` does: published accuracies replayed through the ordinary engine, and what to suspect where one differs.
+
+Each file is scored by suite=classify into one run directory, so that what was measured is kept and a stopped command
+goes on. Nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...models import catalog
+from ...models.released import table as releases
+from ...models.weights_choice import Released
+from ...results.comparison.agreement import Stated
+from ...results.record import Store
+from ...stable import replacing
+from ...suites.protocol import Task
+from ...suites.sources.imagenet import ImageNet
+from ...suites.tasks import tasks
+from .. import config as settings
+from ..config import data_folder
+from ..job import Job
+from ..plan import Plan, make_plan
+from ..select.tasks import Shelf
+from .published import Anchor
+
+if TYPE_CHECKING:
+    from ...models.released.table import Release
+    from ..progress import Progress
+    from .diagnose import Diagnosis
+
+TABLE = "verify.csv"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What was typed: settings that runs take, and verify's own."""
+
+    words: tuple[str, ...]  # data=, source=, device=, batch_size=, precision=, include=
+    out: Path
+    tolerance: float  # percentage points
+    sample: int  # images that a diagnosis scores every change on
+    diagnose: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One anchor: what it needs, and, where that is here, what came out."""
+
+    anchor: Anchor
+    task: Task
+    lacks: tuple[str, ...] = ()  # what is not on this machine, and where it belongs
+    measured: float | None = None
+    error: str = ""
+    interval: tuple[float, float] = (0.0, 0.0)
+    verdict: str = "not here"  # "agrees", "differs", "failed"
+    diagnosis: Diagnosis | None = None
+    job: Job | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def stated(self) -> Stated:
+        return Stated(text=self.anchor.stated, n=self.task.splits["test"])
+
+
+def look(found: Sequence[Anchor], request: Request) -> list[Check]:
+    """Each anchor with what of its weights and images is not on this machine."""
+    config = settings.read([*request.words, "suite=classify"])
+    shelf = Shelf(data_folder(config), tasks(), config.include, config.source)
+    checks = []
+    for anchor in found:
+        task = shelf.tasks[anchor.task]
+        lacks = []
+        if releases.locate(anchor.release) is None:
+            lacks.append(_weights_lack(anchor.release))
+        if shelf.source(task, ("test",)) is None:
+            lacks.append(_images_lack(task, shelf))
+        checks.append(Check(anchor=anchor, task=task, lacks=tuple(lacks)))
+    return checks
+
+
+def _images_lack(task: Task, shelf: Shelf) -> str:
+    why = shelf.lacks(task, ("test",))
+    if not why and task.images == "ImageNet":
+        why = ImageNet().missing(task, shelf.root, ("test",))
+    why = why or f"nothing of it is in {shelf.root}"
+    return f"images of {task.name}: {why}; `data prepare '{task.name}'` says how to get them"
+
+
+def _weights_lack(release: Release) -> str:
+    place = releases.places(release)[0]
+    return f"weights {release.model}:{release.tag}: place {place}, or `weights download {release.model}:{release.tag}`"
+
+
+def plans(checks: Sequence[Check], request: Request) -> Iterator[tuple[Plan, list[Check]]]:
+    """The runs that measure these: one for each file and way to feed it, its tasks together."""
+
+    def same_run(check: Check) -> tuple[str, str, tuple[str, ...]]:
+        return check.anchor.release.model, check.anchor.release.tag, check.anchor.settings
+
+    here = [check for check in checks if not check.lacks]
+    order = {key: i for i, key in enumerate(dict.fromkeys(map(same_run, here)))}
+    for (model, tag, words), group in groupby(sorted(here, key=lambda one: order[same_run(one)]), key=same_run):
+        members = list(group)
+        asked = ",".join(dict.fromkeys(check.task.name for check in members))
+        said = ["suite=classify", f"model={model}", f"weights={tag}", f"task={asked}", f"out={request.out}"]
+        yield make_plan(settings.read([*said, *words, *request.words])), members
+
+
+def needs(checks: Sequence[Check], request: Request) -> tuple[int, float | None]:
+    """Images to pass forward for what is here and not yet measured, and TFLOP; None where a model's are not known."""
+    works = [plan.work() for plan, _ in plans(checks, request)]
+    known = [macs for _, macs in works if macs is not None]
+    return sum(work.images for work, _ in works), 2 * sum(known) / 1e12 if len(known) == len(works) else None
+
+
+def cost(check: Check) -> tuple[int, float | None]:
+    """Images and TFLOP of one anchor alone, whether it is here or not."""
+    from ...suites import suites
+
+    release = check.anchor.release
+    suite = settings.apply(settings.read(["suite=classify", *check.anchor.settings]), [suites()["classify"]])[0]
+    model, weights = catalog()[release.model], Released(release)
+    images = suite.estimate(model, check.task, weights).images
+    macs = model.architecture.macs(suite.size(model, weights))
+    return images, None if macs is None else 2 * macs * images / 1e12
+
+
+def replay(
+    checks: Sequence[Check], request: Request, progress: Callable[[], Progress], say: Callable[[str], None]
+) -> list[Check]:
+    """The checks with what was measured, in their order; those that lack something as they are.
+
+    Raises KeyboardInterrupt after Ctrl-C: what was measured is kept.
+    """
+    from ..distributed import team
+    from ..run import execute
+
+    done: dict[Anchor, Check] = {check.anchor: check for check in checks}
+    for plan, members in plans(checks, request):
+        outcome = execute(plan, progress())
+        if outcome.interrupted:
+            raise KeyboardInterrupt
+        if not outcome.leads:
+            continue
+        for check in members:
+            job = next(job for job in plan.jobs if job.task.name == check.task.name)
+            done[check.anchor] = scored = _judge(check, job, plan.out, request)
+            if scored.verdict == "differs" and request.diagnose and team().size > 1:
+                say(f"{job.model.name} {job.weights} on {job.task.name}: repeat it in one process to hear why")
+            elif scored.verdict == "differs" and request.diagnose:
+                say(f"{job.model.name} {job.weights} on {job.task.name}: looking for the reason")
+                done[check.anchor] = replace(scored, diagnosis=_diagnosis(scored, job, plan, request))
+    return [done[check.anchor] for check in checks]
+
+
+def _judge(check: Check, job: Job, out: Path, request: Request) -> Check:
+    cell = Store(out).get(job.key)
+    records = () if cell is None else cell.records
+    error = next((record.error for record in records if record.error), "")
+    value = next((record.value for record in records if record.metric == "top1" and record.status == "ok"), None)
+    if value is None:
+        return replace(check, verdict="failed", error=error or "no record", job=job)
+    return replace(
+        check,
+        measured=value,
+        interval=check.stated.interval(tolerance=request.tolerance),
+        verdict=check.stated.verdict(value, tolerance=request.tolerance),
+        job=job,
+    )
+
+
+def _diagnosis(check: Check, job: Job, plan: Plan, request: Request) -> Diagnosis:
+    from ...stable import cache_folder
+    from ..context import Folders, JobContext
+    from ..environment import pick_device
+    from ..loaded_model import Network
+    from ..progress import Progress
+    from .diagnose import Diagnosis, diagnose
+
+    suite: Any = job.suite
+    folders = Folders(data=data_folder(plan.config), cache=cache_folder(), out=plan.out)
+    network = Network(job, pick_device(plan.config.device))
+    context = JobContext(job, network, folders, Progress(None), batch_size=plan.config.batch_size)
+    view = suite.view(job.model, job.weights)
+    try:
+        return diagnose(context, view, check.stated, sample=request.sample, precision=suite.precision)
+    except (ValueError, RuntimeError, MemoryError, OSError) as error:  # what was measured stands all the same
+        return Diagnosis(link="", words=f"the search broke off: {type(error).__name__}: {error}", changes=())
+
+
+COLUMNS = (
+    *("model", "weights", "file", "task", "published", "of", "basis", "n_test", "low", "high", "measured", "verdict"),
+    *("suspect", "because"),
+)
+
+
+def write(checks: Sequence[Check], out: Path) -> Path:
+    """The checks as a CSV file in the run directory, a row an anchor."""
+    path = out / TABLE
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        rows = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        rows.writeheader()
+        rows.writerows(map(_row, checks))
+    return path
+
+
+def _row(check: Check) -> dict[str, Any]:
+    anchor, known = check.anchor, check.measured is not None
+    found = check.diagnosis
+    return {
+        "model": anchor.release.model,
+        "weights": anchor.release.tag,
+        "file": anchor.release.file_name,
+        "task": check.task.name,
+        "published": anchor.stated,
+        "of": anchor.of,
+        "basis": anchor.basis,
+        "n_test": check.stated.n,
+        "low": check.interval[0] if known else "",
+        "high": check.interval[1] if known else "",
+        "measured": check.measured if known else "",
+        "verdict": check.verdict,
+        "suspect": found.link if found else "",
+        "because": found.words if found else check.error or "; ".join(check.lacks),
+    }

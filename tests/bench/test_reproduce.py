@@ -1,0 +1,89 @@
+"""The commands that repeat a run: planned again they are the same jobs, no more and no fewer."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from vit_bench.bench import config
+from vit_bench.bench.job import Job
+from vit_bench.bench.plan import make_plan
+from vit_bench.bench.reproduce import job_command, read_config, run_commands
+from vit_bench.results.record import Cell, Record
+
+
+def planned(text: str) -> list[Job]:
+    words = shlex.split(text)
+    assert words[:4] == ["python", "-m", "bench", "run"]
+    return list(make_plan(config.read(words[4:])).jobs)
+
+
+def cell(job: Job) -> Cell:
+    """What a run would leave of a job, but for its numbers."""
+    record = Record(
+        suite=job.suite.name, model=job.model.name, variant=job.variant, weights=job.weights, task=job.task.name
+    )
+    return Cell(
+        key=job.key,
+        slot=job.slot,
+        order=job.order,
+        identity=job.identity,
+        status="ok",
+        started_at="",
+        records=(record,),
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "commands"),
+    [
+        ("suite=vtab-mini", 1),
+        ("suite=vtab-mini task=digits,tissue model=ViT-mini l2=0.1,2^10", 1),
+        ("suite=fewshot task=digits,photos shots=1,5 seed=0,7 model=ViT-mini,BiT-mini", 1),
+        ("suite=fewshot task=digits protocol=knn k=5 temperature=0.07,0.1 model=ViT-mini", 2),
+        ("suite=fewshot task=digits model=ViT-mini weights=random,random:3 model.depth=2,4", 4),
+        ("suite=finetune task=digits model=ViT-mini,BiT-mini steps=20 lr=0.003,0.01 seed=0,1 skip_bad=true", 1),
+        ("suite=throughput model=ViT-mini image_size=32,64 precision=fp32", 1),
+        ("suite=internals model=ViT-mini", 1),
+    ],
+)
+def test_the_commands_repeat_exactly_these_jobs(words: str, commands: int) -> None:
+    jobs = make_plan(config.read(words.split())).jobs
+    made = run_commands(map(cell, jobs), {}, "runs/again")
+    assert len(made) == commands
+    again = [job for one in made for job in planned(one.text)]
+    assert sorted(job.key for job in again) == sorted(job.key for job in jobs)
+    assert [one.jobs for one in made] == [len(planned(one.text)) for one in made]
+    (alone,) = planned(job_command(cell(jobs[-1]), {}, "x"))
+    assert alone.key == jobs[-1].key
+
+
+def test_models_that_answered_other_tasks_get_a_command_of_their_own() -> None:
+    jobs = [
+        *make_plan(config.read(["suite=fewshot", "task=digits,photos", "model=ViT-mini,BiT-mini"])).jobs,
+        *make_plan(config.read(["suite=fewshot", "task=tissue", "model=ViT-mini"])).jobs,
+    ]
+    made = run_commands(map(cell, jobs), {}, "out dir")
+    assert [one.text.split(" ", 4)[4] for one in made] == [
+        "suite=fewshot model=ViT-mini task=digits,photos,tissue weights=random 'out=out dir'",
+        "suite=fewshot model=BiT-mini task=digits,photos weights=random 'out=out dir'",
+    ]
+
+
+def test_a_value_with_a_space_in_it_is_said_whole() -> None:
+    (job,) = make_plan(config.read(["suite=fewshot", "task=digits", "model=ViT-mini"])).jobs
+    (record,) = cell(job).records
+    varied = replace(cell(job), records=(replace(record, variant="depth=2 note=two words"),))
+    assert "model.depth=2 'model.note=two words'" in job_command(varied, {}, "x")
+
+
+def test_what_only_the_last_command_said_is_taken_from_its_settings(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("suite:\n- fewshot\ndata: /some where\nshots: '1,5'\ndevice: cpu\n")
+    (job, *_) = make_plan(config.read(["suite=fewshot", "task=digits", "model=ViT-mini"])).jobs
+    text = job_command(cell(job), read_config(tmp_path / "config.yaml"), "x")
+    assert text.endswith("weights=random 'data=/some where' device=cpu out=x")
+    assert read_config(tmp_path / "none.yaml") == {}
+    (tmp_path / "config.yaml").write_text("a: [1\n")
+    assert read_config(tmp_path / "config.yaml") == {}
