@@ -55,8 +55,7 @@ class Unreachable(Exception):
 
     def __init__(self, url: str, reason: str) -> None:
         super().__init__(f"{url}: {reason}")
-        self.url = url
-        self.reason = reason
+        self.url, self.reason = url, reason
 
 
 class _BrokenOffError(Exception):
@@ -64,7 +63,7 @@ class _BrokenOffError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Version:
+class RemoteFile:
     """What the server has under the URL, as far as it says."""
 
     etag: str = ""
@@ -73,7 +72,7 @@ class Version:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Published:
+class KnownFile:
     """What is known of a file beforehand, and what a user may do where there is no room for it."""
 
     size: int | None = None  # bytes
@@ -81,10 +80,10 @@ class Published:
     elsewhere: str = "Set BENCH_CACHE to a folder with room that is yours"
 
 
-UNKNOWN = Published()
+UNKNOWN = KnownFile()
 
 
-def transfer(url: str, target: Path, meter: Meter, published: Published = UNKNOWN) -> None:
+def transfer(url: str, target: Path, meter: Meter, published: KnownFile = UNKNOWN) -> None:
     """Fetch `url` to `target`, whose folder is made.
 
     Raises Unreachable where it cannot be had, and UsageError where the disk is full or what came is damaged, not what
@@ -101,7 +100,7 @@ def transfer(url: str, target: Path, meter: Meter, published: Published = UNKNOW
         meter.end()
 
 
-def _fetch(url: str, target: Path, meter: Meter, published: Published) -> None:
+def _fetch(url: str, target: Path, meter: Meter, published: KnownFile) -> None:
     part = target.with_name(f"{target.name}.part")
     version, failures, size = None, 0, -1
     while version is None:
@@ -127,7 +126,7 @@ def _fetch(url: str, target: Path, meter: Meter, published: Published) -> None:
             temporary.write_text(f"{sums['sha256']}  {target.name}\n", encoding="ascii")
 
 
-def _receive(url: str, part: Path, meter: Meter, published: Published) -> Version:
+def _receive(url: str, part: Path, meter: Meter, published: KnownFile) -> RemoteFile:
     """Fetch what is missing of `part`. Raises _BrokenOffError where another attempt makes sense, else Unreachable."""
     import http.client  # these take a while, and most commands fetch nothing
     import ssl
@@ -149,7 +148,11 @@ def _receive(url: str, part: Path, meter: Meter, published: Published) -> Versio
                 _note(part).write_text(json.dumps(asdict(version)), encoding="ascii")
             _check_space(part, version, start, published.elsewhere)
             meter.start(part.name.removesuffix(".part"), total=version.total, done=start)
-            _append(response, part, start, meter)
+            with part.open("r+b") as file:
+                file.seek(start)
+                while block := response.read(BLOCK):
+                    file.write(block)
+                    meter.advance(len(block))
     except urllib.error.HTTPError as error:
         if error.code == 416:  # our part is longer than the file
             part.unlink(missing_ok=True)
@@ -169,7 +172,7 @@ def _receive(url: str, part: Path, meter: Meter, published: Published) -> Versio
     return version
 
 
-def _answer(response: Any, part: Path, known: Version, have: int) -> tuple[Version, int]:
+def _answer(response: Any, part: Path, known: RemoteFile, have: int) -> tuple[RemoteFile, int]:
     """What the server sends, and from which byte on."""
     if response.status == 206:
         sent = re.match(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
@@ -178,39 +181,24 @@ def _answer(response: Any, part: Path, known: Version, have: int) -> tuple[Versi
             part.unlink()  # so that the next attempt starts again
             raise _BrokenOffError("the server sends something else than the rest that was asked for")
         return known, have
-    length = response.headers.get("Content-Length")
-    return Version(
-        etag=_strong(response.headers.get("ETag", "")),
+    length, etag = response.headers.get("Content-Length"), response.headers.get("ETag", "")
+    return RemoteFile(
+        etag="" if etag.startswith("W/") else etag,  # a weak one may be of other bytes
         total=int(length) if length else None,
-        md5=_md5(response.headers.get_all("x-goog-hash") or []),
+        md5=_md5(",".join(response.headers.get_all("x-goog-hash") or [])),
     ), 0
 
 
-def _strong(etag: str) -> str:
-    return "" if etag.startswith("W/") else etag
-
-
-def _md5(headers: list[str]) -> str:
+def _md5(header: str) -> str:
     """The md5 of a header like `crc32c=…,md5=…` (base64), as hexadecimal digits; "" where it says none."""
-    for item in ",".join(headers).split(","):
-        name, _, value = item.strip().partition("=")
-        if name == "md5":
-            try:
-                return base64.b64decode(value, validate=True).hex()
-            except binascii.Error:
-                return ""
-    return ""
+    found = re.search(r"(?:^|,)\s*md5=([^,\s]*)", header)
+    try:
+        return base64.b64decode(found[1], validate=True).hex() if found else ""
+    except binascii.Error:
+        return ""
 
 
-def _append(response: Any, part: Path, start: int, meter: Meter) -> None:
-    with part.open("r+b") as file:
-        file.seek(start)
-        while block := response.read(BLOCK):
-            file.write(block)
-            meter.advance(len(block))
-
-
-def _check_space(part: Path, version: Version, start: int, elsewhere: str) -> None:
+def _check_space(part: Path, version: RemoteFile, start: int, elsewhere: str) -> None:
     free = shutil.disk_usage(part.parent).free
     needed = (version.total or 0) - start + MARGIN
     if version.total is not None and free < needed:
@@ -229,7 +217,7 @@ def _digests(path: Path) -> dict[str, str]:
     return {name: each.hexdigest() for name, each in sums.items()}
 
 
-def _check(url: str, part: Path, version: Version, sums: dict[str, str], first: Path | None) -> None:
+def _check(url: str, part: Path, version: RemoteFile, sums: dict[str, str], first: Path | None) -> None:
     """Raises UsageError, with the part deleted, unless it is what the server stated and what came the first time."""
     before = first.read_text(encoding="ascii").split()[:1] if first is not None and first.is_file() else []
     size = part.stat().st_size
@@ -251,7 +239,7 @@ def _check(url: str, part: Path, version: Version, sums: dict[str, str], first: 
         raise UsageError(problem)
 
 
-def check_published(url: str, path: Path, published: Published, sums: dict[str, str] | None = None) -> None:
+def check_published(url: str, path: Path, published: KnownFile, sums: dict[str, str] | None = None) -> None:
     """Raise UsageError, and put the file out of the way, where it is not what was published; `sums`: if known."""
     size, kind = path.stat().st_size, "md5" if len(published.digest) == 32 else "sha256"
     problem = ""
@@ -259,10 +247,9 @@ def check_published(url: str, path: Path, published: Published, sums: dict[str, 
         problem = f"it has {size} bytes, to be {published.size}"
     elif published.digest:
         found = (sums or _digests(path))[kind]
-        to_be = (
-            f"to be {published.digest}" if len(published.digest) in (32, 64) else f"to begin with {published.digest}"
-        )
-        problem = "" if found.startswith(published.digest) else f"its {kind} is {found}, {to_be}"
+        if not found.startswith(published.digest):
+            to_be = "to be" if len(published.digest) in (32, 64) else "to begin with"
+            problem = f"its {kind} is {found}, {to_be} {published.digest}"
     if problem:
         aside = path.with_name(f"{path.name.removesuffix('.part')}.wrong")
         path.replace(aside)
@@ -273,12 +260,12 @@ def _note(part: Path) -> Path:
     return part.with_name(f"{part.name}.json")
 
 
-def _known(part: Path) -> Version:
+def _known(part: Path) -> RemoteFile:
     """What the server said when the part was begun; nothing where that cannot be read."""
     try:
-        return Version(**json.loads(_note(part).read_text(encoding="ascii")))
+        return RemoteFile(**json.loads(_note(part).read_text(encoding="ascii")))
     except (OSError, ValueError, TypeError):
-        return Version()
+        return RemoteFile()
 
 
 @contextmanager

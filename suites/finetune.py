@@ -19,116 +19,202 @@ Every training run leaves checkpoints, and its result, in the job's folder: a ru
 
 from __future__ import annotations
 
-import json
-import shutil
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, ClassVar, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import product
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
 from ..registry import UsageError
-from ..stable import replacing, sha
 from .images.features import fingerprint
-from .images.transforms import Transform
 from .metrics import accuracies, majority_rate, top1
 from .probes.support import Labelled
-from .protocol import Context, Features, Measurement, Split, task_question
-from .training.augment import Augmentation, TrainingImages
-from .training.recipe import Recipe
-from .training.settings import FineTuning
+from .protocol import Context, Features, Measurement, Split, Suite, Task, Work, task_question
+from .training import paper_recipes as recipes
+from .training.bit_hyperrule import decays
+from .training.contract import Compute, ComputeSettings
+from .training.recipe import Recipe, RecipeSettings
+from .training.runs import Candidate, Trainer, changes_from_scratch, feeding
 from .vtab_probe import L2, classify_by_ridge
+
+if TYPE_CHECKING:
+    from ..models.spec import Model
+    from ..models.weights_choice import WeightsChoice
+
+Table3 = Literal["scratch", "scratch-in21k", "scratch-jft"]
+RecipeName = Literal[
+    "auto", "vit", "vit-code", "big-vision", "table2", "bit", "bit-code", "vtab", "vtab-sweep", Table3, "short"
+]
+SCRATCH = {"scratch": "ImageNet", "scratch-in21k": "ImageNet-21k", "scratch-jft": "JFT-300M"}  # rows of Table 3
+# What a run is done with, and not what it does: no part of the treatment.
+INCIDENTAL = frozenset({"micro_batch", "checkpoint_minutes", "tensorboard"})  # no result depends on them
+NOT_TREATMENT = {"recipe", "seed", "save", "compile", "channels_last", "parallel", *INCIDENTAL}
 
 
 @dataclass(frozen=True, kw_only=True)
-class FineTune(FineTuning):
+class FineTune(ComputeSettings, RecipeSettings, Suite):
     """Fine-tuning (ViT paper, Table 4; the BiT-HyperRule), or training from scratch, on the whole training set."""
 
     name: ClassVar[str] = "finetune"
     version: ClassVar[int] = 1
-    inner: ClassVar[tuple[str, ...]] = ("lr", "seed")
     default_models: ClassVar[tuple[str, ...]] = ("ViT-mini", "BiT-mini", "R+ViT-mini")
     default_tasks: ClassVar[str] = "vtab-mini"
     data_parallel: ClassVar[bool] = True
+    incidental: ClassVar[frozenset[str]] = INCIDENTAL
+
+    recipe: RecipeName = "auto"
+    checkpoint_minutes: float = 10.0
+    tensorboard: bool = False  # write TensorBoard's files to kept/<key>/tensorboard of the run directory
+    save: Literal["nothing", "weights"] = "nothing"  # weights: each seed's, in kept/<key>/ of the run directory
+
+    def check(self) -> None:
+        self.check_said()
+        if self.micro_batch is not None and self.micro_batch < 1:
+            raise UsageError(f"suite.micro_batch={self.micro_batch}: training needs at least 1")
+        if not self.checkpoint_minutes > 0:
+            raise UsageError(f"suite.checkpoint_minutes={self.checkpoint_minutes:g}: a number above 0")
+
+    def resolved(self, model: Model, weights: WeightsChoice, task: Task) -> Mapping[str, Any]:  # noqa: ARG002
+        """What training may do to the task's images."""
+        return {"crop": task.crop, "flip": task.flip}
+
+    def size(self, model: Model, weights: WeightsChoice) -> tuple[int, int]:
+        (_, recipe), *_ = self.candidates(model, weights, None, 1000, model.input.size)
+        return model.input.size if recipe.image_size is None else (recipe.image_size, recipe.image_size)
+
+    def estimate(self, model: Model, task: Task, weights: WeightsChoice) -> Work:
+        train, val, test = (task.splits.get(split, 0) for split in ("train", "val", "test"))
+        found = self.candidates(model, weights, task, train + val, model.input.size)
+        runs = [recipe.steps * recipe.batch for _, recipe in found for _ in recipe.lr]  # images of each candidate's
+        seeds, choosing = len(found[0][1].seed), runs if len(runs) > 1 else []
+        trained = sum(choosing) + max(runs)  # which one wins is not known
+        return Work(images=seeds * (len(choosing) * val + test), trained=seeds * trained)
+
+    def candidates(
+        self, model: Model, weights: WeightsChoice, task: Task | None, images: int, size: tuple[int, int]
+    ) -> list[tuple[str, Recipe]]:
+        """The recipes to choose from, by name, with what was typed in place of their own.
+
+        `images` are those of the final run, `size` the images' height and width (BiT's rule looks at both).
+        """
+        wanted = self.own_recipe(model, untrained=weights.random) if self.recipe == "auto" else self.recipe
+        if wanted == "vtab-sweep":  # typed steps leave one schedule
+            found = {f"vtab-sweep {self.steps or one.steps}": one for one in recipes.vtab_sweep()}
+        else:
+            found = {name: self._recipe(name, model, task, images, size) for name in wanted.split("+")}
+        return [(name, self._typed(recipe)) for name, recipe in found.items()]
+
+    def _recipe(self, name: str, model: Model, task: Task | None, images: int, size: tuple[int, int]) -> Recipe:
+        """The recipe that `recipe=` has this name for."""
+        asked, resnet = "" if task is None else task.name, model.architecture.has_resnet
+        if name in SCRATCH:
+            return recipes.from_scratch(model.name, images, pretrain=SCRATCH[name], steps=self.steps)
+        made = {
+            "vit": lambda: recipes.vit(asked, images, resnet=resnet),
+            "vit-code": lambda: recipes.vit_as("vision_transformer", asked, images, resnet=resnet),
+            "big-vision": lambda: recipes.vit_as("big_vision", asked, images, resnet=resnet),
+            "table2": lambda: recipes.imagenet_table2(model.name, images, task=asked or "ImageNet"),
+            "bit": lambda: recipes.bit(images, size, model=model.name),
+            "bit-code": lambda: recipes.bit(images, size, model=model.name, source="code"),
+            "vtab": recipes.vtab,
+            "short": lambda: recipes.short(size),
+        }
+        return made[name]()
+
+    def own_recipe(self, model: Model, *, untrained: bool) -> str:
+        """What recipe=auto stands for; of several, joined by +, the best on the validation images is taken."""
+        if untrained:
+            return "short" if model.small else "scratch"
+        return "vit+bit" if model.architecture.has_resnet else "vit"
+
+    def typed(self) -> dict[str, Any]:
+        """What of the treatment was typed, as plain data."""
+        found = {
+            item.name: getattr(self, item.name)
+            for item in fields(FineTune)
+            if item.name not in NOT_TREATMENT and getattr(self, item.name) != item.default
+        }
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in sorted(found.items())}
+
+    def _typed(self, recipe: Recipe) -> Recipe:
+        """A recipe, with what was typed in place of its own. Raises UsageError where a typed resize changes nothing."""
+        said = self.said()
+        steps, schedule = said.get("steps", recipe.steps), said.get("schedule", recipe.schedule)
+        decay_at = tuple(at * steps // recipe.steps for at in recipe.decay_at) or decays(steps)
+        follows: dict[str, Any] = {
+            "decay_at": decay_at if schedule == "steps" else (),
+            "warmup": recipe.warmup if recipe.warmup < steps else steps // 10,
+            "resize": None if "image_size" in said else recipe.resize,
+            # The note of a recipe from scratch is about its own warm-up.
+            "note": "" if "warmup" in said and recipe.tanh_layer else recipe.note,
+        }
+        if self.lr:
+            said["lr"] = tuple(sorted(set(self.lr)))
+        found = replace(recipe, **follows | said)
+        if self.resize is not None and found.crop != "bit":
+            raise UsageError(
+                f"suite.resize={self.resize} is of a random crop that images are resized for, crop=bit, and changes "
+                f"nothing with crop={found.crop}; leave it out"
+            )
+        if self.resize is not None and self.resize < (found.image_size or 0):
+            raise UsageError(
+                f"suite.resize={self.resize}: images are resized before {found.image_size} pixels are cut out of them; "
+                f"type suite.resize={round((found.image_size or 0) * 448 / 384)}, or a smaller suite.image_size"
+            )
+        return found
+
+    def trainer(self, context: Context) -> Trainer:
+        """What does the job's training runs."""
+        settings = {item.name: getattr(self, item.name) for item in fields(ComputeSettings)}
+        return Trainer(
+            context,
+            Compute(device=context.device, free_memory=context.free_memory, **settings),
+            checkpoint_minutes=self.checkpoint_minutes,
+            tensorboard=self.tensorboard,
+            save_weights=self.save == "weights",
+        )
 
     def run(self, context: Context) -> Iterator[Measurement]:
         yield from finetune(self, context)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """One training run of a job: a candidate, a seed, and the images it is given."""
-
-    phase: Literal["choose", "final"]
-    name: str  # of the recipe
-    recipe: Recipe
-    lr: float  # of the recipe's
-    seed: int
-
-    @property
-    def folder(self) -> str:
-        return f"{self.phase}-{sha({'recipe': self.name, 'lr': self.lr})[:8]}-seed{self.seed}"
-
-
-def finetune(suite: FineTuning, context: Context) -> Iterator[Measurement]:
+def finetune(suite: FineTune, context: Context) -> Iterator[Measurement]:
     """The measurements of one job; see the module's head. Raises UsageError where there is nothing to choose on."""
     task = context.task
     if task.num_classes < 2:
         raise UsageError(f"{task.name} has {task.num_classes} class; there is nothing to tell apart")
     train, test = context.images(task, "train"), context.images(task, "test")
     val = context.images(task, "val") if task.splits.get("val") else None
-    count = len(train) + (0 if val is None else len(val))
-    first = np.asarray(train.images[0]).shape[:2]
-    found = suite.candidates(context.model, context.weights, task, count, (int(first[0]), int(first[1])))
-    choices = [(name, recipe, lr) for name, recipe in found for lr in recipe.lr]
-    seeds = found[0][1].seed
-    job = _Job(suite, context, train, val, test)
-    job.candidates = [f"{name}, lr {lr:g}" for name, _, lr in choices]
-    for note in dict.fromkeys(recipe.note for _, recipe in found if recipe.note):
-        context.say(note)
-    if len(choices) > 1 and val is None:
-        raise UsageError(
-            f"{task.name} has no validation images to choose a learning rate on: type one, suite.lr={choices[0][2]:g}"
-        )
-    chosen, tried = choices[0], []
-    if len(choices) > 1:
-        scored: dict[int, list[float]] = {}
-        for place, (name, recipe, lr) in enumerate(choices):
-            for seed in seeds:
-                done = job.go(Run(phase="choose", name=name, recipe=recipe, lr=lr, seed=seed))
-                assert val is not None
-                value = top1(done.predictions, val.labels, val.label_sets)
-                scored.setdefault(place, []).append(value)
-                tried.append((name, lr, seed, value))
-        best = max(scored, key=lambda place: (np.mean(scored[place]), -choices[place][2], -place))
-        chosen = choices[best]
-        context.say(f"chose {chosen[0]}, learning rate {chosen[2]:g}: {np.mean(scored[best]):.2f} % on validation")
+    fitted = [train] if val is None else [train, val]  # by the final runs
+    count = sum(map(len, fitted))
+    candidates = _candidates(suite, context, count, np.asarray(train.images[0]))
+    seeds, best, trainer = candidates[0].recipe.seed, candidates[0], suite.trainer(context)
+    tried: list[tuple[Candidate, int, float]] = []  # with the seed, and percent of the validation images
+    if len(candidates) > 1:
+        if val is None:
+            lr = f"suite.lr={best.lr:g}"
+            raise UsageError(f"{task.name} has no validation images to choose a learning rate on: type one, {lr}")
+        for candidate, seed in product(candidates, seeds):
+            answers = trainer.run("choose", candidate, seed, [train], val).predictions
+            tried.append((candidate, seed, top1(answers, val.labels, val.label_sets)))
+        best, mean = best_of(tried)
+        context.say(f"chose {best.name}, learning rate {best.lr:g}: {mean:.2f} % on validation")
 
-    name, recipe, lr = chosen
-    parts = [train, test] if val is None else [train, val, test]
-    question = {
-        **task_question(task),
-        "protocol": f"{suite.name}, fine-tuning",
-        **fingerprint(*map(_as_features, parts)),
-        "budget": f"{count} images",
-        # What a choice may look at. How many candidates a model's recipes leave is treatment: on VTAB one for ViT, two
-        # for a ResNet, and the paper sets these side by side.
-        "select_on": "nothing: there are no validation images" if val is None else "the validation images",
-    }
-    for name_tried, lr_tried, seed, value in tried:
+    question = _question(suite, task, [*fitted, test], count)
+    for candidate, seed, value in tried:
         yield Measurement(
             metric="top1_val",
             value=value,
             unit="percent",
             n_train=len(train),
-            at={"seed": seed, "lr": lr_tried, "recipe": name_tried},
+            at={"seed": seed, "lr": candidate.lr, "recipe": candidate.name},
             question=question | {"metric": "top1 on the validation images"},
-            treatment=job.treatment(name_tried, dict(found)[name_tried], lr_tried),
+            treatment=_treatment(suite, context, candidate, candidates),
         )
     for seed in seeds:
-        done = job.go(Run(phase="final", name=name, recipe=recipe, lr=lr, seed=seed))
-        for metric, value in accuracies(done.predictions, test.labels, test.label_sets):
+        final = trainer.run("final", best, seed, fitted, test)
+        for metric, value in accuracies(final.predictions, test.labels, test.label_sets):
             yield Measurement(
                 metric=metric,
                 value=value,
@@ -137,21 +223,12 @@ def finetune(suite: FineTuning, context: Context) -> Iterator[Measurement]:
                 n_train=count,
                 at={"seed": seed},
                 question=question | {"metric": metric},
-                treatment=job.treatment(name, recipe, lr) | done.facts,
-                predictions=done.predictions if metric == "top1" else None,
+                treatment=_treatment(suite, context, best, candidates) | final.facts,
+                predictions=final.predictions if metric == "top1" else None,
             )
     if context.weights.random and val is not None:
-        value, treatment = _probe(context, recipe.image_size)
-        probe = "ridge probe on the untrained network's features, l2 on the validation images"
-        yield Measurement(
-            metric="top1_untrained_probe",
-            value=value,
-            unit="percent",
-            n_test=len(test),
-            n_train=count,
-            question=question | {"metric": "top1", "protocol": probe},
-            treatment=treatment,
-        )
+        probed = _untrained_probe(context, best.recipe.image_size, question)
+        yield replace(probed, n_test=len(test), n_train=count)
     yield Measurement(
         metric="majority_rate",
         value=majority_rate(test.labels, test.label_sets),
@@ -161,188 +238,73 @@ def finetune(suite: FineTuning, context: Context) -> Iterator[Measurement]:
     )
 
 
-@dataclass(frozen=True)
-class Done:
-    """What is kept of a training run: the predictions on what it was scored on, and what a record says of it."""
+def _candidates(suite: FineTune, context: Context, count: int, first: np.ndarray) -> list[Candidate]:
+    """What there is to choose from, for this many images the first of which is (H, W, 3); notes on them are said."""
+    size = (first.shape[0], first.shape[1])
+    found = suite.candidates(context.model, context.weights, context.task, count, size)
+    for note in dict.fromkeys(recipe.note for _, recipe in found if recipe.note):
+        context.say(note)
+    return [Candidate(name, recipe, lr) for name, recipe in found for lr in recipe.lr]
 
-    predictions: np.ndarray
-    facts: dict[str, Any]
+
+def best_of(tried: Sequence[tuple[Candidate, int, float]]) -> tuple[Candidate, float]:
+    """The candidate with the best mean over seeds, and that mean; of equal ones that of the smallest learning rate."""
+    scores: dict[Candidate, list[float]] = {}
+    for candidate, _, value in tried:
+        scores.setdefault(candidate, []).append(value)
+    means = {candidate: float(np.mean(values)) for candidate, values in scores.items()}
+    best = max(means, key=lambda candidate: (means[candidate], -candidate.lr))
+    return best, means[best]
 
 
-class _Job:
-    """The training runs of one job, each done once."""
+def _question(suite: FineTune, task: Task, parts: Sequence[Split], count: int) -> dict[str, Any]:
+    """What is asked on these splits, the test split last, of which `count` images are trained on.
 
-    def __init__(self, suite: FineTuning, context: Context, train: Split, val: Split | None, test: Split) -> None:
-        self._suite, self._context = suite, context
-        self._train, self._val, self._test = train, val, test
-        self._untrained = context.weights.random
-        self.candidates: list[str] = []  # that the final run's setting was chosen from, or is alone
-        self._done = {path.parent.name: path for path in context.work.glob("*/done.npz")}  # before any process goes on
-
-    def treatment(self, name: str, recipe: Recipe, lr: float) -> dict[str, Any]:
-        """How the model was fed and tuned. What a rule makes of the task is in `recipe`: it makes no other row."""
-        augmentation, transform = self._views(recipe)
-        changed = self._changes(recipe)
-        return {
-            "head": "a tanh layer, then linear from zero" if "pre_logits" in changed else "linear, from zero",
-            "recipe_asked": self._suite.recipe,
-            "typed": self._suite.typed(),
-            "precision": self._suite.precision,
-            "recipe": {
-                "name": name,
-                **recipe.at(lr).describe(),
-                **changed,
-                "lr_choices": list(recipe.lr),
-                "candidates": self.candidates,
-                "augmentation": augmentation.describe(),
-                "test": transform.describe(),
-                **({"note": recipe.note} if recipe.note else {}),
-            },
-        }
-
-    def go(self, run: Run) -> Done:
-        """The result of a training run: found, gone on with, or made."""
-        from .training import Place, Watch, predict, train
-
-        context, suite = self._context, self._suite
-        folder = context.work / run.folder
-        if run.folder in self._done:
-            context.advance(run.recipe.steps * run.recipe.batch)
-            return _read(self._done[run.folder])
-        parts, scored = [self._train], self._test
-        if run.phase == "choose":
-            assert self._val is not None
-            scored = self._val
-        elif self._val is not None:
-            parts.append(self._val)
-        augmentation, transform = self._views(run.recipe)
-        changes = self._changes(run.recipe)
-        network: Any = context.build(context.task.num_classes, augmentation.size, changes, run.seed)
-        notes = [*getattr(network, "notes", ()), *_new_head(network, trained=not self._untrained)]
-        device = context.device
-        place = Place(
-            device=device,
-            precision=suite.precision,
-            micro_batch=suite.micro_batch,
-            free_memory=context.free_memory,
-            compile=suite.compile,
-            channels_last=suite.channels_last,
-            parallel=suite.parallel,
+    What a choice may look at belongs to it. How many candidates a model's recipes leave is treatment: on VTAB one for
+    ViT, two for a ResNet, and the paper sets these side by side.
+    """
+    images = [
+        Features(
+            x=np.empty((0, 0)), labels=part.labels, digests=(part.digest,), treatment={}, label_sets=part.label_sets
         )
-        watch = Watch(
-            work=folder,
-            every_minutes=suite.checkpoint_minutes,
-            curves=context.curves if context.rank == 0 else None,
-            labels={"phase": run.phase, "lr": run.lr, "seed": run.seed},
-            tensorboard=context.keep / "tensorboard" / run.folder if suite.tensorboard and context.rank == 0 else None,
-            say=context.say,
-            advance=context.advance,
-        )
-        data = TrainingImages(parts, augmentation, network.spec.input)
-        try:
-            trained = train(network, data, run.recipe.at(run.lr), seed=run.seed, place=place, watch=watch)
-        finally:
-            data.close()
-        logits = predict(trained.network, scored.images, transform, place=place, advance=context.advance)
-        if logits.shape[1] != context.task.num_classes:
-            raise UsageError(
-                f"{context.model.name} gives {logits.shape[1]} numbers for {context.task.num_classes} classes: "
-                "fine-tuning needs a model that takes num_classes"
-            )
-        facts = {
-            "micro_batch": trained.micro_batch,
-            "processes": trained.processes,
-            "weights_notes": [*notes, *trained.notes],
-        }
-        done = Done(logits.argmax(axis=1), facts)
-        if context.rank == 0:
-            if suite.save == "weights" and run.phase == "final":
-                _keep(trained.network, context.keep / f"seed{run.seed}.safetensors")
-                _tell(context, transform, context.keep / f"seed{run.seed}.safetensors.yaml")
-            _write(folder, done)
-        return done
-
-    def _changes(self, recipe: Recipe) -> Mapping[str, Any]:
-        """What a recipe from scratch changes of the architecture, where the user did not."""
-        if not self._untrained:
-            return {}
-        architecture = self._context.model.architecture
-        return architecture.from_scratch(dropout=recipe.dropout, tanh_layer=recipe.tanh_layer)
-
-    def _views(self, recipe: Recipe) -> tuple[Augmentation, Transform]:
-        model = self._context.model
-        side = recipe.image_size
-        size = model.input.size if side is None else (side, side)
-        augmentation = Augmentation.of(
-            self._context.task, size, crop=recipe.crop, resize=recipe.resize, flip=recipe.flip
-        )
-        if not self._context.task.crop:  # a label that no training image is cut for bears no cut of a test image
-            return augmentation, Transform.for_input(model.input, "square", size)
-        transform = Transform.for_input(model.input, recipe.test_resize, size)
-        return augmentation, replace(transform, crop_pct=recipe.test_crop_pct)
+        for part in parts
+    ]
+    return {
+        **task_question(task),
+        "protocol": f"{suite.name}, fine-tuning",
+        **fingerprint(*images),
+        "budget": f"{count} images",
+        "select_on": "the validation images" if len(parts) > 2 else "nothing: there are no validation images",
+    }
 
 
-def _new_head(network: Any, *, trained: bool) -> list[str]:
-    """Put zeros in the head and take away what pre-training had before it. Returns what was done, in words."""
-    from torch import nn
-
-    head = getattr(network, "head", None)
-    if not isinstance(head, nn.Linear):
-        return ["the head is as its library draws it"]
-    said = []
-    layer = getattr(network, "pre_logits", None)
-    if isinstance(layer, nn.Linear) and trained:
-        network.pre_logits = None
-        network.head = head = nn.Linear(layer.in_features, head.out_features, device=head.weight.device)
-        network.num_features = layer.in_features
-        said.append("the tanh layer before the head was removed")
-    nn.init.zeros_(head.weight)
-    nn.init.zeros_(head.bias)
-    return [*said, "the head is new: a linear layer of zeros"]
-
-
-def _keep(network: Any, path: Path) -> None:
-    from safetensors.torch import save_file
-
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    with replacing(path) as temporary:
-        save_file(state, temporary)
+def _treatment(
+    suite: FineTune, context: Context, candidate: Candidate, candidates: Sequence[Candidate]
+) -> dict[str, Any]:
+    """How the model was fed and tuned. What a rule makes of the task is in `recipe`: it makes no other row."""
+    recipe = candidate.recipe
+    augmentation, transform = feeding(context.model.input, context.task, recipe)
+    changed = changes_from_scratch(context, recipe)
+    return {
+        "head": "a tanh layer, then linear from zero" if "pre_logits" in changed else "linear, from zero",
+        "recipe_asked": suite.recipe,
+        "typed": suite.typed(),
+        "precision": suite.precision,
+        "recipe": {
+            "name": candidate.name,
+            **recipe.at(candidate.lr).describe(),
+            **changed,
+            "lr_choices": list(recipe.lr),
+            "candidates": list(map(str, candidates)),
+            "augmentation": augmentation.describe(),
+            "test": transform.describe(),
+            **({"note": recipe.note} if recipe.note else {}),
+        },
+    }
 
 
-def _tell(context: Context, transform: Transform, path: Path) -> None:
-    """The sidecar of kept weights (models/weights/sidecar.py): what their head answers, and how it was fed."""
-    said = {"head": context.task.name, "image_size": transform.size[0], "antialias": transform.antialias}
-    said |= {"resize": transform.resize} if transform.resize != "square" else {}
-    said |= {"crop_pct": transform.crop_pct} if transform.crop_pct else {}
-    with replacing(path) as temporary:
-        temporary.write_text("".join(f"{name}: {json.dumps(value)}\n" for name, value in said.items()), "utf-8")
-
-
-def _write(folder: Path, done: Done) -> None:
-    """Keep a run's result; its checkpoints have done their service."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    with replacing(folder / "done.npz") as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, predictions=done.predictions, facts=np.array(json.dumps(done.facts)))
-
-
-def _read(path: Path) -> Done:
-    with np.load(path, allow_pickle=False) as arrays:
-        return Done(arrays["predictions"], json.loads(str(arrays["facts"])))
-
-
-def _as_features(split: Split) -> Features:
-    return Features(
-        x=np.empty((0, 0)),
-        labels=split.labels,
-        digests=(split.digest,),
-        treatment={},
-        label_sets=split.label_sets,
-    )
-
-
-def _probe(context: Context, image_size: int | None) -> tuple[float, dict[str, Any]]:
-    """Top-1 of the closed-form probe, as suites.vtab asks it, before training at the image size of training; and how.
+def _untrained_probe(context: Context, image_size: int | None, question: Mapping[str, Any]) -> Measurement:
+    """Top-1 of the closed-form probe, as suites.vtab asks it, before training at the image size of training.
 
     One network is asked, the one that `weights=` names, whatever the seeds that are trained.
     """
@@ -350,8 +312,14 @@ def _probe(context: Context, image_size: int | None) -> tuple[float, dict[str, A
     parts = [context.features(context.task, (split,), **options) for split in ("train", "val", "test")]
     train, val, test = (Labelled(part.x, part.labels) for part in parts)
     predictions, l2 = classify_by_ridge(train, val, test, context.task.num_classes, L2)
-    treatment = {**parts[2].treatment, "head": "ridge to {-1, 1}^K", "l2": l2, "l2_choices": list(L2)}
-    return top1(predictions, test.y, parts[2].label_sets), treatment
+    protocol = "ridge probe on the untrained network's features, l2 on the validation images"
+    return Measurement(
+        metric="top1_untrained_probe",
+        value=top1(predictions, test.y, parts[2].label_sets),
+        unit="percent",
+        question={**question, "metric": "top1", "protocol": protocol},
+        treatment={**parts[2].treatment, "head": "ridge to {-1, 1}^K", "l2": l2, "l2_choices": list(L2)},
+    )
 
 
 FINETUNE = FineTune()

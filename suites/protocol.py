@@ -49,6 +49,8 @@ class Task:
     flip: bool = True  # change the label (BiT paper, Appendix F; the official ViT configuration)
     cluster: str = ""  # what makes images dependent: "video", "patient", "instance", "scene"; "": each is by itself
     builder: str = ""  # the TFDS data set whose splits the recipe cuts
+    head: str = ""  # the data set whose classes, in this order, are the task's, as released heads name it: "ImageNet"
+    small: bool = False  # whether images are below 96 x 96 pixels, which decides how BiT's releases feed them
     unproven: str = ""  # what could not be checked against anything published
     mirrors: str = ""  # what it stands in for, and what it does not test
     classes: tuple[str, ...] = ()  # names, where they have some

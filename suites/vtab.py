@@ -22,9 +22,8 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ..registry import UsageError
-from .finetune import finetune
+from .finetune import FineTune, finetune
 from .protocol import Context, Measurement, Suite, Task, Work, require_positive
-from .training.settings import FineTuning
 from .vtab_probe import L2, probe
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Vtab(FineTuning):
+class Vtab(FineTune):
     """VTAB-1k: the 19 published tasks and nothing else, each from 1000 training images."""
 
     name: ClassVar[str] = "vtab"
@@ -41,7 +40,6 @@ class Vtab(FineTuning):
     default_models: ClassVar[tuple[str, ...]] = ("ViT-B/16", "BiT-R50x1", "R50+ViT-B/16")
     default_tasks: ClassVar[str] = "vtab"
     only_default_tasks: ClassVar[bool] = True
-    data_parallel: ClassVar[bool] = True
 
     protocol: Literal["finetune", "probe"] = "finetune"  # the paper's fine-tuning, or the probe on frozen features
     l2: tuple[float, ...] = L2  # probe: what is chosen from
@@ -76,7 +74,7 @@ class Vtab(FineTuning):
         return model.input.size if self.image_size is None else (self.image_size, self.image_size)
 
     def estimate(self, model: Model, task: Task, weights: WeightsChoice) -> Work:
-        of = FineTuning if self.protocol == "finetune" else Suite
+        of = FineTune if self.protocol == "finetune" else Suite
         return of.estimate(self, model, task, weights)
 
     def run(self, context: Context) -> Iterator[Measurement]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ...meter import Meter, human
 from ...registry import UsageError
-from ...transfer import Published, Unreachable, check_published, switched_off, transfer
+from ...transfer import KnownFile, Unreachable, check_published, switched_off, transfer
 from .downloads import ARCHIVES, FILES, STEPS, File
 from .unpack import unpack
 
@@ -88,7 +88,7 @@ def fetch(file: File, root: Path, meter: Meter) -> None:
     if switch := switched_off():
         raise UsageError(f"{file.url} is needed, and downloads are off ({switch})")
     target = root / KEPT / file.file_name if file.unpack else folder / file.file_name
-    published = Published(size=file.size, digest=file.digest, elsewhere="Type data=DIR for a folder with more room")
+    published = KnownFile(size=file.size, digest=file.digest, elsewhere="Type data=DIR for a folder with more room")
     if target.is_file():
         check_published(file.url, target, published)
     else:

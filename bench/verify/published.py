@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ...models.released.table import Release
-from ...suites.heads.classes import HEADS
+from ...suites.heads.classes import tasks_of
 
 Of = Literal["this file", "its configuration", "timm's copy"]
 
@@ -42,10 +42,9 @@ def anchors(files: Iterable[Release]) -> list[Anchor]:
 
 def _stated(release: Release) -> Iterable[Anchor]:
     if release.published_top1 is not None:
-        data = release.head.data
         yield Anchor(
             release=release,
-            task=HEADS[data].tasks[0] if data in HEADS else data,
+            task=next((task.name for task in tasks_of(release.head)), release.head.data),
             stated=release.published_top1_as_stated,
             of="this file" if release.top1_of == "file" else "its configuration",
             basis=release.published_top1_basis,

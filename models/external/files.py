@@ -10,7 +10,7 @@ from urllib.parse import urlparse
 from ...meter import on_stderr
 from ...registry import UsageError
 from ...stable import file_sha
-from ...transfer import Published, Unreachable, switched_off, transfer
+from ...transfer import KnownFile, Unreachable, switched_off, transfer
 from ...transfer import hub_file as file_of_hub
 from ..weights.stored import readable
 from ..weights.zip_entries import check_entries, is_zip
@@ -53,7 +53,7 @@ def url_file(who: str, url: str) -> Path:
     meter = on_stderr()
     meter.say(f"downloading {url} to {file}")
     try:
-        transfer(url, file, meter, Published(digest=digest, elsewhere="Set TORCH_HOME to a folder with room"))
+        transfer(url, file, meter, KnownFile(digest=digest, elsewhere="Set TORCH_HOME to a folder with room"))
     except Unreachable as error:
         raise UsageError(_missing(who, url, str(file), f"downloading failed: {error.reason}")) from error
     return _whole(file)

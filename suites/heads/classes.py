@@ -1,79 +1,47 @@
 """Which head answers which task, and how its release fed it: the one place that says so.
 
-A head belongs to the data set whose classes it tells apart, by the name that the release gives it. Here is which of our
-tasks ask for exactly these classes in this order. Label order: the releases were trained on TFDS labels; our tasks
-follow the definition of those labels (ImageNet: WordNet numbers in order), which nobody here could try on the released
-files of VTAB-1k tasks. What `suite=classify` measures is therefore searched for a better order
+A head belongs to the data set whose classes it tells apart, by the name that the release gives it. A task names in its
+row (`head`) the data set that has its classes in the same order. Label order: the releases were trained on TFDS labels;
+our tasks follow the definition of those labels (ImageNet: WordNet numbers in order), which nobody here could try on the
+released files of VTAB-1k tasks. What `suite=classify` measures is therefore searched for a better order
 (suites/heads/label_order.py).
 
 Feeding: both releases test on images resized straight to a square without a crop, bilinear without antialiasing
-(tf.image.resize), scaled to [-1, 1]; at the size of the last training. Of BiT that is the HyperRule's: 128 pixels
-where images are below 96 x 96, else 384 (R152x4: 480). Its public code, later, says 480 for all: suite.image_size=480.
+(tf.image.resize), scaled to [-1, 1]; at the size of the last training. Of BiT that is the HyperRule's
+(suites/training/bit_hyperrule.py). Its public code, later, says 480 for all: suite.image_size=480.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..images.transforms import View
 from ..protocol import Task
+from ..tasks import tasks
+from ..training.bit_hyperrule import image_sizes
 
 if TYPE_CHECKING:
     from ...models.provenance import Head
     from ...models.spec import Model
     from ...models.weights_choice import WeightsChoice
 
-SMALL, LARGE, LARGEST = 128, 384, 480  # pixels: the BiT-HyperRule (BiT paper, Section 3.3)
+OTHERS = {"ImageNet-21k": 21_843}  # classes of data sets that no task asks about
 
 
-@dataclass(frozen=True, kw_only=True)
-class Classes:
-    """What a head tells apart, and the tasks with the same classes in the same order."""
-
-    number: int
-    tasks: tuple[str, ...]
-    small: bool = False  # images below 96 x 96 pixels
+def _data_of(head: Head) -> str:
+    """Whose classes a head tells apart, in small letters. A sidecar may name a task in place of its data set."""
+    return next((task.head for task in tasks().values() if task.head and task.name == head.data), head.data).lower()
 
 
-HEADS: Mapping[str, Classes] = {
-    "ImageNet": Classes(number=1000, tasks=("ImageNet", "ImageNet ReaL", "ImageNet-V2", "ObjectNet")),
-    "ImageNet-21k": Classes(number=21_843, tasks=()),
-    "VTAB-1k caltech101": Classes(number=102, tasks=("Caltech101",)),
-    "VTAB-1k cifar100": Classes(number=100, tasks=("CIFAR-100", "CIFAR-100-full"), small=True),
-    "VTAB-1k dtd": Classes(number=47, tasks=("DTD",)),
-    "VTAB-1k oxford_flowers102": Classes(number=102, tasks=("Flowers102", "Oxford Flowers-102")),
-    "VTAB-1k oxford_iiit_pet": Classes(number=37, tasks=("Pets", "Oxford-IIIT Pets")),
-    "VTAB-1k sun397": Classes(number=397, tasks=("Sun397",)),
-    "VTAB-1k svhn": Classes(number=10, tasks=("SVHN",), small=True),
-    "VTAB-1k patch_camelyon": Classes(number=2, tasks=("Camelyon",)),  # exactly 96 x 96
-    "VTAB-1k eurosat": Classes(number=10, tasks=("EuroSAT",), small=True),
-    "VTAB-1k resisc45": Classes(number=45, tasks=("Resisc45",)),
-    "VTAB-1k diabetic_retinopathy": Classes(number=5, tasks=("Retinopathy",)),
-    "VTAB-1k clevr-count": Classes(number=8, tasks=("Clevr-Count",)),
-    "VTAB-1k clevr-distance": Classes(number=6, tasks=("Clevr-Dist",)),
-    "VTAB-1k dmlab": Classes(number=6, tasks=("DMLab",)),
-    "VTAB-1k kitti-distance": Classes(number=4, tasks=("KITTI-Dist",)),
-    "VTAB-1k dsprites-xpos": Classes(number=16, tasks=("dSpr-Loc",), small=True),
-    "VTAB-1k dsprites-orientation": Classes(number=16, tasks=("dSpr-Ori",), small=True),
-    "VTAB-1k smallnorb-azimuth": Classes(number=18, tasks=("sNORB-Azim",)),  # exactly 96 x 96
-    "VTAB-1k smallnorb-elevation": Classes(number=9, tasks=("sNORB-Elev",)),
-}
-
-
-def classes_of(head: Head) -> Classes | None:
-    """What is known of the classes of a head's data set, or of the task that a sidecar names in its place."""
-    named = (known for data, known in HEADS.items() if head.data.lower() == data.lower() or head.data in known.tasks)
-    return next(named, None)
+def tasks_of(head: Head) -> list[Task]:
+    """The tasks of this package that ask for exactly the classes of a head, in their order."""
+    data = _data_of(head)
+    return [task for task in tasks().values() if task.head and task.head.lower() == data]
 
 
 def answers(head: Head, task: Task) -> bool:
     """Whether a head tells apart exactly the classes of a task."""
-    known = classes_of(head)
-    if known is not None:
-        return task.name in known.tasks
-    return head.data.lower() in (word.lower() for word in (task.name, *task.aliases))
+    return _data_of(head) in (word.lower() for word in (task.head, task.name, *task.aliases) if word)
 
 
 def unfit(model: Model, weights: WeightsChoice, task: Task) -> str:
@@ -87,7 +55,9 @@ def unfit(model: Model, weights: WeightsChoice, task: Task) -> str:
     head = weights.head()
     if head is None or answers(head, task):
         return ""
-    asked = known.tasks if (known := classes_of(head)) else (head.data,)
+    asked = [other.name for other in tasks_of(head)]
+    if not asked and head.data not in OTHERS:
+        asked = [head.data]
     others = f" It answers task={','.join(asked)}." if asked else ""
     return (
         f"{who}: its head was trained for {head.data} ({_count(head)}), and {task.name} asks about {task.num_classes} "
@@ -106,8 +76,8 @@ def described(weights: WeightsChoice, task: Task) -> dict[str, str]:
 
 
 def _count(head: Head) -> str:
-    known = classes_of(head)
-    return f"{known.number} classes" if known else f"as {head.origin} says"
+    number = next((task.num_classes for task in tasks_of(head)), OTHERS.get(head.data))
+    return f"{number} classes" if number else f"as {head.origin} says"
 
 
 def _tags_for(model: Model, task: Task) -> str:
@@ -123,15 +93,7 @@ def view_of(model: Model, weights: WeightsChoice) -> View:
     head = weights.head()
     if head is None:
         return View()
-    size = head.image_size or _hyper_rule(model, head)
+    size = head.image_size
+    if size is None and model.architecture.tested_by_hyper_rule:
+        _, size = image_sizes(model.name, small=any(task.small for task in tasks_of(head)))
     return View(resize=head.resize, antialias=head.antialias, image_size=size, crop_pct=head.crop_pct)
-
-
-def _hyper_rule(model: Model, head: Head) -> int | None:
-    """The BiT-HyperRule's size where a file's is not stated; the row's own of other models."""
-    if not model.architecture.tested_by_hyper_rule:
-        return None
-    known = classes_of(head)
-    if known and known.small:
-        return SMALL
-    return LARGEST if model.name in ("BiT-R152x4", "BiT-R152x2") else LARGE

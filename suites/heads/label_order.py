@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..metrics import LabelSets, top1
+from ..metrics import LabelSets
 
 CLEARLY = 10.0  # percentage points that a renaming must gain to be spoken of
 SHIFTS = (1, -1)  # a background class before the others; one that is missing
@@ -26,6 +26,7 @@ class Renaming:
     names: np.ndarray  # (K,) the task's class for each class of the head
     before: float
     after: float
+    noise: float  # one standard error of the difference, percentage points
     moved: int  # classes that get another name
     words: str
 
@@ -33,8 +34,6 @@ class Renaming:
     def clear(self) -> bool:
         """Whether this is another order of the labels, and not luck: far more images are right, beyond 3 std errors."""
         return self.after - self.before > max(CLEARLY, 3 * self.noise)
-
-    noise: float  # one standard error of the difference, percentage points
 
 
 def best_renaming(
@@ -47,30 +46,25 @@ def best_renaming(
     """
     if len(labels) < 2:
         raise ValueError("a renaming is found on one half of the images and scored on the other: there is one image")
-    shifted = {shift: (np.arange(num_classes) + shift) % num_classes for shift in SHIFTS}
-    scores = {shift: top1(names[predictions], labels, label_sets) for shift, names in shifted.items()}
-    before = top1(predictions, labels, label_sets)
+    before = _right(predictions, labels, label_sets)
+    names, right = _assignment(predictions, labels, num_classes), np.zeros(len(labels), dtype=bool)
     halves = random_halves(len(labels))
-    right = np.zeros(len(labels), dtype=bool)
     for fit, check in (halves, halves[::-1]):
-        names = _assignment(predictions[fit], labels[fit], num_classes)
-        right[check] = _right(names[predictions[check]], labels, label_sets, check)
-    names = _assignment(predictions, labels, num_classes)
-    after = 100.0 * float(right.mean())
-    shift = max(scores, key=lambda one: scores[one])
-    if scores[shift] >= after:
-        names, after = shifted[shift], scores[shift]
-        right = _right(names[predictions], labels, label_sets, np.arange(len(labels)))
-    changed = right.astype(int) - _right(predictions, labels, label_sets, np.arange(len(labels))).astype(int)
+        found = _assignment(predictions[fit], labels[fit], num_classes)
+        right[check] = _right(found[predictions], labels, label_sets)[check]
+    shifts = {shift: (np.arange(num_classes) + shift) % num_classes for shift in SHIFTS}
+    hits = {shift: _right(shifted[predictions], labels, label_sets) for shift, shifted in shifts.items()}
+    best = max(SHIFTS, key=lambda shift: hits[shift].sum())
+    if hits[best].sum() >= right.sum():
+        names, right = shifts[best], hits[best]
     moved = int((names != np.arange(num_classes)).sum())
-    by = f"all moved by {shift:+d}" if np.array_equal(names, shifted[shift]) else f"{moved} of {num_classes} renamed"
     return Renaming(
         names=names,
-        before=before,
-        after=after,
+        before=100.0 * float(before.mean()),
+        after=100.0 * float(right.mean()),
+        noise=100.0 * float((right.astype(int) - before.astype(int)).std()) / len(labels) ** 0.5,
         moved=moved,
-        words=by,
-        noise=100.0 * float(changed.std()) / len(labels) ** 0.5,
+        words=f"all moved by {best:+d}" if np.array_equal(names, shifts[best]) else f"{moved} of {num_classes} renamed",
     )
 
 
@@ -89,8 +83,8 @@ def _assignment(predictions: np.ndarray, labels: np.ndarray, num_classes: int) -
     return linear_sum_assignment(confusion, maximize=True)[1]
 
 
-def _right(answers: np.ndarray, labels: np.ndarray, sets: LabelSets | None, rows: np.ndarray) -> np.ndarray:
-    """(n,) whether the answers for these rows of the images are right."""
+def _right(answers: np.ndarray, labels: np.ndarray, sets: LabelSets | None) -> np.ndarray:
+    """(N,) whether the answers for N images are right."""
     if sets is None:
-        return answers == labels[rows]
-    return np.array([answer in sets[row] for answer, row in zip(answers.tolist(), rows.tolist(), strict=True)])
+        return answers == labels
+    return np.array([answer in classes for answer, classes in zip(answers.tolist(), sets, strict=True)])

@@ -1,34 +1,10 @@
-"""The training loop: `train` and `predict`, with what they are given (Batches, Place, Watch) and give back (Trained).
+"""The training loop: `loop.train` and `evaluate.predict`; what they are given and give back is in `contract`.
 
-    trained = train(network, data, recipe, seed=0, place=Place(device=context.device), watch=Watch(work=folder))
-    logits = predict(trained.network, split.images, transform, place)
+    trained = train(network, data, recipe, seed=0, compute=Compute(device=context.device), watch=Watch(work=folder))
+    logits = predict(trained.network, split.images, transform, compute=compute)
 
 What a step computes is a function of the recipe, the seed, the step's number and the data alone: the order of the
 images, their augmentation, MixUp and dropout are drawn from generators seeded by (seed, stream, step), never by what
 happened before. So a run that was killed goes on as if nothing had been, and how a batch is split among processes and
 micro-batches changes rounding only (and with dropout, which numbers are drawn).
-
-Importing this package imports no torch; using `train` or `predict` does.
 """
-
-from typing import TYPE_CHECKING, Any
-
-from .contract import Batches, Place, Precision, Trained, TrainingError, Watch
-
-if TYPE_CHECKING:
-    from .evaluate import predict
-    from .loop import train
-
-__all__ = ["Batches", "Place", "Precision", "Trained", "TrainingError", "Watch", "predict", "train"]
-
-
-def __getattr__(name: str) -> Any:
-    if name == "train":
-        from .loop import train
-
-        return train
-    if name == "predict":
-        from .evaluate import predict
-
-        return predict
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -62,18 +62,17 @@ class Augmentation:
 
 
 class TrainingImages:
-    """The images of some splits as the training loop takes them (suites.training.Batches)."""
+    """The images of some splits as the training loop takes them (training.contract.Batches)."""
 
     def __init__(self, parts: Sequence[Split], how: Augmentation, model: Input) -> None:
-        self._parts = parts
-        self._starts = np.cumsum([0, *map(len, parts)])
         self.labels = np.concatenate([part.labels for part in parts]).astype(np.int64)
-        self._how = how
-        size = how.resize if how.crop == "bit" else how.size
-        self._transform = Transform.for_input(model, "square", size)
+        self._parts, self._how = parts, how
+        self._starts = np.cumsum([0, *map(len, parts)])
+        self._transform = Transform.for_input(model, "square", how.resize if how.crop == "bit" else how.size)
         self._decoded: dict[int, np.ndarray] = {}
-        self._bytes = 0
-        self._resized: _Resized | None = None
+        self._bytes = 0  # of the decoded images
+        self._resized: torch.Tensor | None = None  # N 3 height width, on the device; each made at its first use
+        self._has = np.zeros(0, dtype=bool)  # (N,) which of them are made; of length 0 where they do not fit in memory
         self._coming: dict[int, Future[np.ndarray]] = {}
         self._pool: ThreadPoolExecutor | None = None
 
@@ -91,11 +90,11 @@ class TrainingImages:
         """Begin to decode these images, where they are not in memory."""
         if all(isinstance(part.images, np.ndarray) for part in self._parts):
             return
-        concurrent = all(getattr(part.images, "concurrent", False) for part in self._parts)
         if self._pool is None:
+            concurrent = all(getattr(part.images, "concurrent", False) for part in self._parts)
             self._pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1) if concurrent else 1, "images")
         for index in dict.fromkeys(indices.tolist()):
-            kept = index in self._decoded or (self._resized is not None and self._resized.has[index])
+            kept = index in self._decoded or (len(self._has) and self._has[index])
             if not kept and index not in self._coming:
                 self._coming[index] = self._pool.submit(self._read, index)
 
@@ -113,8 +112,7 @@ class TrainingImages:
         drawn = torch.rand((len(indices), 1 + 4 * ATTEMPTS), generator=generator, dtype=torch.float64).numpy()[part]
         if self._how.crop == "inception":
             images = map(self._image, indices[part].tolist())
-            parts = [_part_of(image, numbers[1:]) for image, numbers in zip(images, drawn, strict=True)]
-            pixels = self._transform.apply(pack(parts, pin=device.type == "cuda"), device)
+            pixels = self._scaled([_part_of(image, row[1:]) for image, row in zip(images, drawn, strict=True)], device)
         else:
             pixels = self._whole(indices[part], device)
         if self._how.crop == "bit":
@@ -124,24 +122,33 @@ class TrainingImages:
             pixels = torch.where(mirrored, pixels.flip(3), pixels)
         return pixels
 
+    def _scaled(self, images: Iterable[np.ndarray], device: torch.device) -> torch.Tensor:
+        return self._transform.apply(pack(list(images), pin=device.type == "cuda"), device)
+
     def _whole(self, chosen: np.ndarray, device: torch.device) -> torch.Tensor:
         """(P, 3, height, width) whole images, scaled: kept on the device from their first use on, where all fit."""
-
-        def make(wanted: np.ndarray) -> torch.Tensor:
-            images = [self._image(index) for index in wanted.tolist()]
-            return self._transform.apply(pack(images, pin=device.type == "cuda"), device)
+        import torch
 
         if self._resized is None:
-            self._resized = _Resized.made(len(self), self._transform.size, device)
-        return self._resized.of(chosen, make) if len(self._resized.has) else make(chosen)
+            limit = torch.cuda.mem_get_info(device)[0] // OF_FREE if device.type == "cuda" else IN_MEMORY
+            height, width = self._transform.size
+            count = len(self) if 12 * len(self) * height * width <= limit else 0
+            self._has = np.zeros(count, dtype=bool)
+            self._resized = torch.empty((count, 3, height, width), device=device)
+        if not len(self._has):
+            return self._scaled(map(self._image, chosen.tolist()), device)
+        new = np.unique(chosen[~self._has[chosen]])
+        if len(new):
+            self._resized[torch.from_numpy(new).to(device)] = self._scaled(map(self._image, new.tolist()), device)
+            self._has[new] = True
+        return self._resized[torch.from_numpy(chosen).to(device)]
 
     def _image(self, index: int) -> np.ndarray:
         coming = self._coming.pop(index, None)
-        found = self._decoded.get(index)
-        if found is not None:
-            return found
+        if index in self._decoded:
+            return self._decoded[index]
         image = coming.result() if coming is not None else self._read(index)
-        if self._bytes + image.nbytes <= IN_MEMORY and (self._resized is None or not len(self._resized.has)):
+        if self._bytes + image.nbytes <= IN_MEMORY and not len(self._has):
             self._decoded[index] = image
             self._bytes += image.nbytes
         return image
@@ -149,32 +156,6 @@ class TrainingImages:
     def _read(self, index: int) -> np.ndarray:
         place = int(np.searchsorted(self._starts, index, side="right")) - 1
         return self._parts[place].images[index - int(self._starts[place])]
-
-
-@dataclass
-class _Resized:
-    """Images as tensors on the device, each made at its first use."""
-
-    pixels: torch.Tensor  # N 3 height width
-    has: np.ndarray  # (N,) which are made; of length 0 where they do not fit into the memory
-
-    @classmethod
-    def made(cls, count: int, size: tuple[int, int], device: torch.device) -> _Resized:
-        import torch
-
-        limit = torch.cuda.mem_get_info(device)[0] // OF_FREE if device.type == "cuda" else IN_MEMORY
-        count = count if 12 * count * size[0] * size[1] <= limit else 0
-        return cls(torch.empty((count, 3, *size), device=device), np.zeros(count, dtype=bool))
-
-    def of(self, chosen: np.ndarray, make: Callable[[np.ndarray], torch.Tensor]) -> torch.Tensor:
-        """The images of these indices; `make` makes those that are new."""
-        import torch
-
-        new = np.unique(chosen[~self.has[chosen]])
-        if len(new):
-            self.pixels[torch.from_numpy(new).to(self.pixels.device)] = make(new)
-            self.has[new] = True
-        return self.pixels[torch.from_numpy(chosen).to(self.pixels.device)]
 
 
 def _cut(pixels: torch.Tensor, size: tuple[int, int], drawn: np.ndarray) -> torch.Tensor:

@@ -53,37 +53,37 @@ class Batches(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
-    """Where and how a step is computed. Apart from `precision` none of it changes results beyond rounding.
+class ComputeSettings:
+    """How a step is computed, as it can be typed. Apart from `precision` none of it changes results beyond rounding."""
+
+    precision: Precision = "fp32"
+    micro_batch: int | None = None  # images that pass at once, a process; None: found from the free memory
+    compile: bool = False  # torch.compile: minutes at first, faster steps on a GPU
+    channels_last: bool = False  # memory format of images and weights; faster for ResNets in bf16 on a GPU
+    # Of several processes. sum: gradients are summed once a step, in a fixed order, so an interrupted run goes on
+    # bitwise on a CPU; running out of memory is survived by any number of processes. ddp: torch's
+    # DistributedDataParallel, which sends gradients while others are computed: sooner where GPUs have no fast link.
+    # FSDP is chosen by `accelerate launch --use_fsdp`.
+    parallel: Literal["sum", "ddp"] = "sum"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compute(ComputeSettings):
+    """Where and how a step is computed.
 
     Several processes, started by torchrun or accelerate launch, each take a part of every batch.
     """
 
     device: torch.device
-    precision: Precision = "fp32"
-    micro_batch: int | None = None  # images that pass at once, a process; None: found from the free memory
     free_memory: Callable[[], int | None] | None = None  # bytes of main memory that can be had; a GPU is asked itself
-    compile: bool = False  # torch.compile: minutes at first, faster steps on a GPU
-    channels_last: bool = False  # memory format of images and weights; faster for ResNets in bf16 on a GPU
-    fused: bool = True  # the optimizer's fused kernel, where there is one
     threads: int | None = None  # on a CPU; None: as many as torch uses now. A checkpoint's count wins
-    # sum: gradients are summed once a step, in a fixed order, so an interrupted run goes on bitwise on a CPU; running
-    # out of memory is survived by any number of processes. ddp: torch's DistributedDataParallel, which sends gradients
-    # while others are computed: sooner where GPUs have no fast link. FSDP is chosen by `accelerate launch --use_fsdp`.
-    parallel: Literal["sum", "ddp"] = "sum"
 
     def __post_init__(self) -> None:
-        if self.micro_batch is not None and self.micro_batch < 1:
-            raise UsageError(f"suite.micro_batch={self.micro_batch}: at least one image passes at once")
         if self.precision in ("fp16", "tf32") and self.device.type != "cuda":
             raise UsageError(
                 f"suite.precision={self.precision} needs a CUDA device, and this is {self.device.type}; type "
                 "suite.precision=fp32 or bf16"
             )
-
-
-def _quiet(*_: Any) -> None:
-    pass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,26 +96,19 @@ class Watch:
     curves: Path | None = None  # a CSV file; several runs may share it, told apart by `labels`
     labels: Mapping[str, Any] = field(default_factory=dict)  # its columns phase, lr and seed
     tensorboard: Path | None = None  # a folder for TensorBoard's files
-    say: Callable[[str], None] = _quiet
-    advance: Callable[[int, str], None] = _quiet  # images done, over all processes; a note for the progress bar
-
-    def __post_init__(self) -> None:
-        for name in ("every_steps", "every_minutes"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise UsageError(f"suite.{name}={value}: type a number above 0")
+    say: Callable[[str], None] = lambda *_: None
+    # Images done, over all processes; a note for the progress bar.
+    advance: Callable[[int, str], None] = lambda *_: None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
     """What came of a training run."""
 
-    network: Any  # in evaluation mode on the place's device; the averaged weights where the recipe has `polyak`
+    network: Any  # in evaluation mode on the device; the averaged weights where the recipe has `polyak`
     micro_batch: int  # at the end
     processes: int
     loss: float  # of the last step
-    seconds: float  # of this process, without what was done before an interruption
-    images_per_second: float  # over all processes
     resumed_at: int | None  # the step of the checkpoint that was gone on from
     # Not empty where the promise of bitwise the same weights after an interruption ended, or micro-batches are not
     # exact: a micro-batch halved for memory, another number of processes, BatchNorm.

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import csv
-import io
 import math
 import time
 from collections import deque
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,60 +14,54 @@ from torch import Tensor
 from ...registry import UsageError
 from ...stable import replacing
 from .contract import TrainingError, Watch
+from .recipe import Recipe
 
 COLUMNS: tuple[str, ...] = ("phase", "lr", "seed", "step", "loss", "learning_rate", "grad_norm", "images_per_second")
 ROWS = 1000  # of one run in the file, at most about so many
 
 
-@dataclass(frozen=True, kw_only=True)
-class Stepped:
+class StepMetrics:
     """One step's numbers on their way from the device."""
 
-    step: int
-    learning_rate: float
-    numbers: Tensor  # (2,) loss and gradient norm
-    arrived: Any = None
-
-    @classmethod
-    def of(cls, step: int, learning_rate: float, loss: Tensor, norm: Tensor) -> Stepped:
-        numbers = torch.stack([loss.detach().float(), norm.detach().float()])
-        arrived = None
-        if numbers.device.type == "cuda":
-            there, numbers = numbers, torch.empty(2, pin_memory=True)
-            numbers.copy_(there, non_blocking=True)
-            arrived = torch.cuda.Event()
-            arrived.record()
-        return cls(step=step, learning_rate=learning_rate, numbers=numbers, arrived=arrived)
+    def __init__(self, step: int, learning_rate: float, loss: Tensor, norm: Tensor) -> None:
+        self.step, self.learning_rate = step, learning_rate
+        self.arrives: Any = None
+        self._numbers = torch.stack([loss.detach().float(), norm.detach().float()])
+        if self._numbers.device.type == "cuda":
+            there, self._numbers = self._numbers, torch.empty(2, pin_memory=True)
+            self._numbers.copy_(there, non_blocking=True)
+            self.arrives = torch.cuda.Event()
+            self.arrives.record()
 
     def wait(self) -> tuple[float, float]:
-        if self.arrived is not None:
-            self.arrived.synchronize()
-        loss, norm = self.numbers.tolist()
+        """The loss and the norm of the gradient."""
+        if self.arrives is not None:
+            self.arrives.synchronize()
+        loss, norm = self._numbers.tolist()
         return loss, norm
 
 
-class Ledger:
+class MetricLogger:
     """Looks at every step's loss, one step late on a GPU so that it never waits, and writes some of them down."""
 
-    def __init__(self, watch: Watch, steps: int, batch: int, *, first: int, scaled: bool, leads: bool) -> None:
+    def __init__(self, watch: Watch, recipe: Recipe, *, first: int, scaled: bool, leads: bool) -> None:
         """`first`: the step a run begins at or goes on from; rows from there on are written anew. `scaled`: gradients
         may be inf for a step that is then left out (fp16), so the norm is not looked at."""
         self.loss = math.nan
-        self._watch, self._steps, self._batch, self._scaled = watch, steps, batch, scaled
-        self._every = max(1, steps // ROWS)
-        self._waiting: deque[Stepped] = deque()
-        self._leads = leads
+        self._watch, self._steps, self._batch = watch, recipe.steps, recipe.batch
+        self._scaled, self._leads = scaled, leads
+        self._waiting: deque[StepMetrics] = deque()
         self._recent: deque[tuple[int, float]] = deque([(first, time.monotonic())], maxlen=20)
-        self._row = (first, time.monotonic())
+        self._row = self._recent[0]  # steps and time at the last row
         self._board: Any = None
         if leads:
             _cut(watch, first)
             self._board = _tensorboard(watch, first)
 
-    def put(self, stepped: Stepped) -> None:
+    def put(self, metrics: StepMetrics) -> None:
         """Raises TrainingError where an earlier step's loss was NaN or inf."""
-        self._waiting.append(stepped)
-        while len(self._waiting) > (stepped.arrived is not None):
+        self._waiting.append(metrics)
+        if len(self._waiting) > 1 or metrics.arrives is None:
             self._take(self._waiting.popleft())
 
     def flush(self) -> None:
@@ -80,43 +72,38 @@ class Ledger:
         if self._board is not None:
             self._board.close()
 
-    def _take(self, stepped: Stepped) -> None:
-        loss, norm = stepped.wait()
-        step, rate = stepped.step, stepped.learning_rate
-        if not (math.isfinite(loss) and (self._scaled or math.isfinite(norm))):
+    def _take(self, metrics: StepMetrics) -> None:
+        self.loss, norm = metrics.wait()
+        done, rate = metrics.step + 1, metrics.learning_rate
+        if not (math.isfinite(self.loss) and (self._scaled or math.isfinite(norm))):
             raise TrainingError(
-                f"step {step + 1} of {self._steps}: the loss is {loss:g} at learning rate {rate:g} (gradient norm "
+                f"step {done} of {self._steps}: the loss is {self.loss:g} at learning rate {rate:g} (gradient norm "
                 f"{norm:g}). Type a smaller suite.lr, a longer suite.warmup or suite.clip_norm=1"
             )
-        self.loss = loss
-        now = time.monotonic()
-        self._recent.append((step + 1, now))
-        (begun, then), (ended, _) = self._recent[0], self._recent[-1]
-        speed = self._batch * (ended - begun) / max(now - then, 1e-9)
-        left = (self._steps - step - 1) * self._batch / max(speed, 1e-9)
-        if self._leads and ((step + 1) % self._every == 0 or step + 1 == self._steps):
-            since, at = self._row
-            row = self._batch * (step + 1 - since) / max(now - at, 1e-9)
-            self._row = (step + 1, now)
-            self._write(step, (loss, rate, norm, row))
-        self._watch.advance(
-            self._batch,
-            f"step {step + 1}/{self._steps} loss {loss:.3g} lr {rate:.2g} {speed:.0f} im/s {_eta(left)} left",
-        )
+        now = (done, time.monotonic())
+        self._recent.append(now)
+        speed = self._speed(self._recent[0], now)
+        if self._leads and (done % max(1, self._steps // ROWS) == 0 or done == self._steps):
+            row, self._row = self._row, now
+            self._write(done, (self.loss, rate, norm, self._speed(row, now)))
+        left = _eta((self._steps - done) * self._batch / max(speed, 1e-9))
+        note = f"step {done}/{self._steps} loss {self.loss:.3g} lr {rate:.2g} {speed:.0f} im/s {left} left"
+        self._watch.advance(self._batch, note)
+
+    def _speed(self, since: tuple[int, float], now: tuple[int, float]) -> float:
+        """Images a second between two (steps, time)."""
+        return self._batch * (now[0] - since[0]) / max(now[1] - since[1], 1e-9)
 
     def _write(self, step: int, numbers: tuple[float, float, float, float]) -> None:
-        loss, rate, norm, speed = numbers
         if self._watch.curves is not None:
-            line = io.StringIO()
             labels = [self._watch.labels.get(name, "") for name in COLUMNS[:3]]
-            csv.writer(line, lineterminator="\n").writerow(
-                [*labels, step + 1, f"{loss:.8g}", f"{rate:.8g}", f"{norm:.8g}", f"{speed:.1f}"]
-            )
-            with self._watch.curves.open("a", encoding="utf-8") as file:
-                file.write(line.getvalue())
+            *exact, speed = numbers
+            with self._watch.curves.open("a", encoding="utf-8", newline="") as file:
+                row = [*labels, step, *(f"{number:.8g}" for number in exact), f"{speed:.1f}"]
+                csv.writer(file, lineterminator="\n").writerow(row)
         if self._board is not None:
             for name, number in zip(COLUMNS[4:], numbers, strict=True):
-                self._board.add_scalar(name, number, step + 1)
+                self._board.add_scalar(name, number, step)
 
 
 def _eta(seconds: float) -> str:

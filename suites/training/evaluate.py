@@ -11,8 +11,8 @@ import torch
 
 from ..images.loading import load_ahead
 from ..images.transforms import Transform
-from .contract import Place
-from .parallel import Team, numerics
+from .contract import Compute
+from .parallel import ProcessGroup, numerics
 
 BATCH = 64  # images a forward pass
 
@@ -22,38 +22,39 @@ def predict(
     images: Sequence[np.ndarray] | np.ndarray,
     transform: Transform,
     *,
-    place: Place,
+    compute: Compute,
     advance: Callable[[int], None] = lambda _: None,
 ) -> np.ndarray:
     """(N, K) float32 logits of N images, each (H, W, 3) uint8 RGB, in order, the same on every process.
 
-    Each process passes its own span of the images forward; all call this together. `network` is moved to the place's
-    device and into evaluation mode. `advance` is called with the number of images of each batch of this process.
-    Raises ValueError where an image cannot be read, and where there is none.
+    Each process passes its own span of the images forward; all call this together. `network` is moved to the device and
+    into evaluation mode. `advance` is called with the number of images of each batch of this process. Raises ValueError
+    where an image cannot be read, and where there is none.
     """
     if not len(images):
         raise ValueError("there are no images to score")
-    with numerics(place):
-        team = Team(place)
-        network = network.to(place.device).eval()
-        first, end = (len(images) * rank // team.size for rank in (team.rank, team.rank + 1))
+    with numerics(compute):
+        processes = ProcessGroup(compute)
+        network = network.to(compute.device).eval()
+        first, end = (len(images) * rank // processes.size for rank in (processes.rank, processes.rank + 1))
         batches = [range(start, min(start + BATCH, end)) for start in range(first, end, BATCH)]
         parts: list[np.ndarray] = []
         problem: Exception | None = None
         try:
-            with contextlib.closing(load_ahead(images, batches, place.device)) as loaded, torch.no_grad():
+            with contextlib.closing(load_ahead(images, batches, compute.device)) as loaded, torch.no_grad():
                 for span, packed in loaded:
-                    with team.accelerator.autocast():
-                        logits = network(transform.apply(packed, place.device))
+                    with processes.accelerator.autocast():
+                        logits = network(transform.apply(packed, compute.device))
                     parts.append(logits.float().cpu().numpy())
                     advance(len(span))
         except (ValueError, RuntimeError, MemoryError) as error:
-            if team.size == 1:
+            if processes.size == 1:
                 raise
             problem = error
-        told = team.gather(None if problem is None else f"{type(problem).__name__}: {problem}")
+        said = "" if problem is None else f"{type(problem).__name__}: {problem}"
+        told = processes.gather((said, parts))
         if problem is not None:
             raise problem
-        if other := next((words for words in told if words), None):
+        if other := next((words for words, _ in told if words), None):
             raise RuntimeError(f"another process could not score its images: {other}")
-        return np.concatenate([part for theirs in team.gather(parts) for part in theirs])
+        return np.concatenate([part for _, theirs in told for part in theirs])

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from .contract import Place
+from .step import TrainState
 
 # More at once is no faster on a CPU, whose caches hold the activations of few images; and a fixed number makes runs on
 # machines of different memory the same.
@@ -15,33 +13,28 @@ MOST_ON_CPU = 64
 SHARE = 0.8  # of the free memory: fragments, workspaces, and what others take meanwhile
 
 
-def find(network: nn.Module, passes: Callable[[int], Tensor], most: int, place: Place, beside: int) -> int:
+def find(state: TrainState, most: int, beside: int) -> int:
     """Images a micro-batch: the largest power of two that fits, or all `most` of a process where they fit.
 
-    `passes(n)` is the loss of n images, ready to be differentiated; it is called with 1 and 2 images. Of main memory
-    `beside` processes get equal parts. On a machine that does not say how much is free: as many as are of use.
+    One image and two pass forward and backward to see what memory they take. Of main memory `beside` processes get
+    equal parts. On a machine that does not say how much is free: as many as are of use.
     """
-    cuda = place.device.type == "cuda"
-    limit = most if place.device.type != "cpu" else min(most, MOST_ON_CPU)
-    if limit == 1:
-        return 1
-    free = _free_on_gpu(place.device) if cuda else place.free_memory and place.free_memory()
-    if free is None:
+    device, free_memory = state.compute.device, state.compute.free_memory
+    cuda = device.type == "cuda"
+    limit = most if device.type != "cpu" else min(most, MOST_ON_CPU)
+    free = _free_on_gpu(device) if cuda else free_memory and free_memory()
+    if limit == 1 or free is None:
         return limit
-    measure = _peak_on_gpu if cuda else _saved
-    buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
-    one, two = (measure(passes, count, place.device) for count in (1, 2))
-    network.zero_grad(set_to_none=True)
+    buffers = {name: buffer.clone() for name, buffer in state.network.named_buffers()}
+    one, two = ((_peak_on_gpu if cuda else _saved)(state, count) for count in (1, 2))
+    state.network.zero_grad(set_to_none=True)
     with torch.no_grad():
-        for name, buffer in network.named_buffers():  # of norms that keep running means
+        for name, buffer in state.network.named_buffers():  # of norms that keep running means
             buffer.copy_(buffers[name])
     # Beside the activations: gradients, two moments of an optimizer, averaged weights.
-    fixed = 4 * sum(parameter.numel() * parameter.element_size() for parameter in network.parameters())
-    each = max(two - one, 1)
-    fits = int((SHARE * free / (1 if cuda else beside) - fixed) // each)
-    if fits >= limit:
-        return limit
-    return 2 ** (max(fits, 1).bit_length() - 1)
+    fixed = 4 * sum(parameter.numel() * parameter.element_size() for parameter in state.network.parameters())
+    fits = int((SHARE * free / (1 if cuda else beside) - fixed) // max(two - one, 1))
+    return limit if fits >= limit else 2 ** (max(fits, 1).bit_length() - 1)
 
 
 def _free_on_gpu(device: torch.device) -> int:
@@ -49,16 +42,17 @@ def _free_on_gpu(device: torch.device) -> int:
     return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
 
-def _peak_on_gpu(passes: Callable[[int], Tensor], count: int, device: torch.device) -> int:
+def _peak_on_gpu(state: TrainState, count: int) -> int:
+    device = state.compute.device
     for _ in range(2):  # the first also allocates what every later one has
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
-        passes(count).backward()
+        state.passes(count).backward()
         torch.cuda.synchronize(device)
     return torch.cuda.max_memory_allocated(device)
 
 
-def _saved(passes: Callable[[int], Tensor], count: int, _: torch.device) -> int:
+def _saved(state: TrainState, count: int) -> int:
     """Bytes that autograd keeps for the backward pass, and half as much again for what lives between layers."""
     storages: dict[int, int] = {}
 
@@ -68,6 +62,6 @@ def _saved(passes: Callable[[int], Tensor], count: int, _: torch.device) -> int:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        loss = passes(count)
+        loss = state.passes(count)
     loss.backward()
     return sum(storages.values()) * 3 // 2

@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 from ...registry import UsageError
+from .bit_hyperrule import LARGEST, decays, image_sizes, is_small, schedule_length
 from .recipe import Recipe
 
 Source = Literal["paper", "code"]
 Code = Literal["vision_transformer", "big_vision"]  # public codes of the ViT paper's authors
 SHORT_SIDE = 32  # pixels
+TABLE4: Mapping[str, tuple[int, tuple[float, ...], int]] = {  # of the ViT paper: steps, learning rates, warm-up
+    "ImageNet": (20_000, (0.003, 0.01, 0.03), 500),
+    "CIFAR-100-full": (10_000, (0.001, 0.003, 0.01, 0.03), 500),
+    "CIFAR-10": (10_000, (0.001, 0.003, 0.01, 0.03), 500),
+    "Oxford-IIIT Pets": (500, (0.001, 0.003, 0.01, 0.03), 100),
+    "Oxford Flowers-102": (500, (0.001, 0.003, 0.01, 0.03), 100),
+}
+TABLE3_LR = {  # of the ViT paper, on JFT-300M; of all other models 8e-4
+    "ViT-L/32": 6e-4,
+    "ViT-L/16": 4e-4,
+    "ViT-H/14": 3e-4,
+    "BiT-R50x1": 1e-3,
+    "BiT-R50x2": 1e-3,
+    "BiT-R152x1": 6e-4,
+    "BiT-R152x2": 6e-4,
+    "R50+ViT-L/32": 2e-4,
+    "R50+ViT-L/16": 4e-4,
+}
 
 
 def vit(task: str, images: int, *, resnet: bool = False) -> Recipe:
@@ -19,19 +39,12 @@ def vit(task: str, images: int, *, resnet: bool = False) -> Recipe:
     `images` are those to train on. A task without a row takes that of the nearest size, by BiT's thresholds. The table
     has 0.06 in ImageNet's row; the text says that ResNets and hybrids (`resnet`) alone have it.
     """
-    small, large = (0.001, 0.003, 0.01, 0.03), (0.003, 0.01, 0.03)
-    rows = {
-        "ImageNet": (20_000, (*large, 0.06) if resnet else large, 500),
-        "CIFAR-100-full": (10_000, small, 500),
-        "CIFAR-10": (10_000, small, 500),
-        "Oxford-IIIT Pets": (500, small, 100),
-        "Oxford Flowers-102": (500, small, 100),
-    }
     _check(images)
-    near = {500: "Oxford-IIIT Pets", 10_000: "CIFAR-10", 20_000: "ImageNet"}[bit_steps(images)]
-    row = rows.get(task)
-    note = "" if row else f"{task} has no row in the ViT paper's Table 4: {near}'s, by the size of {images} images"
-    steps, lr, warmup = row or rows[near]
+    near = {500: "Oxford-IIIT Pets", 10_000: "CIFAR-10", 20_000: "ImageNet"}[schedule_length(images)]
+    note = f"{task} has no row in the ViT paper's Table 4: {near}'s, by the size of {images} images"
+    row, note = (task, "") if task in TABLE4 else (near, note)
+    steps, lr, warmup = TABLE4[row]
+    lr += (0.06,) if row == "ImageNet" and resnet else ()
     return Recipe(steps=steps, lr=lr, warmup=warmup, image_size=384, note=note)
 
 
@@ -41,10 +54,8 @@ def vit_as(code: Code, task: str, images: int, *, resnet: bool = False) -> Recip
     vision_transformer: Inception crops, and test images resized to a square. big_vision (its transfer configuration):
     Inception crops, and of test images, their shorter side resized to 448, the central 384 pixels.
     """
-    found = replace(vit(task, images, resnet=resnet), crop="inception")
-    return (
-        found if code == "vision_transformer" else replace(found, test_resize="shorter_crop", test_crop_pct=384 / 448)
-    )
+    test: dict[str, Any] = {"test_resize": "shorter_crop", "test_crop_pct": 384 / 448} if code == "big_vision" else {}
+    return replace(vit(task, images, resnet=resnet), crop="inception", **test)
 
 
 def imagenet_table2(model: str, images: int, *, task: str = "ImageNet") -> Recipe:
@@ -82,10 +93,8 @@ def from_scratch(model: str, images: int, *, pretrain: str = "ImageNet", steps: 
     many. A model without a row takes that of ViT-B. A shorter run than the paper's has a tenth of its steps of warm-up,
     and says so.
     """
-    jft = {"ViT-L/32": 6e-4, "ViT-L/16": 4e-4, "ViT-H/14": 3e-4, "BiT-R50x1": 1e-3, "BiT-R50x2": 1e-3}
-    jft |= {"BiT-R152x1": 6e-4, "BiT-R152x2": 6e-4, "R50+ViT-L/32": 2e-4, "R50+ViT-L/16": 4e-4}
     rows: dict[str, tuple[int, float, float, float]] = {  # epochs, lr, weight decay, clipping
-        "JFT-300M": (14 if model == "ViT-H/14" else 7, jft.get(model, 8e-4), 0.1, 0.0),
+        "JFT-300M": (14 if model == "ViT-H/14" else 7, TABLE3_LR.get(model, 8e-4), 0.1, 0.0),
         "ImageNet-21k": (90, 1e-3, 0.03, 0.0),
         "ImageNet": (300, 3e-3, 0.3, 1.0),
     }
@@ -93,8 +102,7 @@ def from_scratch(model: str, images: int, *, pretrain: str = "ImageNet", steps: 
         raise UsageError(f"the ViT paper's Table 3 has rows for {', '.join(rows)}, and none for {pretrain}")
     _check(images)
     epochs, lr, decay, clip = rows[pretrain]
-    batch = 4096
-    steps = steps or max(1, round(epochs * images / batch))
+    steps = steps or max(1, round(epochs * images / 4096))
     warmup = min(10_000, steps // 10)
     return Recipe(
         steps=steps,
@@ -102,7 +110,7 @@ def from_scratch(model: str, images: int, *, pretrain: str = "ImageNet", steps: 
         warmup=warmup,
         schedule="cosine" if pretrain == "ImageNet" else "linear",
         clip_norm=clip,
-        batch=batch,
+        batch=4096,
         crop="inception",
         optimizer="adam",
         weight_decay=decay,
@@ -133,37 +141,21 @@ def short(size: tuple[int, int]) -> Recipe:
     )
 
 
-def bit_steps(images: int) -> int:
-    """Steps of the BiT-HyperRule: fewer than 20 000 labelled images, fewer than 500 000, more."""
-    return 500 if images < 20_000 else 10_000 if images < 500_000 else 20_000
+def bit(images: int, size: tuple[int, int], *, model: str = "", source: Source = "paper") -> Recipe:
+    """The BiT-HyperRule (training/bit_hyperrule.py), or as the released code has it.
 
-
-def decays(steps: int) -> tuple[int, ...]:
-    """Where the learning rate falls to a tenth: at 30, 60 and 90 % of the steps."""
-    return tuple(steps * percent // 100 for percent in (30, 60, 90))
-
-
-def bit(images: int, size: tuple[int, int], *, largest: bool = False, source: Source = "paper") -> Recipe:
-    """The BiT-HyperRule (BiT paper, Section 3.3), or as the released code has it.
-
-    `size` is the images' height and width; `largest` says R152x4, which alone is fed 480 pixels in the paper. The code
-    feeds 480 to all, warms up over 100 or 500 steps, and decays the short schedule at 200, 300 and 400.
+    `size` is the images' height and width. The code feeds the largest size to all models, warms up over 100 or 500
+    steps, and decays the short schedule at 200, 300 and 400.
     """
     _check(images)
-    steps = bit_steps(images)
-    if size[0] * size[1] < 96 * 96:
-        resize, crop = 160, 128
-    else:
-        resize, crop = (512, 480) if largest or source == "code" else (448, 384)
-    decay = decays(steps)
-    if source == "code" and steps == 500:
-        decay = (200, 300, 400)
+    steps = schedule_length(images)
+    resize, crop = image_sizes(model if source == "paper" else LARGEST, small=is_small(*size))
     return Recipe(
         steps=steps,
         lr=(0.003,),
         warmup=0 if source == "paper" else 100 if steps == 500 else 500,
         schedule="steps",
-        decay_at=decay,
+        decay_at=(200, 300, 400) if source == "code" and steps == 500 else decays(steps),
         clip_norm=0.0,
         image_size=crop,
         resize=resize,

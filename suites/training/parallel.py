@@ -5,35 +5,33 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, distributed, nn
 
-from .contract import Place
+from .contract import Compute
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 MIXED = {"fp32": "no", "tf32": "no", "bf16": "bf16", "fp16": "fp16"}
-WAIT_DAYS = 2  # the others wait while one of them saves, or decodes
+PATIENCE = timedelta(days=2)  # the others wait while one of them saves, or decodes
 
 
-class Team:
+class ProcessGroup:
     """The processes of one training run. With one process nothing is ever sent."""
 
-    def __init__(self, place: Place) -> None:
-        self.device = place.device
-        self.accelerator = _accelerator(place)
+    def __init__(self, compute: Compute) -> None:
+        self.device = compute.device
+        self.accelerator = _accelerator(compute)
         self.rank, self.size = self.accelerator.process_index, self.accelerator.num_processes
         self.fsdp = str(self.accelerator.distributed_type) == "DistributedType.FSDP"
-        self.averages = self.size > 1 and (self.fsdp or place.parallel == "ddp")  # gradients arrive as means
-        self.sums = self.size > 1 and not self.averages
+        self.averages = self.size > 1 and (self.fsdp or compute.parallel == "ddp")  # gradients arrive as means
         self._words: Any = None  # a group on the CPU, so that agreeing does not wait for GPUs
         if self.size > 1 and distributed.get_backend() != "gloo":
-            from datetime import timedelta
-
-            self._words = distributed.new_group(backend="gloo", timeout=timedelta(days=WAIT_DAYS))
+            self._words = distributed.new_group(backend="gloo", timeout=PATIENCE)
 
     @property
     def leads(self) -> bool:
@@ -62,10 +60,11 @@ class Team:
 
     def sum_gradients(self, parameters: list[nn.Parameter], loss: Tensor) -> Tensor:
         """Sums all gradients over the processes in place, always in the same order, and the loss with them."""
-        if not self.sums:
-            if self.size > 1:
-                loss = loss.clone()
-                distributed.all_reduce(loss)
+        if self.size == 1:
+            return loss
+        if self.averages:
+            loss = loss.clone()
+            distributed.all_reduce(loss)
             return loss
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         flat = torch.cat([*(gradient.flatten() for gradient in gradients), loss.reshape(1).to(gradients[0].dtype)])
@@ -92,7 +91,7 @@ class Team:
         return found
 
 
-def _accelerator(place: Place) -> Accelerator:
+def _accelerator(compute: Compute) -> Accelerator:
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState, PartialState
     from accelerate.utils import FullyShardedDataParallelPlugin, GradientAccumulationPlugin
@@ -100,39 +99,36 @@ def _accelerator(place: Place) -> Accelerator:
     AcceleratorState._reset_state()  # of an earlier run with another precision; the processes stay connected
     if not distributed.is_initialized() and not os.environ.get("MASTER_ADDR"):
         PartialState._reset_state()  # one process alone may change its device from run to run
-    sharded = os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true" and place.device.type != "cpu"
+    sharded = os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true" and compute.device.type != "cpu"
     plugin = FullyShardedDataParallelPlugin(fsdp_version=2) if sharded else None
     accelerator = Accelerator(
-        cpu=place.device.type == "cpu",
-        mixed_precision=MIXED[place.precision],
+        cpu=compute.device.type == "cpu",
+        mixed_precision=MIXED[compute.precision],
         device_placement=False,
         fsdp_plugin=plugin,
         # Micro-batches are ours; a launcher's setting would divide the loss once more.
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
     )
-    accelerator.state.device = place.device  # type: ignore[attr-defined]  # of one process alone it would take the first GPU
+    accelerator.state.device = compute.device  # type: ignore[attr-defined]  # of one process alone it would take the first GPU
     return accelerator
 
 
 @contextlib.contextmanager
-def numerics(place: Place) -> Iterator[None]:
+def numerics(compute: Compute) -> Iterator[None]:
     """What float32 means, and the random state and threads a run changes, put back afterwards."""
     from torch.backends import cuda, cudnn
 
-    threads, grad = torch.get_num_threads(), torch.is_grad_enabled()
-    before = cuda.matmul.allow_tf32, cudnn.allow_tf32
-    devices = [place.device] if place.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
+    threads, before = torch.get_num_threads(), (cuda.matmul.allow_tf32, cudnn.allow_tf32)
+    devices = [compute.device] if compute.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices), torch.enable_grad():
         try:
             if devices:
-                cuda.matmul.allow_tf32 = cudnn.allow_tf32 = place.precision == "tf32"
-            if place.threads is not None:
-                torch.set_num_threads(place.threads)
-            torch.set_grad_enabled(True)
+                cuda.matmul.allow_tf32 = cudnn.allow_tf32 = compute.precision == "tf32"
+            if compute.threads is not None:
+                torch.set_num_threads(compute.threads)
             yield
         finally:
             if devices:
                 cuda.matmul.allow_tf32, cudnn.allow_tf32 = before
-            torch.set_grad_enabled(grad)
             if torch.get_num_threads() != threads:
                 torch.set_num_threads(threads)

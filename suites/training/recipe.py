@@ -12,9 +12,6 @@ from ...registry import UsageError
 from ..images.transforms import Resize
 from .augment import Crop
 
-Optimizer = Literal["sgd", "adam"]
-Schedule = Literal["cosine", "linear", "steps", "constant"]
-
 
 def setting(usual: Any = None, *, unsaid: Any = None, **words: Any) -> Any:
     """A field of RecipeSettings: `usual` is a recipe's that does not say it, `unsaid` stands for what is not said.
@@ -28,7 +25,7 @@ def setting(usual: Any = None, *, unsaid: Any = None, **words: Any) -> Any:
 class RecipeSettings:
     """What of a recipe can be typed: written, and checked, here alone. None, or an empty tuple: it is not said.
 
-    What a recipe (`Recipe`) does not say is as usual. What a suite (`FineTuning`) does not say is as its recipe has it.
+    What a recipe (`Recipe`) does not say is as usual. What a suite (`FineTune`) does not say is as its recipe has it.
     None is never "no clipping": that is 0, in both, and the word `none` on the command line.
     """
 
@@ -36,8 +33,9 @@ class RecipeSettings:
     steps: int = setting()
     warmup: int = setting(0, none=0)  # steps
     batch: int = setting(512)  # images a step, over all processes and micro-batches
-    optimizer: Optimizer = setting("sgd")  # sgd with momentum; adam with decoupled weight decay
-    schedule: Schedule = setting("cosine")  # after warm-up: cosine, linear, constant, or steps: a tenth at `decay_at`
+    optimizer: Literal["sgd", "adam"] = setting("sgd")  # sgd with momentum; adam with decoupled weight decay
+    # After warm-up: cosine, linear, constant, or steps: a tenth at `decay_at`.
+    schedule: Literal["cosine", "linear", "steps", "constant"] = setting("cosine")
     # sgd: added to the gradient (coupled, L2: BiT's pre-training). adam: taken off every weight apart from it, times
     # the learning rate (decoupled: the ViT release's). Both act on all parameters, biases and norms included.
     weight_decay: float = setting(0.0, none=0.0)
@@ -121,8 +119,8 @@ class Recipe(RecipeSettings):
             raise UsageError(
                 f"suite.decay_at is a setting of schedule=steps and changes nothing in schedule={self.schedule}"
             )
-        within = (("momentum", self.momentum), *(("betas", beta) for beta in self.betas))
-        for name, value in (*within, ("label_smoothing", self.label_smoothing)):
+        shares = (("momentum", self.momentum), ("label_smoothing", self.label_smoothing))
+        for name, value in (*shares, *(("betas", beta) for beta in self.betas)):
             if not 0 <= value < 1:
                 raise UsageError(f"suite.{name}={value:g} is not in [0, 1)")
 
@@ -143,19 +141,19 @@ class Recipe(RecipeSettings):
             # The ViT release's p is clipped to 0 here, so its decay begins after the warm-up, too.
             return lr * step / self.warmup
         progress = min(max((step - self.warmup) / max(self.steps - self.warmup, 1), 0.0), 1.0)
-        if self.schedule == "cosine":
-            return lr * 0.5 * (1 + math.cos(math.pi * progress))
-        if self.schedule == "linear":
-            return lr * (1 - progress)
-        if self.schedule == "steps":
-            return lr * self.decay_factor ** sum(at < step for at in self.decay_at)
-        return lr
+        scale = {
+            "cosine": 0.5 * (1 + math.cos(math.pi * progress)),
+            "linear": 1 - progress,
+            "steps": self.decay_factor ** sum(at < step for at in self.decay_at),
+            "constant": 1.0,
+        }
+        return lr * scale[self.schedule]
 
     def describe(self) -> dict[str, Any]:
         """What the training loop does in a run, as readable data, for records and for what a checkpoint belongs to."""
         (lr,) = self.lr
         plain = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
-        found = {key: value for key, value in plain.items() if key not in TOLD_ELSEWHERE}
-        # Records of all versions call averaging "ema", and have null, not 0, for no averaging and no clipping.
-        averaging = found.pop("polyak") or None
-        return found | {"lr": lr, "clip_norm": self.clip_norm or None, "ema": averaging}
+        found = {key: value for key, value in plain.items() if key not in TOLD_ELSEWHERE and key != "polyak"}
+        # Records of all versions call averaging "ema", and have null, not 0, for no averaging and no clipping. Another
+        # word would make the same measurement of another version a second one: tables compare treatments as text.
+        return found | {"lr": lr, "clip_norm": self.clip_norm or None, "ema": self.polyak or None}

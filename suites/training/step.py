@@ -13,56 +13,54 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from . import order
-from .contract import Batches, Place
-from .parallel import Team
+from .contract import Batches, Compute
+from .parallel import ProcessGroup
 from .recipe import Recipe
 
-Outcome = Literal["done", "interrupted", "out of memory"]
+StepOutcome = Literal["done", "interrupted", "out of memory"]
 
 
-class Stepper:
+class TrainState:
     """A network in training. Between two calls of `apply` its state is that of a whole number of steps."""
 
     def __init__(  # what a step needs, each once
-        self, network: nn.Module, data: Batches, recipe: Recipe, *, seed: int, place: Place, team: Team
+        self, network: nn.Module, data: Batches, recipe: Recipe, *, seed: int, compute: Compute, processes: ProcessGroup
     ) -> None:
-        self.data, self.recipe, self.seed, self.team, self.place = data, recipe, seed, team, place
-        self.network = network.to(place.device)
-        if place.channels_last:
+        self.data, self.recipe, self.seed, self.processes, self.compute = data, recipe, seed, processes, compute
+        self.network = network.to(compute.device)
+        if compute.channels_last:
             self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network.train()
-        self.labels = torch.from_numpy(np.ascontiguousarray(data.labels, dtype=np.int64)).to(place.device)
-        self.optimizer = _optimizer(recipe, self.network, place)
-        self._called: Any
-        self._called, self._stepping = team.wrap(self.network, self.optimizer)
-        if place.compile:
-            self._called = torch.compile(self._called)
-        self.names = [name for name, _ in self.network.named_parameters()]
-        self.parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        self.labels = torch.from_numpy(np.ascontiguousarray(data.labels, dtype=np.int64)).to(compute.device)
+        self.optimizer = _optimizer(recipe, self.network, compute.device)
+        called, self._stepping = processes.wrap(self.network, self.optimizer)
+        self._called: Any = torch.compile(called) if compute.compile else called
+        self.named = {name: one for name, one in self.network.named_parameters() if one.requires_grad}
+        self.parameters = list(self.named.values())
         self.averages = [parameter.detach().clone() for parameter in self.parameters] if recipe.polyak else []
         self._average = get_ema_multi_avg_fn(recipe.polyak) if recipe.polyak else None
         # Running means change with every pass: a step of such a network is not given up half way.
         self.has_batch_norm = any(isinstance(module, _BatchNorm) for module in self.network.modules())
-        self._gives_up = not self.has_batch_norm and not team.averages
-        self._loss = torch.zeros((), device=place.device)
+        self._gives_up = not self.has_batch_norm and not processes.averages
+        self._loss = torch.zeros((), device=compute.device)
 
     def passes(self, count: int) -> Tensor:
         """The loss of so many images, to see what memory that takes; of the network alone, no other process."""
         part = np.arange(count)
         images = self._images(self._indices(0), part, 0)
-        with self.team.accelerator.autocast():
+        with self.processes.accelerator.autocast():
             return self._each_loss(self.network(images), part, 0).sum()
 
-    def accumulate(self, step: int, micro_batch: int, interrupted: Callable[[], bool]) -> Outcome:
+    def accumulate(self, step: int, micro_batch: int, interrupted: Callable[[], bool]) -> StepOutcome:
         """The gradient of this process's part of a step's batch. Unless it is "done" the step can be done again."""
         self.network.zero_grad(set_to_none=True)
-        self._loss = torch.zeros((), device=self.place.device)
-        parts = order.split(self.recipe.batch, self.team.size, self.team.rank, micro_batch)
+        self._loss = torch.zeros((), device=self.compute.device)
+        parts = order.split(self.recipe.batch, self.processes.size, self.processes.rank, micro_batch)
         try:
             for number, part in enumerate(parts):
                 if self._gives_up and interrupted():
                     return "interrupted"
-                if len(part) or self.team.averages:
+                if len(part) or self.processes.averages:
                     self._micro_batch(step, part, last=number == len(parts) - 1)
             self.data.ahead(self._indices(step + 1))
         except KeyboardInterrupt:
@@ -78,13 +76,13 @@ class Stepper:
         shown = part if len(part) else np.arange(1)  # every process joins in, if only with a weight of 0
         torch.manual_seed(order.stream(self.seed, order.DROPOUT, step, int(shown[0])))
         images = self._images(self._indices(step), shown, step)
-        scale = (self.team.size if self.team.averages else 1) / self.recipe.batch
-        with self.team.sync(self._called, last):
-            with self.team.accelerator.autocast():
+        scale = (self.processes.size if self.processes.averages else 1) / self.recipe.batch
+        with self.processes.sync(self._called, last):
+            with self.processes.accelerator.autocast():
                 logits = self._called(images)
             loss = self._each_loss(logits, shown, step).sum() * (scale if len(part) else 0.0)
-            self.team.accelerator.backward(loss)
-        self._loss += loss.detach() / (self.team.size if self.team.averages else 1)
+            self.processes.accelerator.backward(loss)
+        self._loss += loss.detach() / (self.processes.size if self.processes.averages else 1)
 
     def _indices(self, step: int) -> np.ndarray:
         return order.indices(len(self.data), self.recipe.batch, self.seed, step)
@@ -94,20 +92,19 @@ class Stepper:
         share = order.mixing(self.recipe.mixup, self.seed, step)
         wanted = part if share == 1 else np.concatenate([[(part[0] - 1) % len(indices)], part])
         generator = torch.Generator().manual_seed(order.stream(self.seed, order.AUGMENT, step))
-        images = self.data.batch(indices, wanted, generator, self.place.device)
+        images = self.data.batch(indices, wanted, generator, self.compute.device)
         if share != 1:
             images = images[1:].mul(share).add_(images[:-1], alpha=1 - share)  # as torchvision's MixUp mixes
-        return images.contiguous(memory_format=torch.channels_last) if self.place.channels_last else images
+        return images.contiguous(memory_format=torch.channels_last) if self.compute.channels_last else images
 
     def _each_loss(self, logits: Tensor, part: np.ndarray, step: int) -> Tensor:
         """(P,) cross-entropies, of both classes of a mixed image by its shares."""
-        indices = self._indices(step)
+        indices, smoothing = self._indices(step), self.recipe.label_smoothing
         share = order.mixing(self.recipe.mixup, self.seed, step)
 
         def loss(positions: np.ndarray) -> Tensor:
             labels = self.labels[torch.from_numpy(indices[positions]).to(self.labels.device)]
-            options: dict[str, Any] = {"reduction": "none", "label_smoothing": self.recipe.label_smoothing}
-            return F.cross_entropy(logits.float(), labels, **options)
+            return F.cross_entropy(logits.float(), labels, reduction="none", label_smoothing=smoothing)
 
         if share == 1:
             return loss(part)
@@ -115,9 +112,9 @@ class Stepper:
 
     def apply(self, step: int) -> tuple[Tensor, Tensor]:
         """The update; the loss of the whole batch and the norm of its gradient, as tensors on the device."""
-        loss = self.team.sum_gradients(self.parameters, self._loss)
+        loss = self.processes.sum_gradients(self.parameters, self._loss)
         limit = self.recipe.clip_norm or float("inf")
-        norm: Any = self.team.accelerator.clip_grad_norm_(self.parameters, limit)
+        norm: Any = self.processes.accelerator.clip_grad_norm_(self.parameters, limit)
         norm = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.learning_rate(step)
@@ -129,12 +126,12 @@ class Stepper:
 
     def state(self) -> dict[str, Any]:
         """All that a later process needs, whole and on the CPU. Every process calls this together."""
-        names: dict[Any, str] = dict(zip(self.parameters, self._trained_names(), strict=True))
         moments = {
-            names[parameter]: {key: _whole(value) for key, value in moment.items()}
-            for parameter, moment in self.optimizer.state.items()
+            name: {key: _whole(value) for key, value in self.optimizer.state[parameter].items()}
+            for name, parameter in self.named.items()
+            if parameter in self.optimizer.state
         }
-        scaler = self.team.accelerator.scaler
+        scaler = self.processes.accelerator.scaler
         return {
             "network": {name: _whole(tensor) for name, tensor in self.network.state_dict().items()},
             "optimizer": moments,
@@ -144,21 +141,20 @@ class Stepper:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Become what `state` was taken of."""
+        network = self.network.state_dict()
         with torch.no_grad():
-            for name, tensor in self.network.state_dict().items():
+            for name, tensor in network.items():
                 tensor.copy_(_like(state["network"][name], tensor))
             for average, tensor in zip(self.averages, state["averages"], strict=True):
                 average.copy_(_like(tensor, average))
-        for name, parameter in zip(self._trained_names(), self.parameters, strict=True):
+        for name, parameter in self.named.items():
             for key, value in state["optimizer"].get(name, {}).items():
-                moved = value.to(self.place.device) if key != "step" or self.place.fused else value
                 shaped = isinstance(value, Tensor) and value.shape == parameter.shape
-                self.optimizer.state[parameter][key] = _like(value, parameter) if shaped else moved
-        if state["scaler"] and self.team.accelerator.scaler is not None:
-            self.team.accelerator.scaler.load_state_dict(state["scaler"])
-
-    def _trained_names(self) -> list[str]:
-        return [name for name, parameter in self.network.named_parameters() if parameter.requires_grad]
+                self.optimizer.state[parameter][key] = (
+                    _like(value, parameter) if shaped else value.to(self.compute.device)
+                )
+        if state["scaler"] and self.processes.accelerator.scaler is not None:
+            self.processes.accelerator.scaler.load_state_dict(state["scaler"])
 
     def finish(self) -> None:
         """Leave the network with its averaged weights, if there are any, without gradients, in evaluation mode."""
@@ -178,13 +174,13 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, Exception) and (should_reduce_batch_size(error) or "ALLOC_FAILED" in str(error))
 
 
-def _optimizer(recipe: Recipe, network: nn.Module, place: Place) -> torch.optim.Optimizer:
+def _optimizer(recipe: Recipe, network: nn.Module, device: torch.device) -> torch.optim.Optimizer:
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    fused = place.fused and place.device.type in ("cuda", "cpu")
-    options: dict[str, Any] = {"lr": recipe.learning_rate(0), "weight_decay": recipe.weight_decay, "fused": fused}
+    rates: dict[str, Any] = {"lr": recipe.learning_rate(0), "weight_decay": recipe.weight_decay}
+    rates["fused"] = device.type in ("cuda", "cpu")
     if recipe.optimizer == "adam":
-        return torch.optim.AdamW(parameters, betas=recipe.betas, **options)
-    return torch.optim.SGD(parameters, momentum=recipe.momentum, **options)
+        return torch.optim.AdamW(parameters, betas=recipe.betas, **rates)
+    return torch.optim.SGD(parameters, momentum=recipe.momentum, **rates)
 
 
 def _whole(value: Any) -> Any:

@@ -150,7 +150,7 @@ def check(job: Job, modules: set[str], *expected: str) -> None:
         ),
         pytest.param(
             ("suite=finetune", TINY, "model=BiT-mini", *TRAINED),
-            ("suites.training.settings", "suites.training.step"),
+            ("suites.finetune", "suites.training.runs", "suites.training.step"),
             marks=pytest.mark.slow,
         ),
         (

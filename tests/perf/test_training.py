@@ -23,13 +23,14 @@ from vit_bench import create_model
 from vit_bench.bench import environment
 from vit_bench.models import catalog
 from vit_bench.suites.protocol import Split
-from vit_bench.suites.training import Batches, Place, Watch, train
 from vit_bench.suites.training.augment import Augmentation, TrainingImages
+from vit_bench.suites.training.contract import Batches, Compute, Watch
+from vit_bench.suites.training.loop import train
 from vit_bench.suites.training.recipe import Recipe
 
 MODELS = ("ViT-mini", "BiT-mini")
 BATCH, STEPS = 64, 12
-PLACE = Place(device=torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+COMPUTE = Compute(device=torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +44,7 @@ class Images:
 
     def __init__(self, side: int = 64) -> None:
         self.labels = np.random.default_rng(0).integers(0, 10, 256)
-        self._ready = torch.randn(BATCH, 3, side, side, generator=torch.Generator().manual_seed(0)).to(PLACE.device)
+        self._ready = torch.randn(BATCH, 3, side, side, generator=torch.Generator().manual_seed(0)).to(COMPUTE.device)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -71,26 +72,26 @@ def training_images(model: str) -> TrainingImages:
 def ours(model: str, *, data: Batches | None = None, steps: int = STEPS) -> Callable[[], None]:
     network: Any = create_model(model, num_classes=10)
     recipe = Recipe(lr=(0.01,), steps=steps, batch=BATCH, schedule="constant")
-    return lambda: train(network, data or Images(), recipe, seed=0, place=PLACE) and None
+    return lambda: train(network, data or Images(), recipe, seed=0, compute=COMPUTE) and None
 
 
 def plain(model: str, *, side: int = 64, bf16: bool = False) -> Callable[[], None]:
-    network: Any = create_model(model, num_classes=10).to(PLACE.device).train()
+    network: Any = create_model(model, num_classes=10).to(COMPUTE.device).train()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
     data = Images(side)
-    labels = torch.from_numpy(data.labels[:BATCH]).to(PLACE.device)
+    labels = torch.from_numpy(data.labels[:BATCH]).to(COMPUTE.device)
     generator, everything = torch.Generator(), np.arange(BATCH)
 
     def loop() -> None:
         for _ in range(STEPS):
             optimizer.zero_grad()
-            images = data.batch(everything, everything, generator, PLACE.device)
-            with torch.autocast(PLACE.device.type, dtype=torch.bfloat16, enabled=bf16):
+            images = data.batch(everything, everything, generator, COMPUTE.device)
+            with torch.autocast(COMPUTE.device.type, dtype=torch.bfloat16, enabled=bf16):
                 logits = network(images)
             F.cross_entropy(logits.float(), labels).backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()
-        if PLACE.device.type == "cuda":
+        if COMPUTE.device.type == "cuda":
             torch.cuda.synchronize()
 
     return loop
@@ -109,13 +110,13 @@ def test_training_beside_a_plain_loop(compare: Any, model: str) -> None:
 def test_training_on_a_gpu_beside_a_plain_loop(benchmark: Any, model: str, tmp_path: Path) -> None:
     """Ours is compiled, with the fused optimizer; the later half of its steps counts, compiling is before them."""
     recipe = Recipe(lr=(0.01,), steps=10 * STEPS, batch=BATCH, schedule="constant")
-    place = replace(PLACE, precision="bf16", compile=True, micro_batch=BATCH)
+    compute = replace(COMPUTE, precision="bf16", compile=True, micro_batch=BATCH)
     data, theirs = Images(224), plain(model, side=224, bf16=True)
     theirs()
     ratios = []
     for i in range(5):
         watch = Watch(curves=tmp_path / f"{i}.csv")
-        train(create_model(model, num_classes=10), data, recipe, seed=0, place=place, watch=watch)
+        train(create_model(model, num_classes=10), data, recipe, seed=0, compute=compute, watch=watch)
         ours = pd.read_csv(tmp_path / f"{i}.csv")["images_per_second"].iloc[5 * STEPS :].median()
         begun = time.perf_counter()
         theirs()
@@ -140,11 +141,11 @@ torch.set_num_threads(1)
 from dataclasses import replace
 network = t.create_model("BiT-mini", num_classes=10)
 how = t.Recipe(lr=(0.01,), steps=3, batch=t.BATCH, schedule="constant")
-t.train(network, t.Images(), how, seed=0, place=t.PLACE)
+t.train(network, t.Images(), how, seed=0, compute=t.COMPUTE)
 print("ready", flush=True)
 for line in sys.stdin:
     begun = time.perf_counter()
-    t.train(network, t.Images(), replace(how, steps=12), seed=0, place=t.PLACE)
+    t.train(network, t.Images(), replace(how, steps=12), seed=0, compute=t.COMPUTE)
     print(time.perf_counter() - begun, flush=True)
 """
 

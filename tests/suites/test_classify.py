@@ -28,13 +28,15 @@ SUITE = classify.CLASSIFY
 
 def test_every_released_head_is_in_the_table_and_its_tasks_have_its_classes() -> None:
     for release in releases():
-        assert release.head.data in heads.HEADS, release
-    for data, known in heads.HEADS.items():
-        for name in known.tasks:
-            assert tasks()[name].num_classes == known.number, (data, name)
-            assert tasks()[name].name == name
-    asked = {name for known in heads.HEADS.values() for name in known.tasks}
+        assert heads.tasks_of(release.head) or release.head.data in heads.OTHERS, release
+    known = {release.head.data: heads.tasks_of(release.head) for release in releases()}
+    for data, found in known.items():
+        assert len({task.num_classes for task in found}) <= 1, (data, found)
+    asked = {task.name for found in known.values() for task in found}
     assert {task.name for task in tasks().values() if task.collection == "vtab"} <= asked
+    assert asked == {task.name for task in tasks().values() if task.head}
+    assert [task.name for task in known["ImageNet"]] == ["ImageNet", "ImageNet ReaL", "ImageNet-V2", "ObjectNet"]
+    assert [task.name for task in known["VTAB-1k cifar100"]] == ["CIFAR-100", "CIFAR-100-full"]
     vtab = [one for one in releases() if one.tag.startswith("vtab-")]
     assert len(vtab) == 285
     assert len({one.head.data for one in vtab}) == 19
@@ -67,11 +69,13 @@ def test_released_files_are_fed_as_their_release_tests_them(model, weights, size
 def test_the_sizes_of_the_vtab_files_are_the_hyper_rules() -> None:
     pixels = {"CIFAR-100": 32, "SVHN": 32, "EuroSAT": 64, "dSpr-Loc": 64, "dSpr-Ori": 64, "Camelyon": 96}
     pixels |= {"sNORB-Azim": 96, "sNORB-Elev": 96}
-    for data, known in heads.HEADS.items():
-        if data.startswith("VTAB-1k"):
-            side = pixels.get(known.tasks[0], 300)
-            assert bit(1000, (side, side)).image_size == (heads.SMALL if known.small else heads.LARGE), data
-            assert bit(1000, (side, side), largest=True).image_size == (heads.SMALL if known.small else heads.LARGEST)
+    vtab = [task for task in tasks().values() if task.collection == "vtab"]
+    assert len(vtab) == 19
+    for task in vtab:
+        side = pixels.get(task.name, 300)
+        assert bit(1000, (side, side)).image_size == (128 if task.small else 384), task.name
+        assert bit(1000, (side, side), model="BiT-R152x4").image_size == (128 if task.small else 480)
+        assert bit(1000, (side, side), model="BiT-R152x2").image_size == (128 if task.small else 384)
 
 
 def unfit(model: str, weights: str, task: str) -> str:

@@ -21,11 +21,11 @@ from vit_bench.models.weights_choice import Random, WeightsFile
 from vit_bench.registry import UsageError
 from vit_bench.results.record import load
 from vit_bench.results.tables import make
-from vit_bench.suites import finetune as tuning
-from vit_bench.suites.finetune import FineTune
+from vit_bench.suites.finetune import FineTune, finetune
 from vit_bench.suites.protocol import Split, Task
 from vit_bench.suites.training.augment import Augmentation, TrainingImages
 from vit_bench.suites.training.paper_recipes import from_scratch, short, vit_as, vtab_sweep
+from vit_bench.suites.training.runs import RunResult, Trainer, feeding
 from vit_bench.suites.vtab import Vtab
 
 WORDS = ("suite=finetune", "task=digits", "model=ViT-mini", "batch=8", "steps=2", "crop=none", "image_size=32", "out=r")
@@ -102,15 +102,15 @@ def test_a_task_forbids_what_would_change_its_label() -> None:
 def test_the_rate_is_chosen_on_validation_images_and_the_winner_is_trained_on_all(monkeypatch) -> None:
     seen: list[tuple[str, float, int]] = []
 
-    def fake(self, run):
-        seen.append((run.phase, run.lr, run.seed))
-        of = self._val if run.phase == "choose" else self._test
-        wrong = 0 if run.lr in (0.01, 0.03) else 10  # two rates are equally good
-        predictions = of.labels.copy()
+    def fake(_, phase, candidate, seed, fitted, scored):
+        seen.append((phase, candidate.lr, seed))
+        assert [len(part) for part in (*fitted, scored)] == ([800, 200] if phase == "choose" else [800, 200, 797])
+        wrong = 0 if candidate.lr in (0.01, 0.03) else 10  # two rates are equally good
+        predictions = scored.labels.copy()
         predictions[:wrong] = (predictions[:wrong] + 1) % 10
-        return tuning.Done(predictions, {})
+        return RunResult(predictions, {})
 
-    monkeypatch.setattr(tuning._Job, "go", fake)
+    monkeypatch.setattr(Trainer, "run", fake)
     frame = vit_bench.run(*WORDS, "lr=0.03,0.01,0.1", "seed=0,4")
     assert set(frame["status"]) == {"ok"}, frame["error"].tolist()
     assert [run for run in seen if run[0] == "final"] == [("final", 0.01, 0), ("final", 0.01, 4)]
@@ -153,15 +153,15 @@ def test_a_run_trains_records_and_keeps_what_it_was_asked_to() -> None:
 def test_finished_training_runs_of_a_stopped_job_are_not_repeated(monkeypatch) -> None:
     (job,) = make_plan(config.read([*WORDS, "seed=0,1"])).jobs
     trained = []
-    import vit_bench.suites.training as training
+    import vit_bench.suites.training.loop as training
 
     original = training.train
 
-    def train(network, data, recipe, *, seed, place, watch):
+    def train(network, data, recipe, *, seed, compute, watch):
         if trained:
             raise KeyboardInterrupt
         trained.append(seed)
-        return original(network, data, recipe, seed=seed, place=place, watch=watch)
+        return original(network, data, recipe, seed=seed, compute=compute, watch=watch)
 
     monkeypatch.setattr(training, "train", train)
     with pytest.raises(KeyboardInterrupt):
@@ -333,7 +333,7 @@ def test_warm_up_from_scratch_and_what_is_said_of_it_follow_the_steps_that_are_t
 
 
 def test_a_recipe_from_scratch_gives_a_transformer_dropout_and_a_tanh_layer(monkeypatch) -> None:
-    import vit_bench.suites.training as training
+    import vit_bench.suites.training.loop as training
 
     original, seen = training.train, []
 
@@ -361,7 +361,7 @@ def test_a_rate_that_diverges_is_a_record_that_says_where() -> None:
 def test_a_task_of_one_class_has_nothing_to_tell_apart() -> None:
     context = SimpleNamespace(task=replace(task(), num_classes=1))
     with pytest.raises(UsageError, match="made has 1 class; there is nothing to tell apart"):
-        next(tuning.finetune(FineTune(), cast(Any, context)))
+        next(finetune(FineTune(), cast(Any, context)))
 
 
 def test_the_miniature_is_fine_tuned_by_the_short_recipe() -> None:
@@ -392,7 +392,7 @@ def test_tensorboard_is_kept_beside_the_run_or_asked_for() -> None:
 
 @pytest.mark.parametrize(("weights", "alike"), [("random", False), ("random:5", True)])
 def test_each_seed_has_first_weights_of_its_own_unless_they_are_named(weights, alike, monkeypatch) -> None:
-    import vit_bench.suites.training as training
+    import vit_bench.suites.training.loop as training
 
     original, first = training.train, []
 
@@ -418,10 +418,9 @@ def test_a_network_kept_by_another_recipe_is_scored_as_it_was_tested() -> None:
 
 
 @pytest.mark.parametrize(("crop", "resize", "share"), [(True, "shorter_crop", 384 / 448), (False, "square", None)])
-def test_where_a_label_forbids_cutting_no_test_image_is_cut_either(crop, resize, share, tmp_path) -> None:
-    context = SimpleNamespace(model=of("ViT-mini"), task=task(crop=crop), weights=Random(), work=tmp_path)
-    job = tuning._Job(FineTune(), cast(Any, context), split(), None, split())
-    augmentation, transform = job._views(vit_as("big_vision", "made", 1000))
+def test_where_a_label_forbids_cutting_no_test_image_is_cut_either(crop, resize, share) -> None:
+    recipe = vit_as("big_vision", "made", 1000)
+    augmentation, transform = feeding(of("ViT-mini").input, task(crop=crop), recipe)
     assert augmentation.crop == ("inception" if crop else "none")
     assert (transform.resize, transform.crop_pct) == (resize, share)
 
@@ -429,11 +428,7 @@ def test_where_a_label_forbids_cutting_no_test_image_is_cut_either(crop, resize,
 def test_a_model_with_one_setting_stands_beside_one_whose_recipe_was_chosen(monkeypatch) -> None:
     """VTAB: ViT has a single setting, BiT the better of two on the validation images; one question, one table."""
 
-    def fake(self, run):
-        of = self._val if run.phase == "choose" else self._test
-        return tuning.Done(of.labels.copy(), {})
-
-    monkeypatch.setattr(tuning._Job, "go", fake)
+    monkeypatch.setattr(Trainer, "run", lambda *words: RunResult(words[-1].labels.copy(), {}))
     words = ("suite=vtab-mini", "protocol=finetune", "task=digits", "seed=0", "out=r")
     recipes = {"ViT-mini": "vtab", "BiT-mini": "vtab+bit"}
     monkeypatch.setattr(Vtab, "own_recipe", lambda _, model, **__: recipes[model.name])

@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 import torch
-from vit_bench.suites.training import Trained, TrainingError, Watch, train
+from vit_bench.suites.training.contract import Trained, TrainingError, Watch
+from vit_bench.suites.training.loop import train
 
 from .toys import CPU, Noisy, Toy, recipe, same, state
 
 HOW = recipe(steps=12, mixup=0.3, polyak=0.6, warmup=2)
 CALLS = 3  # of a step: micro-batches
-PLACE = replace(CPU, micro_batch=3)
+COMPUTE = replace(CPU, micro_batch=3)
 
 
 class Killed(Exception):
@@ -27,7 +28,7 @@ class Killed(Exception):
 
 def run(work: Path | None, act: Callable[[int], None] = lambda _: None, how: Any = HOW, **watch: Any) -> Trained:
     told = Watch(work=work, **{"every_steps": 3, "every_minutes": None, **watch})
-    return train(Toy(dropout=0.3), Noisy(act=act), how, seed=4, place=PLACE, watch=told)
+    return train(Toy(dropout=0.3), Noisy(act=act), how, seed=4, compute=COMPUTE, watch=told)
 
 
 def killed_at(step: int) -> Callable[[int], None]:
@@ -64,8 +65,8 @@ def test_the_checkpoint_decides_micro_batch_and_threads(tmp_path: Path, undistur
     with pytest.raises(Killed):
         run(tmp_path, killed_at(7))
     torch.set_num_threads(2)
-    place = replace(PLACE, micro_batch=8)
-    trained = train(Toy(dropout=0.3), Noisy(), HOW, seed=4, place=place, watch=Watch(work=tmp_path))
+    compute = replace(COMPUTE, micro_batch=8)
+    trained = train(Toy(dropout=0.3), Noisy(), HOW, seed=4, compute=compute, watch=Watch(work=tmp_path))
     assert trained.micro_batch == 3
     assert same(state(trained.network), undisturbed)
     assert torch.get_num_threads() == 2
@@ -109,7 +110,7 @@ def test_the_last_two_checkpoints_are_kept(tmp_path: Path) -> None:
 def test_a_finished_run_is_not_done_again(tmp_path: Path, undisturbed: dict[str, torch.Tensor]) -> None:
     run(tmp_path)
     data = Noisy()
-    again = train(Toy(dropout=0.3), data, HOW, seed=4, place=PLACE, watch=Watch(work=tmp_path))
+    again = train(Toy(dropout=0.3), data, HOW, seed=4, compute=COMPUTE, watch=Watch(work=tmp_path))
     assert not data.seen
     assert again.resumed_at == 12
     assert again.loss == pytest.approx(json.loads((tmp_path / "step-00000012.json").read_text())["loss"])
@@ -161,7 +162,7 @@ def test_another_runs_checkpoint_is_not_used(tmp_path: Path, change: str) -> Non
         data,
         HOW.at(0.2) if change == "lr" else HOW,
         seed=5 if change == "seed" else 4,
-        place=PLACE,
+        compute=COMPUTE,
         watch=Watch(work=tmp_path, say=said.append),
     )
     assert trained.resumed_at is None

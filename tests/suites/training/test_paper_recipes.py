@@ -23,7 +23,7 @@ def test_bits_schedule_follows_the_number_of_images(images, steps, decay, mixup)
 
 def test_bits_resolution_follows_the_area_and_the_released_code_differs() -> None:
     assert [recipes.bit(100, size).image_size for size in ((96, 95), (96, 96))] == [128, 384]
-    assert recipes.bit(100, (300, 300), largest=True).image_size == 480
+    assert recipes.bit(100, (300, 300), model="BiT-R152x4").image_size == 480
     code = recipes.bit(100, (300, 300), source="code")
     assert (code.image_size, code.resize, code.warmup, code.decay_at) == (480, 512, 100, (200, 300, 400))
     assert recipes.bit(20_000, (300, 300), source="code").warmup == 500

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from vit_bench.suites.training import train
+from vit_bench.suites.training.loop import train
 
 from .toys import CPU, Noisy, Toy, recipe, state
 
@@ -27,7 +27,9 @@ from dataclasses import replace
 from pathlib import Path
 import numpy as np, torch, torch._dynamo, accelerate
 from toys import CPU, Noisy, Toy, recipe, state
-from vit_bench.suites.training import TrainingError, Watch, predict, train
+from vit_bench.suites.training.contract import TrainingError, Watch
+from vit_bench.suites.training.evaluate import predict
+from vit_bench.suites.training.loop import train
 torch.set_num_threads(1)
 out, code, status = Path(sys.argv[1]), sys.stdin.read(), 0
 for rank in range(2):
@@ -74,28 +76,28 @@ def test_two_processes_make_the_weights_of_one(tmp_path: Path) -> None:
     together(
         """
 for size in (1, 3, 8):
-    place = replace(CPU, micro_batch=size)
-    trained = train(Toy(), Noisy(), recipe(mixup=0.4), seed=2, place=place)
+    compute = replace(CPU, micro_batch=size)
+    trained = train(Toy(), Noisy(), recipe(mixup=0.4), seed=2, compute=compute)
     assert trained.processes == 2
     torch.save(state(trained.network), out / f"{rank}-{size}.pt")
 
 def act(call):
     if rank == 1 and call == 3:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried")
-place = replace(CPU, micro_batch=4)
-trained = train(Toy(), Noisy(act=act), recipe(mixup=0.4), seed=2, place=place)
+compute = replace(CPU, micro_batch=4)
+trained = train(Toy(), Noisy(act=act), recipe(mixup=0.4), seed=2, compute=compute)
 assert trained.micro_batch == 2 and "step 3: out of memory" in trained.notes[0]
 torch.save(state(trained.network), out / f"{rank}-memory.pt")
 
 ddp = replace(CPU, micro_batch=2, parallel="ddp")
-torch.save(state(train(Toy(), Noisy(), recipe(mixup=0.4), seed=2, place=ddp).network), out / f"{rank}-ddp.pt")
+torch.save(state(train(Toy(), Noisy(), recipe(mixup=0.4), seed=2, compute=ddp).network), out / f"{rank}-ddp.pt")
 
 class Bad(Noisy):
     def batch(self, *words):
         images = super().batch(*words)
         return images * float("nan") if rank == 1 and self._calls == 3 else images
 try:
-    train(Toy(), Bad(), recipe(), seed=2, place=CPU)
+    train(Toy(), Bad(), recipe(), seed=2, compute=CPU)
 except TrainingError as error:
     (out / f"{rank}-nan.txt").write_text(str(error))
 
@@ -103,14 +105,14 @@ from vit_bench.suites.images.transforms import Transform
 images = np.random.default_rng(0).integers(0, 256, (131, 4, 4, 3), dtype=np.uint8)
 shape = Transform(resize="square", size=(4, 4), mean=(0.5,) * 3, std=(0.5,) * 3, interpolation="bilinear")
 counts = []
-np.save(out / f"{rank}-logits.npy", predict(Toy(), images, shape, place=CPU, advance=counts.append))
+np.save(out / f"{rank}-logits.npy", predict(Toy(), images, shape, compute=CPU, advance=counts.append))
 assert sum(counts) == 65 + rank
 np.save(out / "images.npy", images)
 torch.distributed.destroy_process_group()
 """,
         tmp_path,
     )
-    alone = state(train(Toy(), Noisy(), recipe(mixup=0.4), seed=2, place=CPU).network)
+    alone = state(train(Toy(), Noisy(), recipe(mixup=0.4), seed=2, compute=CPU).network)
     for which in ("1", "3", "8", "memory", "ddp"):
         mine, theirs = (torch.load(tmp_path / f"{rank}-{which}.pt") for rank in (0, 1))
         torch.testing.assert_close(mine, theirs, rtol=0, atol=0)
@@ -129,7 +131,7 @@ how = recipe(steps=60, warmup=5)
 data = Noisy(act=lambda call: time.sleep(0.05))
 told = Watch(work=out / "work", every_steps=10, say=lambda text: print(text, flush=True))
 (out / f"{rank}-begun").touch()
-trained = train(Toy(dropout=0.2), data, how, seed=2, place=replace(CPU, micro_batch=2), watch=told)
+trained = train(Toy(dropout=0.2), data, how, seed=2, compute=replace(CPU, micro_batch=2), watch=told)
 torch.save(state(trained.network), out / f"{rank}.pt")
 (out / f"{rank}-resumed").write_text(str(trained.resumed_at))
 torch.distributed.destroy_process_group()

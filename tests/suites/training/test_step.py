@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 from vit_bench import create_model
-from vit_bench.suites.training import TrainingError, Watch, train
+from vit_bench.suites.training.contract import TrainingError, Watch
+from vit_bench.suites.training.loop import train
 from vit_bench.suites.training.order import indices, mixing, split
 from vit_bench.suites.training.recipe import Recipe
 
@@ -38,7 +39,7 @@ def test_a_batch_is_dealt_out_whole(processes: int, micro_batch: int) -> None:
 def test_micro_batches_make_the_same_weights(optimizer: str) -> None:
     how = recipe(optimizer=optimizer, lr=0.05, mixup=0.5, label_smoothing=0.1, weight_decay=0.01, polyak=0.5)
     found = [
-        state(train(Toy(), Noisy(), how, seed=3, place=replace(CPU, micro_batch=size)).network) for size in (8, 3, 1)
+        state(train(Toy(), Noisy(), how, seed=3, compute=replace(CPU, micro_batch=size)).network) for size in (8, 3, 1)
     ]
     for other in found[1:]:
         torch.testing.assert_close(other, found[0], rtol=1e-4, atol=1e-5)
@@ -55,7 +56,7 @@ def test_micro_batches_are_exact_for_our_networks(model: str) -> None:
     for size in (4, 3):
         network = create_model(model, num_classes=3, image_size=32)
         how = recipe(batch=4, steps=3, lr=0.03, optimizer="sgd")
-        found.append(state(train(network, Images(), how, seed=0, place=replace(CPU, micro_batch=size)).network))
+        found.append(state(train(network, Images(), how, seed=0, compute=replace(CPU, micro_batch=size)).network))
     torch.testing.assert_close(found[1], found[0], rtol=1e-3, atol=2e-5)
     assert not same(found[0], state(create_model(model, num_classes=3, image_size=32)))
 
@@ -106,13 +107,13 @@ def by_hand(how: Recipe, data: Noisy, seed: int) -> dict[str, torch.Tensor]:
     ids=["sgd", "decay", "mixup", "adam", "polyak"],
 )
 def test_training_is_what_the_words_of_pytorch_say(how: Recipe) -> None:
-    found = state(train(Toy(), Noisy(), how, seed=1, place=CPU).network)
+    found = state(train(Toy(), Noisy(), how, seed=1, compute=CPU).network)
     torch.testing.assert_close(found, by_hand(how, Noisy(), seed=1), rtol=1e-4, atol=1e-6)
 
 
 def test_a_network_learns_and_is_handed_back_ready_to_score() -> None:
     data = Noisy(60)
-    trained = train(Toy(), data, recipe(steps=60, batch=30, lr=0.3), seed=0, place=replace(CPU, micro_batch=30))
+    trained = train(Toy(), data, recipe(steps=60, batch=30, lr=0.3), seed=0, compute=replace(CPU, micro_batch=30))
     everything = np.arange(60)
     images = data.batch(everything, everything, torch.Generator(), torch.device("cpu"))
     assert not trained.network.training
@@ -125,24 +126,24 @@ def test_nothing_of_the_process_is_changed(tmp_path: Path) -> None:
 
     torch.manual_seed(5)
     before = torch.get_rng_state(), torch.get_num_threads(), signal.getsignal(signal.SIGINT)
-    train(Toy(dropout=0.5), Noisy(), recipe(), seed=0, place=replace(CPU, threads=2), watch=Watch(work=tmp_path))
+    train(Toy(dropout=0.5), Noisy(), recipe(), seed=0, compute=replace(CPU, threads=2), watch=Watch(work=tmp_path))
     assert torch.equal(torch.get_rng_state(), before[0])
     assert (torch.get_num_threads(), signal.getsignal(signal.SIGINT)) == before[1:]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_one_process_trains_in_several_precisions_in_turn(precision: str) -> None:
-    trained = train(Toy(), Noisy(), recipe(), seed=0, place=replace(CPU, precision=precision))
+    trained = train(Toy(), Noisy(), recipe(), seed=0, compute=replace(CPU, precision=precision))
     assert {parameter.dtype for parameter in trained.network.parameters()} == {torch.float32}
-    exact = state(train(Toy(), Noisy(), recipe(), seed=0, place=CPU).network)
+    exact = state(train(Toy(), Noisy(), recipe(), seed=0, compute=CPU).network)
     torch.testing.assert_close(state(trained.network), exact, rtol=0.1, atol=0.05)
     assert same(state(trained.network), exact) == (precision == "fp32")
 
 
-def test_memory_format_and_plain_optimizers_change_rounding_only() -> None:
-    plain = state(train(Toy(), Noisy(), recipe(), seed=0, place=CPU).network)
-    place = replace(CPU, channels_last=True, fused=False)
-    found = state(train(Toy(), Noisy(), recipe(), seed=0, place=place).network)
+def test_the_memory_format_changes_rounding_only() -> None:
+    plain = state(train(Toy(), Noisy(), recipe(), seed=0, compute=CPU).network)
+    compute = replace(CPU, channels_last=True)
+    found = state(train(Toy(), Noisy(), recipe(), seed=0, compute=compute).network)
     torch.testing.assert_close(found, plain, rtol=1e-4, atol=1e-5)
 
 
@@ -153,7 +154,7 @@ def test_a_loss_that_diverges_says_where(tmp_path: Path) -> None:
             Noisy(),
             recipe(lr=1e30, clip_norm=0.0, schedule="constant", steps=40),
             seed=0,
-            place=CPU,
+            compute=CPU,
             watch=Watch(work=tmp_path, every_steps=1),
         )
 
@@ -168,18 +169,21 @@ def out_of_memory(*calls: int):
 
 def test_out_of_memory_halves_the_micro_batch_and_says_so() -> None:
     said: list[str] = []
-    trained = train(Toy(), Noisy(act=out_of_memory(3)), recipe(), seed=0, place=CPU, watch=Watch(say=said.append))
+    trained = train(Toy(), Noisy(act=out_of_memory(3)), recipe(), seed=0, compute=CPU, watch=Watch(say=said.append))
     assert trained.micro_batch == 4
     assert said == list(trained.notes)
     assert said[0].startswith("step 3: out of memory; micro-batches of 4 images from here on instead of 8")
     torch.testing.assert_close(
-        state(trained.network), state(train(Toy(), Noisy(), recipe(), seed=0, place=CPU).network), rtol=1e-4, atol=1e-5
+        state(trained.network),
+        state(train(Toy(), Noisy(), recipe(), seed=0, compute=CPU).network),
+        rtol=1e-4,
+        atol=1e-5,
     )
 
 
 def test_out_of_memory_with_one_image_is_an_error_with_advice() -> None:
     with pytest.raises(TrainingError, match=r"step 1: out of memory with a micro-batch of 1 images\. Type a smaller"):
-        train(Toy(), Noisy(act=out_of_memory(*range(100))), recipe(), seed=0, place=CPU)
+        train(Toy(), Noisy(act=out_of_memory(*range(100))), recipe(), seed=0, compute=CPU)
 
 
 def test_other_errors_are_not_taken_for_a_lack_of_memory() -> None:
@@ -187,17 +191,17 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory() -> None:
         raise RuntimeError(f"bad image {call}")
 
     with pytest.raises(RuntimeError, match="bad image 1"):
-        train(Toy(), Noisy(act=act), recipe(), seed=0, place=CPU)
+        train(Toy(), Noisy(act=act), recipe(), seed=0, compute=CPU)
 
 
 @pytest.mark.parametrize(("megabytes", "expected"), [(1000, 8), (0.02, 4), (0.0001, 1)])
 def test_the_micro_batch_is_found_from_the_free_memory(megabytes: float, expected: int) -> None:
-    place = replace(CPU, micro_batch=None, free_memory=lambda: int(1e6 * megabytes))
-    assert train(Toy(), Noisy(), recipe(steps=1), seed=0, place=place).micro_batch == expected
+    compute = replace(CPU, micro_batch=None, free_memory=lambda: int(1e6 * megabytes))
+    assert train(Toy(), Noisy(), recipe(steps=1), seed=0, compute=compute).micro_batch == expected
 
 
 def test_batch_norm_is_warned_of() -> None:
     network = Toy()
     network.group = torch.nn.BatchNorm2d(8)
-    trained = train(network, Noisy(), recipe(), seed=0, place=CPU)
+    trained = train(network, Noisy(), recipe(), seed=0, compute=CPU)
     assert "BatchNorm: each micro-batch is normalised by itself" in trained.notes[0]

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from vit_bench.suites.training import Place
+from vit_bench.suites.training.contract import Compute
 from vit_bench.suites.training.recipe import Recipe
 
-CPU = Place(device=torch.device("cpu"), micro_batch=8)
+CPU = Compute(device=torch.device("cpu"), micro_batch=8)
 SIDE = 4
 
 

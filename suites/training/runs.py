@@ -1,0 +1,163 @@
+"""The training runs of one job: a network is built, trained from where it was, scored, and what came of it is kept."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from ...registry import UsageError
+from ...stable import replacing, sha
+from ..images.transforms import Transform
+from ..protocol import Context, Split, Task
+from .augment import Augmentation, TrainingImages
+from .contract import Compute, Watch
+from .recipe import Recipe
+
+if TYPE_CHECKING:
+    from ...models.spec import Input
+
+
+Phase = Literal["choose", "final"]  # of all candidates to choose one, of the best for the number
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A recipe by its name, with one of its learning rates."""
+
+    name: str
+    recipe: Recipe
+    lr: float
+
+    def __str__(self) -> str:
+        return f"{self.name}, lr {self.lr:g}"
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What is kept of a training run: the predictions on what it was scored on, and what a record says of it."""
+
+    predictions: np.ndarray  # (N,) classes
+    facts: dict[str, Any]
+
+    @classmethod
+    def read(cls, path: Path) -> RunResult:
+        with np.load(path, allow_pickle=False) as arrays:
+            return cls(arrays["predictions"], json.loads(str(arrays["facts"])))
+
+    def write(self, folder: Path) -> None:
+        """Keep it in the run's folder, whose checkpoints are of no more use."""
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        with replacing(folder / "done.npz") as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, predictions=self.predictions, facts=np.array(json.dumps(self.facts)))
+
+
+class Trainer:
+    """Does the training runs of one job, each once: the results of an earlier process are in the job's folder."""
+
+    def __init__(
+        self, context: Context, compute: Compute, *, checkpoint_minutes: float, tensorboard: bool, save_weights: bool
+    ) -> None:
+        self._context, self._compute = context, compute
+        self._minutes, self._tensorboard, self._save_weights = checkpoint_minutes, tensorboard, save_weights
+        self._done = {path.parent.name: path for path in context.work.glob("*/done.npz")}  # before any process goes on
+
+    def run(self, phase: Phase, candidate: Candidate, seed: int, fitted: Sequence[Split], scored: Split) -> RunResult:
+        """The result of a run that is trained on some splits and scored on another: found, gone on with, or made."""
+        from .evaluate import predict
+        from .loop import train
+
+        context, compute, recipe, leads = self._context, self._compute, candidate.recipe, self._context.rank == 0
+        name = f"{phase}-{sha({'recipe': candidate.name, 'lr': candidate.lr})[:8]}-seed{seed}"
+        if name in self._done:
+            context.advance(recipe.steps * recipe.batch)
+            return RunResult.read(self._done[name])
+        augmentation, transform = feeding(context.model.input, context.task, recipe)
+        changes, classes = changes_from_scratch(context, recipe), context.task.num_classes
+        network: Any = context.build(classes, augmentation.size, changes, seed)
+        notes = [*getattr(network, "notes", ()), *_new_head(network, trained=not context.weights.random)]
+        watch = Watch(
+            work=context.work / name,
+            every_minutes=self._minutes,
+            curves=context.curves if leads else None,
+            labels={"phase": phase, "lr": candidate.lr, "seed": seed},
+            tensorboard=context.keep / "tensorboard" / name if self._tensorboard and leads else None,
+            say=context.say,
+            advance=context.advance,
+        )
+        with closing(TrainingImages(fitted, augmentation, network.spec.input)) as data:
+            trained = train(network, data, recipe.at(candidate.lr), seed=seed, compute=compute, watch=watch)
+        logits = predict(trained.network, scored.images, transform, compute=compute, advance=context.advance)
+        if logits.shape[1] != classes:
+            raise UsageError(
+                f"{context.model.name} gives {logits.shape[1]} numbers for {classes} classes: "
+                "fine-tuning needs a model that takes num_classes"
+            )
+        made = {"micro_batch": trained.micro_batch, "processes": trained.processes}
+        result = RunResult(logits.argmax(axis=1), {**made, "weights_notes": [*notes, *trained.notes]})
+        if leads:
+            if self._save_weights and phase == "final":
+                _save(trained.network, context.keep / f"seed{seed}.safetensors", context.task, transform)
+            result.write(context.work / name)
+        return result
+
+
+def feeding(model: Input, task: Task, recipe: Recipe) -> tuple[Augmentation, Transform]:
+    """How a recipe feeds a model the training images of a task, and its test images.
+
+    A label that no training image is cut for bears no cut of a test image either.
+    """
+    size = model.size if recipe.image_size is None else (recipe.image_size, recipe.image_size)
+    augmentation = Augmentation.of(task, size, crop=recipe.crop, resize=recipe.resize, flip=recipe.flip)
+    if not task.crop:
+        return augmentation, Transform.for_input(model, "square", size)
+    transform = Transform.for_input(model, recipe.test_resize, size)
+    return augmentation, replace(transform, crop_pct=recipe.test_crop_pct)
+
+
+def changes_from_scratch(context: Context, recipe: Recipe) -> Mapping[str, Any]:
+    """What a recipe from scratch changes of the architecture, where the user did not."""
+    if not context.weights.random:
+        return {}
+    return context.model.architecture.from_scratch(dropout=recipe.dropout, tanh_layer=recipe.tanh_layer)
+
+
+def _new_head(network: Any, *, trained: bool) -> list[str]:
+    """Put zeros in the head and take away what pre-training had before it. Returns what was done, in words."""
+    from torch import nn
+
+    head, layer = getattr(network, "head", None), getattr(network, "pre_logits", None)
+    if not isinstance(head, nn.Linear):
+        return ["the head is as its library draws it"]
+    said = []
+    if isinstance(layer, nn.Linear) and trained:
+        network.pre_logits = None
+        network.head = head = nn.Linear(layer.in_features, head.out_features, device=head.weight.device)
+        network.num_features = layer.in_features
+        said.append("the tanh layer before the head was removed")
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    return [*said, "the head is new: a linear layer of zeros"]
+
+
+def _save(network: Any, path: Path, task: Task, transform: Transform) -> None:
+    """Write a network's weights, and beside them their sidecar (models/weights/sidecar.py): what their head answers,
+    and how it was fed."""
+    from safetensors.torch import save_file
+
+    with replacing(path) as temporary:
+        save_file(
+            {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}, temporary
+        )
+    said = {"head": task.name, "image_size": transform.size[0], "antialias": transform.antialias}
+    said |= {"resize": transform.resize} if transform.resize != "square" else {}
+    said |= {"crop_pct": transform.crop_pct} if transform.crop_pct else {}
+    with replacing(path.with_name(f"{path.name}.yaml")) as temporary:
+        temporary.write_text("".join(f"{name}: {json.dumps(value)}\n" for name, value in said.items()), "utf-8")
