@@ -429,7 +429,7 @@ def test_a_model_with_one_setting_stands_beside_one_whose_recipe_was_chosen(monk
     """VTAB: ViT has a single setting, BiT the better of two on the validation images; one question, one table."""
 
     monkeypatch.setattr(Trainer, "run", lambda *words: RunResult(words[-1].labels.copy(), {}))
-    words = ("suite=vtab-mini", "protocol=finetune", "task=digits", "seed=0", "out=r")
+    words = ("suite=vtab-mini", "protocol=finetune", "task=digits", "seed=0", "image_size=32", "out=r")
     recipes = {"ViT-mini": "vtab", "BiT-mini": "vtab+bit"}
     monkeypatch.setattr(Vtab, "own_recipe", lambda _, model, **__: recipes[model.name])
     frame = vit_bench.run(*words, model=list(recipes))
