@@ -58,15 +58,12 @@ class Classify(Suite):
     precision: Precision = "fp32"  # of the forward pass; bf16: autocast
 
     def check(self) -> None:
-        if self.image_size is not None and self.image_size < 1:
-            raise UsageError(f"suite.image_size={self.image_size}: pixels from 1 up")
-        if self.crop_pct is not None and not 0 < self.crop_pct <= 1:
-            raise UsageError(f"suite.crop_pct={self.crop_pct:g}: a share of a side, above 0 and at most 1")
-        if self.crop_pct is not None and self.resize not in ("resize_crop", "shorter_crop"):
-            raise UsageError(
-                f"suite.crop_pct={self.crop_pct:g} is of a centre cut: type suite.resize=shorter_crop (aspect ratio "
-                "kept) or suite.resize=resize_crop with it"
-            )
+        self.refuse("image_size", self.image_size is not None and self.image_size < 1, ": pixels from 1 up")
+        if self.crop_pct is not None:
+            self.refuse("crop_pct", not 0 < self.crop_pct <= 1, ": a share of a side, above 0 and at most 1")
+            cuts = self.resize in ("resize_crop", "shorter_crop")
+            way = "suite.resize=shorter_crop (aspect ratio kept) or suite.resize=resize_crop"
+            self.refuse("crop_pct", not cuts, f" is of a centre cut: type {way} with it")
 
     @property
     def typed(self) -> View:

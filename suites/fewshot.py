@@ -27,9 +27,9 @@ suites/probes/logistic.py. Shots of 0 stand for every image of the pool.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from itertools import groupby
+from itertools import groupby, repeat
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -41,13 +41,49 @@ from .metrics import LabelSets, accuracies, majority_rate
 from .probes.knn import Neighbours
 from .probes.logistic import Logistics
 from .probes.ridge import Ridges
-from .probes.support import ALL, Cell, Classifier, Labelled, check_problem, draw_supports, surface
-from .protocol import Context, Features, Measurement, Precision, Suite, require_positive, task_question
+from .probes.support import ALL, Classifier, Labelled, ProbeResult, check_problem, draw_supports, surface
+from .protocol import Context, Features, Measurement, Precision, Suite, task_question
 
 if TYPE_CHECKING:
     import pandas as pd
 
 QUANTILES = (0.025, 0.25, 0.5, 0.75, 0.975)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """What differs between the protocols."""
+
+    words: str  # of the question
+    head: str  # of the treatment
+    dial: str  # what is swept inside a support set, as records call it
+    settings: tuple[str, ...]  # of this protocol alone; the first is the one that is swept
+    module: str  # that classifies
+
+
+PROBES = {
+    "ridge": Probe(
+        words="ridge probe, few-shot",
+        head="ridge to {-1, 1}^K",
+        dial="l2",
+        settings=("l2",),
+        module="suites.probes.ridge",
+    ),
+    "knn": Probe(
+        words="k nearest neighbours, few-shot",
+        head="k-NN, cosine",
+        dial="k",
+        settings=("k", "temperature"),
+        module="suites.probes.knn",
+    ),
+    "logistic": Probe(
+        words="logistic regression, few-shot",
+        head="logistic regression, scikit-learn",
+        dial="l2",
+        settings=("logistic_l2",),
+        module="suites.probes.logistic",
+    ),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,33 +111,41 @@ class FewShot(Suite):
     precision: Precision = "fp32"  # of the forward pass; bf16: autocast
 
     def check(self) -> None:
-        optional = {"image_size": self.image_size, "pool": self.pool}
-        require_positive(self, l2=self.l2, k=self.k, temperature=[self.temperature], logistic_l2=self.logistic_l2)
-        require_positive(self, **{name: [] if value is None else [value] for name, value in optional.items()})
-        if not self.shots or min(self.shots) < 0:
-            raise UsageError(
-                f"suite.shots={_words(self.shots)}: images a class are whole numbers from 1 up, or 0 for all"
-            )
-        if not self.seed or min(self.seed) < 0:
-            raise UsageError(f"suite.seed={_words(self.seed)}: seeds are whole numbers from 0 up")
-        if self.draws < 0 or self.draws == 1:
-            raise UsageError(f"suite.draws={self.draws}: a distribution needs at least 2 draws; 0 asks for none")
-        if self.draws and self.shots == (ALL,):
-            raise UsageError(f"suite.draws={self.draws}: with shots=0 every image is used, and nothing is drawn")
-        own = {"ridge": {"l2"}, "knn": {"k", "temperature"}, "logistic": {"logistic_l2"}}
-        for field in fields(self):
-            owner = next((protocol for protocol, names in own.items() if field.name in names), self.protocol)
-            if owner != self.protocol and getattr(self, field.name) != field.default:
-                raise UsageError(
-                    f"suite.{field.name} is a setting of protocol={owner} and changes nothing in "
-                    f"protocol={self.protocol}, which has: {', '.join(sorted(own[self.protocol]))}"
-                )
+        self.require_positive("l2", "k", "temperature", "logistic_l2", "image_size", "pool")
+        few = not self.shots or min(self.shots) < 0
+        self.refuse("shots", few, ": images a class are whole numbers from 1 up, or 0 for all")
+        self.refuse("seed", not self.seed or min(self.seed) < 0, ": seeds are whole numbers from 0 up")
+        one = self.draws < 0 or self.draws == 1
+        self.refuse("draws", one, ": a distribution needs at least 2 draws; 0 asks for none")
+        nothing = self.draws and self.shots == (ALL,)
+        self.refuse("draws", bool(nothing), ": with shots=0 every image is used, and nothing is drawn")
+        typed = {item.name for item in fields(self) if getattr(self, item.name) != item.default}
+        for owner, probe in PROBES.items():
+            for name in probe.settings if owner != self.protocol else ():
+                if name in typed:
+                    raise UsageError(
+                        f"suite.{name} is a setting of protocol={owner} and changes nothing in "
+                        f"protocol={self.protocol}, which has: {', '.join(self.probe.settings)}"
+                    )
+
+    @property
+    def probe(self) -> Probe:
+        return PROBES[self.protocol]
+
+    @property
+    def swept(self) -> tuple[Any, ...]:
+        """What is swept inside a support set, each value once."""
+        return tuple(dict.fromkeys(getattr(self, self.probe.settings[0])))
+
+    def modules(self) -> tuple[str, ...]:
+        """Those of the protocol alone: neighbours know nothing of the ridge."""
+        return (self.probe.module, "suites.probes.support", "suites.metrics", "suites.images.features")
 
     def run(self, context: Context) -> Iterator[Measurement]:
         data = self._read(context)
         question = {
             **task_question(context.task),
-            "protocol": WORDS[self.protocol],
+            "protocol": self.probe.words,
             **fingerprint(*data.parts),
             "pool": "all training images" if self.pool is None else f"the first {self.pool} training images",
         }
@@ -112,45 +156,21 @@ class FewShot(Suite):
             n_test=len(data.test),
             question=question | {"metric": "majority_rate"},
         )
-        report = Report(self, data, question)
-        choices = self._choices(data) if self._several and data.val is not None else None
-        classify = self._classify(data.pool, data.test, data.num_classes)
+        numbers = Accuracies(self, data, question)
+        choices = repeat(None) if data.val is None or len(self.swept) < 2 else self._choices(data, data.val)
         drawn: dict[tuple[int, float], list[tuple[int, float]]] = {}
-        seeds, shots = (list(dict.fromkeys(values)) for values in ([*self.seed, *range(self.draws)], self.shots))
-        supports = draw_supports(data.pool.y, data.num_classes, shots=shots, seeds=seeds)
-        cells_of = groupby(
-            surface(classify, data.test.y, supports, data.label_sets), lambda cell: (cell.seed, cell.shots)
-        )
-        for (seed, _), group in cells_of:
-            cells = list(group)
+        seeds = (*self.seed, *range(self.draws))
+        for results in self._by_support(data.pool, data.test, data.num_classes, seeds, data.label_sets):
+            seed = results[0].seed
             if seed is None or seed in self.seed:
-                yield from report.of_support(cells, None if choices is None else next(choices))
+                yield from numbers.of_support(results, next(choices))
             if seed is not None and seed < self.draws:
-                for cell in cells:
-                    drawn.setdefault((cell.shots, cell.setting), []).append((seed, cell.top1))
-        for (count, setting), values in drawn.items():
-            yield from report.of_draws(count, setting, np.array([value for _, value in sorted(values)]))
+                for result in results:
+                    drawn.setdefault((result.shots, result.setting), []).append((seed, result.top1))
+        for (shots, setting), values in drawn.items():
+            yield from numbers.of_draws(shots, setting, np.array([value for _, value in sorted(values)]))
 
-    def modules(self) -> tuple[str, ...]:
-        """Those of the protocol alone: neighbours know nothing of the ridge."""
-        classifier = {"ridge": "suites.probes.ridge", "knn": "suites.probes.knn", "logistic": "suites.probes.logistic"}
-        return (classifier[self.protocol], "suites.probes.support", "suites.metrics", "suites.images.features")
-
-    @property
-    def dial(self) -> str:
-        """The setting that is swept inside a support set."""
-        return "k" if self.protocol == "knn" else "l2"
-
-    @property
-    def _several(self) -> bool:
-        return len(self._settings) > 1
-
-    @property
-    def _settings(self) -> tuple[Any, ...]:
-        """What is swept, each value once."""
-        return tuple(dict.fromkeys({"ridge": self.l2, "knn": self.k, "logistic": self.logistic_l2}[self.protocol]))
-
-    def _read(self, context: Context) -> Data:
+    def _read(self, context: Context) -> ProbeData:
         options: dict[str, Any] = {
             "resize": self.resize,
             "image_size": self.image_size,
@@ -161,7 +181,7 @@ class FewShot(Suite):
         val = context.features(task, ("val",), **options) if task.splits.get("val") else None
         test = context.features(task, ("test",), **options)
         pool = [train] if val is None or self.pool is not None else [train, val]
-        return Data(
+        return ProbeData(
             num_classes=task.num_classes,
             train=Labelled(train.x, train.labels),
             val=None if val is None else Labelled(val.x, val.labels),
@@ -170,37 +190,34 @@ class FewShot(Suite):
             parts=(*pool, test),
         )
 
-    def _classify(self, train: Labelled, test: Labelled, num_classes: int) -> Classifier:
+    def _by_support(
+        self, train: Labelled, test: Labelled, num_classes: int, seeds: Iterable[int], label_sets: LabelSets | None
+    ) -> Iterator[list[ProbeResult]]:
+        """What is made of the test images, a support set of the train images at a time, for all that is swept."""
         check_problem(train, test, num_classes)
+        classify: Classifier
         if self.protocol == "knn":
-            return Neighbours(train, test, num_classes, k=self._settings, temperature=self.temperature)
-        if self.protocol == "logistic":
-            return Logistics(train, test, self._settings)
-        return Ridges(train, test, num_classes, self._settings)
+            classify = Neighbours(train, test, num_classes, k=self.swept, temperature=self.temperature)
+        elif self.protocol == "logistic":
+            classify = Logistics(train, test, self.swept)
+        else:
+            classify = Ridges(train, test, num_classes, self.swept)
+        shots, seeds = list(dict.fromkeys(self.shots)), list(dict.fromkeys(seeds))
+        supports = draw_supports(train.y, num_classes, shots=shots, seeds=seeds)
+        results = surface(classify, test.y, supports, label_sets)
+        yield from (list(group) for _, group in groupby(results, lambda result: (result.seed, result.shots)))
 
-    def _choices(self, data: Data) -> Iterator[float]:
+    def _choices(self, data: ProbeData, val: Labelled) -> Iterator[float]:
         """For each support set of the seeds, the setting that is best on the validation images.
 
         Fitted on as many images a class of the training images without them. Of equal ones the largest.
         """
-        assert data.val is not None
-        classify = self._classify(data.train, data.val, data.num_classes)
-        seeds, shots = (list(dict.fromkeys(values)) for values in (self.seed, self.shots))
-        supports = draw_supports(data.train.y, data.num_classes, shots=shots, seeds=seeds)
-        cells = surface(classify, data.val.y, supports)
-        for _, group in groupby(cells, lambda cell: (cell.seed, cell.shots)):
-            yield max((cell.top1, cell.setting) for cell in group)[1]
-
-
-WORDS = {
-    "ridge": "ridge probe, few-shot",
-    "knn": "k nearest neighbours, few-shot",
-    "logistic": "logistic regression, few-shot",
-}
+        for results in self._by_support(data.train, val, data.num_classes, self.seed, None):
+            yield max((result.top1, result.setting) for result in results)[1]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Data:
+class ProbeData:
     """The features and labels of one job."""
 
     num_classes: int
@@ -216,47 +233,43 @@ class Data:
         return self.parts[-1].label_sets
 
 
-class Report:
+class Accuracies:
     """The measurements of a job's support sets."""
 
-    def __init__(self, suite: FewShot, data: Data, question: dict[str, Any]) -> None:
-        self._suite = suite
+    def __init__(self, suite: FewShot, data: ProbeData, question: dict[str, Any]) -> None:
+        self._dial = suite.probe.dial
         self._data = data
         self._question = question
-        head = {"ridge": "ridge to {-1, 1}^K", "knn": "k-NN, cosine", "logistic": "logistic regression, scikit-learn"}
-        self._treatment = {**data.parts[-1].treatment, "head": head[suite.protocol]}
+        self._treatment = {**data.parts[-1].treatment, "head": suite.probe.head}
         if suite.protocol == "knn":
             self._treatment["temperature"] = suite.temperature
 
-    def of_support(self, cells: Sequence[Cell], choice: float | None) -> Iterator[Measurement]:
+    def of_support(self, results: Sequence[ProbeResult], choice: float | None) -> Iterator[Measurement]:
         """One support set's numbers: at each setting; at the one chosen on validation images; and the oracle's."""
-        dial, truth = self._suite.dial, self._data.test.y
-        found = [dict(accuracies(cell.predictions, truth, self._data.label_sets)) for cell in cells]
-        scores = {name: [each[name] for each in found] for name in found[0]}
-        for i, cell in enumerate(cells):
-            for name, values in scores.items():
-                at = {"seed": cell.seed, "shots": cell.shots, dial: self._plain(cell.setting)}
-                yield self._one(name, values[i], cell, at, f"none: {dial} is fixed")
-        if len(cells) < 2:
+        dial, data = self._dial, self._data
+        found = [dict(accuracies(result.predictions, data.test.y, data.label_sets)) for result in results]
+        for result, values in zip(results, found, strict=True):
+            for name, value in values.items():
+                at = {dial: self._plain(result.setting)}
+                yield self._one(name, value, result, at, f"none: {dial} is fixed")
+        if len(results) < 2:
             return
         if choice is not None:
-            i = next(i for i, cell in enumerate(cells) if cell.setting == choice)
-            for name, values in scores.items():
-                at = {"seed": cells[i].seed, "shots": cells[i].shots}
-                yield self._one(f"{name}_val_{dial}", values[i], cells[i], at, f"{dial} on the validation images")
-        for name, values in scores.items():
-            i = max(range(len(cells)), key=lambda j: (values[j], cells[j].setting))
-            at = {"seed": cells[i].seed, "shots": cells[i].shots}
+            i = next(i for i, result in enumerate(results) if result.setting == choice)
+            for name, value in found[i].items():
+                yield self._one(f"{name}_val_{dial}", value, results[i], {}, f"{dial} on the validation images")
+        for name in found[0]:
+            i = max(range(len(results)), key=lambda j: (found[j][name], results[j].setting))
             rule = f"ORACLE: {dial} on the test images; an upper bound, no result"
-            yield self._one(f"{name}_oracle_{dial}", values[i], cells[i], at, rule)
+            yield self._one(f"{name}_oracle_{dial}", found[i][name], results[i], {}, rule)
 
     def of_draws(self, shots: int, setting: float, accuracies: np.ndarray) -> Iterator[Measurement]:
         """The distribution of top-1 over draws: mean, std (ddof 1), quantiles, and every draw's accuracy in order."""
+        quantiles = zip(QUANTILES, np.quantile(accuracies, QUANTILES), strict=True)
         summary = {"mean": accuracies.mean(), "std": accuracies.std(ddof=1)}
-        summary |= {
-            f"q{100 * q:g}": value for q, value in zip(QUANTILES, np.quantile(accuracies, QUANTILES), strict=True)
-        }
-        dial = self._suite.dial
+        summary |= {f"q{100 * q:g}": value for q, value in quantiles}
+        dial = {self._dial: self._plain(setting)}
+        asked = {"budget": _budget(shots), "selection": f"none: {self._dial} is fixed", "draws": len(accuracies)}
         for name, value in summary.items():
             metric = f"top1_draws_{name}"
             yield Measurement(
@@ -264,30 +277,29 @@ class Report:
                 value=float(value),
                 unit="percent",
                 n_test=len(self._data.test),
-                at={"shots": shots, dial: self._plain(setting), "draws": len(accuracies)},
-                question=self._question
-                | {"metric": metric, "budget": _budget(shots), "selection": f"none: {dial} is fixed"}
-                | {"draws": len(accuracies)},
-                treatment=self._treatment | {dial: self._plain(setting)},
+                at={"shots": shots, **dial, "draws": len(accuracies)},
+                question=self._question | {"metric": metric} | asked,
+                treatment=self._treatment | dial,
                 arrays={"draws": accuracies.astype(np.float32)} if name == "mean" else {},
             )
 
-    def _one(self, metric: str, value: float, cell: Cell, at: dict[str, Any], selection: str) -> Measurement:
-        asked = {"budget": _budget(cell.shots), "short_classes": cell.short_classes, "selection": selection}
+    def _one(self, metric: str, value: float, result: ProbeResult, at: dict[str, Any], selection: str) -> Measurement:
+        asked = {"budget": _budget(result.shots), "short_classes": result.short_classes, "selection": selection}
+        drawn = {} if result.seed is None else {"seed": result.seed}
         return Measurement(
             metric=metric,
             value=value,
             unit="percent",
             n_test=len(self._data.test),
-            n_train=cell.n_train,
-            at={name: value for name, value in at.items() if value is not None},
+            n_train=result.n_train,
+            at={**drawn, "shots": result.shots, **at},
             question=self._question | asked | {"metric": metric},
-            treatment=self._treatment | {self._suite.dial: self._plain(cell.setting)},
-            predictions=cell.predictions if metric.startswith("top1") else None,
+            treatment=self._treatment | {self._dial: self._plain(result.setting)},
+            predictions=result.predictions if metric.startswith("top1") else None,
         )
 
     def _plain(self, setting: float) -> float | int:
-        return int(setting) if self._suite.dial == "k" else setting
+        return int(setting) if self._dial == "k" else setting
 
 
 def ridge_probe(  # noqa: PLR0913  # the public signature, promised
@@ -312,10 +324,9 @@ def ridge_probe(  # noqa: PLR0913  # the public signature, promised
     import pandas as pd
 
     train, test = Labelled(np.asarray(x_train), np.asarray(y_train)), Labelled(np.asarray(x_test), np.asarray(y_test))
-    cells = ridge_surface(train, test, num_classes, shots=shots, seeds=seeds, l2=l2)
-    columns = ["seed", "shots", "l2", "n_train", "n_test", "top1"]
-    rows = [[cell.seed, cell.shots, cell.setting, cell.n_train, len(test), cell.top1] for cell in cells]
-    return pd.DataFrame(rows, columns=columns)
+    found = ridge_surface(train, test, num_classes, shots=shots, seeds=seeds, l2=l2)
+    rows = [[each.seed, each.shots, each.setting, each.n_train, len(test), each.top1] for each in found]
+    return pd.DataFrame(rows, columns=["seed", "shots", "l2", "n_train", "n_test", "top1"])
 
 
 def ridge_surface(  # the axes of the surface
@@ -326,8 +337,8 @@ def ridge_surface(  # the axes of the surface
     shots: Sequence[int],
     seeds: Sequence[int],
     l2: Sequence[float],
-) -> Iterator[Cell]:
-    """Every cell of seeds x shots x l2, in that order. Raises UsageError as `ridge_probe` says."""
+) -> Iterator[ProbeResult]:
+    """Every result of seeds x shots x l2, in that order. Raises UsageError as `ridge_probe` says."""
     check_problem(train, test, num_classes)
     lists = all(isinstance(values, Sequence | np.ndarray) and len(values) for values in (shots, seeds, l2))
     whole = lists and all(isinstance(value, int | np.integer) for value in (*shots, *seeds))
@@ -342,10 +353,6 @@ def ridge_surface(  # the axes of the surface
 
 def _budget(shots: int) -> str:
     return "all images of the pool" if shots == ALL else f"{shots} images a class"
-
-
-def _words(values: Sequence[float]) -> str:
-    return ",".join(f"{value:g}" for value in values)
 
 
 FEWSHOT = FewShot()

@@ -29,6 +29,7 @@ import numpy as np
 from ..registry import UsageError
 from .images.features import fingerprint
 from .metrics import accuracies, majority_rate, top1
+from .probes.ridge import L2, classify_by_ridge
 from .probes.support import Labelled
 from .protocol import Context, Features, Measurement, Split, Suite, Task, Work, task_question
 from .training import paper_recipes as recipes
@@ -36,7 +37,6 @@ from .training.bit_hyperrule import decays
 from .training.contract import Compute, ComputeSettings
 from .training.recipe import Recipe, RecipeSettings
 from .training.runs import Candidate, Trainer, changes_from_scratch, feeding
-from .vtab_probe import L2, classify_by_ridge
 
 if TYPE_CHECKING:
     from ..models.spec import Model

@@ -46,7 +46,7 @@ from .probes.attention import (
     position_similarities,
     principal_components,
 )
-from .protocol import Context, Measurement, Split, Suite, Task, Work, require_positive
+from .protocol import Context, Measurement, Split, Suite, Task, Work
 
 if TYPE_CHECKING:
     import torch
@@ -85,12 +85,9 @@ class Internals(Suite):
     image_size: int | None = None  # pixels; None: the model's own
 
     def check(self) -> None:
-        size = [] if self.image_size is None else [self.image_size]
-        require_positive(self, images=[self.images], components=[self.components], image_size=size)
-        if not 0 <= self.examples <= self.images:
-            raise UsageError(
-                f"suite.examples={self.examples}: these are the first of the images={self.images} that are looked at"
-            )
+        self.require_positive("images", "components", "image_size")
+        more = not 0 <= self.examples <= self.images
+        self.refuse("examples", more, f": these are the first of the images={self.images} that are looked at")
 
     def estimate(self, model: Model, task: Task, weights: WeightsChoice) -> Work:  # noqa: ARG002
         attends = model.architecture.attends

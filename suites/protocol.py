@@ -285,6 +285,19 @@ class Suite:
     def check(self) -> None:
         """Raise UsageError for settings that make no sense, alone or together."""
 
+    def refuse(self, name: str, broken: bool, why: str) -> None:
+        """Raise UsageError where a setting's value is `broken`; `why` goes on behind the setting as it is typed."""
+        if broken:
+            raise UsageError(f"suite.{name}={typed(getattr(self, name))}{why}")
+
+    def require_positive(self, *names: str) -> None:
+        """Raise UsageError for a setting that is, or holds, a number which is not above 0; None is nothing said."""
+        for name in names:
+            value = getattr(self, name)
+            values = value if isinstance(value, tuple) else () if value is None else (value,)
+            wrong = not all(0 < each < float("inf") for each in values)
+            self.refuse(name, wrong, f": {self.name} needs finite numbers above 0")
+
     def settled(self, device: str) -> Self:  # noqa: ARG002  # for those whose defaults are of a machine
         """The suite with what was left open chosen for a kind of device: "cpu", "cuda" or "mps"."""
         return self
@@ -333,12 +346,11 @@ def task_question(task: Task) -> dict[str, object]:
     return {"task": task.name, "label": task.label, "num_classes": task.num_classes, "skipped": 0}
 
 
-def require_positive(suite: Suite, **settings: Sequence[float]) -> None:
-    """Raise UsageError for a setting of the suite that holds a number which is not above 0."""
-    for name, values in settings.items():
-        if any(not 0 < value < float("inf") for value in values):
-            words = ",".join(f"{value:g}" for value in values)
-            raise UsageError(f"suite.{name}={words}: {suite.name} needs finite numbers above 0")
+def typed(value: Any) -> str:
+    """A setting's value as one types it."""
+    if isinstance(value, tuple):
+        return ",".join(map(typed, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 # What a suite that needs no task asks about.

@@ -47,21 +47,17 @@ two a multiply-accumulate.
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ..registry import UsageError
 from .protocol import Context, Measurement, Task, Work
 from .timing.duration import seconds_of
 from .timing.memory import is_out_of_memory
-from .timing.report import Report
-from .timing.sampling import Timing
-from .timing.settings import Scenario, ThroughputSettings
-from .timing.variant import Variant
+from .timing.report import Row
+from .timing.settings import ThroughputSettings
 
 if TYPE_CHECKING:
     from ..models.spec import Model
@@ -110,72 +106,37 @@ class Throughput(ThroughputSettings):
 
         settled = self.settled(context.device.type)
         session = Session(settled, context)
-        end = math.inf if self.budget is None else time.monotonic() + self.budget
-        facts: set[int] = set()
         for variant, timing, scenario in settled.cases():
             at = asdict(variant) | {"timing": timing, "scenario": scenario}
             if not context.enter(at):
                 continue
-            report = Report(context.model, settled, at)
-            if time.monotonic() > end and facts:
-                yield report.failed(f"not measured: suite.budget={self.budget:g} seconds of this model were over")
-                continue
-            first = variant.image_size not in facts
-            facts.add(variant.image_size)
-            yield from _row(partial(_numbers, session, (variant, timing, scenario), report, first), report, context)
-            session.clean_up()
-            once = scenario == "offline" and timing == settled.timing[0]
-            if once and settled.meets(variant) and time.monotonic() <= end:
-                yield from settled._duel(session, context, variant)
-        yield from settled._searches(context, session)
-
-    def _duel(self, session: Session, context: Context, variant: Variant) -> Iterator[Measurement]:
-        """The row again, in turn with another model, timed by rounds: a part of its own, which the row survives."""
-        at = asdict(variant) | {"scenario": "offline", "against": self.against}
-        if context.enter(at):
-            report = Report(context.model, self, at)
-            yield from _row(lambda: session.duel(variant, report), report, context)
-            session.clean_up()
-
-    def _searches(self, context: Context, session: Session) -> Iterator[Measurement]:
-        if not self.find:
-            return
-        done: set[Variant] = set()
-        for variant, timing, scenario in self.cases():
-            asked = replace(variant, batch_size=1)
-            if scenario != "offline" or asked in done:
-                continue
-            done.add(asked)
-            at = {name: value for name, value in asdict(asked).items() if name != "batch_size"}
-            at |= {"timing": timing, "scenario": "search"}
+            yield from _part(session, at, partial(session.row, variant, timing, scenario))
+            against = asdict(variant) | {"scenario": "offline", "against": self.against}
+            duels = settled.duels(variant, timing, scenario) and not session.late
+            if duels and context.enter(against):  # the row again: a part of its own, which the row survives
+                yield from _part(session, against, partial(session.duel, variant))
+        for variant, timing in settled.searches().items():
+            at = asdict(variant) | {"timing": timing, "scenario": "search"}
+            del at["batch_size"]
             if context.enter(at):
-                report = Report(context.model, self, at)
-                yield from _row(partial(session.search, asked, timing, report), report, context)
-                session.clean_up()
+                yield from _part(session, at, partial(session.search, variant, timing))
 
 
-def _numbers(
-    session: Session, case: tuple[Variant, Timing, Scenario], report: Report, first: bool
+def _part(
+    session: Session, at: Mapping[str, Any], numbers: Callable[[Row], Iterator[Measurement]]
 ) -> Iterator[Measurement]:
-    """One row's, with what is known without a clock where it is the first of its image size."""
-    variant, timing, scenario = case
-    if first:
-        yield from session.facts(variant.image_size, report)
-    single = scenario == "single_stream"
-    yield from session.latency(variant, report) if single else session.offline(variant, timing, report)
-
-
-def _row(numbers: Callable[[], Iterator[Measurement]], report: Report, context: Context) -> Iterator[Measurement]:
     """What is measured of one row, or why it has no number; another error is the process's, and ends this row alone."""
+    row = Row(session.context.model, session.suite, at)
     try:
-        yield from numbers()
+        yield from numbers(row)
     except UsageError as error:
-        yield report.failed(str(error))
+        yield row.failed(str(error))
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        batch = f"batch_size={report.at['batch_size']}" if "batch_size" in report.at else "the batch"
-        yield report.failed(f"out of memory: {batch} does not fit {context.device}")
+        batch = f"batch_size={at['batch_size']}" if "batch_size" in at else "the batch"
+        yield row.failed(f"out of memory: {batch} does not fit {session.context.device}")
+    session.clean_up()
 
 
 throughput = Throughput()

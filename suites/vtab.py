@@ -23,8 +23,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ..registry import UsageError
 from .finetune import FineTune, finetune
-from .protocol import Context, Measurement, Suite, Task, Work, require_positive
-from .vtab_probe import L2, probe
+from .images.features import fingerprint
+from .metrics import majority_rate, mean_per_class, top1
+from .probes.ridge import L2, classify_by_ridge
+from .probes.support import Labelled, check_problem
+from .protocol import Context, Measurement, Suite, Task, Work, task_question
 
 if TYPE_CHECKING:
     from ..models.spec import Model
@@ -46,22 +49,23 @@ class Vtab(FineTune):
 
     def check(self) -> None:
         super().check()
-        require_positive(self, l2=self.l2)
+        self.require_positive("l2")
         for item in fields(self):
             owner = "probe" if item.name == "l2" else "finetune"
             shared = item.name in ("protocol", "image_size", "precision", "seed")  # other suites beside it have seeds
             if not shared and owner != self.protocol and getattr(self, item.name) != item.default:
                 other = f"changes nothing in protocol={self.protocol}"
                 raise UsageError(f"suite.{item.name} is a setting of protocol={owner} and {other}")
-        if self.protocol == "probe" and self.precision not in ("fp32", "bf16"):
-            raise UsageError(f"suite.precision={self.precision}: protocol=probe has fp32 and bf16")
+        wrong = self.protocol == "probe" and self.precision not in ("fp32", "bf16")
+        self.refuse("precision", wrong, ": protocol=probe has fp32 and bf16")
 
     def resolved(self, model: Model, weights: WeightsChoice, task: Task) -> Mapping[str, Any]:
         return super().resolved(model, weights, task) if self.protocol == "finetune" else {}
 
     def modules(self) -> tuple[str, ...]:
         """Those of the protocol alone: the probe's numbers know nothing of training."""
-        return ("suites.vtab_probe",) if self.protocol == "probe" else ("suites.finetune",)
+        probe = ("suites.probes.ridge", "suites.probes.support", "suites.metrics", "suites.images.features")
+        return probe if self.protocol == "probe" else ("suites.finetune",)
 
     def own_recipe(self, model: Model, *, untrained: bool) -> str:
         if untrained and model.small:
@@ -69,20 +73,53 @@ class Vtab(FineTune):
         return "vtab+bit" if model.architecture.has_resnet and not untrained else "vtab"
 
     def size(self, model: Model, weights: WeightsChoice) -> tuple[int, int]:
-        if self.protocol == "finetune":
-            return super().size(model, weights)
-        return model.input.size if self.image_size is None else (self.image_size, self.image_size)
+        of = FineTune if self.protocol == "finetune" else Suite
+        return of.size(self, model, weights)
 
     def estimate(self, model: Model, task: Task, weights: WeightsChoice) -> Work:
         of = FineTune if self.protocol == "finetune" else Suite
         return of.estimate(self, model, task, weights)
 
     def run(self, context: Context) -> Iterator[Measurement]:
-        if self.protocol == "finetune":
-            yield from finetune(self, context)
-            return
-        precision = "bf16" if self.precision == "bf16" else "fp32"
-        yield from probe(context, self.name, l2=self.l2, image_size=self.image_size, precision=precision)
+        return finetune(self, context) if self.protocol == "finetune" else self._probe(context)
+
+    def _probe(self, context: Context) -> Iterator[Measurement]:
+        """The closed-form probe: fitted on 800 images, chosen on 200, fitted on all 1000, scored once."""
+        task = context.task
+        options: dict[str, Any] = {"resize": "square", "image_size": self.image_size, "precision": self.precision}
+        parts = [context.features(task, (split,), **options) for split in ("train", "val", "test")]
+        train, val, test = (Labelled(part.x, part.labels) for part in parts)
+        check_problem(train, test, task.num_classes)
+        predictions, best = classify_by_ridge(train, val, test, task.num_classes, self.l2)
+        question = {
+            **task_question(task),
+            "protocol": f"{self.name}, ridge probe",
+            **fingerprint(*parts),
+            "budget": f"{len(train)} + {len(val)} images",
+            "selection": "l2 on the validation images",
+        }
+        treatment = {**parts[-1].treatment, "head": "ridge to {-1, 1}^K", "l2": best, "l2_choices": list(self.l2)}
+        for metric, value in (
+            ("top1", top1(predictions, test.y)),
+            ("mean_per_class", mean_per_class(predictions, test.y)),
+        ):
+            yield Measurement(
+                metric=metric,
+                value=value,
+                unit="percent",
+                n_test=len(test),
+                n_train=len(train) + len(val),
+                question=question | {"metric": metric},
+                treatment=treatment,
+                predictions=predictions if metric == "top1" else None,
+            )
+        yield Measurement(
+            metric="majority_rate",
+            value=majority_rate(test.y),
+            unit="percent",
+            n_test=len(test),
+            question=question | {"metric": "majority_rate"},
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import cycle
+from itertools import tee
 from typing import Protocol
 
 import numpy as np
@@ -39,7 +38,7 @@ class Support:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
+class ProbeResult:
     """One classifier's answers: one support set, one value of what is swept (l2, or k for neighbours)."""
 
     seed: int | None
@@ -67,30 +66,24 @@ class Classifier(Protocol):
 
 def surface(
     classify: Classifier, truth: np.ndarray, supports: Iterable[Support], label_sets: LabelSets | None = None
-) -> Iterator[Cell]:
-    """Every cell of support sets x settings, in that order.
+) -> Iterator[ProbeResult]:
+    """Every result of support sets x settings, in that order.
 
     `truth` are the (M,) classes of the test images, `label_sets` all right ones of each where there may be several.
     """
-    taken: deque[Support] = deque()
-
-    def take() -> Iterator[np.ndarray]:
-        for support in supports:
-            taken.append(support)
-            yield support.chosen
-
-    places = cycle(range(len(classify.settings)))
-    for predictions, place in zip(classify(take()), places, strict=False):
-        support = taken.popleft() if place == len(classify.settings) - 1 else taken[0]
-        yield Cell(
-            seed=support.seed,
-            shots=support.shots,
-            setting=classify.settings[place],
-            n_train=len(support.chosen),
-            top1=top1(predictions, truth, label_sets),
-            predictions=predictions,
-            short_classes=support.short_classes,
-        )
+    supports, taken = tee(supports)  # classifiers may look ahead
+    answers = classify(support.chosen for support in taken)
+    for support in supports:
+        for setting, predictions in zip(classify.settings, answers, strict=False):
+            yield ProbeResult(
+                seed=support.seed,
+                shots=support.shots,
+                setting=setting,
+                n_train=len(support.chosen),
+                top1=top1(predictions, truth, label_sets),
+                predictions=predictions,
+                short_classes=support.short_classes,
+            )
 
 
 def draw_supports(

@@ -1,56 +1,42 @@
-"""Clocks: the host's, and a CUDA device's own. A test brings one that only pretends."""
+"""Clocks: the host's, and a device's own. A test brings one that only pretends."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
 
 
-class Clock(Protocol):
-    """Where time is read. A mark is a point in the device's work, which may lie ahead of the host's present."""
+class Clock:
+    """The host's clock, for a device that does its work before it returns.
+
+    A mark is a point in the device's work. On other devices it may lie ahead of the host's present.
+    """
 
     def now(self) -> float:
         """Seconds of the host, from anywhere."""
-        ...
+        return time.perf_counter()
 
     def mark(self) -> Any:
         """The point in the device's work behind all that was given to it so far."""
-        ...
+        return self.now()
 
     def wait(self) -> None:
         """Wait until the device has done all that was given to it."""
-        ...
 
     def between(self, first: Any, second: Any) -> float:
         """Seconds of device time from one mark to the other; both must have been waited for."""
-        ...
-
-
-class HostClock:
-    """The CPU does its work before it returns: a mark is the time of day."""
-
-    def now(self) -> float:
-        return time.perf_counter()
-
-    def mark(self) -> float:
-        return time.perf_counter()
-
-    def wait(self) -> None:
-        pass
-
-    def between(self, first: float, second: float) -> float:
         return second - first
 
 
-class MPSClock(HostClock):
+class MPSClock(Clock):
     """Apple's GPU: a mark waits for the device, so that every step is synchronised."""
 
     def mark(self) -> float:
         self.wait()
-        return time.perf_counter()
+        return self.now()
 
     def wait(self) -> None:
         import torch
@@ -58,14 +44,11 @@ class MPSClock(HostClock):
         torch.mps.synchronize()
 
 
-class CUDAClock:
+class CUDAClock(Clock):
     """Events in the device's current stream: durations of the work itself, whenever the host gave it."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-
-    def now(self) -> float:
-        return time.perf_counter()
 
     def mark(self) -> torch.cuda.Event:
         import torch
@@ -87,4 +70,4 @@ def clock_of(device: torch.device) -> Clock:
     """The clock for work on a device."""
     if device.type == "cuda":
         return CUDAClock(device)
-    return MPSClock() if device.type == "mps" else HostClock()
+    return MPSClock() if device.type == "mps" else Clock()

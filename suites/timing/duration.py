@@ -9,10 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from .variant import GATE_IMAGES
 
 if TYPE_CHECKING:
     from ...models.spec import Model
+    from .sampling import Timing
     from .settings import Scenario, ThroughputSettings
     from .variant import Variant
 
@@ -35,40 +38,27 @@ GPU = Pace(start=8.0, flops=1e14, build=3e8, compiling=(10.0, 35.0), ceilings=1.
 def seconds_of(suite: ThroughputSettings, model: Model, on_gpu: bool) -> tuple[float, float]:
     """The least and the most seconds of a job of a settled suite. Models whose size is not known count as small."""
     pace = GPU if on_gpu else CPU
-    least = most = pace.start
     drawn = (model.params or 0) / pace.build
-    least += drawn * len(set(suite.image_size))
-    most += drawn * len(set(suite.image_size))
-    for variant, timing, scenario in suite.cases():
-        low, high = _row(suite, variant, scenario, _step(model, variant, pace), pace)
-        rows = 1
-        if scenario == "offline" and timing == suite.timing[0] and suite.meets(variant):
-            rows = 3  # both again, in turn, and the other has to be made
-        least, most = least + rows * (low + drawn), most + rows * (high + drawn)
+    total = np.full(2, pace.start + drawn * len(set(suite.image_size)))  # the least and the most
+    for case in suite.cases():
+        row = _row(suite, case, model, pace)
+        rows = 3 if suite.duels(*case) else 1  # both again, in turn, and the other has to be made
+        total += rows * (row + drawn)
         if suite.budget is not None:
-            least, most = min(least, suite.budget), min(most, suite.budget + high)
-    if suite.find:
-        tries = suite.batch_limit.bit_length()
-        searched = {(variant.image_size, variant.mode, variant.compile) for variant, _, _ in suite.cases()}
-        low, high = (suite.min_seconds, suite.max_seconds) if "fastest" in suite.find else (0.0, 0.0)
-        least, most = least + len(searched) * tries * low, most + len(searched) * tries * (high + 1.0)
-    return least, most
+            total = np.minimum(total, [suite.budget, suite.budget + row[1]])
+    tries = suite.batch_limit.bit_length() * len(suite.searches())
+    low, high = (suite.min_seconds, suite.max_seconds) if "fastest" in suite.find else (0.0, 0.0)
+    return float(total[0] + tries * low), float(total[1] + tries * (high + 1.0))
 
 
-def _step(model: Model, variant: Variant, pace: Pace) -> float:
-    """Seconds of one step, where the model's operations are known."""
+def _row(suite: ThroughputSettings, case: tuple[Variant, Timing, Scenario], model: Model, pace: Pace) -> np.ndarray:
+    variant, _, scenario = case
     macs = model.architecture.macs((variant.image_size, variant.image_size)) or 0
-    return 2 * macs * variant.batch_size * (3 if variant.mode == "train" else 1) / pace.flops
-
-
-def _row(
-    suite: ThroughputSettings, variant: Variant, scenario: Scenario, step: float, pace: Pace
-) -> tuple[float, float]:
+    step = 2 * macs * variant.batch_size * (3 if variant.mode == "train" else 1) / pace.flops  # seconds
     rule = suite.rule(scenario)
-    gate = 3 * step * min(1.0, GATE_IMAGES / variant.batch_size)
-    common = gate + max(rule.warm_up_seconds, rule.warm_up_steps * step)
+    seconds = np.maximum([rule.min_seconds, rule.max_seconds], rule.min_samples * step)
+    seconds += 3 * step * min(1.0, GATE_IMAGES / variant.batch_size)
+    seconds += max(rule.warm_up_seconds, rule.warm_up_steps * step)
     if suite.ceilings and scenario == "offline":
-        common += pace.ceilings + 4 * step
-    low, high = (max(seconds, rule.min_samples * step) for seconds in (rule.min_seconds, rule.max_seconds))
-    fast, slow = pace.compiling if variant.compile else (0.0, 0.0)
-    return common + low + fast, common + high + slow
+        seconds += pace.ceilings + 4 * step
+    return seconds + pace.compiling if variant.compile else seconds

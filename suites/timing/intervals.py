@@ -13,40 +13,34 @@ from functools import lru_cache
 import numpy as np
 
 CONFIDENCE = 0.95
+TAIL = (1 - CONFIDENCE) / 2
 
 
-def quantile_interval(
-    samples: np.ndarray, quantile: float = 0.5, confidence: float = CONFIDENCE
-) -> tuple[float, float]:
-    """The interval of a quantile; an end for which there are too few samples is minus or plus infinity."""
-    low, high = _ranks(len(samples), quantile, confidence)
-    ordered = np.sort(samples)
-    return (
-        float(ordered[low - 1]) if low >= 1 else -math.inf,
-        float(ordered[high - 1]) if high <= len(samples) else math.inf,
-    )
+def quantile_interval(samples: np.ndarray, quantile: float = 0.5) -> tuple[float, float]:
+    """The 95 % interval of a quantile; an end for which there are too few samples is minus or plus infinity."""
+    low, high = _ranks(len(samples), quantile)
+    padded = np.concatenate([[-math.inf], np.sort(samples), [math.inf]])
+    return float(padded[low]), float(padded[high])
 
 
 @lru_cache(maxsize=1024)
-def _ranks(count: int, quantile: float, confidence: float) -> tuple[int, int]:
+def _ranks(count: int, quantile: float) -> tuple[int, int]:
     """Ranks from 1 of the two samples that enclose the quantile; 0 and count + 1 stand for none."""
     from scipy.stats import binom
 
-    tail = (1 - confidence) / 2
-    return int(binom.ppf(tail, count, quantile)), int(binom.ppf(1 - tail, count, quantile)) + 1
+    return int(binom.ppf(TAIL, count, quantile)), int(binom.ppf(1 - TAIL, count, quantile)) + 1
 
 
-def samples_for(quantile: float, confidence: float = CONFIDENCE) -> int:
+def samples_for(quantile: float) -> int:
     """The least number of samples with which `quantile_interval` has both ends: 6 for the median, 72 for the p95."""
-    extreme = max(quantile, 1 - quantile)
-    return math.ceil(math.log((1 - confidence) / 2) / math.log(extreme))
+    return math.ceil(math.log(TAIL) / math.log(max(quantile, 1 - quantile)))
 
 
-def relative_width(samples: np.ndarray, quantile: float = 0.5) -> float:
-    """The width of the interval over the quantile itself; infinity where there are too few samples."""
-    low, high = quantile_interval(samples, quantile)
-    middle = float(np.quantile(samples, quantile))
-    return (high - low) / middle if middle > 0 and math.isfinite(high - low) else math.inf
+def relative_width(samples: np.ndarray) -> float:
+    """The width of the median's interval over the median; infinity where there are too few samples."""
+    low, high = quantile_interval(samples)
+    median = float(np.median(samples))
+    return (high - low) / median if median > 0 and math.isfinite(high - low) else math.inf
 
 
 def ratio_interval(
@@ -58,5 +52,5 @@ def ratio_interval(
     """
     chosen = rng.integers(0, len(ours), (draws, len(ours)))
     ratios = np.median(theirs[chosen], axis=1) / np.median(ours[chosen], axis=1)
-    low, high = np.quantile(ratios, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    low, high = np.quantile(ratios, [TAIL, 1 - TAIL])
     return float(np.median(theirs) / np.median(ours)), float(low), float(high)

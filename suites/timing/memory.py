@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...memory import free_memory
+
 if TYPE_CHECKING:
     import torch
 
@@ -79,7 +81,7 @@ def bounded(device: torch.device) -> Iterator[None]:
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    used, free = _status("VmSize"), available()
+    used, free = _status("VmSize"), free_memory()
     if used is None or free is None:
         yield
         return
@@ -90,22 +92,6 @@ def bounded(device: torch.device) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
-
-
-def available() -> int | None:
-    """Bytes of main memory that this process can have: of the machine, or of its control group. None: not known."""
-    with contextlib.suppress(OSError, ValueError, StopIteration):
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        free = int(next(line for line in lines if line.startswith("MemAvailable:")).split()[1]) * 1024
-        group = Path("/sys/fs/cgroup")
-        for limit, current in (
-            (group / "memory.max", group / "memory.current"),
-            (group / "memory/memory.limit_in_bytes", group / "memory/memory.usage_in_bytes"),
-        ):
-            if limit.exists() and (text := limit.read_text(encoding="ascii").strip()) != "max":
-                free = min(free, int(text) - int(current.read_text(encoding="ascii")))
-        return free
-    return None
 
 
 def is_out_of_memory(error: BaseException) -> bool:

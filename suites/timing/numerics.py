@@ -36,6 +36,8 @@ from .variant import GATE_IMAGES, Mode, Precision, Runner, Variant, precision_fl
 if TYPE_CHECKING:
     import torch
 
+    Pass = tuple[torch.Tensor, list[torch.Tensor]]  # outputs and gradients, as `Runner.compared` gives them
+
 # Of products where the weights stay float32: TF32 and autocast round what they multiply.
 UNIT_ROUNDOFF: dict[Precision, float] = {"fp32": 2.0**-24, "tf32": 2.0**-11, "bf16": 2.0**-8, "fp16": 2.0**-11}
 SAFETY = 8.0
@@ -45,15 +47,7 @@ LEAST_OF_GRADIENTS = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pass:
-    """What one pass of a network gave."""
-
-    outputs: torch.Tensor  # (images, classes) float32 on the CPU
-    gradients: list[torch.Tensor] | None = None  # of a training step
-
-
-@dataclass(frozen=True, kw_only=True)
-class Away:
+class Deviation:
     """How far a variant is from eager float32, and how far it may be; `unknown` says why that could not be seen."""
 
     outputs: float | None = None
@@ -75,16 +69,16 @@ class Away:
         return found
 
 
-class Gate:
+class NumericsCheck:
     """Compares variants with eager float32 on the device, and keeps what it is compared with."""
 
     def __init__(self, master: Callable[[int], Any], device: torch.device) -> None:
         """`master` gives the float32 network for an image size, on the CPU."""
         self._master, self._device = master, device
         self._references: dict[tuple[int, Mode, int], Pass] = {}
-        self._scales: dict[tuple[int, Mode, int, Precision], tuple[float, float]] = {}
+        self._scales: dict[tuple[int, Mode, int], dict[Precision, tuple[float, float]]] = {}
 
-    def away(self, runner: Runner, images: torch.Tensor, clock: Clock) -> tuple[Away, float]:
+    def compare(self, runner: Runner, images: torch.Tensor, clock: Clock) -> tuple[Deviation, float]:
         """How far the runner's first pass on the batch that is to be timed is from eager float32, and its seconds.
 
         Outputs are compared for the first GATE_IMAGES images; of a training step, outputs and gradients of the batch.
@@ -92,13 +86,10 @@ class Gate:
         """
         variant = runner.variant
         count = len(images) if variant.mode == "train" else min(GATE_IMAGES, len(images))
-        reference, scale, gradient_scale, unknown = None, 0.0, 0.0, ""
-        if runner.draws:
-            unknown = "not compared: dropout draws other numbers in every pass"
-        else:
+        expected, unknown = None, "not compared: dropout draws other numbers in every pass"
+        if not runner.draws:
             try:
-                reference = self._reference(variant, count)
-                scale, gradient_scale = self._scale(variant, count, reference)
+                expected = self._expected(variant, count)
             except (RuntimeError, MemoryError) as error:
                 if not memory.is_out_of_memory(error):
                     raise
@@ -106,91 +97,72 @@ class Gate:
                 unknown = f"not seen, because eager float32 does not fit at batch_size={count}"
         clock.wait()
         begun = clock.now()
-        found = one_pass(runner, images)
+        found = runner.compared(images)
         clock.wait()
         seconds = clock.now() - begun
-        if reference is None or unknown:
-            return Away(unknown=unknown), seconds
-        apart, gradients_apart = _apart(found, reference)
-        away = Away(
-            outputs=apart,
-            outputs_bound=SAFETY * scale,
-            gradients=gradients_apart if variant.mode == "train" else None,
-            gradients_bound=max(SAFETY * gradient_scale, LEAST_OF_GRADIENTS),
+        if expected is None:
+            return Deviation(unknown=unknown), seconds
+        reference, (outputs_scale, gradients_scale) = expected
+        outputs, gradients = _apart(found, reference)
+        deviation = Deviation(
+            outputs=outputs,
+            outputs_bound=SAFETY * outputs_scale,
+            gradients=gradients if variant.mode == "train" else None,
+            gradients_bound=max(SAFETY * gradients_scale, LEAST_OF_GRADIENTS),
         )
-        return away, seconds
+        return deviation, seconds
 
-    def _reference(self, variant: Variant, count: int) -> Pass:
+    def _expected(self, variant: Variant, count: int) -> tuple[Pass, tuple[float, float]]:
+        """The pass of eager float32, and how far rounding the weights takes its outputs and gradients."""
         key = (variant.image_size, variant.mode, count)
         if key not in self._references:
-            self._references = {at: one for at, one in self._references.items() if at[0] == variant.image_size}
+            self._references = {at: kept for at, kept in self._references.items() if at[0] == variant.image_size}
             self._references[key] = self._plain(variant, count)
-        return self._references[key]
+        reference = self._references[key]
+        scales = self._scales.setdefault(key, {})
+        if variant.precision not in scales:
+            scales[variant.precision] = _apart(self._plain(variant, count, UNIT_ROUNDOFF[variant.precision]), reference)
+        return reference, scales[variant.precision]
 
-    def _scale(self, variant: Variant, count: int, reference: Pass) -> tuple[float, float]:
-        key = (variant.image_size, variant.mode, count, variant.precision)
-        if key not in self._scales:
-            self._scales[key] = _apart(self._plain(variant, count, perturb=variant.precision), reference)
-        return self._scales[key]
-
-    def _plain(self, variant: Variant, count: int, perturb: Precision | None = None) -> Pass:
-        """The pass of eager float32, or of a network that differs from it by the rounding of a precision."""
-        eager = Variant(
-            image_size=variant.image_size,
-            batch_size=count,
-            precision="fp32",
-            mode=variant.mode,
-            compile=False,
-            memory_format="contiguous",
-        )
+    def _plain(self, variant: Variant, count: int, roundoff: float = 0.0) -> Pass:
+        """The pass of eager float32, or of a network whose weights are up to `roundoff` of themselves away from it."""
         with precision_flags("fp32"):
+            eager = Variant(image_size=variant.image_size, batch_size=count, mode=variant.mode)
             runner = Runner(self._master(variant.image_size), eager, self._device)
-            if perturb is not None:
-                disturb(runner.plain, UNIT_ROUNDOFF[perturb])
-            found = one_pass(runner, runner.images(count))
+            if roundoff:
+                disturb(runner.plain, roundoff)
+            found = runner.compared(runner.images(count))
         del runner
         memory.release(self._device)
         return found
 
 
-def one_pass(runner: Runner, images: torch.Tensor) -> Pass:
-    """One pass of what is to be timed, compiled where it is."""
-    if runner.variant.mode == "train":
-        outputs, gradients = runner.learn(images)
-        return Pass(outputs=outputs, gradients=gradients)
-    return Pass(outputs=runner.outputs(images))
-
-
-def disturb(network: Any, roundoff: float, seed: int = 0) -> None:
+def disturb(network: Any, roundoff: float) -> None:
     """Change every weight by up to `roundoff` of itself, at random."""
     import torch
 
     with torch.no_grad():
         for number, parameter in enumerate(network.parameters()):
-            generator = torch.Generator(parameter.device).manual_seed(seed + number)
+            generator = torch.Generator(parameter.device).manual_seed(number)
             noise = torch.rand(parameter.shape, generator=generator, device=parameter.device)
             parameter.mul_(1 + roundoff * (2 * noise - 1))
 
 
 def _apart(found: Pass, reference: Pass) -> tuple[float, float]:
-    outputs = difference(found.outputs[: len(reference.outputs)], reference.outputs)
-    return outputs, distance(found.gradients or [], reference.gradients or [])
+    (outputs, gradients), (expected, expected_gradients) = found, reference
+    return difference(outputs[: len(expected)], expected), distance(gradients, expected_gradients)
 
 
 def difference(outputs: torch.Tensor, reference: torch.Tensor) -> float:
     """The largest difference over the largest reference value; infinity where an output is no number."""
-    import torch
-
-    if not bool(torch.isfinite(outputs).all()):
+    if not bool(outputs.isfinite().all()):
         return float("inf")
     return float((outputs - reference).abs().max() / reference.abs().max().clamp_min(1e-30))
 
 
 def distance(gradients: list[torch.Tensor], reference: list[torch.Tensor]) -> float:
     """The length of the difference over the length of the reference, all parameters together; infinity as above."""
-    import torch
-
-    if not all(bool(torch.isfinite(one).all()) for one in gradients):
+    if not all(bool(each.isfinite().all()) for each in gradients):
         return float("inf")
     apart = sum(float((a - b).double().square().sum()) for a, b in zip(gradients, reference, strict=True))
     whole = sum(float(b.double().square().sum()) for b in reference)

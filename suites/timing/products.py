@@ -86,7 +86,6 @@ def _attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *, p
 
 def products_of(run: Callable[[], Any]) -> list[Product]:
     """The products of what `run` does, each distinct one once, with how often it was there."""
-    import torch
     from torch.utils._python_dispatch import TorchDispatchMode
 
     known = formulas()
@@ -96,22 +95,18 @@ def products_of(run: Callable[[], Any]) -> list[Product]:
         def __torch_dispatch__(
             self, operation: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
         ) -> Any:
-            if operation._overloadpacket not in known:
-                with self:  # in inference mode a linear layer arrives whole
-                    parts = operation.decompose(*args, **(kwargs or {}))
-                if parts is not NotImplemented:
-                    return parts
-            out = operation(*args, **(kwargs or {}))
+            options = kwargs or {}
             formula = known.get(operation._overloadpacket)
-            if formula is not None:
-                shapes = (
-                    tuple(map(_shape, args)),
-                    tuple((name, _shape(value)) for name, value in (kwargs or {}).items()),
-                )
-                moved = sum(_bytes(value) for value in (*args, *(kwargs or {}).values()))
-                moved += _bytes(out[0] if isinstance(out, tuple) and isinstance(out[0], torch.Tensor) else out)
-                flops = int(formula(*args, **(kwargs or {}), out_val=out))
-                found.setdefault((operation, *shapes), [flops, moved, 0])[2] += 1
+            if formula is None:
+                with self:  # in inference mode a linear layer arrives whole
+                    parts = operation.decompose(*args, **options)
+                return operation(*args, **options) if parts is NotImplemented else parts
+            out = operation(*args, **options)
+            result = out[0] if isinstance(out, tuple) else out
+            shapes = (tuple(map(_shape, args)), tuple((name, _shape(value)) for name, value in options.items()))
+            moved = sum(map(_bytes, (*args, *options.values(), result)))
+            flops = int(formula(*args, **options, out_val=out))
+            found.setdefault((operation, *shapes), [flops, moved, 0])[2] += 1
             return out
 
     with Recorder():
@@ -176,12 +171,10 @@ class Roofline:
 
     flops: float  # floating point operations a second, of square matrix products
     bandwidth: float  # bytes a second, of copying a large tensor (each read and written)
-    side: int  # of the matrices
 
     def better(self, other: Roofline) -> Roofline:
         """Of two measurements of one device the higher numbers: no disturbance makes it faster than it is."""
-        best = max(self, other, key=lambda one: one.flops)
-        return Roofline(flops=best.flops, bandwidth=max(self.bandwidth, other.bandwidth), side=best.side)
+        return Roofline(flops=max(self.flops, other.flops), bandwidth=max(self.bandwidth, other.bandwidth))
 
     def seconds(self, products: list[Product]) -> float:
         """The least time for the products: each is bound by arithmetic or by memory."""
@@ -196,13 +189,11 @@ def measure_roofline(device: torch.device, dtype: torch.dtype, clock: Clock) -> 
     import torch
 
     sides, megabytes = ((2048, 4096, 8192), 1024) if device.type == "cuda" else ((512, 1024, 1536), 128)
-    best, best_side = 0.0, 0
+    rates = []
     for side in sides:
         a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
-        rate = 2 * side**3 / min(_repeated(lambda: a @ b, clock, 0.1))  # noqa: B023
-        if rate > best:
-            best, best_side = rate, side
+        rates.append(2 * side**3 / min(_repeated(lambda: a @ b, clock, 0.1)))  # noqa: B023
     source = torch.empty(megabytes * 2**18, dtype=torch.float32, device=device).fill_(1.0)
     target = torch.empty_like(source)
     bandwidth = 2 * source.nbytes / min(_repeated(lambda: target.copy_(source), clock, 0.1))
-    return Roofline(flops=best, bandwidth=bandwidth, side=best_side)
+    return Roofline(flops=max(rates), bandwidth=bandwidth)

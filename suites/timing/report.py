@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,17 +10,16 @@ import numpy as np
 from ..protocol import Measurement
 from .intervals import quantile_interval
 from .sampling import Samples
-from .verdict import with_reason
 
 if TYPE_CHECKING:
     from ...models.spec import Model
-    from .numerics import Away
+    from .numerics import Deviation
     from .settings import ThroughputSettings
 
 TRAINING = "SGD, momentum 0.9, cross-entropy on the model's own head; forward, backward and update"
 
 
-class Report:
+class Row:
     """The measurements of one row."""
 
     def __init__(self, model: Model, suite: ThroughputSettings, at: Mapping[str, Any]) -> None:
@@ -34,8 +33,8 @@ class Report:
             "stopping": f"{suite.min_seconds:g} to {suite.max_seconds:g} s, interval {suite.interval:g}",
         }
         self.treatment: dict[str, Any] = {}
-        self.verdict = ""
-        self.away: Away | None = None
+        self.reasons: list[str] | None = None  # why its numbers cannot be trusted; None: they bear no verdict
+        self.deviation: Deviation | None = None
         self.first_pass = 0.0  # seconds, before any step: compiling is a part of it
 
     def one(
@@ -45,11 +44,10 @@ class Report:
         unit: str,
         *,
         samples: np.ndarray | None = None,
-        verdict: str | None = None,
+        judged: bool = True,
         also: str = "",
     ) -> Measurement:
-        """A number of this row. `verdict` in place of the row's; `also`: what is against this number besides."""
-        said = self.verdict if verdict is None else verdict
+        """A number of this row, with its verdict where it is `judged`. `also`: what is against this number besides."""
         return Measurement(
             metric=metric,
             value=float(value),
@@ -57,14 +55,14 @@ class Report:
             at=self.at,
             question=self.question | {"metric": metric},
             treatment=self.treatment,
-            verdict=with_reason(said, also),
+            verdict="" if self.reasons is None or not judged else verdict([*self.reasons, also]),
             arrays={} if samples is None else {"samples": samples},
         )
 
     def failed(self, error: str) -> Measurement:
         """Why this row has no number."""
-        metric = "latency" if self.at.get("scenario") == "single_stream" else "images_per_second"
-        metric = "largest_batch" if self.at.get("scenario") == "search" else metric
+        of_scenario = {"single_stream": "latency", "search": "largest_batch"}
+        metric = of_scenario.get(self.at.get("scenario", ""), "images_per_second")
         metric = "speed_ratio" if "against" in self.at else metric
         return Measurement(
             metric=metric, value=None, unit="", at=self.at, question=self.question | {"metric": metric}, error=error
@@ -73,13 +71,10 @@ class Report:
     def speed(self, samples: Samples) -> Iterator[Measurement]:
         """Images a second: median first, with every timed step; quartiles; the interval of the median."""
         batch = self.at["batch_size"]
-        fast, slow = samples.quartiles
-        low, high = samples.interval
         yield self.one("images_per_second", batch / samples.median, "images/s", samples=samples.seconds)
-        yield self.one("images_per_second_q25", batch / slow, "images/s")
-        yield self.one("images_per_second_q75", batch / fast, "images/s")
-        yield self.one("images_per_second_low", batch / high, "images/s")
-        yield self.one("images_per_second_high", batch / low, "images/s")
+        ends = (*samples.quartiles[::-1], *samples.interval[::-1])
+        for name, seconds in zip(("q25", "q75", "low", "high"), ends, strict=True):
+            yield self.one(f"images_per_second_{name}", batch / seconds, "images/s")
         yield self.one("step_time", 1e3 * samples.median, "ms")
         for name, values in samples.parts.items():
             yield self.one(f"{name}_time", 1e3 * float(np.median(values)), "ms")
@@ -87,22 +82,30 @@ class Report:
 
     def latency(self, samples: Samples) -> Iterator[Measurement]:
         """Milliseconds an image: median first, with every timed step; quartiles; the p95 and its interval."""
-        p95 = float(np.quantile(samples.seconds, 0.95))
         yield self.one("latency", 1e3 * samples.median, "ms", samples=samples.seconds)
-        for name, value in zip(("q25", "q75"), samples.quartiles, strict=True):
+        p95 = float(np.quantile(samples.seconds, 0.95))
+        ends = (*samples.quartiles, p95, *quantile_interval(samples.seconds, 0.95))
+        for name, value in zip(("q25", "q75", "p95", "p95_low", "p95_high"), ends, strict=True):
             yield self.one(f"latency_{name}", 1e3 * value, "ms")
-        yield self.one("latency_p95", 1e3 * p95, "ms")
-        for name, value in zip(("low", "high"), quantile_interval(samples.seconds, 0.95), strict=True):
-            yield self.one(f"latency_p95_{name}", 1e3 * value, "ms")
         yield from self._counts(samples)
 
     def _counts(self, samples: Samples) -> Iterator[Measurement]:
         yield self.one("timed_steps", len(samples.seconds), "steps")
         yield self.one("warm_up_steps", samples.warm_up_steps, "steps")
         yield self.one("first_pass", 1e3 * self.first_pass, "ms")
-        if self.away is not None and self.away.outputs is not None:
-            yield self.one("float32_difference", self.away.outputs, "of the largest output")
-            yield self.one("float32_difference_allowed", self.away.outputs_bound, "of the largest output")
-        if self.away is not None and self.away.gradients is not None:
-            yield self.one("float32_gradient_difference", self.away.gradients, "of the gradients' length")
-            yield self.one("float32_gradient_difference_allowed", self.away.gradients_bound, "of the gradients' length")
+        if self.deviation is None:
+            return
+        away = self.deviation
+        for name, value, allowed, unit in (
+            ("float32_difference", away.outputs, away.outputs_bound, "of the largest output"),
+            ("float32_gradient_difference", away.gradients, away.gradients_bound, "of the gradients' length"),
+        ):
+            if value is not None:
+                yield self.one(name, value, unit)
+                yield self.one(f"{name}_allowed", allowed, unit)
+
+
+def verdict(reasons: Sequence[str]) -> str:
+    """`valid`, or `suspect` with every reason; empty ones count for nothing."""
+    found = [reason for reason in reasons if reason]
+    return f"suspect: {'; '.join(found)}" if found else "valid"

@@ -2,165 +2,178 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...registry import UsageError
 from ..protocol import Context, Measurement
-from . import memory, products, search, verdict
+from . import memory, products
 from .clock import clock_of
-from .numerics import Gate
-from .power import Meter, Readings
-from .report import Report
-from .sampling import Rule, Samples, Timing, duel, sample
+from .monitor import MachineMonitor
+from .numerics import NumericsCheck
+from .report import Row
+from .sampling import Samples, Step, Timing, duel, sample, untimed
 from .variant import Runner, Variant, draw_zeros, precision_flags
 
 if TYPE_CHECKING:
     import torch
 
-    from .settings import ThroughputSettings
+    from .settings import Scenario, ThroughputSettings
 
 
 class Session:
     """Runs rows. Of the networks that it makes only the float32 one of the last image size is kept, on the CPU."""
 
     def __init__(self, suite: ThroughputSettings, context: Context) -> None:
-        self._suite, self._context = suite, context
+        self.suite, self.context = suite, context
         self._device: torch.device = context.device
         self._clock = clock_of(self._device)
-        self._meter = Meter(self._device)
+        self._monitor = MachineMonitor(self._device)
         self._network: tuple[int, Any] | None = None
-        self._gate = Gate(self._master, self._device)
+        self._numerics = NumericsCheck(self._master, self._device)
         self._rooflines: dict[str, products.Roofline] = {}
+        self._begun = time.monotonic()
+        self._described: set[int] = set()  # image sizes whose facts are told
+
+    @property
+    def late(self) -> bool:
+        """Whether the seconds of this model are over."""
+        return self.suite.budget is not None and time.monotonic() > self._begun + self.suite.budget
 
     def clean_up(self) -> None:
         """After a row: nothing of it stays on the device."""
-        if any(self._suite.compile):
+        if any(self.suite.compile):
             import torch
 
             torch._dynamo.reset()
         memory.release(self._device)
 
-    def facts(self, image_size: int, report: Report) -> Iterator[Measurement]:
+    def row(self, variant: Variant, timing: Timing, scenario: Scenario, row: Row) -> Iterator[Measurement]:
+        """One row's numbers, and what is known without a clock where it is the first of its image size.
+
+        Raises UsageError where the model's budget is over.
+        """
+        if self.late and self._described:
+            raise UsageError(f"not measured: suite.budget={self.suite.budget:g} seconds of this model were over")
+        if variant.image_size not in self._described:
+            self._described.add(variant.image_size)
+            yield from self._facts(variant.image_size)
+        single = scenario == "single_stream"
+        yield from self._latency(variant, row) if single else self._offline(variant, timing, row)
+
+    def _facts(self, image_size: int) -> Iterator[Measurement]:
         """What is known without a clock: parameters, multiply-accumulates and operations of one image."""
         network = self._master(image_size)
-        report = Report(report.model, self._suite, {"image_size": image_size})
-        total = sum(parameter.numel() for parameter in network.parameters())
-        head = _head(network)
+        row = Row(self.context.model, self.suite, {"image_size": image_size})
+        total, head = _parameters(network), _head(network)
         if head is not None:
-            in_head = sum(parameter.numel() for parameter in head.parameters())
-            yield report.one("parameters_backbone", total - in_head, "parameters")
-            yield report.one("parameters_head", in_head, "parameters")
+            yield row.one("parameters_backbone", total - _parameters(head), "parameters")
+            yield row.one("parameters_head", _parameters(head), "parameters")
         else:
-            yield report.one("parameters", total, "parameters")
-        macs = report.model.architecture.macs((image_size, image_size))
+            yield row.one("parameters", total, "parameters")
+        macs = row.model.architecture.macs((image_size, image_size))
         if macs is None:
-            one = Runner(network, _plain(image_size, "inference"), self._device)
-            found = products.products_of(lambda: one.step(one.images(1))(_nothing))
+            step = self._step(Variant(image_size=image_size, batch_size=1))
+            found = products.products_of(partial(step, untimed))
             macs, how = sum(product.count * product.flops for product in found) // 2, "counted by torch"
         else:
-            macs, how = macs + network.num_features * self._suite.classes, "closed form"
-        report.treatment = {"operations": f"{how}: products, convolutions and attention; the head included"}
-        yield report.one("gmacs", macs / 1e9, "GMAC")
-        yield report.one("gflops", 2 * macs / 1e9, "GFLOP")
+            macs, how = macs + network.num_features * self.suite.classes, "closed form"
+        row.treatment = {"operations": f"{how}: products, convolutions and attention; the head included"}
+        yield row.one("gmacs", macs / 1e9, "GMAC")
+        yield row.one("gflops", 2 * macs / 1e9, "GFLOP")
 
-    def offline(self, variant: Variant, timing: Timing, report: Report) -> Iterator[Measurement]:
+    def _offline(self, variant: Variant, timing: Timing, row: Row) -> Iterator[Measurement]:
         """Images a second of a batch, with memory, parts of a training step, ceilings and power."""
-        samples, readings, peak = self._timed(variant, timing, report, self._suite.rule("offline"))
-        yield from report.speed(samples)
-        if peak.used is not None:
-            yield report.one("peak_memory", peak.used, "bytes")
-        if peak.reserved is not None:
-            yield report.one("peak_memory_reserved", peak.reserved, "bytes")
-        if self._suite.ceilings:
+        samples, peak = self._timed(variant, timing, row, "offline")
+        yield from row.speed(samples)
+        for name, count in (("peak_memory", peak.used), ("peak_memory_reserved", peak.reserved)):
+            if count is not None:
+                yield row.one(name, count, "bytes")
+        if self.suite.ceilings:
             try:
-                yield from self._ceilings(variant, report, samples)
+                yield from self._ceilings(variant, row, samples)
             except (RuntimeError, MemoryError) as error:
                 if not memory.is_out_of_memory(error):
                     raise
-                self._context.say(f"{report.model.name} batch_size={variant.batch_size}: no memory left for ceilings")
-        yield from self._power(report, samples, readings, images=variant.batch_size)
+                self.context.say(f"{row.model.name} batch_size={variant.batch_size}: no memory left for ceilings")
+        yield from self._power(row, samples, images=variant.batch_size)
         note = f"{variant.image_size} px {variant.precision}: {variant.batch_size / samples.median:,.0f} images/s"
-        self._context.advance(0, note)
+        self.context.advance(0, note)
 
-    def latency(self, variant: Variant, report: Report) -> Iterator[Measurement]:
+    def _latency(self, variant: Variant, row: Row) -> Iterator[Measurement]:
         """Milliseconds for one image at a time."""
-        samples, readings, _ = self._timed(variant, "sync", report, self._suite.rule("single_stream"))
-        yield from report.latency(samples)
-        yield from self._power(report, samples, readings, images=1)
+        samples, _ = self._timed(variant, "sync", row, "single_stream")
+        yield from row.latency(samples)
+        yield from self._power(row, samples, images=1)
 
-    def _timed(
-        self, variant: Variant, timing: Timing, report: Report, rule: Rule
-    ) -> tuple[Samples, Readings, memory.Peak]:
-        """Make the network, compare it with float32, time it, and set the report's treatment and verdict.
+    def _timed(self, variant: Variant, timing: Timing, row: Row, scenario: Scenario) -> tuple[Samples, memory.Peak]:
+        """Make the network, compare it with float32, time it, and set the row's treatment and what is against it.
 
         The comparison is the first pass, on the very batch that is timed: compiling is a part of it, and no step is.
         """
         variant.check(self._device)
+        rule = self.suite.rule(scenario)
         with precision_flags(variant.precision), memory.bounded(self._device):
             runner = Runner(self._master(variant.image_size), variant, self._device)
             images = runner.images(variant.batch_size)
-            report.away, report.first_pass = self._gate.away(runner, images, self._clock)
-            step = runner.step(images)
-            before: list[Any] = []
-
-            def begin() -> None:
-                memory.release(self._device)
-                memory.reset_peak(self._device)
-                before.append(verdict.Busy.now())
-                self._meter.start()
-
-            try:
-                samples = sample(step, self._clock, rule, timing=timing, begin=begin)
-            finally:
-                readings = self._meter.stop()
+            row.deviation, row.first_pass = self._numerics.compare(runner, images, self._clock)
+            samples = sample(runner.step(images), self._clock, rule, timing=timing, during=self._watched())
             peak = memory.peak(self._device)
-            report.verdict = verdict.judge(
-                *verdict.spread(samples, rule),
-                *verdict.device_reasons(readings),
-                verdict.others(before[0], verdict.Busy.now()),
-                *report.away.reasons,
-            )
-            report.treatment = {
-                "numbers": variant.numbers,
-                "memory": peak.kind,
-                "power": self._meter.absent or "NVML",
-                "compile": "torch.compile, static shapes" if variant.compile else "eager",
-                "memory_format": variant.memory_format,
-                "numerics": report.away.unknown or "compared with eager float32",
-            }
-        return samples, readings, peak
+        row.reasons = [*samples.reasons(rule), *self._monitor.readings.reasons, *row.deviation.reasons]
+        row.treatment = {
+            "numbers": variant.numbers,
+            "memory": peak.kind,
+            "power": self._monitor.absent or "NVML",
+            "compile": "torch.compile, static shapes" if variant.compile else "eager",
+            "memory_format": variant.memory_format,
+            "numerics": row.deviation.unknown or "compared with eager float32",
+        }
+        return samples, peak
 
-    def _ceilings(self, variant: Variant, report: Report, samples: Samples) -> Iterator[Measurement]:
+    @contextlib.contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Let peaks and readings begin anew, behind the warm-up."""
+        memory.release(self._device)
+        memory.reset_peak(self._device)
+        with self._monitor.watch():
+            yield
+
+    def _step(self, variant: Variant, *, eager: bool = False) -> Step:
+        """A step of this model in a variant, on images of its own."""
+        runner = Runner(self._master(variant.image_size), variant, self._device)
+        return runner.step(runner.images(variant.batch_size), eager=eager)
+
+    def _ceilings(self, variant: Variant, row: Row, samples: Samples) -> Iterator[Measurement]:
         """How far the step is from what the device can do."""
+        seconds, slow = samples.median, samples.quartiles[1]
         with precision_flags(variant.precision):
-            runner = Runner(self._master(variant.image_size), variant, self._device)
-            step = runner.step(runner.images(variant.batch_size), eager=True)
-            found = products.products_of(partial(step, _nothing))
-            del runner, step
+            found = products.products_of(partial(self._step(variant, eager=True), untimed))
             memory.release(self._device)
             flops = sum(product.count * product.flops for product in found)
             moved = sum(product.count * product.bytes for product in found)
-            seconds, slow = samples.median, samples.quartiles[1]
             alone = products.seconds_alone(found, self._device, self._clock)
             if alone > slow:  # something came between: once more
                 alone = min(alone, products.seconds_alone(found, self._device, self._clock))
             roofline = self._roofline(variant)
             if flops / roofline.flops > slow:
                 roofline = self._roofline(variant, again=True)
-        over_rate = verdict.ceiling("as many operations at the matmul rate", flops / roofline.flops, slow)
-        over_products = verdict.ceiling("the model's own products", alone, slow)
-        yield report.one("achieved_flops", flops / seconds, "FLOP/s")
-        yield report.one("matmul_rate", roofline.flops, "FLOP/s", verdict="")
-        yield report.one("memory_bandwidth", roofline.bandwidth, "bytes/s", verdict="")
-        yield report.one("share_of_matmul_rate", 100 * flops / seconds / roofline.flops, "percent", also=over_rate)
-        yield report.one("share_of_bandwidth", 100 * moved / seconds / roofline.bandwidth, "percent")
-        yield report.one("share_of_roofline", 100 * roofline.seconds(found) / seconds, "percent")
-        yield report.one("products_time", 1e3 * alone, "ms")
-        yield report.one("share_of_products", 100 * alone / seconds, "percent", also=over_products)
+        over_rate = _over_ceiling("as many operations at the matmul rate", flops / roofline.flops, slow)
+        over_products = _over_ceiling("the model's own products", alone, slow)
+        yield row.one("achieved_flops", flops / seconds, "FLOP/s")
+        yield row.one("matmul_rate", roofline.flops, "FLOP/s", judged=False)
+        yield row.one("memory_bandwidth", roofline.bandwidth, "bytes/s", judged=False)
+        yield row.one("share_of_matmul_rate", 100 * flops / seconds / roofline.flops, "percent", also=over_rate)
+        yield row.one("share_of_bandwidth", 100 * moved / seconds / roofline.bandwidth, "percent")
+        yield row.one("share_of_roofline", 100 * roofline.seconds(found) / seconds, "percent")
+        yield row.one("products_time", 1e3 * alone, "ms")
+        yield row.one("share_of_products", 100 * alone / seconds, "percent", also=over_products)
 
     def _roofline(self, variant: Variant, *, again: bool = False) -> products.Roofline:
         """What the device does in a precision: the best that was measured so far, for the first time or `again`."""
@@ -171,94 +184,88 @@ class Session:
             self._rooflines[variant.precision] = known
         return known
 
-    def _power(self, report: Report, samples: Samples, readings: Readings, *, images: int) -> Iterator[Measurement]:
+    def _power(self, row: Row, samples: Samples, *, images: int) -> Iterator[Measurement]:
+        readings = self._monitor.readings
         if readings.watts:
-            yield report.one("mean_power", float(np.mean(readings.watts)), "W")
+            yield row.one("mean_power", float(np.mean(readings.watts)), "W")
         if readings.clocks:
-            yield report.one("clock", float(np.median(readings.clocks)), "MHz")
+            yield row.one("clock", float(np.median(readings.clocks)), "MHz")
         if readings.joules is not None:
-            yield report.one("energy_per_image", readings.joules / (images * len(samples.seconds)), "J")
+            yield row.one("energy_per_image", readings.joules / (images * len(samples.seconds)), "J")
 
-    def duel(self, variant: Variant, report: Report) -> Iterator[Measurement]:
+    def duel(self, variant: Variant, row: Row) -> Iterator[Measurement]:
         """This model and the other in turn: how many times as fast this one is, with its interval."""
-        other = self._suite.against
+        other = self.suite.against
         assert other is not None
         variant.check(self._device)
         side = variant.image_size
-        report.treatment = {"against": self._context.other_name(other)}
-        theirs = self._context.other(other, self._suite.classes, (side, side))
+        row.treatment = {"against": self.context.other_name(other)}
+        theirs = self.context.other(other, self.suite.classes, (side, side))
         draw_zeros(theirs)
+        rule = self.suite.rule("offline")
+        rule = replace(rule, min_samples=max(10, rule.min_samples), max_seconds=2 * rule.max_seconds)  # two models
         with precision_flags(variant.precision), memory.bounded(self._device):
             runners = [Runner(each, variant, self._device) for each in (self._master(side), theirs)]
             steps = [runner.step(runner.images(variant.batch_size)) for runner in runners]
-            rule = self._suite.rule("offline")
-            rule = replace(rule, min_samples=max(10, rule.min_samples), max_seconds=2 * rule.max_seconds)  # two models
             images = runners[1].images(variant.batch_size)
-            away, _ = Gate(lambda _: theirs, self._device).away(runners[1], images, self._clock)
-            before = verdict.Busy.now()
-            self._meter.start()
-            try:
+            deviation, _ = NumericsCheck(lambda _: theirs, self._device).compare(runners[1], images, self._clock)
+            with self._monitor.watch():
                 found = duel(steps[0], steps[1], self._clock, rule, np.random.default_rng(0))
-            finally:
-                readings = self._meter.stop()
-            against = [*verdict.device_reasons(readings), verdict.others(before, verdict.Busy.now())]
+        row.reasons = list(self._monitor.readings.reasons)
         wide = (found.high - found.low) / found.ratio
-        too_wide = f"the interval of the ratio is {wide:.1%} wide, and {rule.interval:.1%} was asked for"
-        of_other = [f"{other}: {reason}" for reason in away.reasons]
-        report.verdict = verdict.judge(*against, too_wide if wide > rule.interval else "", *of_other)
-        for name, value in (("", found.ratio), ("_low", found.low), ("_high", found.high)):
-            rounds = np.stack([found.ours, found.theirs]) if not name else None
-            yield report.one(f"speed_ratio{name}", value, "times as fast", samples=rounds)
-        yield report.one("images_per_second_other", variant.batch_size / float(np.median(found.theirs)), "images/s")
-        yield report.one("rounds", len(found.ours), "rounds")
+        if wide > rule.interval:
+            row.reasons.append(f"the interval of the ratio is {wide:.1%} wide, and {rule.interval:.1%} was asked for")
+        row.reasons += [f"{other}: {reason}" for reason in deviation.reasons]
+        yield row.one("speed_ratio", found.ratio, "times as fast", samples=found.seconds)
+        yield row.one("speed_ratio_low", found.low, "times as fast")
+        yield row.one("speed_ratio_high", found.high, "times as fast")
+        speed = variant.batch_size / float(np.median(found.seconds[1]))
+        yield row.one("images_per_second_other", speed, "images/s")
+        yield row.one("rounds", found.seconds.shape[1], "rounds")
 
-    def search(self, variant: Variant, timing: Timing, report: Report) -> Iterator[Measurement]:
+    def search(self, variant: Variant, timing: Timing, row: Row) -> Iterator[Measurement]:
         """The largest batch that fits and the fastest, as far as asked for."""
-        suite = self._suite
+        find, limit = self.suite.find, self.suite.batch_limit
         variant.check(self._device)
-        power = search.largest_power(lambda batch: self._fits(variant, batch), suite.batch_limit)
-        if {"largest", "exact"} & set(suite.find):
-            report.question["batch"] = f"largest power of two up to {suite.batch_limit}"
-            yield report.one("largest_batch", power, "images")
-        if "exact" in suite.find:
-            exact = search.largest_exact(lambda batch: self._fits(variant, batch), power, suite.batch_limit)
-            report.question["batch"] = f"largest up to {suite.batch_limit}"
-            yield report.one("largest_batch_exact", exact, "images")
-        if "fastest" in suite.find and power:
-            report.question["batch"] = f"fastest power of two up to {suite.batch_limit}"
-            yield from self._fastest(variant, timing, report, power)
+        fits = partial(self._fits, variant)
+        power = largest_power(fits, limit)
+        if {"largest", "exact"} & set(find):
+            row.question["batch"] = f"largest power of two up to {limit}"
+            yield row.one("largest_batch", power, "images")
+        if "exact" in find:
+            row.question["batch"] = f"largest up to {limit}"
+            yield row.one("largest_batch_exact", largest_exact(fits, power, limit), "images")
+        if "fastest" in find and power:
+            row.question["batch"] = f"fastest power of two up to {limit}"
+            yield from self._fastest(variant, timing, row, power)
 
-    def _fastest(self, variant: Variant, timing: Timing, report: Report, power: int) -> Iterator[Measurement]:
-        rule = self._suite.rule("offline")
-        best: tuple[float, int, Samples, str, dict[str, Any]] | None = None
-        batch = 1
-        while batch <= power:
-            samples, _, _ = self._timed(replace(variant, batch_size=batch), timing, report, rule)
+    def _fastest(self, variant: Variant, timing: Timing, row: Row, power: int) -> Iterator[Measurement]:
+        best: tuple[float, int, Samples, list[str] | None, dict[str, Any]] | None = None
+        for batch in (2**exponent for exponent in range(power.bit_length())):
+            samples, _ = self._timed(replace(variant, batch_size=batch), timing, row, "offline")
             if best is None or batch / samples.median > best[0]:
-                best = (batch / samples.median, batch, samples, report.verdict, report.treatment)
+                best = (batch / samples.median, batch, samples, row.reasons, row.treatment)
             self.clean_up()
-            batch *= 2
         assert best is not None
-        speed, batch, samples, report.verdict, report.treatment = best
-        yield report.one("fastest_batch", batch, "images")
-        yield report.one("images_per_second_fastest", speed, "images/s", samples=samples.seconds)
+        speed, batch, samples, row.reasons, row.treatment = best
+        yield row.one("fastest_batch", batch, "images")
+        yield row.one("images_per_second_fastest", speed, "images/s", samples=samples.seconds)
 
     def _fits(self, variant: Variant, batch: int) -> bool:
         """Whether two steps of a batch go through, from a clean start."""
         self.clean_up()
         try:
             with precision_flags(variant.precision), memory.bounded(self._device):
-                runner = Runner(self._master(variant.image_size), replace(variant, batch_size=batch), self._device)
-                step = runner.step(runner.images(batch))
+                step = self._step(replace(variant, batch_size=batch))
                 for _ in range(2):  # the first update makes the optimizer's memory
-                    step(_nothing)
+                    step(untimed)
                 self._clock.wait()
         except (RuntimeError, MemoryError) as error:
             if not memory.is_out_of_memory(error):
                 raise
             return False
         finally:
-            runner = step = None
+            step = None
             self.clean_up()
         return True
 
@@ -266,16 +273,28 @@ class Session:
         """The float32 network for this size, on the CPU."""
         if self._network is None or self._network[0] != image_size:
             self._network = None
-            made = self._context.build(num_classes=self._suite.classes, image_size=(image_size, image_size))
+            made = self.context.build(num_classes=self.suite.classes, image_size=(image_size, image_size))
             draw_zeros(made)
             self._network = (image_size, made)
         return self._network[1]
 
 
-def _plain(image_size: int, mode: Any) -> Variant:
-    return Variant(
-        image_size=image_size, batch_size=1, precision="fp32", mode=mode, compile=False, memory_format="contiguous"
-    )
+def largest_power(fits: Callable[[int], bool], limit: int) -> int:
+    """The largest power of two up to `limit` that fits, trying 1, 2, 4, …; 0 where one image does not fit."""
+    batch = 1
+    while batch <= limit and fits(batch):
+        batch *= 2
+    return batch // 2
+
+
+def largest_exact(fits: Callable[[int], bool], power: int, limit: int) -> int:
+    """The largest number up to `limit` that fits, by halving between a power of two that fits and its double."""
+    untried = range(power + 1, min(2 * power, limit + 1))
+    return power + bisect_left(untried, True, key=lambda batch: not fits(batch))
+
+
+def _parameters(network: Any) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def _head(network: Any) -> Any:
@@ -286,5 +305,13 @@ def _head(network: Any) -> Any:
     return head if hasattr(head, "parameters") else None
 
 
-def _nothing(_: str) -> None:
-    pass
+def _over_ceiling(what: str, seconds: float, slow_step: float) -> str:
+    """A reason where `what`, which a step cannot be faster than, took longer than a slow step (the third quartile) did.
+
+    So a share of the ceiling is above 100 % by more than the steps' spread: the ceiling was measured wrongly, or
+    something disturbed it; or, of a compiled step, the program does other products than eager code, whose these are.
+    """
+    if seconds <= slow_step:
+        return ""
+    share = seconds / slow_step
+    return f"ceiling: {what} alone took {share:.0%} of a slow step: the ceiling was disturbed, or is none of this step"

@@ -10,7 +10,7 @@ from typing import Literal, Self
 from ...registry import UsageError
 from ..protocol import Suite
 from .intervals import samples_for
-from .sampling import Rule, Timing
+from .sampling import StoppingRule, Timing
 from .variant import MemoryFormat, Mode, Precision, Variant
 
 Scenario = Literal["offline", "single_stream"]
@@ -63,48 +63,35 @@ class ThroughputSettings(Suite):
         return () if self.against is None else (self.against,)
 
     def check(self) -> None:
-        least = samples_for(0.5)
-        positive = ("batch_limit", "warm_up_steps", "max_seconds", "interval", "classes")
-        for name in positive:
-            if getattr(self, name) <= 0:
-                raise UsageError(f"suite.{name}={getattr(self, name)} must be above zero")
+        for name in ("batch_limit", "warm_up_steps", "max_seconds", "interval", "classes"):
+            self.refuse(name, getattr(self, name) <= 0, " must be above zero")
         for name in ("image_size", "batch_size"):
-            if any(value < 1 for value in getattr(self, name)):
-                raise UsageError(f"suite.{name}={','.join(map(str, getattr(self, name)))}: whole numbers from 1 up")
+            self.refuse(name, any(value < 1 for value in getattr(self, name)), ": whole numbers from 1 up")
+        sizes = ",".join(map(str, self.image_size)) or "the default sizes"
         for name in ("compile_at", "against_at"):
-            foreign = set(getattr(self, name)) - set(self.image_size)
-            if foreign:
-                sizes = ",".join(map(str, self.image_size)) or "the default sizes"
-                raise UsageError(f"suite.{name}={min(foreign)} is none of suite.image_size={sizes}")
-        if self.budget is not None and self.budget <= 0:
-            raise UsageError(f"suite.budget={self.budget:g} is seconds a model, above zero")
-        if self.min_samples < least:
-            raise UsageError(
-                f"suite.min_samples={self.min_samples}: a median has no 95 % interval below {least} samples"
-            )
-        if self.latency_samples < samples_for(0.95):
-            raise UsageError(
-                f"suite.latency_samples={self.latency_samples}: a p95 has no 95 % interval below {samples_for(0.95)} "
-                "samples"
-            )
+            for foreign in sorted(set(getattr(self, name)) - set(self.image_size)):
+                raise UsageError(f"suite.{name}={foreign} is none of suite.image_size={sizes}")
+        self.refuse("budget", self.budget is not None and self.budget <= 0, " is seconds a model, above zero")
+        for name, what, quantile in (("min_samples", "median", 0.5), ("latency_samples", "p95", 0.95)):
+            least = samples_for(quantile)
+            self.refuse(name, getattr(self, name) < least, f": a {what} has no 95 % interval below {least} samples")
         if min(self.warm_up_seconds, self.min_seconds) < 0:
             raise UsageError("suite.warm_up_seconds and suite.min_seconds are seconds from 0 up")
-        if self.max_seconds < self.min_seconds:
-            raise UsageError(
-                f"suite.max_seconds={self.max_seconds:g} is less than suite.min_seconds={self.min_seconds:g}; raise it"
-            )
+        less = f" is less than suite.min_seconds={self.min_seconds:g}; raise it"
+        self.refuse("max_seconds", self.max_seconds < self.min_seconds, less)
 
     def cases(self) -> Iterator[tuple[Variant, Timing, Scenario]]:
         """Every row there is to be: eager before compiled, and of one image size after the other."""
         for compiled, size, mode, layout, precision, scenario in itertools.product(
             self.compile, self.image_size, self.mode, self.memory_format, self.precision, self.scenario
         ):
-            if scenario == "single_stream" and mode == "train":
+            alone = scenario == "single_stream"
+            if alone and mode == "train":
                 continue  # a latency is of inference
             if compiled and self.compile_at and size not in self.compile_at:
                 continue
-            alone = scenario == "single_stream"
-            for batch, timing in itertools.product((1,) if alone else self.batch_size, self._timings(scenario)):
+            timings: tuple[Timing, ...] = ("sync",) if alone else self.timing
+            for batch, timing in itertools.product((1,) if alone else self.batch_size, timings):
                 variant = Variant(
                     image_size=size,
                     batch_size=batch,
@@ -115,12 +102,22 @@ class ThroughputSettings(Suite):
                 )
                 yield variant, timing, scenario
 
-    def _timings(self, scenario: Scenario) -> tuple[Timing, ...]:
-        return ("sync",) if scenario == "single_stream" else self.timing
+    def duels(self, variant: Variant, timing: Timing, scenario: Scenario) -> bool:
+        """Whether another model is run in turn with this row, whatever its timing: once, then."""
+        once = scenario == "offline" and timing == self.timing[0] and self.against is not None
+        return once and (not self.against_at or variant.image_size in self.against_at)
 
-    def rule(self, scenario: Scenario) -> Rule:
+    def searches(self) -> dict[Variant, Timing]:
+        """What batches are searched for, each for a batch of 1, and how it is timed."""
+        found: dict[Variant, Timing] = {}
+        for variant, timing, scenario in self.cases() if self.find else ():
+            if scenario == "offline":
+                found.setdefault(replace(variant, batch_size=1), timing)
+        return found
+
+    def rule(self, scenario: Scenario) -> StoppingRule:
         """When a row of this scenario has enough samples."""
-        return Rule(
+        return StoppingRule(
             warm_up_steps=self.warm_up_steps,
             warm_up_seconds=self.warm_up_seconds,
             min_samples=self.latency_samples if scenario == "single_stream" else self.min_samples,
@@ -128,7 +125,3 @@ class ThroughputSettings(Suite):
             max_seconds=self.max_seconds,
             interval=self.interval,
         )
-
-    def meets(self, variant: Variant) -> bool:
-        """Whether another model is run in turn with this row."""
-        return self.against is not None and (not self.against_at or variant.image_size in self.against_at)

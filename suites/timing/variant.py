@@ -22,7 +22,7 @@ GATE_IMAGES = 4  # of a batch, that outputs are compared on
 DRAWN = 16  # different images in a batch; drawing a thousand takes longer than timing them
 GRADIENT_SCALE = (
     2.0**10
-)  # of the comparison in float16: a step finds its own by trying, and begins with too large a one
+)  # of the comparison in float16; a step finds its own by trying, and begins with too large a one
 LEARNING_RATE, MOMENTUM = 1e-6, 0.9  # so small that the weights stay where they are: the time is the same
 
 
@@ -32,10 +32,10 @@ class Variant:
 
     image_size: int
     batch_size: int
-    precision: Precision
-    mode: Mode
-    compile: bool
-    memory_format: MemoryFormat
+    precision: Precision = "fp32"
+    mode: Mode = "inference"
+    compile: bool = False
+    memory_format: MemoryFormat = "contiguous"
 
     def check(self, device: torch.device) -> None:
         """Raises UsageError for what a device cannot do."""
@@ -81,14 +81,14 @@ def precision_flags(precision: Precision) -> Iterator[None]:
         cudnn.allow_tf32 = before[1]
 
 
-def draw_zeros(network: Any, seed: int = 0) -> None:
+def draw_zeros(network: Any) -> None:
     """Give numbers to weights that are all zero, as a new head and some norms are.
 
     Zeros would hide a branch from the comparison with float32, and cost a GPU less power than numbers do.
     """
     import torch
 
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             if name.endswith("weight") and not parameter.any():
@@ -106,56 +106,49 @@ class Runner:
         layout = torch.channels_last if variant.memory_format == "channels_last" else torch.contiguous_format
         made = copy.deepcopy(network).to(device, memory_format=layout)
         made = made.to(variant.dtype()) if variant.is_cast else made
-        self.plain: Any = made.train(variant.mode == "train")
-        if variant.mode == "inference":
-            self.plain.requires_grad_(False)
+        self._trains = variant.mode == "train"
+        self.plain: Any = made.train(self._trains).requires_grad_(self._trains)
         self.network = torch.compile(self.plain, dynamic=False) if variant.compile else self.plain
         self._layout = layout
-        self._optimizer: torch.optim.SGD | None = None
-        if variant.mode == "train":
-            self._optimizer = torch.optim.SGD(self.plain.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM)
-        self._scaler = torch.amp.GradScaler(enabled=variant.precision == "fp16" and variant.mode == "train")
 
-    def images(self, count: int, seed: int = 0) -> torch.Tensor:
+    def images(self, count: int) -> torch.Tensor:
         """Images of random numbers, as large as scaled pixels are: DRAWN different ones, the same in every batch."""
         import torch
 
         side = self.variant.image_size
-        drawn = torch.randn(DRAWN, 3, side, side, generator=torch.Generator().manual_seed(seed)).clamp_(-1, 1)
+        drawn = torch.randn(DRAWN, 3, side, side, generator=torch.Generator().manual_seed(0)).clamp_(-1, 1)
         dtype = self.variant.dtype() if self.variant.is_cast else torch.float32
         made = torch.empty(count, 3, side, side, dtype=dtype, device=self.device, memory_format=self._layout)
         for part in made.split(DRAWN):
             part.copy_(drawn[: len(part)])
         return made
 
-    def outputs(self, images: torch.Tensor) -> torch.Tensor:
-        """Logits of images as float32 on the CPU, without gradients; compiled where the variant is."""
+    def compared(self, images: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """Logits of images, and the gradients of a training step, as float32 on the CPU; compiled where the variant is.
+
+        A training step is all there but its update; inference has no gradients.
+        """
         import torch
-
-        with torch.inference_mode() if self.variant.mode == "inference" else torch.no_grad(), self._autocast():
-            return self.network(images).float().cpu()
-
-    def learn(self, images: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """Logits and gradients of a training step, as float32 on the CPU: all of it but the update."""
         from torch.nn import functional as F
 
+        if not self._trains:
+            with torch.inference_mode():
+                return self.network(images).float().cpu(), []
         with self._autocast():
             logits = self.network(images).float()
             loss = F.cross_entropy(logits, self._labels(len(images), logits.shape[1]))
         scale = GRADIENT_SCALE if self.variant.precision == "fp16" else 1.0
         (loss * scale).backward()
-        parameters = [one for one in self.plain.parameters() if one.grad is not None]
-        gradients = [one.grad.float().cpu() / scale for one in parameters]
+        gradients = [each.grad.float().cpu() / scale for each in self.plain.parameters() if each.grad is not None]
         self.plain.zero_grad(set_to_none=True)
         return logits.detach().cpu(), gradients
 
     @property
     def draws(self) -> bool:
         """Whether a step of it has chance in it, so that no two passes are the same: dropout while training."""
-        probabilities = [
-            getattr(part, name, 0) for part in self.plain.modules() for name in ("p", "drop_prob") if part.training
-        ]
-        return any(isinstance(one, int | float) and one > 0 for one in probabilities)
+        training = [part for part in self.plain.modules() if part.training]
+        probabilities = [getattr(part, name, 0) for part in training for name in ("p", "drop_prob")]
+        return any(isinstance(each, int | float) and each > 0 for each in probabilities)
 
     def _labels(self, count: int, classes: int) -> torch.Tensor:
         import torch
@@ -165,22 +158,21 @@ class Runner:
     def step(self, images: torch.Tensor, *, eager: bool = False) -> Step:
         """A forward pass; or a forward pass, a backward pass and an update, each ticked. `eager`: not compiled."""
         import torch
+        from torch.nn import functional as F
 
         network = self.plain if eager else self.network
 
-        if self._optimizer is None:
+        def infer(_: Tick) -> None:
+            with torch.inference_mode():
+                network(images)
 
-            def infer(_: Tick) -> None:
-                with torch.inference_mode():
-                    network(images)
-
+        if not self._trains:
             return infer
-        from torch.nn import functional as F
-
         with torch.no_grad(), self._autocast():
             classes = self.plain(images[:1]).shape[1]
         labels = self._labels(len(images), classes)
-        optimizer, scaler = self._optimizer, self._scaler
+        optimizer = torch.optim.SGD(self.plain.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM)
+        scaler = torch.amp.GradScaler(enabled=self.variant.precision == "fp16")
 
         def train(tick: Tick) -> None:
             with self._autocast():

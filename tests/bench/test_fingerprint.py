@@ -160,7 +160,7 @@ def check(job: Job, modules: set[str], *expected: str) -> None:
         ((*FEWSHOT, "model=torchvision:squeezenet1_1", "weights=random"), ("models.external.torchvision",)),
         pytest.param(
             ("suite=vtab-mini", "task=digits", "model=R+ViT-mini", "image_size=32"),
-            ("suites.vtab_probe", "suites.sources.miniature.builtin"),
+            ("suites.probes.ridge", "suites.sources.miniature.builtin"),
             marks=pytest.mark.slow,
         ),
         pytest.param(
@@ -259,7 +259,7 @@ def test_what_runs_in_throughputs_own_process_is_in_the_key(tmp_path: Path, monk
         ),
         (
             (*FEWSHOT, "model=ViT-mini"),
-            ("suites.probes.logistic", "suites.probes.knn", "suites.vtab", "suites.vtab_probe"),
+            ("suites.probes.logistic", "suites.probes.knn", "suites.vtab"),
         ),
         (
             (*FEWSHOT, "model=ViT-mini", "protocol=knn"),

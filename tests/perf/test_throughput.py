@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 import torch
 from vit_bench.models import create_model
-from vit_bench.suites.timing.clock import HostClock
-from vit_bench.suites.timing.sampling import Rule, Timing, sample
+from vit_bench.suites.timing.clock import Clock
+from vit_bench.suites.timing.sampling import StoppingRule, Timing, sample
 from vit_bench.suites.timing.variant import Runner, Variant
 
 STEPS = 10
-RULE = Rule(warm_up_steps=1, min_samples=STEPS, max_seconds=0.0)
+RULE = StoppingRule(warm_up_steps=1, min_samples=STEPS, max_seconds=0.0)
 ROUNDS = 41  # of both in turn, short ones: a machine slows down and speeds up within a second
 
 
@@ -38,8 +38,8 @@ def test_reported_speed_is_that_of_a_stopwatch(runner: Runner, benchmark: Any) -
         step(tick)
         ends.append(time.perf_counter())  # a stopwatch of its own, outside of the protocol
 
-    rule = Rule(warm_up_steps=1, min_samples=40, max_seconds=0.0)
-    found = benchmark.pedantic(lambda: sample(watched, HostClock(), rule, timing="pipelined"), rounds=1)
+    rule = StoppingRule(warm_up_steps=1, min_samples=40, max_seconds=0.0)
+    found = benchmark.pedantic(lambda: sample(watched, Clock(), rule, timing="pipelined"), rounds=1)
     timed = len(found.seconds)
     outside = 8 * timed / (ends[-1] - ends[-1 - timed])
     assert len(ends) == found.warm_up_steps + timed
@@ -56,7 +56,7 @@ def test_the_harness_costs_at_most_two_percent(
     every: list[int] = []
 
     def ours() -> None:
-        every.append(len(sample(step, HostClock(), RULE, timing=timing).seconds))
+        every.append(len(sample(step, Clock(), RULE, timing=timing).seconds))
 
     def bare() -> None:  # as many steps: those that are timed and the one of the warm-up
         with torch.inference_mode():

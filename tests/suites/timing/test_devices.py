@@ -16,8 +16,8 @@ from vit_bench.bench.plan import make_plan
 from vit_bench.suites.protocol import Measurement
 from vit_bench.suites.timing import memory, session
 from vit_bench.suites.timing.clock import CUDAClock, MPSClock, clock_of
-from vit_bench.suites.timing.power import Meter
-from vit_bench.suites.timing.sampling import Rule, sample
+from vit_bench.suites.timing.monitor import MachineMonitor
+from vit_bench.suites.timing.sampling import StoppingRule, sample
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 QUICK = ("suite.warm_up_seconds=0", "suite.warm_up_steps=1", "suite.min_seconds=0", "suite.max_seconds=0.01")
@@ -64,7 +64,7 @@ def board(monkeypatch: pytest.MonkeyPatch) -> Board:
 def test_a_gpus_own_time_is_taken_in_seconds_and_waited_for_once_a_block(board: Board) -> None:
     clock = clock_of(GPU)
     assert isinstance(clock, CUDAClock)
-    rule = Rule(warm_up_steps=2, min_samples=20, max_seconds=0.0)
+    rule = StoppingRule(warm_up_steps=2, min_samples=20, max_seconds=0.0)
     found = sample(lambda _: board.give(5.0), clock, rule, timing="pipelined")
     assert found.seconds == pytest.approx(0.005)
     assert board.waits < len(found.seconds)  # the warm-up's two, and one a block
@@ -72,7 +72,9 @@ def test_a_gpus_own_time_is_taken_in_seconds_and_waited_for_once_a_block(board: 
 
 def test_each_step_is_waited_for_with_timing_sync(board: Board) -> None:
     before = board.waits
-    found = sample(lambda _: board.give(5.0), CUDAClock(GPU), Rule(warm_up_steps=1, min_samples=20), timing="sync")
+    found = sample(
+        lambda _: board.give(5.0), CUDAClock(GPU), StoppingRule(warm_up_steps=1, min_samples=20), timing="sync"
+    )
     assert board.waits - before == 1 + len(found.seconds)
 
 
@@ -159,19 +161,20 @@ def refuse(*_: Any) -> None:
 def test_what_a_board_does_not_tell_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     silent = pretended_nvml(nvmlDeviceGetTotalEnergyConsumption=refuse, nvmlDeviceGetPowerUsage=refuse)
     monkeypatch.setitem(__import__("sys").modules, "pynvml", silent)
-    meter = Meter(GPU)
-    meter.start()
-    found = meter.stop()
-    assert (meter.absent, found.watts, found.joules) == ("", [], None)
+    monitor = MachineMonitor(GPU)
+    with monitor.watch():
+        pass
+    assert (monitor.absent, monitor.readings.watts, monitor.readings.joules) == ("", [], None)
 
 
 @pytest.mark.usefixtures("uuid")
 def test_nvml_that_does_not_start_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pynvml", pretended_nvml(nvmlInit=refuse))
-    meter = Meter(GPU)
-    meter.start()
-    assert meter.stop().joules is None
-    assert meter.absent == "NVML: Not Supported"
+    monitor = MachineMonitor(GPU)
+    with monitor.watch():
+        pass
+    assert monitor.readings.joules is None
+    assert monitor.absent == "NVML: Not Supported"
 
 
 def measured(tmp_path: Path, *words: str) -> list[Measurement]:
@@ -196,9 +199,9 @@ def test_power_clocks_and_energy_are_columns_and_throttling_is_a_reason(
     nvml = pretended_nvml(
         nvmlDeviceGetClockInfo=lambda _, __: next(clocks), nvmlDeviceGetCurrentClocksThrottleReasons=lambda _: 0x4
     )
-    monkeypatch.setattr("vit_bench.suites.timing.power.PERIOD", 0.001)
+    monkeypatch.setattr("vit_bench.suites.timing.monitor.PERIOD", 0.001)
     monkeypatch.setitem(__import__("sys").modules, "pynvml", nvml)
-    monkeypatch.setattr(session, "Meter", lambda _: Meter(GPU))
+    monkeypatch.setattr(session, "MachineMonitor", lambda _: MachineMonitor(GPU))
     found = measured(tmp_path, "suite.image_size=32", "suite.batch_size=4", "suite.scenario=offline")
     value = {one.metric: one.value for one in found}
     steps = value["timed_steps"]

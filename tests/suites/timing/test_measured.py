@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 from vit_bench.models import catalog, create_model
-from vit_bench.suites.timing import memory, verdict
-from vit_bench.suites.timing.clock import HostClock
-from vit_bench.suites.timing.power import Meter, Readings
+from vit_bench.suites.timing import memory, session
+from vit_bench.suites.timing.clock import Clock
+from vit_bench.suites.timing.monitor import BusyCores, MachineMonitor, Readings, busy_elsewhere
 from vit_bench.suites.timing.products import Product, Roofline, products_of, seconds_alone
-from vit_bench.suites.timing.sampling import Rule, Samples
+from vit_bench.suites.timing.report import verdict
+from vit_bench.suites.timing.sampling import Samples, StoppingRule
 from vit_bench.suites.timing.variant import Runner, Variant, draw_zeros
 
 CPU = torch.device("cpu")
@@ -32,8 +33,8 @@ def network(name: str) -> Any:
 
 
 def test_of_two_rooflines_the_higher_numbers_count() -> None:
-    first, second = Roofline(flops=2.0, bandwidth=1.0, side=5), Roofline(flops=1.0, bandwidth=3.0, side=7)
-    assert first.better(second) == second.better(first) == Roofline(flops=2.0, bandwidth=3.0, side=5)
+    first, second = Roofline(flops=2.0, bandwidth=1.0), Roofline(flops=1.0, bandwidth=3.0)
+    assert first.better(second) == second.better(first) == Roofline(flops=2.0, bandwidth=3.0)
 
 
 @pytest.mark.parametrize("name", ["ViT-mini", "BiT-mini", "R+ViT-mini"])
@@ -45,7 +46,7 @@ def test_products_hold_all_operations_of_a_step(name: str) -> None:
     macs = catalog()[name].architecture.macs((32, 32))
     assert macs is not None
     assert sum(one.count * one.flops for one in found) == 2 * 2 * (macs + 10 * made.num_features)
-    assert seconds_alone(found, CPU, HostClock()) > 0
+    assert seconds_alone(found, CPU, Clock()) > 0
 
 
 def test_products_of_a_training_step_are_what_torch_counts_and_attention() -> None:
@@ -60,14 +61,14 @@ def test_products_of_a_training_step_are_what_torch_counts_and_attention() -> No
     known = any("flash_attention_for_cpu" in str(one) for one in flop_registry)
     assert sum(one.count * one.flops for one in found) == counter.get_total_flops() + (0 if known else of_attention)
     assert sum(one.count for one in found if "flash_attention_for_cpu" in str(one.operation)) == 2 * vit.depth
-    assert seconds_alone(found, CPU, HostClock()) > 0
+    assert seconds_alone(found, CPU, Clock()) > 0
 
 
 def test_a_roofline_is_bound_by_arithmetic_or_by_memory() -> None:
     def product(flops: int, moved: int, count: int) -> Product:
         return Product(operation=None, arguments=(), options=(), flops=flops, bytes=moved, count=count)
 
-    roofline = Roofline(flops=100.0, bandwidth=10.0, side=1)
+    roofline = Roofline(flops=100.0, bandwidth=10.0)
     assert roofline.seconds([product(200, 1, 3), product(1, 50, 2)]) == pytest.approx(3 * 2.0 + 2 * 5.0)
 
 
@@ -81,20 +82,20 @@ def test_a_training_step_trains_and_ticks_its_parts() -> None:
 
 
 def samples(seconds: Any) -> Samples:
-    return Samples(seconds=np.asarray(seconds, dtype=float), warm_up_steps=1, first_step=1.0, span=1.0)
+    return Samples(seconds=np.asarray(seconds, dtype=float), warm_up_steps=1)
 
 
 def test_quiet_samples_are_valid() -> None:
-    assert verdict.judge(*verdict.spread(samples(np.ones(30)), Rule())) == "valid"
+    assert verdict(samples(np.ones(30)).reasons(StoppingRule())) == "valid"
 
 
 def test_a_verdict_says_every_reason() -> None:
-    spread = verdict.spread(samples(np.tile([1.0, 2.0], 20)), Rule())
-    assert verdict.judge(*spread, "").startswith("suspect: spread: quartiles 67% of the median apart, above 10%; the")
-    (drift,) = verdict.spread(samples([*[1.0] * 10, *[1.02] * 10, *[1.08] * 10]), Rule(interval=1.0))
+    spread = samples(np.tile([1.0, 2.0], 20)).reasons(StoppingRule())
+    assert verdict([*spread, ""]).startswith("suspect: spread: quartiles 67% of the median apart, above 10%; the")
+    (drift,) = samples([*[1.0] * 10, *[1.02] * 10, *[1.08] * 10]).reasons(StoppingRule(interval=1.0))
     assert drift == "drift: the last third took 8% longer than the first"
-    found = Readings(clocks=[1980.0, 1400.0], reasons={"software power cap"}, others=1)
-    assert verdict.device_reasons(found) == [
+    found = Readings(clocks=[1980.0, 1400.0], throttling={"software power cap"}, others=1)
+    assert found.reasons == [
         "throttled: software power cap",
         "clocks moved between 1400 and 1980 MHz",
         "1 other process(es) on the device",
@@ -102,26 +103,27 @@ def test_a_verdict_says_every_reason() -> None:
 
 
 def test_a_ceiling_that_steps_went_through_is_flagged() -> None:
-    assert verdict.ceiling("products", 0.9, 1.0) == ""
-    reason = verdict.ceiling("products", 1.2, 1.0)
+    assert session._over_ceiling("products", 0.9, 1.0) == ""
+    reason = session._over_ceiling("products", 1.2, 1.0)
     assert reason.startswith("ceiling: products alone took 120% of a slow step")
-    assert verdict.with_reason("valid", "") == "valid"
-    assert verdict.with_reason("valid", reason) == f"suspect: {reason}"
-    assert verdict.with_reason("suspect: drift: x", reason) == f"suspect: drift: x; {reason}"
+    assert verdict([""]) == "valid"
+    assert verdict([reason]) == f"suspect: {reason}"
+    assert verdict(["drift: x", reason]) == f"suspect: drift: x; {reason}"
 
 
 def test_other_processes_on_the_cores_are_noticed() -> None:
-    before = verdict.Busy(2, all=10.0, own=5.0, at=0.0)
-    assert verdict.others(before, verdict.Busy(2, all=12.0, own=7.0, at=1.0)) == ""
-    said = verdict.others(before, verdict.Busy(2, all=12.0, own=6.0, at=1.0))
+    before = BusyCores(2, all=10.0, own=5.0, at=0.0)
+    assert busy_elsewhere(before, BusyCores(2, all=12.0, own=7.0, at=1.0)) == ""
+    said = busy_elsewhere(before, BusyCores(2, all=12.0, own=6.0, at=1.0))
     assert said == "other processes kept 1.0 of 2 cores busy"
 
 
 def test_a_cpu_has_no_power_and_says_why() -> None:
-    meter = Meter(CPU)
-    meter.start()
-    assert meter.stop().watts == []
-    assert meter.absent == "NVML knows NVIDIA GPUs, not cpu"
+    monitor = MachineMonitor(CPU)
+    with monitor.watch():
+        pass
+    assert monitor.readings.watts == []
+    assert monitor.absent == "NVML knows NVIDIA GPUs, not cpu"
 
 
 def test_a_pretended_board_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,12 +142,13 @@ def test_a_pretended_board_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     properties = types.SimpleNamespace(uuid="1234")
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: properties)
     monkeypatch.setitem(__import__("sys").modules, "pynvml", nvml)
-    meter = Meter(torch.device("cuda", 0))
-    meter.start()
-    found = meter.stop()
+    monitor = MachineMonitor(torch.device("cuda", 0))
+    with monitor.watch():
+        pass
+    found = monitor.readings
     assert found.watts[0] == 300.0
     assert found.joules == 3.5
-    assert found.reasons == {"software power cap"}
+    assert found.throttling == {"software power cap"}
     assert found.others == 1
 
 

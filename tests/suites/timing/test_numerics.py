@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 from vit_bench.models import create_model
-from vit_bench.suites.timing.clock import HostClock
-from vit_bench.suites.timing.numerics import SAFETY, Away, Gate, difference, distance
+from vit_bench.suites.timing.clock import Clock
+from vit_bench.suites.timing.numerics import SAFETY, Deviation, NumericsCheck, difference, distance
 from vit_bench.suites.timing.variant import Runner, Variant, draw_zeros, precision_flags
 
 CPU = torch.device("cpu")
@@ -26,11 +26,11 @@ def network(request: pytest.FixtureRequest) -> Any:
     return made
 
 
-def away(network: Any, asked: Variant, change: Any = lambda _: None) -> Away:
+def away(network: Any, asked: Variant, change: Any = lambda _: None) -> Deviation:
     with precision_flags(asked.precision):
         runner = Runner(network, asked, CPU)
         change(runner.plain)
-        return Gate(lambda _: network, CPU).away(runner, runner.images(asked.batch_size), HostClock())[0]
+        return NumericsCheck(lambda _: network, CPU).compare(runner, runner.images(asked.batch_size), Clock())[0]
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_a_reference_that_does_not_fit_makes_the_row_suspect(network: Any, monke
     def too_large(*_: Any, **__: Any) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(Gate, "_plain", too_large)
+    monkeypatch.setattr(NumericsCheck, "_plain", too_large)
     found = away(network, variant(mode="train"))
     assert found.reasons == ["numerics: not seen, because eager float32 does not fit at batch_size=4"]
 
@@ -113,8 +113,8 @@ def test_outputs_that_are_no_numbers_are_infinitely_far_away() -> None:
     nothing = torch.tensor([float("nan")])
     assert difference(nothing, torch.ones(1)) == float("inf")
     assert distance([nothing], [torch.ones(1)]) == float("inf")
-    assert Away(outputs=float("inf"), outputs_bound=1.0).reasons
-    assert Away(outputs=float("nan"), outputs_bound=1.0).reasons
+    assert Deviation(outputs=float("inf"), outputs_bound=1.0).reasons
+    assert Deviation(outputs=float("nan"), outputs_bound=1.0).reasons
 
 
 def test_distance_is_relative_to_all_of_the_gradients() -> None:
