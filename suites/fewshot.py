@@ -92,7 +92,6 @@ class FewShot(Suite):
 
     name: ClassVar[str] = "fewshot"
     version: ClassVar[int] = 1
-    inner: ClassVar[tuple[str, ...]] = ("seed", "shots", "l2")
     default_models: ClassVar[tuple[str, ...]] = ("ViT-mini", "BiT-mini", "R+ViT-mini")
     default_tasks: ClassVar[str] = "vtab-mini"
     data_parallel: ClassVar[bool] = True

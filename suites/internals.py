@@ -28,7 +28,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -55,15 +55,6 @@ if TYPE_CHECKING:
     from ..models.weights_choice import WeightsChoice
 
 MAPS_BYTES = 2**28  # of one layer's attention of one batch
-
-
-class Attends(Protocol):
-    """What is asked of a network with attention; every ViT and hybrid of ours has it."""
-
-    @property
-    def position_embeddings(self) -> torch.Tensor: ...
-
-    def attention_by_layer(self, images: torch.Tensor) -> Iterator[torch.Tensor]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +116,7 @@ class Internals(Suite):
             arrays={"components": components, "explained": explained},
         )
 
-    def _positions(self, context: Context, network: Attends) -> Measurement:
+    def _positions(self, context: Context, network: Any) -> Measurement:
         similarities = position_similarities(network.position_embeddings.detach().float().cpu().numpy())
         value = neighbour_similarity(similarities)
         if not np.isfinite(value):
@@ -140,107 +131,84 @@ class Internals(Suite):
         )
 
     def _attention(self, context: Context, network: Any, size: tuple[int, int]) -> Iterator[Measurement]:
-        model = context.model
-        tokens = tokens_of(model, size)
+        tokens = tokens_of(context.model, size)
         split = context.images(context.task, "test")
         transform = Transform.for_input(network.spec.input, self.resize, size)
-        looked = self._look(context, network, split, tokens, transform)
-        counted = len(looked.distance)
-        question = {
-            "task": context.task.name,
-            "protocol": "internals",
-            "split": split.digest,
-            "images": f"the first {counted} test images",
-        }
+        seen = self._look(context, network, split, tokens, transform)
+        count, shown = len(seen.distance), len(seen.rollout)
+        mean = seen.distance.mean(axis=0)  # layers heads
+        spread = seen.distance.std(axis=0, ddof=1) if count > 1 else np.zeros_like(mean)
         treatment = {**transform.describe(), "grid": [tokens.rows, tokens.columns], "spacing": tokens.spacing}
-        asked = question | {"metric": "attention_distance", "class_token": self._class_token(tokens)}
-        mean = looked.distance.mean(axis=0)  # layers heads
-        spread = looked.distance.std(axis=0, ddof=1) if counted > 1 else np.zeros_like(mean)
-        yield Measurement(
-            metric="attention_distance",
-            value=float(mean.mean()),
-            unit="pixels",
-            at={"images": counted},
-            question=asked,
-            treatment=treatment,
-            arrays={
-                "distance": mean.astype(np.float32),
-                "distance_std": spread.astype(np.float32),
-                "uniform": np.asarray(tokens.uniform_distance(), dtype=np.float32),
-            },
-        )
-        for layer, of_heads in enumerate(mean):
+        question = {"task": context.task.name, "protocol": "internals", "split": split.digest}
+        class_token = {"out": "left out", "zero": "at distance 0"}[self.class_token]
+        of_distance = question | {
+            "metric": "attention_distance",
+            "images": f"the first {count} test images",
+            "class_token": class_token if tokens.class_token else "none",
+        }
+        arrays = {"distance": mean, "distance_std": spread, "uniform": np.asarray(tokens.uniform_distance())}
+        for at, value in [({}, mean), *(({"layer": layer}, of_heads) for layer, of_heads in enumerate(mean))]:
             yield Measurement(
                 metric="attention_distance",
-                value=float(of_heads.mean()),
+                value=float(value.mean()),
                 unit="pixels",
-                at={"images": counted, "layer": layer},
-                question=asked | {"layer": layer},
+                at={"images": count} | at,
+                question=of_distance | at,
                 treatment=treatment,
+                arrays={} if at else {name: array.astype(np.float32) for name, array in arrays.items()},
             )
         if self.examples:
+            of_rollout = {"metric": "attention_rollout", "images": f"the first {shown} test images"}
             yield Measurement(
                 metric="attention_rollout",
-                value=float(effective_share(looked.rollout).mean()),
+                value=float(effective_share(seen.rollout).mean()),
                 unit="percent",
-                at={"images": len(looked.rollout)},
-                question=question
-                | {"metric": "attention_rollout", "images": f"the first {len(looked.rollout)} test images"}
-                | {"identity": self.identity},
+                at={"images": shown},
+                question=question | of_rollout | {"identity": self.identity},
                 treatment=treatment,
-                arrays={"rollout": looked.rollout, "images": looked.images},
+                arrays={"rollout": seen.rollout, "images": seen.images},
             )
 
-    def _look(self, context: Context, network: Any, split: Split, tokens: Tokens, transform: Transform) -> Looked:
+    def _look(self, context: Context, network: Any, split: Split, tokens: Tokens, transform: Transform) -> Attention:
         """One pass over the images, a batch and a layer at a time."""
         import torch
 
         count = min(self.images, len(split))
         heads = context.model.architecture.sizes()["heads"]
-        places = tokens.patches + tokens.first
-        batch = max(1, min(32, MAPS_BYTES // (4 * heads * places**2)))
+        batch = max(1, min(32, MAPS_BYTES // (4 * heads * (tokens.patches + tokens.first) ** 2)))
         spans = [range(start, min(start + batch, count)) for start in range(0, count, batch)]
         device = context.device
-        distances = torch.from_numpy(tokens.distances()).to(device)
-        found: list[np.ndarray] = []
-        rollouts: list[np.ndarray] = []
-        shown: list[np.ndarray] = []
+        places = torch.from_numpy(tokens.distances()).to(device)
+        distances: list[torch.Tensor] = []
+        rollouts = [torch.empty(0, tokens.rows, tokens.columns)]
+        shown = [torch.empty(0, *transform.size, 3, dtype=torch.uint8)]
         with contextlib.closing(load_ahead(split.images, spans, device)) as loaded:
             for span, packed in loaded:
+                kept = max(0, min(self.examples, span.stop) - span.start)
+                rollout = Rollout(identity=self.identity)
+                layers: list[torch.Tensor] = []
                 with torch.inference_mode(), exact_convolutions(device):
                     x = transform.apply(packed, device)
-                    kept = max(0, min(self.examples, span.stop) - span.start)
-                    rollout = Rollout(identity=self.identity) if kept else None
-                    layers: list[torch.Tensor] = []
                     for maps in network.attention_by_layer(x):
                         layers.append(
-                            attention_distance(maps, distances, first=tokens.first, class_token=self.class_token)
+                            attention_distance(maps, places, first=tokens.first, class_token=self.class_token)
                         )
-                        if rollout is not None:
+                        if kept:
                             rollout.add(maps[:kept])
-                    found.append(torch.stack(layers, dim=1).float().cpu().numpy())  # B layers heads
-                    if rollout is not None:
-                        rollouts.append(rollout.of_output(tokens).float().cpu().numpy())
+                    distances.append(torch.stack(layers, dim=1).float().cpu())  # B layers heads
+                    if kept:
+                        rollouts.append(rollout.of_output(tokens).float().cpu())
                         shown.append(_as_pixels(x[:kept], transform))
                 context.advance(len(span))
-        distance = np.concatenate(found)
-        if not np.isfinite(distance).all():
-            image = int(np.isfinite(distance).all(axis=(1, 2)).argmin())
-            raise ValueError(f"{context.model.name} gives NaN or inf for image {image} of the split")
-        return Looked(
-            distance=distance,
-            rollout=np.concatenate(rollouts) if rollouts else np.empty((0, tokens.rows, tokens.columns), np.float32),
-            images=np.concatenate(shown) if shown else np.empty((0, *transform.size, 3), np.uint8),
-        )
-
-    def _class_token(self, tokens: Tokens) -> str:
-        if not tokens.class_token:
-            return "none"
-        return {"out": "left out", "zero": "at distance 0"}[self.class_token]
+        distance = torch.cat(distances).numpy()
+        finite = np.isfinite(distance).all(axis=(1, 2))
+        if not finite.all():
+            raise ValueError(f"{context.model.name} gives NaN or inf for image {int(finite.argmin())} of the split")
+        return Attention(distance=distance, rollout=torch.cat(rollouts).numpy(), images=torch.cat(shown).numpy())
 
 
 @dataclass(frozen=True, kw_only=True)
-class Looked:
+class Attention:
     """What a pass over the images has seen."""
 
     distance: np.ndarray  # images layers heads, pixels
@@ -255,11 +223,11 @@ def tokens_of(model: Model, size: tuple[int, int]) -> Tokens:
     return Tokens(rows=rows, columns=columns, spacing=vit.patch_size * vit.stride, class_token=vit.pool == "token")
 
 
-def _as_pixels(x: torch.Tensor, transform: Transform) -> np.ndarray:
+def _as_pixels(x: torch.Tensor, transform: Transform) -> torch.Tensor:
     """(B, H, W, 3) uint8 RGB from a scaled batch."""
     mean, std = (x.new_tensor(value).view(3, 1, 1) for value in (transform.mean, transform.std))
     pixels = ((x * std + mean) * 255).round().clamp(0, 255).byte()
-    return pixels.permute(0, 2, 3, 1).cpu().numpy()
+    return pixels.permute(0, 2, 3, 1).cpu()
 
 
 INTERNALS = Internals()

@@ -28,6 +28,8 @@ Precision = Literal["fp32", "bf16"]
 class Task:
     """One row of suites/tasks: a labelled question about a set of images. Where the images are, it does not know."""
 
+    in_globs: ClassVar[bool] = True
+
     name: str
     collection: str  # "vtab", "vtab-mini", "transfer", …: the family of tasks it belongs to
     group: str  # "natural", "specialized" or "structured"; of others their collection
@@ -56,10 +58,6 @@ class Task:
     classes: tuple[str, ...] = ()  # names, where they have some
     majority: float | None = None  # share of the most frequent class of the test split, percent, as far as it is known
     aliases: tuple[str, ...] = ()
-
-    @property
-    def in_globs(self) -> bool:
-        return True
 
     def sizes(self, split: str) -> tuple[int, ...]:
         """How many images a split may have: what it was published with, and what else is known to go round."""
@@ -269,8 +267,6 @@ class Suite:
     version: ClassVar[int]  # raised by hand when the protocol itself, not only its code, changes
     aliases: ClassVar[tuple[str, ...]] = ()
     in_globs: ClassVar[bool] = True
-    axes: ClassVar[tuple[str, ...]] = ("model", "weights", "task")  # what makes separate jobs
-    inner: ClassVar[tuple[str, ...]] = ()  # what is swept inside a job because it shares work
     needs: ClassVar[frozenset[Literal["task", "weights"]]] = frozenset({"task", "weights"})
     splits: ClassVar[tuple[str, ...]] = ("train", "val", "test")  # what a job reads
     default_models: ClassVar[tuple[str, ...]]
@@ -320,7 +316,7 @@ class Suite:
     def size(self, model: Model, weights: WeightsChoice) -> tuple[int, int]:  # noqa: ARG002
         """Height and width in pixels that the suite feeds this model, as far as it is known beforehand."""
         side = getattr(self, "image_size", None)
-        return model.input.size if side is None else (side, side)
+        return (side, side) if side else model.input.size
 
     def unfit(self, model: Model, weights: WeightsChoice, task: Task) -> str:  # noqa: ARG002
         """Why this model with these weights cannot be asked about the task, as far as it is known; "" where it can.

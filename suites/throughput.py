@@ -75,11 +75,6 @@ class Throughput(ThroughputSettings):
     name: ClassVar[str] = "throughput"
     version: ClassVar[int] = 2
     aliases: ClassVar[tuple[str, ...]] = ("speed",)
-    axes: ClassVar[tuple[str, ...]] = ("model", "weights")
-    inner: ClassVar[tuple[str, ...]] = (
-        *("image_size", "batch_size", "precision", "mode"),
-        *("compile", "memory_format", "timing", "scenario"),
-    )
     needs: ClassVar[frozenset[Literal["task", "weights"]]] = frozenset()
     splits: ClassVar[tuple[str, ...]] = ()
     default_tasks: ClassVar[str] = ""

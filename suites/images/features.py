@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -45,15 +46,13 @@ def extract(
     a feature is NaN or inf, naming the image, and where not all features have the same width.
     """
     how = Extraction(transform=transform, precision=precision, batch_size=batch_size)
-    features: np.ndarray | None = None
-    for span, part in extract_spans(backbone, images, how, [range(len(images))]):
-        if features is None:
-            features = np.empty((len(images), part.shape[1]), dtype=np.float32)
-        features[span.start : span.stop] = part
+    parts: list[np.ndarray] = []
+    for _, part in extract_spans(backbone, images, how, [range(len(images))]):
+        parts.append(part)
         progress(len(part))
-    if features is None:
+    if not parts:
         raise ValueError("there are no images to extract features of")
-    return features
+    return np.concatenate(parts)
 
 
 def extract_spans(
@@ -63,36 +62,30 @@ def extract_spans(
 
     The features of a batch are fetched while the device works on the next. Raises as `extract` does.
     """
-    device = device_of(backbone)
+    import torch
+
+    device = next((tensor.device for tensor in backbone.state_dict().values()), torch.device("cpu"))
     batches = [
         range(start, min(start + how.batch_size, span.stop))
         for span in spans
         for start in range(span.start, span.stop, how.batch_size)
     ]
     width: int | None = None
-    before: _Fetch | None = None
+    on_the_way: deque[tuple[range, Callable[[], np.ndarray]]] = deque()
     with contextlib.closing(load_ahead(images, batches, device)) as loaded:
         for span, packed in loaded:
             features = _forward(backbone, packed, how, device)
-            if width is not None and features.shape[1] != width:
+            if width not in (None, features.shape[1]):
                 raise ValueError(
                     f"{backbone.spec.name} gives features of width {features.shape[1]} for images {span.start} to "
                     f"{span.stop - 1} of the split and of width {width} for those before"
                 )
             width = features.shape[1]
-            after = _Fetch(span, features)
-            if before is not None:
-                yield before.result(backbone.spec.name)
-            before = after
-    if before is not None:
-        yield before.result(backbone.spec.name)
-
-
-def device_of(backbone: Backbone) -> torch.device:
-    """Where the network's weights are."""
-    import torch
-
-    return next((tensor.device for tensor in backbone.state_dict().values()), torch.device("cpu"))
+            on_the_way.append((span, _fetch(features)))
+            if len(on_the_way) > 1:
+                yield _arrived(backbone, *on_the_way.popleft())
+    for span, fetched in on_the_way:
+        yield _arrived(backbone, span, fetched)
 
 
 def _forward(backbone: Backbone, packed: Packed, how: Extraction, device: torch.device) -> torch.Tensor:
@@ -101,6 +94,34 @@ def _forward(backbone: Backbone, packed: Packed, how: Extraction, device: torch.
     autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=how.precision == "bf16")
     with torch.inference_mode(), exact_convolutions(device), autocast:
         return backbone.features(how.transform.apply(packed, device)).float()
+
+
+def _fetch(features: torch.Tensor) -> Callable[[], np.ndarray]:
+    """Begin to copy a batch of features from the device. What is returned waits for them."""
+    import torch
+
+    if features.device.type != "cuda":
+        return features.cpu().numpy
+    copied = torch.empty(features.shape, dtype=features.dtype, pin_memory=True)
+    copied.copy_(features, non_blocking=True)
+    event = torch.cuda.Event()
+    event.record()
+
+    def wait() -> np.ndarray:
+        event.synchronize()
+        return copied.numpy()
+
+    return wait
+
+
+def _arrived(backbone: Backbone, span: range, fetched: Callable[[], np.ndarray]) -> tuple[range, np.ndarray]:
+    """The features. Raises ValueError where one is NaN or inf."""
+    features = fetched()
+    finite = np.isfinite(features).all(axis=1)
+    if not finite.all():
+        image = span.start + int(finite.argmin())
+        raise ValueError(f"{backbone.spec.name} gives NaN or inf for image {image} of the split")
+    return span, features
 
 
 @contextlib.contextmanager
@@ -117,34 +138,6 @@ def exact_convolutions(device: torch.device) -> Iterator[None]:
         yield
     finally:
         cudnn.allow_tf32 = before
-
-
-class _Fetch:
-    """A batch of features on its way from the device."""
-
-    def __init__(self, span: range, features: torch.Tensor) -> None:
-        import torch
-
-        self._span = span
-        self._arrived: Any = None
-        self._features = features
-        if features.device.type == "cuda":
-            self._features = torch.empty(features.shape, dtype=features.dtype, pin_memory=True)
-            self._features.copy_(features, non_blocking=True)
-            self._arrived = torch.cuda.Event()
-            self._arrived.record()
-
-    def result(self, name: str) -> tuple[range, np.ndarray]:
-        """The features. Raises ValueError where one is NaN or inf."""
-        if self._arrived is not None:
-            self._arrived.synchronize()
-        features = self._features.cpu().numpy()
-        finite = np.isfinite(features).all(axis=1)
-        if not finite.all():
-            raise ValueError(
-                f"{name} gives NaN or inf for image {self._span.start + int(finite.argmin())} of the split"
-            )
-        return self._span, features
 
 
 def fingerprint(*parts: Features) -> dict[str, str]:

@@ -13,8 +13,8 @@ call that torchvision's own resize makes; importing torchvision for it would cos
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
@@ -60,12 +60,11 @@ class View:
 
     def over(self, other: View) -> View:
         """This view, and what `other` says where it says nothing."""
-        return View(
-            **{name: other_value if value is None else value for name, value, other_value in self._beside(other)}
-        )
+        return replace(other, **self.said())
 
-    def _beside(self, other: View) -> Iterator[tuple[str, Any, Any]]:
-        yield from ((item.name, getattr(self, item.name), getattr(other, item.name)) for item in fields(View))
+    def said(self) -> dict[str, Any]:
+        """What it says, by name."""
+        return {name: value for name, value in vars(self).items() if value is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,10 +94,10 @@ class Transform:
     @classmethod
     def of_view(cls, model: Input, view: View) -> Transform:
         """The model's own input contract, changed as the view says; a square resize where it says nothing."""
-        side = view.image_size
-        plain = cls.for_input(model, view.resize or "square", None if side is None else (side, side))
-        said = {name: value for name, value in vars(view).items() if value is not None}
-        return replace(plain, **{name: value for name, value in said.items() if name not in ("resize", "image_size")})
+        said = view.said()
+        side = said.pop("image_size", None)
+        plain = cls.for_input(model, said.pop("resize", "square"), None if side is None else (side, side))
+        return replace(plain, **said)
 
     def describe(self) -> dict[str, Any]:
         """As readable data, for fingerprints and records. What is rarely used is left out where it is not."""
@@ -125,8 +124,9 @@ class Transform:
         # Turned as bytes and scaled in place: that halves the time on a CPU.
         pixels = images.permute(0, 3, 1, 2).contiguous().to(torch.float32)  # B 3 H W, 0..255
         height, width = self.size
-        whole = self._before_the_cut(int(pixels.shape[-2]), int(pixels.shape[-1]))
-        if tuple(pixels.shape[-2:]) != whole:
+        given = (int(pixels.shape[-2]), int(pixels.shape[-1]))
+        whole = self._before_the_cut(*given)
+        if given != whole:
             smooth = self.antialias and self.interpolation != "nearest"
             pixels = interpolate(pixels, whole, mode=self.interpolation, antialias=smooth)
         # An odd pixel too many is cut at the end, as the authors' central crop does; the libraries round half to even.
@@ -142,11 +142,10 @@ class Transform:
         """Height and width that an image of this size is resized to."""
         if self.resize == "square":
             return self.size
-        if self.crop_pct is None:
-            wanted = (round(self.size[0] * 8 / 7), round(self.size[1] * 8 / 7))
-        else:
-            wanted = (int(self.size[0] / self.crop_pct + 1e-9), int(self.size[1] / self.crop_pct + 1e-9))
+        wanted = [
+            round(side * 8 / 7) if self.crop_pct is None else int(side / self.crop_pct + 1e-9) for side in self.size
+        ]
         if self.resize == "resize_crop":
-            return wanted
+            return wanted[0], wanted[1]
         scale = max(wanted[0] / height, wanted[1] / width)  # neither side may become too short
         return max(wanted[0], int(height * scale + 1e-9)), max(wanted[1], int(width * scale + 1e-9))
