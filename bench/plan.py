@@ -23,7 +23,7 @@ from .config import Config, data_folder
 from .fingerprint import changed
 from .job import Job
 from .select.models import choose_models
-from .select.tasks import FOLDER, HOW_TO_GET_VTAB, Shelf, choose_tasks
+from .select.tasks import FOLDER, Shelf, choose_tasks
 from .select.weights import choose_weights
 from .verbs.words import Mistakes, each
 
@@ -95,14 +95,7 @@ def make_plan(config: Config, given: Mapping[str, Model] | None = None) -> Plan:
     selected = list({suite.name: suite for suite in selected}.values())
     root = data_folder(config)
     shelf = Shelf(root, tasks(), config.include, config.source)
-    notes: list[str] = []
-    splits = suites()["vtab"].splits
-    if _is_bare_vtab(config) and not any(shelf.source(task, splits) for task in shelf.collection("vtab")):
-        notes.append(
-            f"None of VTAB's 19 data sets is on this machine (looked in {root}; data=DIR or BENCH_DATA change that). "
-            f"{HOW_TO_GET_VTAB} Running the built-in miniature instead (suite=vtab-mini)."
-        )
-        selected = [suites()["vtab-mini"]]
+    selected, notes = _or_fallback(config, selected, shelf)
     asked = _choose(config, selected, shelf, given or {})
     jobs = [job for one in asked for job in _jobs(one, config, shelf)]
     jobs = sorted({job.key: job for job in jobs}.values(), key=lambda job: [(isinstance(p, str), p) for p in job.order])
@@ -115,7 +108,7 @@ def make_plan(config: Config, given: Mapping[str, Model] | None = None) -> Plan:
         out=out,
         jobs=tuple(jobs),
         states=tuple(_state(job, out) for job in jobs),
-        notes=tuple(notes),
+        notes=notes,
     )
 
 
@@ -199,9 +192,19 @@ def _jobs(asked: SelectedSuite, config: Config, shelf: Shelf) -> list[Job]:
     return jobs
 
 
-def _is_bare_vtab(config: Config) -> bool:
-    said = {key for key, where in config.origin.items() if where == "command"} - {"out"}
-    return config.suite == ("vtab",) and said == {"suite"}
+def _or_fallback(config: Config, selected: Sequence[Suite], shelf: Shelf) -> tuple[Sequence[Suite], tuple[str, ...]]:
+    """The selected suites; or, of a suite that was typed alone and has no data here, its fallback and a note."""
+    suite = selected[0]
+    bare = {key for key, where in config.origin.items() if where == "command"} - {"out"} == {"suite"}
+    own = shelf.collection(suite.default_tasks)
+    if not (bare and suite.fallback and len(selected) == 1) or any(shelf.source(task, suite.splits) for task in own):
+        return selected, ()
+    note = (
+        f"None of {suite.name.upper()}'s {len(own)} data sets is on this machine (looked in {shelf.root}; data=DIR or "
+        f"BENCH_DATA change that). {suite.how_to_get_data} Running the built-in miniature instead "
+        f"(suite={suite.fallback})."
+    )
+    return [suites()[suite.fallback]], (note,)
 
 
 def _job(suite: Suite, model: Model, weights: WeightsChoice, task: Task, shelf: Shelf, *, skip_bad: bool) -> Job:

@@ -272,6 +272,8 @@ class Suite:
     default_models: ClassVar[tuple[str, ...]]
     default_tasks: ClassVar[str]  # a collection, or one task
     only_default_tasks: ClassVar[bool] = False
+    fallback: ClassVar[str] = ""  # the suite that runs where this one is typed alone and has no data here
+    how_to_get_data: ClassVar[str] = ""  # of the default tasks
     data_parallel: ClassVar[bool] = False  # every process of a launched run takes part in a job; else the first alone
     shares_larger: ClassVar[bool] = False  # a split that is part of a larger one is served by a pass over that
     isolated: ClassVar[bool] = False  # each job in a process of its own: what kills it ends one part of it only

@@ -43,6 +43,12 @@ class Vtab(FineTune):
     default_models: ClassVar[tuple[str, ...]] = ("ViT-B/16", "BiT-R50x1", "R50+ViT-B/16")
     default_tasks: ClassVar[str] = "vtab"
     only_default_tasks: ClassVar[bool] = True
+    fallback: ClassVar[str] = "vtab-mini"
+    how_to_get_data: ClassVar[str] = (
+        "`data prepare TASK` downloads what may be downloaded and says how to get the rest. Data sets are read as "
+        "torchvision and their publishers lay them out, and from the vtab-1k folder of NOAH, SSF and RepAdapter "
+        "(vtab-1k/<task>/test.txt)."
+    )
 
     protocol: Literal["finetune", "probe"] = "finetune"  # the paper's fine-tuning, or the probe on frozen features
     l2: tuple[float, ...] = L2  # probe: what is chosen from
@@ -129,6 +135,7 @@ class VtabMini(Vtab):
     name: ClassVar[str] = "vtab-mini"
     default_models: ClassVar[tuple[str, ...]] = ("ViT-mini", "BiT-mini", "R+ViT-mini")
     default_tasks: ClassVar[str] = "vtab-mini"
+    fallback: ClassVar[str] = ""
 
     protocol: Literal["finetune", "probe"] = "probe"  # on random weights the probe is the honest, quick default
 

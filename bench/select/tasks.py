@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...registry import Registry, UsageError, suggest
+from ...suites import suites
 from ...suites.protocol import NO_TASK, Source, Suite, Task
 from ...suites.sources import SOURCES
 from ...suites.sources.folder import Division, folder_task
@@ -14,11 +15,6 @@ from ..verbs.words import each
 from .user_rows import include
 
 FOLDER = "folder:"
-HOW_TO_GET_VTAB = (
-    "`data prepare TASK` downloads what may be downloaded and says how to get the rest. Data sets are read as "
-    "torchvision and their publishers lay them out, and from the vtab-1k folder of NOAH, SSF and RepAdapter "
-    "(vtab-1k/<task>/test.txt)."
-)
 
 
 class Shelf:
@@ -99,7 +95,8 @@ def choose_tasks(suite: Suite, config: Config, shelf: Shelf) -> list[Task]:
         where = f"source={config.source} in {shelf.root}" if config.source else str(shelf.root)
         names = ", ".join(task.name for task in missing[:5]) + (" …" if len(missing) > 5 else "")
         partly = [f"{task.name}: {lack}. " for task in missing if (lack := shelf.lacks(task, suite.splits))]
-        advice = f" {HOW_TO_GET_VTAB} suite=vtab-mini needs no data" if missing[0].collection == "vtab" else ""
+        asks = [one for one in suites().values() if one.fallback and one.default_tasks == missing[0].collection]
+        advice = "".join(f" {one.how_to_get_data} suite={one.fallback} needs no data" for one in asks)
         raise UsageError(
             f"no data for {names} in {where}. {''.join(partly[:3])}Type data=DIR or set BENCH_DATA to the folder that "
             f"holds it.{advice}"
