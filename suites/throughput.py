@@ -47,22 +47,18 @@ two a multiply-accumulate.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from ..registry import UsageError
 from .protocol import Context, Measurement, Task, Work
 from .timing.duration import seconds_of
-from .timing.memory import is_out_of_memory
-from .timing.report import Row
 from .timing.settings import ThroughputSettings
 
 if TYPE_CHECKING:
     from ..models.spec import Model
     from ..models.weights_choice import WeightsChoice
-    from .timing.session import Session
 
 SMALL_MODELS = ("ViT-mini", "BiT-mini", "R+ViT-mini", "ViT-Ti/16")
 GPU_MODELS = ("ViT-B/32", "ViT-B/16", "ViT-L/16", "BiT-R50x1", "R50+ViT-B/16")
@@ -105,33 +101,16 @@ class Throughput(ThroughputSettings):
             at = asdict(variant) | {"timing": timing, "scenario": scenario}
             if not context.enter(at):
                 continue
-            yield from _part(session, at, partial(session.row, variant, timing, scenario))
+            yield from session.part(at, partial(session.row, variant, timing, scenario))
             against = asdict(variant) | {"scenario": "offline", "against": self.against}
             duels = settled.duels(variant, timing, scenario) and not session.late
             if duels and context.enter(against):  # the row again: a part of its own, which the row survives
-                yield from _part(session, against, partial(session.duel, variant))
+                yield from session.part(against, partial(session.duel, variant))
         for variant, timing in settled.searches().items():
             at = asdict(variant) | {"timing": timing, "scenario": "search"}
             del at["batch_size"]
             if context.enter(at):
-                yield from _part(session, at, partial(session.search, variant, timing))
-
-
-def _part(
-    session: Session, at: Mapping[str, Any], numbers: Callable[[Row], Iterator[Measurement]]
-) -> Iterator[Measurement]:
-    """What is measured of one row, or why it has no number; another error is the process's, and ends this row alone."""
-    row = Row(session.context.model, session.suite, at)
-    try:
-        yield from numbers(row)
-    except UsageError as error:
-        yield row.failed(str(error))
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        batch = f"batch_size={at['batch_size']}" if "batch_size" in at else "the batch"
-        yield row.failed(f"out of memory: {batch} does not fit {session.context.device}")
-    session.clean_up()
+                yield from session.part(at, partial(session.search, variant, timing))
 
 
 throughput = Throughput()

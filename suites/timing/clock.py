@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import torch
+import torch
 
 
 class Clock:
@@ -39,8 +38,6 @@ class MPSClock(Clock):
         return self.now()
 
     def wait(self) -> None:
-        import torch
-
         torch.mps.synchronize()
 
 
@@ -51,15 +48,11 @@ class CUDAClock(Clock):
         self._device = device
 
     def mark(self) -> torch.cuda.Event:
-        import torch
-
         event = torch.cuda.Event(enable_timing=True)
         event.record(torch.cuda.current_stream(self._device))
         return event
 
     def wait(self) -> None:
-        import torch
-
         torch.cuda.synchronize(self._device)
 
     def between(self, first: torch.cuda.Event, second: torch.cuda.Event) -> float:

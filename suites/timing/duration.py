@@ -11,13 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .variant import GATE_IMAGES
+from .settings import GATE_IMAGES, Case, ThroughputSettings
 
 if TYPE_CHECKING:
     from ...models.spec import Model
-    from .sampling import Timing
-    from .settings import Scenario, ThroughputSettings
-    from .variant import Variant
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +48,7 @@ def seconds_of(suite: ThroughputSettings, model: Model, on_gpu: bool) -> tuple[f
     return float(total[0] + tries * low), float(total[1] + tries * (high + 1.0))
 
 
-def _row(suite: ThroughputSettings, case: tuple[Variant, Timing, Scenario], model: Model, pace: Pace) -> np.ndarray:
+def _row(suite: ThroughputSettings, case: Case, model: Model, pace: Pace) -> np.ndarray:
     variant, _, scenario = case
     macs = model.architecture.macs((variant.image_size, variant.image_size)) or 0
     step = 2 * macs * variant.batch_size * (3 if variant.mode == "train" else 1) / pace.flops  # seconds

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import torch
 
 from ...memory import free_memory
-
-if TYPE_CHECKING:
-    import torch
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 RESET_PEAK = "5"  # what clear_refs takes to let the peak of the resident set start anew
@@ -31,8 +30,6 @@ class Peak:
 def reset_peak(device: torch.device) -> None:
     """Let the peak start anew at what is in use now."""
     if device.type == "cuda":
-        import torch
-
         torch.cuda.reset_peak_memory_stats(device)
     elif CLEAR.exists():
         with contextlib.suppress(OSError):
@@ -42,8 +39,6 @@ def reset_peak(device: torch.device) -> None:
 def peak(device: torch.device) -> Peak:
     """The peak since `reset_peak`."""
     if device.type == "cuda":
-        import torch
-
         used, reserved = torch.cuda.max_memory_allocated(device), torch.cuda.max_memory_reserved(device)
         return Peak(used=used, reserved=reserved, kind="allocated on the device")
     if device.type == "cpu" and CLEAR.exists():
@@ -60,10 +55,6 @@ def _status(name: str) -> int | None:
 
 def release(device: torch.device) -> None:
     """Give back what is no longer used, so that the next try starts as the first did."""
-    import gc
-
-    import torch
-
     gc.collect()
     if device.type == "cuda":
         torch.cuda.synchronize(device)
@@ -96,8 +87,6 @@ def bounded(device: torch.device) -> Iterator[None]:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory did not suffice. torch has a class for it on GPUs only."""
-    import torch
-
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     words = ("can't allocate memory", "out of memory", "not enough memory", "could not create a memory")

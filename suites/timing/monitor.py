@@ -12,10 +12,9 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import torch
+import torch
 
 PERIOD = 0.05  # seconds between two readings
 CLOCKS = 0.05  # suspect from here: between the highest and the lowest clock
@@ -116,8 +115,6 @@ class MachineMonitor:
 
 def _handle(nvml: Any, device: torch.device) -> Any:
     """NVML counts all boards, torch those that it may see: the UUID is the same."""
-    import torch
-
     uuid = str(getattr(torch.cuda.get_device_properties(device), "uuid", ""))
     if uuid:
         return nvml.nvmlDeviceGetHandleByUUID(uuid if uuid.startswith("GPU-") else f"GPU-{uuid}")

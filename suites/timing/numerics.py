@@ -27,19 +27,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
 
 from . import memory
 from .clock import Clock
-from .variant import GATE_IMAGES, Mode, Precision, Runner, Variant, precision_flags
+from .runner import Runner, precision_flags
+from .settings import GATE_IMAGES, Mode, NumberFormat, Variant
 
-if TYPE_CHECKING:
-    import torch
-
-    Pass = tuple[torch.Tensor, list[torch.Tensor]]  # outputs and gradients, as `Runner.compared` gives them
+Pass = tuple[torch.Tensor, list[torch.Tensor]]  # outputs and gradients, as `Runner.compared` gives them
 
 # Of products where the weights stay float32: TF32 and autocast round what they multiply.
-UNIT_ROUNDOFF: dict[Precision, float] = {"fp32": 2.0**-24, "tf32": 2.0**-11, "bf16": 2.0**-8, "fp16": 2.0**-11}
+UNIT_ROUNDOFF: dict[NumberFormat, float] = {"fp32": 2.0**-24, "tf32": 2.0**-11, "bf16": 2.0**-8, "fp16": 2.0**-11}
 SAFETY = 8.0
 # A gradient jumps where a ReLU's input changes its sign, by far more than rounding: seen up to 0.6 % of its length in
 # BiT-mini when weights move by one float32 roundoff.
@@ -76,7 +76,7 @@ class NumericsCheck:
         """`master` gives the float32 network for an image size, on the CPU."""
         self._master, self._device = master, device
         self._references: dict[tuple[int, Mode, int], Pass] = {}
-        self._scales: dict[tuple[int, Mode, int], dict[Precision, tuple[float, float]]] = {}
+        self._scales: dict[tuple[int, Mode, int], dict[NumberFormat, tuple[float, float]]] = {}
 
     def compare(self, runner: Runner, images: torch.Tensor, clock: Clock) -> tuple[Deviation, float]:
         """How far the runner's first pass on the batch that is to be timed is from eager float32, and its seconds.
@@ -139,8 +139,6 @@ class NumericsCheck:
 
 def disturb(network: Any, roundoff: float) -> None:
     """Change every weight by up to `roundoff` of itself, at random."""
-    import torch
-
     with torch.no_grad():
         for number, parameter in enumerate(network.parameters()):
             generator = torch.Generator(parameter.device).manual_seed(number)

@@ -8,16 +8,18 @@ network would take if there were nothing but its products.
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from .clock import Clock
-
-if TYPE_CHECKING:
-    import torch
 
 ALONE_SECONDS = 0.02  # at least so long, and so often, is each product timed
 ALONE_STEPS = 3
@@ -44,18 +46,14 @@ class Shape:
     dtype: Any
 
     def fill(self, device: torch.device) -> torch.Tensor:
-        import torch
-
         made = torch.empty_strided(self.size, self.stride, dtype=self.dtype, device=device)
         return made.normal_() if made.is_floating_point() else made.zero_()
 
     @property
     def bytes(self) -> int:
         """Of the numbers that are there: a stride of 0 repeats them."""
-        count = 1
-        for size, stride in zip(self.size, self.stride, strict=True):
-            count *= size if stride else 1
-        return count * self.dtype.itemsize
+        pairs = zip(self.size, self.stride, strict=True)
+        return math.prod(size for size, stride in pairs if stride) * self.dtype.itemsize
 
 
 def formulas() -> dict[Any, Callable[..., int]]:
@@ -63,8 +61,6 @@ def formulas() -> dict[Any, Callable[..., int]]:
 
     torch's FLOP counter, and fused attention on a CPU, which it does not know in every release (not in 2.14).
     """
-    import torch
-    from torch.utils.flop_counter import flop_registry
 
     def forward(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
         return _attention(query, key, value, products=2)
@@ -86,8 +82,6 @@ def _attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *, p
 
 def products_of(run: Callable[[], Any]) -> list[Product]:
     """The products of what `run` does, each distinct one once, with how often it was there."""
-    from torch.utils._python_dispatch import TorchDispatchMode
-
     known = formulas()
     found: dict[tuple[Any, ...], list[int]] = {}
 
@@ -118,8 +112,6 @@ def products_of(run: Callable[[], Any]) -> list[Product]:
 
 
 def _shape(value: Any) -> Any:
-    import torch
-
     if isinstance(value, torch.Tensor):
         return Shape(size=tuple(value.shape), stride=tuple(value.stride()), dtype=value.dtype)
     return tuple(value) if isinstance(value, list) else value
@@ -132,8 +124,6 @@ def _bytes(value: Any) -> int:
 
 def seconds_alone(products: list[Product], device: torch.device, clock: Clock) -> float:
     """Seconds of a step's products, each timed alone (median) and taken as often as it is there."""
-    import torch
-
     total = 0.0
     for product in products:
         with torch.no_grad():
@@ -186,8 +176,6 @@ def measure_roofline(device: torch.device, dtype: torch.dtype, clock: Clock) -> 
 
     The fastest repetition counts: a ceiling is what the device can do, and no disturbance makes it faster.
     """
-    import torch
-
     sides, megabytes = ((2048, 4096, 8192), 1024) if device.type == "cuda" else ((512, 1024, 1536), 128)
     rates = []
     for side in sides:

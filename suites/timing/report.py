@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from ...models.spec import Model
 from ..protocol import Measurement
 from .intervals import quantile_interval
+from .numerics import Deviation
 from .sampling import Samples
-
-if TYPE_CHECKING:
-    from ...models.spec import Model
-    from .numerics import Deviation
-    from .settings import ThroughputSettings
+from .settings import ThroughputSettings
 
 TRAINING = "SGD, momentum 0.9, cross-entropy on the model's own head; forward, backward and update"
 

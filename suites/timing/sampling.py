@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from .clock import Clock
 from .intervals import quantile_interval, ratio_interval, relative_width
+from .settings import StoppingRule, Timing
 
-Timing = Literal["pipelined", "sync"]
 Tick = Callable[[str], None]  # a step calls it with the name of the part that it has just given to the device
 Step = Callable[[Tick], Any]
 
@@ -23,24 +22,6 @@ BLOCK_STEPS = 200
 LOOKS = 1.5  # the rule is looked at when there are so many times the samples of the last look: few looks, little bias
 SPREAD = 0.10  # suspect from here: interquartile range over the median
 DRIFT = 0.05  # suspect from here: between the medians of the first and the last third
-
-
-@dataclass(frozen=True, kw_only=True)
-class StoppingRule:
-    """When to begin counting, and when enough is counted."""
-
-    warm_up_steps: int = 3  # both must have passed
-    warm_up_seconds: float = 0.0
-    min_samples: int = 10
-    min_seconds: float = 0.0  # of timed work without a break
-    max_seconds: float = math.inf  # no longer than this for the interval's sake; never fewer samples than min_samples
-    interval: float = 0.05  # width of the median's 95 % interval, over the median
-
-    def enough(self, samples: np.ndarray, seconds: float) -> bool:
-        """Whether the samples, taken in this time, will do."""
-        if len(samples) < self.min_samples or seconds < self.min_seconds:
-            return False
-        return seconds >= self.max_seconds or relative_width(samples) <= self.interval
 
 
 @dataclass(frozen=True, kw_only=True)

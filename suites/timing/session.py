@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
 
 from ...registry import UsageError
 from ..protocol import Context, Measurement
@@ -19,13 +20,9 @@ from .clock import clock_of
 from .monitor import MachineMonitor
 from .numerics import NumericsCheck
 from .report import Row
-from .sampling import Samples, Step, Timing, duel, sample, untimed
-from .variant import Runner, Variant, draw_zeros, precision_flags
-
-if TYPE_CHECKING:
-    import torch
-
-    from .settings import Scenario, ThroughputSettings
+from .runner import Runner, draw_zeros, dtype_of, precision_flags
+from .sampling import Samples, Step, duel, sample, untimed
+from .settings import Scenario, ThroughputSettings, Timing, Variant
 
 
 class Session:
@@ -33,7 +30,7 @@ class Session:
 
     def __init__(self, suite: ThroughputSettings, context: Context) -> None:
         self.suite, self.context = suite, context
-        self._device: torch.device = context.device
+        self._device = context.device
         self._clock = clock_of(self._device)
         self._monitor = MachineMonitor(self._device)
         self._network: tuple[int, Any] | None = None
@@ -47,11 +44,23 @@ class Session:
         """Whether the seconds of this model are over."""
         return self.suite.budget is not None and time.monotonic() > self._begun + self.suite.budget
 
+    def part(self, at: Mapping[str, Any], numbers: Callable[[Row], Iterator[Measurement]]) -> Iterator[Measurement]:
+        """What is measured of one row, or why it has no number. Any other error ends the process, and this row alone."""
+        row = Row(self.context.model, self.suite, at)
+        try:
+            yield from numbers(row)
+        except UsageError as error:
+            yield row.failed(str(error))
+        except (RuntimeError, MemoryError) as error:
+            if not memory.is_out_of_memory(error):
+                raise
+            batch = f"batch_size={at['batch_size']}" if "batch_size" in at else "the batch"
+            yield row.failed(f"out of memory: {batch} does not fit {self.context.device}")
+        self.clean_up()
+
     def clean_up(self) -> None:
         """After a row: nothing of it stays on the device."""
         if any(self.suite.compile):
-            import torch
-
             torch._dynamo.reset()
         memory.release(self._device)
 
@@ -179,7 +188,7 @@ class Session:
         """What the device does in a precision: the best that was measured so far, for the first time or `again`."""
         known = self._rooflines.get(variant.precision)
         if known is None or again:
-            found = products.measure_roofline(self._device, variant.dtype(), self._clock)
+            found = products.measure_roofline(self._device, dtype_of(variant), self._clock)
             known = found if known is None else known.better(found)
             self._rooflines[variant.precision] = known
         return known

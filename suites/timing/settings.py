@@ -3,18 +3,80 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
+
+import numpy as np
 
 from ...registry import UsageError
 from ..protocol import Suite
-from .intervals import samples_for
-from .sampling import StoppingRule, Timing
-from .variant import MemoryFormat, Mode, Precision, Variant
+from .intervals import relative_width, samples_for
 
+if TYPE_CHECKING:
+    import torch
+
+NumberFormat = Literal["fp32", "tf32", "bf16", "fp16"]
+Mode = Literal["inference", "train"]
+MemoryFormat = Literal["contiguous", "channels_last"]
+Timing = Literal["pipelined", "sync"]
 Scenario = Literal["offline", "single_stream"]
 Find = Literal["largest", "exact", "fastest"]
+Case = tuple["Variant", Timing, Scenario]
+
+GATE_IMAGES = 4  # of a batch, that outputs are compared on
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """How a network is run. Its fields are columns of every row."""
+
+    image_size: int
+    batch_size: int
+    precision: NumberFormat = "fp32"
+    mode: Mode = "inference"
+    compile: bool = False
+    memory_format: MemoryFormat = "contiguous"
+
+    def check(self, device: torch.device) -> None:
+        """Raises UsageError for what a device cannot do."""
+        if self.precision == "tf32" and device.type != "cuda":
+            raise UsageError(f"precision=tf32 is of NVIDIA GPUs, and this is {device.type}. Type fp32 or bf16")
+        if self.precision == "fp16" and self.mode == "train" and device.type != "cuda":
+            raise UsageError("mode=train precision=fp16 scales its gradients, which needs a GPU. Type bf16 or fp32")
+
+    @property
+    def is_cast(self) -> bool:
+        """Whether the weights themselves are in half precision; a training step keeps them in float32 (autocast)."""
+        return self.mode == "inference" and self.precision in ("bf16", "fp16")
+
+    @property
+    def numbers(self) -> str:
+        """What is in which format, in words."""
+        name = {"bf16": "bfloat16", "fp16": "float16"}.get(self.precision)
+        if name is None:
+            return "float32" + (", products in TF32" if self.precision == "tf32" else ", TF32 off")
+        scaled = ", gradients scaled" if self.precision == "fp16" else ""
+        return f"weights and images in {name}" if self.is_cast else f"float32 weights, autocast to {name}{scaled}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoppingRule:
+    """When to begin counting, and when enough is counted."""
+
+    warm_up_steps: int = 3  # both must have passed
+    warm_up_seconds: float = 0.0
+    min_samples: int = 10
+    min_seconds: float = 0.0  # of timed work without a break
+    max_seconds: float = math.inf  # no longer than this for the interval's sake; never fewer samples than min_samples
+    interval: float = 0.05  # width of the median's 95 % interval, over the median
+
+    def enough(self, samples: np.ndarray, seconds: float) -> bool:
+        """Whether the samples, taken in this time, will do."""
+        if len(samples) < self.min_samples or seconds < self.min_seconds:
+            return False
+        return seconds >= self.max_seconds or relative_width(samples) <= self.interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +87,7 @@ class ThroughputSettings(Suite):
     scale: Literal["auto", "small", "full"] = "auto"  # auto: small on a CPU, full on a GPU
     image_size: tuple[int, ...] = ()  # pixels; small: 64, 128; full: 224
     batch_size: tuple[int, ...] = ()  # of the offline scenario; small: 8; full: 128
-    precision: tuple[Precision, ...] = ()  # small: fp32; full: bf16
+    precision: tuple[NumberFormat, ...] = ()  # small: fp32; full: bf16
     mode: tuple[Mode, ...] = ("inference",)
     compile: tuple[bool, ...] = (False,)
     memory_format: tuple[MemoryFormat, ...] = ("contiguous",)
@@ -80,7 +142,7 @@ class ThroughputSettings(Suite):
         less = f" is less than suite.min_seconds={self.min_seconds:g}; raise it"
         self.refuse("max_seconds", self.max_seconds < self.min_seconds, less)
 
-    def cases(self) -> Iterator[tuple[Variant, Timing, Scenario]]:
+    def cases(self) -> Iterator[Case]:
         """Every row there is to be: eager before compiled, and of one image size after the other."""
         for compiled, size, mode, layout, precision, scenario in itertools.product(
             self.compile, self.image_size, self.mode, self.memory_format, self.precision, self.scenario

@@ -13,8 +13,9 @@ import pytest
 import torch
 from vit_bench.models import create_model
 from vit_bench.suites.timing.clock import Clock
-from vit_bench.suites.timing.sampling import StoppingRule, Timing, sample
-from vit_bench.suites.timing.variant import Runner, Variant
+from vit_bench.suites.timing.runner import Runner
+from vit_bench.suites.timing.sampling import sample
+from vit_bench.suites.timing.settings import StoppingRule, Timing, Variant
 
 STEPS = 10
 RULE = StoppingRule(warm_up_steps=1, min_samples=STEPS, max_seconds=0.0)

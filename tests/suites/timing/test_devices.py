@@ -17,7 +17,8 @@ from vit_bench.suites.protocol import Measurement
 from vit_bench.suites.timing import memory, session
 from vit_bench.suites.timing.clock import CUDAClock, MPSClock, clock_of
 from vit_bench.suites.timing.monitor import MachineMonitor
-from vit_bench.suites.timing.sampling import StoppingRule, sample
+from vit_bench.suites.timing.sampling import sample
+from vit_bench.suites.timing.settings import StoppingRule
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 QUICK = ("suite.warm_up_seconds=0", "suite.warm_up_steps=1", "suite.min_seconds=0", "suite.max_seconds=0.01")

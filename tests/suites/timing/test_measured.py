@@ -15,8 +15,9 @@ from vit_bench.suites.timing.clock import Clock
 from vit_bench.suites.timing.monitor import BusyCores, MachineMonitor, Readings, busy_elsewhere
 from vit_bench.suites.timing.products import Product, Roofline, products_of, seconds_alone
 from vit_bench.suites.timing.report import verdict
-from vit_bench.suites.timing.sampling import Samples, StoppingRule
-from vit_bench.suites.timing.variant import Runner, Variant, draw_zeros
+from vit_bench.suites.timing.runner import Runner, draw_zeros
+from vit_bench.suites.timing.sampling import Samples
+from vit_bench.suites.timing.settings import StoppingRule, Variant
 
 CPU = torch.device("cpu")
 

@@ -9,7 +9,8 @@ import torch
 from vit_bench.models import create_model
 from vit_bench.suites.timing.clock import Clock
 from vit_bench.suites.timing.numerics import SAFETY, Deviation, NumericsCheck, difference, distance
-from vit_bench.suites.timing.variant import Runner, Variant, draw_zeros, precision_flags
+from vit_bench.suites.timing.runner import Runner, draw_zeros, precision_flags
+from vit_bench.suites.timing.settings import Variant
 
 CPU = torch.device("cpu")
 

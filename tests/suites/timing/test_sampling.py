@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from vit_bench.suites.timing.clock import Clock
 from vit_bench.suites.timing.intervals import quantile_interval, ratio_interval, samples_for
-from vit_bench.suites.timing.sampling import Samples, StoppingRule, Tick, Timing, duel, sample
+from vit_bench.suites.timing.sampling import Samples, Tick, duel, sample
 from vit_bench.suites.timing.session import largest_exact, largest_power
+from vit_bench.suites.timing.settings import StoppingRule, Timing
 
 
 class Machine(Clock):

@@ -1,76 +1,33 @@
-"""One way to run a network: its precision, layout, compilation and mode, as a step that can be timed."""
+"""A network made ready to be run in one way, as a step that can be timed: its precision, layout, compilation, mode."""
 
 from __future__ import annotations
 
 import contextlib
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
-from ...registry import UsageError
+import torch
+from torch.backends import cudnn
+from torch.nn import functional as F
+
 from .sampling import Step, Tick
+from .settings import NumberFormat, Variant
 
-if TYPE_CHECKING:
-    import torch
-
-Precision = Literal["fp32", "tf32", "bf16", "fp16"]
-Mode = Literal["inference", "train"]
-MemoryFormat = Literal["contiguous", "channels_last"]
-
-GATE_IMAGES = 4  # of a batch, that outputs are compared on
 DRAWN = 16  # different images in a batch; drawing a thousand takes longer than timing them
-GRADIENT_SCALE = (
-    2.0**10
-)  # of the comparison in float16; a step finds its own by trying, and begins with too large a one
+GRADIENT_SCALE = 2.0**10  # of the comparison in float16; a step finds its own by trying and begins too large
 LEARNING_RATE, MOMENTUM = 1e-6, 0.9  # so small that the weights stay where they are: the time is the same
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Variant:
-    """How a network is run. Its fields are columns of every row."""
-
-    image_size: int
-    batch_size: int
-    precision: Precision = "fp32"
-    mode: Mode = "inference"
-    compile: bool = False
-    memory_format: MemoryFormat = "contiguous"
-
-    def check(self, device: torch.device) -> None:
-        """Raises UsageError for what a device cannot do."""
-        if self.precision == "tf32" and device.type != "cuda":
-            raise UsageError(f"precision=tf32 is of NVIDIA GPUs, and this is {device.type}. Type fp32 or bf16")
-        if self.precision == "fp16" and self.mode == "train" and device.type != "cuda":
-            raise UsageError("mode=train precision=fp16 scales its gradients, which needs a GPU. Type bf16 or fp32")
-
-    @property
-    def is_cast(self) -> bool:
-        """Whether the weights themselves are in half precision; a training step keeps them in float32 (autocast)."""
-        return self.mode == "inference" and self.precision in ("bf16", "fp16")
-
-    def dtype(self) -> torch.dtype:
-        """The number format of products."""
-        import torch
-
-        return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision, torch.float32)
-
-    @property
-    def numbers(self) -> str:
-        """What is in which format, in words."""
-        name = {"bf16": "bfloat16", "fp16": "float16"}.get(self.precision)
-        if name is None:
-            return "float32" + (", products in TF32" if self.precision == "tf32" else ", TF32 off")
-        scaled = ", gradients scaled" if self.precision == "fp16" else ""
-        return f"weights and images in {name}" if self.is_cast else f"float32 weights, autocast to {name}{scaled}"
+def dtype_of(variant: Variant) -> torch.dtype:
+    """The number format of products."""
+    return DTYPES.get(variant.precision, torch.float32)
 
 
 @contextlib.contextmanager
-def precision_flags(precision: Precision) -> Iterator[None]:
+def precision_flags(precision: NumberFormat) -> Iterator[None]:
     """float32 means float32, and TF32 only where it was asked for; torch's default on a GPU is neither."""
-    import torch
-    from torch.backends import cudnn
-
     before = torch.get_float32_matmul_precision(), cudnn.allow_tf32
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     cudnn.allow_tf32 = precision == "tf32"
@@ -86,8 +43,6 @@ def draw_zeros(network: Any) -> None:
 
     Zeros would hide a branch from the comparison with float32, and cost a GPU less power than numbers do.
     """
-    import torch
-
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name, parameter in network.named_parameters():
@@ -100,12 +55,10 @@ class Runner:
 
     def __init__(self, network: Any, variant: Variant, device: torch.device) -> None:
         """`network` is float32 on the CPU and stays as it is."""
-        import torch
-
         self.variant, self.device = variant, device
         layout = torch.channels_last if variant.memory_format == "channels_last" else torch.contiguous_format
         made = copy.deepcopy(network).to(device, memory_format=layout)
-        made = made.to(variant.dtype()) if variant.is_cast else made
+        made = made.to(dtype_of(variant)) if variant.is_cast else made
         self._trains = variant.mode == "train"
         self.plain: Any = made.train(self._trains).requires_grad_(self._trains)
         self.network = torch.compile(self.plain, dynamic=False) if variant.compile else self.plain
@@ -113,11 +66,9 @@ class Runner:
 
     def images(self, count: int) -> torch.Tensor:
         """Images of random numbers, as large as scaled pixels are: DRAWN different ones, the same in every batch."""
-        import torch
-
         side = self.variant.image_size
         drawn = torch.randn(DRAWN, 3, side, side, generator=torch.Generator().manual_seed(0)).clamp_(-1, 1)
-        dtype = self.variant.dtype() if self.variant.is_cast else torch.float32
+        dtype = dtype_of(self.variant) if self.variant.is_cast else torch.float32
         made = torch.empty(count, 3, side, side, dtype=dtype, device=self.device, memory_format=self._layout)
         for part in made.split(DRAWN):
             part.copy_(drawn[: len(part)])
@@ -128,9 +79,6 @@ class Runner:
 
         A training step is all there but its update; inference has no gradients.
         """
-        import torch
-        from torch.nn import functional as F
-
         if not self._trains:
             with torch.inference_mode():
                 return self.network(images).float().cpu(), []
@@ -151,15 +99,10 @@ class Runner:
         return any(isinstance(each, int | float) and each > 0 for each in probabilities)
 
     def _labels(self, count: int, classes: int) -> torch.Tensor:
-        import torch
-
         return (torch.arange(count) % classes).to(self.device)
 
     def step(self, images: torch.Tensor, *, eager: bool = False) -> Step:
         """A forward pass; or a forward pass, a backward pass and an update, each ticked. `eager`: not compiled."""
-        import torch
-        from torch.nn import functional as F
-
         network = self.plain if eager else self.network
 
         def infer(_: Tick) -> None:
@@ -188,7 +131,5 @@ class Runner:
         return train
 
     def _autocast(self) -> Any:
-        import torch
-
         wanted = self.variant.precision in ("bf16", "fp16") and not self.variant.is_cast
-        return torch.autocast(self.device.type, dtype=self.variant.dtype() if wanted else None, enabled=wanted)
+        return torch.autocast(self.device.type, dtype=dtype_of(self.variant) if wanted else None, enabled=wanted)
