@@ -32,7 +32,7 @@ class Row:
         }
         self.treatment: dict[str, Any] = {}
         self.reasons: list[str] | None = None  # why its numbers cannot be trusted; None: they bear no verdict
-        self.deviation: Deviation | None = None
+        self.deviation = Deviation(unknown="nothing is timed yet")
         self.first_pass = 0.0  # seconds, before any step: compiling is a part of it
 
     def one(
@@ -57,6 +57,10 @@ class Row:
             arrays={} if samples is None else {"samples": samples},
         )
 
+    def several(self, *numbers: tuple[str, float | None, str]) -> Iterator[Measurement]:
+        """Numbers of this row: metric, value, unit. What is not known is left out."""
+        yield from (self.one(metric, value, unit) for metric, value, unit in numbers if value is not None)
+
     def failed(self, error: str) -> Measurement:
         """Why this row has no number."""
         of_scenario = {"single_stream": "latency", "search": "largest_batch"}
@@ -69,38 +73,40 @@ class Row:
     def speed(self, samples: Samples) -> Iterator[Measurement]:
         """Images a second: median first, with every timed step; quartiles; the interval of the median."""
         batch = self.at["batch_size"]
+        (fast, slow), (low, high) = samples.quartiles, samples.interval
         yield self.one("images_per_second", batch / samples.median, "images/s", samples=samples.seconds)
-        ends = (*samples.quartiles[::-1], *samples.interval[::-1])
-        for name, seconds in zip(("q25", "q75", "low", "high"), ends, strict=True):
-            yield self.one(f"images_per_second_{name}", batch / seconds, "images/s")
-        yield self.one("step_time", 1e3 * samples.median, "ms")
-        for name, values in samples.parts.items():
-            yield self.one(f"{name}_time", 1e3 * float(np.median(values)), "ms")
-        yield from self._counts(samples)
+        yield from self.several(
+            ("images_per_second_q25", batch / slow, "images/s"),
+            ("images_per_second_q75", batch / fast, "images/s"),
+            ("images_per_second_low", batch / high, "images/s"),
+            ("images_per_second_high", batch / low, "images/s"),
+            ("step_time", 1e3 * samples.median, "ms"),
+            *((f"{name}_time", 1e3 * float(np.median(values)), "ms") for name, values in samples.parts.items()),
+            *self._counts(samples),
+        )
 
     def latency(self, samples: Samples) -> Iterator[Measurement]:
         """Milliseconds an image: median first, with every timed step; quartiles; the p95 and its interval."""
         yield self.one("latency", 1e3 * samples.median, "ms", samples=samples.seconds)
         p95 = float(np.quantile(samples.seconds, 0.95))
         ends = (*samples.quartiles, p95, *quantile_interval(samples.seconds, 0.95))
-        for name, value in zip(("q25", "q75", "p95", "p95_low", "p95_high"), ends, strict=True):
-            yield self.one(f"latency_{name}", 1e3 * value, "ms")
-        yield from self._counts(samples)
+        names = ("q25", "q75", "p95", "p95_low", "p95_high")
+        yield from self.several(
+            *((f"latency_{name}", 1e3 * value, "ms") for name, value in zip(names, ends, strict=True)),
+            *self._counts(samples),
+        )
 
-    def _counts(self, samples: Samples) -> Iterator[Measurement]:
-        yield self.one("timed_steps", len(samples.seconds), "steps")
-        yield self.one("warm_up_steps", samples.warm_up_steps, "steps")
-        yield self.one("first_pass", 1e3 * self.first_pass, "ms")
-        if self.deviation is None:
-            return
+    def _counts(self, samples: Samples) -> list[tuple[str, float | None, str]]:
         away = self.deviation
-        for name, value, allowed, unit in (
-            ("float32_difference", away.outputs, away.outputs_bound, "of the largest output"),
-            ("float32_gradient_difference", away.gradients, away.gradients_bound, "of the gradients' length"),
-        ):
-            if value is not None:
-                yield self.one(name, value, unit)
-                yield self.one(f"{name}_allowed", allowed, unit)
+        return [
+            ("timed_steps", len(samples.seconds), "steps"),
+            ("warm_up_steps", samples.warm_up_steps, "steps"),
+            ("first_pass", 1e3 * self.first_pass, "ms"),
+            ("float32_difference", away.outputs, "of the largest output"),
+            ("float32_difference_allowed", away.outputs_bound, "of the largest output"),
+            ("float32_gradient_difference", away.gradients, "of the gradients' length"),
+            ("float32_gradient_difference_allowed", away.gradients_bound, "of the gradients' length"),
+        ]
 
 
 def verdict(reasons: Sequence[str]) -> str:

@@ -45,7 +45,7 @@ class Session:
         return self.suite.budget is not None and time.monotonic() > self._begun + self.suite.budget
 
     def part(self, at: Mapping[str, Any], numbers: Callable[[Row], Iterator[Measurement]]) -> Iterator[Measurement]:
-        """What is measured of one row, or why it has no number. Any other error ends the process, and this row alone."""
+        """What is measured of one row, or why it has no number. Another error ends the process, and this row alone."""
         row = Row(self.context.model, self.suite, at)
         try:
             yield from numbers(row)
@@ -82,11 +82,12 @@ class Session:
         network = self._master(image_size)
         row = Row(self.context.model, self.suite, {"image_size": image_size})
         total, head = _parameters(network), _head(network)
-        if head is not None:
-            yield row.one("parameters_backbone", total - _parameters(head), "parameters")
-            yield row.one("parameters_head", _parameters(head), "parameters")
-        else:
-            yield row.one("parameters", total, "parameters")
+        in_head = None if head is None else _parameters(head)
+        yield from row.several(
+            ("parameters_backbone", None if in_head is None else total - in_head, "parameters"),
+            ("parameters_head", in_head, "parameters"),
+            ("parameters", total if in_head is None else None, "parameters"),
+        )
         macs = row.model.architecture.macs((image_size, image_size))
         if macs is None:
             step = self._step(Variant(image_size=image_size, batch_size=1))
@@ -95,16 +96,13 @@ class Session:
         else:
             macs, how = macs + network.num_features * self.suite.classes, "closed form"
         row.treatment = {"operations": f"{how}: products, convolutions and attention; the head included"}
-        yield row.one("gmacs", macs / 1e9, "GMAC")
-        yield row.one("gflops", 2 * macs / 1e9, "GFLOP")
+        yield from row.several(("gmacs", macs / 1e9, "GMAC"), ("gflops", 2 * macs / 1e9, "GFLOP"))
 
     def _offline(self, variant: Variant, timing: Timing, row: Row) -> Iterator[Measurement]:
         """Images a second of a batch, with memory, parts of a training step, ceilings and power."""
         samples, peak = self._timed(variant, timing, row, "offline")
         yield from row.speed(samples)
-        for name, count in (("peak_memory", peak.used), ("peak_memory_reserved", peak.reserved)):
-            if count is not None:
-                yield row.one(name, count, "bytes")
+        yield from row.several(("peak_memory", peak.used, "bytes"), ("peak_memory_reserved", peak.reserved, "bytes"))
         if self.suite.ceilings:
             try:
                 yield from self._ceilings(variant, row, samples)
@@ -195,12 +193,12 @@ class Session:
 
     def _power(self, row: Row, samples: Samples, *, images: int) -> Iterator[Measurement]:
         readings = self._monitor.readings
-        if readings.watts:
-            yield row.one("mean_power", float(np.mean(readings.watts)), "W")
-        if readings.clocks:
-            yield row.one("clock", float(np.median(readings.clocks)), "MHz")
-        if readings.joules is not None:
-            yield row.one("energy_per_image", readings.joules / (images * len(samples.seconds)), "J")
+        joules, count = readings.joules, images * len(samples.seconds)
+        yield from row.several(
+            ("mean_power", float(np.mean(readings.watts)) if readings.watts else None, "W"),
+            ("clock", float(np.median(readings.clocks)) if readings.clocks else None, "MHz"),
+            ("energy_per_image", None if joules is None else joules / count, "J"),
+        )
 
     def duel(self, variant: Variant, row: Row) -> Iterator[Measurement]:
         """This model and the other in turn: how many times as fast this one is, with its interval."""
@@ -226,11 +224,12 @@ class Session:
             row.reasons.append(f"the interval of the ratio is {wide:.1%} wide, and {rule.interval:.1%} was asked for")
         row.reasons += [f"{other}: {reason}" for reason in deviation.reasons]
         yield row.one("speed_ratio", found.ratio, "times as fast", samples=found.seconds)
-        yield row.one("speed_ratio_low", found.low, "times as fast")
-        yield row.one("speed_ratio_high", found.high, "times as fast")
-        speed = variant.batch_size / float(np.median(found.seconds[1]))
-        yield row.one("images_per_second_other", speed, "images/s")
-        yield row.one("rounds", found.seconds.shape[1], "rounds")
+        yield from row.several(
+            ("speed_ratio_low", found.low, "times as fast"),
+            ("speed_ratio_high", found.high, "times as fast"),
+            ("images_per_second_other", variant.batch_size / float(np.median(found.seconds[1])), "images/s"),
+            ("rounds", found.seconds.shape[1], "rounds"),
+        )
 
     def search(self, variant: Variant, timing: Timing, row: Row) -> Iterator[Measurement]:
         """The largest batch that fits and the fastest, as far as asked for."""
