@@ -50,6 +50,7 @@ NOT_COUNTED: Mapping[str, str] = {
     "bench.loaded_model": "keeps the network that models built",
     "bench.subprocess_job": "takes a job to another process and its numbers back",
     "bench.plan": "what was asked, which is in the job's identity",
+    "bench.job": "what was asked, which is in the job's identity",
     "bench.config": "what was asked, which is in the job's identity",
     "bench.verbs.words": "what was asked, which is in the job's identity",
     "bench.fingerprint": "makes the key",
