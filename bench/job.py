@@ -17,7 +17,7 @@ from ..models.weights_choice import WeightsChoice
 from ..registry import UsageError
 from ..stable import sha
 from ..suites.protocol import NO_TASK, Source, Suite, Task, Work
-from .fingerprint import code_sha, is_ours, module_of, network_modules, source_sha
+from .fingerprint import behind_call, code_sha, is_ours, module_of, network_modules, source_sha
 
 TASK_IDENTITY = (
     "name",
@@ -110,7 +110,8 @@ class Job:
         """What else says how images and labels come about: the source, its readers, and the task's label rule."""
         readers = getattr(self.provider, "readers", None)  # of a source that has several; a user's need not have it
         things = [self.provider, *(readers(self.task) if readers else ())]
-        return [*(type(thing) for thing in things if thing is not None), *([self.task.rule] if self.task.rule else [])]
+        rule = [self.task.rule] if self.task.rule else []
+        return [*(behind_call(thing) for thing in things if thing is not None), *rule]
 
     @property
     def variant(self) -> str:

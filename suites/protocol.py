@@ -57,6 +57,8 @@ class Task:
     mirrors: str = ""  # what it stands in for, and what it does not test
     classes: tuple[str, ...] = ()  # names, where they have some
     majority: float | None = None  # share of the most frequent class of the test split, percent, as far as it is known
+    histogram: tuple[int, ...] = ()  # images of each class of the test split, as far as they are known
+    present: Mapping[str, int] = field(default_factory=dict)  # split -> classes that occur in it, where that is known
     aliases: tuple[str, ...] = ()
 
     def sizes(self, split: str) -> tuple[int, ...]:

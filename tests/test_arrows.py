@@ -65,6 +65,7 @@ BY_NAME = {
     "models.selection": {"models.catalog.*"},
     "results.figures": {"results.figures.*"},
     "suites": {"suites.*"},
+    "suites.sources.sets": {"suites.sources.sets.*"},
     "suites.sources.splits": {"suites.tasks.*"},
     "suites.tasks": {"suites.tasks.*"},
 }

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from ...meter import Meter, human
 from ...registry import UsageError
+from ...suites.sources.image_set import Download, ImageSet
 from ...transfer import KnownFile, Unreachable, check_published, switched_off, transfer
-from .downloads import ARCHIVES, FILES, STEPS, File
 from .unpack import unpack
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ ROOM = 2.2  # times the size of an archive that it needs on the disk, itself inc
 
 
 @dataclass(kw_only=True)
-class Outcome:
+class Preparation:
     """What became of the tasks that were to be prepared."""
 
     ready: list[Task] = field(default_factory=list)
@@ -33,50 +33,49 @@ class Outcome:
     failed: list[str] = field(default_factory=list)
 
 
-def prepare(tasks: Iterable[Task], shelf: Callable[[], Shelf], meter: Meter) -> Outcome:
+def prepare(tasks: Iterable[Task], shelf: Callable[[], Shelf], meter: Meter) -> Preparation:
     """Have the data of these tasks below the data folder. `shelf` looks at it anew, since that changes.
 
     Raises UsageError beforehand where the disk has not the room. A set that fails does not stop the others.
     """
-    outcome, root = Outcome(), shelf().root
-    chosen = list(tasks)
-    lacking = [task for task in chosen if shelf().source(task, tuple(task.splits)) is None]
-    wanted = {task.images: FILES[task.images] for task in lacking if task.images in FILES}
-    _check_room(root, [file for files in wanted.values() for file in files])
-    done: set[str] = set()
+    before, done = shelf(), Preparation()
+    root, chosen = before.root, list(tasks)
+    lacking = [task for task in chosen if before.source(task, tuple(task.splits)) is None]
+    wanted = {task.images: before.sets.get(task.images, ImageSet(name=task.images)) for task in lacking}
+    _check_room(root, [file for each in wanted.values() for file in each.downloads])
     for task in chosen:
-        if task in lacking and task.images not in done:
-            done.add(task.images)
-            try:
-                _get(task, root, meter)
-            except UsageError as error:
-                outcome.failed.append(f"{task.name}: {error}")
-                continue
+        image_set = before.sets.get(task.images)
+        try:
+            if task in lacking and task.images in wanted:
+                get(wanted.pop(task.images), root, meter)
+        except UsageError as error:
+            done.failed.append(f"{task.name}: {error}")
+            continue
         now = shelf()
         source = now.source(task, tuple(task.splits))
         if source is not None:
             meter.say(f"{task.name} is at {source.locate(task, root)} (source {source.name})")
-            outcome.ready.append(task)
-        elif task.images in STEPS:
-            meter.say(f"{task.name} has to be got by hand. {STEPS[task.images].format(root=root)}.")
-            outcome.by_hand.append(task)
+            done.ready.append(task)
+        elif image_set is not None and image_set.by_hand:
+            meter.say(f"{task.name} has to be got by hand. {image_set.by_hand.format(root=root)}.")
+            done.by_hand.append(task)
         else:
             lacks = now.lacks(task, tuple(task.splits)) or f"it is not in {root}"
-            outcome.failed.append(f"{task.name}: {lacks}")
-    return outcome
+            done.failed.append(f"{task.name}: {lacks}")
+    return done
 
 
-def _get(task: Task, root: Path, meter: Meter) -> None:
-    """Fetch and unpack what can be of a task's image set; nothing where all is up to a person."""
-    for file in FILES.get(task.images, ()):
+def get(image_set: ImageSet, root: Path, meter: Meter) -> None:
+    """Fetch and unpack what can be of an image set; nothing where all is up to a person."""
+    for file in image_set.downloads:
         fetch(file, root, meter)
-    archive = root / ARCHIVES.get(task.images, "")
-    if task.images in ARCHIVES and archive.is_file():
+    archive = root / image_set.archive
+    if archive.is_file():
         meter.say(f"unpacking {archive}")
         meter.say(f"{len(unpack(archive, root))} files unpacked to {root}")
 
 
-def fetch(file: File, root: Path, meter: Meter) -> None:
+def fetch(file: Download, root: Path, meter: Meter) -> None:
     """Download one file, check it, and unpack it where it is an archive; where that was done, nothing.
 
     Raises UsageError where it cannot be had or is not what was published.
@@ -116,7 +115,7 @@ def _unpacked(mark: Path) -> bool:
     return bool(files) and all(Path(file).is_file() for file in files)
 
 
-def _check_room(root: Path, files: Iterable[File]) -> None:
+def _check_room(root: Path, files: Iterable[Download]) -> None:
     needed = int(sum((file.size or 0) * (ROOM if file.unpack else 1) for file in files))
     place = next(folder for folder in (root, *root.absolute().parents) if folder.is_dir())
     free = shutil.disk_usage(place).free

@@ -11,7 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -37,7 +37,7 @@ def unpack(archive: Path, target: Path) -> list[Path]:
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
     try:
-        budget = Budget(archive, archive.stat().st_size * GROWTH + SPARE)
+        budget = Budget(archive, archive.stat().st_size * GROWTH + SPARE, MEMBERS)
         _unpack(archive, staging, budget)
         for inner in sorted(path for path in staging.rglob("*.tar.gz") if path.is_file()):
             _unpack(inner, inner.parent, budget)
@@ -56,17 +56,16 @@ class Budget:
     """Bytes and members that an archive may still give."""
 
     archive: Path
-    left: int
-    members: int = field(default_factory=lambda: MEMBERS)
+    bytes: int
+    members: int
 
-    def member(self) -> None:
-        self.members -= 1
+    def take(self, folder: Path, size: int, members: int = 0) -> None:
+        """So much more of it goes into the folder. Raises UsageError where that cannot be meant, or does not fit."""
+        self.bytes -= size
+        self.members -= members
         if self.members < 0:
             raise UsageError(f"{self.archive} holds more than {MEMBERS} files; it is not what was published")
-
-    def take(self, size: int, folder: Path) -> None:
-        self.left -= size
-        if self.left < 0:
+        if self.bytes < 0:
             raise UsageError(f"{self.archive} unpacks to over {GROWTH} times its size; it is not what was published")
         if shutil.disk_usage(folder).free < size + MARGIN:
             raise UsageError(f"the disk of {folder} is full; {self.archive} needs more room there")
@@ -76,12 +75,12 @@ def _unpack(archive: Path, folder: Path, budget: Budget) -> None:
     if not archive.name.endswith(KINDS):
         raise UsageError(f"{archive} is no archive that can be unpacked ({', '.join(KINDS)})")
     for name, file in _members(archive):
-        budget.member()
+        budget.take(folder, 0, members=1)
         path = _inside(folder, name, archive)
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("wb") as out:
             while block := file.read(BLOCK):
-                budget.take(len(block), folder)
+                budget.take(folder, len(block))
                 out.write(block)
 
 

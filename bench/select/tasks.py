@@ -8,8 +8,9 @@ from pathlib import Path
 from ...registry import Registry, UsageError, suggest
 from ...suites import suites
 from ...suites.protocol import NO_TASK, Source, Suite, Task
-from ...suites.sources import SOURCES
+from ...suites.sources import sources
 from ...suites.sources.folder import Division, folder_task
+from ...suites.sources.sets import image_sets
 from ..config import Config
 from ..verbs.words import each
 from .user_rows import include
@@ -18,7 +19,7 @@ FOLDER = "folder:"
 
 
 class Shelf:
-    """The built-in tasks and sources and the included ones, as seen from a data folder."""
+    """The built-in tasks, image sets and sources and the included ones, as seen from a data folder."""
 
     def __init__(
         self, root: Path, built_in: Registry[Task], include_from: tuple[Path, ...], source: str | None
@@ -34,13 +35,14 @@ class Shelf:
         self.root = root
         try:
             self.tasks = Registry("task", [*built_in.values(), *extra.tasks]) if extra.tasks else built_in
+            self.sets = dict(Registry("image set", [*image_sets().values(), *extra.sets]))
         except ValueError as error:
             raise UsageError(f"include={','.join(map(str, include_from))}: {error}. Name yours differently") from error
-        self.sources: tuple[Source, ...] = (*SOURCES, *extra.sources)
+        self.sources: tuple[Source, ...] = (*sources(self.sets), *extra.sources)
         names = [one.name for one in self.sources]
         if source is not None and source not in names:
             raise UsageError(f"there is no source '{source}'. {suggest(source, names)}")
-        self._asked = [one for one in self.sources if source in (None, one.name)]
+        self.asked = [one for one in self.sources if source in (None, one.name)]
         self._folders: dict[tuple[str, Division, int], Task] = {}
         self._found: dict[tuple[str, str, tuple[str, ...]], str | None] = {}
 
@@ -59,15 +61,15 @@ class Shelf:
 
     def source(self, task: Task, splits: Sequence[str]) -> Source | None:
         """The first source that has all of these splits of a task."""
-        return next((one for one in self._asked if self._lack(one, task, splits) == ""), None)
+        return next((one for one in self.asked if self.lack(one, task, splits) == ""), None)
 
     def lacks(self, task: Task, splits: Sequence[str]) -> str:
         """What of a task's splits is missing where a part of it was found, in words; "" where nothing was found."""
-        said = {one.name: self._lack(one, task, splits) for one in self._asked}
+        said = {one.name: self.lack(one, task, splits) for one in self.asked}
         return "; ".join(f"source {name}: {lack}" for name, lack in said.items() if lack)
 
-    def _lack(self, source: Source, task: Task, splits: Sequence[str]) -> str | None:
-        """ "" where all is there, None where nothing is."""
+    def lack(self, source: Source, task: Task, splits: Sequence[str]) -> str | None:
+        """What a source lacks of these splits, in words: "" where all is there, None where nothing is."""
         key = (source.name, task.name, tuple(splits))
         if key not in self._found:
             located = source.locate(task, self.root)

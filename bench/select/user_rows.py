@@ -1,12 +1,13 @@
-"""A user's own tasks and sources: Python files of a folder, read like the modules of suites/tasks and suites/sources.
+"""A user's own tasks, image sets and sources: Python files of a folder, read like those of suites/tasks and the like.
 
     from vit_bench.suites.protocol import Split, Task
     from vit_bench.suites.sources.folder import folder_task
 
     MOTHS = folder_task(Path("/data/moths"), name="moths", division="800/200")
 
-Every module-level Task, also in a list or tuple, is one more task; every module-level object with `name`, `locate` and
-`load` is one more source. A file imports its neighbours by their names; those whose names begin with _ hold no rows.
+Every module-level Task, also in a list or tuple, is one more task; every ImageSet says where the images of tasks are
+published and how they lie on disk; every object with `name`, `locate` and `load` is one more source. A file imports its
+neighbours by their names; those whose names begin with _ hold no rows.
 """
 
 from __future__ import annotations
@@ -22,11 +23,15 @@ from ...models.own.user_code import check_unchanged, digest_of_code, import_file
 from ...registry import UsageError
 from ...stable import file_sha, sha
 from ...suites.protocol import Source, Task
+from ...suites.sources.image_set import ImageSet
+
+Row = Task | ImageSet | Source
 
 
 @dataclass(frozen=True, kw_only=True)
 class Included:
     tasks: tuple[Task, ...] = ()
+    sets: tuple[ImageSet, ...] = ()
     sources: tuple[Source, ...] = ()
 
 
@@ -35,24 +40,21 @@ def include(folders: tuple[Path, ...]) -> Included:
 
     Raises UsageError, naming the file, where one cannot be imported, and for a folder without any row.
     """
-    tasks: dict[int, Task] = {}
-    sources: dict[int, Source] = {}
+    rows: dict[int, Row] = {}
     for folder in folders:
         if not folder.is_dir():
             raise UsageError(f"include={folder}: there is no such folder")
-        before = len(tasks) + len(sources)
-        for path in sorted(folder.glob("[!_]*.py")):
-            for item in _rows(_module(path)):
-                if isinstance(item, Task):
-                    tasks[id(item)] = item
-                else:
-                    sources[id(item)] = item
-        if len(tasks) + len(sources) == before:
+        found = [row for path in sorted(folder.glob("[!_]*.py")) for row in _rows(_module(path))]
+        if not found:
             raise UsageError(
                 f"include={folder}: its Python files hold no Task and no source. Make one at module level, "
                 "for example TASK = folder_task(Path(…)), from vit_bench.suites.sources.folder"
             )
-    return Included(tasks=tuple(tasks.values()), sources=tuple(sources.values()))
+        rows |= {id(row): row for row in found}
+    tasks = tuple(row for row in rows.values() if isinstance(row, Task))
+    sets = tuple(row for row in rows.values() if isinstance(row, ImageSet))
+    others = tuple(row for row in rows.values() if not isinstance(row, Task | ImageSet))
+    return Included(tasks=tasks, sets=sets, sources=others)
 
 
 def _is_source(value: Any) -> bool:
@@ -60,10 +62,10 @@ def _is_source(value: Any) -> bool:
     return not isinstance(value, type | ModuleType) and methods and isinstance(getattr(value, "name", None), str)
 
 
-def _rows(module: ModuleType) -> Iterator[Task | Source]:
+def _rows(module: ModuleType) -> Iterator[Row]:
     for value in vars(module).values():
         for item in value if isinstance(value, list | tuple) else [value]:
-            if isinstance(item, Task) or _is_source(item):
+            if isinstance(item, Task | ImageSet) or _is_source(item):
                 yield item
 
 
@@ -94,5 +96,7 @@ def code_of(thing: Any, file: Path) -> str:
     return sha(sorted(digests))
 
 
-def _is_behind(thing: Any, row: Task | Source) -> bool:
+def _is_behind(thing: Any, row: Row) -> bool:
+    if isinstance(row, ImageSet):
+        return any(value is thing or type(value) is thing for value in vars(row).values())
     return row.rule is thing if isinstance(row, Task) else type(row) is thing

@@ -12,14 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...registry import UsageError
-from ...stable import replacing, sha
+from ...stable import cache_folder, replacing, sha
 from .. import config as settings
-from ..console import Screen, stderr, stdout
+from ..console import stderr, stdout
 from .words import each, help_of, listed
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from ...suites.protocol import Source, Split, Task
     from ..select.tasks import Shelf
 
@@ -41,20 +39,19 @@ def list_verb(words: Words = None) -> None:
 
     For example `data list`, `data list vtab data=/datasets`, `data list "KITTI*" source=raw`.
     """
-    shelf, asked, chosen = _read(words or [])
-    root = shelf.root
+    shelf, chosen = _read(words or [])
     rows: list[tuple[str, ...]] = []
     for task in chosen:
         sizes = "/".join(str(task.splits[split]) for split in SPLITS)
-        found = [(source.name, *_state(source, task, root)) for source in asked]
+        found = [(source.name, *_state(shelf, source, task)) for source in shelf.asked]
         found = [here for here in found if here[1]] or [("", "not here", "")]
         for number, (source, state, where) in enumerate(found):
-            first = (task.name, sizes) if number == 0 else ("", "")
-            rows.append((first[0], source, first[1], state, where))
+            name, size = ("", "") if number else (task.name, sizes)
+            rows.append((name, source, size, state, where))
     screen = stdout()
     screen.table(("task", "source", "train/val/test", "state", "where"), rows, whole=("task", "source"))
     screen.say(
-        f"Looked in {root}; data=DIR or BENCH_DATA change that. `data verify TASK` checks what is here, "
+        f"Looked in {shelf.root}; data=DIR or BENCH_DATA change that. `data verify TASK` checks what is here, "
         "`data prepare TASK` gets what is not."
     )
 
@@ -65,20 +62,18 @@ def verify_verb(words: Words = None) -> None:
     For example `data verify Pets`, `data verify vtab source=raw`. Counted are images and classes; each image is
     decoded, and the digests of the splits are printed: of two machines they must be the same.
     """
-    shelf, _, chosen = _read(words or [], must=True)
-    root, screen = shelf.root, stdout()
+    shelf, chosen = _read(words or [], must=True)
+    screen = stdout()
     deviations = 0
     for task in chosen:
         source = shelf.source(task, tuple(task.splits))
         if source is None:
-            otherwise = f"Looked in {root}; `data prepare {task.name}` says how to get it"
+            otherwise = f"Looked in {shelf.root}; `data prepare {task.name}` says how to get it"
             screen.say(f"{task.name}: NOT HERE. {shelf.lacks(task, tuple(task.splits)) or otherwise}")
             deviations += 1
             continue
-        screen.say(f"{task.name}, from source {source.name} in {source.locate(task, root)}")
-        report = verify(task, source, root, say=stderr().say)
-        _print(report, screen)
-        deviations += len(report.deviations)
+        screen.say(f"{task.name}, from source {source.name} in {source.locate(task, shelf.root)}")
+        deviations += _verified(task, source, shelf, say=stderr().say)
     if deviations:
         screen.say(f"{deviations} deviation{'' if deviations == 1 else 's'} from what was published.")
         raise typer.Exit(1)
@@ -93,45 +88,35 @@ def prepare_verb(words: Words = None) -> None:
     """
     from ...meter import Meter
     from ...models.released.download import fetch
-    from ...suites.tasks import tasks
-    from ..config import data_folder
     from ..data.prepare import needs, prepare
-    from ..select.tasks import Shelf
 
     named, config = _read_config(words or [], PREPARE)
-
-    def shelf() -> Shelf:
-        return Shelf(data_folder(config), tasks(), config.include, config.source)
-
     if not named and not config.suite:
         raise UsageError("say what to prepare: `data prepare Pets`, `data prepare vtab`, or suite=… model=…")
-    chosen = _select(shelf(), named, config)
+    chosen = _select(_shelf(config), named, config)
     releases: list[Any] = []
     if config.suite:
-        of_plan, releases = needs(config, shelf())
+        of_plan, releases = needs(config, _shelf(config))
         chosen += of_plan
     meter, screen = Meter(stderr()), stdout()
-    outcome = prepare({task.name: task for task in chosen}.values(), shelf, meter)
-    deviations = len(outcome.failed) + len(outcome.by_hand)
-    for task in outcome.ready:
-        now = shelf()
-        source = now.source(task, tuple(task.splits))
+    done = prepare({task.name: task for task in chosen}.values(), lambda: _shelf(config), meter)
+    deviations = 0
+    for task in done.ready:
+        shelf = _shelf(config)
+        source = shelf.source(task, tuple(task.splits))
         assert source is not None
         screen.say(f"{task.name}, from source {source.name}")
-        report = verify(task, source, now.root, say=meter.say)
-        _print(report, screen)
-        deviations += len(report.deviations)
+        deviations += _verified(task, source, shelf, say=meter.say)
     for release in releases:
         try:
             screen.say(f"{release.model}:{release.tag} is at {fetch(release, meter)}")
         except UsageError as error:
-            outcome.failed.append(str(error))
-            deviations += 1
-    for text in outcome.failed:
+            done.failed.append(str(error))
+    for text in done.failed:
         screen.say(f"FAILED {text}")
-    for task in outcome.by_hand:
+    for task in done.by_hand:
         screen.say(f"BY HAND {task.name}: see the steps above")
-    if deviations:
+    if deviations or done.failed or done.by_hand:
         raise typer.Exit(1)
 
 
@@ -144,114 +129,114 @@ for _name, _verb, _options in (
 
 
 @dataclass(kw_only=True)
-class Report:
+class Verification:
     """What `verify` found of a task."""
 
     facts: list[str] = field(default_factory=list)
     deviations: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)  # images that cannot be read, by name, with the reason
     digests: dict[str, str] = field(default_factory=dict)  # split -> digest of its pixels
-    notes: list[str] = field(default_factory=list)
 
 
-def verify(task: Task, source: Source, root: Path, *, say: Callable[[str], None] = lambda _: None) -> Report:
-    """Read every split of a task from a source, and compare it with the task's row and what else is known of it.
+def verify(task: Task, source: Source, root: Path, *, say: Callable[[str], None] = lambda _: None) -> Verification:
+    """Read every split of a task from a source, and compare it with what the task's row knows of it.
 
     What is sound is noted in the cache folder, for `data list`.
     """
-    from ...stable import cache_folder
     from ...suites.images.decoded import BadImages
-    from ...suites.sources.known import note
 
-    report = Report()
-    for split in task.splits:
-        say(f"{task.name}: reading {split}, {task.splits[split]} images")
+    result = Verification()
+    for split, size in task.splits.items():
+        say(f"{task.name}: reading {split}, {size} images")
         try:
             found = source.load(task, split, root, cache_folder())
         except BadImages as error:
-            report.unreadable += [str(bad) for bad in error.bad]
-            report.deviations.append(f"{split}: {len(error.bad)} images cannot be read")
+            result.unreadable += [str(bad) for bad in error.bad]
+            result.deviations.append(f"{split}: {len(error.bad)} images cannot be read")
             found = error.readable
         except (ValueError, OSError) as error:
-            report.deviations.append(f"{split}: {error}")
+            result.deviations.append(f"{split}: {error}")
             continue
-        _compare(task, split, found, report)
-    digests = list(report.digests.values())
-    if len(set(digests)) < len(digests):
-        report.deviations.append("two splits hold the same images")
-    report.notes += filter(None, [note(task.images, task.name, source.name), getattr(task, "unproven", "")])
-    if not report.deviations:
-        _remember(task, source, root, report.digests)
-    return report
+        _compare(task, split, found, result)
+    if len({*result.digests.values()}) < len(result.digests):
+        result.deviations.append("two splits hold the same images")
+    if not result.deviations:
+        _remember(task, source, root, result.digests)
+    return result
 
 
-def _compare(task: Task, split: str, found: Split, report: Report) -> None:
+def _compare(task: Task, split: str, found: Split, result: Verification) -> None:
     import numpy as np
 
-    from ...suites.sources.known import CLASSES, HISTOGRAMS
+    def expect(same: bool, text: str) -> None:
+        if not same:
+            result.deviations.append(f"{split}: {text}")
 
-    if len(found) != task.splits[split]:
-        report.deviations.append(f"{split}: {len(found)} images; expected {task.splits[split]}")
+    expect(len(found) == task.splits[split], f"{len(found)} images; expected {task.splits[split]}")
     if not len(found):
         return
-    if found.labels.min() < 0 or found.labels.max() >= task.num_classes:
-        low, high = found.labels.min(), found.labels.max()
-        report.deviations.append(f"{split}: labels run from {low} to {high}; expected 0 to {task.num_classes - 1}")
+    low, high = int(found.labels.min()), int(found.labels.max())
+    if low < 0 or high >= task.num_classes:
+        expect(False, f"labels run from {low} to {high}; expected 0 to {task.num_classes - 1}")
         return
     counts = np.bincount(found.labels, minlength=task.num_classes)
-    report.digests[split] = found.digest
-    majority = 100 * counts.max() / len(found)
+    present, majority = int((counts > 0).sum()), 100 * counts.max() / len(found)
     groups = "" if found.clusters is None else f", {len(np.unique(found.clusters))} {task.cluster or 'cluster'}s"
-    report.facts.append(
-        f"{split}: {len(found)} images{groups}, digest {found.digest[:16]}; {_histogram(counts)}; "
-        f"largest class {majority:.2f} %"
+    shown = f"images a class {_list(counts)}"
+    if len(counts) > 20:
+        shown = f"{present} of {len(counts)} classes, {counts.min()} to {counts.max()} images each"
+    result.digests[split] = found.digest
+    result.facts.append(
+        f"{split}: {len(found)} images{groups}, digest {found.digest[:16]}; {shown}; largest class {majority:.2f} %"
     )
-    known = HISTOGRAMS.get(task.name)
-    if split == "test" and known is not None and list(known) != counts.tolist():
-        report.deviations.append(f"test: images a class are {_list(counts)}; published are {_list(known)}")
-    if split == "test" and task.majority is not None and abs(majority - task.majority) > 0.051:
-        report.deviations.append(f"test: the largest class has {majority:.2f} %; published are {task.majority} %")
-    expected, present = CLASSES.get((task.name, split)), int((counts > 0).sum())
-    if expected not in (None, present):
-        report.deviations.append(f"{split}: {present} classes occur; published are {expected}")
-
-
-def _histogram(counts: np.ndarray) -> str:
-    present = int((counts > 0).sum())
-    if len(counts) <= 20:
-        return f"images a class {_list(counts)}"
-    return f"{present} of {len(counts)} classes, {int(counts.min())} to {int(counts.max())} images each"
+    if split == "test":
+        published = task.histogram or tuple(counts)
+        expect(published == tuple(counts), f"images a class are {_list(counts)}; published are {_list(published)}")
+        share = majority if task.majority is None else task.majority
+        expect(abs(majority - share) <= 0.051, f"the largest class has {majority:.2f} %; published are {share} %")
+    expected = task.present.get(split, present)
+    expect(present == expected, f"{present} classes occur; published are {expected}")
 
 
 def _list(numbers: Iterable[Any]) -> str:
     return " ".join(map(str, numbers))
 
 
-def _print(report: Report, screen: Screen) -> None:
-    lines = [f"  {fact}" for fact in report.facts]
-    lines += [f"  UNREADABLE {bad}" for bad in report.unreadable[:NAMED]]
-    if len(report.unreadable) > NAMED:
-        lines.append(f"  … and {len(report.unreadable) - NAMED} more")
-    lines += [f"  DEVIATION {text}" for text in report.deviations]
-    lines += [f"  note: {text}" for text in report.notes]
-    lines += [] if report.deviations else ["  verified"]
-    for line in lines:
-        screen.say(line)
+def _verified(task: Task, source: Source, shelf: Shelf, say: Callable[[str], None]) -> int:
+    """Verify a task and print what was found, and what one should know of it; the number of deviations."""
+    result = verify(task, source, shelf.root, say=say)
+    image_set = shelf.sets.get(task.images)
+    notes = [getattr(source, "note", "") or (image_set.note if image_set else ""), task.unproven]
+    more = len(result.unreadable) - NAMED
+    for line in (
+        *result.facts,
+        *(f"UNREADABLE {bad}" for bad in result.unreadable[:NAMED]),
+        *([f"… and {more} more"] if more > 0 else []),
+        *(f"DEVIATION {text}" for text in result.deviations),
+        *(f"note: {text}" for text in notes if text),
+        *([] if result.deviations else ["verified"]),
+    ):
+        stdout().say(f"  {line}")
+    return len(result.deviations)
 
 
-def _read(words: Sequence[str], *, must: bool = False) -> tuple[Shelf, list[Source], list[Task]]:
-    """The data folder with its sources, those that are asked for, and the tasks that words say; none are all."""
+def _read(words: Sequence[str], *, must: bool = False) -> tuple[Shelf, list[Task]]:
+    """The data folder with its sources, and the tasks that words say; where they say none, all."""
+    named, config = _read_config(words, OPTIONS)
+    if must and not named:
+        raise UsageError("say which tasks: `data verify Pets`, or a collection: `data verify vtab`")
+    shelf = _shelf(config)
+    found = _select(shelf, named, config) or shelf.tasks.values()
+    return shelf, list({task.name: task for task in found}.values())
+
+
+def _shelf(config: settings.Config) -> Shelf:
+    """The data folder as it is now."""
     from ...suites.tasks import tasks
     from ..config import data_folder
     from ..select.tasks import Shelf
 
-    named, config = _read_config(words, OPTIONS)
-    if must and not named:
-        raise UsageError("say which tasks: `data verify Pets`, or a collection: `data verify vtab`")
-    shelf = Shelf(data_folder(config), tasks(), config.include, config.source)
-    asked = [source for source in shelf.sources if config.source in (None, source.name)]
-    found = _select(shelf, named, config)
-    return shelf, asked, list({task.name: task for task in found or shelf.tasks.values()}.values())
+    return Shelf(data_folder(config), tasks(), config.include, config.source)
 
 
 def _read_config(words: Sequence[str], only: Sequence[str]) -> tuple[list[str], settings.Config]:
@@ -267,27 +252,19 @@ def _select(shelf: Shelf, words: Sequence[str], config: settings.Config) -> list
     return [task for tasks in found for task in tasks]
 
 
-def _missing(source: Source, task: Task, root: Path) -> str:
-    """What a source lacks of a task that it has found, in words; a user's source need not say."""
-    missing = getattr(source, "missing", None)
-    return missing(task, root, tuple(task.splits)) if missing else ""
-
-
-def _state(source: Source, task: Task, root: Path) -> tuple[str, str]:
+def _state(shelf: Shelf, source: Source, task: Task) -> tuple[str, str]:
     """How a task stands with a source, and where it is; two empty words where it is not there."""
-    where = source.locate(task, root)
-    if where is None:
+    missing = shelf.lack(source, task, tuple(task.splits))
+    if missing is None:
         return "", ""
-    missing = _missing(source, task, root)
+    where = str(source.locate(task, shelf.root))
     if missing:
         return f"incomplete: {missing}", where
-    day = _recall(task, source, root)
+    day = _recall(task, source, shelf.root)
     return (f"complete, verified {day}" if day else "complete"), where
 
 
 def _mark(task: Task, source: Source, root: Path) -> Path:
-    from ...stable import cache_folder
-
     place = sha([task.name, source.name, str(source.locate(task, root)), dict(task.splits)])
     return cache_folder() / "verified" / f"{place}.json"
 

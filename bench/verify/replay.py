@@ -20,7 +20,7 @@ from ...results.comparison.agreement import Stated
 from ...results.record import Store
 from ...stable import replacing
 from ...suites.protocol import Task
-from ...suites.sources.imagenet import ImageNet
+from ...suites.sources.sets.imagenet import ImageNet
 from ...suites.tasks import tasks
 from .. import config as settings
 from ..config import data_folder

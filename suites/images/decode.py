@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import struct
 import threading
 import warnings
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 1 << 26  # a photograph of 67 megapixels; 192 MiB as RGB
 MAX_BYTES = 1 << 29  # of a file
-HEADER = 32  # bytes that tell the format
 NOTES = 1 << 17  # bytes among which a camera leaves its notes
 
 # What decoding a damaged file was seen to raise, byte by byte (tests/suites/sources/raw/test_damage.py).
@@ -82,31 +82,69 @@ def read_image(source: Path | bytes, *, name: str = "", apply_exif: bool = False
         raise BadImage(name, str(error) or type(error).__name__) from error
 
 
-def read_bytes(path: Path, name: str) -> bytes:
-    """The bytes of an image file. Raises BadImage where there is none, or one of more than MAX_BYTES."""
+def read_image_at(path: Path, start: int, size: int, name: str) -> np.ndarray:
+    """(H, W, 3) uint8 RGB pixels of the image file that lies in a larger file. Raises BadImage, as `read_image`."""
+    return read_image(read_bytes(path, name, start, size), name=name)
+
+
+def read_bytes(path: Path, name: str, start: int = 0, size: int | None = None) -> bytes:
+    """The bytes of an image file, or so many in a larger file. Raises BadImage where there are none, or > MAX_BYTES."""
     try:
-        size = path.stat().st_size
+        size = path.stat().st_size if size is None else size
         if size > MAX_BYTES:
             raise BadImage(name, f"{size} bytes are more than this program takes ({MAX_BYTES})")
-        return path.read_bytes()
+        with path.open("rb") as file:
+            file.seek(start)
+            return file.read(size)
     except OSError as error:
         raise BadImage(name, error.strerror or error) from error
 
 
 def _opened(content: bytes) -> Image.Image:
-    """The image, decoded but not yet converted. Raises one of DAMAGED."""
-    kind, talks = _kind(content)
-    # Not by Image.open: it would try many more formats, and warn of large sizes, which are checked here.
-    with _silence() if talks else nullcontext():
+    """The image, decoded but not yet converted. Raises one of DAMAGED.
+
+    Not by Image.open: it would try many more formats, and warn of large sizes, which are checked here.
+    """
+    kind, talks = next(((kind, talks) for begin, kind, talks in _formats() if begin.match(content)), (None, False))
+    if kind is None:
+        raise ValueError("it is none of JPEG, PNG, GIF, BMP, WebP, TIFF and PNM" if content else "it is empty")
+    with _silence() if talks or b"Exif" in content[:NOTES] else nullcontext():
         image = kind(io.BytesIO(content))
         if image.width * image.height > MAX_PIXELS:
             raise ValueError(f"{image.width} x {image.height} pixels are more than this program takes ({MAX_PIXELS})")
         if not image.width or not image.height:
             raise ValueError("it has no pixels")
-        if image.format in ("TIFF", "GIF"):
+        if talks:
             image.load()
     image.load()
     return image
+
+
+@cache
+def _formats() -> tuple[tuple[re.Pattern[bytes], Callable[..., Image.Image], bool], ...]:
+    """How the files of each format begin, Pillow's reader for it, and whether that may warn.
+
+    EPS and the like, which are programs, are not among them.
+    """
+    from PIL import (
+        BmpImagePlugin,
+        GifImagePlugin,
+        JpegImagePlugin,
+        PngImagePlugin,
+        PpmImagePlugin,
+        TiffImagePlugin,
+        WebPImagePlugin,
+    )
+
+    return (
+        (re.compile(rb"\xff\xd8\xff"), JpegImagePlugin.JpegImageFile, False),
+        (re.compile(rb"\x89PNG\r\n\x1a\n"), PngImagePlugin.PngImageFile, False),
+        (re.compile(rb"GIF8[79]a"), GifImagePlugin.GifImageFile, True),
+        (re.compile(rb"RIFF....WEBP", re.DOTALL), WebPImagePlugin.WebPImageFile, False),
+        (re.compile(rb"II\*\0|MM\0\*"), TiffImagePlugin.TiffImageFile, True),
+        (re.compile(rb"P[1-6]\s"), PpmImagePlugin.PpmImageFile, False),
+        (re.compile(rb"BM"), BmpImagePlugin.BmpImageFile, False),
+    )
 
 
 @cache
@@ -144,57 +182,18 @@ def _rgb(image: Image.Image) -> np.ndarray:
     return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
-def _kind(content: bytes) -> tuple[Callable[..., Image.Image], bool]:
-    """Pillow's reader for the format that the first bytes announce, and whether it may warn. Raises ValueError.
-
-    EPS and the like, which are programs, are not among the formats.
-    """
-    from PIL import (
-        BmpImagePlugin,
-        GifImagePlugin,
-        JpegImagePlugin,
-        PngImagePlugin,
-        PpmImagePlugin,
-        TiffImagePlugin,
-        WebPImagePlugin,
-    )
-
-    start = bytes(content[:HEADER])
-    if start.startswith(b"\xff\xd8\xff"):
-        return JpegImagePlugin.JpegImageFile, b"Exif" in content[:NOTES]
-    if start.startswith(b"\x89PNG\r\n\x1a\n"):
-        return PngImagePlugin.PngImageFile, False
-    if start.startswith((b"GIF87a", b"GIF89a")):
-        return GifImagePlugin.GifImageFile, True
-    if start.startswith(b"RIFF") and start[8:12] == b"WEBP":
-        return WebPImagePlugin.WebPImageFile, False
-    if start.startswith((b"II*\0", b"MM\0*")):
-        return TiffImagePlugin.TiffImageFile, True
-    if start[:1] == b"P" and start[1:2] in b"123456" and start[2:3].isspace():
-        return PpmImagePlugin.PpmImageFile, False
-    if start.startswith(b"BM"):
-        return BmpImagePlugin.BmpImageFile, False
-    raise ValueError("it is none of JPEG, PNG, GIF, BMP, WebP, TIFF and PNM" if content else "it is empty")
-
-
-def _orientation(exif: object) -> int:
+def _orientation(notes: object) -> int:
     """The orientation (1 to 8) that a camera noted in a block of EXIF; 1 where there is none or it is damaged."""
-    if not isinstance(exif, bytes):
+    from PIL import Image
+
+    exif = Image.Exif()
+    try:
+        with _silence():
+            exif.load(notes if isinstance(notes, bytes) else b"")
+            found = exif.get(0x0112, 1)
+    except DAMAGED:
         return 1
-    block = exif.removeprefix(b"Exif\0\0")
-    order = {b"II": "<", b"MM": ">"}.get(block[:2])
-    if order is None or len(block) < 8:
-        return 1
-    (start,) = struct.unpack_from(f"{order}I", block, 4)
-    if start + 2 > len(block):
-        return 1
-    (count,) = struct.unpack_from(f"{order}H", block, start)
-    for entry in range(start + 2, min(start + 2 + 12 * count, len(block) - 11), 12):
-        tag, kind = struct.unpack_from(f"{order}HH", block, entry)
-        if tag == 0x0112 and kind == 3:  # Orientation, a 16-bit number
-            (value,) = struct.unpack_from(f"{order}H", block, entry + 8)
-            return value if 1 <= value <= 8 else 1
-    return 1
+    return found if isinstance(found, int) and 1 <= found <= 8 else 1
 
 
 def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:

@@ -113,8 +113,8 @@ def with_digest(split: Split, stamps: Sequence[Any], cache: Path) -> Split:
     images = split.images
     assert isinstance(images, Decoded)
     remembered = cache / "digests" / f"{sha([_decoder(), *stamps])}.txt"
-    digest = _recall(remembered)
-    if digest is None:
+    digest = remembered.read_text(encoding="ascii", errors="replace") if remembered.is_file() else ""
+    if len(digest) != 2 * hashlib.sha256().digest_size:
         bad: dict[int, BadImage] = {}
         digest = digest_images(_readable(images, bad))
         if bad:
@@ -158,14 +158,6 @@ def _readable(images: Decoded, bad: dict[int, BadImage]) -> Iterator[np.ndarray]
             bad[i] = image
         else:
             yield image
-
-
-def _recall(path: Path) -> str | None:
-    """A remembered digest, or None."""
-    if not path.is_file():
-        return None
-    text = path.read_text(encoding="ascii", errors="replace").strip()
-    return text if len(text) == hashlib.sha256().digest_size * 2 else None
 
 
 @cache

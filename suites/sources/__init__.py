@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ..protocol import Source
 from .folder import Folder
 from .hub import Hub
-from .imagenet import ImageNet
+from .image_set import ImageSet
 from .miniature.builtin import Builtin
-from .raw import RAW
+from .on_disk import AsPublished
+from .sets import image_sets
+from .sets.imagenet import ImageNet
 from .tfds import Tfds
-from .torchvision import TORCHVISION
 from .vtab1k import Vtab1k
 
-SOURCES: tuple[Source, ...] = (Builtin(), TORCHVISION, RAW, ImageNet(), Tfds(), Vtab1k(), Hub(), Folder())
+
+def sources(sets: Mapping[str, ImageSet] | None = None) -> tuple[Source, ...]:
+    """The sources there are, of these image sets; the built-in ones where nothing else is said."""
+    sets = image_sets() if sets is None else sets
+    published = (AsPublished("torchvision", sets), AsPublished("raw", sets))
+    return (Builtin(), *published, ImageNet(), Tfds(sets), Vtab1k(), Hub(sets), Folder())

@@ -16,6 +16,8 @@ from typing import Literal
 from ...registry import UsageError
 from ...stable import sha
 from ..protocol import Split, Task
+from .archive import folders_in
+from .on_disk import OnDisk
 from .published import PublishedSplit, files, split_of
 from .splits import tfds_order
 
@@ -68,32 +70,26 @@ def folder_task(path: Path, *, name: str = "", division: Division = "own", seed:
     )
 
 
-@dataclass(frozen=True)
-class Folder:
+class Folder(OnDisk):
     """Folders that the command names."""
 
-    name: str = "folder"
+    name = "folder"
 
-    def locate(self, task: Task, root: Path) -> str | None:  # noqa: ARG002  # the task says where it is
-        return str(task.path) if isinstance(task, FolderTask) and task.path.is_dir() else None
+    def find(self, task: Task, root: Path) -> Path | None:  # noqa: ARG002  # the task says where it is
+        return task.path if isinstance(task, FolderTask) and task.path.is_dir() else None
 
-    def missing(self, task: Task, root: Path, splits: Sequence[str]) -> str:  # noqa: ARG002
-        """Nothing: the task is made of what is there."""
-        return ""
-
-    def load(self, task: Task, split: str, root: Path, cache: Path) -> Split:  # noqa: ARG002
+    def read(self, folder: Path, task: Task, split: str, cache: Path) -> Split:
         """The split, in the order of the hashes. Raises UsageError where the folder is no longer as it was listed."""
-        if not isinstance(task, FolderTask):
-            raise ValueError(f"{task.name} is no folder")
-        found = _listing(task.path)
+        assert isinstance(task, FolderTask)
+        found = _listing(folder)
         if sha(found.sizes) != task.revision:
-            raise UsageError(f"{task.path} has changed since it was listed. Repeat the command")
+            raise UsageError(f"{folder} has changed since it was listed. Repeat the command")
         images = _divide(found, task.division, task.seed)[0][split]
         numbers = {name: i for i, name in enumerate(task.classes)}
         classes = {key: name for name, key in images}
         listed = PublishedSplit(
             keys=list(classes),
-            images=files(lambda key: task.path / key, apply_exif=True),
+            images=files(lambda key: folder / key, apply_exif=True),
             label=lambda key: numbers[classes[key]],
         )
         return split_of(task, {split: listed}, [(split, key) for key in classes], cache)
@@ -113,7 +109,7 @@ class _Listing:
 def _listing(path: Path) -> _Listing:
     if not path.is_dir():
         raise UsageError(f"{path}: there is no such folder")
-    inside = {name.lower(): name for name in _folders(path)}
+    inside = {name.lower(): name for name in folders_in(path)}
     named = {part: next((inside[name] for name in names if name in inside), None) for part, names in PARTS.items()}
     divided = named["train"] is not None and (named["val"] is not None or named["test"] is not None)
     parts: dict[str, dict[str, list[str]]] = {}
@@ -122,7 +118,7 @@ def _listing(path: Path) -> _Listing:
         if folder is None:
             continue
         parts[part] = {}
-        for name in _folders(path / folder):
+        for name in folders_in(path / folder):
             images = {"/".join(filter(None, (folder, name, key))): size for key, size in _images(path / folder / name)}
             if not images:
                 raise UsageError(f"{path / folder / name} holds no image files ({' '.join(ENDINGS)})")
@@ -133,11 +129,6 @@ def _listing(path: Path) -> _Listing:
                 f"{path / folder} holds no class folders. Put the images of each class into a folder of its own there"
             )
     return _Listing(parts=parts, sizes=sizes)
-
-
-def _folders(path: Path) -> list[str]:
-    with os.scandir(path) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir() and entry.name[0] != ".")
 
 
 def _images(folder: Path) -> Iterator[tuple[str, int]]:

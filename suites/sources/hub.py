@@ -9,60 +9,54 @@ from __future__ import annotations
 
 import os
 import tarfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from ...registry import UsageError
-from ..images.decode import BadImage, read_image
-from ..images.decoded import Decoded, with_digest
+from ...stable import sha
+from ..images.decode import read_image_at
+from ..images.decoded import Decoded, file_stamps, with_digest
 from ..protocol import Split, Task
-from .raw.archive import BadArchive, kept, stamp
+from .archive import BadArchive, kept
+from .image_set import ImageSet
+from .on_disk import OnDisk
+from .sets import image_sets
 
-MIRRORS = {
-    "Caltech101": "wds_vtab-caltech101",
-    "CIFAR-100": "wds_vtab-cifar100",
-    "DTD": "wds_vtab-dtd",
-    "Flowers102": "wds_vtab-flowers",
-    "Pets": "wds_vtab-pets",
-    "Sun397": "wds_sun397",
-    "SVHN": "wds_vtab-svhn",
-    "Camelyon": "wds_vtab-pcam",
-    "EuroSAT": "wds_vtab-eurosat",
-    "Resisc45": "wds_vtab-resisc45",
-    "Retinopathy": "wds_vtab-diabetic_retinopathy",
-    "Clevr-Count": "wds_vtab-clevr_count_all",
-    "Clevr-Dist": "wds_vtab-clevr_closest_object_distance",
-    "DMLab": "wds_vtab-dmlab",
-    "dSpr-Loc": "wds_vtab-dsprites_label_x_position",
-    "dSpr-Ori": "wds_vtab-dsprites_label_orientation",
-    "KITTI-Dist": "wds_vtab-kitti_closest_vehicle_distance",
-    "sNORB-Azim": "wds_vtab-smallnorb_label_azimuth",
-    "sNORB-Elev": "wds_vtab-smallnorb_label_elevation",
-}
-BINNED = ("dSpr-Loc", "dSpr-Ori")  # whose mirrors have the 32 and 40 classes of the data set, not VTAB's 16
 PICTURES = (".webp", ".png", ".jpg", ".jpeg")
 LABEL_BYTES = 32  # at most, of a class number
 
 
 @dataclass(frozen=True)
-class Hub:
-    """Mirrors that are on this machine: below the data folder, or in the hub's own cache."""
+class Hub(OnDisk):
+    """Mirrors that are on this machine: below the data folder, or in the hub's own cache.
 
-    name: str = "hub"
+    A mirror is called by one of the task's aliases: "vtab/dtd" is wds_vtab-dtd.
+    """
 
-    def locate(self, task: Task, root: Path) -> str | None:
-        """The folder of the task's mirror."""
-        folder = _folder(task, root)
-        return None if folder is None else str(folder)
+    sets: Mapping[str, ImageSet] = field(default_factory=image_sets)
+    name = "hub"
 
-    def missing(self, task: Task, root: Path, splits: Sequence[str]) -> str:
+    def readers(self, task: Task) -> tuple[Callable[..., int], ...]:
+        """The image set's own way from a mirror's number to a class, where it has one."""
+        found = self.sets.get(task.images)
+        return (found.hub_label,) if found and found.hub_label else ()
+
+    def find(self, task: Task, root: Path) -> Path | None:
+        if task.collection != "vtab":
+            return None
+        for name in (f"wds_{alias.replace('/', '-')}" for alias in task.aliases):
+            places = [root / name, root / "hub" / name, root / "clip-benchmark" / name]
+            for cache in (root, _hub_cache()):
+                places += sorted(cache.glob(f"datasets--clip-benchmark--{name}/snapshots/*"))
+            if found := next((place for place in places if (place / "test").is_dir()), None):
+                return found
+        return None
+
+    def lacks(self, folder: Path, task: Task, splits: Sequence[str]) -> str:  # noqa: ARG002
         """Which pieces of the test split are not there; of train and val, why they cannot be had from a mirror."""
-        folder = _folder(task, root)
-        if folder is None:
-            return f"no folder {MIRRORS.get(task.name, '')} is in {root}"
         if set(splits) - {"test"}:
             return (
                 "its train split lacks the images that val200 is cut from, and its order is not known, so only test "
@@ -73,30 +67,20 @@ class Hub:
             return f"{folder / 'test'} has no tar files, or no nshards.txt that says how many there are"
         return "" if len(pieces) >= total else f"{folder / 'test'} has {len(pieces)} of {total} tar files"
 
-    def load(self, task: Task, split: str, root: Path, cache: Path) -> Split:
-        """The test split, in the mirror's order. Raises UsageError for the others, and for what is damaged."""
-        missing, folder = self.missing(task, root, (split,)), _folder(task, root)
-        if missing or folder is None:
-            raise UsageError(f"{split} of {task.name} cannot be read from the hub's mirror: {missing}")
+    def read(self, folder: Path, task: Task, split: str, cache: Path) -> Split:  # noqa: ARG002  # there is only "test"
+        """The test split, in the mirror's order. Raises UsageError for what is damaged."""
         pieces = _pieces(folder)
-        stamps = [stamp(path) for path in pieces]
-        table = kept(cache, f"hub-{MIRRORS[task.name]}", stamps, lambda: index(pieces))
-        if len(table["labels"]) != task.splits["test"]:
-            raise UsageError(f"{folder}: {len(table['labels'])} test images; expected {task.splits['test']}")
+        stamps = file_stamps(pieces)
+        table = kept(cache / "raw" / f"hub-{sha(stamps)}.npz", lambda: index(pieces))
         labels = table["labels"]
-        if task.name in BINNED:
-            assert task.rule is not None
-            labels = np.array([task.rule(int(label)) for label in labels], dtype=np.int64)
+        if len(labels) != task.splits["test"]:
+            raise UsageError(f"{folder}: {len(labels)} test images; expected {task.splits['test']}")
+        for label in self.readers(task):
+            labels = np.array([label(task, int(stored)) for stored in labels], dtype=np.int64)
 
         def image(i: int) -> np.ndarray:
-            path, begin, size = pieces[table["pieces"][i]], int(table["begins"][i]), int(table["sizes"][i])
-            name = f"image {i}, at byte {begin} of {path}"
-            try:
-                with path.open("rb") as file:
-                    file.seek(begin)
-                    return read_image(file.read(size), name=name)
-            except OSError as error:
-                raise BadImage(name, error.strerror) from error
+            path, begin = pieces[table["pieces"][i]], int(table["begins"][i])
+            return read_image_at(path, begin, int(table["sizes"][i]), name=f"image {i}, at byte {begin} of {path}")
 
         return with_digest(Split(images=Decoded(image, len(labels)), labels=labels, digest=""), stamps, cache)
 
@@ -110,41 +94,28 @@ def index(pieces: Sequence[Path]) -> Mapping[str, np.ndarray]:
     for number, path in enumerate(pieces):
         labels: dict[str, int] = {}
         places: dict[str, tuple[int, int]] = {}
-        end = stamp(path)[1]
         try:
+            end = path.stat().st_size
             with tarfile.open(path, "r:") as archive:
                 for member in archive:
                     key, dot, ending = member.name.rpartition("/")[2].partition(".")
-                    if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or not dot:
+                    if not member.isreg() or not dot:
                         continue
                     if member.offset_data + member.size > end:
                         raise BadArchive(path, "it is cut short")
                     if f".{ending}".lower() in PICTURES:
                         places[key] = member.offset_data, member.size
-                    elif ending == "cls":
-                        file = archive.extractfile(member)
-                        labels[key] = int((file.read(LABEL_BYTES) if file else b"").decode("ascii"))
+                    elif ending == "cls" and (file := archive.extractfile(member)):
+                        labels[key] = int(file.read(LABEL_BYTES).decode("ascii"))
+        except BadArchive:
+            raise
         except (tarfile.TarError, OSError, ValueError, EOFError) as error:
-            if isinstance(error, BadArchive):
-                raise
             raise BadArchive(path, f"it is no tar file of a mirror: {error}") from error
-        if labels.keys() != places.keys():
-            odd = min(labels.keys() ^ places.keys())
-            raise BadArchive(path, f"sample {odd} is not a picture and a class number")
+        if odd := labels.keys() ^ places.keys():
+            raise BadArchive(path, f"sample {min(odd)} is not a picture and a class number")
         rows += [(labels[key], number, *places[key]) for key in labels]
     columns = np.array(rows, dtype=np.int64).reshape(-1, 4).T
     return dict(zip(("labels", "pieces", "begins", "sizes"), columns, strict=True))
-
-
-def _folder(task: Task, root: Path) -> Path | None:
-    if task.collection != "vtab":
-        return None
-    name = MIRRORS[task.name]
-    places = [root / name, root / "hub" / name, root / "clip-benchmark" / name]
-    for cache in (root, _hub_cache()):
-        snapshots = cache / f"datasets--clip-benchmark--{name}" / "snapshots"
-        places += sorted(snapshots.iterdir()) if snapshots.is_dir() else []
-    return next((place for place in places if (place / "test").is_dir()), None)
 
 
 def _hub_cache() -> Path:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -41,71 +42,41 @@ class PublishedSplit:
     files: tuple[Path, ...] = ()  # lists and annotations that were read
 
 
-class Format(Protocol):
-    """One data set as it is published."""
+class Format(ABC):
+    """How one image set lies on disk, in a folder of its own."""
 
-    @property
-    def images(self) -> str:
-        """The image set, as the tasks' rows call it."""
-        ...
-
-    @property
-    def folders(self) -> tuple[str, ...]:
-        """Where it may be below the data folder; "" is the data folder itself."""
-        ...
+    folders: tuple[str, ...]  # where that may be below the data folder; "" is the data folder itself
 
     def found(self, folder: Path) -> bool:
         """Whether this folder is it, at least in part."""
-        ...
+        return folder.is_dir()
 
-    def missing(self, folder: Path, task: Task, originals: Sequence[str]) -> list[str]:
-        """What of these published splits is not there, in words. Looks at names only."""
-        ...
+    @abstractmethod
+    def lacks(self, folder: Path, task: Task, original: str) -> str:
+        """What of a published split is not there, in words; "" where all is. Looks at names and lists only."""
 
+    @abstractmethod
     def open(self, folder: Path, task: Task, original: str, cache: Path) -> PublishedSplit:
         """A published split. Raises ValueError, naming the file, where one is not what was published."""
-        ...
 
 
-@dataclass(frozen=True)
-class AsPublished:
-    """A source of data sets that lie below the data folder as they are published, each in its format."""
+def absent(folder: Path, *names: str) -> str:
+    """The first of these files that is not in the folder, in words; "" where all are there."""
+    gone = next((name for name in names if not (folder / name).is_file()), None)
+    return "" if gone is None else f"{folder / gone} is missing"
 
-    name: str
-    formats: tuple[Format, ...]
 
-    def locate(self, task: Task, root: Path) -> str | None:
-        """The folder that holds the data set, or a part of it."""
-        where = self._find(task, root)
-        return None if where is None else str(where[1])
+def miscounted(place: Path, found: int, expected: int) -> str:
+    """In words that a place holds another number of images than it should; "" where it does not."""
+    return "" if found == expected else f"{place} holds {found} images; expected {expected}"
 
-    def missing(self, task: Task, root: Path, splits: Sequence[str]) -> str:
-        """What of the published files the splits need and the folder lacks, in words."""
-        where = self._find(task, root)
-        if where is None:
-            return f"no folder of {task.images} is in {root}"
-        form, folder = where
-        originals = dict.fromkeys(name for split in splits for name in needed(task, split))
-        return "; ".join(form.missing(folder, task, list(originals)))
 
-    def load(self, task: Task, split: str, root: Path, cache: Path) -> Split:
-        """The split in its official order. Raises ValueError, naming the file, for what is missing or damaged."""
-        where = self._find(task, root)
-        if where is None:
-            raise UsageError(f"{task.name} is not in {root} as {self.name} would have it")
-        if missing := self.missing(task, root, (split,)):
-            raise UsageError(f"{task.name} is not complete: {missing}")
-        form, folder = where
-        return cut(task, split, lambda name: form.open(folder, task, name, cache), cache)
-
-    def readers(self, task: Task) -> tuple[Format, ...]:
-        """The formats whose code reads a task's images."""
-        return tuple(form for form in self.formats if form.images == task.images)
-
-    def _find(self, task: Task, root: Path) -> tuple[Format, Path] | None:
-        """The format of a task's images and the folder below `root` that holds them."""
-        places = ((form, root / name) for form in self.readers(task) if task.recipe for name in form.folders)
-        return next((place for place in places if place[0].found(place[1])), None)
+def lines_of(path: Path, errors: str = "strict") -> list[str]:
+    """The lines of a list file that are not empty. Raises ValueError, naming it, where it is no text."""
+    try:
+        return [line.strip() for line in path.read_text(encoding="utf-8", errors=errors).splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
 
 
 def files(path: Callable[[str], Path], *, apply_exif: bool = False, border: int = 0) -> Images:
@@ -127,9 +98,8 @@ def by_rule(task: Task, folder: Path, annotation: Callable[[str], Any]) -> Calla
     assert rule is not None
 
     def label(key: str) -> int:
-        stored = annotation(key)
         try:
-            return rule(stored)
+            return rule(annotation(key))
         except (ValueError, IndexError) as error:
             raise UsageError(f"{folder}: {task.name}, image {key}: {error}") from error
 
@@ -142,20 +112,25 @@ def cut(task: Task, split: str, open_split: Callable[[str], PublishedSplit], cac
     Where a larger published split holds its images, too, the split says where, if that one can be read whole. Raises
     ValueError where a published split is incomplete, a label is none of the task's, or images are unreadable.
     """
-    opened = {name: open_split(name) for name in needed(task, split)}
-    pairs = vtab_split(task, split, {name: part.keys for name, part in opened.items()})
-    found = split_of(task, opened, pairs, cache)
+    found, pairs = _ordered(task, split, open_split, cache)
     larger = task.within.get(split)
     if larger is None or larger not in task.originals:
         return found
     try:
-        opened = {larger: open_split(larger)}
-        ordered = vtab_split(replace(task, recipe={split: larger}), split, {larger: opened[larger].keys})
-        whole = split_of(task, opened, ordered, cache)
+        whole, ordered = _ordered(replace(task, recipe={split: larger}), split, open_split, cache)
     except ValueError:  # an unreadable image, or no labels: the split alone is there all the same
         return found
     position = {key: i for i, (_, key) in enumerate(ordered)}
     return replace(found, part_of=PartOf(whole=whole, rows=np.array([position[key] for _, key in pairs])))
+
+
+def _ordered(
+    task: Task, split: str, open_split: Callable[[str], PublishedSplit], cache: Path
+) -> tuple[Split, list[Pair]]:
+    """A split, and the published split and key of each of its images."""
+    opened = {name: open_split(name) for name in needed(task, split)}
+    pairs = vtab_split(task, split, {name: part.keys for name, part in opened.items()})
+    return split_of(task, opened, pairs, cache), pairs
 
 
 def split_of(task: Task, opened: Mapping[str, PublishedSplit], pairs: Sequence[Pair], cache: Path) -> Split:

@@ -3,15 +3,13 @@
     vtab-1k/<task>/train800.txt, val200.txt, test.txt        lines of "images/test/000000.jpg 17"
     vtab-1k/<task>/images/<split>/000000.jpg
 
-Made by NOAH's scripts and shared by SSF, FacT, RepAdapter and others. Its images were saved again as JPEG of quality
-75, so they are another input than the official ones (28 dB away for small photographs); records carry the source's
-name, and tables do not mix it with others.
+Made by NOAH's scripts and shared by SSF, FacT, RepAdapter and others. A task's folder is called by one of its aliases.
+Its images were saved again as JPEG of quality 75, so they are another input than the official ones (28 dB away for
+small photographs); records carry the source's name, and tables do not mix it with others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,62 +17,29 @@ import numpy as np
 from ..images.decode import read_image
 from ..images.decoded import Decoded, file_stamps, with_digest
 from ..protocol import Split, Task
+from .on_disk import OnDisk
 
-FOLDERS = {
-    "Caltech101": "caltech101",
-    "CIFAR-100": "cifar",
-    "DTD": "dtd",
-    "Flowers102": "oxford_flowers102",
-    "Pets": "oxford_iiit_pet",
-    "Sun397": "sun397",
-    "SVHN": "svhn",
-    "Camelyon": "patch_camelyon",
-    "EuroSAT": "eurosat",
-    "Resisc45": "resisc45",
-    "Retinopathy": "diabetic_retinopathy",
-    "Clevr-Count": "clevr_count",
-    "Clevr-Dist": "clevr_dist",
-    "DMLab": "dmlab",
-    "dSpr-Loc": "dsprites_loc",
-    "dSpr-Ori": "dsprites_ori",
-    "KITTI-Dist": "kitti",
-    "sNORB-Azim": "smallnorb_azi",
-    "sNORB-Elev": "smallnorb_ele",
-}
 LISTS = {"train": "train800.txt", "val": "val200.txt", "test": "test.txt"}
 
 
-@dataclass(frozen=True)
-class Vtab1k:
+class Vtab1k(OnDisk):
     """The vtab-1k folder, in the data folder or the data folder itself."""
 
-    name: str = "vtab-1k"
+    name = "vtab-1k"
+    note = "The folder's images were saved again as JPEG of quality 75: another input than the official one."
 
-    def locate(self, task: Task, root: Path) -> str | None:
-        folder = self._folder(task, root)
-        return None if folder is None else str(folder)
+    def find(self, task: Task, root: Path) -> Path | None:
+        names = [name for name in task.aliases if name.isidentifier()] if task.collection == "vtab" else []
+        folders = (parent / name for parent in (root / "vtab-1k", root) for name in names)
+        return next((folder for folder in folders if all((folder / name).is_file() for name in LISTS.values())), None)
 
-    def missing(self, task: Task, root: Path, splits: Sequence[str]) -> str:  # noqa: ARG002
-        """Nothing: what is located is whole."""
-        return ""
-
-    def load(self, task: Task, split: str, root: Path, cache: Path) -> Split:
+    def read(self, folder: Path, task: Task, split: str, cache: Path) -> Split:  # noqa: ARG002
         """The split in the order of its list. Raises ValueError for a line that cannot be read, and BadImages."""
-        folder = self._folder(task, root)
-        if folder is None:
-            raise ValueError(f"{task.name} is not in {root}")
         listing = folder / LISTS[split]
         paths, labels = _read_list(listing)
         images = Decoded(lambda i: read_image(paths[i]), len(paths))
         found = Split(images=images, labels=labels, digest="", files=(listing,))
         return with_digest(found, file_stamps(paths), cache)
-
-    @staticmethod
-    def _folder(task: Task, root: Path) -> Path | None:
-        if task.name not in FOLDERS:
-            return None
-        found = (parent / FOLDERS[task.name] for parent in (root / "vtab-1k", root))
-        return next((folder for folder in found if all((folder / name).is_file() for name in LISTS.values())), None)
 
 
 def _read_list(listing: Path) -> tuple[list[Path], np.ndarray]:

@@ -11,14 +11,15 @@ Train and val crops come from the left 58 % of each picture, test crops from the
 
 from __future__ import annotations
 
+from functools import partial
+
 from ..protocol import Task
 
-SPLITS = {"train": 800, "val": 200, "test": 1000}
+row = partial(Task, collection="vtab-mini", splits={"train": 800, "val": 200, "test": 1000})
 
 TASKS = (
-    Task(
+    row(
         name="digits",
-        collection="vtab-mini",
         group="natural",
         images="digits",
         target="digit",
@@ -31,70 +32,60 @@ TASKS = (
         classes=tuple("0123456789"),
         majority=12.05,
     ),
-    Task(
+    row(
         name="photos",
-        collection="vtab-mini",
         group="natural",
         images="photos",
         target="picture",
         num_classes=10,
-        splits=SPLITS,
         label="which of ten pictures the grey crop is from",
         mirrors="Caltech101, Sun397 and DTD: objects, scenes and textures in grey photographs. One picture a class: it "
         "tests recognition of seen pictures at unseen places, not of object classes.",
         classes=("astronaut", "brick", "camera", "cat", "clock", "coffee", "coins", "grass", "gravel", "handwriting"),
         majority=11.2,
     ),
-    Task(
+    row(
         name="tissue",
-        collection="vtab-mini",
         group="specialized",
         images="tissue",
         target="stained",
         num_classes=2,
-        splits=SPLITS,
         label="whether the centre 16 x 16 of 64 x 64 pixels is stained tissue, in a random staining, perhaps inverted",
         mirrors="Patch Camelyon: is there tumour in the centre of a histology patch. One slide, and the label is a "
         "colour rule on the original stain, not a pathologist's.",
         classes=("stroma", "epithelium"),
         majority=50.7,
     ),
-    Task(
+    row(
         name="sensor",
-        collection="vtab-mini",
         group="specialized",
         images="sensor",
         target="sensor",
         num_classes=5,
-        splits=SPLITS,
         label="what kind of imaging made the grey 32 x 32 crop, at equal brightness and contrast",
         mirrors="Resisc45 and EuroSAT: texture seen from above, in any orientation. No aerial image is among them, and "
         "four of the five classes are one picture each.",
         classes=("histology", "holography", "fundus", "photograph", "handwriting"),
         majority=20.6,
     ),
-    Task(
+    row(
         name="lesions",
-        collection="vtab-mini",
         group="specialized",
         images="lesions",
         target="grade",
         num_classes=5,
-        splits=SPLITS,
         label="grade by the number of dark red dots in a drawn retina: 0, 1-2, 3-5, 6-9, 10-15",
         mirrors="Diabetic Retinopathy: an ordinal grade from small lesions. A drawing: nothing of real disease, of "
         "cameras or of disagreeing graders is in it.",
         classes=("0", "1-2", "3-5", "6-9", "10-15"),
         majority=23.1,
     ),
-    Task(
+    row(
         name="sprite-x",
-        collection="vtab-mini",
         group="structured",
         images="sprites",
         target="x",
         num_classes=16,
-        splits=SPLITS,
         label="horizontal position of the sprite: 32 positions floor-divided by 2",
         crop=False,
         flip=False,
@@ -102,28 +93,24 @@ TASKS = (
         "on black, one object.",
         majority=7.0,
     ),
-    Task(
+    row(
         name="sprite-angle",
-        collection="vtab-mini",
         group="structured",
         images="sprites",
         target="angle",
         num_classes=16,
-        splits=SPLITS,
         label="orientation of the sprite: 32 angles over the full turn floor-divided by 2",
         flip=False,
         mirrors="dSprites orientation, without its two ambiguities: no shape is symmetric under rotation, and 0 and a "
         "full turn are not two classes.",
         majority=7.7,
     ),
-    Task(
+    row(
         name="count",
-        collection="vtab-mini",
         group="structured",
         images="scenes",
         target="count",
         num_classes=8,
-        splits=SPLITS,
         label="number of objects, 3 to 10, less 3",
         crop=False,
         mirrors="CLEVR count: the same classes, on coloured solids that hide at most 45 % of one another. No ray "
@@ -131,14 +118,12 @@ TASKS = (
         classes=("3", "4", "5", "6", "7", "8", "9", "10"),
         majority=14.4,
     ),
-    Task(
+    row(
         name="nearest",
-        collection="vtab-mini",
         group="structured",
         images="scenes",
         target="nearest",
         num_classes=6,
-        splits=SPLITS,
         label="class of the smallest depth of an object, in object heights, edges 4, 4.8, 5.75, 6.9, 8.3, 10 and 12",
         crop=False,
         mirrors="CLEVR distance, DMLab and KITTI: distance to the closest object. Depth is read from a flat ground and "

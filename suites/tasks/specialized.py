@@ -6,14 +6,16 @@ Facts: VTAB paper (arXiv 1910.04867, Section 2 and Appendix A); label rules, spl
 
 from __future__ import annotations
 
+from functools import partial
+
 from ..protocol import Task
 from . import labels
 
+row = partial(Task, collection="vtab", group="specialized")
+
 SPECIALIZED = (
-    Task(
+    row(
         name="Camelyon",
-        collection="vtab",
-        group="specialized",
         images="Camelyon",
         target="class",
         num_classes=2,
@@ -28,10 +30,8 @@ SPECIALIZED = (
         majority=50.02,
         aliases=("Patch Camelyon", "patch_camelyon", "vtab/pcam", "pcam"),
     ),
-    Task(
+    row(
         name="EuroSAT",
-        collection="vtab",
-        group="specialized",
         images="EuroSAT",
         target="class",
         num_classes=10,
@@ -57,10 +57,8 @@ SPECIALIZED = (
         majority=11.5,
         aliases=("eurosat", "vtab/eurosat", "eurosat/rgb"),
     ),
-    Task(
+    row(
         name="Resisc45",
-        collection="vtab",
-        group="specialized",
         images="Resisc45",
         target="class",
         num_classes=45,
@@ -120,10 +118,8 @@ SPECIALIZED = (
         majority=2.603,
         aliases=("resisc45", "vtab/resisc45"),
     ),
-    Task(
+    row(
         name="Retinopathy",
-        collection="vtab",
-        group="specialized",
         images="Retinopathy",
         target="class",
         num_classes=5,

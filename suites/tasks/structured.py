@@ -6,14 +6,16 @@ Facts: VTAB paper (arXiv 1910.04867, Section 2 and Appendix A); label rules, spl
 
 from __future__ import annotations
 
+from functools import partial
+
 from ..protocol import Task
 from . import labels
 
+row = partial(Task, collection="vtab", group="structured")
+
 STRUCTURED = (
-    Task(
+    row(
         name="Clevr-Count",
-        collection="vtab",
-        group="structured",
         images="clevr",
         target="count",
         num_classes=8,
@@ -28,6 +30,9 @@ STRUCTURED = (
         cluster="scene",
         classes=("3", "4", "5", "6", "7", "8", "9", "10"),
         majority=12.94,
+        # Statistics of a public copy, confirmed by two leaderboard entries that name one class throughout (24.5067 % is
+        # 3676 of 15000, 12.3467 % is 1852 of 15000); likewise of the distances.
+        histogram=(1898, 1925, 1843, 1852, 1808, 1941, 1877, 1856),
         aliases=(
             "CLEVR-Count",
             "clevr_count",
@@ -37,10 +42,8 @@ STRUCTURED = (
             'clevr(task="count_all")',
         ),
     ),
-    Task(
+    row(
         name="Clevr-Dist",
-        collection="vtab",
-        group="structured",
         images="clevr",
         target="distance",
         num_classes=6,
@@ -54,6 +57,7 @@ STRUCTURED = (
         crop=False,
         cluster="scene",
         majority=24.51,
+        histogram=(2996, 3676, 3381, 2370, 1357, 1220),
         aliases=(
             "CLEVR-Distance",
             "clevr_dist",
@@ -63,10 +67,8 @@ STRUCTURED = (
             'clevr(task="closest_object_distance")',
         ),
     ),
-    Task(
+    row(
         name="DMLab",
-        collection="vtab",
-        group="structured",
         images="DMLab",
         target="class",
         num_classes=6,
@@ -89,10 +91,8 @@ STRUCTURED = (
         ),
         aliases=("dmlab", "vtab/dmlab"),
     ),
-    Task(
+    row(
         name="dSpr-Loc",
-        collection="vtab",
-        group="structured",
         images="dsprites",
         target="x position",
         num_classes=16,
@@ -116,10 +116,8 @@ STRUCTURED = (
             'dsprites(predicted_attribute="label_x_position",num_classes=16)',
         ),
     ),
-    Task(
+    row(
         name="dSpr-Ori",
-        collection="vtab",
-        group="structured",
         images="dsprites",
         target="orientation",
         num_classes=16,
@@ -143,10 +141,8 @@ STRUCTURED = (
             'dsprites(predicted_attribute="label_orientation",num_classes=16)',
         ),
     ),
-    Task(
+    row(
         name="KITTI-Dist",
-        collection="vtab",
-        group="structured",
         images="KITTI-Dist",
         target="class",
         num_classes=4,
@@ -171,10 +167,8 @@ STRUCTURED = (
             'kitti(task="closest_vehicle_distance")',
         ),
     ),
-    Task(
+    row(
         name="sNORB-Azim",
-        collection="vtab",
-        group="structured",
         images="smallnorb",
         target="azimuth",
         num_classes=18,
@@ -196,10 +190,8 @@ STRUCTURED = (
             'smallnorb(predicted_attribute="label_azimuth")',
         ),
     ),
-    Task(
+    row(
         name="sNORB-Elev",
-        collection="vtab",
-        group="structured",
         images="smallnorb",
         target="elevation",
         num_classes=9,

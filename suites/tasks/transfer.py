@@ -7,6 +7,8 @@ part is, the paper does not say; here it is the end of the TFDS order, whose beg
 
 from __future__ import annotations
 
+from functools import partial
+
 from ..protocol import Task
 from . import labels
 
@@ -15,11 +17,11 @@ CIFAR = {"train": 49000, "val": 1000, "test": 10000}  # 2 % to choose on
 IMAGENET = {"train": 1268355, "val": 12812}  # 1 % to choose on
 IMAGENET_TRAIN = {"train": "train[:1268355]", "val": "train[1268355:]"}
 
+row = partial(Task, collection="transfer", group="transfer")
+
 TRANSFER = (
-    Task(
+    row(
         name="ImageNet",
-        collection="transfer",
-        group="transfer",
         images="ImageNet",
         target="class",
         num_classes=1000,
@@ -32,10 +34,8 @@ TRANSFER = (
         majority=0.1,
         aliases=("ImageNet-1k", "imagenet2012", "ILSVRC-2012", "imagenet-1k"),
     ),
-    Task(
+    row(
         name="ImageNet ReaL",
-        collection="transfer",
-        group="transfer",
         images="ImageNet",
         target="real",
         num_classes=1000,
@@ -48,10 +48,8 @@ TRANSFER = (
         builder="imagenet2012_real",
         aliases=("ImageNet-ReaL", "imagenet-real", "imagenet2012_real"),
     ),
-    Task(
+    row(
         name="ImageNet-V2",
-        collection="transfer",
-        group="transfer",
         images="ImageNet",
         target="v2",
         num_classes=1000,
@@ -64,10 +62,8 @@ TRANSFER = (
         majority=0.1,
         aliases=("ImageNetV2", "imagenet_v2", "imagenet-v2-matched-frequency"),
     ),
-    Task(
+    row(
         name="ObjectNet",
-        collection="transfer",
-        group="transfer",
         images="ImageNet",
         target="objectnet",
         num_classes=1000,
@@ -77,10 +73,8 @@ TRANSFER = (
         originals={"train": 1281167, "objectnet": 18574},
         recipe=IMAGENET_TRAIN | {"test": "objectnet"},
     ),
-    Task(
+    row(
         name="CIFAR-10",
-        collection="transfer",
-        group="transfer",
         images="CIFAR-10",
         target="class",
         num_classes=10,
@@ -93,10 +87,8 @@ TRANSFER = (
         majority=10,
         aliases=("cifar10", "transfer/cifar10"),
     ),
-    Task(
+    row(
         name="CIFAR-100-full",  # VTAB's CIFAR-100 has 1000 training images
-        collection="transfer",
-        group="transfer",
         images="CIFAR-100",
         target="class",
         num_classes=100,
@@ -110,10 +102,8 @@ TRANSFER = (
         majority=1,
         aliases=("cifar100-full", "transfer/cifar100", "transfer/CIFAR-100"),
     ),
-    Task(
+    row(
         name="Oxford-IIIT Pets",
-        collection="transfer",
-        group="transfer",
         images="Pets",
         target="class",
         num_classes=37,
@@ -127,10 +117,8 @@ TRANSFER = (
         majority=2.726,
         aliases=("Oxford-IIIT-Pets", "pets-full", "transfer/pets"),
     ),
-    Task(
+    row(
         name="Oxford Flowers-102",
-        collection="transfer",
-        group="transfer",
         images="Flowers102",
         target="class",
         num_classes=102,

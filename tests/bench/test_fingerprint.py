@@ -253,8 +253,8 @@ def test_what_runs_in_throughputs_own_process_is_in_the_key(tmp_path: Path, monk
                     "models.external.timm",
                     "models.external.torchvision",
                 ),
-                *("models.external.files", "suites.sources.published", "suites.sources.imagenet"),
-                "suites.sources.raw.clevr",
+                *("models.external.files", "suites.sources.published", "suites.sources.sets.imagenet"),
+                "suites.sources.sets.clevr",
             ),
         ),
         (
@@ -371,8 +371,9 @@ def test_an_edit_of_one_format_changes_the_keys_of_its_tasks_alone(edit: Any) ->
     from vit_bench.models import catalog
     from vit_bench.models.weights_choice import Random
     from vit_bench.suites import suites
-    from vit_bench.suites.sources.raw import RAW
-    from vit_bench.suites.sources.torchvision import TORCHVISION
+    from vit_bench.suites.sources.hub import Hub
+    from vit_bench.suites.sources.on_disk import AsPublished
+    from vit_bench.suites.sources.tfds import Tfds
     from vit_bench.suites.tasks import tasks
 
     def key(name: str, source: Any) -> str:
@@ -380,19 +381,24 @@ def test_an_edit_of_one_format_changes_the_keys_of_its_tasks_alone(edit: Any) ->
                   source=source.name, order=(), provider=source)  # fmt: skip
         return job.key
 
-    asked = {(name, source): key(name, source) for name in ("Clevr-Count", "sNORB-Azim", "KITTI-Dist", "SVHN", "DTD")
-             for source in (RAW, TORCHVISION) if source.readers(tasks()[name])}  # fmt: skip
-    for module, old, names in (
-        ("suites.sources.raw.clevr", "return", {"Clevr-Count"}),
-        ("suites.sources.raw.kitti", "return", {"KITTI-Dist"}),
-        ("suites.sources.raw.smallnorb", "return", {"sNORB-Azim"}),
-        ("suites.sources.folders", "return", {"DTD"}),
-        ("suites.sources.packed", "return", {"SVHN", "DTD"}),  # the base of torchvision's layouts stands there
+    sources = (AsPublished("raw"), AsPublished("torchvision"), Tfds(), Hub())
+    names = ("Clevr-Count", "sNORB-Azim", "KITTI-Dist", "SVHN", "DTD", "dSpr-Ori")
+    asked = {(name, source.name): key(name, source) for name in names for source in sources}
+    every = {"raw", "torchvision", "tfds"}
+    for module, old, changed in (
+        ("suites.sources.sets.clevr", "return", {("Clevr-Count", source) for source in every}),
+        ("suites.sources.sets.kitti", "return", {("KITTI-Dist", source) for source in every}),
+        ("suites.sources.sets.smallnorb", "return", {("sNORB-Azim", source) for source in ("raw", "tfds")}),
+        ("suites.sources.sets.dsprites", "return", {("dSpr-Ori", source) for source in ("raw", "tfds", "hub")}),
+        ("suites.sources.sets.svhn", "return", {("SVHN", "torchvision")}),
+        ("suites.sources.sets.dtd", "line", {("DTD", "torchvision")}),
+        ("suites.sources.formats", "return", {(name, "torchvision") for name in ("SVHN", "DTD")}),
     ):
-        edit(module, old, "return (")
+        edit(module, old, f"{old} (")
         identity._code.cache_clear()
         identity.code_sha.cache_clear()
-        assert {name for name, source in asked if key(name, source) != asked[name, source]} == names, module
+        now = {(name, source.name): key(name, source) for name in names for source in sources}
+        assert {one for one in asked if now[one] != asked[one]} == changed, module
         edit.undo()
 
 

@@ -76,11 +76,11 @@ def test_a_run_leaves_records_predictions_settings_and_a_log(tmp_path: Path) -> 
 
 
 def test_predictions_are_those_that_the_accuracy_counts(tmp_path: Path) -> None:
-    from vit_bench.suites.sources import SOURCES
+    from vit_bench.suites.sources.miniature.builtin import Builtin
     from vit_bench.suites.tasks import tasks
 
     frame = vit_bench.run(*ONE, out="r")
-    labels = SOURCES[0].load(tasks()["digits"], "test", tmp_path, Path(os.environ["BENCH_CACHE"])).labels
+    labels = Builtin().load(tasks()["digits"], "test", tmp_path, Path(os.environ["BENCH_CACHE"])).labels
     for record in frame[frame["metric"] == "top1"].to_dict("records"):
         key, number = record["measurement"].split("/")
         with np.load(tmp_path / "r" / "cells" / f"{key}.npz") as arrays:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
-import struct
-import tokenize
-import zipfile
-import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from ....stable import replacing
 from ...images.digest import digest_images, digest_labels
 from ...protocol import Split, Task
+from ..archive import Arrays, kept
 from . import fundus, photographs, scenes, sprites
-from .pinned import DIGESTS
 
 # Image set -> what draws image number `index` of a split, with every annotation the set has.
 DRAW: Mapping[str, Callable[[str, int], tuple[np.ndarray, dict[str, int]]]] = {
@@ -28,19 +24,19 @@ DRAW: Mapping[str, Callable[[str, int], tuple[np.ndarray, dict[str, int]]]] = {
     "sprites": sprites.sprite,
     "scenes": scenes.scene,
 }
-# What reading a damaged .npz file was seen to raise, byte by byte.
-DAMAGED = (
-    OSError,
-    ValueError,
-    KeyError,
-    EOFError,
-    RuntimeError,
-    MemoryError,
-    struct.error,
-    tokenize.TokenError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
+PINNED = Path(__file__).with_name("digests.csv")  # of the pixels and of each target, split by split
+
+
+def _pinned() -> dict[str, dict[str, str]]:
+    """Image set -> "SPLIT/images" or "SPLIT/TARGET" -> the digest that it must have."""
+    found: dict[str, dict[str, str]] = {name: {} for name in DRAW}
+    with PINNED.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            found[row["image_set"]][row["array"]] = row["digest"]
+    return found
+
+
+DIGESTS = _pinned()
 
 
 class Builtin:
@@ -69,16 +65,20 @@ class Builtin:
         if split not in task.splits:
             raise ValueError(f"{task.name} has no split '{split}'. Choose from: {', '.join(task.splits)}")
         images, labels = f"{split}/images", f"{split}/{task.target}"
-        path = kept_at(task.images, cache)
-        arrays = _read(task.images, path, (images, labels))
-        if arrays is None:
+        pinned = DIGESTS[task.images]
+
+        def rendered() -> Arrays:
             arrays = render(task.images, task.splits)
             _check(task.images, arrays)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            # Not compressed: that would take longer than the space is worth.
-            with replacing(path) as temporary, temporary.open("wb") as file:
-                np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]  # no array is called allow_pickle
-        return Split(images=arrays[images], labels=arrays[labels], digest=DIGESTS[task.images][images])
+            return arrays
+
+        arrays = kept(
+            kept_at(task.images, cache),
+            rendered,
+            only=(images, labels),
+            sound=lambda arrays: all(digest(key, array) == pinned[key] for key, array in arrays.items()),
+        )
+        return Split(images=arrays[images], labels=arrays[labels], digest=pinned[images])
 
 
 def render(image_set: str, splits: Mapping[str, int]) -> dict[str, np.ndarray]:
@@ -101,19 +101,6 @@ def kept_at(image_set: str, cache: Path) -> Path:
     """The file of an image set in the cache folder. Its name follows the pinned digests: other pictures, other file."""
     pinned = hashlib.sha256("".join(DIGESTS[image_set].values()).encode()).hexdigest()
     return cache / "images" / f"{image_set}-{pinned[:16]}.npz"
-
-
-def _read(image_set: str, path: Path, keys: Iterable[str]) -> dict[str, np.ndarray] | None:
-    """Arrays of a kept file, or None where it is missing, damaged or not what is pinned."""
-    if not path.is_file():
-        return None
-    try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in keys}
-            sound = all(digest(key, array) == DIGESTS[image_set][key] for key, array in arrays.items())
-    except DAMAGED:
-        return None
-    return arrays if sound else None
 
 
 def _check(image_set: str, arrays: Mapping[str, np.ndarray]) -> None:

@@ -1,6 +1,6 @@
 """Exact drawing: a stream of integers from a hash, sines in fixed point, anti-aliasing and resampling without floats.
 
-Every operation is on integers, so pictures have the same bytes with every numpy, compiler and processor.
+Every operation on pixels is on integers, so pictures have the same bytes with every numpy, compiler and processor.
 """
 
 from __future__ import annotations
@@ -47,24 +47,8 @@ def noise(name: str, height: int, width: int) -> np.ndarray:
     return (raw.reshape(height, width, 4).astype(np.int64) * 6 >> 8).sum(axis=2) - 10
 
 
-def _sines() -> tuple[int, ...]:
-    """ONE * sin(2 pi k / TURN) for k = 0 … TURN - 1, rounded, by half angles and rotation in 200-bit integers."""
-    bits = 200
-    cosine, sine = 0, 1 << bits  # a quarter turn
-    for _ in range(TURN.bit_length() - 3):
-        cosine, sine = (
-            math.isqrt(((1 << bits) + cosine) << (bits - 1)),
-            math.isqrt(((1 << bits) - cosine) << (bits - 1)),
-        )
-    table, x, y = [], 1 << bits, 0
-    shift = bits - 14
-    for _ in range(TURN):
-        table.append((y + (1 << (shift - 1))) >> shift)
-        x, y = (x * cosine - y * sine) >> bits, (x * sine + y * cosine) >> bits
-    return tuple(table)
-
-
-SINE = _sines()
+# The sines of the directions. None is near a half of the fixed point, so that every machine rounds them alike.
+SINE = tuple(round(ONE * math.sin(2 * math.pi * k / TURN)) for k in range(TURN))
 COSINE = SINE[TURN // 4 :] + SINE[: TURN // 4]
 
 

@@ -44,12 +44,15 @@ SENSORS = (
 )
 
 
-def _foreign(what: str, package: str, expected: str, found: str) -> RuntimeError:
-    version = importlib.metadata.version(package)
-    return RuntimeError(
-        f"{what} of {package} {version} on this machine is not the one the built-in tasks are made of: its pixels have "
-        f"the digest {found}, expected {expected}. Install another version of {package}."
-    )
+def _check(path: Path, package: str, images: list[np.ndarray], expected: str) -> None:
+    """Raise RuntimeError, naming the file, where these images of it are not the ones that were pinned."""
+    found = digest_images(images)
+    if found != expected:
+        version = importlib.metadata.version(package)
+        raise RuntimeError(
+            f"{path} of {package} {version} on this machine is not the one the built-in tasks are made of: its pixels "
+            f"have the digest {found}, expected {expected}. Install another version of {package}."
+        )
 
 
 def _shipped(package: str, module: str, name: str) -> Path:
@@ -73,9 +76,7 @@ def picture(name: str) -> np.ndarray:
     path = _shipped("scikit-image", "skimage", f"data/{name}.png")
     with Image.open(path) as image:
         decoded = np.array(image)
-    found = digest_images([decoded])
-    if found != PICTURES[name]:
-        raise _foreign(str(path), "scikit-image", PICTURES[name], found)
+    _check(path, "scikit-image", [decoded], PICTURES[name])
     decoded.setflags(write=False)
     return decoded
 
@@ -183,9 +184,7 @@ def _digits() -> tuple[np.ndarray, np.ndarray, list[int]]:
     table = _shipped("scikit-learn", "sklearn", "datasets/data/digits.csv.gz")  # what its load_digits reads
     rows = np.loadtxt(table, delimiter=",", dtype=np.uint8)
     images, classes = rows[:, :64].reshape(-1, 8, 8), rows[:, 64].astype(np.int64)
-    found = digest_images([images, classes.astype(np.uint8)])
-    if found != DIGITS:
-        raise _foreign(str(table), "scikit-learn", DIGITS, found)
+    _check(table, "scikit-learn", [images, classes.astype(np.uint8)], DIGITS)
     return images, classes, sorted(range(len(images)), key=lambda i: hashlib.sha256(f"digits/{i}".encode()).digest())
 
 

@@ -20,11 +20,14 @@ from rich.console import Console
 from typer.testing import CliRunner
 from vit_bench import transfer
 from vit_bench.bench.cli import app
-from vit_bench.bench.data import downloads, unpack
 from vit_bench.bench.data import prepare as data_prepare
-from vit_bench.bench.data.downloads import ARCHIVES, FILES, STEPS, File
+from vit_bench.bench.data import unpack
+from vit_bench.bench.select import tasks as task_words
 from vit_bench.meter import Meter
 from vit_bench.registry import UsageError
+from vit_bench.suites.sources.image_set import Download, ImageSet
+from vit_bench.suites.sources.sets import image_sets
+from vit_bench.suites.sources.sets.kitti import URL as KITTI
 from vit_bench.suites.tasks import tasks
 
 SILENT = Meter(None)
@@ -46,10 +49,10 @@ class Server:
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
-    def file(self, name: str, content: bytes, **options: object) -> File:
+    def file(self, name: str, content: bytes, **options: object) -> Download:
         (self.folder / name).write_bytes(content)
         facts = {"size": len(content), "digest": hashlib.sha256(content).hexdigest(), "into": "set"} | options
-        return File(url=f"http://127.0.0.1:{self.server.server_port}/{name}", **facts)
+        return Download(url=f"http://127.0.0.1:{self.server.server_port}/{name}", **facts)
 
 
 @pytest.fixture
@@ -231,6 +234,12 @@ def data(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str, str]]
     return call
 
 
+def published(monkeypatch: pytest.MonkeyPatch, *files: Download) -> None:
+    """Pets' files are these."""
+    sets = {"Pets": ImageSet(name="Pets", downloads=files)}
+    monkeypatch.setattr(task_words, "image_sets", lambda: sets)
+
+
 class TestVerb:
     @pytest.fixture
     def pets(self, server: Server, vtab1k, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, know_tasks) -> Path:
@@ -240,7 +249,7 @@ class TestVerb:
         made = vtab1k("oxford_iiit_pet")
         files = {str(path.relative_to(made)): path.read_bytes() for path in made.rglob("*") if path.is_file()}
         archive = server.file("pets.tar.gz", tarred(*files.items()), into="")
-        monkeypatch.setattr(data_prepare, "FILES", {"Pets": (archive,)})
+        published(monkeypatch, archive)
         return tmp_path / "elsewhere"
 
     def test_downloads_unpacks_and_verifies(self, data, pets: Path) -> None:
@@ -257,16 +266,16 @@ class TestVerb:
         assert "Pets, from source vtab-1k" in said
 
     def test_a_failure_is_said_and_exits_with_1(self, data, pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        (gone,) = data_prepare.FILES["Pets"]
-        monkeypatch.setattr(data_prepare, "FILES", {"Pets": (replace(gone, url=f"{gone.url}x"),)})
+        (gone,) = task_words.image_sets()["Pets"].downloads
+        published(monkeypatch, replace(gone, url=f"{gone.url}x"))
         monkeypatch.setattr(transfer, "PAUSE", 0.0)
         code, said, _ = data("prepare", "Pets", f"data={pets}")
         assert code == 1
         assert "FAILED Pets: http://127.0.0.1" in said and "404" in said
 
     def test_no_room_is_said_before_anything_is_fetched(self, data, pets: Path, server, monkeypatch) -> None:
-        (file,) = data_prepare.FILES["Pets"]
-        monkeypatch.setattr(data_prepare, "FILES", {"Pets": (replace(file, size=1 << 60),)})
+        (file,) = task_words.image_sets()["Pets"].downloads
+        published(monkeypatch, replace(file, size=1 << 60))
         with pytest.raises(
             UsageError, match=r"downloading and unpacking takes .* GiB, and .* has .* free\. Type data="
         ):
@@ -301,9 +310,10 @@ class TestVerb:
 def test_every_task_is_downloaded_or_explained() -> None:
     for task in tasks().values():
         if task.collection in ("vtab", "transfer"):
-            assert (task.images in FILES) != (task.images in STEPS), task.name
-    assert set(ARCHIVES) <= set(STEPS)
-    files = [file for group in FILES.values() for file in group]
+            image_set = image_sets()[task.images]
+            assert bool(image_set.downloads) != bool(image_set.by_hand), task.name
+    assert all(each.by_hand for each in image_sets().values() if each.archive)
+    files = [file for each in image_sets().values() for file in each.downloads]
     assert all(len(file.digest) in (0, 32, 64) for file in files)
     assert [file.file_name for file in files if not file.digest] == ["dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz"]
     assert len({file.file_name for file in files}) == len(files)
@@ -315,13 +325,13 @@ def test_every_task_is_downloaded_or_explained() -> None:
 def test_addresses_and_digests_are_those_of_torchvision() -> None:
     from torchvision.datasets import CIFAR10, CIFAR100, DTD, SVHN, CLEVRClassification, Kitti
 
-    urls = {file.url for group in FILES.values() for file in group}
+    urls = {file.url for each in image_sets().values() for file in each.downloads}
     for made in (CIFAR10, CIFAR100):
-        (file,) = FILES["CIFAR-10" if made is CIFAR10 else "CIFAR-100"]
+        (file,) = image_sets()["CIFAR-10" if made is CIFAR10 else "CIFAR-100"].downloads
         assert (file.url, file.digest) == (made.url, made.tgz_md5)
     assert {DTD._URL, CLEVRClassification._URL, *(SVHN.split_list[name][0] for name in ("train", "test"))} <= urls
     assert {f"{Kitti.data_url}{name}" for name in Kitti.resources} <= urls
-    assert downloads.KITTI in Kitti.data_url
+    assert KITTI in Kitti.data_url
 
 
 def test_the_meter_says_sizes(server: Server, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from vit_bench.bench.cli import app
 from vit_bench.bench.verbs.data import verify
 from vit_bench.registry import UsageError
-from vit_bench.suites.sources import known
+from vit_bench.suites.sources.sets import image_sets
 from vit_bench.suites.sources.vtab1k import Vtab1k
 from vit_bench.suites.tasks import tasks
 
@@ -114,17 +114,16 @@ class TestDeviations:
             "test: the largest class has 50.00 %; published are 49.0 %"
         ]
 
-    def test_published_histogram(self, rows, vtab1k, monkeypatch) -> None:
+    def test_published_histogram(self, rows, vtab1k) -> None:
         root = vtab1k("clevr_count")
         assert self.found(rows["Clevr-Count"], root) == [
             "test: images a class are 2 2 0 0 0 0 0 0; published are 1898 1925 1843 1852 1808 1941 1877 1856"
         ]
-        monkeypatch.setitem(known.HISTOGRAMS, "Clevr-Count", (2, 2, 0, 0, 0, 0, 0, 0))
-        assert self.found(rows["Clevr-Count"], root) == []
+        assert self.found(replace(rows["Clevr-Count"], histogram=(2, 2, 0, 0, 0, 0, 0, 0)), root) == []
 
-    def test_classes_that_occur(self, rows, vtab1k, monkeypatch) -> None:
-        monkeypatch.setitem(known.CLASSES, ("SVHN", "val"), 3)
-        assert self.found(rows["SVHN"], vtab1k("svhn")) == ["val: 2 classes occur; published are 3"]
+    def test_classes_that_occur(self, rows, vtab1k) -> None:
+        row = replace(rows["SVHN"], present={"val": 3})
+        assert self.found(row, vtab1k("svhn")) == ["val: 2 classes occur; published are 3"]
 
     def test_splits_that_share_their_images(self, rows, vtab1k) -> None:
         root = vtab1k("svhn")
@@ -157,10 +156,12 @@ def test_mistakes_name_what_to_type_instead(data, words: list[str], message: str
 
 def test_what_is_known_is_of_tasks_that_there_are() -> None:
     rows = tasks()
-    for name, histogram in known.HISTOGRAMS.items():
-        assert sum(histogram) == rows[name].splits["test"]
-        assert len(histogram) == rows[name].num_classes
-        assert 100 * max(histogram) / sum(histogram) == pytest.approx(rows[name].majority, abs=0.006)
-    assert all(split in rows[name].splits for name, split in known.CLASSES)
-    images = {row.images for row in rows.values()}
-    assert set(known.NOTES) <= {*rows.names(), *images}
+    counted = [row for row in rows.values() if row.histogram]
+    assert [row.name for row in counted] == ["Clevr-Count", "Clevr-Dist"]
+    for row in counted:
+        assert sum(row.histogram) == row.splits["test"]
+        assert len(row.histogram) == row.num_classes
+        assert 100 * max(row.histogram) / sum(row.histogram) == pytest.approx(row.majority, abs=0.006)
+    assert all(set(row.present) <= set(row.splits) for row in rows.values())
+    assert sum(len(row.present) for row in rows.values()) == 4
+    assert set(image_sets()) <= {row.images for row in rows.values()}

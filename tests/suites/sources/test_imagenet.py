@@ -18,7 +18,7 @@ from PIL import Image
 from vit_bench.suites.metrics import accuracies, majority_rate
 from vit_bench.suites.protocol import Task
 from vit_bench.suites.sources import tars
-from vit_bench.suites.sources.imagenet import KAGGLE, ImageNet
+from vit_bench.suites.sources.sets.imagenet import KAGGLE, ImageNet
 from vit_bench.suites.sources.splits import slices, tfds_order
 from vit_bench.suites.tasks import tasks
 
@@ -169,7 +169,7 @@ def test_every_layout_holds_the_same_splits(make: Callable[[Path], None], tmp_pa
             assert found.labels.tolist() == [truth[key] for key in keys]
             assert all(np.array_equal(image, decoded(key)) for image, key in zip(found.images, keys, strict=True))
             assert found.label_sets is None
-            tars._open_tar.cache_clear()
+            tars._members.cache_clear()
 
 
 def test_a_validation_set_alone_is_enough_to_be_tested_on(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 from vit_bench.suites.images.digest import digest_images, digest_labels
 from vit_bench.suites.protocol import Split, Task
 from vit_bench.suites.sources.miniature import builtin, drawing, fundus, photographs, scenes
-from vit_bench.suites.sources.miniature.pinned import DIGESTS
+from vit_bench.suites.sources.miniature.builtin import DIGESTS
 from vit_bench.suites.tasks.miniature import TASKS
 
 ROWS = {task.name: task for task in TASKS}

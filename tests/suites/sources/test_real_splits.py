@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from vit_bench.suites.sources.on_disk import AsPublished
 from vit_bench.suites.sources.splits import needed, vtab_split
-from vit_bench.suites.sources.torchvision import TORCHVISION
 from vit_bench.suites.tasks import tasks
 
+TORCHVISION = AsPublished("torchvision")
 DATA = Path(os.environ.get("BENCH_DATA", "data"))
 PUBLISHED = json.loads((Path(__file__).parents[2] / "data" / "published_split_digests.json").read_text())
 NAMES = {"DTD": "dtd", "Flowers102": "oxford_flowers102", "Pets": "oxford_iiit_pet", "Sun397": "sun397"}
@@ -30,7 +31,8 @@ def digest(names: list[str]) -> str:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_thousand_images_are_those_that_others_published(name: str, tmp_path: Path) -> None:
     task = tasks()[name]
-    (form,) = [form for form in TORCHVISION.formats if form.images == task.images]
+    form = TORCHVISION.format_of(task)
+    assert form is not None
     folder = DATA / form.folders[0]
     if not form.found(folder):
         pytest.skip(f"{name} is not in {DATA}")

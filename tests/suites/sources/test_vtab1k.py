@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from vit_bench.suites.images.digest import digest_images
-from vit_bench.suites.sources.vtab1k import FOLDERS, Vtab1k
+from vit_bench.suites.sources.vtab1k import Vtab1k
 from vit_bench.suites.tasks import tasks
 
 SOURCE = Vtab1k()
+with (Path(__file__).parents[2] / "data" / "vtab_tasks.csv").open(newline="") as file:
+    FOLDERS = {row["name"]: row["vtab1k_folder"] for row in csv.DictReader(file)}
 
 
 def test_every_vtab_task_has_a_folder_and_no_other_has() -> None:

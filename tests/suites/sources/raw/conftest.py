@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 from vit_bench.suites.protocol import Task
-from vit_bench.suites.sources.raw.records import crc32c, masked
+from vit_bench.suites.sources.tfrecord import crc32c, masked
 from vit_bench.suites.tasks import tasks
 
 DEPTHS = [7.0, 8.0, 8.01, 8.5, 8.51, 9.0, 9.01, 9.5, 9.51, 10.0, 10.01, 50.0]

@@ -16,13 +16,14 @@ import numpy as np
 import pytest
 from PIL import Image
 from vit_bench.suites.images.decode import BadImage, read_image
-from vit_bench.suites.sources.raw import RAW
-from vit_bench.suites.sources.raw.archive import BadArchive
-from vit_bench.suites.sources.raw.clevr import items, summary
-from vit_bench.suites.sources.raw.dmlab import index
-from vit_bench.suites.sources.raw.records import LARGEST, crc32c, example, masked, records
+from vit_bench.suites.sources.archive import BadArchive
+from vit_bench.suites.sources.on_disk import AsPublished
+from vit_bench.suites.sources.sets.clevr import items, summary
+from vit_bench.suites.sources.sets.dmlab import index
+from vit_bench.suites.sources.tfrecord import LARGEST, crc32c, example, masked, records
 
 SCENE = '{"image_filename": "a.png", "objects": []}'
+RAW = AsPublished("raw")
 KINDS = ["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM"]
 
 
@@ -244,7 +245,7 @@ def test_scenes_are_read_across_the_borders_of_pieces(tmp_path: Path, monkeypatc
     for indent in (None, 2):
         path.write_text(json.dumps({"info": {}, "scenes": expected, "more": [1]}, indent=indent))
         for chunk in (40, 41, 97, 1000):
-            monkeypatch.setattr("vit_bench.suites.sources.raw.clevr.CHUNK", chunk)
+            monkeypatch.setattr("vit_bench.suites.sources.sets.clevr.CHUNK", chunk)
             assert list(items(path, "scenes")) == expected
     path.write_bytes(b'{"scenes": ["\xff"]}')
     with pytest.raises(BadArchive, match="it cannot be read: 'utf-8' codec"):

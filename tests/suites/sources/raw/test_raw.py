@@ -14,13 +14,14 @@ from PIL import Image
 from vit_bench.registry import UsageError
 from vit_bench.suites.images.digest import digest_images
 from vit_bench.suites.protocol import Split, Task
-from vit_bench.suites.sources.raw import RAW
-from vit_bench.suites.sources.raw.eyes import CIRCLE, GREY, prepare
-from vit_bench.suites.sources.raw.kitti import parts_of
-from vit_bench.suites.sources.raw.records import BLOCK, crc32c, example, records
+from vit_bench.suites.sources.on_disk import AsPublished
+from vit_bench.suites.sources.sets.kitti import parts_of
+from vit_bench.suites.sources.sets.retinopathy import CIRCLE, GREY, prepare
 from vit_bench.suites.sources.splits import vtab_split
+from vit_bench.suites.sources.tfrecord import BLOCK, crc32c, example, records
 from vit_bench.suites.tasks import tasks
 
+RAW = AsPublished("raw")
 IMAGES = ["Resisc45", "Retinopathy", "clevr", "DMLab", "dsprites", "KITTI-Dist", "smallnorb"]
 
 
@@ -29,7 +30,7 @@ def load(task: Task, split: str, data: Path) -> Split:
 
 
 def test_there_is_a_format_for_every_data_set_that_torchvision_does_not_read_whole() -> None:
-    assert [form.images for form in RAW.formats] == IMAGES
+    assert {name for name, row in RAW.sets.items() if row.raw} == set(IMAGES)
     assert set(IMAGES) <= {task.images for task in tasks().values() if task.collection == "vtab"}
 
 
@@ -66,20 +67,20 @@ class TestEveryArchive:
 
 
 LOST = {
-    "Resisc45": ("cloud/cloud_002.jpg", "{folder}: of the images of 45 classes, cloud holds 1 of 2"),
-    "Retinopathy": ("test/3_left.jpeg", "{folder}/test holds 7 of 8 images"),
-    "clevr": ("images/val/CLEVR_val_000007.png", "{folder}/images/val holds 23 of 24 images"),
+    "Resisc45": ("cloud/cloud_002.jpg", "{folder} holds 89 images; expected 90"),
+    "Retinopathy": ("test/3_left.jpeg", "{folder}/test holds 7 images; expected 8"),
+    "clevr": ("images/val/CLEVR_val_000007.png", "{folder}/images/val holds 23 images; expected 24"),
     "DMLab": (
         "dmlab-train.tfrecord-00001-of-00002",
         "{folder} has 1 of the 2 pieces of dmlab-train.tfrecord",
     ),
     "KITTI-Dist": (
         "devkit/mapping/train_mapping.txt",
-        "{folder}/devkit/mapping/train_mapping.txt is not there: the split follows devkit_object.zip, unpacked there",
+        "{folder}/devkit/mapping/train_mapping.txt is missing: the split follows devkit_object.zip, unpacked there",
     ),
     "smallnorb": (
         "smallnorb-5x01235x9x18x6x2x96x96-testing-info.mat",
-        "{folder}/smallnorb-5x01235x9x18x6x2x96x96-testing-info.mat is not there",
+        "{folder}/smallnorb-5x01235x9x18x6x2x96x96-testing-info.mat is missing",
     ),
 }
 

@@ -21,8 +21,8 @@ import scipy.io
 from PIL import Image
 from torchvision import datasets
 from vit_bench.suites.protocol import Task
-from vit_bench.suites.sources import sun397
-from vit_bench.suites.sources.raw.kitti import parts_of
+from vit_bench.suites.sources.sets import sun397
+from vit_bench.suites.sources.sets.kitti import parts_of
 from vit_bench.suites.sources.splits import slices
 from vit_bench.suites.tasks import tasks
 

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import vit_bench
 from vit_bench.suites.images.digest import digest_images
+from vit_bench.suites.sources.on_disk import AsPublished
 from vit_bench.suites.sources.splits import slices, tfds_order
-from vit_bench.suites.sources.torchvision import TORCHVISION as SOURCE
 from vit_bench.suites.tasks import tasks
 
+SOURCE = AsPublished("torchvision")
 NAMES = (
     "Caltech101",
     "CIFAR-100",
@@ -31,7 +32,7 @@ Patch = pytest.MonkeyPatch
 
 
 def test_every_layout_is_walked() -> None:
-    assert {tasks()[name].images for name in NAMES} == {form.images for form in SOURCE.formats}
+    assert {tasks()[name].images for name in NAMES} == {name for name, row in SOURCE.sets.items() if row.torchvision}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -177,14 +178,14 @@ def test_background_google_is_class_4(tmp_path: Path, make) -> None:
         ("Pets", "oxford-iiit-pet/images/Abyssinian_6.jpg", r"Abyssinian_6\.jpg is missing"),
         ("Sun397", "SUN397/ClassName.txt", r"ClassName\.txt is missing"),
         ("Sun397", "SUN397/a/abbey/sun_c0.jpg", "SUN397 holds 8 images; expected 9"),
-        ("Clevr-Dist", "clevr/CLEVR_v1.0/scenes/CLEVR_val_scenes.json", r"CLEVR_val_scenes\.json is not there"),
-        ("Clevr-Dist", "clevr/CLEVR_v1.0/images/val/CLEVR_val_000003.png", "val holds 7 of 8 images"),
+        ("Clevr-Dist", "clevr/CLEVR_v1.0/scenes/CLEVR_val_scenes.json", r"CLEVR_val_scenes\.json is missing"),
+        ("Clevr-Dist", "clevr/CLEVR_v1.0/images/val/CLEVR_val_000003.png", "val holds 7 images; expected 8"),
         (
             "KITTI-Dist",
             "Kitti/raw/mapping/train_rand.txt",
             r"the split follows devkit_object\.zip, unpacked there",
         ),
-        ("KITTI-Dist", "Kitti/raw/training/label_2/000004.txt", "label_2 holds 39 of 40 label files"),
+        ("KITTI-Dist", "Kitti/raw/training/label_2/000004.txt", "label_2 holds 39 images; expected 40"),
     ],
 )
 def test_what_is_missing_is_said_before_anything_is_read(

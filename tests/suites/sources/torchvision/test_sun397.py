@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from vit_bench.suites.sources import sun397
-from vit_bench.suites.sources.torchvision import TORCHVISION as SOURCE
+from vit_bench.suites.sources.on_disk import AsPublished
+from vit_bench.suites.sources.sets import sun397
 from vit_bench.suites.tasks import tasks
 
+SOURCE = AsPublished("torchvision")
 Patch = pytest.MonkeyPatch
 
 

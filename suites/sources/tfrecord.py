@@ -52,38 +52,32 @@ def example(content: bytes) -> Mapping[str, list[Any]]:
     out. Raises ValueError where it is none.
     """
     features: dict[str, list[Any]] = {}
-    for _, begin, end in _only(_fields(content, 0, len(content)), 1):
-        for _, entry, entry_end in _only(_fields(content, begin, end), 1):
-            name, values = "", []
-            for number, at, stop in _fields(content, entry, entry_end):
-                if number == 1:
-                    name = content[at:stop].decode()
-                elif number == 2:
-                    values = _values(content, at, stop)
-            features[name] = values
+    for message in _inside(content, (0, len(content)), 1):
+        for entry in _inside(content, message, 1):
+            name = "".join(content[slice(*at)].decode() for at in _inside(content, entry, 1))
+            features[name] = [value for feature in _inside(content, entry, 2) for value in _values(content, feature)]
     return features
 
 
-def _values(content: bytes, begin: int, end: int) -> list[Any]:
+def _inside(content: bytes, message: tuple[int, int], wanted: int) -> list[tuple[int, int]]:
+    """Begin and end of the fields of this number in a message, bare numbers left out."""
+    return [(begin, end) for number, begin, end in _fields(content, *message) if number == wanted and end >= 0]
+
+
+def _values(content: bytes, feature: tuple[int, int]) -> Iterator[Any]:
     """The values of a Feature."""
-    values: list[Any] = []
-    for kind, at, stop in _fields(content, begin, end):
-        for number, first, last in _fields(content, at, stop):
+    for kind, begin, end in _fields(content, *feature):
+        for number, first, last in _fields(content, begin, end):
             if number != 1:
                 continue
             if kind == 1:
-                values.append((first, last))
+                yield first, last
             elif kind == 3 and last < 0:  # a number by itself
-                values.append(first)
+                yield first
             elif kind == 3:  # a row of them
                 while first < last:
                     value, first = _varint(content, first, last)
-                    values.append(value)
-    return values
-
-
-def _only(fields: Iterator[tuple[int, int, int]], wanted: int) -> Iterator[tuple[int, int, int]]:
-    return (field for field in fields if field[0] == wanted and field[2] >= 0)
+                    yield value
 
 
 def _fields(content: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
@@ -101,7 +95,7 @@ def _fields(content: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]
             size = 8 if kind == 1 else 4
         else:
             raise ValueError(f"no message: it has a field of type {kind}")
-        if at + size > end:
+        if not 0 <= size <= end - at:
             raise ValueError("no message: a field goes beyond its end")
         yield key >> 3, at, at + size
         at += size

@@ -22,17 +22,16 @@ import os
 import re
 import tarfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..images.decode import DAMAGED
-from ..images.decoded import file_stamps
-from ..protocol import Split, Task
-from .published import Images, PublishedSplit, cut, files
-from .raw.archive import names_in
-from .splits import needed
-from .tars import open_tar
+from ...images.decode import DAMAGED
+from ...protocol import Split, Task
+from ..archive import folders_in, names_in
+from ..image_set import ImageSet
+from ..published import Images, PublishedSplit, absent, cut, files, miscounted
+from ..splits import needed
+from ..tars import in_tar
 
 FOLDERS = ("imagenet", "ImageNet", "ILSVRC2012", "imagenet2012", "imagenet-1k", ".")
 KAGGLE = "ILSVRC/Data/CLS-LOC"
@@ -46,11 +45,10 @@ WNID = re.compile(r"n\d{8}")
 ENDINGS = (".jpeg", ".jpg", ".png")
 
 
-@dataclass(frozen=True)
 class ImageNet:
     """ImageNet's training and validation images and the test sets that share its classes."""
 
-    name: str = "imagenet"
+    name = "imagenet"
 
     def locate(self, task: Task, root: Path) -> str | None:
         if task.images != "ImageNet":
@@ -64,10 +62,32 @@ class ImageNet:
 
     def load(self, task: Task, split: str, root: Path, cache: Path) -> Split:
         """The split. Raises ValueError, naming the file, where something is missing, damaged or not as published."""
-        lack = self.missing(task, root, (split,))
-        if lack:
+        if lack := self.missing(task, root, (split,)):
             raise ValueError(f"{task.name}: {lack}")
-        return cut(task, split, lambda name: PARTS[name].open(task, root, cache), cache)
+        return cut(task, split, lambda name: PARTS[name].opened(task, root, cache), cache)
+
+
+class Part(NamedTuple):
+    """A published split of ImageNet's classes."""
+
+    place: Callable[[Path], Path | None]  # where below the data folder it is
+    nowhere: str  # what is said where it is nowhere
+    lacks: Callable[[Task, Path, Path], str]  # task, data folder, place -> what of it is not there, in words
+    open: Callable[[Task, Path, Path, Path], PublishedSplit]  # task, data folder, place, cache
+
+    def missing(self, task: Task, root: Path) -> str:
+        place = self.place(root)
+        return f"{self.nowhere} {root}" if place is None else self.lacks(task, root, place)
+
+    def opened(self, task: Task, root: Path, cache: Path) -> PublishedSplit:
+        place = self.place(root)
+        if place is None:
+            raise ValueError(f"{self.nowhere} {root}")
+        return self.open(task, root, place, cache)
+
+
+def first_folder(root: Path, names: Iterable[str]) -> Path | None:
+    return next((root / name for name in names if (root / name).is_dir()), None)
 
 
 def home(root: Path, *names: str) -> Path | None:
@@ -96,8 +116,7 @@ def wnids(names: Iterable[str], task: Task, where: Path) -> dict[str, int]:
 
 
 def class_folders(folder: Path) -> list[str]:
-    with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if WNID.fullmatch(entry.name) and entry.is_dir())
+    return list(filter(WNID.fullmatch, folders_in(folder)))
 
 
 def in_class_folders(folder: Path) -> tuple[Images, dict[str, str]]:
@@ -106,32 +125,17 @@ def in_class_folders(folder: Path) -> tuple[Images, dict[str, str]]:
     return files(lambda key: folder / of[key] / key), of
 
 
-def in_tar(path: Path, cache: Path) -> tuple[Images, list[str]]:
-    """The images of an archive and their names."""
-    tar = open_tar(path, cache)
-    return Images(read=tar.image, stamps=lambda keys: [*file_stamps([path]), *keys]), sorted(tar.members)
-
-
 # The training images.
 
 
-def train_place(root: Path) -> Path | None:
-    return home(root, "train", TRAIN_TAR)
-
-
-def train_missing(task: Task, root: Path) -> str:
-    place = train_place(root)
-    if place is None:
-        return f"no folder imagenet with train, or with {TRAIN_TAR}, is in {root}"
+def train_lacks(task: Task, root: Path, place: Path) -> str:  # noqa: ARG001
     if not (place / "train").is_dir():
         return ""
     found = len(class_folders(place / "train"))
     return "" if found == task.num_classes else f"{place / 'train'} holds {found} of {task.num_classes} class folders"
 
 
-def train(task: Task, root: Path, cache: Path) -> PublishedSplit:
-    place = train_place(root)
-    assert place is not None
+def train(task: Task, root: Path, place: Path, cache: Path) -> PublishedSplit:  # noqa: ARG001
     if (place / "train").is_dir():
         return labelled(task, place / "train")
     images, keys = in_tar(place / TRAIN_TAR, cache)
@@ -153,32 +157,26 @@ def validation_place(root: Path) -> Path | None:
     return home(root, "val", VAL_TAR)
 
 
-def validation_missing(task: Task, root: Path) -> str:
-    place = validation_place(root)
-    if place is None:
-        return f"no folder imagenet with val, or with {VAL_TAR}, is in {root}"
+def validation_lacks(task: Task, root: Path, place: Path) -> str:  # noqa: ARG001
     folder = place / "val"
     if folder.is_dir():
         folders = class_folders(folder)
         found = sum(len(names_in(folder / name, *ENDINGS)) for name in folders) or len(names_in(folder, *ENDINGS))
-        if found != task.originals.get("validation", found):
-            return f"{folder} holds {found} images; expected {task.originals['validation']}"
-        if folders:
-            return ""
+        lack = miscounted(folder, found, task.originals.get("validation", found))
+        if lack or folders:
+            return lack
     if label_file(place) is None:
         return f"{place} has no labels for the validation images: {DEVKIT}.tar.gz, {', '.join(CSVS)}"
     return ""
 
 
-def validation(task: Task, root: Path, cache: Path) -> PublishedSplit:
-    place = validation_place(root)
-    assert place is not None
+def validation(task: Task, root: Path, place: Path, cache: Path) -> PublishedSplit:
     folder = place / "val"
     if folder.is_dir() and class_folders(folder):
         return labelled(task, folder)
     labels = label_file(place)
     if labels is None:
-        raise ValueError(validation_missing(task, root))
+        raise ValueError(validation_lacks(task, root, place))
     images, keys = validation_images(place, cache)
     said = from_csv(labels) if labels.suffix == ".csv" else from_devkit(labels, keys)
     numbers = wnids(said.values(), task, labels)
@@ -270,18 +268,12 @@ def real_place(root: Path) -> Path | None:
     return next((folder / "real.json" for folder in folders if (folder / "real.json").is_file()), None)
 
 
-def real_missing(task: Task, root: Path) -> str:
-    if real_place(root) is None:
-        return f"real.json is not beside ImageNet's validation images, nor in {root}"
+def real_lacks(task: Task, root: Path, path: Path) -> str:  # noqa: ARG001  # the images, whose labels it has itself
+    return f"{NO_VALIDATION} {root}" if validation_place(root) is None else ""
+
+
+def real(task: Task, root: Path, path: Path, cache: Path) -> PublishedSplit:  # noqa: ARG001
     place = validation_place(root)
-    if place is None:
-        return validation_missing(task, root)
-    return ""
-
-
-def real(task: Task, root: Path, cache: Path) -> PublishedSplit:  # noqa: ARG001
-    path, place = real_place(root), validation_place(root)
-    assert path is not None
     assert place is not None
     images, names = validation_images(place, cache)
     sets = _json(path)
@@ -300,21 +292,12 @@ def real(task: Task, root: Path, cache: Path) -> PublishedSplit:  # noqa: ARG001
 # ImageNet-V2, matched frequency (arXiv 1902.10811).
 
 
-def v2_place(root: Path) -> Path | None:
-    return next((root / name for name in V2 if (root / name).is_dir()), None)
+def v2_lacks(task: Task, root: Path, place: Path) -> str:  # noqa: ARG001
+    gone = next((i for i in range(task.num_classes) if not (place / str(i)).is_dir()), None)
+    return "" if gone is None else f"{place / str(gone)} is missing"
 
 
-def v2_missing(task: Task, root: Path) -> str:
-    place = v2_place(root)
-    if place is None:
-        return f"no folder {V2[0]} is in {root}"
-    gone = [i for i in range(task.num_classes) if not (place / str(i)).is_dir()]
-    return f"{place / str(gone[0])} is missing" if gone else ""
-
-
-def v2(task: Task, root: Path, cache: Path) -> PublishedSplit:  # noqa: ARG001
-    place = v2_place(root)
-    assert place is not None
+def v2(task: Task, root: Path, place: Path, cache: Path) -> PublishedSplit:  # noqa: ARG001
     # Folders are class numbers: in alphabetical order, as an ImageFolder would have them, 10 comes before 2.
     keys = [f"{i}/{name}" for i in range(task.num_classes) for name in names_in(place / str(i), *ENDINGS)]
     return PublishedSplit(keys=keys, images=files(lambda key: place / key), label=lambda key: int(key.split("/")[0]))
@@ -323,21 +306,11 @@ def v2(task: Task, root: Path, cache: Path) -> PublishedSplit:  # noqa: ARG001
 # ObjectNet: the images of its classes that ImageNet has, too.
 
 
-def objectnet_place(root: Path) -> Path | None:
-    return next((root / name for name in OBJECTNET if (root / name).is_dir()), None)
+def objectnet_lacks(task: Task, root: Path, place: Path) -> str:  # noqa: ARG001
+    return absent(place / "mappings", *MAPPINGS) if (place / "images").is_dir() else f"{place / 'images'} is missing"
 
 
-def objectnet_missing(task: Task, root: Path) -> str:  # noqa: ARG001
-    place = objectnet_place(root)
-    if place is None:
-        return f"no folder {OBJECTNET[0]} is in {root}"
-    wanted = [place / "images", *(place / "mappings" / name for name in _MAPPINGS)]
-    return next((f"{path} is missing" for path in wanted if not path.exists()), "")
-
-
-def objectnet(task: Task, root: Path, cache: Path) -> PublishedSplit:  # noqa: ARG001
-    place = objectnet_place(root)
-    assert place is not None
+def objectnet(task: Task, root: Path, place: Path, cache: Path) -> PublishedSplit:  # noqa: ARG001
     classes = objectnet_classes(place / "mappings")
     keys = [f"{name}/{file}" for name in sorted(classes) for file in names_in(place / "images" / name, *ENDINGS)]
     return PublishedSplit(
@@ -345,11 +318,11 @@ def objectnet(task: Task, root: Path, cache: Path) -> PublishedSplit:  # noqa: A
         images=files(lambda key: place / "images" / key, border=BORDER),
         label=lambda key: classes[key.split("/")[0]][0],
         label_set=lambda key: classes[key.split("/")[0]],
-        files=tuple(place / "mappings" / name for name in _MAPPINGS),
+        files=tuple(place / "mappings" / name for name in MAPPINGS),
     )
 
 
-_MAPPINGS = (
+MAPPINGS = (
     "folder_to_objectnet_label.json",
     "objectnet_to_imagenet_1k.json",
     "pytorch_to_imagenet_2012_id.json",
@@ -363,9 +336,9 @@ def objectnet_classes(mappings: Path) -> dict[str, tuple[int, ...]]:
     ObjectNet's files lead from folders to names, from names to the names of ImageNet classes (several, between
     semicolons), from those to line numbers, and from line numbers to the classes in WordNet order.
     """
-    folders, meanings, order = (_json(mappings / name) for name in _MAPPINGS[:3])
+    folders, meanings, order = (_json(mappings / name) for name in MAPPINGS[:3])
     try:
-        lines = (mappings / _MAPPINGS[3]).read_text(encoding="utf-8").splitlines()
+        lines = (mappings / MAPPINGS[3]).read_text(encoding="utf-8").splitlines()
         number = {int(line): int(index) for index, line in order.items()}
         of_label = {line.strip(): number[i] for i, line in enumerate(lines) if line.strip()}
         return {
@@ -384,18 +357,24 @@ def _json(path: Path) -> Any:
         raise ValueError(f"{path} is not readable as JSON: {error}") from error
 
 
-class Part(NamedTuple):
-    """A published split of ImageNet's classes."""
-
-    place: Callable[[Path], Path | None]  # where below the data folder it is
-    missing: Callable[[Task, Path], str]  # what of it is not there, in words
-    open: Callable[[Task, Path, Path], PublishedSplit]
-
-
+NO_VALIDATION = f"no folder imagenet with val, or with {VAL_TAR}, is in"
 PARTS: Mapping[str, Part] = {
-    "train": Part(train_place, train_missing, train),
-    "validation": Part(validation_place, validation_missing, validation),
-    "real": Part(real_place, real_missing, real),
-    "v2": Part(v2_place, v2_missing, v2),
-    "objectnet": Part(objectnet_place, objectnet_missing, objectnet),
+    "train": Part(
+        lambda root: home(root, "train", TRAIN_TAR),
+        f"no folder imagenet with train, or with {TRAIN_TAR}, is in",
+        train_lacks,
+        train,
+    ),
+    "validation": Part(validation_place, NO_VALIDATION, validation_lacks, validation),
+    "real": Part(real_place, "real.json is not beside ImageNet's validation images, nor in", real_lacks, real),
+    "v2": Part(lambda root: first_folder(root, V2), f"no folder {V2[0]} is in", v2_lacks, v2),
+    "objectnet": Part(
+        lambda root: first_folder(root, OBJECTNET), f"no folder {OBJECTNET[0]} is in", objectnet_lacks, objectnet
+    ),
 }
+
+IMAGENET = ImageSet(
+    name="ImageNet",
+    by_hand="ImageNet wants an account and its terms accepted. 1. Get ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar "
+    "and ILSVRC2012_devkit_t12.tar.gz from image-net.org. 2. Put them in {root}/imagenet",
+)

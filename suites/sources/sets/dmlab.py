@@ -8,52 +8,44 @@ from pathlib import Path
 
 import numpy as np
 
-from ...images.decode import BadImage, read_image
+from ....stable import sha
+from ...images.decode import read_image_at
+from ...images.decoded import file_stamps
 from ...protocol import Task
-from ..published import Images, PublishedSplit, by_rule
-from .archive import BadArchive, kept, names_in, stamp
-from .records import example, records
+from ..archive import BadArchive, kept, names_in
+from ..image_set import Download, ImageSet
+from ..published import Format, Images, PublishedSplit, by_rule
+from ..tfrecord import example, records
 
 SHARD = re.compile(r"dmlab-(?P<split>train|validation|test)\.tfrecord(?:-(?P<number>\d+)-of-(?P<total>\d+))?$")
 
 
-class DMLab:
+class DMLab(Format):
     """dmlab-{train,validation,test}.tfrecord, whole or in numbered pieces."""
 
-    images = "DMLab"
     folders = ("dmlab", "DMLab", "")
 
     def found(self, folder: Path) -> bool:
         return any(SHARD.match(name) for name in names_in(folder))
 
-    def missing(self, folder: Path, task: Task, originals: Sequence[str]) -> list[str]:  # noqa: ARG002  # by names only
-        lacks = []
-        for name in originals:
-            found = _shards(folder, name)
-            total = max((int(match["total"] or 1) for match in found), default=0)
-            if not found:
-                lacks.append(f"{folder} has no dmlab-{name}.tfrecord")
-            elif len(found) < total:
-                lacks.append(f"{folder} has {len(found)} of the {total} pieces of dmlab-{name}.tfrecord")
-        return lacks
+    def lacks(self, folder: Path, task: Task, original: str) -> str:  # noqa: ARG002  # by names only
+        found = _shards(folder, original)
+        total = max((int(match["total"] or 1) for match in found), default=0)
+        if not found:
+            return f"{folder} has no dmlab-{original}.tfrecord"
+        here = f"{folder} has {len(found)} of the {total} pieces of dmlab-{original}.tfrecord"
+        return here if len(found) < total else ""
 
     def open(self, folder: Path, task: Task, original: str, cache: Path) -> PublishedSplit:
         """Where an image begins is kept: finding out takes a look at every byte once."""
         shards = [folder / match.string for match in _shards(folder, original)]
-        stamps = [stamp(path) for path in shards]
-        table = kept(cache, f"dmlab-{original}", stamps, lambda: index(shards))
+        stamps = file_stamps(shards)
+        table = kept(cache / "raw" / f"dmlab-{original}-{sha(stamps)}.npz", lambda: index(shards))
         rows = {key: i for i, key in enumerate(table["names"].tolist())}
 
         def read(key: str) -> np.ndarray:
-            path, begin, end = (table[name][rows[key]] for name in ("shards", "begins", "ends"))
-            path = shards[path]
-            try:
-                with path.open("rb") as file:
-                    file.seek(begin)
-                    content = file.read(end - begin)
-            except OSError as error:
-                raise BadImage(f"{key} in {path}", error.strerror) from error
-            return read_image(content, name=f"{key} in {path}")
+            shard, begin, end = (int(table[name][rows[key]]) for name in ("shards", "begins", "ends"))
+            return read_image_at(shards[shard], begin, end - begin, name=f"{key} in {shards[shard]}")
 
         return PublishedSplit(
             # A name that two records share would hide one of them: the list is kept, and the split refuses it.
@@ -72,23 +64,33 @@ def _shards(folder: Path, original: str) -> list[re.Match[str]]:
 
 def index(paths: Sequence[Path]) -> Mapping[str, np.ndarray]:
     """Of each record of these files: the image's name, its label, the number of the file and where the image is."""
-    names, labels, shards, begins, ends = [], [], [], [], []
+    names: list[str] = []
+    rows: list[tuple[int, int, int, int]] = []
     for number, path in enumerate(paths):
         for at, content in records(path):
             try:
                 features = example(content)
-                (begin, end), name_at, label = (features[key][0] for key in ("image", "filename", "label"))
-                name = content[slice(*name_at)].decode()
-                labels.append(int(label))
+                (begin, end), name, label = (features[key][0] for key in ("image", "filename", "label"))
+                names.append(content[slice(*name)].decode())
+                rows.append((int(label), number, at + begin, at + end))
             except (ValueError, KeyError, IndexError, TypeError) as error:
                 raise BadArchive(
                     path, f"the record at byte {at} holds no image, filename and label: {error}"
                 ) from error
-            names.append(name)
-            shards.append(number)
-            begins.append(at + begin)
-            ends.append(at + end)
-    columns = {"labels": labels, "shards": shards, "begins": begins, "ends": ends}
-    return {"names": np.array(names, dtype=np.str_)} | {
-        key: np.array(column, dtype=np.int64) for key, column in columns.items()
-    }
+    columns = np.array(rows, dtype=np.int64).reshape(-1, 4).T
+    found = dict(zip(("labels", "shards", "begins", "ends"), columns, strict=True))
+    return {"names": np.array(names, dtype=np.str_)} | found
+
+
+DMLAB = ImageSet(
+    name="DMLab",
+    downloads=(
+        Download(
+            url="https://storage.googleapis.com/dmlab-vtab/dmlab.tar.gz",
+            size=3017022789,
+            digest="638b18fa69a5d61bbc310cd0b87ac603a39f41de0fdb07b6e77de274a24480a4",
+            into="dmlab",
+        ),
+    ),
+    raw=DMLab(),
+)

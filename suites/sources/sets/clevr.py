@@ -4,48 +4,50 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ....stable import sha
+from ...images.decoded import file_stamps
 from ...protocol import Task
-from ..published import PublishedSplit, by_rule, files
-from .archive import BadArchive, absent, kept, names_in, stamp, too_few
+from ..archive import BadArchive, kept, names_in
+from ..image_set import Download, Example, ImageSet
+from ..published import Format, PublishedSplit, absent, by_rule, files, miscounted
 
 PARTS = {"train": "train", "validation": "val"}  # official split -> part; the real test set has no scenes
 CHUNK = 1 << 20  # characters read at a time
 LARGEST = 1 << 24  # characters of one scene: a published one has some ten thousand
+SEPARATORS = re.compile(r"[\s,]*")
 
 
 @dataclass(frozen=True)
-class Clevr:
+class Clevr(Format):
     """CLEVR_v1.0/images/{train,val}/CLEVR_train_000000.png and CLEVR_v1.0/scenes/CLEVR_{train,val}_scenes.json."""
 
     folders: tuple[str, ...] = ("clevr/CLEVR_v1.0", "CLEVR_v1.0", "clevr", "")
-    images: str = "clevr"
 
     def found(self, folder: Path) -> bool:
         return (folder / "scenes").is_dir() and (folder / "images").is_dir()
 
-    def missing(self, folder: Path, task: Task, originals: Sequence[str]) -> list[str]:
-        lacks = absent(*(_scenes(folder, name) for name in originals))
-        for name in originals:
-            images = folder / "images" / PARTS[name]
-            lacks += too_few(images, len(names_in(images, ".png")), task.originals[name])
-        return lacks
+    def lacks(self, folder: Path, task: Task, original: str) -> str:
+        images, expected = folder / "images" / PARTS[original], task.originals[original]
+        found = len(names_in(images, ".png"))
+        return absent(folder, _scenes(original)) or miscounted(images, min(found, expected), expected)
 
     def open(self, folder: Path, task: Task, original: str, cache: Path) -> PublishedSplit:
         """A scene's annotations are kept: the files are large and take long to parse."""
-        scenes = _scenes(folder, original)
-        table = kept(cache, f"clevr-{original}", stamp(scenes), lambda: summary(scenes))
+        scenes = folder / _scenes(original)
+        place = cache / "raw" / f"clevr-{original}-{sha(file_stamps([scenes]))}.npz"
+        table = kept(place, lambda: summary(scenes))
         rows = {key: i for i, key in enumerate(table["names"].tolist())}
 
         def annotation(key: str) -> Any:
             count, nearest = int(table["counts"][rows[key]]), float(table["nearest"][rows[key]])
-            return count if task.target == "count" else [nearest] * count  # only the smallest of the depths counts
+            return _annotation(task.target, [nearest] * count)  # only the smallest of the depths counts
 
         return PublishedSplit(
             keys=list(rows),
@@ -56,8 +58,12 @@ class Clevr:
         )
 
 
-def _scenes(folder: Path, original: str) -> Path:
-    return folder / "scenes" / f"CLEVR_{PARTS[original]}_scenes.json"
+def _scenes(original: str) -> str:
+    return f"scenes/CLEVR_{PARTS[original]}_scenes.json"
+
+
+def _annotation(target: str, depths: list[float]) -> Any:
+    return len(depths) if target == "count" else depths
 
 
 def summary(path: Path) -> Mapping[str, np.ndarray]:
@@ -83,39 +89,53 @@ def items(path: Path, key: str) -> Iterator[Any]:
     Raises BadArchive where the file is cut short or is no such JSON.
     """
     decoder = json.JSONDecoder()
-    begin = re.compile(rf'"{key}"\s*:\s*\[')
     try:
         with path.open(encoding="utf-8") as file:
             text = file.read(CHUNK)
-            found = begin.search(text)
-            if found is None:
+            begin = re.search(rf'"{key}"\s*:\s*\[', text)
+            if begin is None:
                 raise BadArchive(path, f"there is no list '{key}' near its beginning")
-            at = found.end()
+            at = begin.end()
             while True:
-                text, at, mark = _next(file, text, at)
-                if mark == "]":
+                at = SEPARATORS.match(text, at).end()  # pyright: ignore[reportOptionalMemberAccess]  # it always matches
+                if text.startswith("]", at):
                     return
                 try:
-                    item, end = decoder.raw_decode(text, at)
+                    item, at = decoder.raw_decode(text, at)
                 except (ValueError, RecursionError) as error:
                     more = file.read(CHUNK)
                     if not more or len(text) - at > LARGEST:
                         raise BadArchive(path, f"it is cut short or damaged in the list '{key}'") from error
                     text, at = text[at:] + more, 0
-                    continue
-                yield item
-                at = end
+                else:
+                    yield item
     except (OSError, UnicodeDecodeError) as error:
         raise BadArchive(path, f"it cannot be read: {error}") from error
 
 
-def _next(file: Any, text: str, at: int) -> tuple[str, int, str]:
-    """Past blanks and one comma: the text read so far, where the next item begins in it, and its first sign."""
-    while True:
-        while at < len(text) and text[at] in " \t\r\n,":
-            at += 1
-        if at < len(text):
-            return text, at, text[at]
-        text, at = file.read(CHUNK), 0
-        if not text:
-            return "", 0, ""
+def _tfds_label(task: Task, example: Example) -> int:
+    assert task.rule is not None
+    places = np.asarray(example["objects"]["pixel_coords"], dtype=float).reshape(-1, 3)
+    return task.rule(_annotation(task.target, places[:, 2].tolist()))
+
+
+def _tfds_cluster(example: Example) -> str:
+    name = example["file_name"]
+    return name.decode() if isinstance(name, bytes) else str(name)
+
+
+CLEVR = ImageSet(
+    name="clevr",
+    downloads=(
+        Download(
+            url="https://dl.fbaipublicfiles.com/clevr/CLEVR_v1.0.zip",
+            size=19021600724,
+            digest="5cd61cf1096ed20944df93c9adb31e74d189b8459a94f54ba00090e5c59936d1",
+            into="clevr",
+        ),
+    ),
+    torchvision=Clevr(folders=("clevr/CLEVR_v1.0",)),
+    raw=Clevr(),
+    tfds_label=_tfds_label,
+    tfds_cluster=_tfds_cluster,
+)

@@ -1,0 +1,19 @@
+"""The image sets that are published. One file says all of one: where its files are, and how each source reads them.
+
+A new set is a further file here, and its tasks are rows in suites/tasks. See eurosat.py for class folders, dtd.py for
+lists of files, and caltech101.py for a format of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+
+from ....registry import Registry, collect
+from ..image_set import ImageSet
+
+
+@cache
+def image_sets() -> Mapping[str, ImageSet]:
+    """The image sets there are, by name."""
+    return dict(Registry("image set", collect(__name__, ImageSet)))

@@ -1,0 +1,147 @@
+"""smallNORB: toys from all sides, in binary matrices that are called .mat but are not MATLAB's."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from ....stable import replacing, sha
+from ...images.decoded import file_stamps
+from ...protocol import Task
+from ..archive import BadArchive, exactly
+from ..image_set import Download, Example, ImageSet
+from ..published import Format, Images, PublishedSplit, absent, by_rule
+
+URL = "https://cs.nyu.edu/~ylclab/data/norb-v1.0-small/"
+TRAINING = "smallnorb-5x46789x9x18x6x2x96x96-training"
+TESTING = "smallnorb-5x01235x9x18x6x2x96x96-testing"
+NAMES = {"train": f"{TRAINING}-{{}}.mat", "test": f"{TESTING}-{{}}.mat"}
+PARTS = ("dat", "cat", "info")  # pairs of pictures; categories; instance, elevation, azimuth, lighting
+SIDE = 96  # pixels
+KINDS = {0x1E3D4C55: np.dtype("u1"), 0x1E3D4C54: np.dtype("<i4")}  # the first number of a file -> what it holds
+CHUNK = 1 << 22  # bytes unpacked at a time
+
+
+class SmallNorb(Format):
+    """The six files smallnorb-…-{training,testing}-{dat,cat,info}.mat, or the same as .mat.gz."""
+
+    folders = ("smallnorb", "small_norb", "smallNORB", "")
+
+    def found(self, folder: Path) -> bool:
+        return any(_file(folder, name, "dat").is_file() for name in NAMES)
+
+    def lacks(self, folder: Path, task: Task, original: str) -> str:  # noqa: ARG002  # by names only
+        return absent(folder, *(_file(folder, original, part).name for part in PARTS))
+
+    def open(self, folder: Path, task: Task, original: str, cache: Path) -> PublishedSplit:
+        """A compressed image file is unpacked once, into the cache folder."""
+        paths, total = tuple(_file(folder, original, part) for part in PARTS), task.originals[original]
+        pairs = _images(paths[0], (total, 2, SIDE, SIDE), cache)
+        toys, info = _numbers(paths[1], (total,)), _numbers(paths[2], (total, 4))
+
+        def read(key: str) -> np.ndarray:
+            return np.repeat(np.array(pairs[int(key), 0])[..., None], 3, axis=-1)  # of the pair, camera 0
+
+        def stamps(keys: Sequence[str]) -> list[Any]:
+            return [file_stamps(paths), *([original, key] for key in keys)]
+
+        return PublishedSplit(
+            keys=[str(row) for row in range(total)],
+            images=Images(read=read, stamps=stamps),
+            label=by_rule(task, folder, lambda key: info[int(key)].tolist()),
+            cluster=lambda key: f"{toys[int(key)]}/{info[int(key)][0]}",  # category, instance
+            files=paths,
+        )
+
+
+def _file(folder: Path, original: str, part: str) -> Path:
+    """The file as it is there: unpacked if it can be, else packed."""
+    path = folder / NAMES[original].format(part)
+    packed = path.with_name(f"{path.name}.gz")
+    return packed if packed.is_file() and not path.is_file() else path
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[IO[bytes]]:
+    """The content of a file, unpacked. Raises BadArchive for what goes wrong with it in the block."""
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            yield file  # pyright: ignore[reportReturnType]  # a packed one reads the same
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise BadArchive(path, error) from error
+
+
+def _images(path: Path, shape: tuple[int, ...], cache: Path) -> np.ndarray:
+    """The pixels, mapped from the file and not read."""
+    with _reading(path) as file:
+        head = _head(file, shape, np.dtype("u1"))
+        size = int(np.prod(shape))
+        if path.suffix == ".gz":
+            path = cache / "raw" / f"{path.stem}-{sha(file_stamps([path]))}.mat"
+            if not path.is_file():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with replacing(path) as temporary, temporary.open("wb") as unpacked:
+                    unpacked.write(head)
+                    for start in range(0, size, CHUNK):
+                        unpacked.write(exactly(file, min(CHUNK, size - start)))
+        if path.stat().st_size < len(head) + size:
+            raise EOFError("it is cut short")
+    return np.memmap(path, dtype=np.uint8, mode="r", offset=len(head), shape=shape)
+
+
+def _numbers(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """The int32 numbers of a small file."""
+    with _reading(path) as file:
+        _head(file, shape, np.dtype("<i4"))
+        return np.frombuffer(exactly(file, int(np.prod(shape)) * 4), dtype="<i4").reshape(shape)
+
+
+def _head(file: IO[bytes], shape: tuple[int, ...], dtype: np.dtype) -> bytes:
+    """The head of a matrix: a number for its type, the number of sizes, and at least three sizes.
+
+    Raises ValueError where it announces another matrix than expected.
+    """
+    head = exactly(file, 8)
+    kind, dimensions = struct.unpack("<ii", head)
+    if kind not in KINDS or not 0 < dimensions <= 8:
+        raise ValueError("it is no matrix of the smallNORB form")
+    sizes = exactly(file, 4 * max(3, dimensions))
+    found = struct.unpack(f"<{dimensions}i", sizes[: 4 * dimensions])
+    if found != shape or KINDS[kind] != dtype:
+        raise ValueError(f"it holds {KINDS[kind]} of shape {found}; expected {dtype} of shape {shape}")
+    return head + sizes
+
+
+def _download(name: str, size: int, digest: str) -> Download:
+    return Download(url=f"{URL}{name}.mat.gz", size=size, digest=digest, into="smallnorb", unpack=False)
+
+
+def _tfds_label(task: Task, example: Example) -> int:
+    return int(example[f"label_{task.target}"])
+
+
+def _toy(example: Example) -> str:
+    return f"{int(example['label_category'])}/{int(example['instance'])}"
+
+
+SMALLNORB = ImageSet(
+    name="smallnorb",
+    downloads=(
+        _download(f"{TRAINING}-dat", 131896188, "5ffd6272a07d32695ee1082a26a41a93a37aab8c28da047f8c34ed348d214873"),
+        _download(f"{TRAINING}-cat", 348, "2784e542c1922060691090952b6cd6278879a216c90f81476f0f00256d42cdaa"),
+        _download(f"{TRAINING}-info", 71052, "de7eb932ebe7a4ee16217fead60660d0eb3d23632c2f4d1c51f88c501c17bf32"),
+        _download(f"{TESTING}-dat", 130799817, "cf7104eed3e51174d2f65b66d1e5878b9da233b886f161b0d88f4510ba2c7474"),
+        _download(f"{TESTING}-cat", 347, "ecaf6d5bb8c3bc5eab9cf0258f6d2198dd474e016e374836fc097f2e5ff509ff"),
+        _download(f"{TESTING}-info", 10428, "16adf314226327ee006d1a44db8cfef52773c06c829951d5653a9f6f310248a2"),
+    ),
+    raw=SmallNorb(),
+    tfds_label=_tfds_label,
+    tfds_cluster=_toy,
+)
