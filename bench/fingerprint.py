@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 PACKAGE = __name__.rsplit(".", 2)[0]
 ROOT = Path(__file__).resolve().parent.parent
-# Modules that run in a job and are not in its key, each with the reason why no number depends on its code. Names are
-# relative to the package; a star stands for anything. A test holds what really runs against this list.
+# Modules that run in a job and are not in its key, each with the reason why no number depends on its code, but where a
+# job names one itself. Names are relative to the package; a star stands for anything. A test holds what really runs
+# against this list.
 NOT_COUNTED: Mapping[str, str] = {
     "registry": "names, and what to type instead",
     "errors": "words of errors",
@@ -34,15 +35,16 @@ NOT_COUNTED: Mapping[str, str] = {
     "models.arguments": "checks the numbers that a network is asked for with",
     "models.selection": "what a word selects; the row is in the job's identity",
     "models.read_weights": "what a word means; the weights are in the job's identity",
-    "models.architectures.native": "what words mean for a row; row and weights are in the job's identity",
+    "models.native": "what words mean for a row; row and weights are in the job's identity",
     "models.external.rows": "what words mean for a row; row and weights are in the job's identity",
-    "models.catalog.*": "rows, which are in the job's identity",
+    "models.catalog": "the order of the families",
     "models.released.table": "which file a tag means; its digest is in the record, the file among the cell's inputs",
     "models.released.download": "how a file gets here",
     "models.external.files": "how a library's file gets here; it is among the cell's inputs",
     "models.external.listing": "which models a library has; its version is in the job's identity",
     "models.provenance": "what records say of weights beside their numbers",
     "models.weights.sidecar": "what a file says of weights; what a suite makes of it is in the key (Suite.resolved)",
+    "models.weights.names.*": "whether a file is another family's; a row names its own family's, which counts",
     "models.weights.looks": "words of errors: which row a file that does not fit is of",
     "suites.images.feature_cache": "keeps features bit for bit, under a digest of what they are of",
     "bench.run": "asks a suite for its numbers and keeps them as records",
@@ -62,6 +64,8 @@ NOT_COUNTED: Mapping[str, str] = {
     "bench.select.user_rows": "finds a user's files, whose code is in the key by itself",
     "results.*": "records and tables of numbers that are there",
 }
+# Modules of rows, which are in a job's identity by their values: of these, imports, classes and functions count alone.
+ROWS = "models.catalog.*"
 
 
 @cache
@@ -80,9 +84,9 @@ def _closure(modules: Iterable[str]) -> set[str]:
     todo, found = list(modules), set()
     while todo:
         name = todo.pop()
-        if name not in found and is_counted(name):
+        if name not in found:
             found.add(name)
-            todo += _code(name).imports
+            todo += filter(is_counted, _code(name).imports)
     return found
 
 
@@ -121,9 +125,13 @@ def _code(module: str) -> Code:
     kept: list[str] = []
     imports: dict[str, None] = {}
     checking: int | None = None  # the indentation of the `if TYPE_CHECKING:` that the line is below
+    of_rows, in_row = fnmatchcase(module, ROWS), False
     for indent, tokens in _lines(read_text(module)):
         if checking is not None and indent <= checking:
             checking = None
+        in_row = of_rows and (tokens[0] not in ("from", "import", "@", "class", "def") if indent == 0 else in_row)
+        if in_row:
+            continue
         if tokens[0] == "from" and tokens[1] == ".":
             split = tokens.index("import")
             if checking is None:
@@ -174,9 +182,7 @@ def _targets(package: list[str], path: list[str], names: list[str]) -> Iterator[
 
 def network_modules(model: Model) -> tuple[str, ...]:
     """The modules that build the network of a row and that it is made of."""
-    return tuple(
-        sorted(f"models.{name}" for name in {model.architecture.built_by, *model.architecture.network_modules})
-    )
+    return tuple(sorted(f"models.{name}" for name in model.architecture.modules))
 
 
 def is_ours(thing: Any) -> bool:

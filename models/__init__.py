@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from ..registry import UsageError
-from . import catalog as _rows  # noqa: F401  before the function of this name: loaded later, the package would take its place
-from .architectures.bit import BiT
-from .architectures.hybrid import Hybrid
-from .architectures.vit import ViT
 from .arguments import read_classes, read_image_size
+from .catalog.bit import BiT
+from .catalog.hybrid import Hybrid
+from .catalog.vit import ViT
 from .external.rows import external_models
 from .own.rows import given_model, own_model
 from .provenance import Provenance
+from .read_weights import weights_of
 from .selection import catalog, select_model, select_models
 from .spec import Backbone, Input, Model
 from .weights_choice import WeightsChoice
@@ -86,7 +86,7 @@ def create_model(
     row, said = (name, None) if isinstance(name, Model) else _named(name)
     if not isinstance(weights, str | Path | WeightsChoice | None):
         raise UsageError(f"weights={weights!r}: give a word, the path of a file, or None")
-    chosen = weights if isinstance(weights, WeightsChoice) else row.architecture.choose_weights(row, weights)
+    chosen = weights if isinstance(weights, WeightsChoice) else weights_of(row, weights)
     if said is not None and weights is not None and chosen != said:
         raise UsageError(
             f"the name says the weights, {said} of {row.name}, and weights='{weights}' says others. "

@@ -53,8 +53,8 @@ def network_from_file(row: Model, path: Path, num_classes: int | None, image_siz
 
 def empty_network(row: Model, num_classes: int | None, image_size: tuple[int, int]) -> Network:
     """The network of a row of the catalog with its parameters on the meta device: shapes, and no memory."""
-    module, name = row.architecture.network_modules[0], row.architecture.network.partition(":")[2]
-    network_class = getattr(importlib.import_module(f"{__package__}.{module}"), name)
+    module, name = row.architecture.network.partition(":")[::2]
+    network_class = getattr(importlib.import_module(f"{__package__}.networks.{module}"), name)
     return network_class(row, num_classes, image_size)
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import glob
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..random_weights import is_random
 from ..registry import UsageError, is_glob
-from .released import table as releases
 from .weights.words import KINDS, split_part
-from .weights_choice import Random, Released, WeightsChoice, WeightsFile
+from .weights_choice import Random, WeightsChoice, WeightsFile
+
+if TYPE_CHECKING:
+    from .spec import Model
 
 
 def read_drawn(word: str) -> Random | None:
@@ -33,22 +36,6 @@ def file_at(weights: str | Path) -> WeightsFile:
     return WeightsFile(str(weights))
 
 
-def released(model: str) -> list[Released]:
-    """The released files that fit a row, by the row's name."""
-    return [Released(release) for release in releases.of_model(model)]
-
-
-def read_released(model: str, word: str) -> list[WeightsChoice] | None:
-    """The released files of a row that a tag, another name of one, or a glob of tags stands for; None for none.
-
-    Raises UsageError for the stem of several files.
-    """
-    release = releases.find(model, word)
-    if release is not None:
-        return [Released(release)]
-    return [Released(release) for release in releases.matching(model, word)] if is_glob(word) else None
-
-
 def read_random(word: str) -> list[WeightsChoice] | None:
     """Random weights, where the word says so. `random:0` is what `random` is: a command draws from seed 0 first."""
     drawn = read_drawn(word)
@@ -68,3 +55,12 @@ def read_files(word: str) -> list[WeightsChoice] | None:
 def in_natural_order(word: str) -> str:
     """A text that sorts as people count: step9 before step10."""
     return re.sub(r"\d+", lambda digits: digits.group().zfill(12), word)
+
+
+def weights_of(row: Model, weights: str | Path | None) -> WeightsChoice:
+    """What `create_model(row, weights)` means: one choice. The file of a path need not be there."""
+    if weights is None:
+        return row.architecture.default_weights(row, None)
+    if isinstance(weights, Path):
+        return file_at(weights)
+    return read_drawn(weights) or row.architecture.read_published(row, weights) or file_at(weights)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -37,7 +36,16 @@ def select_models(word: str) -> list[SelectedModel]:
     No glob selects the small demonstration models, or those that another library builds, but for a glob of that
     library: `timm:resnetv2_50x*`, `torchvision:*`. Raises UsageError where nothing matches.
     """
-    return next(select for is_meant, select in KINDS if is_meant(word))(word)
+    if is_external(word):
+        return [SelectedModel(row=row) for row in external_models(word)]
+    if is_own(word):
+        return [SelectedModel(row=own_model(word))]
+    if is_glob(word):
+        return [SelectedModel(row=row) for row in catalog().select(word)]
+    release = None if word in catalog() else releases.naming(word)
+    if release is None:
+        return [SelectedModel(row=catalog()[word])]
+    return [SelectedModel(row=catalog()[release.model], said=Released(release))]
 
 
 def select_model(word: str) -> SelectedModel:
@@ -61,28 +69,3 @@ def other_name(row: Model, name: str) -> str:
     if not found:
         raise UsageError(f"timm has no {row.name} that is known here. Name its model: timm:NAME")
     return f"timm:{found[0]}"
-
-
-def _of_a_library(word: str) -> list[SelectedModel]:
-    return [SelectedModel(row=row) for row in external_models(word)]
-
-
-def _of_a_user(word: str) -> list[SelectedModel]:
-    return [SelectedModel(row=own_model(word))]
-
-
-def _of_the_catalog(word: str) -> list[SelectedModel]:
-    if is_glob(word):
-        return [SelectedModel(row=row) for row in catalog().select(word)]
-    release = None if word in catalog() else releases.naming(word)
-    if release is None:
-        return [SelectedModel(row=catalog()[word])]
-    return [SelectedModel(row=catalog()[release.model], said=Released(release))]
-
-
-# Whose a word is, the first that says so; every other word is the catalog's.
-KINDS: Sequence[tuple[Callable[[str], bool], Callable[[str], list[SelectedModel]]]] = (
-    (is_external, _of_a_library),
-    (is_own, _of_a_user),
-    (lambda _: True, _of_the_catalog),
-)

@@ -11,8 +11,6 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from torch import Tensor
 
     from .weights_choice import Released, WeightsChoice
@@ -36,14 +34,14 @@ class Architecture(ABC):
     """What kind of model a row is: the constructor's arguments of its network as plain data, and what follows of them.
 
     Everything that differs between kinds of models is asked here: what settings and words for weights mean, and which
-    module builds the network. Subclasses are in models/architectures (networks of ours), models/external/rows.py (a
+    module builds the network. Subclasses are in models/native.py (networks of ours), models/external/rows.py (a
     library's) and models/own/rows.py (a user's).
     """
 
     network: ClassVar[str]  # names the network's class in a job's identity: "module:Class"
     code_fields: ClassVar[frozenset[str]] = frozenset()  # digests of a user's code: a change makes results outdated
     in_globs: ClassVar[bool] = True  # whether globs of the catalog select rows of this kind
-    names_are_ours: ClassVar[bool] = False  # whether its files' tensors have names that models/weights knows
+    weights_names: ClassVar[str] = ""  # which file of models/weights/names has those of its files; "": none
     input_is_known: ClassVar[bool] = True  # whether the row says what images the model expects before it is built
     has_resnet: ClassVar[bool] = False  # whether the ViT paper tries BiT's recipe beside its own (Appendix B.1.1)
     tested_by_hyper_rule: ClassVar[bool] = False  # whether its released files were tested at the BiT-HyperRule's sizes
@@ -57,9 +55,12 @@ class Architecture(ABC):
         """The module of models/ that builds the network: it has `build` and `count_parameters`."""
 
     @property
-    def network_modules(self) -> tuple[str, ...]:
-        """The modules of models/ that hold the network, where `built_by` loads them by name."""
-        return ()
+    def modules(self) -> tuple[str, ...]:
+        """The modules of models/ whose code, with what they import, is behind the network and its weights.
+
+        They are `built_by` and those that it loads by name.
+        """
+        return (self.built_by,)
 
     def macs(self, image_size: tuple[int, int]) -> int | None:  # noqa: ARG002 -- for those that know it
         """Multiply-accumulates of one image's forward pass to the features (no head), or None where not known."""
@@ -117,9 +118,12 @@ class Architecture(ABC):
         Raises UsageError, with what to type, where they must be said.
         """
 
-    @abstractmethod
-    def choose_weights(self, row: Model, weights: str | Path | None) -> WeightsChoice:
-        """What `create_model(row, weights)` means: one choice, and a path need not be looked for first."""
+    def read_published(self, row: Model, word: str) -> WeightsChoice | None:  # noqa: ARG002
+        """The published weights that a word names; None where it is the path of a file.
+
+        Raises UsageError, with what there is, for a word that is neither.
+        """
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -87,7 +87,7 @@ class Random(WeightsChoice):
     seed: int | None = None
 
     def __str__(self) -> str:
-        return RANDOM if self.seed is None else f"{RANDOM}:{self.seed}"
+        return f"{RANDOM}:{self.seed}" if self.seed else RANDOM
 
     def drawn_from(self, seed: int) -> int:
         return seed if self.seed is None else self.seed

@@ -63,6 +63,7 @@ BY_NAME = {
     },
     "models.build": {"models.networks.vit", "models.networks.bit", "models.networks.hybrid"},
     "models.selection": {"models.catalog.*"},
+    "models.weights.recognise": {"models.weights.names.*"},
     "results.figures": {"results.figures.*"},
     "suites": {"suites.*"},
     "suites.sources.sets": {"suites.sources.sets.*"},
@@ -162,7 +163,7 @@ def test_the_modules_that_build_networks_are_known() -> None:
     architectures.append(HubBuilder(name="x/y", version=""))
     architectures.append(given_model(torch.nn.Linear(1, 1), {"tap": "x"}).architecture)
     assert {f"models.{each.built_by}" for each in architectures} == BY_NAME["models"]
-    networks = {f"models.{name}" for each in architectures for name in each.network_modules}
+    networks = {f"models.{name}" for each in architectures for name in each.modules if name.startswith("networks.")}
     assert networks == BY_NAME["models.build"]
 
 

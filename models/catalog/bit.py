@@ -6,9 +6,37 @@ have none, and follow from the same formula, which gives every released count.
 
 from __future__ import annotations
 
-from ..architectures.bit import BiT
-from ..names import spellings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ..macs import resnet_channels, resnet_macs
+from ..native import NativeArchitecture, spellings
 from ..spec import Input, Model
+
+
+@dataclass(frozen=True, kw_only=True)
+class BiT(NativeArchitecture):
+    """BiT ResNet-v2: pre-activation, GroupNorm, weight standardisation (BiT paper, Section 3)."""
+
+    network: ClassVar[str] = "bit:BiTResNet"
+    weights_names: ClassVar[str] = "bit"
+    has_resnet: ClassVar[bool] = True
+    tested_by_hyper_rule: ClassVar[bool] = True
+    first_layer: ClassVar[str] = "root convolution, standardised"
+
+    units: tuple[int, ...]  # residual units a stage; (3, 4, 6, 3) is R50
+    widen: float = 1  # the x1, x2, x3, x4 of the name
+
+    def sizes(self) -> Mapping[str, int]:
+        return {"layers": 3 * sum(self.units) + 2}
+
+    def num_features(self) -> int:
+        return resnet_channels(self.units, self.widen)
+
+    def macs(self, image_size: tuple[int, int]) -> int:
+        return resnet_macs(self.units, self.widen, image_size)
+
 
 R50 = (3, 4, 6, 3)
 R101 = (3, 4, 23, 3)
@@ -16,7 +44,7 @@ R152 = (3, 8, 36, 3)
 R200 = (3, 24, 36, 3)
 
 
-def bit(size: str, params: int, architecture: BiT, *published: str) -> Model:
+def bit_row(size: str, params: int, architecture: BiT, *published: str) -> Model:
     """A row. The ViT paper writes R50x1 both so and as ResNet50x1; "BiT-M-R50x1" says weights, too (releases.py)."""
     name = f"BiT-{size}"
     aliases = spellings(name, size, size.replace("R", "ResNet"), size.replace("R", "ResNet-"), *published)
@@ -24,16 +52,16 @@ def bit(size: str, params: int, architecture: BiT, *published: str) -> Model:
 
 
 RESNETS = (
-    bit("R50x1", 25_549_352, BiT(units=R50, widen=1)),
-    bit("R50x2", 97_988_712, BiT(units=R50, widen=2)),
-    bit("R50x3", 217_319_080, BiT(units=R50, widen=3)),
-    bit("R101x1", 44_541_480, BiT(units=R101, widen=1)),
-    bit("R101x3", 387_934_888, BiT(units=R101, widen=3)),
-    bit("R152x1", 60_185_128, BiT(units=R152, widen=1)),
-    bit("R152x2", 236_335_208, BiT(units=R152, widen=2)),
+    bit_row("R50x1", 25_549_352, BiT(units=R50, widen=1)),
+    bit_row("R50x2", 97_988_712, BiT(units=R50, widen=2)),
+    bit_row("R50x3", 217_319_080, BiT(units=R50, widen=3)),
+    bit_row("R101x1", 44_541_480, BiT(units=R101, widen=1)),
+    bit_row("R101x3", 387_934_888, BiT(units=R101, widen=3)),
+    bit_row("R152x1", 60_185_128, BiT(units=R152, widen=1)),
+    bit_row("R152x2", 236_335_208, BiT(units=R152, widen=2)),
     # As the ViT paper's Tables 2 and 9 write it: its BiT-L weights, of JFT-300M, were never released.
-    bit("R152x4", 936_533_224, BiT(units=R152, widen=4), "BiT-L (ResNet152x4)", "BiT-L (R152x4)"),
-    bit("R200x3", 568_633_000, BiT(units=R200, widen=3)),
+    bit_row("R152x4", 936_533_224, BiT(units=R152, widen=4), "BiT-L (ResNet152x4)", "BiT-L (R152x4)"),
+    bit_row("R200x3", 568_633_000, BiT(units=R200, widen=3)),
 )
 
 MINI = Model(

@@ -6,13 +6,41 @@ R50+ViT-L/16 have none: the first is R50+ViT-L/32's ResNet under ViT-B, the seco
 
 from __future__ import annotations
 
-from ..architectures.hybrid import Hybrid
-from ..names import spellings
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ..macs import resnet_channels, resnet_macs, resnet_stride
+from ..native import spellings
 from ..spec import Input, Model
 from .vit import BASE as B
 from .vit import LARGE as L
 from .vit import SMALL as S
 from .vit import TINY as TI
+from .vit import ViT
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hybrid(ViT):
+    """A ViT on the feature map of a ResNet-v1 with GroupNorm and weight standardisation (ViT paper, Section 3.1)."""
+
+    network: ClassVar[str] = "hybrid:HybridTransformer"
+    has_resnet: ClassVar[bool] = True
+    first_layer: ClassVar[str] = "root convolution, standardised"
+
+    patch_size: int = 1
+    units: tuple[int, ...]  # (3, 4, 6, 3): total stride 32; (3, 4, 9): stage 4's layers in stage 3, total stride 16;
+    #                         (): the stem alone, stride 4
+    widen: float = 1
+
+    @property
+    def stride(self) -> int:
+        return resnet_stride(self.units)
+
+    def macs(self, image_size: tuple[int, int]) -> int:
+        channels = resnet_channels(self.units, self.widen)
+        resnet = resnet_macs(self.units, self.widen, image_size)
+        return resnet + self.transformer_macs(image_size, channels)
+
 
 R26 = (2, 2, 2, 2)
 R50 = (3, 4, 6, 3)
@@ -20,21 +48,21 @@ R50_STRIDE_16 = (3, 4, 9)  # stage 4 is removed and its three units go to stage 
 STEM = ()  # no stages
 
 
-def hybrid(name: str, params: int, architecture: Hybrid) -> Model:
+def hybrid_row(name: str, params: int, architecture: Hybrid) -> Model:
     """A row. The ViT paper writes R50x1+ViT-B/32, AugReg R26+S/32."""
     aliases = spellings(name, name.replace("R50+", "R50x1+"), name.replace("ViT-", ""))
     return Model(name=name, family="R+ViT", architecture=architecture, params=params, aliases=aliases)
 
 
 HYBRIDS = (
-    hybrid("R50+ViT-B/16", 98_659_112, Hybrid(units=R50_STRIDE_16, **B)),
-    hybrid("R50+ViT-B/32", 110_945_832, Hybrid(units=R50, **B)),
-    hybrid("R50+ViT-L/16", 316_483_624, Hybrid(units=R50_STRIDE_16, **L)),
-    hybrid("R50+ViT-L/32", 328_994_856, Hybrid(units=R50, **L)),
-    hybrid("R26+ViT-B/32", 101_383_976, Hybrid(units=R26, **B)),
-    hybrid("R26+ViT-S/32", 36_431_912, Hybrid(units=R26, **S)),
+    hybrid_row("R50+ViT-B/16", 98_659_112, Hybrid(units=R50_STRIDE_16, **B)),
+    hybrid_row("R50+ViT-B/32", 110_945_832, Hybrid(units=R50, **B)),
+    hybrid_row("R50+ViT-L/16", 316_483_624, Hybrid(units=R50_STRIDE_16, **L)),
+    hybrid_row("R50+ViT-L/32", 328_994_856, Hybrid(units=R50, **L)),
+    hybrid_row("R26+ViT-B/32", 101_383_976, Hybrid(units=R26, **B)),
+    hybrid_row("R26+ViT-S/32", 36_431_912, Hybrid(units=R26, **S)),
     # Released with a patch of 8 on the stride-4 stem, 7x7 tokens at 224 pixels: /32 in all but its name.
-    hybrid("R+ViT-Ti/16", 6_337_704, Hybrid(units=STEM, patch_size=8, **TI)),
+    hybrid_row("R+ViT-Ti/16", 6_337_704, Hybrid(units=STEM, patch_size=8, **TI)),
 )
 
 MINI = Model(

@@ -5,11 +5,100 @@ Parameter counts are the released files', with a 1000-class head at 224 pixels. 
 
 from __future__ import annotations
 
-from typing import TypedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, TypedDict
 
-from ..architectures.vit import ViT
-from ..names import spellings
+from ..macs import grid, left_out
+from ..native import NativeArchitecture, spellings
 from ..spec import Input, Model
+
+PositionEmbedding = Literal["none", "1d", "2d", "relative", "bicubic"]
+PositionPlace = Literal["stem", "layers", "shared"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViT(NativeArchitecture):
+    """Vision Transformer (ViT paper, Section 3.1 and Table 1)."""
+
+    network: ClassVar[str] = "vit:VisionTransformer"
+    weights_names: ClassVar[str] = "vit"
+    has_tanh_layer: ClassVar[bool] = True
+    attends: ClassVar[bool] = True
+    first_layer: ClassVar[str] = "patch embedding"
+
+    patch_size: int  # side of a square patch, in pixels (in cells of the feature map for a hybrid)
+    width: int  # hidden size D
+    depth: int  # layers
+    heads: int
+    mlp_dim: int | None = None  # None: 4 x width, as in every published size
+    pool: Literal["token", "gap"] = "token"  # class token, or mean of the tokens ("gap")
+    # Width of the tanh layer between the representation and the head. None: a weights file decides, and there is none
+    # without a file; 0: none, even if the file has one (it is dropped, and the head that was trained on it).
+    pre_logits: int | None = None
+    dropout: float = 0.0
+    # Appendix D.4 and Table 8. 1d: one vector a patch, in raster order; 2d: half a vector for its column (X), half for
+    # its row (Y); relative: in every layer, one vector for every distance between two tokens of the sequence. bicubic:
+    # 1d, and where a file's grid is another it is resized as timm does, not by the official code's order-1 spline.
+    posembed: PositionEmbedding = "1d"
+    # stem: added once, to the tokens; layers: to every layer's input, each its own; shared: likewise, all the same.
+    posembed_at: PositionPlace = "stem"
+
+    @property
+    def stride(self) -> int:
+        """Pixels a side of a cell of the map that patches are cut from."""
+        return 1
+
+    def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
+        """Rows and columns of tokens for an image of (H, W) pixels. Raises UsageError where the patch does not fit."""
+        return grid(image_size, self.patch_size, self.stride)
+
+    def left_out(self, image_size: tuple[int, int]) -> str | None:
+        """A sentence on what of an image of (H, W) pixels is in no patch, or None where all of it is in one."""
+        rows, columns = left_out(image_size, self.patch_size, self.stride)
+        if not rows and not columns:
+            return None
+        of = "image" if self.stride == 1 else "feature map"
+        return f"the last {rows} rows and {columns} columns of the {of} are in no patch, as in the official code"
+
+    def sizes(self) -> Mapping[str, int]:
+        return {"layers": self.depth, "width": self.width, "mlp": self.hidden, "heads": self.heads}
+
+    @property
+    def position_embedding(self) -> PositionEmbedding:
+        return self.posembed
+
+    def from_scratch(self, *, dropout: float, tanh_layer: bool) -> Mapping[str, Any]:
+        changes: dict[str, Any] = {}
+        if dropout and not self.dropout:
+            changes["dropout"] = dropout
+        if tanh_layer and self.pre_logits is None:
+            changes["pre_logits"] = self.width
+        return changes
+
+    @property
+    def hidden(self) -> int:
+        """Width inside the MLP."""
+        return self.mlp_dim or 4 * self.width
+
+    def num_features(self) -> int:
+        return self.width
+
+    def macs(self, image_size: tuple[int, int]) -> int:
+        return self.transformer_macs(image_size, channels=3)
+
+    def transformer_macs(self, image_size: tuple[int, int], channels: int) -> int:
+        """MACs from a feature map of this many channels (3: the image itself) to the representation."""
+        rows, columns = self.grid(image_size)
+        patches = rows * columns
+        tokens = patches + (self.pool == "token")
+        embedding = patches * self.patch_size**2 * channels * self.width
+        projections = 4 * tokens * self.width**2  # queries, keys, values, output
+        attention = 2 * tokens**2 * self.width  # queries x keys, weights x values
+        if self.posembed == "relative":
+            attention += tokens * (2 * tokens - 1) * self.width  # queries x distances
+        mlp = 2 * tokens * self.width * self.hidden
+        return embedding + self.depth * (projections + attention + mlp) + self.width * (self.pre_logits or 0)
 
 
 class Size(TypedDict):
@@ -27,30 +116,30 @@ LARGE: Size = {"width": 1024, "depth": 24, "heads": 16}
 HUGE: Size = {"width": 1280, "depth": 32, "heads": 16}
 
 
-def vit(name: str, params: int, architecture: ViT, *published: str) -> Model:
+def vit_row(name: str, params: int, architecture: ViT, *published: str) -> Model:
     """A row. AugReg's tables write the name without its "ViT-"."""
     aliases = spellings(name, name.removeprefix("ViT-"), *published)
     return Model(name=name, family="ViT", architecture=architecture, params=params, aliases=aliases)
 
 
 PAPER = (
-    vit("ViT-Ti/16", 5_717_416, ViT(patch_size=16, **TINY)),
-    vit("ViT-S/16", 22_050_664, ViT(patch_size=16, **SMALL)),
-    vit("ViT-S/32", 22_878_952, ViT(patch_size=32, **SMALL)),
-    vit("ViT-B/8", 86_576_872, ViT(patch_size=8, **BASE)),
-    vit("ViT-B/16", 86_567_656, ViT(patch_size=16, **BASE)),
-    vit("ViT-B/32", 88_224_232, ViT(patch_size=32, **BASE)),
-    vit("ViT-L/16", 304_326_632, ViT(patch_size=16, **LARGE)),
-    vit("ViT-L/32", 306_535_400, ViT(patch_size=32, **LARGE)),
-    vit("ViT-H/14", 632_045_800, ViT(patch_size=14, **HUGE)),
+    vit_row("ViT-Ti/16", 5_717_416, ViT(patch_size=16, **TINY)),
+    vit_row("ViT-S/16", 22_050_664, ViT(patch_size=16, **SMALL)),
+    vit_row("ViT-S/32", 22_878_952, ViT(patch_size=32, **SMALL)),
+    vit_row("ViT-B/8", 86_576_872, ViT(patch_size=8, **BASE)),
+    vit_row("ViT-B/16", 86_567_656, ViT(patch_size=16, **BASE)),
+    vit_row("ViT-B/32", 88_224_232, ViT(patch_size=32, **BASE)),
+    vit_row("ViT-L/16", 304_326_632, ViT(patch_size=16, **LARGE)),
+    vit_row("ViT-L/32", 306_535_400, ViT(patch_size=32, **LARGE)),
+    vit_row("ViT-H/14", 632_045_800, ViT(patch_size=14, **HUGE)),
 )
 
 # The mean of the tokens in place of a class token: two vectors of the width fewer. Released as "…-gap-norep".
 GAP = (
-    vit("ViT-S/32-gap", 22_878_184, ViT(patch_size=32, pool="gap", **SMALL), "ViT-S_32-gap-norep"),
-    vit("ViT-S/16-gap", 22_049_896, ViT(patch_size=16, pool="gap", **SMALL), "ViT-S_16-gap-norep"),
-    vit("ViT-B/32-gap", 88_222_696, ViT(patch_size=32, pool="gap", **BASE), "ViT-B_32-gap-norep"),
-    vit("ViT-B/16-gap", 86_566_120, ViT(patch_size=16, pool="gap", **BASE), "ViT-B_16-gap-norep"),
+    vit_row("ViT-S/32-gap", 22_878_184, ViT(patch_size=32, pool="gap", **SMALL), "ViT-S_32-gap-norep"),
+    vit_row("ViT-S/16-gap", 22_049_896, ViT(patch_size=16, pool="gap", **SMALL), "ViT-S_16-gap-norep"),
+    vit_row("ViT-B/32-gap", 88_222_696, ViT(patch_size=32, pool="gap", **BASE), "ViT-B_32-gap-norep"),
+    vit_row("ViT-B/16-gap", 86_566_120, ViT(patch_size=16, pool="gap", **BASE), "ViT-B_16-gap-norep"),
 )
 
 MINI = Model(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,7 @@ from ..own.adapter import OwnBackbone, zero_head
 from ..own.settings import read_literal
 from ..weights.files import open_weights
 from ..weights.fit import load
-from ..weights.recognise import under_own_names
+from ..weights.recognise import Weights, under_own_names
 from ..weights_choice import WeightsChoice
 from . import listing as libraries
 from .rows import PRETRAINED, ExternalBuilder
@@ -81,7 +80,7 @@ class PublishedBackbone(nn.Module):
 
 
 class Library:
-    """A library's part of building one of its models. Subclasses are Timm, Hub and Torchvision (from_*.py).
+    """A library's part of building one of its models. Subclasses are Timm, HubRepository and Torchvision (from_*.py).
 
     `tag` names the weights whose input contract and classes the model has; `pretrained` says whether to load them.
     """
@@ -138,48 +137,69 @@ def build_with(
     tag = weights.published_name
     if tag is None and weights.opened is None and not weights.random:
         raise wrong_weights(row.name, weights)
-    kept = weights.head() if image_size is None and weights.opened is not None else None
-    if kept is not None and kept.image_size is not None:  # such a file fits no other size
-        image_size = (kept.image_size, kept.image_size)
+    head = weights.head() if image_size is None and weights.opened is not None else None
+    if head is not None and head.image_size is not None:  # such a file fits no other size
+        image_size = (head.image_size, head.image_size)
     library = kind(row, architecture, tag if tag not in (None, PRETRAINED) else architecture.tag)
-    with ExitStack() as stack:
-        held = None
-        if weights.opened is not None:
-            contents = stack.enter_context(open_weights(weights.opened))
+    contract = library.contract()
+    contract = replace(contract, **{name: getattr(row.input, name) for name in architecture.settled})
+    spec = replace(row, input=replace(contract, size=image_size) if image_size else contract)
+    if weights.opened is not None:
+        with open_weights(weights.opened) as contents:
             held = under_own_names(contents, contents.tensors)
-        contract = library.contract()
-        contract = replace(contract, **{name: getattr(row.input, name) for name in architecture.settled})
-        spec = replace(row, input=replace(contract, size=image_size) if image_size else contract)
-        ours = held is not None and architecture.tap is None and _is_kept(held.tensors)
-        classes = library.classes() if held is None else _kept_classes(library, held.tensors)
-
-        with torch.device("meta"):
-            sketch = _made(library, spec, classes)
-            check_memory(spec, sketch)
-            width = _width(library.backbone(spec, sketch, 0)) if architecture.tap is None else 0
-        file = library.published_file() if tag is not None else None
-        module = _made(library, spec, classes, file, seed=weights.drawn_from(seed) if held is None else 0)
-        if held is not None and not ours:
-            load(module, held, row)
-        backbone: Any = None
-        if held is not None and ours:
-            backbone = library.backbone(spec, module, width)
-            if OUR_HEAD in held.tensors:
-                backbone.drop_library_head()
-                backbone.head = zero_head(width, classes)
-            load(backbone, held, row)
-        file = file if held is None else held.contents.path
-    if architecture.tap is not None:
-        backbone = OwnBackbone(spec, module, architecture.tap, num_classes)
+            backbone, classes = _from_file(library, spec, held, num_classes)
+        file, backbone.notes = held.contents.path, held.notes
     else:
-        backbone = backbone if backbone is not None else library.backbone(spec, module, width)
-        if not (file is not None and classes and num_classes in (None, classes)):
-            backbone.drop_library_head()
-            backbone.head = None if num_classes is None else zero_head(width, num_classes)
+        classes = library.classes()
+        width = _checked_width(library, spec, classes)
+        file = library.published_file() if tag is not None else None
+        module = _made(library, spec, classes, file, weights.drawn_from(seed))
+        backbone = _wrapped(library, spec, module, width, num_classes)
+    keeps_head = file is not None and classes and num_classes in (None, classes)
+    if isinstance(backbone, PublishedBackbone) and not keeps_head:
+        backbone.drop_library_head()
+        backbone.head = None if num_classes is None else zero_head(backbone.num_features, num_classes)
     backbone.source_files = () if file is None else (file,)
-    backbone.notes = () if held is None else held.notes
     backbone.tested = library.tested()
     return backbone.eval()
+
+
+def _from_file(
+    library: Library, spec: Model, held: Weights, num_classes: int | None
+) -> tuple[PublishedBackbone | OwnBackbone, int]:
+    """The backbone with the weights of a file, and the classes of the file's head; 0 where it has none."""
+    tensors = held.tensors
+    saved_here = library.architecture.tap is None and _is_backbone(tensors)
+    classes = _classes_of_head(library, tensors)
+    width = _checked_width(library, spec, classes)
+    module = _made(library, spec, classes)
+    if not saved_here:
+        load(module, held, spec)
+    backbone = _wrapped(library, spec, module, width, num_classes)
+    if saved_here and isinstance(backbone, PublishedBackbone):
+        if OUR_HEAD in tensors:
+            backbone.drop_library_head()
+            backbone.head = zero_head(width, classes)
+        load(backbone, held, spec)
+    return backbone, classes
+
+
+def _wrapped(
+    library: Library, spec: Model, module: nn.Module, width: int, num_classes: int | None
+) -> PublishedBackbone | OwnBackbone:
+    tap = library.architecture.tap
+    return library.backbone(spec, module, width) if tap is None else OwnBackbone(spec, module, tap, num_classes)
+
+
+def _checked_width(library: Library, spec: Model, classes: int) -> int:
+    """The width of the library's features; 0 where a tap gives others. Allocates nothing.
+
+    Raises UsageError where the parameters would not fit into the free memory.
+    """
+    with torch.device("meta"):
+        sketch = _made(library, spec, classes)
+        check_memory(spec, sketch)
+        return _width(library.backbone(spec, sketch, 0)) if library.architecture.tap is None else 0
 
 
 def _of_a_library(row: Model) -> ExternalBuilder:
@@ -191,16 +211,16 @@ def _of_a_library(row: Model) -> ExternalBuilder:
 OUR_HEAD = "head.weight"
 
 
-def _is_kept(tensors: Mapping[str, Stored]) -> bool:
+def _is_backbone(tensors: Mapping[str, Stored]) -> bool:
     """Whether a file holds one of these backbones, as fine-tuning keeps it: the library's module, and maybe a head."""
     return any(name.startswith("module.") for name in tensors) and all(
         name.startswith(("module.", "head.")) for name in tensors
     )
 
 
-def _kept_classes(library: Library, tensors: Mapping[str, Stored]) -> int:
+def _classes_of_head(library: Library, tensors: Mapping[str, Stored]) -> int:
     """The classes of the head in a file, with the library's own names or as fine-tuning keeps them."""
-    if not _is_kept(tensors):
+    if not _is_backbone(tensors):
         return library.head_classes(tensors)
     if OUR_HEAD in tensors:
         return tensors[OUR_HEAD].shape[0]

@@ -10,15 +10,14 @@ from urllib.parse import urlparse
 from ...meter import on_stderr
 from ...registry import UsageError
 from ...stable import file_sha
-from ...transfer import KnownFile, Unreachable, switched_off, transfer
-from ...transfer import hub_file as file_of_hub
+from ...transfer import KnownFile, Unreachable, hub_file, switched_off, transfer
 from ..weights.stored import readable
 from ..weights.zip_entries import check_entries, is_zip
 
 HASH = re.compile(r"-([a-f0-9]{8,})\.")  # of the file's sha256, as torch.hub reads it from a name
 
 
-def hub_file(who: str, repository: str, names: Sequence[str]) -> Path:
+def file_on_hub(who: str, repository: str, names: Sequence[str]) -> Path:
     """The first of these files that a repository on the hub ("OWNER/NAME" or "OWNER/NAME@REVISION") has.
 
     Raises UsageError, saying where it was looked for, when it is neither cached nor to be downloaded, or is damaged.
@@ -26,13 +25,13 @@ def hub_file(who: str, repository: str, names: Sequence[str]) -> Path:
     from huggingface_hub import constants
 
     try:
-        return _whole(file_of_hub(repository, names))
+        return _whole(hub_file(repository, names))
     except Unreachable as error:
         wanted, place = f"{' or '.join(names)} of the hub's {repository}", f"the hub's cache, {constants.HF_HUB_CACHE}"
         raise UsageError(_missing(who, wanted, place, error.reason)) from error
 
 
-def url_file(who: str, url: str) -> Path:
+def file_at_url(who: str, url: str) -> Path:
     """The file of a URL in torch.hub's cache, checked against the hash in its name if it has one.
 
     Raises UsageError, saying where to place it, when it is not there and not to be downloaded, or is damaged.

@@ -17,14 +17,14 @@ from .backbone import build_with, count_with
 from .timm import WEIGHTS_FILES, Timm
 
 
-class Hub(Timm):
+class HubRepository(Timm):
     """A model by the config.json of its repository."""
 
     @cached_property
     def _config(self) -> dict[str, Any]:
         """config.json of a repository: {architecture, pretrained_cfg, model_args}, or all of it flat (older)."""
         repository = self.architecture.name
-        file = library_files.hub_file(self.row.name, repository, ("config.json",))
+        file = library_files.file_on_hub(self.row.name, repository, ("config.json",))
         try:
             config = json.loads(file.read_text(encoding="utf-8"))
         except ValueError as error:
@@ -54,8 +54,8 @@ class Hub(Timm):
         return self._config.get("model_args", {}) | super()._constructor_arguments()
 
     def published_file(self) -> Path:
-        return library_files.hub_file(self.row.name, self.architecture.name, WEIGHTS_FILES)
+        return library_files.file_on_hub(self.row.name, self.architecture.name, WEIGHTS_FILES)
 
 
-build = partial(build_with, Hub)
-count_parameters = partial(count_with, Hub)
+build = partial(build_with, HubRepository)
+count_parameters = partial(count_with, HubRepository)

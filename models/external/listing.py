@@ -42,18 +42,11 @@ def require(library: str, who: str) -> str:
 
 
 @cache
-def names(library: str) -> Mapping[str, Path]:
-    """The classification models of a library, sorted, each with the file that defines it."""
-    return _registered(library, "*.py")
+def names(library: str, pattern: str = "*.py") -> Mapping[str, Path]:
+    """The classification models of a library, sorted, each with the file that defines it.
 
-
-@cache
-def other_names(library: str) -> Mapping[str, Path]:
-    """The models of a library for other purposes: detection, segmentation, video, …"""
-    return _registered(library, "*/*.py")
-
-
-def _registered(library: str, pattern: str) -> dict[str, Path]:
+    In folders below, `*/*.py`, are its models for other purposes: detection, segmentation, video, …
+    """
     spec = importlib.util.find_spec(library)
     if spec is None or not spec.submodule_search_locations:
         return {}

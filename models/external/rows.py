@@ -15,9 +15,9 @@ from typing import ClassVar
 
 from ...random_weights import RANDOM
 from ...registry import UsageError, is_glob, suggest
-from ..own.settings import NO_SETTINGS, as_typed, read_input
-from ..read_weights import file_at, read_drawn, read_files, read_random
-from ..spec import Architecture, Input, Model, ReadValues
+from ..own.settings import NO_SETTINGS, OthersArchitecture, as_typed
+from ..read_weights import read_files, read_random
+from ..spec import Input, Model, ReadValues
 from ..weights_choice import LibraryWeights, Random, WeightsChoice, WeightsFile
 from . import listing as libraries
 
@@ -39,7 +39,7 @@ OURS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExternalBuilder(Architecture):
+class ExternalBuilder(OthersArchitecture):
     """A model that a library builds. Another version of the library can give other numbers, as a change of code can."""
 
     network: ClassVar[str] = "published:PublishedBackbone"
@@ -52,8 +52,6 @@ class ExternalBuilder(Architecture):
     tag: str = ""  # the weights that the name says; "" for none
     version: str  # of the library; "" where it is not installed
     arguments: tuple[tuple[str, str], ...] = ()  # passed to the library's constructor, as typed
-    tap: str | None = None
-    settled: tuple[str, ...] = ()  # the fields of the row's Input that were set, which the library's do not change
 
     @property
     def package(self) -> str:
@@ -73,26 +71,22 @@ class ExternalBuilder(Architecture):
         """The published weights that can be asked for by name, the library's default first; "" is an untagged one."""
         return libraries.tags(self.package, self.name)
 
-    def variants(self, row: Model, settings: Mapping[str, str], read: ReadValues) -> tuple[list[Model], set[str]]:  # noqa: ARG002
-        """`tap` and the input contract's settings; all others are the library's, which takes each as it was typed."""
+    def variants(self, row: Model, settings: Mapping[str, str], read: ReadValues) -> tuple[list[Model], set[str]]:
+        """All settings but `tap` and the input contract's are the library's, which takes each as it was typed."""
         libraries.require(self.package, f"'{row.name}'")
-        if not settings:
-            return [row], set()
-        rest = {name: str(value) for name, value in settings.items()}
-        contract, settled = read_input(row.name, rest, row.input)
-        tap = rest.pop("tap", None) or None
-        for name in rest:
+        return super().variants(row, settings, read)
+
+    def with_arguments(self, row: Model, arguments: Mapping[str, str]) -> ExternalBuilder:
+        for name in arguments:
             if name in OURS:
                 raise UsageError(f"{row.name}: model.{name} is not set here. In its place: {OURS[name]}")
-        made = replace(self, arguments=tuple(sorted(rest.items())), tap=tap, settled=settled)
-        variant = tuple(sorted((name, str(value)) for name, value in settings.items()))
-        return [replace(row, architecture=made, input=contract, params=None, variant=variant)], set(settings)
+        return replace(self, arguments=tuple(sorted(arguments.items())))
 
     def read_weights(self, row: Model, word: str) -> list[WeightsChoice] | None:
         """The library's own names go before a file."""
         if drawn := read_random(word):
             return drawn
-        published = self._published(row, word)
+        published = self.read_published(row, word)
         return read_files(word) if published is None else [published]
 
     def default_weights(self, row: Model, suite: str | None) -> WeightsChoice:
@@ -108,20 +102,8 @@ class ExternalBuilder(Architecture):
             f"with {self.package}'s names) or, for the untrained network, weights=random"
         )
 
-    def choose_weights(self, row: Model, weights: str | Path | None) -> WeightsChoice:
-        """What the row's name says of weights counts where none are said."""
-        if weights is None:
-            return self.default_weights(row, None)
-        drawn = None if isinstance(weights, Path) else read_drawn(weights)
-        if drawn is not None:
-            return drawn
-        return self._published(row, str(weights)) or file_at(weights)
-
-    def _published(self, row: Model, word: str) -> LibraryWeights | None:
-        """The library's weights that a word stands for, None where it is a file. Raises UsageError for anything else.
-
-        "pretrained" is what the row's name says, else the library's default.
-        """
+    def read_published(self, row: Model, word: str) -> LibraryWeights | None:
+        """ "pretrained" is what the row's name says, else the library's default."""
         known = self.published_names()
         if word == PRETRAINED:
             if self.says_weights:
@@ -234,7 +216,7 @@ def _check_name(package: str, word: str) -> None:
     name, dot, tag = word.partition(".")
     known = libraries.names(package)
     if name not in known:
-        if name in libraries.other_names(package):
+        if name in libraries.names(package, "*/*.py"):
             raise UsageError(
                 f"'{package}:{word}' is not a classification model, and the suites ask for features of whole images"
             )

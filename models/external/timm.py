@@ -117,9 +117,9 @@ class Timm(Library):
             return Path(cfg.file)
         if cfg.hf_hub_id:
             files = _safe_first(cfg.hf_hub_filename) if cfg.hf_hub_filename else WEIGHTS_FILES
-            return library_files.hub_file(name, cfg.hf_hub_id, files)
+            return library_files.file_on_hub(name, cfg.hf_hub_id, files)
         if isinstance(cfg.url, str) and cfg.url:
-            return library_files.url_file(name, cfg.url)
+            return library_files.file_at_url(name, cfg.url)
         raise UsageError(f"{name} has no pretrained weights in timm. Type weights=FILE or weights=random")
 
 

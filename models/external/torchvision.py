@@ -78,8 +78,13 @@ class Torchvision(Library):
         listed: Any = torchvision.models.get_model_weights(self.architecture.name)
         return listed[self.tag] if self.tag else getattr(listed, "DEFAULT", None)
 
+    @property
+    def _transforms(self) -> Any:
+        """What torchvision's own evaluation does to images."""
+        return self._weights.transforms() if self._weights else ImageClassification(crop_size=224)
+
     def contract(self) -> Input:
-        transforms: Any = self._weights.transforms() if self._weights else ImageClassification(crop_size=224)
+        transforms = self._transforms
         interpolation = transforms.interpolation.value
         if interpolation not in get_args(Interpolation):
             raise UsageError(f"{self.row.name} resizes with '{interpolation}', which is not known here")
@@ -93,8 +98,7 @@ class Torchvision(Library):
         )
 
     def tested(self) -> Mapping[str, Any]:
-        transforms: Any = self._weights.transforms() if self._weights else ImageClassification(crop_size=224)
-        (cut,), (before,) = transforms.crop_size, transforms.resize_size
+        (cut,), (before,) = self._transforms.crop_size, self._transforms.resize_size
         return {"resize": "shorter_crop", "crop_pct": cut / before}
 
     def classes(self) -> int:
@@ -132,7 +136,7 @@ class Torchvision(Library):
             )
 
     def published_file(self) -> Path:
-        file = library_files.url_file(self.row.name, self._weights.url)
+        file = library_files.file_at_url(self.row.name, self._weights.url)
         with open_weights(file):
             pass  # torchvision unpickles it next, whatever is in it; this refuses anything but tensors
         return file

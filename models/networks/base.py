@@ -76,10 +76,6 @@ class Network(nn.Module):
     def draw(self, generator: Generator) -> None:
         """Fills every parameter in place but the head's; norms are ones and zeros already."""
 
-    def check_images(self, images: Tensor) -> None:
-        """Raises UsageError unless `images` is a batch this network was built for. Looks at shape and type only."""
-        check_images(self, images)
-
 
 class TakesImages(Protocol):
     """What `check_images` asks of a network."""

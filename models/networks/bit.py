@@ -9,9 +9,9 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from ...registry import UsageError
-from ..architectures.bit import BiT
+from ..catalog.bit import BiT
 from ..macs import resnet_channels, resnet_root_channels
-from .base import Network, he_normal_
+from .base import Network, check_images, he_normal_
 from .convolution import GroupNorm, StdConv, check_resnet, max_pool_zeros, standardise
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class BiTResNet(Network):
 
     def features(self, images: Tensor) -> Tensor:
         """The mean over H and W of the last map after its norm and ReLU: (B, D)."""
-        self.check_images(images)
+        check_images(self, images)
         x = self.root(images)  # B C H/2 W/2
         # Nothing has been rectified yet, so the release's zeros around the map can win a maximum; -inf could not.
         x = max_pool_zeros(x)  # B C H/4 W/4

@@ -17,8 +17,8 @@ from typing import cast
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from ..architectures.hybrid import Hybrid
-from ..architectures.vit import ViT
+from ..catalog.hybrid import Hybrid
+from ..catalog.vit import ViT
 from ..macs import resnet_channels, resnet_root_channels
 from .base import lecun_normal_
 from .convolution import GroupNorm, StdConv, check_resnet, max_pool_same, standardise

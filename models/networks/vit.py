@@ -10,8 +10,8 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from ...registry import UsageError, suggest
-from ..architectures.vit import PositionEmbedding, PositionPlace, ViT
-from .base import Network, check_positive, lecun_normal_
+from ..catalog.vit import PositionEmbedding, PositionPlace, ViT
+from .base import Network, check_images, check_positive, lecun_normal_
 from .fused import Linear, LinearGELU
 from .position import Positions, RelativePositions
 
@@ -184,7 +184,7 @@ class VisionTransformer(Network):
 
     def _tokens(self, images: Tensor) -> Tensor:
         """What enters the first layer, (B, N, D), but for position embeddings that every layer adds."""
-        self.check_images(images)
+        check_images(self, images)
         x = self.embedding(self.stem(images)).flatten(2).transpose(1, 2)  # B N D
         if self._every_layer or self.position is None:
             if self.class_token is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -40,6 +41,7 @@ class OwnBackbone(nn.Module):
         self.notes: tuple[str, ...] = ()
         self.image_size = spec.input.size
         self.source_files: tuple[Path, ...] = ()
+        self.tested: Mapping[str, Any] = {}  # how its library's own evaluation resizes images; see published.Library
         self.module = module.eval()
         self.tap = self._find_tap(tap)
         self.num_features = self._probe()

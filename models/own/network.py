@@ -45,7 +45,7 @@ def build(
 
 def count_parameters(row: Model, num_classes: int | None) -> int:
     """Parameters of a user's model with a new head of so many classes; it is built for that."""
-    backbone = build(row, row.architecture.choose_weights(row, None), num_classes, None, 0)
+    backbone = build(row, row.architecture.default_weights(row, None), num_classes, None, 0)
     return sum(parameter.numel() for parameter in backbone.parameters())
 
 

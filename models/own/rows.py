@@ -13,24 +13,20 @@ from typing import TYPE_CHECKING, ClassVar
 
 from ...errors import describe_error
 from ...registry import UsageError, suggest
-from ..read_weights import file_at, read_drawn
-from ..spec import Architecture, Input, Model, ReadValues
+from ..spec import Input, Model
 from ..weights_choice import OwnWeights, WeightsChoice
 from . import user_code
-from .settings import INPUT_SETTINGS, NO_SETTINGS, as_typed, read_input, read_literal
+from .settings import INPUT_SETTINGS, NO_SETTINGS, OthersArchitecture, as_typed, read_literal
 
 if TYPE_CHECKING:
     from torch import nn
 
 
 @dataclass(frozen=True, kw_only=True)
-class OwnArchitecture(Architecture):
+class OwnArchitecture(OthersArchitecture):
     """What a user's builder and a module passed from Python have in common: they bring their own weights."""
 
     network: ClassVar[str] = "adapter:OwnBackbone"
-
-    tap: str | None = None
-    settled: tuple[str, ...] = ()  # the fields of the row's Input that were set, which the object cannot change
 
     @property
     def built_by(self) -> str:
@@ -46,12 +42,6 @@ class OwnArchitecture(Architecture):
     def make(self, name: str, weights: WeightsChoice, seed: int) -> tuple[nn.Module, tuple[Path, ...]]:
         """A module of its own for the row of this name, and the user's files that making it read."""
 
-    def choose_weights(self, row: Model, weights: str | Path | None) -> WeightsChoice:  # noqa: ARG002
-        """A seed to build it under, or a file with the module's own names."""
-        if weights is None:
-            return OwnWeights()
-        return (None if isinstance(weights, Path) else read_drawn(weights)) or file_at(weights)
-
 
 @dataclass(frozen=True, kw_only=True)
 class OwnBuilder(OwnArchitecture):
@@ -63,16 +53,10 @@ class OwnBuilder(OwnArchitecture):
     module: str | None = None  # the dotted name it is imported by; None: the file itself
     sha256: str  # of the file
     arguments: tuple[tuple[str, str], ...] = ()  # passed to the builder, as typed
-    file: str = field(compare=False, repr=False)
-    root: str = field(compare=False, repr=False)  # the folder its own imports start from
+    where: user_code.Builder = field(compare=False, repr=False)
 
-    def variants(self, row: Model, settings: Mapping[str, str], read: ReadValues) -> tuple[list[Model], set[str]]:  # noqa: ARG002
-        """`tap` and the input contract's settings; all others are the builder's arguments, as they were typed."""
-        rest = {name: str(value) for name, value in settings.items()}
-        contract, settled = read_input(row.name, rest)
-        tap = rest.pop("tap", None) or None
-        made = replace(self, tap=tap, arguments=tuple(sorted(rest.items())), settled=settled)
-        return [_with(row, made, contract, settings)], set(settings)
+    def with_arguments(self, row: Model, arguments: Mapping[str, str]) -> OwnBuilder:  # noqa: ARG002
+        return replace(self, arguments=tuple(sorted(arguments.items())))
 
     def make(self, name: str, weights: WeightsChoice, seed: int) -> tuple[nn.Module, tuple[Path, ...]]:
         """The user's module and the files that building it read. Raises UsageError where they have changed or it fails.
@@ -81,12 +65,7 @@ class OwnBuilder(OwnArchitecture):
         """
         import torch
 
-        where = user_code.Builder(
-            file=Path(self.file),
-            name=self.builder,
-            module=self.module,
-            root=Path(self.root),
-        )
+        where = self.where
         if not where.file.is_file() or where.sha256() != self.sha256:
             raise UsageError(f"'{where.file}' has changed since {name} was named; start again")
         arguments = {key: read_literal(text) for key, text in self.arguments}
@@ -118,11 +97,6 @@ def _kind(value: object) -> str:
     return "nothing" if value is None else f"a {type(value).__name__}"
 
 
-def _with(row: Model, architecture: OwnArchitecture, contract: Input, settings: Mapping[str, str]) -> Model:
-    variant = tuple(sorted((name, str(value)) for name, value in settings.items()))
-    return replace(row, architecture=architecture, input=contract, variant=variant)
-
-
 @dataclass(frozen=True, kw_only=True)
 class GivenModule(OwnArchitecture):
     """A module that was passed from Python, by the digest of its weights and code."""
@@ -130,17 +104,13 @@ class GivenModule(OwnArchitecture):
     digest: str
     module: nn.Module = field(compare=False, repr=False)
 
-    def variants(self, row: Model, settings: Mapping[str, str], read: ReadValues) -> tuple[list[Model], set[str]]:  # noqa: ARG002
-        """`tap` and the input contract's settings. Raises UsageError for any other."""
-        rest = {key: str(value) for key, value in settings.items()}
-        contract, settled = read_input(row.name, rest)
-        tap = rest.pop("tap", None) or None
-        if rest:
-            word = next(iter(rest))
+    def with_arguments(self, row: Model, arguments: Mapping[str, str]) -> GivenModule:
+        if arguments:
+            word = next(iter(arguments))
             raise UsageError(
                 f"{row.name} is built already and takes no '{word}'. {suggest(word, ('tap', *INPUT_SETTINGS))}"
             )
-        return [_with(row, replace(self, tap=tap, settled=settled), contract, settings)], set(settings)
+        return self
 
     def make(self, name: str, weights: WeightsChoice, seed: int) -> tuple[nn.Module, tuple[Path, ...]]:  # noqa: ARG002
         """A copy of the module. Raises UsageError where it cannot be copied, and for random weights."""
@@ -164,13 +134,12 @@ def own_model(word: str, settings: Mapping[str, str] = NO_SETTINGS) -> Model:
     the features are and what images the model expects; all others are the builder's keyword arguments, Python literals
     where they read as such, else strings. Raises UsageError where the file, the builder or a setting is wrong.
     """
-    where = user_code.locate(word)
+    where = user_code.find_builder(word)
     architecture = OwnBuilder(
         builder=where.name,
         module=where.module,
         sha256=where.sha256(),
-        file=str(where.file),
-        root=str(where.root),
+        where=where,
     )
     row = Model(name=word, family="own", architecture=architecture)
     return architecture.variants(row, settings, as_typed)[0][0]

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import ast
+from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, get_args
 
 from ...registry import UsageError, suggest
-from ..spec import Input, Interpolation
+from ..spec import Architecture, Input, Interpolation, Model, ReadValues
 
 INPUT_SETTINGS = ("image_size", "mean", "std", "interpolation")
-NO_CONTRACT = Input()
 NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -29,7 +29,7 @@ def read_literal(text: str) -> Any:
         return text
 
 
-def read_input(word: str, settings: dict[str, str], known: Input = NO_CONTRACT) -> tuple[Input, tuple[str, ...]]:
+def read_input(word: str, settings: dict[str, str], known: Input) -> tuple[Input, tuple[str, ...]]:
     """Takes the settings of the input contract out of `settings`; gives the contract and the fields they fixed."""
     values: dict[str, Any] = {}
     for setting in INPUT_SETTINGS:
@@ -55,3 +55,26 @@ def read_field(word: str, name: str, value: Any) -> Any:
     if (is_size or name.endswith("std")) and min(items) <= 0:
         raise UsageError(f"{word}: {name}={value!r} must be above zero")
     return items if is_size else tuple(float(item) for item in items)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OthersArchitecture(Architecture):
+    """A model that others build, a library or a user: its settings are a tap, an input contract and their arguments."""
+
+    tap: str | None = None
+    settled: tuple[str, ...] = ()  # the fields of the row's Input that were set, which the object cannot change
+
+    def variants(self, row: Model, settings: Mapping[str, str], read: ReadValues) -> tuple[list[Model], set[str]]:  # noqa: ARG002
+        """`tap` and the input contract's settings; all others are arguments of its builder, as they were typed."""
+        if not settings:
+            return [row], set()
+        rest = {name: str(value) for name, value in settings.items()}
+        variant = tuple(sorted(rest.items()))
+        contract, settled = read_input(row.name, rest, row.input)
+        tap = rest.pop("tap", None) or None
+        made = replace(self.with_arguments(row, rest), tap=tap, settled=settled)
+        return [replace(row, architecture=made, input=contract, params=None, variant=variant)], set(settings)
+
+    @abstractmethod
+    def with_arguments(self, row: Model, arguments: Mapping[str, str]) -> OthersArchitecture:
+        """The same with these arguments. Raises UsageError for one that cannot be."""

@@ -6,6 +6,8 @@ import ast
 import hashlib
 import importlib
 import importlib.util
+import re
+import symtable
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,12 +16,14 @@ from functools import cache
 from importlib.machinery import PathFinder, SourceFileLoader
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from ...errors import describe_error
 from ...registry import UsageError, suggest
 from ...stable import file_sha
 
 INSTALLED = {"site-packages", "dist-packages"}
+STAR_IMPORT = re.compile(rb"^\s*from .* import \*", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +39,7 @@ class Builder:
         return file_sha(self.file)
 
 
-def locate(word: str) -> Builder:
+def find_builder(word: str) -> Builder:
     """The builder a word names. Nothing is imported.
 
     Raises UsageError where the file or module is not there, does not parse, or does not define the builder.
@@ -87,35 +91,17 @@ def _module_file(word: str, module: str) -> Path:
 
 def _check_defines(word: str, file: Path, name: str) -> None:
     try:
-        tree = ast.parse(file.read_bytes(), filename=str(file))
+        source: Any = file.read_bytes()  # bytes may declare their encoding; typeshed knows text alone
+        symbols = symtable.symtable(source, str(file), "exec").get_symbols()
     except SyntaxError as error:
         raise UsageError(f"'{word}': '{file}' does not parse: line {error.lineno}: {error.msg}") from error
     except (OSError, ValueError) as error:
         raise UsageError(f"'{word}': '{file}' cannot be read: {error}") from error
-    defined = _module_names(tree)
-    if name not in defined and "*" not in defined:
-        callables = [node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    defined = [symbol.get_name() for symbol in symbols if symbol.is_assigned() or symbol.is_imported()]
+    if name not in defined and not STAR_IMPORT.search(source):
+        callables = [symbol.get_name() for symbol in symbols if symbol.is_namespace()]
         nearest = suggest(name, defined, callables) if defined else "It defines nothing."
         raise UsageError(f"'{word}': '{file.name}' does not define '{name}'. {nearest}")
-
-
-def _module_names(tree: ast.Module) -> set[str]:
-    """The names a module's top level binds, also inside if, try, with and loops. "*" stands for a star import."""
-    names: set[str] = set()
-    waiting: list[ast.AST] = [tree]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            names.add(node.name)
-            continue  # what is bound inside is not the module's
-        if isinstance(node, ast.Lambda | ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
-            continue
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            names |= {alias.asname or alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            names.add(node.id)
-        waiting += ast.iter_child_nodes(node)
-    return names
 
 
 @contextmanager

@@ -19,7 +19,8 @@ import csv
 import itertools
 import os
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
 from functools import cache
@@ -27,7 +28,6 @@ from pathlib import Path, PurePosixPath
 
 from ...registry import UsageError, suggest
 from ...stable import cache_folder
-from ..names import stem as stem_of
 from ..provenance import Head, Provenance
 
 TABLE = Path(__file__).parent.parent / "catalog" / "checkpoints.csv"
@@ -93,6 +93,11 @@ class Release:
             epochs=float(epochs) if epochs else None,
             core_days=self.core_days,
         )
+
+
+def stem(model: str) -> str:
+    """A model's name as the released files have it: ViT-B/16 is ViT-B_16."""
+    return model.replace("/", "_")
 
 
 @cache
@@ -190,7 +195,7 @@ def places(release: Release) -> list[Path]:
     """Where the file may be placed, the best place first."""
     inside = PurePosixPath(release.file_name)
     names = [inside, PurePosixPath(*inside.parts[1:])]
-    if len(_same_name()[inside.name]) == 1:
+    if _same_name()[inside.name] == 1:
         names.append(PurePosixPath(inside.name))
     folder = own_folder()
     return [*([folder / name for name in names] if folder else []), cached(release)]
@@ -275,30 +280,35 @@ def _timm(release: Release) -> str:
     return release.hub_timm.removeprefix("timm/")
 
 
+def _grouped(pairs: Iterable[tuple[str, Release]]) -> dict[str, tuple[Release, ...]]:
+    """The releases that each word stands for."""
+    found: dict[str, dict[Release, None]] = defaultdict(dict)
+    for word, release in pairs:
+        found[_key(word)][release] = None
+    return {word: tuple(several) for word, several in found.items() if word}
+
+
+def _called(release: Release) -> tuple[str, ...]:
+    """What a file is called besides its tag."""
+    return release.stem, _timm(release), release.hub_timm
+
+
 @cache
 def _words(model: str) -> dict[str, tuple[Release, ...]]:
     """What stands for the releases of a row. A tag stands for its own, whatever else is called so."""
-    found: dict[str, dict[Release, None]] = defaultdict(dict)
-    for release in of_model(model):
-        for word in filter(None, (release.stem, _timm(release), release.hub_timm)):
-            found[_key(word)][release] = None
-    words = {word: tuple(several) for word, several in found.items()}
-    return words | {_key(release.tag): (release,) for release in of_model(model)}
+    of_row = of_model(model)
+    words = _grouped((word, release) for release in of_row for word in _called(release))
+    return words | {_key(release.tag): (release,) for release in of_row}
 
 
 @cache
 def _names() -> dict[str, Release]:
-    found: dict[str, dict[Release, None]] = defaultdict(dict)
-    for release in releases():
-        stem = "" if release.stem == stem_of(release.model) else release.stem
-        for word in filter(None, (stem, _timm(release), release.hub_timm)):
-            found[_key(word)][release] = None
-    return {word: next(iter(several)) for word, several in found.items() if len(several) == 1}
+    every = _grouped((word, release) for release in releases() for word in _called(release))
+    models = {_key(stem(release.model)) for release in releases()}
+    return {word: several[0] for word, several in every.items() if len(several) == 1 and word not in models}
 
 
 @cache
-def _same_name() -> dict[str, list[Release]]:
-    found: dict[str, list[Release]] = defaultdict(list)
-    for release in releases():
-        found[PurePosixPath(release.file_name).name].append(release)
-    return found
+def _same_name() -> Counter[str]:
+    """How many released files have a bare name."""
+    return Counter(PurePosixPath(release.file_name).name for release in releases())

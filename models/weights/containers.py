@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,14 +17,8 @@ from .stored import Stored, listed
 TRAINED = ("model", "state_dict", "model_state_dict", "model_state", "net", "network", "module", "params", "weights")
 AVERAGED = ("model_ema", "ema", "state_dict_ema", "ema_state_dict", "ema_model", "model_ema_state_dict", "params_ema")
 
-WRAPPERS = (
-    "_orig_mod.",
-    "module.",
-    "model.",
-    "net.",
-    "backbone.",
-    "_forward_module.",
-)  # what wrapping puts before names
+# What wrapping puts before names.
+WRAPPERS = ("_orig_mod.", "module.", "model.", "net.", "backbone.", "_forward_module.")
 LIGHTNING = "pytorch-lightning_version"
 
 V = TypeVar("V")
@@ -47,19 +40,15 @@ def choose_part(path: Path, loaded: Any, asked: str | None) -> tuple[dict[str, S
         return _stored(path, parts[asked]), asked, (f"read {asked} of {path.name}",)
     known = [name for name in (*TRAINED, *AVERAGED) if name in parts]
     if known:
-        return _stored(path, parts[known[0]]), known[0], (_choice(path, known),)
+        others = " or ".join(f"{path.name}:{name}" for name in known[1:])
+        note = f"read {known[0]} of {path.name}" + (f" (not {others})" if others else "")
+        return _stored(path, parts[known[0]]), known[0], (note,)
     if not tensors and parts:
         raise UsageError(
             f"'{path}' holds several things: {listed(list(map(str, loaded)))}. Say which to read: "
             f"{path.name}:{next(iter(parts))}"
         )
     return _stored(path, loaded), None, ()
-
-
-def _choice(path: Path, known: Sequence[str]) -> str:
-    sentence = f"read {known[0]} of {path.name}"
-    others = [f"{path.name}:{name}" for name in known[1:]]
-    return f"{sentence} (not {' or '.join(others)})" if others else sentence
 
 
 def _parts(loaded: Mapping[Any, Any]) -> list[tuple[str, Mapping[Any, Any]]]:
@@ -92,13 +81,9 @@ def _stored(path: Path, state: Mapping[Any, Any]) -> dict[str, Stored]:
             "Save model.state_dict() alone"
         )
     return {
-        str(name): Stored(shape=tuple(value.shape), dtype=value.dtype, read=partial(_itself, value), names=(str(name),))
+        str(name): Stored(shape=tuple(value.shape), dtype=value.dtype, read=value.detach, names=(str(name),))
         for name, value in state.items()
     }
-
-
-def _itself(value: Tensor) -> Tensor:
-    return value.detach()
 
 
 def without_wrappers(tensors: Mapping[str, V], *, lightning: bool = False) -> tuple[dict[str, V], tuple[str, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,13 @@ from torch import Tensor
 from ...registry import UsageError
 from ...stable import replacing
 from .files import open_weights
-from .layout import Match, Shape
+from .layout import HeadsBias, NameRule, NameTable, Shape
 from .looks import candidates
 from .npz import write_npz
 from .recognise import Weights, recognise
-from .safetensors import Planned, write_safetensors
-from .shapes import facts_of
+from .safetensors import write_safetensors
+from .shapes import facts_of, family_of
 from .stored import listed, readable
-from .tables import official_bit, official_vit
 
 # In the metadata of a safetensors file: the official file's names and shapes, in order, as JSON. They hold what our own
 # layout does not: how many heads, the shape of norms, which code's names, and the prefix.
@@ -33,7 +33,7 @@ class Piece:
     """A tensor of the official file: which of those that a match makes, all of whose shapes are `shapes`."""
 
     name: str
-    match: Match
+    match: NameRule
     shapes: tuple[Shape, ...]
     index: int
 
@@ -59,11 +59,8 @@ def convert(source: str | Path, target: Path) -> tuple[str, ...]:
             with replacing(target) as temporary:
                 write_npz(temporary, ((piece.name, _cut(weights, piece)) for piece in pieces))
             return (*notes, *said)
-        planned = {
-            name: Planned(shape=each.shape, dtype=each.dtype, read=each.read) for name, each in weights.tensors.items()
-        }
         with replacing(target) as temporary:
-            write_safetensors(temporary, planned, _origin(weights))
+            write_safetensors(temporary, weights.tensors, _origin(weights))
         return notes
 
 
@@ -71,8 +68,7 @@ def _check_whole(weights: Weights) -> None:
     """Raises UsageError unless every tensor is one of ours by now, and of the type its parts have in the file."""
     path = weights.contents.path
     if weights.table is None:
-        facts = facts_of(weights.shapes())
-        if not facts:
+        if family_of(weights.shapes()) is None:
             raise UsageError(
                 f"'{path}' has no names of the official release, timm or this project; it is left as it is"
             )
@@ -110,8 +106,8 @@ def _pieces(weights: Weights) -> tuple[list[Piece], tuple[str, ...]]:
     origin = _origin(weights).get(ORIGIN)
     if origin is not None:
         return _pieces_like(weights, origin), ()
-    table = official_bit() if "root.weight" in weights.tensors else official_vit(token="class_token" in weights.tensors)
     shapes = weights.shapes()
+    table = _official_table(shapes, shapes)
     matches = list(table.matches_of_ours(weights.tensors))
     nameless = set(weights.tensors).difference(*(match.ours for match in matches))
     if nameless:
@@ -119,7 +115,7 @@ def _pieces(weights: Weights) -> tuple[list[Piece], tuple[str, ...]]:
             f"'{weights.contents.path}': the official release has no names for {listed(sorted(nameless))}; write a "
             ".safetensors file"
         )
-    heads, notes = _heads(weights)
+    heads, notes = _heads(weights) if any(isinstance(match.layout, HeadsBias) for match in matches) else (1, ())
     pieces = []
     for match in {match.ours: match for match in matches}.values():
         theirs = tuple(match.layout.their_shapes([shapes[name] for name in match.ours], heads))
@@ -134,10 +130,7 @@ def _pieces_like(weights: Weights, origin: str) -> list[Piece]:
         read: Any = json.loads(origin)
         prefix = str(read["prefix"])
         shapes = {name.removeprefix(prefix): tuple(map(int, shape)) for name, shape in read["shapes"].items()}
-    grid = weights.shapes().get("position.grid", ())
-    bit = any(name.startswith("resnet/") for name in shapes)
-    rows_columns = (grid[1], grid[2]) if len(grid) == 4 else None
-    table = official_bit() if bit else official_vit(token="cls" in shapes, grid=rows_columns)
+    table = _official_table(weights.shapes(), shapes)
     made: dict[str, Piece] = {}
     ours: dict[str, Shape] = {}
     for match in table.matches(shapes):
@@ -153,6 +146,15 @@ def _pieces_like(weights: Weights, origin: str) -> list[Piece]:
     return [made[name] for name in shapes]
 
 
+def _official_table(ours: Mapping[str, Shape], names: Collection[str]) -> NameTable:
+    """The official names of the family with these shapes, for a file of these names, theirs or ours."""
+    family, grid = family_of(ours), ours.get("position.grid", ())
+    table_of = None if family is None else family.tables.get("official")
+    if table_of is None:
+        return NameTable()
+    return table_of(names, (grid[1], grid[2]) if len(grid) == 4 else None)
+
+
 def _cut(weights: Weights, piece: Piece) -> Tensor:
     ours = [weights.tensors[name].read() for name in piece.match.ours]
     return piece.match.layout.to_theirs(ours, piece.shapes)[piece.index]
@@ -165,13 +167,11 @@ def _heads(weights: Weights) -> tuple[int, tuple[str, ...]]:
     """
     shapes = weights.shapes()
     facts = facts_of(shapes, weights.heads)
-    if "width" not in facts:
-        return 1, ()
     known = {row.architecture.sizes()["heads"]: row.name for row in candidates(facts)}
     if len(known) == 1:
         ((heads, name),) = known.items()
         return heads, (f"{heads} heads, as {name} has",)
-    width = facts["width"]
+    width = facts.get("width", 1)
     if width % HEAD_WIDTH:
         raise UsageError(
             f"'{weights.contents.path}' does not say how many heads its attention has, no row of the catalog has its "

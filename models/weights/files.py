@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from ...registry import UsageError
@@ -28,7 +29,7 @@ def open_weights(word: str | Path, *, keep_prefixes: bool = False) -> Iterator[C
     file = resolve(path)
     if file.suffix == ".npz":
         with open_npz(file) as tensors:
-            yield _checked(Contents(path=file, tensors=tensors, metadata={}))
+            yield _unwrapped(Contents(path=file, tensors=tensors, metadata={}), keep_prefixes=True)
     elif file.suffix == ".json":
         with open_shards(file) as (tensors, shards):
             note = f"read {len(shards)} shards of {file.name}"
@@ -44,20 +45,10 @@ def open_weights(word: str | Path, *, keep_prefixes: bool = False) -> Iterator[C
         yield _unwrapped(Contents(path=file, tensors=chosen, metadata=metadata, part=name, notes=notes), keep_prefixes)
 
 
-def _checked(contents: Contents) -> Contents:
+def _unwrapped(contents: Contents, keep_prefixes: bool) -> Contents:
     if not contents.tensors:
         raise UsageError(f"'{contents.path}' holds no tensors")
-    return contents
-
-
-def _unwrapped(contents: Contents, keep_prefixes: bool) -> Contents:
     if keep_prefixes:
-        return _checked(contents)
-    tensors, notes = without_wrappers(_checked(contents).tensors, lightning=LIGHTNING in contents.metadata)
-    return Contents(
-        path=contents.path,
-        tensors=tensors,
-        metadata=contents.metadata,
-        part=contents.part,
-        notes=(*contents.notes, *notes),
-    )
+        return contents
+    tensors, notes = without_wrappers(contents.tensors, lightning=LIGHTNING in contents.metadata)
+    return replace(contents, tensors=tensors, notes=(*contents.notes, *notes))

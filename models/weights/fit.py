@@ -170,27 +170,21 @@ def _problems(weights: Weights, expected: Mapping[str, Tensor]) -> list[str]:
     halves = {each for name in lacking for each in theirs.get(name, ()) if prefix + each in there}
     extra = {name: stored for name, stored in weights.tensors.items() if name not in expected and name not in halves}
     both = {name: (stored, expected[name]) for name, stored in weights.tensors.items() if name in expected}
-    lists: list[tuple[str, list[str]]] = [
-        ("not in the file", [_both(name, absent[name]) for name in lacking]),
-        ("only in the file", [f"{_both(name, each.names)} {each.shape}" for name, each in extra.items()]),
-        (
-            "of another shape",
-            [
+    shapes, types = [], []
+    for name, (stored, wanted) in both.items():
+        if stored.shape != tuple(wanted.shape):
+            shapes.append(
                 f"{_both(name, stored.names)} is {stored.shape} in the file, {tuple(wanted.shape)} in the model"
-                for name, (stored, wanted) in both.items()
-                if stored.shape != tuple(wanted.shape)
-            ],
-        ),
-        (
-            "of another type",
-            [
-                f"{_both(name, stored.names)} is {stored.dtype} in the file, {wanted.dtype} in the model"
-                for name, (stored, wanted) in both.items()
-                if stored.dtype.is_floating_point != wanted.dtype.is_floating_point
-            ],
-        ),
-    ]
-    return [f"{what} ({len(names)}): {listed(names)}" for what, names in lists if names]
+            )
+        if stored.dtype.is_floating_point != wanted.dtype.is_floating_point:
+            types.append(f"{_both(name, stored.names)} is {stored.dtype} in the file, {wanted.dtype} in the model")
+    lists = {
+        "not in the file": [_both(name, absent[name]) for name in lacking],
+        "only in the file": [f"{_both(name, each.names)} {each.shape}" for name, each in extra.items()],
+        "of another shape": shapes,
+        "of another type": types,
+    }
+    return [f"{what} ({len(names)}): {listed(names)}" for what, names in lists.items() if names]
 
 
 def _both(name: str, theirs: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cache, partial
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from .stored import Stored
 Shape = tuple[int, ...]
 
 
-class Layout:
+class TensorLayout:
     """One way in which tensors of another convention ("theirs") make tensors of ours, and the way back.
 
     Nothing but axes and splits change, never a bit of a number. This one: both sides hold the same tensor.
@@ -30,6 +30,10 @@ class Layout:
         """The shapes that their files have where nothing else is known."""
         return list(ours)
 
+    def heads(self, theirs: Sequence[Shape]) -> int | None:  # noqa: ARG002 -- attention's need it
+        """How many heads the attention has, where their shapes say so: our fused projections do not."""
+        return None
+
     def to_ours(self, theirs: Sequence[Tensor]) -> list[Tensor]:
         return list(theirs)
 
@@ -38,7 +42,10 @@ class Layout:
         return [tensor.reshape(shape) for tensor, shape in zip(ours, shapes, strict=True)]
 
 
-class Vector(Layout):
+SAME = TensorLayout()
+
+
+class Vector(TensorLayout):
     """A norm's scale or a bias: (C,), in older files of the ViT release (1, 1, 1, C)."""
 
     def our_shapes(self, theirs: Sequence[Shape]) -> list[Shape] | None:
@@ -49,7 +56,7 @@ class Vector(Layout):
         return [theirs[0].reshape(-1)]
 
 
-class Kernel(Layout):
+class Kernel(TensorLayout):
     """A convolution's weight: (H, W, in, out) there, (out, in, H, W) here."""
 
     def our_shapes(self, theirs: Sequence[Shape]) -> list[Shape] | None:
@@ -68,7 +75,7 @@ class Kernel(Layout):
 
 
 @dataclass(frozen=True)
-class Projection(Layout):
+class Projection(TensorLayout):
     """A linear layer: (*inputs, *outputs) there, (out, in) here; several side by side there are stacked here.
 
     `axes` names theirs: i input, o output, h heads, d a head's width, 1 an axis of one. "hdo" sums over heads.
@@ -95,6 +102,10 @@ class Projection(Layout):
         parts = 3 if self.axes == "ihd" else 1
         return [tuple(split[axis] for axis in self.axes)] * parts
 
+    def heads(self, theirs: Sequence[Shape]) -> int | None:
+        fits = self.axes == "ihd" and len(theirs[0]) == 3
+        return theirs[0][1] if fits else None
+
     def to_ours(self, theirs: Sequence[Tensor]) -> list[Tensor]:
         flat = [each.flatten(0, self.inputs - 1).flatten(1).T for each in theirs]  # out in
         return [torch.cat(flat)] if len(flat) > 1 else flat
@@ -104,7 +115,7 @@ class Projection(Layout):
         return _as([part.T for part in ours[0].split(sizes)], shapes)
 
 
-class HeadsBias(Layout):
+class HeadsBias(TensorLayout):
     """The biases of queries, keys and values: each (heads, D / heads) there, (3 D,) here."""
 
     def our_shapes(self, theirs: Sequence[Shape]) -> list[Shape] | None:
@@ -122,7 +133,7 @@ class HeadsBias(Layout):
 
 
 @dataclass(frozen=True)
-class Positions(Layout):
+class PositionEmbeddings(TensorLayout):
     """Position embeddings: (1, T, D) there; here the grid's (1, rows, columns, D), and before it the class token's.
 
     A file does not say which grid its T tokens are. `grid` is what else is known of that; without it, a square.
@@ -158,7 +169,7 @@ class Positions(Layout):
         return _as([torch.cat([*ours[:-1], ours[-1].flatten(1, 2)], dim=1)], shapes)
 
 
-class ConvolutionalHead(Layout):
+class ConvolutionalHead(TensorLayout):
     """A head that is a 1x1 convolution in PyTorch's order, (K, D, 1, 1), there; (K, D) here."""
 
     def our_shapes(self, theirs: Sequence[Shape]) -> list[Shape] | None:
@@ -174,8 +185,14 @@ def _as(tensors: Iterable[Tensor], shapes: Sequence[Shape]) -> list[Tensor]:
     return [tensor.reshape(shape) for tensor, shape in zip(tensors, shapes, strict=True)]
 
 
+SAME = TensorLayout()
+
+
+NUMBER = re.compile(r"\{(\w+)(\+1)?(:02)?\}")
+
+
 @dataclass(frozen=True, kw_only=True)
-class Rule:
+class NameRule:
     """Names that hold the same numbers on both sides.
 
     A number in a name is written {block}, counted from 0; {unit+1} counts from 1, {unit+1:02} has two digits.
@@ -183,21 +200,22 @@ class Rule:
 
     ours: tuple[str, ...]
     theirs: tuple[str, ...]
-    layout: Layout
+    layout: TensorLayout
+
+    def filled(self, template: str, name: str) -> NameRule | None:
+        """This rule with the numbers with which one of its names, `template`, is `name`; None where there are none."""
+        found = _pattern(template).fullmatch(name)
+        if found is None:
+            return None
+        first = {each[1]: int(bool(each[2])) for each in NUMBER.finditer(template)}
+        numbers = {each: int(digits) - first[each] for each, digits in found.groupdict().items()}
+        if min(numbers.values(), default=0) < 0:
+            return None
+        ours, theirs = (tuple(_fill(each, numbers) for each in names) for names in (self.ours, self.theirs))
+        return NameRule(ours=ours, theirs=theirs, layout=self.layout)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Match:
-    """A rule with its numbers filled in."""
-
-    ours: tuple[str, ...]
-    theirs: tuple[str, ...]
-    layout: Layout
-
-
-NUMBER = re.compile(r"\{(\w+)(\+1)?(:02)?\}")
-
-
+@cache
 def _pattern(template: str) -> re.Pattern[str]:
     text, end = "", 0
     for found in NUMBER.finditer(template):
@@ -211,60 +229,53 @@ def _fill(template: str, numbers: Mapping[str, int]) -> str:
     return NUMBER.sub(lambda found: format(numbers[found[1]] + bool(found[2]), (found[3] or ":")[1:]), template)
 
 
-def _numbers(template: str, found: re.Match[str]) -> tuple[tuple[str, int], ...]:
-    first = {each[1]: int(bool(each[2])) for each in NUMBER.finditer(template)}
-    return tuple(sorted((name, int(text) - first[name]) for name, text in found.groupdict().items()))
+def rule(ours: str, theirs: str, layout: TensorLayout = SAME) -> NameRule:
+    """One tensor on both sides."""
+    return NameRule(ours=(ours,), theirs=(theirs,), layout=layout)
 
 
-class Table:
+def same_layers(*pairs: tuple[str, str]) -> tuple[NameRule, ...]:
+    """Layers that differ in name only, ours and theirs: each has a weight and a bias on both sides."""
+    return tuple(rule(f"{ours}.{part}", f"{theirs}.{part}") for ours, theirs in pairs for part in ("weight", "bias"))
+
+
+def flax_norm(ours: str, theirs: str) -> tuple[NameRule, ...]:
+    return rule(f"{ours}.weight", f"{theirs}/scale", Vector()), rule(f"{ours}.bias", f"{theirs}/bias", Vector())
+
+
+def flax_layer(ours: str, theirs: str, layout: TensorLayout) -> tuple[NameRule, ...]:
+    """A linear layer or a convolution."""
+    return rule(f"{ours}.weight", f"{theirs}/kernel", layout), rule(f"{ours}.bias", f"{theirs}/bias", Vector())
+
+
+class NameTable:
     """The rules of one convention. Where two give the same name of ours, the first is the one that is written."""
 
-    def __init__(self, *rules: Rule) -> None:
+    def __init__(self, *rules: NameRule) -> None:
         self.rules = rules
 
-    @cached_property
-    def _patterns(self) -> list[tuple[Rule, str, re.Pattern[str]]]:
-        return [(rule, name, _pattern(name)) for rule in self.rules for name in rule.theirs]
-
-    def matches(self, names: Iterable[str]) -> Iterator[Match]:
+    def matches(self, names: Iterable[str]) -> Iterator[NameRule]:
         """The rules that names of theirs fill, each whole and once for every name of ours."""
         there = set(names)
         made: set[str] = set()
         for name in names:
-            for rule, template, pattern in self._patterns:
-                found = pattern.fullmatch(name) if template == rule.theirs[0] else None
-                if found is None:
-                    continue
-                numbers = dict(_numbers(template, found))
-                match = _filled(rule, numbers)
-                if (
-                    min(numbers.values(), default=0) >= 0
-                    and there.issuperset(match.theirs)
-                    and made.isdisjoint(match.ours)
-                ):
+            for each in self.rules:
+                match = each.filled(each.theirs[0], name)
+                if match is not None and there.issuperset(match.theirs) and made.isdisjoint(match.ours):
                     made.update(match.ours)
                     yield match
 
-    def matches_of_ours(self, names: Iterable[str]) -> Iterator[Match]:
+    def matches_of_ours(self, names: Iterable[str]) -> Iterator[NameRule]:
         """The first rule for each name of ours; a name that no rule has is passed over."""
         there = set(names)
-        first = [(rule, _pattern(rule.ours[0])) for rule in self.rules]
         for name in names:
-            for rule, pattern in first:
-                found = pattern.fullmatch(name)
-                if found is not None:
-                    match = _filled(rule, dict(_numbers(rule.ours[0], found)))
-                    if there.issuperset(match.ours):
-                        yield match
-                        break
+            filled = (each.filled(each.ours[0], name) for each in self.rules)
+            match = next((match for match in filled if match is not None), None)
+            if match is not None and there.issuperset(match.ours):
+                yield match
 
 
-def _filled(rule: Rule, numbers: Mapping[str, int]) -> Match:
-    ours = tuple(_fill(name, numbers) for name in rule.ours)
-    return Match(ours=ours, theirs=tuple(_fill(name, numbers) for name in rule.theirs), layout=rule.layout)
-
-
-def translate(table: Table, tensors: Mapping[str, Stored]) -> dict[str, Stored]:
+def translate(table: NameTable, tensors: Mapping[str, Stored]) -> dict[str, Stored]:
     """Tensors under our names, still unread; what no rule takes keeps its name.
 
     One whose shape does not fit its rule has the file's own shape under our name, which no network expects.
@@ -285,5 +296,5 @@ def translate(table: Table, tensors: Mapping[str, Stored]) -> dict[str, Stored]:
     return ours | {name: stored for name, stored in tensors.items() if name not in taken}
 
 
-def _read(layout: Layout, parts: Sequence[Stored], index: int) -> Tensor:
+def _read(layout: TensorLayout, parts: Sequence[Stored], index: int) -> Tensor:
     return layout.to_ours([part.read() for part in parts])[index]

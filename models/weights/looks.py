@@ -7,7 +7,9 @@ from typing import Any
 
 from ..selection import catalog
 from ..spec import Model
-from .shapes import Shape, facts_of
+from .layout import Shape
+from .recognise import families
+from .shapes import facts_of
 
 MEANT = {"mlp_dim": "hidden"}  # the attribute that says what a field comes to, where its value may be None
 
@@ -15,9 +17,9 @@ MEANT = {"mlp_dim": "hidden"}  # the attribute that says what a field comes to, 
 def differences(row: Model, facts: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """The fields in which a row is not what the facts say: the file's value and the row's."""
     network = row.architecture.network
-    if network != facts.get("kind"):
-        return {"kind": (facts.get("kind"), network)}
-    ours = {name: getattr(row.architecture, MEANT.get(name, name)) for name in facts if name != "kind"}
+    if network != facts.get("network"):
+        return {"network": (facts.get("network"), network)}
+    ours = {name: getattr(row.architecture, MEANT.get(name, name)) for name in facts}
     return {name: (facts[name], value) for name, value in ours.items() if value != facts[name]}
 
 
@@ -28,17 +30,18 @@ def candidates(facts: Mapping[str, Any]) -> list[Model]:
 
 def resemblance(shapes: Mapping[str, Shape], heads: int | None, asked: Model) -> list[str]:
     """A sentence that names the row whose weights these are, or else the nearest one; none where it was asked for."""
-    if not asked.architecture.names_are_ours:
+    if not asked.architecture.weights_names:
         return []
     facts = facts_of(shapes, heads)
     if not facts:
-        return ["these are not a ViT's, a hybrid's or a BiT's by their names"]
+        *most, last = (f"{title}'s" for family in families() for title in family.titles)
+        return [f"these are not {', '.join(most)} or {last} by their names"]
     if not differences(asked, facts):
         return []
     exact = candidates(facts)
     if exact:
         return [f"these look like {' or '.join(row.name for row in exact)}"]
-    kin = [row for row in catalog().values() if "kind" not in differences(row, facts)]
+    kin = [row for row in catalog().values() if "network" not in differences(row, facts)]
     nearest = min(kin, key=lambda row: len(differences(row, facts)), default=None)
     if nearest is None:
         return []

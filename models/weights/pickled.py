@@ -98,16 +98,15 @@ def read_pickled(path: Path) -> tuple[Any, tuple[str, ...]]:
     """
     with readable(path):
         notes = _check(path) if is_zip(path) else ()
-    try:
-        return _load(path, INERT), notes
-    except UsageError as error:
-        name = _refused_name(error.__cause__)
-        if name is None or not name.startswith("omegaconf."):
-            raise UsageError(_refusal(path, error, name)) from error.__cause__
-    try:
-        return _load(path, [*INERT, *_omegaconf()]), notes
-    except UsageError as error:
-        raise UsageError(_refusal(path, error, _refused_name(error.__cause__))) from error.__cause__
+    allowed: list[tuple[Any, str]] = list(INERT)
+    while True:
+        try:
+            return _load(path, allowed), notes
+        except UsageError as error:
+            name = _refused_name(error.__cause__)
+            if name is None or not name.startswith("omegaconf.") or len(allowed) > len(INERT):
+                raise UsageError(_refusal(path, error, name)) from error.__cause__
+        allowed += _omegaconf()
 
 
 def _check(path: Path) -> tuple[str, ...]:

@@ -5,23 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from functools import cache
 
+from ...registry import collect
 from .containers import LIGHTNING, without_wrappers
-from .layout import Table, translate
+from .family import Convention, FamilyWeights
+from .layout import NameTable, Shape, translate
 from .stored import Contents, Stored, listed
-from .tables import official_bit, official_vit, timm_bit, timm_vit
-
-Convention = Literal["official", "timm", "ours"]
 
 # Where re-saved official files keep the parameters, the longest first.
 PREFIXES = ("opt/target/params/", "optimizer/target/params/", "opt/target/", "optimizer/target/", "params/")
 # What they keep beside them, which is no part of the network.
 TRAINING_STATE = re.compile(r"(opt|optimizer|opt_state|state|step|extra|chrono|rng|accum_\w+|ema)(/.*)?")
-OFFICIAL = re.compile(r"(resnet|Transformer|embedding|conv_root|gn_root|block\d+|pre_logits|head)/.+|cls")
-TIMM = re.compile(
-    r"patch_embed\..+|cls_token|pos_embed|fc_norm\..+|blocks\.\d+\.(attn|mlp\.fc\d)\..+|stem\.conv\..+|head\.fc\..+"
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,13 +29,13 @@ class Weights:
     contents: Contents
     tensors: Mapping[str, Stored]
     convention: Convention
-    table: Table | None = None  # None: the names are ours
+    table: NameTable | None = None  # None: the names are ours
     prefix: str = ""  # before every name of an official file
     heads: int | None = None
     notes: tuple[str, ...] = ()
 
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        return {name: stored.shape for name, stored in self.tensors.items()}
+    def shapes(self) -> dict[str, Shape]:
+        return shapes_of(self.tensors)
 
     def their_names(self, ours: Iterable[str]) -> dict[str, tuple[str, ...]]:
         """The names that tensors of ours have in a file like this one."""
@@ -69,14 +64,14 @@ def recognise(contents: Contents, grid: tuple[int, int] | None = None) -> Weight
         notes.append(f"left out {len(ignored)} tensors of the training's state: {listed(ignored)}")
     if table is None:
         return Weights(contents=contents, tensors=tensors, convention=convention, notes=tuple(notes))
-    queries = (stored.shape for name, stored in tensors.items() if name.endswith("/query/kernel"))
+    said = (match.layout.heads([tensors[each].shape for each in match.theirs]) for match in table.matches(tensors))
     return Weights(
         contents=contents,
         tensors=translate(table, tensors),
         convention=convention,
         table=table,
         prefix=prefix if convention == "official" else "",
-        heads=next((shape[1] for shape in queries if len(shape) == 3), None),
+        heads=next((heads for heads in said if heads is not None), None),
         notes=tuple(notes),
     )
 
@@ -107,18 +102,29 @@ def _parameters(tensors: Mapping[str, Stored], prefix: str) -> tuple[dict[str, S
     return kept, ignored
 
 
-def _convention(names: Iterable[str], grid: tuple[int, int] | None) -> tuple[Convention, Table | None]:
-    """The convention that most of the names belong to, by those that only one of them has."""
-    names = set(names)
-    official = sum(bool(OFFICIAL.fullmatch(name)) for name in names)
-    timm = sum(bool(TIMM.fullmatch(name)) for name in names)
-    if official > timm:
-        if any(name.startswith("resnet/") for name in names):
-            return "official", official_bit()
-        newer = any("/MlpBlock_0/" in name for name in names)
-        return "official", official_vit(token="cls" in names, newer=newer, grid=grid)
-    if timm:
-        if any(name.startswith(("stem.conv.", "head.fc.")) for name in names):
-            return "timm", timm_bit()
-        return "timm", timm_vit(token="cls_token" in names, grid=grid)
-    return "ours", None
+@cache
+def families() -> tuple[FamilyWeights, ...]:
+    """Every family whose released weights have names that are known."""
+    return tuple(collect(f"{__package__}.names", FamilyWeights))
+
+
+def _convention(tensors: Mapping[str, Stored], grid: tuple[int, int] | None) -> tuple[Convention, NameTable | None]:
+    """The convention that most of the names are written in, and the table of the family that has them.
+
+    A table counts where it gives names of its family, and for the names that it changes: some are ours as they stand,
+    as timm's `blocks.0.norm1` is.
+    """
+    most = 0
+    best: tuple[Convention, NameTable | None] = ("ours", None)
+    for family in families():
+        for convention, table_of in family.tables.items():
+            table = table_of(tensors.keys(), grid)
+            changed = sum(len(match.theirs) for match in table.matches(tensors) if match.ours != match.theirs)
+            if changed > most and family.read_shapes(shapes_of(translate(table, tensors))):
+                most = changed
+                best = (convention, table)
+    return best
+
+
+def shapes_of(tensors: Mapping[str, Stored]) -> dict[str, Shape]:
+    return {name: stored.shape for name, stored in tensors.items()}

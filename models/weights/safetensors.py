@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -95,21 +95,7 @@ def open_shards(index: Path) -> Iterator[tuple[Mapping[str, Stored], tuple[str, 
         yield tensors, tuple(shards)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Planned:
-    """A tensor to write: shape and type now, its numbers when their turn comes."""
-
-    shape: tuple[int, ...]
-    dtype: torch.dtype
-    read: Callable[[], Tensor]
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        return torch.Size(self.shape).numel() * self.dtype.itemsize
-
-
-def write_safetensors(path: Path, tensors: Mapping[str, Planned], metadata: Mapping[str, str]) -> None:
+def write_safetensors(path: Path, tensors: Mapping[str, Stored], metadata: Mapping[str, str]) -> None:
     """Writes a file with one tensor in memory at a time; the library's own writer holds all of them, twice.
 
     The format is eight bytes of header length, a JSON header that is padded with spaces to a multiple of eight, and the
@@ -121,11 +107,11 @@ def write_safetensors(path: Path, tensors: Mapping[str, Planned], metadata: Mapp
     header: dict[str, Any] = {"__metadata__": {"format": "pt", **metadata}}
     begin = 0
     for name in order:
-        planned = tensors[name]
-        if planned.dtype not in WORDS:
-            raise UsageError(f"'{name}' is {planned.dtype}, which safetensors files do not hold")
-        offsets = [begin, begin + planned.size]
-        header[name] = {"dtype": WORDS[planned.dtype], "shape": list(planned.shape), "data_offsets": offsets}
+        stored = tensors[name]
+        if stored.dtype not in WORDS:
+            raise UsageError(f"'{name}' is {stored.dtype}, which safetensors files do not hold")
+        offsets = [begin, begin + math.prod(stored.shape) * stored.dtype.itemsize]
+        header[name] = {"dtype": WORDS[stored.dtype], "shape": list(stored.shape), "data_offsets": offsets}
         begin = offsets[1]
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)

@@ -10,7 +10,7 @@ from ...registry import UsageError, suggest
 from ..provenance import Head, Provenance
 from .words import split_part
 
-NUMBERS = {"images": int, "epochs": float, "core_days": float, "image_size": int, "crop_pct": float}
+KINDS = {"images": int, "epochs": float, "core_days": float, "image_size": int, "crop_pct": float, "antialias": bool}
 OF_THE_HEAD = ("head", "image_size", "antialias", "resize", "crop_pct")
 RESIZES = ("square", "resize_crop", "shorter_crop")
 
@@ -89,16 +89,14 @@ def _read(sidecar: Path, known: list[str], name: str, value: Any) -> Any:
         raise UsageError(f"'{sidecar}' has an unknown field '{name}'. {suggest(name, known, known)}")
     if value is None:
         return None
-    if name == "antialias":
-        if isinstance(value, bool):
-            return value
-        raise UsageError(f"'{sidecar}': antialias={value!r} should be true or false")
+    kind = KINDS.get(name, str)
     if name == "resize" and value not in RESIZES:
         raise UsageError(f"'{sidecar}': resize={value!r}. {suggest(str(value), RESIZES, RESIZES)}")
-    if name not in NUMBERS:
-        return str(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
-        raise UsageError(f"'{sidecar}': {name}={value!r} should be a number from 0")
-    if NUMBERS[name] is int and value != int(value):
-        raise UsageError(f"'{sidecar}': {name}={value!r} should be a whole number")
-    return NUMBERS[name](value)
+    if kind is bool and not isinstance(value, bool):
+        raise UsageError(f"'{sidecar}': {name}={value!r} should be true or false")
+    if kind in (int, float):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+            raise UsageError(f"'{sidecar}': {name}={value!r} should be a number from 0")
+        if kind is int and value != int(value):
+            raise UsageError(f"'{sidecar}': {name}={value!r} should be a whole number")
+    return kind(value)

@@ -280,7 +280,7 @@ def test_other_code_is_outside_the_key(words: tuple[str, ...], outside: tuple[st
     """Error texts, other libraries' adapters, other protocols and networks, tables and figures, by name."""
     inside = counted(job_of(*words, "device=cpu"))
     every = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in ROOT.rglob("*.py")]
-    always = {"models.weights.looks", "models.selection", "models.catalog.vit", "bench.plan", "errors", "registry"}
+    always = {"models.weights.looks", "models.selection", "models.native", "bench.plan", "errors", "registry"}
     always |= {name for name in every if name.startswith(("results.", "bench."))}
     assert {*always, *outside} <= set(every), "one of these names is no module"
     assert not inside & {*always, *outside}
@@ -348,10 +348,20 @@ def edit(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         ("suites.fewshot", "range(self.draws)", "range(1, self.draws)", {"fewshot ridge", "fewshot knn"}),
         ("suites.images.feeding", "split.labels[:count]", "split.labels[-count:]", FED),
         ("models.networks.vit", "LAYER_NORM_EPS = 1e-6", "LAYER_NORM_EPS = 1e-5", {*JOBS} - {"fewshot knn", "timm"}),
+        ("models.catalog.vit", "4 * self.width", "5 * self.width", {*JOBS} - {"fewshot knn", "timm"}),
+        ("models.catalog.vit", 'vit_row("ViT-B/8", 86_576_872', 'vit_row("ViT-B/8", 86_576_873', set()),
+        (
+            "models.catalog.vit",
+            "GAP = (",
+            'MORE = (\n    vit_row("ViT-X/16", 1, ViT(patch_size=16, **BASE)),\n)\nGAP = (',
+            set(),
+        ),
+        ("models.weights.names.vit", '"Transformer/encoder_norm"', '"encoder_norm"', {*JOBS} - {"fewshot knn", "timm"}),
+        ("models.weights.names.bit", '"resnet/head/conv2d"', '"resnet/conv2d"', {"fewshot knn"}),
         ("models.external.timm", "pre_logits=True", "pre_logits=False", {"timm"}),
         ("models.weights.looks", "these look like", "this looks like", set()),
         ("models.read_weights", "there are no weights", "no weights", set()),
-        ("models.architectures.native", "needs weights for", "wants weights for", set()),
+        ("models.native", "needs weights for", "wants weights for", set()),
         ("models.external.rows", "has no such weights", "has not such weights", set()),
         ("results.tables.grid", "import", "import ", set()),
         ("bench.run", "HEADLINES", "FIRST", set()),

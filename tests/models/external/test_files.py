@@ -94,10 +94,10 @@ def test_the_hash_in_a_files_name_is_checked(tmp_path: Path) -> None:
     folder = tmp_path / "torch" / "hub" / "checkpoints"
     folder.mkdir(parents=True)
     (folder / f"net-{digest}.pth").write_bytes(b"weights")
-    assert library_files.url_file("x", f"https://example.org/net-{digest}.pth").name == f"net-{digest}.pth"
+    assert library_files.file_at_url("x", f"https://example.org/net-{digest}.pth").name == f"net-{digest}.pth"
     (folder / f"net-{digest}.pth").write_bytes(b"weight")
     with pytest.raises(UsageError, match="is damaged"):
-        library_files.url_file("x", f"https://example.org/net-{digest}.pth")
+        library_files.file_at_url("x", f"https://example.org/net-{digest}.pth")
 
 
 @pytest.mark.parametrize(("classes", "suffix"), [(1000, ".pt"), (7, ".safetensors")])
@@ -223,13 +223,13 @@ def test_a_download_is_checked_and_kept_where_the_library_looks(
     bucket.files |= {f"net-{digest}.pth": b"weights", "net-0123abcd.pth": b"weights"}
     bucket.orders = ["cut 3"]
     folder = tmp_path / "torch" / "hub" / "checkpoints"
-    assert library_files.url_file("x", f"{bucket.url}/net-{digest}.pth") == folder / f"net-{digest}.pth"
+    assert library_files.file_at_url("x", f"{bucket.url}/net-{digest}.pth") == folder / f"net-{digest}.pth"
     assert [path.name for path in folder.iterdir() if path.name[0] != "."] == [f"net-{digest}.pth"]
     assert f"downloading {bucket.url}/net-{digest}.pth to {folder}" in capsys.readouterr().err
     with pytest.raises(
         UsageError, match=r"net-0123abcd.pth is not what was published: its sha256 is .*, to begin with"
     ):
-        library_files.url_file("x", f"{bucket.url}/net-0123abcd.pth")
+        library_files.file_at_url("x", f"{bucket.url}/net-0123abcd.pth")
     assert not (folder / "net-0123abcd.pth").exists()
 
 

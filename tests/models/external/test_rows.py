@@ -11,6 +11,7 @@ from vit_bench.models import Input, catalog, create_model, list_models
 from vit_bench.models.external import listing as libraries
 from vit_bench.models.external.rows import ExternalBuilder, external_models, is_external, named_row
 from vit_bench.models.own.settings import as_typed
+from vit_bench.models.read_weights import weights_of
 from vit_bench.models.spec import Model
 from vit_bench.models.weights_choice import LibraryWeights, Random, WeightsFile
 from vit_bench.registry import UsageError
@@ -139,7 +140,7 @@ def test_weights_words(tmp_path: Path) -> None:
     assert published(external_model("torchvision:resnet50"), "pretrained") == "IMAGENET1K_V2"
     assert published(external_model("hf:a/b"), "pretrained") == "pretrained"
     assert plain.architecture.read_weights(plain, "random:3") == [Random(3)]
-    assert plain.architecture.choose_weights(plain, "some.pt") == WeightsFile("some.pt")
+    assert weights_of(plain, "some.pt") == WeightsFile("some.pt")
     assert plain.architecture.read_weights(plain, str(tmp_path)) is None
     (tmp_path / "some.pt").touch()
     assert plain.architecture.read_weights(plain, str(tmp_path)) == [WeightsFile(str(tmp_path))]

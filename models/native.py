@@ -1,0 +1,73 @@
+"""What the rows of all families share whose networks this project builds itself."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import get_type_hints
+
+from ..registry import UsageError, is_glob
+from .read_weights import read_files, read_random
+from .released import table as releases
+from .released.table import stem
+from .spec import Architecture, Model, ReadValues
+from .weights_choice import Random, Released, WeightsChoice
+
+
+@dataclass(frozen=True, kw_only=True)
+class NativeArchitecture(Architecture):
+    """A network of ours: its fields are its settings, and released files fit it."""
+
+    @property
+    def built_by(self) -> str:
+        return "build"
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        names = (f"weights.names.{self.weights_names}",) if self.weights_names else ()
+        return (self.built_by, f"networks.{self.network.partition(':')[0]}", *names)
+
+    @abstractmethod
+    def num_features(self) -> int: ...
+
+    def releases(self, row: Model) -> Sequence[Released]:
+        return [Released(release) for release in releases.of_model(row.name)]
+
+    def variants(self, row: Model, settings: Mapping[str, str], read: ReadValues) -> tuple[list[Model], set[str]]:
+        """A setting that is no field of the architecture is another model's."""
+        hints, names = get_type_hints(type(self)), row.settable()
+        used = {name for name in settings if name in names}
+        rows = [row]
+        for name in (name for name in settings if name in used):
+            values = read(f"model.{name}", settings[name], hints[name])
+            rows = [each.derive(**{name: value}) for each in rows for value in values]
+        return rows, used
+
+    def read_weights(self, row: Model, word: str) -> list[WeightsChoice] | None:
+        """A tag, or a glob of tags, goes before a file. Raises UsageError for the stem of several released files."""
+        found = releases.find(row.name, word)
+        tagged = [found] if found else releases.matching(row.name, word) if is_glob(word) else []
+        return read_random(word) or [Released(release) for release in tagged] or read_files(word)
+
+    def default_weights(self, row: Model, suite: str | None) -> WeightsChoice:
+        if row.small or suite is None:
+            return Random()
+        tags = f"weights=TAG ({releases.summary(row.name)}), " if row.releases else ""
+        raise UsageError(
+            f"{row.name} needs weights for suite={suite}: type {tags}weights=FILE or, for the untrained network, "
+            "weights=random"
+        )
+
+    def read_published(self, row: Model, word: str) -> Released | None:
+        release = releases.chosen(row.name, word)
+        return None if release is None else Released(release)
+
+
+def spellings(name: str, *published: str) -> tuple[str, ...]:
+    """The aliases of a row: as an identifier, as the stem of a released file, and as published tables write it.
+
+    ViT-B/16-gap is vit_b16_gap and ViT-B_16-gap, R50+ViT-B/16 is r50_vit_b16.
+    """
+    identifier = name.lower().replace("/", "").replace("-", "_").replace("+", "_")
+    return tuple(word for word in dict.fromkeys((identifier, stem(name), *published)) if word != name)

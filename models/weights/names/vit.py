@@ -1,0 +1,151 @@
+"""The names of ViT's and the hybrids' released weights, official and timm's, and what their shapes tell.
+
+timm's `fc_norm` has no counterpart: it is a final norm behind the mean of the tokens, and the release's is before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from functools import cache
+from typing import Any
+
+from ...catalog.hybrid import Hybrid
+from ...catalog.vit import ViT
+from ..family import FamilyWeights, count, resnet_units
+from ..layout import (
+    HeadsBias,
+    Kernel,
+    NameRule,
+    NameTable,
+    PositionEmbeddings,
+    Projection,
+    Shape,
+    flax_layer,
+    flax_norm,
+    rule,
+    same_layers,
+)
+
+KERNEL = Kernel()
+LINEAR, QUERIES, HEADS_OUT = Projection("io"), Projection("ihd"), Projection("hdo")
+
+
+def _encoder_block(norm1: str, attention: str, norm2: str, mlp: str) -> tuple[NameRule, ...]:
+    """One encoder layer of the ViT release; its submodules are numbered differently in files of newer code."""
+    ours, theirs = "blocks.{block}", "Transformer/encoderblock_{block}"
+    heads = tuple(f"{theirs}/{attention}/{each}" for each in ("query", "key", "value"))
+    return (
+        *flax_norm(f"{ours}.norm1", f"{theirs}/{norm1}"),
+        NameRule(ours=(f"{ours}.attention.qkv.weight",), theirs=tuple(f"{h}/kernel" for h in heads), layout=QUERIES),
+        NameRule(ours=(f"{ours}.attention.qkv.bias",), theirs=tuple(f"{h}/bias" for h in heads), layout=HeadsBias()),
+        *flax_layer(f"{ours}.attention.out", f"{theirs}/{attention}/out", HEADS_OUT),
+        *flax_norm(f"{ours}.norm2", f"{theirs}/{norm2}"),
+        *flax_layer(f"{ours}.mlp.expand", f"{theirs}/{mlp}/Dense_0", LINEAR),
+        *flax_layer(f"{ours}.mlp.contract", f"{theirs}/{mlp}/Dense_1", LINEAR),
+    )
+
+
+PUBLISHED = _encoder_block("LayerNorm_0", "MultiHeadDotProductAttention_1", "LayerNorm_2", "MlpBlock_3")
+NEWER = _encoder_block("LayerNorm_0", "MultiHeadDotProductAttention_0", "LayerNorm_1", "MlpBlock_0")
+
+STEM, STEM_OFFICIAL = "stem.stages.{stage}.{unit}", "block{stage+1}/unit{unit+1}"
+HYBRID = (
+    rule("stem.root.weight", "conv_root/kernel", KERNEL),
+    *flax_norm("stem.root_norm", "gn_root"),
+    *(rule(f"{STEM}.conv{i}.weight", f"{STEM_OFFICIAL}/conv{i}/kernel", KERNEL) for i in (1, 2, 3)),
+    *(each for i in (1, 2, 3) for each in flax_norm(f"{STEM}.norm{i}", f"{STEM_OFFICIAL}/gn{i}")),
+    rule(f"{STEM}.projection.0.weight", f"{STEM_OFFICIAL}/conv_proj/kernel", KERNEL),
+    *flax_norm(f"{STEM}.projection.1", f"{STEM_OFFICIAL}/gn_proj"),
+)
+
+VIT = (
+    rule("class_token", "cls"),
+    *flax_layer("embedding", "embedding", KERNEL),
+    *HYBRID,
+    *flax_norm("norm", "Transformer/encoder_norm"),
+    *flax_layer("pre_logits", "pre_logits", LINEAR),
+    *flax_layer("head", "head", LINEAR),
+)
+
+BACKBONE = "patch_embed.backbone.stages.{stage}.blocks.{unit}"
+TIMM_VIT = (
+    rule("class_token", "cls_token"),
+    *same_layers(
+        ("embedding", "patch_embed.proj"),
+        ("blocks.{block}.norm1", "blocks.{block}.norm1"),
+        ("blocks.{block}.attention.qkv", "blocks.{block}.attn.qkv"),
+        ("blocks.{block}.attention.out", "blocks.{block}.attn.proj"),
+        ("blocks.{block}.norm2", "blocks.{block}.norm2"),
+        ("blocks.{block}.mlp.expand", "blocks.{block}.mlp.fc1"),
+        ("blocks.{block}.mlp.contract", "blocks.{block}.mlp.fc2"),
+        ("norm", "norm"),
+        ("pre_logits", "pre_logits.fc"),  # until timm 0.5
+        ("head", "head"),
+    ),
+    *(
+        each
+        for stem in ("patch_embed.backbone.stem", "patch_embed.backbone")  # the second where there are no stages
+        for each in (
+            rule("stem.root.weight", f"{stem}.conv.weight"),
+            *same_layers(("stem.root_norm", f"{stem}.norm")),
+        )
+    ),
+    *(rule(f"{STEM}.conv{i}.weight", f"{BACKBONE}.conv{i}.weight") for i in (1, 2, 3)),
+    *same_layers(*((f"{STEM}.norm{i}", f"{BACKBONE}.norm{i}") for i in (1, 2, 3))),
+    rule(f"{STEM}.projection.0.weight", f"{BACKBONE}.downsample.conv.weight"),
+    *same_layers((f"{STEM}.projection.1", f"{BACKBONE}.downsample.norm")),
+)
+
+
+def _positions(theirs: str, token: bool, grid: tuple[int, int] | None) -> NameRule:
+    ours = ("position.token", "position.grid") if token else ("position.grid",)
+    return NameRule(ours=ours, theirs=(theirs,), layout=PositionEmbeddings(token, grid))
+
+
+@cache
+def _official(token: bool, newer: bool, grid: tuple[int, int] | None) -> NameTable:
+    blocks = NEWER + PUBLISHED if newer else PUBLISHED + NEWER
+    return NameTable(_positions("Transformer/posembed_input/pos_embedding", token, grid), *VIT, *blocks)
+
+
+@cache
+def _timm(token: bool, grid: tuple[int, int] | None) -> NameTable:
+    return NameTable(_positions("pos_embed", token, grid), *TIMM_VIT)
+
+
+def official_names(names: Collection[str], grid: tuple[int, int] | None = None) -> NameTable:
+    """Both numberings of an encoder block's parts are read; what is written has the published one, or the file's."""
+    newer = any("/MlpBlock_0/" in name for name in names)
+    return _official("cls" in names or "class_token" in names, newer, grid)
+
+
+def timm_names(names: Collection[str], grid: tuple[int, int] | None = None) -> NameTable:
+    return _timm("cls_token" in names or "class_token" in names, grid)
+
+
+def read_shapes(shapes: Mapping[str, Shape]) -> dict[str, Any]:
+    """The encoder's sizes, and those of the ResNet below it."""
+    embedding, root = shapes.get("embedding.weight", ()), shapes.get("stem.root.weight", ())
+    depth = count(r"blocks\.(\d+)\.", shapes)
+    if not depth and "embedding.weight" not in shapes:
+        return {}
+    facts: dict[str, Any] = {"network": (Hybrid if "stem.root.weight" in shapes else ViT).network, "depth": depth}
+    width = shapes.get("norm.weight") or shapes.get("embedding.bias") or embedding
+    hidden = next((shape for name, shape in shapes.items() if name.endswith("mlp.expand.bias")), ())
+    if len(embedding) == 4:
+        facts["patch_size"] = embedding[-1]
+    if width:
+        facts["width"] = width[0]
+    if hidden:
+        facts["mlp_dim"] = hidden[0]
+    facts["pool"] = "token" if "class_token" in shapes else "gap"
+    if len(root) == 4:
+        facts |= {"units": resnet_units(shapes, r"stem\."), "widen": root[0] / 64}
+    return facts
+
+
+VIT_AND_HYBRID = FamilyWeights(
+    titles=("a ViT", "a hybrid"),
+    tables={"official": official_names, "timm": timm_names},
+    read_shapes=read_shapes,
+)
