@@ -9,7 +9,8 @@
     stored      a tensor that is still in its file, and what reading a damaged file raises
     containers  what training scripts put around a state dict: its parts, prefixes, moving averages
     layout      how a tensor of ours and those of another convention hold the same numbers
-    tables      the names and layouts of the official releases and of timm, beside ours
+    family      what a family of networks says of its released weights
+    names       one file a family: official names and timm's beside ours, and what shapes tell
     recognise   a file's tensors under this project's names
     shapes      what a file's shapes tell of its network, and of the images it was trained on
     looks       which row of the catalog a file's shapes are those of
