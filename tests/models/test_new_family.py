@@ -144,7 +144,11 @@ def read_shapes(shapes: Mapping[str, Shape]) -> dict[str, Any]:
 
 MIXER = FamilyWeights(titles=("a mixer",), tables={"official": official_names}, read_shapes=read_shapes)
 '''
-FILES = {"models/catalog/mixer.py": CATALOG, "models/networks/mixer.py": NETWORK, "models/weights/names/mixer.py": NAMES}
+FILES = {
+    "models/catalog/mixer.py": CATALOG,
+    "models/networks/mixer.py": NETWORK,
+    "models/weights/names/mixer.py": NAMES,
+}
 
 
 class Clone:
