@@ -36,6 +36,13 @@ BatchSize = Annotated[
 ]
 
 
+def _wrong_trailer(name: str) -> str:
+    from ..results.exports import formats
+
+    choices = ["none", *(one.name for one in formats().values() if one.trailer is not None)]
+    return "" if name in choices else suggest(name, choices)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """One command, read. What a suite or a model makes of its settings is decided when those are known (plan.py)."""
@@ -84,8 +91,12 @@ class Config:
         ),
     ] = None
     trailer: Annotated[
-        Literal["none", "timm"],
-        Help("`timm` prints its `--result` and JSON at the end of standard output, for its bulk runner"),
+        str,
+        Help(
+            "`timm` prints its `--result` and JSON at the end of standard output, for its bulk runner",
+            shown="none|FORMAT",
+            check=_wrong_trailer,
+        ),
     ] = "none"
     settings: Mapping[str, str] = field(default_factory=dict)  # of the selected suites
     model_settings: Mapping[str, str] = field(default_factory=dict)  # of the selected models

@@ -6,4 +6,5 @@ from typing import Literal
 
 Format = Literal["terminal", "github", "latex", "html", "csv"]  # of tables
 Show = Literal["ours", "published", "both", "delta"]  # what stands in a table
+FigureFormat = Literal["pdf", "png", "svg"]
 FigureShow = Literal["both", "ours", "published"]  # what is drawn

@@ -256,7 +256,7 @@ def frame_of(records: Iterable[Record]) -> pd.DataFrame:
     data |= _spread([record.provenance for record in rows], "pretrain.")
     data |= _spread([record.env for record in rows], "env.", text=True)
     frame = pd.DataFrame({name: list(column) for name, column in data.items()})
-    return _typed(frame)
+    return typed(frame)
 
 
 def _canonical(dicts: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -311,20 +311,27 @@ def _load_one(path: Path) -> pd.DataFrame:
         raise UsageError(f"{path} is no results CSV of this project: it has no column {', '.join(missing[:5])}")
     known = {*COLUMNS, "question", "treatment"}
     for name in [name for name in map(str, frame) if name not in known and not name.startswith("env.")]:
-        filled = frame[name].where(frame[name] != "")
-        numbers = pd.to_numeric(filled, errors="coerce")
-        frame[name] = numbers if numbers.notna().sum() == filled.notna().sum() else frame[name]
+        frame[name] = as_numbers(frame[name])
     try:
-        typed = _typed(frame)
+        whole = typed(frame)
     except (TypeError, ValueError) as error:
         raise UsageError(f"{path}: {error}") from error
-    return checked(typed, [f"{path}, row {i + 2}" for i in range(len(typed))])
+    return checked(whole, [f"{path}, row {i + 2}" for i in range(len(whole))])
 
 
 _CSV_TYPES = defaultdict(lambda: "str", dict.fromkeys(NUMBERS, "object"))  # any other column is text at first
 
 
-def _typed(frame: pd.DataFrame) -> pd.DataFrame:
+def as_numbers(column: pd.Series) -> pd.Series:
+    """A column of text as numbers, where each text in it is one; empty ones are NaN then."""
+    import pandas as pd
+
+    filled = column.where(column != "")
+    numbers = pd.to_numeric(filled, errors="coerce")
+    return numbers if numbers.notna().sum() == filled.notna().sum() else column
+
+
+def typed(frame: pd.DataFrame) -> pd.DataFrame:
     """The numeric columns as numbers; whole ones may be empty."""
     for name in NUMBERS:
         frame[name] = frame[name].astype("float64" if name in ("value", "seconds") else "Int64")

@@ -14,7 +14,7 @@ from ..console import stderr
 from .words import Help, both, read_runs
 
 Words = Annotated[list[str] | None, typer.Argument(metavar="RUN... [KEY=VALUE]...", show_default=False)]
-Name = Annotated[str, typer.Argument(metavar="timm|clip_benchmark|mteb|bundle", show_default=False)]
+Name = Annotated[str, typer.Argument(metavar="FORMAT", help="`list formats` shows them", show_default=False)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,11 +22,11 @@ class ExportOptions:
     """Where the files go, and what is printed besides."""
 
     out: Annotated[Path, Help("the folder for the files; a bundle may be named: `out=FILE.zip`", shown="DIR")] = Path()
-    trailer: Annotated[bool, Help("print timm's `--result` and JSON for its bulk runner")] = False
+    trailer: Annotated[bool, Help("print what the format's bulk runner looks for, as timm's `--result`")] = False
 
 
 def export_verb(name: Name, words: Words = None) -> None:
-    """Write records as others do: `export timm|clip_benchmark|mteb|bundle RUN... [out=DIR] [trailer=true]`.
+    """Write records as others do: `export FORMAT RUN... [out=DIR] [trailer=true]`.
 
     RUN is a run directory or a results CSV. What a format cannot express is named.
     """
@@ -37,8 +37,9 @@ def export_verb(name: Name, words: Words = None) -> None:
     row, (paths, options) = both(lambda: formats()[name], lambda: read_runs(words or [], ExportOptions, "export"))
     if not paths:
         raise UsageError(f"say what to export: `export {row.name} runs/vtab-mini`")
-    if options.trailer and row.name != "timm":
-        raise UsageError("trailer=true belongs to `export timm`")
+    if options.trailer and row.trailer is None:
+        can = [f"`export {one.name}`" for one in formats().values() if one.trailer is not None]
+        raise UsageError(f"trailer=true belongs to {' and '.join(can)}")
     frame = load(*paths)
     done = row.write(frame)
     screen = stderr()
@@ -60,7 +61,5 @@ def export_verb(name: Name, words: Words = None) -> None:
             screen.say(f"wrote {path}")
     if len(done.files) > 10:
         screen.say(f"wrote {len(done.files)} files to {out}")
-    if options.trailer:
-        from ...results.exports.timm import trailer
-
-        sys.stdout.write(trailer(frame))
+    if options.trailer and row.trailer is not None:
+        sys.stdout.write(row.trailer(frame))

@@ -48,7 +48,7 @@ def figure_verb(
     results CSV; without one, the runs/ folders of the suites that the figure shows, or else the published points alone.
     Filled markers are measured, hollow ones published.
     """
-    from ...results.figures import Asked, draw, figures, save
+    from ...results.figures import FigureRequest, draw, figures, save
     from ...results.record import load
     from ..facts import model_facts
 
@@ -58,14 +58,14 @@ def figure_verb(
     if not runs and show != "published":
         runs = [Path("runs") / suite for suite in row.suites if (Path("runs") / suite / "cells").is_dir()]
     frame = load(*runs) if runs and show != "published" else None
-    asked = Asked(
+    asked = FigureRequest(
         frame=frame,
         show=show,
         task=options.task,
         facts=None if frame is None else model_facts(frame),
         mix=options.mix,
     )
-    drawing = draw(row.name, asked)
+    drawing = draw(row, asked)
     save(drawing, out)
     screen = stdout()
     shown = f" of {', '.join(map(str, runs))}" if frame is not None else " (published points)"

@@ -24,7 +24,7 @@ class ImportOptions:
 
 
 def import_verb(name: Name, words: Files = None) -> None:
-    """Read others' numbers into a run directory: `import timm|clip_benchmark|mteb|bundle FILE... out=RUN`.
+    """Read others' numbers into a run directory: `import FORMAT FILE... out=RUN`.
 
     Their source column says `imported:FORMAT` and their question names the protocol and file, so that no table mixes
     them with what was measured here. The cells of a bundle are measurements and stay as they are.

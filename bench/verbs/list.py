@@ -13,18 +13,19 @@ from ..console import Screen, stdout
 
 if TYPE_CHECKING:
     from ...models.spec import Model
+    from ...results.exports import Exchange
     from ...results.figures import Figure
-    from ...results.tables import Recipe
+    from ...results.tables import TableSpec
     from ...suites.protocol import Suite, Task
 
-KINDS = ("suites", "models", "tasks", "tables", "figures")
+KINDS = ("suites", "models", "tasks", "tables", "figures", "formats")
 
 
 def list_verb(
-    what: Annotated[str, typer.Argument(help="models, tasks, suites, tables or figures")] = "",
+    what: Annotated[str, typer.Argument(help="models, tasks, suites, tables, figures or formats")] = "",
     pattern: Annotated[str, typer.Argument(help="a name, an alias or a glob")] = "*",
 ) -> None:
-    """Show the models, tasks, suites, tables and figures there are, with their names, facts and settings."""
+    """Show the models, tasks, suites, tables, figures and formats there are, with their names, facts and settings."""
     if what and what not in KINDS:
         raise UsageError(f"there is no list of '{what}'. {suggest(what, KINDS)}")
     for kind in [what] if what else KINDS:
@@ -64,6 +65,10 @@ def _listing(kind: str) -> tuple[Registry[Any], Callable[[Any], list[str]], Sequ
         from ...results.tables import tables
 
         return tables(), _table, ("table", "what it shows", "suites")
+    if kind == "formats":
+        from ...results.exports import formats
+
+        return formats(), _format, ("format", "what `export` writes and `import` reads")
     from ...results.figures import figures
 
     return figures(), _figure, ("figure", "what it shows", "suites", "published points")
@@ -103,9 +108,13 @@ def _default(item: Field[Any], value: Any) -> str:
     return next((word for word, meant in words.items() if meant == value), plain_word(value))
 
 
-def _table(row: Recipe) -> list[str]:
+def _table(row: TableSpec) -> list[str]:
     return [row.name, row.summary, " ".join(row.suites)]
 
 
 def _figure(row: Figure) -> list[str]:
     return [row.name, row.summary, " ".join(row.suites), "yes" if row.published else ""]
+
+
+def _format(row: Exchange) -> list[str]:
+    return [row.name, row.summary]

@@ -15,7 +15,7 @@ from ..reproduce import job_command, read_config, run_commands
 from .words import Help, read_runs
 
 if TYPE_CHECKING:
-    from ...results.report import Source
+    from ...results.report import ReportedRun
 
 
 def _place(out: Path) -> str:
@@ -49,10 +49,10 @@ def report_verb(
 
     runs, options = _read(words or [])
     sources = tuple(map(_source, runs))
-    asked = report.Asked(
+    asked = report.ReportRequest(
         sources=sources,
         facts=_facts,
-        models=model_facts(report.Asked(sources=sources).frame()[0]),
+        models=model_facts(report.ReportRequest(sources=sources).frame()[0]),
         title=options.title,
         mix=options.mix,
         version=_version(),
@@ -79,29 +79,31 @@ def _read(words: list[str]) -> tuple[list[Path], ReportOptions]:
     return runs, options
 
 
-def _source(run: Path) -> Source:
+def _source(run: Path) -> ReportedRun:
     """A run with what its cells say beyond the records; of a CSV that stands alone, the records."""
     from ...results.record import Store, load
-    from ...results.report import Behind, Source
+    from ...results.report import JobDetails, ReportedRun
 
     frame = load(run)
     folders = frame.attrs.get("folders", ())
     if not folders:
-        return Source(name=str(run), frame=frame, note="A CSV without its run directory: no command can be made of it.")
+        return ReportedRun(
+            name=str(run), frame=frame, note="A CSV without its run directory: no command can be made of it."
+        )
     store = Store(Path(folders[0]))
     config = read_config(store.folder / "config.yaml")
     cells = store.cells()
     own = run if run.is_dir() else run.with_suffix("")
     commands = run_commands(cells, config, own)
     behind = {
-        cell.key: Behind(
+        cell.key: JobDetails(
             command=job_command(cell, config, f"{own}-again"),
             settings=settings_of(cell),
             files=tuple(files_read(cell)),
         )
         for cell in cells
     }
-    return Source(name=str(run), frame=frame, commands=tuple(one.text for one in commands), behind=behind)
+    return ReportedRun(name=str(run), frame=frame, commands=tuple(one.text for one in commands), behind=behind)
 
 
 def _facts() -> Any:

@@ -23,6 +23,7 @@ def run_verb(
     For example `run suite=vtab`, or `run suite=fewshot task=digits shots=1,5 model=my_model.py:build`.
     """
     from ...results.cost import cost
+    from ...results.exports import formats
     from ..api import records
     from ..distributed import team
     from ..plan import make_plan
@@ -42,9 +43,8 @@ def run_verb(
             print_tables(frame)
         except UsageError as error:  # the records are there, whether or not they fit one table
             screen.say(f"no table: {error}")
-        if config.trailer == "timm" and not outcome.failed:
-            from ...results.exports.timm import trailer
-
+        trailer = None if config.trailer == "none" else formats()[config.trailer].trailer
+        if trailer is not None and not outcome.failed:
             sys.stdout.write(trailer(frame))
     counts = {
         "computed": outcome.computed - len(outcome.failed),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +16,7 @@ from ..console import stdout
 from .words import Help, both, read_runs
 
 if TYPE_CHECKING:
-    from ...results.tables import Facts
+    from ...results.tables import Facts, TableSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,42 +41,42 @@ def table_verb(
     """
     from ...results.tables import tables
 
-    recipe, (runs, options) = both(lambda: tables()[name], lambda: read_runs(words or [], TableOptions, "table"))
+    spec, (runs, options) = both(lambda: tables()[name], lambda: read_runs(words or [], TableOptions, "table"))
     asked, show = bool(runs), options.show
     if not runs and show != "published":
-        runs = [Path("runs") / suite for suite in recipe.suites if (Path("runs") / suite / "cells").is_dir()]
-    if not runs and recipe.suites and (recipe.build is None or show in ("ours", "delta")):
-        raise UsageError(f"no run to show: there is no {' or '.join(f'runs/{suite}' for suite in recipe.suites)} here")
+        runs = [Path("runs") / suite for suite in spec.suites if (Path("runs") / suite / "cells").is_dir()]
+    if not runs and spec.suites and (not spec.published or show in ("ours", "delta")):
+        raise UsageError(f"no run to show: there is no {' or '.join(f'runs/{suite}' for suite in spec.suites)} here")
     frame = None
-    if runs and (show != "published" or asked) and (recipe.suites or asked):
+    if runs and (show != "published" or asked) and (spec.suites or asked):
         from ...results.record import load
 
         frame = load(*runs)
-    if frame is None and not recipe.suites:
+    if frame is None and not spec.suites:
         show = show or "both"  # what this code has needs no run
-    print_tables(frame, names=[recipe.name], style=options.format, mix=options.mix, show=show)
+    print_tables(frame, [spec], style=options.format, mix=options.mix, show=show)
 
 
 def print_tables(
     frame: Any,
+    specs: Sequence[TableSpec] = (),
     *,
-    names: list[str] | None = None,
     style: Format = "terminal",
     mix: bool = False,
     show: Show | None = None,
     facts: Facts | None = None,
 ) -> None:
-    """Print the named tables of these records, or those of the suites that they are of."""
-    from ...results.tables import make, table_of, tables
+    """Print these tables of the records, or, without `specs`, those of the suites that they are of."""
+    from ...results.tables import make, tables_for
     from ...results.tables.render import render, show_table
 
-    wanted = names or list(dict.fromkeys(filter(None, map(table_of, dict.fromkeys(frame["suite"])))))
-    if facts is None and any(tables()[name].needs_facts for name in wanted):
+    wanted = [(spec, frame) for spec in specs] or tables_for(frame)
+    if facts is None and any(spec.needs_facts for spec, _ in wanted):
         from ..facts import facts as collect
 
         facts = collect()
     console = stdout()
-    for table in [made for name in wanted for made in make(name, frame, mix=mix, show=show, facts=facts)]:
+    for table in [made for spec, part in wanted for made in make(spec, part, mix=mix, show=show, facts=facts)]:
         if style == "terminal":
             show_table(table, console)
         else:

@@ -46,4 +46,4 @@ def read(path: Path) -> Incoming:
     return Incoming(cells=cells, arrays=arrays, curves=curves)
 
 
-ROW = Exchange(name="bundle", summary="bundle.zip: records and predictions in one file", write=write, read=read)
+BUNDLE = Exchange(name="bundle", summary="bundle.zip: records and predictions in one file", write=write, read=read)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...registry import UsageError
+from ..record import Record
 from .exchange import Exchange, Incoming, Written
-from .foreign import Published, cells_of, left_out, number, read_json
+from .foreign import cells_of, label, left_out, name_of_file, number, read_json, share
 
 if TYPE_CHECKING:
     import pandas as pd
 
 TOLD = {"top1": "acc1", "top5": "acc5", "mean_per_class": "mean_per_class_recall"}  # ours -> theirs, as fractions
-PROBES = ("fewshot", "vtab", "vtab-mini")  # suites whose protocol is a probe on frozen features: `lp_` before the names
+NO_PROBES = ("finetune", "classify")  # protocols that train the network, or ask its own head
 SETTINGS = ("seed", "shots", "l2", "k")
 
 
@@ -27,26 +27,25 @@ def write(frame: pd.DataFrame) -> Written:
     files: dict[str, bytes] = {}
     for place, part in told.groupby(keys, sort=False, dropna=False):
         at: dict[str, Any] = dict(zip(keys, place, strict=True))
-        probe = at["suite"] in PROBES and at["protocol"] != "finetune"
+        known = {name: at[name] for name in inner if not _empty(at[name])}
+        probe = at["protocol"] not in NO_PROBES and at["suite"] not in NO_PROBES
         metrics: dict[str, Any] = {
             f"{'lp_' if probe else ''}{TOLD[row['metric']]}": round(row["value"] / 100, 8)
             for row in part.to_dict("records")
         }
-        metrics |= {"fewshot_k": int(at["shots"])} if at.get("shots") == at.get("shots") and "shots" in at else {}
-        metrics |= {name: float(at[name]) for name in ("l2", "k") if name in at and at[name] == at[name]}
-        metrics |= {"seed": int(at["seed"])} if not _empty(at["seed"]) else {}
-        model = f"{at['model']}[{at['variant']}]" if at["variant"] else str(at["model"])
+        metrics |= {"fewshot_k": int(known["shots"])} if "shots" in known else {}
+        metrics |= {name: float(known[name]) for name in ("l2", "k") if name in known}
+        metrics |= {"seed": int(known["seed"])} if "seed" in known else {}
         body = {
-            "dataset": _dataset(str(at["task"]), str(at["suite"])),
-            "model": model,
+            "dataset": f"vtab/{at['task']}" if at["suite"] == "vtab" else at["task"],
+            "model": label(at),
             "pretrained": at["weights"],
             "task": "linear_probe" if probe else str(at["protocol"] or at["suite"]),
             "metrics": metrics,
             "language": "en",
         }
         words = [str(body[name]) for name in ("dataset", "pretrained", "model", "language", "task")]
-        words += [f"{name}{at[name]:g}" for name in inner if not _empty(at[name])]
-        name = re.sub(r"[^\w.+=\[\]-]", "_", "_".join(words)) + ".json"
+        name = name_of_file("_".join([*words, *(f"{name}{value:g}" for name, value in known.items())])) + ".json"
         if name in files:
             raise UsageError(
                 f"two records would be written to {name}: {part.iloc[0]['measurement']} and one before it. "
@@ -70,33 +69,25 @@ def read(path: Path) -> Incoming:
         if metrics.get(name) is not None and not (name == "fewshot_k" and metrics[name] == -1)
     }
     seed = metrics.get("seed")
-    found = []
-    for name, ours in theirs.items():
-        if name in metrics:
-            value = number(metrics[name], path, "metrics", name)
-            if not 0 <= value <= 1:
-                raise UsageError(f"{path}: metrics, column {name}: {value:g} is no fraction")
-            found.append(
-                Published(
-                    suite="clip_benchmark",
-                    protocol=f"CLIP_benchmark {body['task']}",
-                    model=str(body["model"]),
-                    weights=str(body["pretrained"]),
-                    task=str(body["dataset"]).removeprefix("vtab/"),
-                    metric=ours,
-                    value=round(100 * value, 6),
-                    unit="percent",
-                    seed=None if seed is None else int(number(seed, path, "metrics", "seed")),
-                    at=at,
-                )
-            )
+    found = [
+        Record(
+            suite="clip_benchmark",
+            protocol=f"CLIP_benchmark {body['task']}",
+            model=str(body["model"]),
+            weights=str(body["pretrained"]),
+            task=str(body["dataset"]).removeprefix("vtab/"),
+            metric=ours,
+            value=round(100 * share(metrics[name], path, "metrics", name), 6),
+            unit="percent",
+            seed=None if seed is None else int(number(seed, path, "metrics", "seed")),
+            at=at,
+        )
+        for name, ours in theirs.items()
+        if name in metrics
+    ]
     if not found:
         raise UsageError(f"{path}: metrics has none of {', '.join(theirs)}; it has {', '.join(metrics)}")
     return Incoming(cells=cells_of(path, "clip_benchmark", found))
-
-
-def _dataset(task: str, suite: str) -> str:
-    return f"vtab/{task}" if suite == "vtab" else task
 
 
 def _empty(value: Any) -> bool:
@@ -105,6 +96,6 @@ def _empty(value: Any) -> bool:
     return bool(pd.isna(value))
 
 
-ROW = Exchange(
+CLIP_BENCHMARK = Exchange(
     name="clip_benchmark", summary="one JSON file a number, as CLIP_benchmark writes", write=write, read=read
 )

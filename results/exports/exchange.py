@@ -53,5 +53,6 @@ class Exchange:
     summary: str
     write: Callable[[pd.DataFrame], Written]
     read: Callable[[Path], Incoming]
+    trailer: Callable[[pd.DataFrame], str] | None = None  # what its bulk runner looks for at the end of the output
     aliases: tuple[str, ...] = ()
     in_globs: bool = True

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,78 +19,30 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True, kw_only=True)
-class Published:
-    """One number as another project states it, before it is a record of ours."""
-
-    suite: str
-    protocol: str  # theirs, in words: it enters the question, so that it never mixes with what was measured here
-    model: str
-    metric: str
-    value: float
-    unit: str
-    weights: str = ""
-    task: str = ""
-    seed: int | None = None
-    device: str = ""  # as they name the machine, where they do
-    at: Mapping[str, Any] = field(default_factory=dict)
-    treatment: Mapping[str, Any] = field(default_factory=dict)
-
-
-def cells_of(path: Path, kind: str, found: Iterable[Published]) -> list[Cell]:
+def cells_of(path: Path, kind: str, found: Iterable[Record]) -> list[Cell]:
     """A cell for each model, weights and task of a file. `kind` is the format; the source column says so.
 
-    Raises UsageError, naming the file, where two numbers of it claim the same place.
+    `found` are its numbers. Their protocol is in the other project's words and enters the question, so that they never
+    mix with what was measured here. Raises UsageError, naming the file, where two of them claim the same place.
     """
-    groups: dict[tuple[str, ...], list[Published]] = {}
+    groups: dict[tuple[str, ...], list[Record]] = {}
     for one in found:
         groups.setdefault((one.suite, one.protocol, one.model, one.weights, one.task), []).append(one)
+    if not groups:
+        raise UsageError(f"{path} holds no number of the format {kind}")
     digest = file_sha(path)[:16]
     stamp = datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(timespec="milliseconds")
     cells = []
     for number, (place, group) in enumerate(groups.items()):
+        _refuse_twice(path, group)
         identity = {"imported": kind, "source": f"imported:{kind}", "file": path.name, "place": list(place)}
         key = sha(identity | {"sha256": digest})
-        records = []
-        seen: set[str] = set()
-        for one in group:
-            question = {
-                "protocol": one.protocol,
-                "published_by": kind,
-                "file": path.name,
-                "task": one.task,
-                "metric": one.metric,
-            }
-            where = json.dumps([one.metric, one.seed, dict(one.at), dict(one.treatment)], sort_keys=True)
-            if where in seen:
-                raise UsageError(
-                    f"{path}: {one.metric} of {one.model} {one.task} stands there twice, with the same settings"
-                )
-            seen.add(where)
-            records.append(
-                Record(
-                    suite=one.suite,
-                    protocol=one.protocol,
-                    model=one.model,
-                    weights=one.weights or "published",
-                    task=one.task,
-                    source=f"imported:{kind}",
-                    seed=one.seed,
-                    metric=one.metric,
-                    value=one.value,
-                    unit=one.unit,
-                    device=one.device,
-                    verdict="published",
-                    measurement=f"{key}/{len(records)}",
-                    protocol_sha=short(question),
-                    treatment_sha=short(one.treatment),
-                    started_at=stamp,
-                    at=one.at,
-                    question=question,
-                    treatment=one.treatment,
-                    env={"imported_from": path.name, "imported_sha256": digest},
-                )
-            )
+        base = {
+            "source": f"imported:{kind}",
+            "verdict": "published",
+            "started_at": stamp,
+            "env": {"imported_from": path.name, "imported_sha256": digest},
+        }
         cells.append(
             Cell(
                 key=key,
@@ -98,12 +51,41 @@ def cells_of(path: Path, kind: str, found: Iterable[Published]) -> list[Cell]:
                 identity=identity,
                 status="ok",
                 started_at=stamp,
-                records=tuple(records),
+                records=tuple(
+                    replace(_published(one, kind, path), measurement=f"{key}/{i}", **base)
+                    for i, one in enumerate(group)
+                ),
             )
         )
-    if not cells:
-        raise UsageError(f"{path} holds no number of the format {kind}")
     return cells
+
+
+def _refuse_twice(path: Path, group: Sequence[Record]) -> None:
+    seen: set[str] = set()
+    for one in group:
+        where = json.dumps([one.metric, one.seed, dict(one.at), dict(one.treatment)], sort_keys=True)
+        if where in seen:
+            raise UsageError(
+                f"{path}: {one.metric} of {one.model} {one.task} stands there twice, with the same settings"
+            )
+        seen.add(where)
+
+
+def _published(one: Record, kind: str, path: Path) -> Record:
+    question = {
+        "protocol": one.protocol,
+        "published_by": kind,
+        "file": path.name,
+        "task": one.task,
+        "metric": one.metric,
+    }
+    return replace(
+        one,
+        weights=one.weights or "published",
+        question=question,
+        protocol_sha=short(question),
+        treatment_sha=short(one.treatment),
+    )
 
 
 def left_out(frame: pd.DataFrame, why: str) -> list[str]:
@@ -142,6 +124,19 @@ def read_json(path: Path, needed: tuple[str, ...]) -> dict[str, Any]:
 
 
 def label(row: Mapping[Any, Any]) -> str:
-    """The model as a foreign table can name it: with its variant, and with its weights as timm writes a tag."""
-    variant = f"[{row['variant']}]" if row["variant"] else ""
-    return f"{row['model']}{variant}.{row['weights']}" if row["weights"] else f"{row['model']}{variant}"
+    """The model as a foreign table can name it: with its variant."""
+    return f"{row['model']}[{row['variant']}]" if row["variant"] else str(row["model"])
+
+
+def name_of_file(text: str) -> str:
+    """The text without signs that a file's name may not have."""
+    return re.sub(r"[^\w.+=\[\]-]", "_", text)
+
+
+def share(value: Any, path: Path, row: str, column: str, whole: float = 1) -> float:
+    """A number from 0 to `whole`, which is 1 for a fraction and 100 for a percentage, or a UsageError."""
+    found = number(value, path, row, column)
+    if not 0 <= found <= whole:
+        kind = "fraction" if whole == 1 else "percentage"
+        raise UsageError(f"{path}: {row}, column {column}: {found:g} is no {kind}")
+    return found

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...registry import UsageError, suggest
-from ..record import COLUMNS, NUMBERS
+from ..record import COLUMNS, NUMBERS, typed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,20 +89,14 @@ def read_foreign(path: Path, mapping: Mapping[str, str] | None = None, metric: s
         said, unit, factor = METRICS.get(name, (metric, UNITS[metric], 1) if metric in UNITS else (name, "", 1))
         part = pd.DataFrame({column: _column(raw, taken[column], path, column) for column in taken})
         part["value"] = _column(raw, name, path, "value") * factor
-        part = part.assign(metric=said, unit=unit, row=raw.index)[(raw[name] != "").to_numpy()]
+        part = part.assign(metric=said, unit=unit)[(raw[name] != "").to_numpy()]
         parts.append(part)
     frame = pd.concat(parts, ignore_index=True)
-    kind = "task" if "task" in frame else None
-    known = {"suite": "", "status": "ok", "task": "" if kind is None else frame["task"]}
-    for name in (*COLUMNS, "question", "treatment"):
-        if name not in frame:
-            frame[name] = known.get(name, None if name in NUMBERS else "")
-    frame = frame.drop(columns="row")
-    inner = [name for name in frame if name not in COLUMNS and name not in ("question", "treatment")]
-    frame = frame[[*COLUMNS, *inner, "question", "treatment"]]
-    for name in NUMBERS:
-        frame[name] = frame[name].astype("float64" if name in ("value", "seconds") else "Int64")
-    return frame
+    inner = [name for name in frame if name not in COLUMNS]
+    frame = frame.reindex(columns=[*COLUMNS, *inner, "question", "treatment"])
+    words = [name for name in frame if name not in (*NUMBERS, *inner)]
+    frame[words] = frame[words].astype(object).fillna("")
+    return typed(frame.assign(status="ok"))
 
 
 def _column(raw: pd.DataFrame, name: str, path: Path, ours: str) -> pd.Series:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...registry import UsageError
+from ..record import Record
 from .exchange import Exchange, Incoming, Written
-from .foreign import Published, cells_of, left_out, number, read_json
+from .foreign import cells_of, label, left_out, name_of_file, read_json, share
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,16 +33,17 @@ def write(frame: pd.DataFrame) -> Written:
                 f"{at['model']} on {at['task']} has two numbers of one seed ({part.iloc[0]['measurement']}), and "
                 "mteb's layout has room for one. Export runs of different treatments one at a time"
             )
-        values = [round(value / 100, 6) for value in part["value"]]
+        runs = [
+            {"accuracy": round(value / 100, 6), **({} if seed != seed else {"seed": int(seed)})}
+            for value, seed in zip(part["value"], part["seed"].astype("float64"), strict=True)
+        ]
+        mean = round(sum(run["accuracy"] for run in runs) / len(runs), 6)
         score = {
-            "main_score": round(sum(values) / len(values), 6),
-            "accuracy": round(sum(values) / len(values), 6),
+            "main_score": mean,
+            "accuracy": mean,
             "hf_subset": "default",
             "languages": ["eng-Latn"],
-            "scores_per_experiment": [
-                {"accuracy": value, **({"seed": int(seed)} if seed == seed and seed is not None else {})}
-                for value, seed in zip(values, part["seed"].astype("float64"), strict=True)
-            ],
+            "scores_per_experiment": runs,
         }
         row: dict[str, Any] = {str(k): v for k, v in part.iloc[0].to_dict().items()}
         body = {
@@ -56,7 +57,7 @@ def write(frame: pd.DataFrame) -> Written:
         }
         words = [f"{name}_{at[name]:g}" for name in inner if name in several and at[name] == at[name]]
         experiment = "-".join([*([str(at["suite"])] if told["suite"].nunique() > 1 else []), *words])
-        model = f"{at['model']}[{at['variant']}]" if at["variant"] else str(at["model"])
+        model = label(at)
         revision = _name(str(at["weights_sha"] or at["weights"]) or "no_revision_available")
         folder = f"results/{_name(model)}/{revision}"
         meta = {"name": model, "revision": revision, "loader": "vit-bench", "weights": at["weights"]}
@@ -90,13 +91,10 @@ def read(path: Path) -> Incoming:
             runs = runs if all(isinstance(run, dict) and "accuracy" in run for run in runs) else [{}]
             for seed, run in enumerate(runs):
                 where = f"scores, {split}, entry {i}, experiment {seed}"
-                value = number(
-                    run.get("accuracy", score["main_score"]), path, where, "accuracy" if run else "main_score"
-                )
-                if not 0 <= value <= 1:
-                    raise UsageError(f"{path}: {where}: {value:g} is no fraction")
+                column = "accuracy" if run else "main_score"
+                value = share(run.get("accuracy", score["main_score"]), path, where, column)
                 found.append(
-                    Published(
+                    Record(
                         suite="mteb",
                         protocol=f"mteb {experiment} {body.get('mteb_version') or ''}".strip(),
                         model=model,
@@ -113,7 +111,7 @@ def read(path: Path) -> Incoming:
 
 
 def _name(text: str) -> str:
-    return re.sub(r"[^\w.+=\[\]-]", "_", text.replace("/", "__").replace(" ", "_"))
+    return name_of_file(text.replace("/", "__"))
 
 
-ROW = Exchange(name="mteb", summary="results/MODEL/REVISION/TASK.json, as mteb writes", write=write, read=read)
+MTEB = Exchange(name="mteb", summary="results/MODEL/REVISION/TASK.json, as mteb writes", write=write, read=read)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from ...random_weights import is_random
 from ...registry import UsageError
+from ..record import Record
 from .exchange import Exchange, Incoming, Written
-from .foreign import Published, cells_of, label, left_out, number
+from .foreign import cells_of, label, left_out, number, share
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,8 +94,8 @@ def _validated(part: pd.DataFrame) -> list[dict[str, Any]]:
         fed = json.loads(str(record["treatment"]) or "{}")
         size = fed.get("size") or [""]
         row = rows.setdefault(
-            (label(record), str(size), record["treatment"]),
-            {"model": label(record), "img_size": size[-1], "interpolation": fed.get("interpolation", "")},
+            (_tagged(record), str(size), record["treatment"]),
+            {"model": _tagged(record), "img_size": size[-1], "interpolation": fed.get("interpolation", "")},
         )
         metric = record["metric"]
         row |= {metric: f"{record['value']:.3f}", f"{metric}_err": f"{100 - record['value']:.3f}"}
@@ -105,21 +106,15 @@ def _validated(part: pd.DataFrame) -> list[dict[str, Any]]:
 def _benchmarked(ok: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
     """The rows of each file, the fastest first, as timm sorts them."""
     speed = ok[(ok["suite"] == "throughput") & ok["metric"].isin(_TOLD)]
-    rows: dict[str, dict[tuple[Any, ...], dict[str, Any]]] = {}
-    parameters: dict[str, dict[str, float]] = {}
-    gmacs: dict[tuple[str, Any], float] = {}
-    parts: dict[tuple[Any, ...], dict[str, float]] = {}
+    facts: dict[tuple[Any, ...], float] = {}  # of a model, a model and size, or a row, by metric
     for record in speed.to_dict("records"):
-        name = _label(record)
-        if record["metric"] in PARAMETERS:
-            parameters.setdefault(name, {})[record["metric"]] = record["value"] / 1e6
-        elif record["metric"] == "gmacs":
-            gmacs[name, _whole(record.get("image_size"))] = record["value"]
-        elif record["metric"] in PARTS:
-            parts.setdefault(_place(record), {})[record["metric"]] = record["value"]
+        of_model = record["metric"] in PARAMETERS
+        of_size = (_label(record), _whole(record.get("image_size"))) if record["metric"] == "gmacs" else None
+        facts[record["metric"], _label(record) if of_model else of_size or _place(record)] = record["value"]
+    rows: dict[str, dict[tuple[Any, ...], dict[str, Any]]] = {}
     for record in speed[speed["metric"] == "images_per_second"].to_dict("records"):
         mode = "train" if record.get("mode") == "train" else "infer"
-        name = _label(record)
+        name, place = _label(record), _place(record)
         batch, size = (_whole(record.get(key)) for key in ("batch_size", "image_size"))
         row: dict[str, Any] = {
             "model": name,
@@ -128,18 +123,21 @@ def _benchmarked(ok: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
             f"{mode}_step_time": f"{1e3 * float(batch) / record['value']:.3f}" if batch else "",
             f"{mode}_batch_size": batch,
         }
-        row |= {f"{mode}_{PARTS[part]}": f"{ms:.3f}" for part, ms in parts.get(_place(record), {}).items()}
-        if name in parameters:  # theirs is of all of a model, its head included
-            row["param_count"] = f"{sum(parameters[name].values()):.2f}"
-        if mode == "infer" and (name, size) in gmacs:
-            row["infer_gmacs"] = f"{gmacs[name, size]:.2f}"
+        row |= {
+            f"{mode}_{theirs}": f"{facts[ours, place]:.3f}" for ours, theirs in PARTS.items() if (ours, place) in facts
+        }
+        counted = [facts[part, name] / 1e6 for part in PARAMETERS if (part, name) in facts]
+        if counted:  # theirs is of all of a model, its head included
+            row["param_count"] = f"{sum(counted):.2f}"
+        if mode == "infer" and ("gmacs", (name, size)) in facts:
+            row["infer_gmacs"] = f"{facts['gmacs', (name, size)]:.2f}"
         of_file = rows.setdefault(_file_name(record, mode), {})
-        if _place(record) in of_file:
+        if place in of_file:
             raise UsageError(
                 f"timm's table holds one speed a model and size, and these records hold several of {name} at "
                 f"{size} pixels (measurement {record['measurement']}). Export one run at a time"
             )
-        of_file[_place(record)] = row
+        of_file[place] = row
     return {
         name: sorted(found.values(), key=lambda row: -max(float(v) for k, v in row.items() if k.endswith("per_sec")))
         for name, found in rows.items()
@@ -155,8 +153,12 @@ def _place(record: Mapping[Any, Any]) -> tuple[Any, ...]:
 
 def _label(record: Mapping[Any, Any]) -> str:
     """The model of a timing: weights change no speed, and timm's models have their names without our prefix."""
-    named = dict(record) | ({"weights": ""} if is_random(str(record["weights"])) else {})
-    return label(named).removeprefix("timm:")
+    return _tagged(record if not is_random(str(record["weights"])) else {**record, "weights": ""}).removeprefix("timm:")
+
+
+def _tagged(record: Mapping[Any, Any]) -> str:
+    """The model with its weights as timm writes a tag."""
+    return f"{label(record)}.{record['weights']}" if record["weights"] else label(record)
 
 
 def _file_name(record: Mapping[Any, Any], mode: str) -> str:
@@ -191,7 +193,7 @@ def read(path: Path) -> Incoming:
         raise UsageError(f"{path} has no column {wanted}: it has {', '.join(map(str, raw))}")
     if raw.empty:
         raise UsageError(f"{path} has a heading and no row")
-    found: list[Published] = []
+    found: list[Record] = []
     for i, row in enumerate(raw.to_dict("records"), start=2):
         if row.get("error"):
             continue
@@ -201,61 +203,56 @@ def read(path: Path) -> Incoming:
     return Incoming(cells=cells_of(path, "timm", found))
 
 
-def _accuracies(path: Path, row: Mapping[Any, Any], where: str, names: list[str]) -> list[Published]:
+def _accuracies(path: Path, row: Mapping[Any, Any], where: str, names: list[str]) -> list[Record]:
     model, _, tag = str(row["model"]).partition(".")
-    fed = {name: row[name] for name in ("img_size", "crop_pct", "interpolation") if row.get(name)}
-    task = re.sub(r"^results-|\.csv$", "", path.name)
-    values = {name: number(row[name], path, where, name) for name in names if row[name] != ""}
-    for name, value in values.items():
-        if not 0 <= value <= 100:
-            raise UsageError(f"{path}: {where}, column {name}: {value:g} is no percentage")
     return [
-        Published(
+        Record(
             suite="classify",
             protocol="timm validate.py",
             model=f"timm:{model}",
             weights=tag,
-            task=task,
+            task=re.sub(r"^results-|\.csv$", "", path.name),
             metric=name,
-            value=value,
+            value=share(row[name], path, where, name, 100),
             unit="percent",
-            treatment=fed,
+            treatment={name: row[name] for name in ("img_size", "crop_pct", "interpolation") if row.get(name)},
         )
-        for name, value in values.items()
+        for name in names
+        if row[name] != ""
     ]
 
 
-def _speeds(path: Path, row: Mapping[Any, Any], where: str, mode: str) -> list[Published]:
-    column = f"{mode}_samples_per_sec"
-    if row[column] == "":
+def _speeds(path: Path, row: Mapping[Any, Any], where: str, mode: str) -> list[Record]:
+    if row[f"{mode}_samples_per_sec"] == "":
         return []
     said = _of_file_name(path)
     machine = said.pop("machine", "")
     at: dict[str, Any] = {"mode": "inference" if mode == "infer" else "train", **said}
-    for ours in ("img_size", "batch_size"):
-        if row.get(f"{mode}_{ours}"):
-            name = "image_size" if ours == "img_size" else ours
-            at[name] = int(number(row[f"{mode}_{ours}"], path, where, f"{mode}_{ours}"))
+    for theirs, ours in (("img_size", "image_size"), ("batch_size", "batch_size")):
+        if row.get(f"{mode}_{theirs}"):
+            at[ours] = int(number(row[f"{mode}_{theirs}"], path, where, f"{mode}_{theirs}"))
     model, _, tag = str(row["model"]).partition(".")
-    base = {
-        "suite": "throughput",
-        "protocol": "timm benchmark.py",
-        "model": f"timm:{model}",
-        "weights": tag,
-        "at": at,
-        "treatment": {"published_file": path.stem},
-        "device": machine,
+    told = {  # their column: our metric and unit, and what one of theirs is of ours
+        f"{mode}_samples_per_sec": ("images_per_second", "images/s", 1.0),
+        f"{mode}_gmacs": ("gmacs", "GMAC", 1.0),
+        "param_count": ("parameters", "parameters", 1e6),
     }
-    made = [
-        Published(metric="images_per_second", value=number(row[column], path, where, column), unit="images/s", **base)
+    return [
+        Record(
+            suite="throughput",
+            protocol="timm benchmark.py",
+            model=f"timm:{model}",
+            weights=tag,
+            metric=metric,
+            value=factor * number(row[column], path, where, column),
+            unit=unit,
+            device=machine,
+            at=at,
+            treatment={"published_file": path.stem},
+        )
+        for column, (metric, unit, factor) in told.items()
+        if row.get(column)
     ]
-    if row.get(f"{mode}_gmacs"):
-        value = number(row[f"{mode}_gmacs"], path, where, f"{mode}_gmacs")
-        made.append(Published(metric="gmacs", value=value, unit="GMAC", **base))
-    if row.get("param_count"):
-        value = 1e6 * number(row["param_count"], path, where, "param_count")
-        made.append(Published(metric="parameters", value=value, unit="parameters", **base))
-    return made
 
 
 def _of_file_name(path: Path) -> dict[str, Any]:
@@ -285,6 +282,10 @@ def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
 
 
-ROW = Exchange(
-    name="timm", summary="results-TASK.csv and benchmark-….csv of timm's results folder", write=write, read=read
+TIMM = Exchange(
+    name="timm",
+    summary="results-TASK.csv and benchmark-….csv of timm's results folder",
+    write=write,
+    read=read,
+    trailer=trailer,
 )

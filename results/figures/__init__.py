@@ -1,37 +1,44 @@
-"""The paper's figures: each a row of a registry that draws published points, records of ours, or both."""
+"""The paper's figures: each a row of a registry that draws published points, records of ours, or both.
+
+A module that holds a `Figure` at module level adds a figure.
+"""
 
 from __future__ import annotations
 
 from functools import cache
+from io import BytesIO
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, get_args
 
 from ...registry import Registry, UsageError, collect, suggest
 from ...stable import replacing
-from .row import Asked, Drawing, Figure, Format
+from ..choices import FigureFormat
+from .row import Drawing, Figure, FigureRequest
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pandas as pd
 
-FORMATS: tuple[Format, ...] = get_args(Format)
+FORMATS: tuple[FigureFormat, ...] = get_args(FigureFormat)
 
 
 @cache
 def figures() -> Registry[Figure]:
-    """The figures there are, by number, then the two that the paper does not have."""
+    """The figures there are, by number, then those that the paper does not have."""
     rows = collect(__name__, Figure)
     return Registry("figure", sorted(rows, key=lambda row: (not row.name.isdigit(), row.name.zfill(3))))
 
 
-def draw(name: str, asked: Asked) -> Drawing:
-    """The named figure. Without records (`asked.frame` is None) the published points alone.
+def draw(figure: str | Figure, asked: FigureRequest) -> Drawing:
+    """The figure, or that of `figures()` with this name. Without records the published points alone.
 
     Raises UsageError for an unknown name, for records that the figure does not show, naming what would measure them,
     for numbers that are missing or NaN, and where matplotlib is not installed.
     """
-    row = figures()[name]
-    style = _style()
+    from . import style
+
+    row = figures()[figure] if isinstance(figure, str) else figure
     if asked.frame is None and not row.published:
         raise UsageError(
             f"figure {row.name} shows arrays that are measured and published nowhere. Measure them with "
@@ -48,25 +55,30 @@ def draw(name: str, asked: Asked) -> Drawing:
         return row.draw(asked)
 
 
-def drawable(frame: pd.DataFrame) -> list[str]:
-    """The names of the figures that show records of any of these suites: what a report may try to draw."""
+def drawable(frame: pd.DataFrame, among: Mapping[str, Figure] | None = None) -> list[Figure]:
+    """The figures that show records of any of these suites: what a report may try to draw."""
     there = set(frame[frame["status"] == "ok"]["suite"])
-    return [row.name for row in figures().values() if there & set(row.suites)]
+    return [row for row in (figures() if among is None else among).values() if there & set(row.suites)]
 
 
-def render(drawing: Drawing, style: Format) -> bytes:
+def render(drawing: Drawing, file_format: FigureFormat) -> bytes:
     """The figure as the bytes of a file; the same drawing gives the same SVG and PDF on every call."""
-    from io import BytesIO
+    from . import style
 
+    metadata = {
+        "svg": {"Date": None, "Title": drawing.title, "Creator": "vit-bench"},
+        "pdf": {"CreationDate": None, "Title": drawing.title, "Creator": "vit-bench"},
+        "png": {"Software": None, "Title": drawing.title},
+    }[file_format]
     buffer = BytesIO()
-    _write(drawing, buffer, style)
+    with style.applied():
+        drawing.canvas.savefig(buffer, format=file_format, metadata=metadata)  # pyright: ignore[reportArgumentType]
     return buffer.getvalue()
 
 
 def save(drawing: Drawing, path: Path) -> None:
     """Write the figure, whole or not at all. Raises UsageError for a suffix or a place that cannot be written."""
-    style = format_of(path)
-    data = render(drawing, style)
+    data = render(drawing, format_of(path))
     try:
         with replacing(path) as temporary:
             temporary.write_bytes(data)
@@ -74,7 +86,7 @@ def save(drawing: Drawing, path: Path) -> None:
         raise UsageError(f"out={path} cannot be written ({error.strerror or error}). Type another out=") from error
 
 
-def format_of(path: Path) -> Format:
+def format_of(path: Path) -> FigureFormat:
     """The file format that a path's suffix says. Raises UsageError for one that is not written."""
     suffix = path.suffix.lower().removeprefix(".")
     for known in FORMATS:
@@ -83,21 +95,4 @@ def format_of(path: Path) -> Format:
     raise UsageError(f"out={path}: a figure is written as .{', .'.join(FORMATS)}. {suggest(suffix, FORMATS)}")
 
 
-def _write(drawing: Drawing, target: object, style: Format) -> None:
-    looks = _style()
-    metadata = {
-        "svg": {"Date": None, "Title": drawing.title, "Creator": "vit-bench"},
-        "pdf": {"CreationDate": None, "Title": drawing.title, "Creator": "vit-bench"},
-        "png": {"Software": None, "Title": drawing.title},
-    }[style]
-    with looks.applied():
-        drawing.canvas.savefig(target, format=style, metadata=metadata)  # pyright: ignore[reportArgumentType]
-
-
-def _style() -> ModuleType:
-    from . import style
-
-    return style
-
-
-__all__ = ["FORMATS", "Asked", "Drawing", "Figure", "draw", "drawable", "figures", "render", "save"]
+__all__ = ["FORMATS", "Drawing", "Figure", "FigureRequest", "draw", "drawable", "figures", "render", "save"]

@@ -9,7 +9,7 @@ from ...registry import UsageError
 from ..tables import row_labels
 from . import style
 from .records import SeveralTasks, caveats, relevant
-from .row import Asked, Drawing, Figure
+from .row import Drawing, Figure, FigureRequest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +25,7 @@ SMOOTH = 0.02  # of the steps of a curve: the width of the running median of the
 MOST = 24  # lines that a panel can show
 
 
-def draw(asked: Asked) -> Drawing:
+def draw(asked: FigureRequest) -> Drawing:
     """A panel a quantity, a line a model: the median over seeds, their range shaded; of final runs, if there are."""
     frame = relevant(asked, CURVES)
     folders = [Path(folder) for folder in (asked.frame.attrs if asked.frame is not None else {}).get("folders", ())]
@@ -70,7 +70,7 @@ def draw(asked: Asked) -> Drawing:
     for axes in (panels["grad_norm"], panels["images_per_second"]):
         axes.set_xlabel("step")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    style.legend(canvas, looks, list(looks.names), columns=4)
+    style.legend(canvas, looks)
     notes = [
         f"Lines: median over seeds of the {' and '.join(sorted(phases))} runs; shaded: their range. The loss is a "
         f"running median over {100 * SMOOTH:g} % of the steps.",

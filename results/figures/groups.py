@@ -4,32 +4,36 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .. import published
 from ..tables import GROUP_SIZES, row_labels
-from . import published, style
+from . import style
 from .records import caveats, check_question, relevant
-from .row import Asked, Drawing, Figure
+from .row import Drawing, Figure, FigureRequest
 
 if TYPE_CHECKING:
     import pandas as pd
 
-PANELS = {"All": "mean of {} tasks", "natural": "Natural ({})", "specialized": "Specialized ({})"}
-PANELS |= {"structured": "Structured ({})"}
+PANELS = {
+    "All": "mean of {} tasks",
+    "natural": "Natural ({})",
+    "specialized": "Specialized ({})",
+    "structured": "Structured ({})",
+}
+Means = dict[str, tuple[float, float | None]]  # by panel: mean, and std over seeds
 
 
-def draw(asked: Asked) -> Drawing:
+def draw(asked: FigureRequest) -> Drawing:
     """Dots with the std over seeds, a panel a group: the axis does not start at zero, so no bars."""
     notes: list[str] = []
-    ours: dict[str, dict[str, tuple[float, float | None]]] = {}
-    sizes = GROUP_SIZES["vtab"]
+    ours: dict[str, Means] = {}
     suite = "vtab"
     if asked.ours:
         frame = relevant(asked, FIGURE2, "top1")
         suite = "vtab" if (frame["suite"] == "vtab").any() else "vtab-mini"
-        sizes = GROUP_SIZES[suite]
         part = frame[frame["suite"] == suite]
         check_question(part, asked)
         for label, of_model in row_labels(part):
-            ours[label], lacking = _means(of_model, sizes)
+            ours[label], lacking = _means(of_model, GROUP_SIZES[suite])
             if lacking:
                 notes.append(f"{label}: no mean of {', '.join(lacking)} without all of their tasks.")
         if suite == "vtab-mini":
@@ -39,46 +43,41 @@ def draw(asked: Asked) -> Drawing:
     if theirs:
         notes.append("Published: ViT paper, Figure 2, read from its vector graphics (about 0.01).")
 
+    sizes = GROUP_SIZES[suite]
     looks = style.Looks(lines=False)
-    canvas = style.canvas(style.PAGE, 1.15 + 0.19 * (len(theirs) + len(ours)))
+    rows = [(name, means, looks.hollow) for name, means in theirs.items()]
+    rows += [(name, means, looks.filled) for name, means in ours.items()]
+    canvas = style.canvas(style.PAGE, 1.15 + 0.19 * len(rows))
     panels = canvas.subplots(1, 4, sharey=True)
-    rows = [(name, False) for name in theirs] + [(name, True) for name in ours]
     for axes, (key, title) in zip(panels, PANELS.items(), strict=True):
-        drawn = []
-        for place, (name, measured) in enumerate(rows):
-            value, std = (ours if measured else theirs)[name].get(key, (None, None))
-            if value is None:
-                continue
-            drawn.append(value)
-            axes.errorbar(value, place, xerr=std, **(looks.filled if measured else looks.hollow)(name))
-            axes.annotate(
-                f"{value:.1f}",
-                (value + (std or 0), place),
-                (5, 0),
-                textcoords="offset points",
-                va="center",
-                fontsize=6.5,
-            )
+        drawn = {place: means[key] for place, (_, means, _) in enumerate(rows) if key in means}
+        for place, (value, std) in drawn.items():
+            name, _, look = rows[place]
+            axes.errorbar(value, place, xerr=std, **look(name))
+            beside = {"textcoords": "offset points", "va": "center", "fontsize": 6.5}
+            axes.annotate(f"{value:.1f}", (value + (std or 0), place), (5, 0), **beside)
         axes.set_title(title.format(sum(sizes.values()) if key == "All" else sizes[key]))
         axes.set_xlabel("top-1 accuracy (%)")
         if drawn:
-            room = max(max(drawn) - min(drawn), 4.0)
-            axes.set_xlim(max(0, min(drawn) - 0.15 * room), max(drawn) + 0.4 * room)
-    panels[0].set_yticks(range(len(rows)), [name + (" (ours)" if m and theirs else "") for name, m in rows])
+            values = [value for value, _ in drawn.values()]
+            low, high = min(values), max(values)
+            room = max(high - low, 4.0)
+            axes.set_xlim(max(0, low - 0.15 * room), high + 0.4 * room)
+    both = bool(ours) and bool(theirs)
+    labels = [*theirs, *(f"{name} (ours)" if both else name for name in ours)]
+    panels[0].set_yticks(range(len(rows)), labels)
     panels[0].set_ylim(len(rows) - 0.5, -0.5)
     for axes in panels:
         axes.grid(visible=False, axis="x")
-    more = style.kinds(ours=bool(ours), published=bool(theirs))
-    if more:
-        canvas.legend(handles=more, loc="outside lower center", ncols=2)
+    style.legend(canvas, style.Looks(), columns=2, ours=bool(ours), published=bool(theirs))
     return Drawing(
         title=f"Figure 2: {'VTAB-1k' if suite == 'vtab' else suite} by group", canvas=canvas, notes=tuple(notes)
     )
 
 
-def _means(frame: pd.DataFrame, sizes: dict[str, int]) -> tuple[dict[str, tuple[float, float | None]], list[str]]:
+def _means(frame: pd.DataFrame, sizes: dict[str, int]) -> tuple[Means, list[str]]:
     """Mean and std over seeds of each group and of all, where every task of it has a number for the seed."""
-    found: dict[str, tuple[float, float | None]] = {}
+    found: Means = {}
     lacking = []
     for key in PANELS:
         part = frame if key == "All" else frame[frame["group"] == key]
@@ -92,12 +91,12 @@ def _means(frame: pd.DataFrame, sizes: dict[str, int]) -> tuple[dict[str, tuple[
     return found, lacking
 
 
-def _published() -> dict[str, dict[str, tuple[float, float | None]]]:
-    table = published.read("table9_vtab_tasks")
-    found: dict[str, dict[str, tuple[float, float | None]]] = {}
-    for row in table[table["table"] == "ViT Figure 2"].to_dict("records"):
-        group = row["group"] if row["group"] == "All" else row["group"].lower()
-        found.setdefault(row["model"], {})[group] = (float(row["value"]), None)
+def _published() -> dict[str, Means]:
+    found: dict[str, Means] = {}
+    for row in published.rows("table9_vtab_tasks"):
+        if row["table"] == "ViT Figure 2":
+            group = row["group"] if row["group"] == "All" else row["group"].lower()
+            found.setdefault(row["model"], {})[group] = (float(row["value"]), None)
     return found
 
 
@@ -107,5 +106,4 @@ FIGURE2 = Figure(
     suites=("vtab", "vtab-mini"),
     measured_by="suite=vtab",
     draw=draw,
-    aliases=("figure2",),
 )

@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...registry import UsageError
+from .. import published
 from ..predictions import Predictions
 from ..tables import row_labels
-from . import published, style
-from .records import arrays_of, caveats, relevant
-from .row import Asked, Drawing, Figure
+from . import style
+from .records import caveats, relevant
+from .row import Drawing, Figure, FigureRequest
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST_MODELS = 6  # rows of pictures on a page
 OVERVIEW = 3  # images of Figure 6, as in the paper
-MEASURED_BY = "suite=internals model=NAME weights=TAG"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Inside:
+class Activations:
     """One model's arrays of one metric."""
 
     label: str
@@ -35,27 +36,26 @@ class Inside:
     images: int
 
 
-def draw6(asked: Asked) -> Drawing:
+def draw6(asked: FigureRequest) -> Drawing:
     """The first images, and what of them reaches the output."""
     return _rollout(asked, FIGURE6, OVERVIEW)
 
 
-def draw14(asked: Asked) -> Drawing:
+def draw14(asked: FigureRequest) -> Drawing:
     """All images that were kept."""
     return _rollout(asked, FIGURE14, None)
 
 
-def _rollout(asked: Asked, figure: Figure, most: int | None) -> Drawing:
+def _rollout(asked: FigureRequest, figure: Figure, most: int | None) -> Drawing:
     found = _found(asked, figure, "attention_rollout", ("rollout", "images"))
-    canvas_rows = []
     for one in found:
         pictures, maps = one.arrays["images"], one.arrays["rollout"]
         if pictures.ndim != 4 or maps.ndim != 3 or len(pictures) != len(maps):
             raise UsageError(f"{one.label}: images {pictures.shape} and rollout {maps.shape} do not belong together")
-        canvas_rows.append((one.label, pictures[:most], maps[:most]))
-    across = min(max(len(pictures) for _, pictures, _ in canvas_rows), 8)
-    blocks = -(-max(len(pictures) for _, pictures, _ in canvas_rows) // across)
-    rows = blocks * (1 + len(canvas_rows))
+    count = max(len(one.arrays["images"][:most]) for one in found)
+    across = min(count, 8)
+    blocks = -(-count // across)  # of pictures; each has a row of inputs and a row a model
+    rows = blocks * (1 + len(found))
     cell = min(1.1, (style.PAGE - 1.0) / across)
     canvas = style.canvas(1.0 + cell * across, 0.25 + (cell + 0.04) * rows)
     grid = canvas.subplots(rows, across, squeeze=False)
@@ -63,20 +63,22 @@ def _rollout(asked: Asked, figure: Figure, most: int | None) -> Drawing:
         axes.set_axis_off()
     for block in range(blocks):
         chosen = slice(block * across, (block + 1) * across)
-        top = block * (1 + len(canvas_rows))
-        for i, picture in enumerate(canvas_rows[0][1][chosen]):
-            grid[top, i].imshow(picture, interpolation="nearest")
-        _name_row(grid[top, 0], "input")
-        for place, (label, pictures, maps) in enumerate(canvas_rows, start=1):
-            for i, (picture, share) in enumerate(zip(pictures[chosen], maps[chosen], strict=True)):
-                grid[top + place, i].imshow(lit(picture, share), interpolation="nearest")
-            _name_row(grid[top + place, 0], label)
-    said = [one.question for one in found]
-    identity = sorted({"with" if question.get("identity") else "without" for question in said})
+        top = block * (1 + len(found))
+        shown: list[tuple[str, Sequence[np.ndarray] | np.ndarray]] = [
+            ("input", found[0].arrays["images"][:most][chosen])
+        ]
+        for one in found:
+            pairs = zip(one.arrays["images"][:most][chosen], one.arrays["rollout"][:most][chosen], strict=True)
+            shown.append((one.label, [lit(picture, share) for picture, share in pairs]))
+        for line, (label, pictures) in zip(grid[top:], shown, strict=False):
+            for axes, picture in zip(line, pictures, strict=False):
+                axes.imshow(picture, interpolation="nearest")
+            _name_row(line[0], label)
+    identity = sorted({"with" if one.question.get("identity") else "without" for one in found})
     notes = [
         f"Attention rollout, {' or '.join(identity)} the identity; heads averaged. An image is shown as bright as its "
         "patches' share in the output, the largest at full brightness.",
-        *_of_images(found),
+        f"Images: the first {max(one.images for one in found)} test images of {_tasks(found)}.",
         *caveats(relevant(asked, figure, "attention_rollout")),
     ]
     return Drawing(
@@ -102,7 +104,7 @@ def _stretch(values: np.ndarray, size: int, axis: int) -> np.ndarray:
     return np.take(values, low, axis) * (1 - weight) + np.take(values, high, axis) * weight
 
 
-def draw7(asked: Asked) -> Drawing:
+def draw7(asked: FigureRequest) -> Drawing:
     """A row a model: the filters' components, the position embeddings' similarity, attention distance by depth."""
     filters = _found(asked, FIGURE7, "rgb_filters", ("components",))
     positions = {one.label: one for one in _found(asked, FIGURE7, "position_similarity", ("similarity",), needed=False)}
@@ -141,16 +143,14 @@ def draw7(asked: Asked) -> Drawing:
             _say(row[3], "no attention")
     if distances:
         notes += _of_distances(list(distances.values()))
-    more = style.kinds(ours=both, published=both, what="published (ViT paper, 224 px)")
-    if more:
-        canvas.legend(handles=more, loc="outside lower center", ncols=2)
+    style.legend(canvas, style.Looks(), columns=2, ours=both, published=both, what="published (ViT paper, 224 px)")
     notes += caveats(relevant(asked, FIGURE7, "rgb_filters"))
     return Drawing(
         title="Figure 7: filters, position embeddings, attention distance", canvas=canvas, notes=tuple(notes)
     )
 
 
-def draw10(asked: Asked) -> Drawing:
+def draw10(asked: FigureRequest) -> Drawing:
     """Position embeddings' similarity of several models, or of one trained in several ways."""
     found = _found(asked, FIGURE10, "position_similarity", ("similarity",))
     across = min(len(found), 3)
@@ -169,13 +169,13 @@ def draw10(asked: Asked) -> Drawing:
     return Drawing(title="Figure 10: position embeddings", canvas=canvas, notes=tuple(notes))
 
 
-def draw11(asked: Asked) -> Drawing:
+def draw11(asked: FigureRequest) -> Drawing:
     """Mean attention distance by depth, a dot a head, a panel a model."""
     found = _found(asked, FIGURE11, "attention_distance", ("distance",)) if asked.ours else []
     drawn = {}
     if asked.published:
         for series in ("ViT-L/16", "R50x1 + ViT-L/16"):
-            drawn[published.our_name(series)] = published.digitized("ViT Figure 11", series)
+            drawn[published.model_name(series)] = published.digitized("ViT Figure 11", series)
     apart = [name for name in drawn if name not in [one.model for one in found]]
     total = len(found) + len(apart)
     across = 2 if total == 4 else min(total, 3)
@@ -196,13 +196,11 @@ def draw11(asked: Asked) -> Drawing:
         notes.append("Published: ViT paper, Figure 11, 16 heads a layer, 128 images, read from its vector graphics.")
     if asked.ours:
         notes += caveats(relevant(asked, FIGURE11, "attention_distance"))
-    more = style.kinds(ours=bool(found), published=bool(drawn))
-    if more:
-        canvas.legend(handles=more, loc="outside lower center", ncols=2)
+    style.legend(canvas, style.Looks(), columns=2, ours=bool(found), published=bool(drawn))
     return Drawing(title="Figure 11: mean attention distance", canvas=canvas, notes=tuple(notes))
 
 
-def _distance_panel(axes: Axes, one: Inside, asked: Asked) -> bool:
+def _distance_panel(axes: Axes, one: Activations, asked: FigureRequest) -> bool:
     """A dot a head; the published ones of the same model beside them. Returns whether there are any."""
     distance = one.arrays["distance"]
     layers = np.repeat(np.arange(len(distance)), distance.shape[1])
@@ -275,7 +273,9 @@ def mosaic(components: np.ndarray, columns: int = 7) -> np.ndarray:
     return whole
 
 
-def _found(asked: Asked, figure: Figure, metric: str, arrays: tuple[str, ...], *, needed: bool = True) -> list[Inside]:
+def _found(
+    asked: FigureRequest, figure: Figure, metric: str, arrays: tuple[str, ...], *, needed: bool = True
+) -> list[Activations]:
     """The arrays behind one metric of every model in the records."""
     frame = asked.frame
     assert frame is not None
@@ -292,21 +292,15 @@ def _found(asked: Asked, figure: Figure, metric: str, arrays: tuple[str, ...], *
         if part.empty:
             raise UsageError(f"task={asked.task}: these records are of {', '.join(tasks)}")
     beside = Predictions(frame.attrs.get("folders", ()))
-    found: list[Inside] = []
+    found: list[Activations] = []
     for label, rows in row_labels(part):
         row: dict[str, Any] = {str(name): value for name, value in rows.iloc[-1].items()}
-        kept = arrays_of(row, beside)
-        for name in arrays:
-            if name not in kept:
-                raise UsageError(f"{label}: its cell {row['measurement']} holds no array '{name}'. Measure it again")
-            if kept[name].dtype.kind == "f" and not np.isfinite(kept[name]).all():
-                raise UsageError(f"{label}: the array '{name}' of its cell {row['measurement']} has NaN or inf in it")
         images = row.get("images")
         found.append(
-            Inside(
+            Activations(
                 label=label,
                 model=row["model"] if not row["variant"] else label,
-                arrays=kept,
+                arrays=_arrays(label, row, beside, arrays),
                 treatment=json.loads(row["treatment"] or "{}"),
                 question=json.loads(row["question"] or "{}"),
                 images=int(images) if images is not None and images == images and images != "" else 0,
@@ -320,23 +314,36 @@ def _found(asked: Asked, figure: Figure, metric: str, arrays: tuple[str, ...], *
     return found
 
 
-def _side(one: Inside) -> int:
+def _arrays(label: str, row: dict[str, Any], kept: Predictions, needed: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """What is kept beside a record, by plain names. Raises UsageError where it is in no run directory, or damaged."""
+    found = kept.beside(str(row["measurement"]))
+    if not found:
+        key = str(row["measurement"]).partition("/")[0]
+        where = ", ".join(kept.folders) or "a CSV file, which has no arrays: name the run directory"
+        raise UsageError(f"the arrays of {row['model']} ({row['metric']}, cell {key}) are not in {where}")
+    for name in needed:
+        if name not in found:
+            raise UsageError(f"{label}: its cell {row['measurement']} holds no array '{name}'. Measure it again")
+        if found[name].dtype.kind == "f" and not np.isfinite(found[name]).all():
+            raise UsageError(f"{label}: the array '{name}' of its cell {row['measurement']} has NaN or inf in it")
+    return found
+
+
+def _side(one: Activations) -> int:
     size = one.treatment.get("size")
     return int(size[1]) if isinstance(size, list) and len(size) == 2 else 224
 
 
-def _of_images(found: list[Inside]) -> list[str]:
-    tasks = sorted({str(one.question.get("task")) for one in found})
-    return [f"Images: the first {max(one.images for one in found)} test images of {', '.join(tasks)}."]
+def _tasks(found: list[Activations]) -> str:
+    return ", ".join(sorted({str(one.question.get("task")) for one in found}))
 
 
-def _of_distances(found: list[Inside]) -> list[str]:
+def _of_distances(found: list[Activations]) -> list[str]:
     token = sorted({str(one.question.get("class_token")) for one in found if one.question.get("class_token") != "none"})
-    tasks = sorted({str(one.question.get("task")) for one in found})
     counts = sorted({one.images for one in found})
     said = f" The class token is {' or '.join(token)}." if token else ""
     return [
-        f"A dot is a head: the mean over {' or '.join(map(str, counts))} images of {', '.join(tasks)}, in pixels "
+        f"A dot is a head: the mean over {' or '.join(map(str, counts))} images of {_tasks(found)}, in pixels "
         f"of the input.{said} Dashed: a head that looks everywhere alike."
     ]
 
@@ -364,10 +371,9 @@ def _figure(name: str, summary: str, draw: Any, *, published: bool = False) -> F
         name=name,
         summary=summary,
         suites=("internals",),
-        measured_by=MEASURED_BY,
+        measured_by="suite=internals model=NAME weights=TAG",
         draw=draw,
         published=published,
-        aliases=(f"figure{name}",),
     )
 
 

@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from ...random_weights import is_random
 from ...registry import UsageError
-from ..predictions import Predictions
 from ..tables import row_labels
-from ..tables.rows import trained_here
+from ..tables.rows import differing, once, swept, trained_here
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
 
-    from .row import Asked, Figure
+    from .row import Figure, FigureRequest
 
 
 class SeveralTasks(UsageError):
@@ -33,14 +31,20 @@ class Point:
     """The mean of one model's accuracy over seeds; `std` (ddof 1) is None for a single one. Percent."""
 
     label: str
-    model: str
-    variant: str
     mean: float
     std: float | None
     row: dict[str, Any] = field(repr=False)  # the first record behind it
 
+    @property
+    def model(self) -> str:
+        return self.row["model"]
 
-def relevant(asked: Asked, figure: Figure, *metrics: str) -> pd.DataFrame:
+    @property
+    def variant(self) -> str:
+        return self.row["variant"]
+
+
+def relevant(asked: FigureRequest, figure: Figure, *metrics: str) -> pd.DataFrame:
     """The records that a figure shows, without failures, of what was measured again the latest.
 
     Raises UsageError where there are none, naming the command that measures them, and for a value that is NaN.
@@ -68,19 +72,7 @@ def relevant(asked: Asked, figure: Figure, *metrics: str) -> pd.DataFrame:
             f"the {row['metric']} of {row['model']} on '{row['task']}' (measurement {row['measurement']}) is NaN or "
             "empty, which no figure can show. Measure it again, or take its row out"
         )
-    return _latest(found).copy()
-
-
-def _latest(frame: pd.DataFrame) -> pd.DataFrame:
-    at = [name for name in frame.columns[frame.columns.get_loc("started_at") + 1 :] if not _is_about(name)]  # pyright: ignore
-    same = ["suite", "protocol", "model", "variant", "weights", "weights_sha", "task", "source", "metric", "seed", *at]
-    if frame["suite"].eq("throughput").any():
-        same += ["device"]
-    return frame.sort_values("started_at", kind="stable").drop_duplicates(same, keep="last").sort_index()
-
-
-def _is_about(column: str) -> bool:
-    return column.startswith(("env.", "pretrain."))
+    return once(found).copy()
 
 
 def need(frame: pd.DataFrame, figure: Figure, *columns: str) -> None:
@@ -90,7 +82,7 @@ def need(frame: pd.DataFrame, figure: Figure, *columns: str) -> None:
         raise UsageError(f"figure {figure.name} needs the column '{missing[0]}', which these records do not have")
 
 
-def choose_task(frame: pd.DataFrame, asked: Asked, usual: str) -> str:
+def choose_task(frame: pd.DataFrame, asked: FigureRequest, usual: str) -> str:
     """The task to draw: the one asked for, the paper's, or the only one. Raises SeveralTasks where there are more."""
     there = list(dict.fromkeys(frame["task"]))
     if asked.task is not None:
@@ -107,7 +99,7 @@ def choose_task(frame: pd.DataFrame, asked: Asked, usual: str) -> str:
     )
 
 
-def points(frame: pd.DataFrame, asked: Asked) -> list[Point]:
+def points(frame: pd.DataFrame, asked: FigureRequest) -> list[Point]:
     """A point a model, variant and way of feeding: the mean over seeds of the accuracies on one task.
 
     Raises UsageError for answers to different questions, and for several l2 (or k) of which none was chosen.
@@ -115,46 +107,36 @@ def points(frame: pd.DataFrame, asked: Asked) -> list[Point]:
     check_question(frame, asked)
     found = []
     for label, part in row_labels(frame):
-        for dial in [name for name in ("l2", "k") if name in part]:
-            if part[dial].nunique() > 1:
-                values = ", ".join(f"{value:g}" for value in sorted(part[dial].dropna().unique()))
-                raise UsageError(
-                    f"{label} was measured at several {dial} ({values}), and a point can have one: run it with a "
-                    f"single {dial}="
-                )
-        values = part["value"]
-        row = {str(name): value for name, value in part.iloc[0].items()}
-        found.append(
-            Point(
-                label=label,
-                model=row["model"],
-                variant=row["variant"],
-                mean=float(values.mean()),
-                std=float(values.std(ddof=1)) if len(values) > 1 else None,
-                row=row,
+        dial, several = swept(part)
+        if several:
+            values = ", ".join(f"{value:g}" for value in sorted(part[dial].dropna().unique()))
+            raise UsageError(
+                f"{label} was measured at several {dial} ({values}), and a point can have one: run it with a "
+                f"single {dial}="
             )
-        )
+        values = part["value"]
+        std = float(values.std(ddof=1)) if len(values) > 1 else None
+        row = {str(name): value for name, value in part.iloc[0].items()}
+        found.append(Point(label=label, mean=float(values.mean()), std=std, row=row))
     return found
 
 
-def check_question(frame: pd.DataFrame, asked: Asked) -> None:
+def check_question(frame: pd.DataFrame, asked: FigureRequest) -> None:
     """Raise UsageError, unless `asked.mix`, where points of one task answer different questions."""
     if asked.mix:
         return
-    keys = ["suite", "task", "metric", *(name for name in ("shots",) if name in frame)]
+    keys = ["suite", "task", "metric", *(["shots"] if "shots" in frame else [])]
     for key, part in frame.groupby(keys, sort=False, dropna=False):
         questions = [json.loads(text or "{}") for text in part["question"].unique()]
-        names = dict.fromkeys(name for question in questions for name in question)
-        differs = [n for n in names if len({json.dumps(question.get(n)) for question in questions}) > 1]
-        if differs:
-            values = sorted({str(question.get(differs[0])) for question in questions})
+        for name in differing(questions)[:1]:
+            values = sorted({str(question.get(name)) for question in questions})
             raise UsageError(
-                f"these records do not answer the same question: for {key[1]}, {differs[0]} is {' and '.join(values)}. "
+                f"these records do not answer the same question: for {key[1]}, {name} is {' and '.join(values)}. "
                 "Draw them apart, or type mix=true"
             )
 
 
-def compute_of(point: Point, asked: Asked) -> float | None:
+def compute_of(point: Point, asked: FigureRequest) -> float | None:
     """exaFLOPs of a model's pre-training as the ViT paper counts them, None where images, epochs or MACs are unknown.
 
     Two operations a MAC, and a backward pass costs two forward passes: 6 x MACs x images x epochs. That gives the
@@ -167,7 +149,7 @@ def compute_of(point: Point, asked: Asked) -> float | None:
     return 6 * float(macs) * images * epochs / 1e18
 
 
-def fact(point: Point, asked: Asked, name: str) -> Any:
+def fact(point: Point, asked: FigureRequest, name: str) -> Any:
     """What is known of a point's model beyond its records, or None."""
     if asked.facts is None or asked.facts.empty:
         return None
@@ -180,25 +162,16 @@ def _number(value: Any) -> float | None:
     return None if value is None or value != value else float(value)
 
 
-def arrays_of(record: dict[str, Any], kept: Predictions) -> dict[str, np.ndarray]:
-    """What is kept beside a record, by plain names. Raises UsageError where it is in no run directory, or damaged."""
-    found = kept.beside(str(record["measurement"]))
-    if not found:
-        key = str(record["measurement"]).partition("/")[0]
-        where = ", ".join(kept.folders) or "a CSV file, which has no arrays: name the run directory"
-        raise UsageError(f"the arrays of {record['model']} ({record['metric']}, cell {key}) are not in {where}")
-    return found
-
-
 def caveats(frame: pd.DataFrame) -> list[str]:
     """What a reader must know of the models: weights that are random."""
     random = frame["weights"].astype(str).map(is_random).astype(bool)
     scratch = random & trained_here(frame)
-    found = []
-    for which, what in (
-        (random & ~scratch, "untrained networks, of which only architecture and initialisation show"),
-        (scratch, "networks trained from scratch, on the task's images alone"),
-    ):
-        if which.any():
-            found.append(f"{'All our weights are' if which.all() else 'Some of our weights are'} random: {what}.")
-    return found
+    kinds = {
+        "untrained networks, of which only architecture and initialisation show": random & ~scratch,
+        "networks trained from scratch, on the task's images alone": scratch,
+    }
+    return [
+        f"{'All our weights are' if which.all() else 'Some of our weights are'} random: {what}."
+        for what, which in kinds.items()
+        if which.any()
+    ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 from ..choices import FigureShow
 
@@ -12,11 +12,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure as Canvas
 
-Format = Literal["pdf", "png", "svg"]
-
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class FigureRequest:
     """What a figure is to be drawn from."""
 
     frame: pd.DataFrame | None = None  # records as `load` gives them; None: there are none
@@ -45,13 +43,16 @@ class Drawing:
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One row of the registry."""
+    """One row of the registry. A figure with a number is `figure3`, too."""
 
     name: str  # the paper's number, or a word
     summary: str
-    suites: tuple[str, ...]  # whose records it shows
-    measured_by: str  # the words after `bench run` that measure them
-    draw: Callable[[Asked], Drawing]
+    draw: Callable[[FigureRequest], Drawing]
+    suites: tuple[str, ...] = ()  # whose records it shows
+    measured_by: str = ""  # the words after `bench run` that measure them
     published: bool = True  # whether there is something to draw without a run
-    aliases: tuple[str, ...] = ()
-    in_globs: bool = True
+    in_globs: ClassVar[bool] = True
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        return (f"figure{self.name}",) if self.name.isdigit() else ()

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from ...registry import UsageError
-from . import published, style
-from .row import Asked, Drawing, Figure
+from .. import published
+from . import style
+from .row import Drawing, Figure, FigureRequest
 
 
-def draw8(asked: Asked) -> Drawing:
+def draw8(asked: FigureRequest) -> Drawing:
     """5-shot accuracy when one dimension of the model is scaled, against compute relative to the base model's."""
     _published_only("8", asked)
     looks = style.Looks()
     canvas = style.canvas(style.PAGE, 2.6)
     for axes, panel in zip(canvas.subplots(1, 2), ("ImageNet 5-shot", "Average 5-shot"), strict=True):
-        points = published.digitized("ViT Figure 8", panel)
-        for name, part in points.groupby("series", sort=False):
-            part = part.sort_values("x")
-            axes.plot(part["x"], part["y"], **looks.hollow(_words(str(name))))
+        style.series(axes, looks, published.digitized("ViT Figure 8", panel), _words)
         style.plain_log(axes, "x", [0.2, 0.5, 1, 2, 5, 10])
         axes.set_title(panel)
         axes.set_xlabel("relative compute")
         axes.set_ylabel("5-shot accuracy")
-    style.legend(canvas, looks, list(looks.names), columns=5, ours=False)
+    style.legend(canvas, looks, columns=5, ours=False)
     notes = (
         "Relative compute 1: 8 layers, width 1024, MLP 2048, patch 32.",
         "Published: ViT paper, Figure 8, read from its vector graphics.",
@@ -29,22 +27,21 @@ def draw8(asked: Asked) -> Drawing:
     return Drawing(title="Figure 8: scaling the transformer's dimensions", canvas=canvas, notes=notes)
 
 
-def draw9(asked: Asked) -> Drawing:
+def draw9(asked: FigureRequest) -> Drawing:
     """5-shot accuracy during pre-training, with a class token and with the mean of tokens (GAP)."""
     _published_only("9", asked)
     looks = style.Looks()
     canvas = style.canvas(style.COLUMN * 1.15, 2.6)
     axes = canvas.subplots()
-    for name, part in published.digitized("ViT Figure 9").groupby("series", sort=False):
-        axes.plot(part["x"], part["y"], markevery=3, **looks.hollow(str(name), markersize=3.5))
+    style.series(axes, looks, published.digitized("ViT Figure 9"), markevery=3, markersize=3.5)
     axes.set_xlabel("epochs of pre-training")
     axes.set_ylabel("ImageNet linear 5-shot top-1 (%)")
-    style.legend(canvas, looks, list(looks.names), columns=3, ours=False)
+    style.legend(canvas, looks, columns=3, ours=False)
     notes = ("Published: ViT paper, Figure 9, read from its vector graphics. The paper does not name the model.",)
     return Drawing(title="Figure 9: class token and global average pooling", canvas=canvas, notes=notes)
 
 
-def _published_only(name: str, asked: Asked) -> None:
+def _published_only(name: str, asked: FigureRequest) -> None:
     if asked.frame is not None:
         raise UsageError(f"figure {name} shows published points alone; leave the runs out")
 
@@ -53,19 +50,5 @@ def _words(series: str) -> str:
     return {"Width MLP": "MLP width", "All": "all"}.get(series, series[:1].lower() + series[1:])
 
 
-FIGURE8 = Figure(
-    name="8",
-    summary="scaling depth, width, MLP width and patch size (published points)",
-    suites=(),
-    measured_by="",
-    draw=draw8,
-    aliases=("figure8",),
-)
-FIGURE9 = Figure(
-    name="9",
-    summary="class token against global average pooling (published points)",
-    suites=(),
-    measured_by="",
-    draw=draw9,
-    aliases=("figure9",),
-)
+FIGURE8 = Figure(name="8", summary="scaling depth, width, MLP width and patch size (published points)", draw=draw8)
+FIGURE9 = Figure(name="9", summary="class token against global average pooling (published points)", draw=draw9)

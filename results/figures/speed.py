@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...registry import UsageError
-from . import published, style
+from .. import published
+from ..tables.rows import model_label
+from . import style
 from .records import Point, caveats, choose_task, compute_of, need, points, relevant
-from .row import Asked, Drawing, Figure
+from .row import Drawing, Figure, FigureRequest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,31 +21,27 @@ SIZES = (64, 128, 224, 384, 512)
 SPEED, BATCH = "images_per_second", "largest_batch"
 FASTEST = "images_per_second_fastest"  # of the batches that were searched
 ACCURACY_SUITES = ("finetune", "classify", "fewshot")
+Spot = tuple[str, float, float]  # label, place on the horizontal axis, accuracy
 
 
-def draw12(asked: Asked) -> Drawing:
+def draw12(asked: FigureRequest) -> Drawing:
     """The fastest of the batch sizes tried, and the largest batch that fits, against the side of the image."""
     notes: list[str] = []
     fastest: dict[str, list[tuple[float, float]]] = {}
     largest: dict[str, list[tuple[float, float]]] = {}
-    device = ""
     if asked.ours:
         frame = relevant(asked, FIGURE12, SPEED, FASTEST, BATCH)
         need(frame, FIGURE12, "image_size")
         frame = _inference(frame)
-        device = ", ".join(sorted({str(name) for name in frame["device"]}))
-        fastest, largest = (_by_size(part) for _, part in _panels12(frame))
-        notes.append(f"Ours: {device}; of each model and size the fastest batch{_ways(frame)}.")
+        fastest, largest = (_by_size(frame[frame["metric"].isin(names)]) for names in ([SPEED, FASTEST], [BATCH]))
+        notes.append(f"Ours: {_devices(frame)}; of each model and size the fastest batch{_ways(frame)}.")
         notes += _suspect(frame)
     looks = style.Looks()
     canvas = style.canvas(style.PAGE, 3.0)
     left, right = canvas.subplots(1, 2)
     for axes, panel, ours in ((left, "left", fastest), (right, "right", largest)):
         if asked.published:
-            for name, part in published.digitized("ViT Figure 12", panel).groupby("series", sort=False):
-                part = part.sort_values("x")
-                own = published.our_name(str(name))
-                axes.plot(part["x"], part["y"], **looks.hollow(own))
+            style.series(axes, looks, published.digitized("ViT Figure 12", panel), published.model_name)
         for name, at in ours.items():
             x, y = zip(*sorted(at), strict=True)
             axes.plot(x, y, **looks.filled(name))
@@ -60,67 +59,65 @@ def draw12(asked: Asked) -> Drawing:
         notes.append("Right: lines that would cover each other are drawn a little apart.")
     if asked.ours and not largest:
         notes.append(f"No {BATCH} is in these records.")
-        if not asked.published:
-            right.set_visible(False)
-    more = style.kinds(ours=asked.ours, published=asked.published, what="published (TPUv3, per core)")
-    style.legend(canvas, looks, list(looks.names), more, columns=5, ours=asked.ours)
+        right.set_visible(asked.published)
+    what = "published (TPUv3, per core)"
+    style.legend(canvas, looks, columns=5, ours=asked.ours, published=asked.published, what=what)
     return Drawing(title="Figure 12: speed and largest batch by input size", canvas=canvas, notes=tuple(notes))
 
 
-def draw13(asked: Asked) -> Drawing:
+def draw13(asked: FigureRequest) -> Drawing:
     """5-shot accuracy against pre-training compute, and against speed."""
     notes: list[str] = []
-    left_ours: list[tuple[str, float, float]] = []
-    right_ours: list[tuple[str, float, float]] = []
+    ours: dict[str, list[Spot]] = {"left": [], "right": []}
     task = "ImageNet"
     if asked.ours:
         accuracy, task = _accuracies(asked, FIGURE13, ("fewshot",), shots=5)
         notes += caveats(relevant(asked, FIGURE13, "top1"))
         known = [(point, compute_of(point, asked)) for point in accuracy]
-        left_ours = [(point.label, compute, point.mean) for point, compute in known if compute]
-        right_ours = _with_speed(asked, FIGURE13, accuracy)
-        if not left_ours and not right_ours:
+        ours["left"] = [(point.label, compute, point.mean) for point, compute in known if compute]
+        ours["right"] = _with_speed(asked, FIGURE13, accuracy)
+        if not any(ours.values()):
             raise UsageError(
                 "figure 13 needs, beside 5-shot accuracies, what is known of the pre-training (a sidecar file with "
                 "images and epochs), or records of suite=throughput of the same models; these runs have neither"
             )
-        if left_ours == []:
+        if not ours["left"]:
             notes.append("Compute: images and epochs of our models' pre-training are not known (a sidecar file).")
     beside = asked.published and (task == "ImageNet" or not asked.ours)
     looks = style.Looks(lines=False)
-    drawn = {name: ours for name, ours in (("left", left_ours), ("right", right_ours)) if ours or beside}
-    canvas = style.canvas(style.PAGE if len(drawn) > 1 else style.COLUMN * 1.15, 2.7)
-    for axes, (panel, ours) in zip(canvas.subplots(1, len(drawn), squeeze=False)[0], drawn.items(), strict=True):
-        texts = []
-        for row in published.digitized("ViT Figure 13", panel).to_dict("records") if beside else []:
-            name = row["series"] if row["series"].startswith("Axial") else published.our_name(row["series"])
-            axes.plot(row["x"], 100 * row["y"], **looks.hollow(name))
-            texts.append((row["x"], 100 * row["y"], name))
-        for name, x, y in ours:
+    panels = [name for name in ours if ours[name] or beside]
+    canvas = style.canvas(style.PAGE if len(panels) > 1 else style.COLUMN * 1.15, 2.7)
+    for axes, panel in zip(canvas.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        drawn = published.digitized("ViT Figure 13", panel).to_dict("records") if beside else []
+        theirs = [(_name13(row["series"]), row["x"], 100 * row["y"]) for row in drawn]
+        for name, x, y in theirs:
+            axes.plot(x, y, **looks.hollow(name))
+        for name, x, y in ours[panel]:
             axes.plot(x, y, **looks.filled(name))
-            texts.append((x, y, name))
         style.plain_log(axes, "x")
         axes.margins(0.2, 0.12)
         axes.set_xlabel("pre-training compute (exaFLOPs)" if panel == "left" else "inference speed (images/s)")
         axes.set_ylabel(f"{task} linear 5-shot top-1 (%)")
-        style.annotate(axes, texts)
+        style.annotate(axes, [(x, y, name) for name, x, y in [*theirs, *ours[panel]]])
     if beside:
         notes.append("Published: speed on a TPUv3 core (ViT paper, Figure 13).")
-    more = style.kinds(ours=asked.ours, published=beside)
-    if more:
-        canvas.legend(handles=more, loc="outside lower center", ncols=2)
-    axial = beside or any("axial" in name.lower() for name, _, _ in (*left_ours, *right_ours))
+    style.legend(canvas, style.Looks(), columns=2, ours=asked.ours, published=beside)
+    axial = beside or any("axial" in name.lower() for spots in ours.values() for name, _, _ in spots)
     title = "Figure 13: axial attention" if axial else "As Figure 13: few-shot accuracy by compute and speed"
     return Drawing(title=title, canvas=canvas, notes=tuple(notes))
 
 
-def draw_pareto(asked: Asked) -> Drawing:
+def _name13(series: str) -> str:
+    return series if series.startswith("Axial") else published.model_name(series)
+
+
+def draw_pareto(asked: FigureRequest) -> Drawing:
     """Accuracy against measured images a second, with the models that no other beats in both joined to a front.
 
     Speeds of two machines never share a panel.
     """
     notes: list[str] = []
-    panels: list[tuple[str, str, list[tuple[str, float, float]], bool]] = []
+    panels: list[tuple[str, str, list[Spot], bool]] = []
     if asked.ours:
         accuracy, task = _accuracies(asked, PARETO, ACCURACY_SUITES, shots=None)
         fast = _with_speed(asked, PARETO, accuracy)
@@ -131,8 +128,7 @@ def draw_pareto(asked: Asked) -> Drawing:
             )
         frame = relevant(asked, PARETO, SPEED, FASTEST)
         notes += _suspect(frame)
-        device = ", ".join(sorted({str(name) for name in frame["device"]}))
-        panels.append((f"measured here: {device}", f"{task} top-1 (%)", fast, True))
+        panels.append((f"measured here: {_devices(frame)}", f"{task} top-1 (%)", fast, True))
         missing = sorted({point.label for point in accuracy} - {label for label, _, _ in fast})
         if missing:
             notes.append(f"Left out for want of a speed: {', '.join(missing)}.")
@@ -158,7 +154,7 @@ def draw_pareto(asked: Asked) -> Drawing:
         axes.set_ylabel(what)
         if measured:
             style.annotate(axes, [(x, y, name) for name, x, y in found])
-    style.legend(canvas, theirs, list(theirs.names), columns=5 if len(panels) > 1 else 4, ours=False)
+    style.legend(canvas, theirs, columns=5 if len(panels) > 1 else 4, ours=False)
     notes.append("The line joins the Pareto front: no other model shown is both faster and more accurate.")
     return Drawing(title="Accuracy against speed", canvas=canvas, notes=tuple(notes))
 
@@ -183,18 +179,20 @@ def pareto_front(found: Sequence[tuple[float, float]]) -> list[tuple[float, floa
     return front[::-1]
 
 
-def _augreg() -> list[tuple[str, float, float]]:
-    table = published.read("augreg_table3_imagenet")
-    found = []
-    for side in (224, 384):
-        part = table[table["resolution"].astype(int) == side]
-        speed = {r["model"]: float(r["value"]) for r in part[part["column"] == "img/sec"].to_dict("records")}
-        for row in part[part["column"] == "i21k_300"].to_dict("records"):
-            found.append((published.our_name(row["model"]), speed[row["model"]], float(row["value"])))
-    return found
+def _augreg() -> list[Spot]:
+    """The models of AugReg's Table 3 at 224 pixels, then at 384: ImageNet-21k for 300 epochs."""
+    table = {(row["resolution"], row["column"], row["model"]): row for row in published.rows("augreg_table3_imagenet")}
+    return [
+        (published.model_name(model), float(table[size, "img/sec", model]["value"]), float(row["value"]))
+        for side in ("224", "384")
+        for (size, column, model), row in table.items()
+        if (size, column) == (side, "i21k_300")
+    ]
 
 
-def _accuracies(asked: Asked, figure: Figure, suites: tuple[str, ...], shots: int | None) -> tuple[list[Point], str]:
+def _accuracies(
+    asked: FigureRequest, figure: Figure, suites: tuple[str, ...], shots: int | None
+) -> tuple[list[Point], str]:
     """Accuracies of one suite on one task, in the order of `suites` the first that is there."""
     frame = relevant(asked, figure, "top1")
     suite = next(name for name in suites if (frame["suite"] == name).any())
@@ -211,8 +209,8 @@ def _accuracies(asked: Asked, figure: Figure, suites: tuple[str, ...], shots: in
     return points(part, asked), task
 
 
-def _with_speed(asked: Asked, figure: Figure, accuracy: list[Point]) -> list[tuple[str, float, float]]:
-    """(label, images a second, accuracy) of the models whose speed is among the records: the fastest measured."""
+def _with_speed(asked: FigureRequest, figure: Figure, accuracy: list[Point]) -> list[Spot]:
+    """The models whose speed is among the records, at the fastest images a second measured."""
     assert asked.frame is not None
     if not (asked.frame["suite"] == "throughput").any():
         return []
@@ -223,28 +221,20 @@ def _with_speed(asked: Asked, figure: Figure, accuracy: list[Point]) -> list[tup
     found = []
     for point in accuracy:
         own = frame[(frame["model"] == point.model) & (frame["variant"] == point.variant)]
-        side = _side(point.row)
-        if "image_size" in own and side is not None:
-            own = own[own["image_size"].astype(float) == side]
+        size = json.loads(point.row.get("treatment") or "{}").get("size")  # that the accuracy was measured on
+        if "image_size" in own and isinstance(size, list) and size:
+            own = own[own["image_size"].astype(float) == float(size[0])]
         if len(own):
             found.append((point.label, float(own["value"].max()), point.mean))
     return found
-
-
-def _side(row: dict[str, Any]) -> float | None:
-    """The side of the images that an accuracy was measured on, as its treatment says it."""
-    import json
-
-    size = json.loads(row.get("treatment") or "{}").get("size")
-    return float(size[0]) if isinstance(size, list) and size else None
 
 
 def _inference(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[frame["mode"].isin(["inference", ""]) | frame["mode"].isna()] if "mode" in frame else frame
 
 
-def _panels12(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    return [("speed", frame[frame["metric"].isin([SPEED, FASTEST])]), ("batch", frame[frame["metric"] == BATCH])]
+def _devices(frame: pd.DataFrame) -> str:
+    return ", ".join(sorted({str(name) for name in frame["device"]}))
 
 
 def _suspect(frame: pd.DataFrame) -> list[str]:
@@ -257,22 +247,20 @@ def _suspect(frame: pd.DataFrame) -> list[str]:
 
 
 def _by_size(frame: pd.DataFrame) -> dict[str, list[tuple[float, float]]]:
+    """The largest value of each model by image size."""
     found: dict[str, list[tuple[float, float]]] = {}
-    for (model, variant), part in frame.groupby(["model", "variant"], sort=False):
-        name = f"{model} [{variant}]" if variant else str(model)
-        best = part.groupby(part["image_size"].astype(float))["value"].max()
-        found[name] = [(float(side), float(value)) for side, value in best.items()]  # pyright: ignore[reportArgumentType]
+    for _, part in frame.groupby(["model", "variant"], sort=False):
+        best: dict[Any, Any] = part.groupby(part["image_size"].astype(float))["value"].max().to_dict()
+        found[model_label(part.iloc[0])] = list(best.items())
     return found
 
 
 def _ways(frame: pd.DataFrame) -> str:
     said = []
     for name in ("precision", "compile"):
-        if name in frame:
-            values = sorted({str(value) for value in frame[name].dropna()})
-            said.append(f"{name} {' or '.join(values)}" if values else "")
-    text = ", ".join(filter(None, said))
-    return f" ({text})" if text else ""
+        values = sorted({str(value) for value in frame[name].dropna()}) if name in frame else []
+        said += [f"{name} {' or '.join(values)}"] if values else []
+    return f" ({', '.join(said)})" if said else ""
 
 
 FIGURE12 = Figure(
@@ -281,7 +269,6 @@ FIGURE12 = Figure(
     suites=("throughput",),
     measured_by="suite=throughput image_size=64,128,224,384,512 find=largest,fastest",
     draw=draw12,
-    aliases=("figure12",),
 )
 FIGURE13 = Figure(
     name="13",
@@ -289,7 +276,6 @@ FIGURE13 = Figure(
     suites=("fewshot", "throughput"),
     measured_by="suite=fewshot task=ImageNet shots=5 pool=65000",
     draw=draw13,
-    aliases=("figure13",),
 )
 PARETO = Figure(
     name="pareto",

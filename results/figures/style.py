@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from ...registry import UsageError
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
@@ -88,6 +90,7 @@ class Looks:
 
     lines: bool = True
     names: dict[str, int] = field(default_factory=dict)
+    others: list[Any] = field(default_factory=list)  # what else the legend explains
 
     def __getitem__(self, name: str) -> dict[str, Any]:
         """What matplotlib's `plot` takes."""
@@ -107,26 +110,37 @@ class Looks:
         return {**self[name], "markerfacecolor": "white", "linewidth": 0.9, "zorder": 2, **more}
 
 
-def kinds(*, ours: bool, published: bool, what: str = "published") -> list[Any]:
-    """Legend entries that say what filled and hollow markers are; none where there is one kind alone."""
-    from matplotlib.lines import Line2D
-
-    if not (ours and published):
-        return []
-    grey: dict[str, Any] = {"color": "#444444", "marker": "o", "linestyle": "none"}
-    return [Line2D([], [], label="measured here", **grey), Line2D([], [], label=what, markerfacecolor="white", **grey)]
-
-
 def legend(
-    canvas: Canvas, looks: Looks, names: Sequence[str], more: Sequence[Any] = (), *, columns: int = 4, ours: bool = True
+    canvas: Canvas,
+    looks: Looks,
+    *,
+    columns: int = 4,
+    ours: bool = True,
+    published: bool = False,
+    what: str = "published",
 ) -> None:
-    """One legend below all panels: a name a marker (hollow without `ours`), then what filled and hollow mean."""
+    """One legend below all panels: a name a marker (hollow without `ours`), and what filled and hollow mean.
+
+    The latter where both stand; `what` is said of hollow markers.
+    """
     from matplotlib.lines import Line2D
 
     look = looks.filled if ours else looks.hollow
-    handles = [Line2D([], [], label=name, **look(name)) for name in names] + list(more)
+    handles = [Line2D([], [], label=name, **look(name)) for name in looks.names]
+    handles += looks.others
+    if ours and published:
+        grey: dict[str, Any] = {"color": "#444444", "marker": "o", "linestyle": "none"}
+        handles.append(Line2D([], [], label="measured here", **grey))
+        handles.append(Line2D([], [], label=what, markerfacecolor="white", **grey))
     if handles:
         canvas.legend(handles=handles, loc="outside lower center", ncols=min(columns, len(handles)))
+
+
+def series(axes: Axes, looks: Looks, points: pd.DataFrame, name: Callable[[str], str] = str, **more: Any) -> None:
+    """A hollow line for each published series of these points, called what `name` makes of it."""
+    for written, part in points.groupby("series", sort=False):
+        part = part.sort_values("x", kind="stable")
+        axes.plot(part["x"], part["y"], **looks.hollow(name(str(written)), **more))
 
 
 def plain_log(axes: Axes, axis: str, ticks: Sequence[float] | None = None) -> None:
@@ -146,6 +160,7 @@ def plain_log(axes: Axes, axis: str, ticks: Sequence[float] | None = None) -> No
 SIDES = ((1, 0), (0, 1), (0, -1), (-1, 0), (1, 1), (-1, 1), (1, -1), (-1, -1))
 HORIZONTAL, VERTICAL = {1: "left", 0: "center", -1: "right"}, {1: "bottom", 0: "center", -1: "top"}
 GAP = 5.0  # points between a marker's centre and its text
+Box = tuple[float, float, float, float]  # left, low, right, top
 
 
 def annotate(axes: Axes, points: Sequence[tuple[float, float, str]]) -> None:
@@ -153,43 +168,44 @@ def annotate(axes: Axes, points: Sequence[tuple[float, float, str]]) -> None:
     figure: Any = axes.figure
     figure.draw_without_rendering()  # lays the panels out
     renderer = figure.canvas.get_renderer()
-    scale = figure.dpi / 72  # pixels a point
+    scale = figure.dpi / 72 * GAP  # pixels
     places = axes.transData.transform([(x, y) for x, y, _ in points]) if points else []
     inside = axes.get_window_extent(renderer)
-    taken: list[tuple[float, float, float, float]] = []
+    taken: list[Box] = []
+
+    def cost(box: Box, far: float) -> float:
+        left, low, right, top = box
+        covered = 3 * sum(_overlap(box, other) for other in taken)
+        covered += 40 * sum(left - 1 < x < right + 1 and low < y < top for x, y in places)
+        outside = 30 * (left < inside.x0) + 30 * (top > inside.y1)
+        return covered + outside + 1e4 * (right > inside.x1 + 40) + 1e4 * (low < inside.y0) + 2 * far
+
     for (x, y, text), (across, up) in zip(points, places, strict=True):
         label = axes.annotate(text, (x, y), fontsize=6.2, zorder=4, textcoords="offset points", xytext=(0, 0))
         size = label.get_window_extent(renderer)
         label.remove()
-        best: tuple[float, Any, Any, Any] = (float("inf"), None, None, None)
-        for far in (1.0, 2.2):
-            for side in SIDES:
-                left = across + scale * far * GAP * side[0] + (side[0] - 1) / 2 * size.width
-                low = up + scale * far * GAP * side[1] + (side[1] - 1) / 2 * size.height
-                box = (left, low, left + size.width, low + size.height)
-                cost = 3 * sum(_overlap(box, other) for other in taken) + 2 * far
-                cost += 40 * sum(box[0] - 1 < px < box[2] + 1 and box[1] < py < box[3] for px, py in places)
-                cost += 30 * (box[0] < inside.x0) + 30 * (box[3] > inside.y1)
-                cost += 1e4 * (box[2] > inside.x1 + 40) + 1e4 * (box[1] < inside.y0)
-                if cost < best[0]:
-                    best = (cost, far, side, box)
-        _, far, side, box = best
-        taken.append(box)
+        boxes: dict[tuple[float, int, int], Box] = {}
+        for far, (right, above) in product((1.0, 2.2), SIDES):
+            left = across + scale * far * right + (right - 1) / 2 * size.width
+            low = up + scale * far * above + (above - 1) / 2 * size.height
+            boxes[far, right, above] = (left, low, left + size.width, low + size.height)
+        far, right, above = min(boxes, key=lambda place: cost(boxes[place], place[0]))
+        taken.append(boxes[far, right, above])
         line = {"arrowstyle": "-", "linewidth": 0.4, "color": "#888888", "shrinkA": 0, "shrinkB": 2}
         axes.annotate(
             text,
             (x, y),
-            xytext=(far * GAP * side[0], far * GAP * side[1]),
+            xytext=(far * GAP * right, far * GAP * above),
             textcoords="offset points",
-            ha=HORIZONTAL[side[0]],
-            va=VERTICAL[side[1]],
+            ha=HORIZONTAL[right],
+            va=VERTICAL[above],
             fontsize=6.2,
             zorder=4,
             arrowprops=line if far > 1 else None,
         )
 
 
-def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> float:
+def _overlap(a: Box, b: Box) -> float:
     width = min(a[2], b[2]) - max(a[0], b[0])
     height = min(a[3], b[3]) - max(a[1], b[1])
     return max(width, 0) * max(height, 0)

@@ -1,6 +1,6 @@
 """One self-contained HTML page of runs: tables, figures, bars, failures, versions, and what stands behind each number.
 
-    made = report.make(report.Asked(sources=(...), facts=..., models=...))
+    made = report.make(report.ReportRequest(sources=(...), facts=..., models=...))
     report.save(made, Path("report.html"))
 
 The page has no network access at all (a Content-Security-Policy says so to the browser, and names the digest of the
@@ -18,7 +18,7 @@ from pathlib import Path
 from ...registry import UsageError
 from ...stable import replacing
 from . import about, page
-from .asked import Asked, Behind, Source
+from .asked import JobDetails, ReportedRun, ReportRequest
 from .bars import Bars, bars
 from .drawings import Drawn, drawings
 from .numbers import Numbers
@@ -37,7 +37,7 @@ class Page:
     parts: Mapping[str, int] = field(default_factory=dict)  # bytes of "figures", "numbers" and "all"
 
 
-def make(asked: Asked) -> Page:
+def make(asked: ReportRequest) -> Page:
     """The page of these runs.
 
     Raises UsageError where there is no record at all, where jinja2 or matplotlib is not installed, and for records that
@@ -94,4 +94,4 @@ def save(made: Page, path: Path) -> None:
         raise UsageError(f"out={path} cannot be written ({error.strerror or error}). Type another out=") from error
 
 
-__all__ = ["Asked", "Behind", "Drawn", "Page", "Source", "check_place", "make", "save"]
+__all__ = ["Drawn", "JobDetails", "Page", "ReportRequest", "ReportedRun", "check_place", "make", "save"]

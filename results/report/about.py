@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ...random_weights import is_random
 from ..cost import cost
 from ..tables.rows import trained_here
-from .asked import Asked, Source
+from .asked import ReportedRun, ReportRequest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +48,7 @@ class Failure:
     error: str
 
 
-def values(frame: pd.DataFrame, runs: Sequence[int], asked: Asked) -> dict[str, Any]:
+def values(frame: pd.DataFrame, runs: Sequence[int], asked: ReportRequest) -> dict[str, Any]:
     """What the page's template shows of these, by name."""
     versions = list(_versions(frame))
     failures = list(_failures(frame))
@@ -77,7 +77,7 @@ def _summary(frame: pd.DataFrame) -> list[tuple[str, str]]:
     ]
 
 
-def _run(source: Source, frame: pd.DataFrame) -> Run:
+def _run(source: ReportedRun, frame: pd.DataFrame) -> Run:
     ok = frame["status"] == "ok"
     lacking = [f"{_jobs(frame[frame['status'] == word])} {word}" for word in ("failed", "skipped")]
     facts = [

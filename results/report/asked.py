@@ -6,14 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..tables import Facts
+from ..figures import Figure, figures
+from ..tables import Facts, TableSpec, tables
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 @dataclass(frozen=True, kw_only=True)
-class Behind:
+class JobDetails:
     """What a job's records do not say themselves: the command that repeats it, its suite's settings, files it read."""
 
     command: str
@@ -22,26 +23,28 @@ class Behind:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class ReportedRun:
     """One run directory, bundle or CSV."""
 
     name: str  # as the user typed it
     frame: pd.DataFrame  # as `load` gives it
     commands: tuple[str, ...] = ()  # that repeat all of it
-    behind: Mapping[str, Behind] = field(default_factory=dict)  # by the job's key
+    behind: Mapping[str, JobDetails] = field(default_factory=dict)  # by the job's key
     note: str = ""  # what a reader must know of it
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class ReportRequest:
     """The runs, and what tables and figures need to know of models."""
 
-    sources: tuple[Source, ...]
+    sources: tuple[ReportedRun, ...]
     facts: Callable[[], Facts] = Facts  # collected where a table that is shown needs them
     models: pd.DataFrame | None = None  # as figures want them: model, variant, family, macs
     title: str = "vit-bench report"
     mix: bool = False  # whether answers to different questions may share a table or a figure
     version: str = ""
+    tables: Mapping[str, TableSpec] = field(default_factory=tables)  # that may stand in it
+    figures: Mapping[str, Figure] = field(default_factory=figures)
 
     def frame(self) -> tuple[pd.DataFrame, list[int]]:
         """All records as one frame, and for each the place of its source in `sources`."""

@@ -63,7 +63,7 @@ def bars(frame: pd.DataFrame) -> list[Bars]:
 
 
 def _groups(frame: pd.DataFrame, sizes: dict[str, int]) -> Iterator[tuple[str, str, tuple[TaskBars, ...]]]:
-    majority = majority_rates(frame, ["task"])
+    majority = majority_rates(frame)
     labelled = row_labels(only_metric(frame, "top1"))
     for group in [name for name in GROUPS if name in set(frame["group"])]:
         names = list(dict.fromkeys(str(task) for task in frame[frame["group"] == group]["task"]))
@@ -75,6 +75,6 @@ def _groups(frame: pd.DataFrame, sizes: dict[str, int]) -> Iterator[tuple[str, s
                 if len(cell):
                     value, text = mean_and_std(cell)
                     found.append(Bar(label, look, value, text, measurements(cell)))
-            tasks.append(TaskBars(task, majority.get((task,)), tuple(found)))
+            tasks.append(TaskBars(task, majority.get(task), tuple(found)))
         size = sizes[group]
         yield group, f"{len(names)} of {size} tasks" if len(names) < size else f"{size} tasks", tuple(tasks)

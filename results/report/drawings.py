@@ -9,10 +9,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ...registry import UsageError
-from ..figures import Asked as Drawable
-from ..figures import Drawing, draw, drawable, render
+from ..figures import Drawing, Figure, FigureRequest, draw, drawable, render
 from ..figures.records import SeveralTasks
-from .asked import Asked
+from .asked import ReportRequest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,46 +30,45 @@ class Drawn:
     notes: tuple[str, ...]
 
 
-def drawings(frame: pd.DataFrame, asked: Asked, room: int) -> tuple[list[Drawn], list[str]]:
+def drawings(frame: pd.DataFrame, asked: ReportRequest, room: int) -> tuple[list[Drawn], list[str]]:
     """The figures that the records allow, as long as all fit into `room` bytes; and why others are not there."""
     made: list[Drawn] = []
     said: list[str] = []
     used = 0
     named = " ".join(shlex.quote(source.name) for source in asked.sources)
-    for name in drawable(frame):
-        base = Drawable(frame=frame, facts=asked.models, mix=asked.mix)
+    base = FigureRequest(frame=frame, facts=asked.models, mix=asked.mix)
+    for figure in drawable(frame, asked.figures):
+        name = figure.name
         try:
-            for one, drawing in _drawn(name, base, said):
+            for task, drawing in _by_task(figure, base, said):
                 svg, width = inline(render(drawing, "svg").decode(), f"f{len(made) + 1}")
-                if used + len(svg.encode()) > room:
-                    task = f" task={shlex.quote(one.task)}" if one.task else ""
+                size = len(svg.encode())
+                if used + size > room:
+                    word = f" task={shlex.quote(task)}" if task else ""
                     said.append(
-                        f"figure {name} is left out for size ({len(svg.encode()) / 1e3:.0f} kB): "
-                        f"`python -m bench figure {name} {named}{task} out=figure-{name}.pdf` draws it"
+                        f"figure {name} is left out for size ({size / 1e3:.0f} kB): "
+                        f"`python -m bench figure {name} {named}{word} out=figure-{name}.pdf` draws it"
                     )
                     continue
-                used += len(svg.encode())
-                title = (
-                    drawing.title if one.task is None or one.task in drawing.title else f"{drawing.title}, {one.task}"
-                )
+                used += size
+                title = drawing.title if task is None or task in drawing.title else f"{drawing.title}, {task}"
                 made.append(Drawn(f"figure-{len(made) + 1}", title, svg, width, drawing.notes))
         except UsageError as error:
             said.append(f"figure {name} is not drawn: {error}")
     return made, said
 
 
-def _drawn(name: str, base: Drawable, said: list[str]) -> Iterator[tuple[Drawable, Drawing]]:
+def _by_task(figure: Figure, base: FigureRequest, said: list[str]) -> Iterator[tuple[str | None, Drawing]]:
     """The figure of all records or, where it shows one task and there are several, of each of the first."""
     try:
-        whole = draw(name, base)
+        whole = draw(figure, base)
     except SeveralTasks as error:
         if len(error.tasks) > TASKS:
-            said.append(f"figure {name} is drawn for the first {TASKS} of {len(error.tasks)} tasks")
+            said.append(f"figure {figure.name} is drawn for the first {TASKS} of {len(error.tasks)} tasks")
         for task in error.tasks[:TASKS]:
-            one = replace(base, task=task)
-            yield one, draw(name, one)
+            yield task, draw(figure, replace(base, task=task))
     else:
-        yield base, whole
+        yield None, whole
 
 
 def inline(svg: str, prefix: str) -> tuple[str, float]:

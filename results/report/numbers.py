@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..record import COLUMNS
-from .asked import Source
+from .asked import ReportedRun
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +31,7 @@ class Numbers:
     """The records that a page holds. `first` are the measurements that come first where not all fit."""
 
     def __init__(
-        self, frame: pd.DataFrame, runs: Sequence[int], sources: Sequence[Source], *, first: Iterable[str] = ()
+        self, frame: pd.DataFrame, runs: Sequence[int], sources: Sequence[ReportedRun], *, first: Iterable[str] = ()
     ) -> None:
         self._frame, self._runs, self._sources = frame, runs, sources
         self._names = [str(name) for name in frame["measurement"]]

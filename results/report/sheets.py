@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...registry import UsageError
-from ..tables import Table, make, tables
-from .asked import Asked
+from ..tables import Table, make, tables_for
+from .asked import ReportRequest
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 @dataclass(frozen=True)
-class Cell:
+class SheetCell:
     """The text of one place, and the measurements behind it."""
 
     text: str
@@ -24,11 +24,11 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Row:
+class SheetRow:
     """Leading labels, then cells. `again` counts the leading labels that are the same as in the row above."""
 
     labels: tuple[str, ...]
-    cells: tuple[Cell, ...]
+    cells: tuple[SheetCell, ...]
     rule: bool
     again: int = 0
 
@@ -41,7 +41,7 @@ class Sheet:
     title: str
     columns: tuple[str, ...]
     labels: int
-    blocks: tuple[tuple[Row, ...], ...]
+    blocks: tuple[tuple[SheetRow, ...], ...]
     notes: tuple[str, ...]
 
     def behind(self) -> Iterator[str]:
@@ -52,46 +52,45 @@ class Sheet:
                     yield from cell.names
 
 
-def sheets(frame: pd.DataFrame, asked: Asked) -> tuple[list[Sheet], list[str]]:
+def sheets(frame: pd.DataFrame, asked: ReportRequest) -> tuple[list[Sheet], list[str]]:
     """The tables of the suites in the records, then those of the papers that hold a number of theirs; and what failed.
 
     A table that refuses the records (they answer different questions, say) is named with its reason.
     """
-    suites = list(dict.fromkeys(frame["suite"]))
-    recipes = [recipe for recipe in tables().values() if set(recipe.suites) & set(suites)]
-    own = {next((recipe.name for recipe in recipes if suite in recipe.suites), "") for suite in suites}
+    own = {spec.name: (spec, part) for spec, part in tables_for(frame, asked.tables)}
+    suites = set(frame["suite"])
+    others = [spec for spec in asked.tables.values() if spec.name not in own and suites & set(spec.suites)]
     made: list[Sheet] = []
     refused: list[str] = []
     facts = None
-    for recipe in sorted(recipes, key=lambda recipe: recipe.name not in own):  # stable
-        if recipe.needs_facts and facts is None:
+    for spec, part in [*own.values(), *((spec, frame) for spec in others)]:
+        if spec.needs_facts and facts is None:
             facts = asked.facts()
         try:
-            found = make(recipe.name, frame, mix=asked.mix, facts=facts)
+            found = make(spec, part, mix=asked.mix, facts=facts)
         except UsageError as error:
-            refused.append(f"table {recipe.name} is not shown: {error}")
+            refused.append(f"table {spec.name} is not shown: {error}")
             continue
         for i, table in enumerate(found):
-            if recipe.name in own or table.sources:
-                made.append(_sheet(table, f"table-{recipe.name}" + (f"-{i + 1}" if i else "")))
+            if spec.name in own or table.sources:
+                made.append(_sheet(table, f"table-{spec.name}" + (f"-{i + 1}" if i else "")))
     return made, refused
 
 
 def _sheet(table: Table, name: str) -> Sheet:
     kind = table.columns[table.labels - 1] == ""  # ours, published, difference: a block of each subject
     named = table.labels - 1 if kind else table.labels
-    blocks: list[list[Row]] = []
+    blocks: list[list[SheetRow]] = []
     before: Sequence[str] = ()
     for i, texts in enumerate(table.rows):
         labels = texts[: table.labels]
         cells = tuple(
-            Cell(text, table.sources.get((i, j), ()), (i, j) in table.bold)
+            SheetCell(text, table.sources.get((i, j), ()), (i, j) in table.bold)
             for j, text in enumerate(texts[table.labels :], start=table.labels)
         )
-        same = kind and blocks and labels[:named] == tuple(before[:named])
-        again = next((n for n in range(named) if labels[n] != (before[n] if n < len(before) else None)), named)
-        row = Row(labels, cells, i in table.rules, again)
-        if same:
+        again = next((n for n in range(named) if labels[n : n + 1] != before[n : n + 1]), named)
+        row = SheetRow(labels, cells, i in table.rules, again)
+        if kind and blocks and again == named:
             blocks[-1].append(row)
         else:
             blocks.append([row])

@@ -1,145 +1,68 @@
-"""The tables: each a pivot of the long DataFrame, one row of a registry, and what a reader must know below it."""
+"""The tables: each a pivot of the long DataFrame, a row of a registry in one file, and what a reader must know below.
+
+A module that holds a `TableSpec` at module level adds a table. The first that shows a suite is the one that a run of
+the suite prints; the table `measurements` stands in for suites that no other shows.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
-from ...registry import Registry, UsageError
-from . import ablations, checkpoints, paper, settings, transfer, variants
-from .draws import draws_tables
-from .fewshot import fewshot_table, published_fewshot
+from ...registry import Registry, UsageError, collect
 from .rows import canonical_treatment, mixed_fields, mixed_units, once, row_labels, weights_labels
-from .table import GROUP_SIZES, GROUPS, Facts, Recipe, Request, Show, Table
-from .throughput import more_of_throughput, published_throughput, throughput_table
-from .vtab import table9, vtab_table
+from .table import EVERY_SUITE, GROUP_SIZES, GROUPS, Facts, Show, Table, TableRequest, TableSpec
 
 if TYPE_CHECKING:
     import pandas as pd
 
+ORDER = ("vtab", "fewshot", "transfer", "checkpoints", "throughput")  # as `list tables` shows them; others follow
+
 
 @cache
-def tables() -> Registry[Recipe]:
-    """The tables there are, by name. The first that shows a suite is the one that a run of it prints."""
-    return Registry(
-        "table",
-        [
-            Recipe(
-                name="vtab",
-                summary="a row a model, a column a task, group means and totals",
-                suites=("vtab", "vtab-mini"),
-                make=vtab_table,
-                build=_published_alone(table9),
-            ),
-            Recipe(
-                name="fewshot",
-                summary="accuracy by number of shots, mean and std over seeds (ViT paper, Figure 4)",
-                suites=("fewshot",),
-                make=fewshot_table,
-                more=draws_tables,
-                build=_published_alone(published_fewshot),
-            ),
-            Recipe(
-                name="finetune",
-                summary="transfer sets: a row a model and its pre-training, beside what papers and releases state",
-                suites=("finetune",),
-                build=transfer.finetune,
-                aliases=("transfer",),
-            ),
-            Recipe(
-                name="classify",
-                summary="checkpoints with their own heads, by task and metric",
-                suites=("classify",),
-                build=checkpoints.classify,
-                needs_facts=True,
-            ),
-            Recipe(
-                name="throughput",
-                summary="images a second, latency and memory, by input size; published speeds are of other machines",
-                suites=("throughput",),
-                make=throughput_table,
-                more=more_of_throughput,
-                build=_published_alone(published_throughput),
-            ),
-            Recipe(
-                name="checkpoints",
-                summary="released files: stated ImageNet top-1 beside ours",
-                suites=("classify",),
-                build=checkpoints.released,
-                needs_facts=True,
-            ),
-            _of_paper("1", "model variants: sizes and parameters", (), variants.table1),
-            _of_paper(
-                "2", "state of the art: datasets as rows, models as columns, cost", transfer.SUITES, paper.table2
-            ),
-            _of_paper("3", "pre-training settings", (), settings.table3),
-            _of_paper("4", "fine-tuning settings, this code's beside the paper's", (), settings.table4),
-            _of_paper("5", "transfer by pre-training set", ("finetune",), paper.table5),
-            _of_paper("6", "transfer accuracy and exaFLOPs of pre-training", ("finetune",), paper.table6),
-            _of_paper("7", "optimisers for pre-training ResNets", ("finetune",), ablations.table7),
-            _of_paper("8", "position embeddings", ("fewshot", "finetune"), ablations.table8),
-            _of_paper("9", "VTAB-1k by task, with group means and totals", ("vtab",), table9),
-        ],
-    )
-
-
-def _of_paper(name: str, what: str, suites: tuple[str, ...], build: paper.Build) -> Recipe:
-    summary = f"{what} (ViT paper, Table {name})"
-    facts = name in ("1", "3", "4", "6")
-    aliases = (f"table{name}",)
-    return Recipe(name=name, summary=summary, suites=suites, build=build, needs_facts=facts, aliases=aliases)
-
-
-def _published_alone(build: paper.Build) -> paper.Build:
-    """For tables whose records have a pivot of their own: the published numbers where no record is shown."""
-
-    def made(request: Request) -> list[Table]:
-        return build(replace(request, frame=None, show="published"))
-
-    return made
+def tables() -> Registry[TableSpec]:
+    """The tables there are, by name: those of suites, then those of the ViT paper by number."""
+    specs = collect(__name__, TableSpec)
+    return Registry("table", sorted(specs, key=lambda spec: int(spec.name) if spec.name.isdigit() else 0))  # stable
 
 
 def make(
-    name: str,
+    table: str | TableSpec,
     frame: pd.DataFrame | None,
     *,
     mix: bool = False,
     show: Show | None = None,
     facts: Facts | None = None,
 ) -> list[Table]:
-    """The named table of these records, or of the published numbers alone where `frame` is None.
+    """The table of these records, or of the published numbers alone where `frame` is None. A name is of `tables()`.
 
     `show` is what stands in it: "ours", "published", "both" with the difference, or "delta", the difference alone;
     None is "both" with records and "published" without. Raises UsageError for an unknown name, where no record belongs
     into the table, for units that differ, and, unless `mix`, where one column would hold answers to different
     questions.
     """
-    recipe = tables()[name]
-    request = Request(frame=frame, show=show or ("published" if frame is None else "both"), facts=facts or Facts())
-    if recipe.build is not None and (frame is None or request.show == "published" or not recipe.suites):
-        return recipe.build(replace(request, frame=None))
-    if frame is None:
-        raise UsageError(f"table {recipe.name}: there is nothing published to show without a run")
-    found = [suite for suite in recipe.suites if (frame["suite"] == suite).any()]
-    if not found:
+    spec = tables()[table] if isinstance(table, str) else table
+    request = TableRequest(frame=frame, show=show or ("published" if frame is None else "both"), facts=facts or Facts())
+    if frame is None or request.show == "published" or not spec.suites:
+        if not spec.published:
+            raise UsageError(f"table {spec.name}: there is nothing published to show without a run")
+        return list(spec.build(replace(request, frame=None)))
+    suites = spec.shown(list(frame["suite"]))
+    if not suites:
         there = ", ".join(sorted(set(frame["suite"]))) or "no suite: there are none"
-        raise UsageError(f"table {recipe.name} shows suite {' or '.join(recipe.suites)}; these records are of {there}")
-    if recipe.make is None:
-        assert recipe.build is not None
-        part, warning = _comparable(frame[frame["suite"].isin(found)], mix)
-        made = recipe.build(replace(request, frame=part))
-        return [replace(table, notes=warning + table.notes) for table in made]
+        raise UsageError(f"table {spec.name} shows suite {' or '.join(spec.suites)}; these records are of {there}")
+    parts = [frame[frame["suite"].isin(suites)]]
+    if spec.by_protocol:
+        by_suite = [frame[frame["suite"] == suite] for suite in suites]
+        parts = [part for of_suite in by_suite for _, part in of_suite.groupby("protocol", sort=False)]
     made = []
-    kinds = frame[["suite", "protocol"]].drop_duplicates().itertuples(index=False, name=None)
-    for suite, protocol in sorted(kinds, key=lambda kind: found.index(kind[0]) if kind[0] in found else -1):
-        if suite not in found:
-            continue
-        part, warning = _comparable(frame[(frame["suite"] == suite) & (frame["protocol"] == protocol)], mix)
-        table = recipe.make(part)
-        made.append(replace(table, notes=warning + table.notes))
-        made += recipe.more(part) if recipe.more is not None else []
+    for part in parts:
+        part.attrs = frame.attrs
+        comparable, warning = _comparable(part, mix)
+        built = spec.build(replace(request, frame=comparable))
+        made += [replace(one, notes=warning + one.notes) for one in built]
     return made
 
 
@@ -157,25 +80,37 @@ def _comparable(frame: pd.DataFrame, mix: bool) -> tuple[pd.DataFrame, tuple[str
     return part, ((f"MIXED (mix=true): {'; '.join(mixed)}.",) if mixed else ())
 
 
-def table_of(suite: str) -> str | None:
-    """The name of the table that shows a suite, if one does."""
-    return next((recipe.name for recipe in tables().values() if suite in recipe.suites), None)
+def table_of(suite: str, among: Mapping[str, TableSpec] | None = None) -> TableSpec:
+    """The table that shows a suite: the first `among` these (by default `tables()`) that names it, or one of any."""
+    specs = (tables() if among is None else among).values()
+    return next((spec for spec in specs if suite in spec.suites), tables()["measurements"])
+
+
+def tables_for(
+    frame: pd.DataFrame, among: Mapping[str, TableSpec] | None = None
+) -> list[tuple[TableSpec, pd.DataFrame]]:
+    """The table of each suite in these records, and the records of its suites."""
+    suites: dict[str, tuple[TableSpec, list[str]]] = {}
+    for suite in dict.fromkeys(frame["suite"]):
+        spec = table_of(suite, among)
+        suites.setdefault(spec.name, (spec, []))[1].append(suite)
+    return [(spec, frame[frame["suite"].isin(shown)]) for spec, shown in suites.values()]
 
 
 __all__: Sequence[str] = (
+    "EVERY_SUITE",
     "GROUPS",
     "GROUP_SIZES",
     "Facts",
-    "Recipe",
-    "Request",
     "Show",
     "Table",
+    "TableRequest",
+    "TableSpec",
     "canonical_treatment",
-    "fewshot_table",
     "make",
     "row_labels",
     "table_of",
     "tables",
-    "vtab_table",
+    "tables_for",
     "weights_labels",
 )

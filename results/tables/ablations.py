@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ...random_weights import is_random
 from ..published import rows
 from ..record import read_variant
-from .cells import Printed, printed
+from .cells import printed, stated
 from .grid import Grid
 from .measure import measured
-from .table import Request, Table
-from .transfer import folders
+from .rows import only_metric
+from .table import Table, TableRequest, of_paper
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,13 +21,11 @@ PLACES = {"stem": "stem only (default)", "layers": "every layer", "shared": "eve
 EMBEDDINGS = {"none": "none", "1d": "1-D", "2d": "2-D", "relative": "relative"}
 
 
-def table7(request: Request) -> list[Table]:
+def table7(request: TableRequest) -> list[Table]:
     """Datasets as rows, optimisers as columns. This project does not pre-train: nothing of ours can stand here."""
     grid = Grid(
         title="ViT paper, Table 7: ResNets pre-trained with Adam or SGD, top-1 after fine-tuning, percent",
         label_names=("dataset",),
-        columns=[],
-        models_are_columns=True,
     )
     for row in rows("table7_8_ablations"):
         if row["table"] == "ViT Table 7":
@@ -34,10 +33,10 @@ def table7(request: Request) -> list[Table]:
     grid.notes.append(
         "Pre-trained on JFT-300M for 7 epochs. This project does not pre-train: there is no column of ours."
     )
-    return [grid.table("published", folders(request.frame))]
+    return [grid.table(replace(request, show="published"))]
 
 
-def table8(request: Request) -> list[Table]:
+def table8(request: TableRequest) -> list[Table]:
     """Embeddings as rows, places as columns: the paper's, then each of our models measured with `model.posembed=…`."""
     grid = Grid(
         title="ViT paper, Table 8: position embeddings, accuracy in percent",
@@ -48,22 +47,25 @@ def table8(request: Request) -> list[Table]:
         for row in rows("table7_8_ablations"):
             if row["table"] == "ViT Table 8":
                 kind, _, place = row["setting"].partition("; added: ")
-                text = f"{100 * float(row['value']):.3f}"
-                mark = printed(row).mark
                 line = (f"{row['model']}, {row['pretrain']}: ImageNet, 5-shot", kind.split(" ")[0])
-                grid.printed[grid.add(line, place)] = Printed(value=float(text), text=text, mark=mark)
+                percent = stated(f"{100 * float(row['value']):.3f}", printed(row).mark)
+                grid.printed[grid.add(line, place)] = percent
         grid.notes.append("Published: linear 5-shot ImageNet, printed as fractions, here in percent.")
     if request.frame is not None:
         _ours(grid, request.frame)
-    return [grid.table(request.show, folders(request.frame))]
+        grid.notes.append(
+            "Ours have other weights than the paper's, or another question: they stand apart."
+            if grid.measured
+            else "Ours: no record is of a model with model.posembed=… or model.posembed_at=…."
+        )
+    return [grid.table(request)]
 
 
 def _ours(grid: Grid, frame: pd.DataFrame) -> None:
-    top1 = frame[(frame["metric"] == "top1") | (frame["status"] != "ok")]
+    top1 = only_metric(frame, "top1")
     if "shots" not in top1:
         top1 = top1.assign(shots=float("nan"))
     by = ["suite", "protocol", "model", "weights", "pretrain", "task", "shots"]
-    found = False
     for keys, part in top1.groupby(by, sort=False, dropna=False):
         protocol, model, weights, pretrain, task = map(str, keys[1:6])
         shots: Any = keys[6]
@@ -71,18 +73,16 @@ def _ours(grid: Grid, frame: pd.DataFrame) -> None:
         if not any("posembed" in one or "posembed_at" in one for one in settings.values()):
             continue
         for variant, one in settings.items():
-            others = {name: value for name, value in one.items() if not name.startswith("posembed")}
             kind = EMBEDDINGS.get(one.get("posembed", "1d"))
             place = PLACES.get(one.get("posembed_at", "stem"))
             cell = measured(part[part["variant"] == variant])
             if kind is None or place is None or cell is None:
                 continue
-            found = True
-            who = " ".join([str(model), *(f"{name}={value}" for name, value in others.items())])
+            others = [f"{name}={value}" for name, value in one.items() if not name.startswith("posembed")]
             trained = "random" if is_random(weights) else pretrain or weights
             asked = f"{task}, {int(shots)}-shot" if shots == shots else f"{task}, {protocol}"
-            grid.measured[grid.add((f"{who}, {trained}: {asked}", kind), place)] = cell
-    if not found:
-        grid.notes.append("Ours: no record is of a model with model.posembed=… or model.posembed_at=….")
-    else:
-        grid.notes.append("Ours have other weights than the paper's, or another question: they stand apart.")
+            grid.measured[grid.add((f"{' '.join([model, *others])}, {trained}: {asked}", kind), place)] = cell
+
+
+TABLE7 = of_paper("7", "optimisers for pre-training ResNets", table7, ("finetune",))
+TABLE8 = of_paper("8", "position embeddings", table8, ("fewshot", "finetune"))

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from ..predictions import Predictions, Scored
-from .cells import Measured, Place
+from .cells import Measured, Position
 
 ALPHA = 0.05
-Verdict = Literal["best", "tied"]
+Mark = Literal["best", "tied"]
 
 
-def mark_best(lines: Iterable[Mapping[Place, Measured]], folders: Sequence[str]) -> dict[Place, Verdict]:
+def mark_best(lines: Iterable[Mapping[Position, Measured]], folders: Sequence[str]) -> dict[Position, Mark]:
     """Of each line's cells, which answer one question: "best" for one significantly above all others, else "tied".
 
     The highest is tested against each other cell, over test images where both sides stored predictions and over seeds
@@ -20,7 +20,7 @@ def mark_best(lines: Iterable[Mapping[Place, Measured]], folders: Sequence[str])
     nothing is marked.
     """
     lines = [line for line in lines if len(line) > 1]
-    tests: list[tuple[int, Place, Place]] = []
+    tests: list[tuple[int, Position, Position]] = []
     ps: list[float | None] = []
     kept = Predictions(folders)
     for i, line in enumerate(lines):
@@ -32,7 +32,7 @@ def mark_best(lines: Iterable[Mapping[Place, Measured]], folders: Sequence[str])
         return {}
     from ..statistics import holm
 
-    marks: dict[Place, Verdict] = {}
+    marks: dict[Position, Mark] = {}
     adjusted = list(zip(tests, holm(ps), strict=True))
     for i in range(len(lines)):
         mine = [(first, other, p) for (line, first, other), p in adjusted if line == i]

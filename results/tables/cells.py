@@ -18,6 +18,7 @@ FOOTNOTES = {
     BELOW: "Below the majority rate: always guessing the test set's most frequent class scores more.",
     TIED: "Among our models tied for the best: no significant difference seen (5 %, Holm).",
 }
+Position = tuple[tuple[str, ...], str]  # row labels, column
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,16 +49,15 @@ class Measured:
     @property
     def measurements(self) -> tuple[str, ...]:
         """The names of the records behind it."""
-        return tuple(str(one["measurement"]) for one in self.records) or self.behind
+        return tuple(str(one["measurement"]) for one in self.records if one["measurement"]) or self.behind
 
-    def shown(self, decimals: int) -> str:
+    def shown(self, decimals: int, marks: str | None = None) -> str:
+        """The cell's text, with those of its marks that are among `marks`: all of them by default."""
+        kept = "".join(mark for mark in self.marks if marks is None or mark in marks)
         if self.value is None:
-            return self.words + self.marks
+            return self.words + kept
         spread = "" if self.std is None else f" ± {self.std:.{decimals}f}"
-        return f"{self.value:.{decimals}f}{spread}{self.marks}"
-
-
-Place = tuple[tuple[str, ...], str]  # row labels, column
+        return f"{self.value:.{decimals}f}{spread}{kept}"
 
 
 def difference(ours: float, printed: Printed, decimals: int) -> str:
@@ -67,8 +67,12 @@ def difference(ours: float, printed: Printed, decimals: int) -> str:
     return f"{away:+.{decimals}f}" + (f" (z {away / std:+.1f})" if std else "")
 
 
-def printed(row: Mapping[str, str], value: str | None = None) -> Printed:
+def stated(text: str, mark: str = "", value: float | None = None) -> Printed:
+    """A published number by its text, where `value` says nothing else."""
+    return Printed(value=float(text) if value is None else value, text=text, mark=mark)
+
+
+def printed(row: Mapping[str, str]) -> Printed:
     """The published number of a row of results/published, marked where its weights were never released."""
-    text = row["value"] if value is None else value
     mark = "" if is_reproducible(row["model"], row["pretrain"]) else NOT_RELEASED
-    return Printed(value=float(text), text=text, std=row.get("std", "") if value is None else "", mark=mark)
+    return Printed(value=float(row["value"]), text=row["value"], std=row.get("std", ""), mark=mark)

@@ -6,7 +6,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from ..predictions import Predictions
-from .rows import row_labels
+from .rows import row_labels, swept
 from .table import Table
 
 if TYPE_CHECKING:
@@ -49,17 +49,15 @@ def draws_tables(frame: pd.DataFrame) -> list[Table]:
     if means.empty:
         return []
     kept = Predictions(frame.attrs.get("folders", ()))
-    dial = next((name for name in ("l2", "k") if name in means and means[name].notna().any()), None)
-    several = dial is not None and means[dial].nunique() > 1
+    dial, several = swept(means)
     shots = sorted({int(count) for count in means["shots"]})
     rows: list[tuple[str, ...]] = []
     for task, of_task in means.groupby("task", sort=False):
-        for strength in sorted(of_task[dial].unique()) if dial is not None and several else [None]:
+        for strength in sorted(of_task[dial].unique()) if several else [None]:
             part = of_task if strength is None else of_task[of_task[dial] == strength]
-            labelled = row_labels(part)
-            for (first, of_first), (second, of_second) in combinations(labelled, 2):
+            setting = () if strength is None else (f"{strength:g}",)
+            for (first, of_first), (second, of_second) in combinations(row_labels(part), 2):
                 texts = [_chance(of_first, of_second, count, kept) for count in shots]
-                setting = () if not several else (f"{strength:g}",)
                 rows.append((str(task), first, second, *setting, *texts))
     if not any(text for row in rows for text in row[-len(shots) :]):
         return []

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..published import rows
-from .cells import NOT_RELEASED, Printed
+from ..published import drawn
+from .cells import NOT_RELEASED, stated
+from .draws import draws_tables
 from .grid import Grid
 from .rows import (
     majority_rates,
@@ -16,14 +18,22 @@ from .rows import (
     protocol_notes,
     provenance_notes,
     row_labels,
+    swept,
 )
-from .table import Request, Table
+from .table import Table, TableRequest, TableSpec
 
 if TYPE_CHECKING:
     import pandas as pd
 
 # Of a cell's records. All hundred columns copied for each of hundreds of cells took longer than the probe itself.
 LOOKED_AT = ("metric", "status", "value", "measurement", "shots", "draws")
+
+
+def fewshot(request: TableRequest) -> list[Table]:
+    """Records of one protocol and, where draws were kept, how often each model beats another; or published points."""
+    if request.frame is None:
+        return published_fewshot(request)
+    return [fewshot_table(request.frame), *draws_tables(request.frame)]
 
 
 def fewshot_table(frame: pd.DataFrame) -> Table:
@@ -33,67 +43,69 @@ def fewshot_table(frame: pd.DataFrame) -> Table:
     choice, the oracle. With draws, a row for their distribution.
     """
     top1 = only_metric(frame, "top1")
-    majority = majority_rates(frame, ["task"])
+    majority = majority_rates(frame)
     shots = sorted({int(count) for count in top1["shots"].dropna()}) if "shots" in top1 else []
-    dial = next((name for name in ("l2", "k") if name in top1 and top1[name].notna().any()), None)
-    several = dial is not None and top1[dial].nunique() > 1
+    dial, several = swept(top1)
     rows: list[tuple[str, ...]] = []
     rules = set()
     sources: dict[tuple[int, int], tuple[str, ...]] = {}
     for task, of_task in frame.groupby("task", sort=False):
         rules.add(len(rows))
-        rate = majority.get((str(task),))
+        rate = f"{majority[str(task)]:.1f}" if str(task) in majority else ""
         for label, part in row_labels(of_task[of_task["metric"] != "majority_rate"]):
             part = part[[name for name in (*LOOKED_AT, dial) if name in part]]
-            for name, cell in _settings(part, dial if several else None):
+            for setting, cell in _settings(part, dial if several else None):
                 parts = [cell[(cell["shots"] == k) | cell["shots"].isna()] for k in shots] or [cell]
-                texts = [mean_and_std(one)[1] for one in parts]
-                setting = (name,) if several else ()
-                for column, one in enumerate(parts, start=2 + several):
+                labels = (str(task), label, *setting)
+                for column, one in enumerate(parts, start=len(labels)):
                     if found := measurements(one):
                         sources[len(rows), column] = found
-                rows.append((str(task), label, *setting, *texts, "" if rate is None else f"{rate:.1f}"))
+                rows.append((*labels, *(mean_and_std(one)[1] for one in parts), rate))
             rows += _distributions(str(task), label, part, shots, dial if several else None)
-    seeds = top1["seed"].dropna().nunique()
-    notes = [*protocol_notes(top1), f"Mean ± std (ddof 1) over {seeds} seeds." if seeds > 1 else ""]
-    if dial is not None and not several:
-        notes.append(f"{dial} = {top1[dial].dropna().iloc[0]:g}.")
-    if frame["metric"].str.startswith("top1_val_").any():
-        notes.append(f"chosen: the {dial} that is best on the validation images, for each support set.")
-    if frame["metric"].str.startswith("top1_oracle_").any():
-        notes.append(f"ORACLE: the {dial} that is best on the test images themselves; an upper bound, no result.")
-    if frame["metric"].str.startswith("top1_draws_").any():
-        notes.append("Rows of draws: mean ± std [2.5 %, 97.5 %] of the accuracy over that many support sets.")
-    notes += provenance_notes(top1)
     protocol = str(frame["protocol"].iloc[0])
     kind = f" ({protocol})" if protocol in ("knn", "logistic") else ""
+    setting = (str(dial),) if several else ()
+    counts = [f"{k}-shot" if k else "all" for k in shots] or ["accuracy"]
     return Table(
         title=f"fewshot{kind}: top-1 accuracy, percent, by images a class",
-        columns=(
-            *("task", "model"),
-            *((str(dial),) if several else ()),
-            *([f"{k}-shot" if k else "all" for k in shots] or ["accuracy"]),
-            "majority class",
-        ),
+        columns=("task", "model", *setting, *counts, "majority class"),
         rows=tuple(rows),
-        labels=3 if several else 2,
-        notes=tuple(note for note in notes if note),
+        labels=2 + several,
+        notes=tuple(_notes(frame, top1, dial, several)),
         rules=frozenset(rules - {0}),
         sources=sources,
     )
 
 
-def _settings(part: pd.DataFrame, dial: str | None) -> list[tuple[str, pd.DataFrame]]:
+def _notes(frame: pd.DataFrame, top1: pd.DataFrame, dial: str | None, several: bool) -> list[str]:
+    seeds = top1["seed"].dropna().nunique()
+    notes = protocol_notes(top1)
+    if seeds > 1:
+        notes.append(f"Mean ± std (ddof 1) over {seeds} seeds.")
+    if dial is not None and not several:
+        notes.append(f"{dial} = {top1[dial].dropna().iloc[0]:g}.")
+    for start, note in (
+        ("top1_val_", f"chosen: the {dial} that is best on the validation images, for each support set."),
+        ("top1_oracle_", f"ORACLE: the {dial} that is best on the test images themselves; an upper bound, no result."),
+        ("top1_draws_", "Rows of draws: mean ± std [2.5 %, 97.5 %] of the accuracy over that many support sets."),
+    ):
+        if frame["metric"].str.startswith(start).any():
+            notes.append(note)
+    return notes + provenance_notes(top1)
+
+
+def _settings(part: pd.DataFrame, dial: str | None) -> list[tuple[tuple[str, ...], pd.DataFrame]]:
     """The records of a row by setting of the dial (all of them without one), then the chosen one's and the oracle's."""
     fixed = only_metric(part, "top1")
     if dial is None:
-        return [("", fixed)]
+        return [((), fixed)]
     empty = fixed[dial].isna()
-    found = [(f"{value:g}", fixed[(fixed[dial] == value) | empty]) for value in sorted(fixed[dial].dropna().unique())]
+    values = sorted(fixed[dial].dropna().unique())
+    found = [((f"{value:g}",), fixed[(fixed[dial] == value) | empty]) for value in values]
     for word, metric in (("chosen", f"top1_val_{dial}"), ("ORACLE", f"top1_oracle_{dial}")):
         if (part["metric"] == metric).any():
-            found.append((word, part[part["metric"] == metric]))
-    return found or [("", fixed)]
+            found.append(((word,), part[part["metric"] == metric]))
+    return found or [(("",), fixed)]
 
 
 def _distributions(
@@ -120,25 +132,24 @@ def _distributions(
     return rows
 
 
-def published_fewshot(request: Request) -> list[Table]:
+def published_fewshot(request: TableRequest) -> list[Table]:
     """Published linear 5-shot accuracies on ImageNet: by size of the pre-training set, and of the last figure."""
-    drawn = rows("figures_digitized")
-    sizes = Grid(
-        title="ViT paper, Figure 4: linear 5-shot ImageNet top-1, percent, by images of JFT-300M",
-        label_names=("model",),
-        columns=[],
-    )
-    for row in drawn:
-        if row["figure"] == "ViT Figure 4":
-            place = sizes.add((row["series"],), f"{float(row['x']):g} M")
-            sizes.printed[place] = Printed(value=float(row["y"]), text=row["y"], mark=NOT_RELEASED)
-    last = Grid(title="ViT paper, Figure 13: linear 5-shot ImageNet top-1, percent", label_names=("model",), columns=[])
-    for row in drawn:
-        if (row["figure"], row["panel"]) == ("ViT Figure 13", "left"):
-            text = f"{100 * float(row['y']):.1f}"
-            last.printed[last.add((row["series"],), "5-shot")] = Printed(
-                value=float(text), text=text, mark=NOT_RELEASED
-            )
+    what = "linear 5-shot ImageNet top-1, percent"
+    sizes = Grid(title=f"ViT paper, Figure 4: {what}, by images of JFT-300M", label_names=("model",))
+    for row in drawn("ViT Figure 4"):
+        sizes.printed[sizes.add((row["series"],), f"{float(row['x']):g} M")] = stated(row["y"], NOT_RELEASED)
+    last = Grid(title=f"ViT paper, Figure 13: {what}", label_names=("model",))
+    for row in drawn("ViT Figure 13", "left"):
+        last.printed[last.add((row["series"],), "5-shot")] = stated(f"{100 * float(row['y']):.1f}", NOT_RELEASED)
     for grid in (sizes, last):
         grid.notes.append("Pre-trained on JFT-300M. Read from the paper's vector graphics.")
-    return [grid.table(request.show) for grid in (sizes, last)]
+    return [grid.table(replace(request, show="published")) for grid in (sizes, last)]
+
+
+FEWSHOT = TableSpec(
+    name="fewshot",
+    summary="accuracy by number of shots, mean and std over seeds (ViT paper, Figure 4)",
+    suites=("fewshot",),
+    by_protocol=True,
+    build=fewshot,
+)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .best import Verdict, mark_best
+from .best import Mark, mark_best
 from .cells import (
     FOOTNOTES,
     FROM_SCRATCH,
@@ -14,85 +14,86 @@ from .cells import (
     TIED,
     UNTRAINED,
     Measured,
-    Place,
+    Position,
     Printed,
     difference,
 )
-from .table import Show, Table
+from .table import Table, TableRequest
 
 Z_NOTE = "z: the difference in units of the published std, where one was published."
+KINDS = {"ours": ("ours",), "published": ("published",), "delta": ("difference",)}
+KINDS |= {"both": ("ours", "published", "difference")}
 
 
 @dataclass(kw_only=True)
 class Grid:
-    """A table in the making: row labels and columns in order, and what stands at each place."""
+    """A table in the making: row labels and columns in order, and what stands at each position."""
 
     title: str
     label_names: tuple[str, ...]
-    columns: list[str]
+    columns: list[str] = field(default_factory=list)
     rows: list[tuple[str, ...]] = field(default_factory=list)
-    printed: dict[Place, Printed] = field(default_factory=dict)
-    measured: dict[Place, Measured] = field(default_factory=dict)
-    plain: dict[Place, str] = field(default_factory=dict)  # facts that have no other side
+    printed: dict[Position, Printed] = field(default_factory=dict)
+    measured: dict[Position, Measured] = field(default_factory=dict)
+    plain: dict[Position, str] = field(default_factory=dict)  # facts that have no other side
     decimals: int = 2
     models_are_columns: bool = False
+    marks: str | None = None  # those that are shown; None: all, and which of our numbers is the best
     notes: list[str] = field(default_factory=list)
 
-    def add(self, row: tuple[str, ...], column: str) -> Place:
-        """The place, its row and column made where they are new."""
+    def add(self, row: tuple[str, ...], column: str) -> Position:
+        """The position, its row and column made where they are new."""
         if row not in self.rows:
             self.rows.append(row)
         if column not in self.columns:
             self.columns.append(column)
         return row, column
 
-    def table(self, show: Show, folders: Sequence[str] = ()) -> Table:
+    def table(self, request: TableRequest) -> Table:
         """The table: for each row a line for ours, the published and the difference, as far as there is something."""
-        best = mark_best(self._lines(), folders) if show in ("ours", "both") and self.measured else {}
-        kinds = {"ours": ("ours",), "published": ("published",), "delta": ("difference",)}.get(
-            show, ("ours", "published", "difference")
-        )
+        marked = self.marks is None and request.show in ("ours", "both") and self.measured
+        best = mark_best(self._lines(), request.folders) if marked else {}
         found: list[tuple[tuple[str, ...], str, dict[str, str]]] = []
         for row in self.rows:
-            for kind in kinds:
+            for kind in KINDS[request.show]:
                 texts = {column: self._text(kind, (row, column), best) for column in self.columns}
                 if any(texts.values()):
                     found.append((row, kind, texts))
         named = len({kind for _, kind, _ in found}) > 1  # the kind needs a column of its own
         grouped = len({row for row, _, _ in found}) < len(found)
         columns = [column for column in self.columns if any(texts[column] for _, _, texts in found)]
-        seen: set[tuple[str, ...]] = set()
         lines: list[tuple[str, ...]] = []
         rules, bold, sources = set(), set(), {}
-        for row, kind, texts in found:
-            if grouped and lines and row not in seen:
-                rules.add(len(lines))
-            seen.add(row)
+        for i, (row, kind, texts) in enumerate(found):
+            if grouped and i and row != found[i - 1][0]:
+                rules.add(i)
             lines.append((*row, *((kind,) if named else ()), *(texts[column] for column in columns)))
-            for i, column in enumerate(columns, start=len(row) + named):
-                cell = self.measured.get((row, column)) if kind == "ours" else None
+            for j, column in enumerate(columns if kind == "ours" else [], start=len(row) + named):
+                cell = self.measured.get((row, column))
                 if cell is not None and cell.measurements:
-                    sources[len(lines) - 1, i] = cell.measurements
-                if kind == "ours" and best.get((row, column)) == "best":
-                    bold.add((len(lines) - 1, i))
-        text = "".join(cell for line in lines for cell in line)
-        notes = [note for note in self.notes if UNTRAINED not in text or "untrained networks, of which" not in note]
-        notes += [Z_NOTE] if "(z " in text else []
-        notes += [f"{mark} {said}" for mark, said in FOOTNOTES.items() if mark in text]
+                    sources[i, j] = cell.measurements
+                if best.get((row, column)) == "best":
+                    bold.add((i, j))
         return Table(
             title=self.title,
             columns=(*self.label_names, *(("",) if named else ()), *columns),
             rows=tuple(lines),
             labels=len(self.label_names) + named,
-            notes=tuple(notes),
+            notes=tuple(self._notes("".join(cell for line in lines for cell in line))),
             rules=frozenset(rules),
             bold=frozenset(bold),
             sources=sources,
         )
 
-    def _lines(self) -> list[dict[Place, Measured]]:
+    def _notes(self, text: str) -> list[str]:
+        """The notes, and what the marks in the table's text mean."""
+        notes = [note for note in self.notes if UNTRAINED not in text or "untrained networks, of which" not in note]
+        notes += [Z_NOTE] if "(z " in text else []
+        return notes + [f"{mark} {said}" for mark, said in FOOTNOTES.items() if mark in text]
+
+    def _lines(self) -> list[dict[Position, Measured]]:
         """The cells of ours that stand beside each other: of one dataset, with one and the same question."""
-        found: dict[Any, dict[Place, Measured]] = {}
+        found: dict[Any, dict[Position, Measured]] = {}
         for row in self.rows:
             for column in self.columns:
                 cell = self.measured.get((row, column))
@@ -103,14 +104,14 @@ class Grid:
                 found.setdefault((row if self.models_are_columns else column, asked), {})[row, column] = cell
         return list(found.values())
 
-    def _text(self, kind: str, place: Place, best: Mapping[Place, Verdict]) -> str:
-        ours, printed = self.measured.get(place), self.printed.get(place)
+    def _text(self, kind: str, position: Position, best: Mapping[Position, Mark]) -> str:
+        ours, printed = self.measured.get(position), self.printed.get(position)
         if kind == "ours":
-            text = "" if ours is None else ours.shown(self.decimals)
-            return text + TIED if best.get(place) == "tied" else text
+            text = "" if ours is None else ours.shown(self.decimals, self.marks)
+            return text + TIED if best.get(position) == "tied" else text
         if kind == "published":
-            return printed.shown if printed is not None else self.plain.get(place, "")
-        other = ours is not None and any(mark in ours.marks for mark in (MINIATURE, UNTRAINED, FROM_SCRATCH))
-        if ours is None or printed is None or ours.value is None or other:
+            return printed.shown if printed is not None else self.plain.get(position, "")
+        if ours is None or printed is None or ours.value is None:
             return ""
-        return difference(ours.value, printed, self.decimals)
+        another_kind = any(mark in ours.marks for mark in (MINIATURE, UNTRAINED, FROM_SCRATCH))
+        return "" if another_kind else difference(ours.value, printed, self.decimals)

@@ -13,22 +13,20 @@ from ..record import COLUMNS
 if TYPE_CHECKING:
     import pandas as pd
 
-TUNED = (
-    "l2",
-    "k",
-    "lr",
-    "recipe",
-    "micro_batch",
-    "processes",
-)  # treatment that is swept, or chosen per task on validation images: it makes no other row
+# Treatment that is swept, or chosen per task on validation images: it makes no other row.
+TUNED = ("l2", "k", "lr", "recipe", "micro_batch", "processes")
 
 
 def once(frame: pd.DataFrame) -> pd.DataFrame:
-    """The records without those that were measured again: same model, question, treatment, seed. The latest counts."""
-    columns = ["model", "variant", "weights", "weights_sha", "task", "source", "metric", "seed"]
-    columns += ["question", "treatment", "status", *at_columns(frame)]
+    """The records without those that were measured again: same model, question, treatment, seed. The latest counts.
+
+    Timings of several devices are not the same.
+    """
+    same = ["suite", "protocol", "model", "variant", "weights", "weights_sha", "task", "source", "metric", "seed"]
+    same += ["question", "treatment", "status", *at_columns(frame)]
+    same += ["device"] if frame["suite"].eq("throughput").any() else []
     in_time = frame.reset_index(drop=True).sort_values("started_at", kind="stable")
-    return in_time.drop_duplicates(columns, keep="last").sort_index()
+    return in_time.drop_duplicates(same, keep="last").sort_index()
 
 
 def at_columns(frame: pd.DataFrame) -> list[str]:
@@ -42,15 +40,22 @@ def only_metric(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
     return frame[(frame["metric"] == metric) | (frame["status"] != "ok")]
 
 
+def swept(frame: pd.DataFrame) -> tuple[str | None, bool]:
+    """Which setting of the probe these records have (l2 or k, if any), and whether it has several values."""
+    dial = next((name for name in ("l2", "k") if name in frame and frame[name].notna().any()), None)
+    return dial, dial is not None and frame[dial].nunique() > 1
+
+
 def trained_here(frame: pd.DataFrame) -> pd.Series:
     """Which records are of networks after training on the task, and not as their weights came."""
     tuned = frame["suite"].eq("finetune") | frame["protocol"].eq("finetune")
     return tuned & frame["metric"].ne("top1_untrained_probe")
 
 
-def majority_rates(frame: pd.DataFrame, by: list[str]) -> dict[tuple[str, ...], float]:
+def majority_rates(frame: pd.DataFrame) -> dict[str, float]:
+    """The majority rate of each task, in percent."""
     rates = frame[(frame["metric"] == "majority_rate") & (frame["status"] == "ok")]
-    return {tuple(row[name] for name in by): float(row["value"]) for row in rates.to_dict("records")}
+    return dict(zip(rates["task"].astype(str), rates["value"].astype(float), strict=True))
 
 
 def mean_and_std(cell: pd.DataFrame) -> tuple[float | None, str]:
@@ -69,6 +74,11 @@ def measurements(cell: pd.DataFrame) -> tuple[str, ...]:
     return tuple(name for name in cell[cell["status"] == "ok"]["measurement"].astype(str) if name)
 
 
+def model_label(record: Any) -> str:
+    """The model of a record, with its variant."""
+    return f"{record['model']} [{record['variant']}]" if record["variant"] else str(record["model"])
+
+
 def row_labels(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """The records of each row and its label: model and variant, and as much more as tells it from the others.
 
@@ -77,41 +87,38 @@ def row_labels(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """
     shown = weights_labels(list(dict.fromkeys(frame["weights"])))
     found: list[tuple[str, pd.DataFrame]] = []
-    for (model, variant, weights), of_model in frame.groupby(["model", "variant", "weights"], sort=False):
-        label = f"{model} [{variant}]" if variant else str(model)
+    for (_, _, weights), of_model in frame.groupby(["model", "variant", "weights"], sort=False):
+        label = model_label(of_model.iloc[0])
         label += f" ({shown[str(weights)]})" if len(shown) > 1 else ""
         treatments = [json.loads(canonical_treatment(text)) for text in of_model["treatment"]]
-        differs = _fed_differently(list(of_model["task"]), treatments)
+        differs = _fed_differently(of_model)
         fed = [json.dumps({name: one.get(name) for name in differs}) if one else "{}" for one in treatments]
         of_model = of_model.assign(fed=fed)
         for text in [text for text in dict.fromkeys(fed) if text != "{}"] or ["{}"]:
-            suffix = " ".join(f"{name}={_word(value)}" for name, value in json.loads(text).items())
+            suffix = " ".join(f"{name}={in_words(value)}" for name, value in json.loads(text).items())
             found.append((f"{label} {suffix}".strip(), of_model[of_model["fed"].isin([text, "{}"])]))
     return found
 
 
-def _fed_differently(tasks: Sequence[str], treatments: Sequence[dict[str, Any]]) -> list[str]:
+def _fed_differently(frame: pd.DataFrame) -> list[str]:
     """The fields in which treatments on one and the same task differ."""
     by_task: dict[str, list[dict[str, Any]]] = {}
-    for task, treatment in zip(tasks, treatments, strict=True):
-        if treatment:
-            by_task.setdefault(task, []).append(treatment)
+    for task, text in zip(frame["task"], map(canonical_treatment, frame["treatment"]), strict=True):
+        if text != "{}":
+            by_task.setdefault(task, []).append(json.loads(text))
     return list(dict.fromkeys(name for several in by_task.values() for name in differing(several)))
 
 
 def weights_labels(names: Sequence[str]) -> dict[str, str]:
     """How tables write each of these weights: a file by as much of the end of its path as tells it from the others."""
-    paths = {name: PurePath(name).parts for name in names if len(PurePath(name).parts) > 1}
     labels = {name: name for name in names}
-    for name, parts in paths.items():
+    for name, parts in ((name, PurePath(name).parts) for name in names):
         others = [PurePath(other).parts for other in names if other != name]
-        depth = next(n for n in range(1, len(parts) + 1) if n == len(parts) or not _ends(others, parts[-n:]))
-        labels[name] = str(PurePath(*parts[-depth:]))
+        for depth in range(1, len(parts) + 1 if len(parts) > 1 else 0):
+            labels[name] = str(PurePath(*parts[-depth:]))
+            if not any(other[-depth:] == parts[-depth:] for other in others):
+                break
     return labels
-
-
-def _ends(others: Sequence[tuple[str, ...]], end: tuple[str, ...]) -> bool:
-    return any(other[-len(end) :] == end for other in others)
 
 
 def canonical_treatment(text: str) -> str:
@@ -122,23 +129,28 @@ def canonical_treatment(text: str) -> str:
 
 
 def differing(dicts: Sequence[dict[str, Any]]) -> list[str]:
+    """The names whose values are not the same in all of these."""
     names = dict.fromkeys(name for item in dicts for name in item)
     return [name for name in names if len({json.dumps(item.get(name)) for item in dicts}) > 1]
+
+
+def in_words(value: Any) -> str:
+    """A value of a question or treatment as tables write it: a size as 224x224."""
+    return "x".join(map(str, value)) if isinstance(value, list) and len(value) == 2 else str(value)
 
 
 def mixed_fields(frame: pd.DataFrame) -> list[str]:
     """For each task and metric answered under several questions, the fields in which those differ."""
     ok = frame[frame["status"] == "ok"]
     inner = [name for name in at_columns(ok) if name not in TUNED]
-    by = ["suite", "protocol", "task", "metric", *inner]
     found = []
-    for keys, part in ok.groupby(by, sort=False, dropna=False):
-        questions = [json.loads(text) for text in part["question"].unique()]
+    for keys, part in ok.groupby(["suite", "protocol", "task", "metric", *inner], sort=False, dropna=False):
+        questions = [json.loads(text or "{}") for text in part["question"].unique()]
+        values = [
+            f"{name} is {' and '.join(sorted({in_words(q.get(name)) for q in questions}))}"
+            for name in differing(questions)
+        ]
         if len(questions) > 1:
-            values = [
-                f"{name} is {' and '.join(sorted({_word(q.get(name)) for q in questions}))}"
-                for name in differing(questions)
-            ]
             found.append(f"for {keys[2] or keys[0]}, {', '.join(values)}")
     return list(dict.fromkeys(found))
 
@@ -174,10 +186,7 @@ def provenance_notes(frame: pd.DataFrame) -> list[str]:
     if untrained:
         who = "All weights are random" if len(untrained) == len(weights) else f"Rows with {', '.join(untrained)}"
         notes.append(f"{who}: untrained networks, of which only architecture and initialisation show.")
-    differs = _fed_differently(
-        list(frame["task"]), [json.loads(canonical_treatment(text)) for text in frame["treatment"]]
-    )
-    if differs:
+    if differs := _fed_differently(frame):
         notes.append(f"Rows differ in how images are fed: {', '.join(differs)}.")
     for status in ("failed", "skipped"):
         jobs = frame[frame["status"] == status]
@@ -185,7 +194,3 @@ def provenance_notes(frame: pd.DataFrame) -> list[str]:
             first = jobs.iloc[0]
             notes.append(f"{len(jobs)} {status}, the first: {first['model']} on {first['task']}: {first['error']}")
     return notes
-
-
-def _word(value: Any) -> str:
-    return "x".join(map(str, value)) if isinstance(value, list) and len(value) == 2 else str(value)

@@ -6,8 +6,17 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 
 from ..published import rows
-from .table import Request, Table
+from .table import Table, TableRequest, of_paper
 
+PRE_TRAINING = {  # column of table3_pretraining.csv: heading
+    "model": "model",
+    "pretrain": "data",
+    "epochs": "epochs",
+    "base_lr": "base lr",
+    "lr_decay": "decay",
+    "weight_decay": "weight decay",
+    "dropout": "dropout",
+}
 FINE_TUNING = {  # column of table4_finetuning.csv: heading
     "steps": "steps",
     "base_lr": "learning rates",
@@ -21,28 +30,19 @@ FINE_TUNING = {  # column of table4_finetuning.csv: heading
 }
 
 
-def table3(request: Request) -> list[Table]:
+def table3(request: TableRequest) -> list[Table]:
     """Pre-training as published, and which of these weights were released."""
-    columns = ("epochs", "base_lr", "lr_decay", "weight_decay", "dropout")
+    files = [one for one in request.facts.releases if one["family"] == "ViT (original release)" and not one["finetune"]]
     lines = []
     for row in rows("table3_pretraining"):
-        tags = [
-            f"{one['model']}:{one['tag']}"
-            for one in request.facts.releases
-            if one["pretrain"] == row["pretrain"]
-            and one["family"] == "ViT (original release)"
-            and not one["finetune"]
-            and _fits(row["model"], one["model"])
-        ]
-        released = (" ".join(tags) or "never released",) if request.facts.releases else ()
-        lines.append((row["model"], row["pretrain"], *(row[name] for name in columns), *released))
+        fitting = [one for one in files if one["pretrain"] == row["pretrain"] and _fits(row["model"], one["model"])]
+        tags = " ".join(f"{one['model']}:{one['tag']}" for one in fitting)
+        released = (tags or "never released",) if request.facts.releases else ()
+        lines.append((*(row[name] for name in PRE_TRAINING), *released))
     return [
         Table(
             title="ViT paper, Table 3: pre-training",
-            columns=(
-                *("model", "data", "epochs", "base lr", "decay", "weight decay", "dropout"),
-                *(("released weights",) if request.facts.releases else ()),
-            ),
+            columns=(*PRE_TRAINING.values(), *(("released weights",) if request.facts.releases else ())),
             rows=tuple(lines),
             labels=2,
             notes=(
@@ -54,39 +54,31 @@ def table3(request: Request) -> list[Table]:
     ]
 
 
-def table4(request: Request) -> list[Table]:
+def table4(request: TableRequest) -> list[Table]:
     """Fine-tuning as published and as this code does it, setting by setting."""
     ours = {(one["table"], one["dataset"]): one for one in request.facts.recipes}
+    published = rows("table4_finetuning")
     lines: list[tuple[str, ...]] = []
     rules = set()
-    for row in rows("table4_finetuning"):
+    for row in published:
         label = (row["table"], row["dataset"])
-        one = ours.get(label)
-        shown: list[tuple[str, Mapping[str, str]]] = []
-        if request.show in ("ours", "both") and one is not None:
-            shown.append(("ours", one))
+        kinds: dict[str, Mapping[str, str]] = {}
+        if request.show in ("ours", "both") and label in ours:
+            kinds["ours"] = ours[label]
         if request.show in ("published", "both"):
-            shown.append(("published", row))
-        if request.show in ("delta", "both") and one is not None:
-            differs = {
-                name: f"{one[name] or 'none'}, not {row[name] or 'stated'}"
-                for name in FINE_TUNING
-                if one.get(name) is not None and one[name] != row[name]
-            }
-            shown += [("difference", differs)] if differs else []
-        if lines and shown:
-            rules.add(len(lines))
-        lines += [(*label, kind, *(values.get(name, "") for name in FINE_TUNING)) for kind, values in shown]
+            kinds["published"] = row
+        if request.show in ("delta", "both") and (differs := _differences(ours.get(label, {}), row)):
+            kinds["difference"] = differs
+        rules |= {len(lines)} if lines and kinds else set()
+        lines += [(*label, kind, *(values.get(name, "") for name in FINE_TUNING)) for kind, values in kinds.items()]
     notes = [
         "SGD with momentum 0.9, no weight decay. ViT: the text says that 0.06 is for ResNets and hybrids; the table "
         "lists it for ImageNet. The papers do not mention warm-up; the steps are the public code's.",
     ]
     if request.show != "published" and not ours:
         notes.append("Ours: this version has no fine-tuning settings to show.")
-    notes += [
-        f"BiT-HyperRule: {text}." for text in dict.fromkeys(row["note"] for row in rows("table4_finetuning")) if text
-    ]
-    notes.append("Sources: " + "; ".join(dict.fromkeys(row["source"] for row in rows("table4_finetuning"))) + ".")
+    notes += [f"BiT-HyperRule: {text}." for text in dict.fromkeys(row["note"] for row in published) if text]
+    notes.append("Sources: " + "; ".join(dict.fromkeys(row["source"] for row in published)) + ".")
     single = len({line[2] for line in lines}) == 1
     return [
         Table(
@@ -100,6 +92,14 @@ def table4(request: Request) -> list[Table]:
     ]
 
 
+def _differences(ours: Mapping[str, str], published: Mapping[str, str]) -> dict[str, str]:
+    return {
+        name: f"{ours[name] or 'none'}, not {published[name] or 'stated'}"
+        for name in FINE_TUNING
+        if ours.get(name) is not None and ours[name] != published[name]
+    }
+
+
 def _fits(pattern: str, model: str) -> bool:
     """Whether a model is one of those that a row of Table 3 names: "ViT-B/{16,32}", "ViT-*"."""
     head, brace, rest = pattern.partition("{")
@@ -107,3 +107,7 @@ def _fits(pattern: str, model: str) -> bool:
         return fnmatchcase(model, pattern)
     choices, _, end = rest.partition("}")
     return any(model == f"{head}{choice}{end}" for choice in choices.split(","))
+
+
+TABLE3 = of_paper("3", "pre-training settings", table3, needs_facts=True)
+TABLE4 = of_paper("4", "fine-tuning settings, this code's beside the paper's", table4, needs_facts=True)

@@ -16,6 +16,7 @@ GROUP_SIZES = {
     "vtab": {"natural": 7, "specialized": 4, "structured": 8},
     "vtab-mini": {"natural": 2, "specialized": 3, "structured": 4},
 }
+EVERY_SUITE = "*"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,28 +43,58 @@ class Facts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class TableRequest:
     """What a table is made of: records or none, what to show of them, and facts."""
 
-    frame: pd.DataFrame | None
-    show: Show
-    facts: Facts
+    frame: pd.DataFrame | None = None
+    show: Show = "both"
+    facts: Facts = field(default_factory=Facts)
+
+    @property
+    def folders(self) -> Sequence[str]:
+        """The run directories behind the records."""
+        return () if self.frame is None else tuple(self.frame.attrs.get("folders", ()))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """One row of the registry of tables: a name, and the pivot that makes the table out of records.
+class TableSpec:
+    """One row of the registry of tables.
 
-    `make` takes the records of one suite and protocol. `build` takes all records of the table's suites, or none, and
-    stands beside (or in place of) `make` where there are published numbers.
+    `build` is given the records of `suites`, or none where published numbers alone are asked for. A table without
+    suites shows no records.
     """
 
     name: str
     summary: str
-    suites: tuple[str, ...]  # whose records it shows
-    make: Callable[[pd.DataFrame], Table] | None = None
-    more: Callable[[pd.DataFrame], Sequence[Table]] | None = None  # further tables of the same records
-    build: Callable[[Request], list[Table]] | None = None
+    build: Callable[[TableRequest], Sequence[Table]]
+    suites: tuple[str, ...] = ()  # whose records it shows; EVERY_SUITE: whatever there is
+    by_protocol: bool = False  # whether the records of each suite and protocol make tables of their own
+    published: bool = True  # whether there is something to show without a run
     needs_facts: bool = False  # whether `build` reads facts, which take a moment to collect
     aliases: tuple[str, ...] = ()
     in_globs: bool = True
+
+    def shown(self, suites: Sequence[str]) -> list[str]:
+        """Those of these suites whose records it shows, in the order of its own."""
+        if EVERY_SUITE in self.suites:
+            return list(dict.fromkeys(suites))
+        return [suite for suite in self.suites if suite in suites]
+
+
+def of_paper(
+    number: str,
+    summary: str,
+    build: Callable[[TableRequest], Sequence[Table]],
+    suites: tuple[str, ...] = (),
+    *,
+    needs_facts: bool = False,
+) -> TableSpec:
+    """A table of the ViT paper, by its number."""
+    return TableSpec(
+        name=number,
+        summary=f"{summary} (ViT paper, Table {number})",
+        build=build,
+        suites=suites,
+        needs_facts=needs_facts,
+        aliases=(f"table{number}",),
+    )

@@ -2,57 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from ..published import rows
-from .table import Request, Table
+from .table import Table, TableRequest, of_paper
 
-COLUMNS = ("layers", "width", "MLP", "heads")
+SIZES = ("layers", "width", "mlp", "heads")
+HEADINGS = ("layers", "width", "MLP", "heads")
 
 
-def table1(request: Request) -> list[Table]:
+def table1(request: TableRequest) -> list[Table]:
     """A row a model. Without facts of the catalog, the printed rows alone."""
-    stated = {_size(row["model"]): row for row in rows("table1_variants")}
+    published = {_size(row["model"]): row for row in rows("table1_variants")}
+    sources = f"Published: {'; '.join(dict.fromkeys(row['source'] for row in published.values()))}."
     if request.show == "published" or not request.facts.models:
-        lines = [
-            (row["model"], row["layers"], row["width"], row["mlp"], row["heads"], row["params_millions"], row["note"])
-            for row in stated.values()
-        ]
+        columns = ("model", *SIZES, "params_millions", "note")
         return [
             Table(
                 title="ViT paper, Table 1 (and AugReg, Tables 1 and 2): model variants",
-                columns=("model", *COLUMNS, "parameters, M", "note"),
-                rows=tuple(lines),
-                notes=_sources(),
+                columns=("model", *HEADINGS, "parameters, M", "note"),
+                rows=tuple(tuple(row[name] for name in columns) for row in published.values()),
+                notes=(sources,),
             )
         ]
+    headings = {
+        "ours": ["parameters, M"],
+        "both": ["ours, M", "published, M", "difference"],
+        "delta": ["difference, M"],
+    }
     lines = []
     for model in request.facts.models:
-        row = stated.get(_size(model["name"]))
+        row = published.get(_size(model["name"]))
         if row is None and request.show == "delta":
             continue
         built = model["params"] / 1e6
-        text = f"{built:.1f}"
-        sizes = [_text(model, name) for name in ("layers", "width", "mlp", "heads")]
-        published = "" if row is None else row["params_millions"]
-        away = "" if row is None else f"{built - float(published):+.1f}"
-        shown = {"ours": (text,), "both": (text, published, away), "delta": (away,)}[request.show]
-        lines.append((model["name"], *sizes, *shown, _text(model, "gflop")))
-    names = {"ours": ("parameters, M",), "both": ("ours, M", "published, M", "difference"), "delta": ("difference, M",)}
+        printed, away = "", ""
+        if row is not None:
+            printed, away = row["params_millions"], f"{built - float(row['params_millions']):+.1f}"
+        shown = {"ours": [f"{built:.1f}"], "both": [f"{built:.1f}", printed, away], "delta": [away]}[request.show]
+        lines.append((model["name"], *(_text(model, name) for name in SIZES), *shown, _text(model, "gflop")))
     return [
         Table(
             title="ViT paper, Table 1: model variants as this code builds them",
-            columns=("model", *COLUMNS, *names[request.show], "GFLOP at 224"),
+            columns=("model", *HEADINGS, *headings[request.show], "GFLOP at 224"),
             rows=tuple(lines),
             notes=(
                 "Ours: parameters with a 1000-class head at 224 pixels (the tests count them); GFLOP: 2 x multiply-"
                 "accumulates of one image, no head. The paper has one number a size, whatever its patches.",
-                *_sources(),
+                sources,
             ),
         )
     ]
-
-
-def _sources() -> tuple[str, ...]:
-    return ("Published: " + "; ".join(dict.fromkeys(row["source"] for row in rows("table1_variants"))) + ".",)
 
 
 def _size(name: str) -> str:
@@ -63,6 +64,9 @@ def _size(name: str) -> str:
     return name.split("/")[0] if name.startswith("ViT-") else name.replace("ViT-", "")
 
 
-def _text(model, name: str) -> str:
+def _text(model: Mapping[str, Any], name: str) -> str:
     value = model.get(name)
     return "" if value is None else f"{value:,.1f}" if isinstance(value, float) else str(value)
+
+
+TABLE1 = of_paper("1", "model variants: sizes and parameters", table1, needs_facts=True)

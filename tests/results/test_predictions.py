@@ -15,7 +15,7 @@ import pytest
 from vit_bench.bench.verbs.explain import explain_verb
 from vit_bench.registry import UsageError
 from vit_bench.results.comparison.compare import compare
-from vit_bench.results.figures import Asked, draw
+from vit_bench.results.figures import FigureRequest, draw
 from vit_bench.results.predictions import Predictions, read_arrays
 from vit_bench.results.record import Cell, Record, Store, load
 from vit_bench.results.tables import make
@@ -66,7 +66,7 @@ USES: dict[str, Callable[[Path], object]] = {
     "compare": lambda folder: compare(load(folder), load(folder), ("a", "b"), metric="top1"),
     "best": lambda folder: make("5", tuned(folder), show="ours"),
     "draws": lambda folder: make("fewshot", load(folder)),
-    "figures": lambda folder: draw("11", Asked(frame=load(folder))),
+    "figures": lambda folder: draw("11", FigureRequest(frame=load(folder))),
     "explain": lambda folder: explain_verb(folder, [f"{MODELS['ViT-B/16']}/0"]),
 }
 

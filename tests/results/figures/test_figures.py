@@ -15,12 +15,12 @@ from vit_bench.bench.verbs.figure import figure_verb
 from vit_bench.models import catalog
 from vit_bench.registry import UsageError
 from vit_bench.results import figures as package
-from vit_bench.results.figures import Asked, draw, drawable, figures, render, save
+from vit_bench.results.figures import FigureRequest, draw, drawable, figures, render, save
 from vit_bench.results.figures.curves import read_curves
 from vit_bench.results.figures.inside import lit, mosaic
-from vit_bench.results.figures.published import our_name, read
 from vit_bench.results.figures.records import Point, SeveralTasks, compute_of
 from vit_bench.results.figures.speed import pareto_front
+from vit_bench.results.published import frame, model_name
 from vit_bench.results.record import frame_of, load
 
 _spec = spec_from_file_location("figure_records", Path(__file__).with_name("figure_records.py"))
@@ -32,8 +32,8 @@ PUBLISHED = [row.name for row in figures().values() if row.published]
 MEASURED = [row.name for row in figures().values() if not row.published]
 
 
-def asked(frame: pd.DataFrame, **more) -> Asked:
-    return Asked(frame=frame, facts=model_facts(frame), **more)
+def asked(frame: pd.DataFrame, **more) -> FigureRequest:
+    return FigureRequest(frame=frame, facts=model_facts(frame), **more)
 
 
 def lines_of(drawing) -> list[tuple[np.ndarray, np.ndarray, bool]]:
@@ -53,13 +53,13 @@ def test_every_figure_of_the_issue_is_there() -> None:
     assert figures()["Figure7"].name == "7"
     assert MEASURED == ["6", "7", "10", "14", "curves"]
     with pytest.raises(UsageError, match=r"there is no figure 'paretto'\. Did you mean 'pareto'\?"):
-        draw("paretto", Asked())
+        draw("paretto", FigureRequest())
 
 
 @pytest.mark.parametrize("name", MEASURED)
 def test_what_is_published_nowhere_says_what_measures_it(name: str) -> None:
     with pytest.raises(UsageError, match=rf"figure {name} shows arrays .*`python -m bench run suite=\w+"):
-        draw(name, Asked())
+        draw(name, FigureRequest())
 
 
 POINTS = {"2": 16, "3": 13, "4": 24, "5": 36, "8": 44, "9": 62, "11": 768, "12": 80, "13": 12, "pareto": 18}
@@ -67,41 +67,44 @@ POINTS = {"2": 16, "3": 13, "4": 24, "5": 36, "8": 44, "9": 62, "11": 768, "12":
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_without_a_run_every_published_point_is_drawn_and_hollow(name: str) -> None:
-    drawing = draw(name, Asked())
+    drawing = draw(name, FigureRequest())
     found = lines_of(drawing)
     assert sum(len(x) for x, _, _ in found) == POINTS[name]
     assert not any(filled for _, _, filled in found)
     assert any(word in " ".join(drawing.notes) for word in ("Published", "paper"))
     with pytest.raises(UsageError, match=r"show=ours: no run is named|published points alone"):
-        draw(name, Asked(show="ours"))
+        draw(name, FigureRequest(show="ours"))
 
 
 def test_published_values_stand_where_the_papers_have_them() -> None:
-    xs = {round(float(x[0])): float(y[0]) for x, y, _ in lines_of(draw("5", Asked()))[:18]}
+    xs = {round(float(x[0])): float(y[0]) for x, y, _ in lines_of(draw("5", FigureRequest()))[:18]}
     assert xs[56] == 92.5  # ViT-B/32, 7 epochs: 55 in Table 6, drawn at 56
-    left = draw("12", Asked()).canvas.axes[0]
+    left = draw("12", FigureRequest()).canvas.axes[0]
     assert left.get_xscale() == left.get_yscale() == "log"
     (resnet,) = [line for line in left.get_lines() if line.get_ydata()[0] == 21100]
     assert resnet.get_xdata().tolist() == [64, 128, 224, 384, 512]
-    assert [axes.get_title() for axes in draw("8", Asked()).canvas.axes] == ["ImageNet 5-shot", "Average 5-shot"]
+    assert [axes.get_title() for axes in draw("8", FigureRequest()).canvas.axes] == [
+        "ImageNet 5-shot",
+        "Average 5-shot",
+    ]
 
 
 def test_names_of_the_papers_are_ours() -> None:
     names = {"ResNet50x1 (BiT)": "BiT-R50x1", "R152x4": "BiT-R152x4", "ResNet50": "BiT-R50x1", "Ti/16": "ViT-Ti/16",
              "R50x1 + ViT-L/16": "R50+ViT-L/16", "R26+S/32": "R26+ViT-S/32", "ViT-L/16": "ViT-L/16"}  # fmt: skip
     for theirs, ours in names.items():
-        assert our_name(theirs) == ours
+        assert model_name(theirs) == ours
         assert ours in catalog()
 
 
 def test_pretraining_compute_is_that_of_table_6() -> None:
     """The paper's exaFLOPs from our closed form of the MACs: 303 million images in JFT-300M, at 224 pixels."""
-    for row in read("table6_scaling").to_dict("records"):
+    for row in frame("table6_scaling").to_dict("records"):
         model = catalog()[row["model"]]
         facts = pd.DataFrame([{"model": model.name, "variant": "", "family": model.family, "macs": model.macs}])
         known = {"pretrain.images": 303_000_000, "pretrain.epochs": float(row["epochs"])}
-        point = Point(label="", model=model.name, variant="", mean=0, std=None, row=known)
-        found = compute_of(point, Asked(facts=facts))
+        point = Point(label="", mean=0, std=None, row={"model": model.name, "variant": "", **known})
+        found = compute_of(point, FigureRequest(facts=facts))
         assert found == pytest.approx(float(row["exaflops_figure5"]), rel=0.05), row["model"]
 
 
@@ -139,7 +142,7 @@ def test_the_miniature_never_stands_beside_vtab() -> None:
 )
 def test_ours_are_filled_beside_the_published(name: str, records: list, ours: int) -> None:
     frame = frame_of(records)
-    assert name in drawable(frame)
+    assert figures()[name] in drawable(frame)
     found = lines_of(draw(name, asked(frame)))
     assert sum(len(x) for x, _, filled in found if filled) == ours
     assert sum(len(x) for x, _, filled in found if not filled) == POINTS[name]
@@ -184,7 +187,7 @@ def test_another_task_has_no_published_points_beside_it() -> None:
         draw("4", asked(frame_of(made.few("digits") + made.few("photos"))))
     with pytest.raises(UsageError, match="task=pets: these records are of digits"):
         draw("4", asked(frame_of(made.few("digits")), task="pets"))
-    lines = lines_of(draw("3", Asked(task="cifar-10")))
+    lines = lines_of(draw("3", FigureRequest(task="cifar-10")))
     assert sum(len(x) for x, _, _ in lines) == 14
 
 
@@ -360,33 +363,33 @@ def test_damaged_curves_name_file_row_and_column(tmp_path: Path, text: str, mess
 
 def test_files_are_alike_whole_and_of_the_kind_that_their_name_says(tmp_path: Path) -> None:
     for style, head in (("svg", b"<?xml"), ("pdf", b"%PDF"), ("png", b"\x89PNG")):
-        first = render(draw("4", Asked()), style)  # pyright: ignore[reportArgumentType]
+        first = render(draw("4", FigureRequest()), style)  # pyright: ignore[reportArgumentType]
         assert first.startswith(head)
-        save(draw("4", Asked()), tmp_path / f"f.{style}")
+        save(draw("4", FigureRequest()), tmp_path / f"f.{style}")
         assert (tmp_path / f"f.{style}").read_bytes() == first
     text = (tmp_path / "f.svg").read_text()
     assert "<dc:date>" not in text
     assert ">images pre-trained on (subsets of JFT-300M)</text>" in text
     with pytest.raises(UsageError, match=r"out=f\.jpeg: a figure is written as \.pdf, \.png, \.svg"):
-        save(draw("4", Asked()), Path("f.jpeg"))
+        save(draw("4", FigureRequest()), Path("f.jpeg"))
     before = sorted(path.name for path in tmp_path.iterdir())
     with pytest.raises(UsageError, match=r"out=.*none/f\.svg cannot be written"):
-        save(draw("4", Asked()), tmp_path / "none" / "f.svg")
+        save(draw("4", FigureRequest()), tmp_path / "none" / "f.svg")
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
 def test_a_users_settings_of_matplotlib_change_nothing() -> None:
     import matplotlib
 
-    plain = render(draw("3", Asked()), "svg")
+    plain = render(draw("3", FigureRequest()), "svg")
     with matplotlib.rc_context({"font.size": 30, "lines.linewidth": 9, "svg.fonttype": "path"}):
-        assert render(draw("3", Asked()), "svg") == plain
+        assert render(draw("3", FigureRequest()), "svg") == plain
 
 
 def test_without_matplotlib_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(UsageError, match=r"matplotlib, which is not installed here: pip install -e '\.\[report\]'"):
-        draw("3", Asked())
+        draw("3", FigureRequest())
 
 
 def test_published_tables_are_those_that_were_handed_over() -> None:

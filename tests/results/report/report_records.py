@@ -58,12 +58,12 @@ def run(folder: Path, models: tuple[str, ...] = MODELS) -> Path:
     return folder
 
 
-def asked(*folders: Path, **values) -> report.Asked:
+def asked(*folders: Path, **values) -> report.ReportRequest:
     sources = []
     for folder in folders:
         behind = {
-            cell.key: report.Behind(command=COMMAND, settings={"protocol": "probe"}, files=(f"{EVIL}  3 bytes",))
+            cell.key: report.JobDetails(command=COMMAND, settings={"protocol": "probe"}, files=(f"{EVIL}  3 bytes",))
             for cell in Store(folder).cells()
         }
-        sources.append(report.Source(name=folder.name, frame=load(folder), commands=(COMMAND,), behind=behind))
-    return report.Asked(**{"sources": tuple(sources), "version": "1.2"} | values)
+        sources.append(report.ReportedRun(name=folder.name, frame=load(folder), commands=(COMMAND,), behind=behind))
+    return report.ReportRequest(**{"sources": tuple(sources), "version": "1.2"} | values)

@@ -184,9 +184,9 @@ def test_unknown_tables_and_records_of_other_suites() -> None:
         make("vtb", frame_of(full()))
     with pytest.raises(UsageError, match="table fewshot shows suite fewshot; these records are of vtab-mini"):
         make("fewshot", frame_of(full()))
-    assert table_of("vtab-mini") == "vtab"
-    assert table_of("nothing") is None
-    own = ["vtab", "fewshot", "finetune", "classify", "throughput", "checkpoints"]
+    assert table_of("vtab-mini").name == "vtab"
+    assert table_of("nothing").name == "measurements"
+    own = ["vtab", "fewshot", "finetune", "classify", "checkpoints", "throughput", "leaderboard", "measurements"]
     assert list(tables()) == [*own, *"123456789"]
     assert tables()["table2"].name == "2"
 

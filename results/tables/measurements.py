@@ -1,0 +1,71 @@
+"""Any suite's records: a row a model and setting, a column a task and metric.
+
+`run` and reports show it for a suite that no other table shows, such as a user's own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .rows import at_columns, measurements, protocol_notes, provenance_notes, row_labels
+from .table import EVERY_SUITE, Table, TableRequest, TableSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def plain_table(request: TableRequest) -> list[Table]:
+    """The records of one suite and protocol: mean and std (ddof 1) over seeds of each metric on each task."""
+    frame = request.frame
+    assert frame is not None
+    suite, protocol = frame[["suite", "protocol"]].iloc[0]
+    inner = [name for name in at_columns(frame) if frame[name].nunique(dropna=False) > 1]
+    columns: dict[str, None] = {}
+    rows: dict[tuple[str, ...], dict[str, pd.DataFrame]] = {}
+    for label, of_model in row_labels(frame):
+        for keys, part in of_model.groupby([*inner, "task", "metric", "unit"], sort=False, dropna=False):
+            *settings, task, metric, unit = keys
+            heading = " ".join(filter(None, (str(task), str(metric))))
+            heading = heading if unit in ("", "percent") else f"{heading} ({unit})"
+            columns[heading] = None
+            labels = (label, *("" if value != value else str(value) for value in settings))
+            rows.setdefault(labels, {})[heading] = part
+    texts = [(*labels, *(_text(cells.get(name)) for name in columns)) for labels, cells in rows.items()]
+    sources = {
+        (i, j): names
+        for i, (labels, cells) in enumerate(rows.items())
+        for j, heading in enumerate(columns, start=len(labels))
+        if heading in cells and (names := measurements(cells[heading]))
+    }
+    kind = f" ({protocol})" if protocol not in ("", suite) else ""
+    return [
+        Table(
+            title=f"{suite}{kind}: every measurement",
+            columns=("model", *inner, *columns),
+            rows=tuple(texts),
+            labels=1 + len(inner),
+            notes=(*protocol_notes(frame), *provenance_notes(frame)),
+            sources=sources,
+        )
+    ]
+
+
+def _text(cell: pd.DataFrame | None) -> str:
+    """Five digits, and the std where there are several seeds; "failed" or "skipped" where there is no number."""
+    if cell is None:
+        return ""
+    ok = cell[cell["status"] == "ok"]["value"]
+    if ok.empty:
+        return str(cell["status"].iloc[0])
+    spread = f" ± {ok.std(ddof=1):.2g}" if len(ok) > 1 else ""
+    return f"{ok.mean():.5g}{spread}"
+
+
+MEASUREMENTS = TableSpec(
+    name="measurements",
+    summary="of any suite: a row a model and setting, a column a task and metric",
+    suites=(EVERY_SUITE,),
+    by_protocol=True,
+    published=False,
+    build=plain_table,
+)
