@@ -93,7 +93,7 @@ def test_what_was_never_released_cannot_be_reproduced(model: str, pretrain: str,
 
 
 def test_what_was_never_released_is_what_no_file_of_the_releases_is_of() -> None:
-    from vit_bench.models.releases import releases
+    from vit_bench.models.released.table import releases
 
     files = {(one.model, one.pretrain) for one in releases() if one.family in RELEASES}
     for name in ("table2_sota", "table5_transfer", "table6_scaling", "table7_8_ablations", "table9_vtab_tasks"):
