@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+# Before PyTorch 2.7 an export cannot be told from a compilation: both get plain operations then.
+_is_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
 HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
@@ -22,7 +24,7 @@ def wants_gradient(*tensors: Tensor) -> bool:
 def is_recorded() -> bool:
     """Whether the operations themselves are of interest: while a program is exported or traced, FLOPs are counted, …"""
     if torch.compiler.is_compiling():
-        return torch.compiler.is_exporting()
+        return _is_exporting()
     watched = torch._C._len_torch_dispatch_stack() > 0  # by a counter of FLOPs, by fake tensors
     transformed = torch._C._functorch.peek_interpreter_stack() is not None  # type: ignore[attr-defined]  # vmap, grad
     return watched or transformed or torch._C._get_tracing_state() is not None

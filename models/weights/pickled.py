@@ -18,7 +18,6 @@ from zipfile import ZIP_STORED
 
 import numpy as np
 import torch
-from numpy._core import multiarray
 from torch.torch_version import TorchVersion
 
 from ...registry import UsageError
@@ -60,9 +59,9 @@ INERT: tuple[tuple[Any, str], ...] = (
     (np.dtype, "numpy.dtype"),
     (np.ndarray, "numpy.ndarray"),
     *(
-        (getattr(multiarray, name), f"numpy.{core}.multiarray.{name}")
-        for core in ("core", "_core")
-        for name in ("scalar", "_reconstruct")
+        (made.__reduce__()[0], f"numpy.{core}.multiarray.{name}")
+        for core in ("core", "_core")  # before NumPy 2, and since
+        for name, made in {"scalar": np.float64(), "_reconstruct": np.empty(0)}.items()
     ),
     *((kind, f"numpy.dtypes.{name}") for name, kind in vars(np.dtypes).items() if isinstance(kind, type)),
     (TorchVersion, "torch.torch_version.TorchVersion"),
