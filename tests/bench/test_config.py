@@ -101,6 +101,15 @@ def test_a_file_says_the_same_keys_and_words_win(tmp_path: Path) -> None:
     assert config.origin["model"] == f"file {tmp_path / 'a.yaml'}"
 
 
+def test_a_file_that_ships_is_found_from_every_folder_but_a_file_there_wins(tmp_path: Path) -> None:
+    assert read(["config=bench/gpu_throughput.yaml"]).suite == ("throughput",)  # the working folder is empty
+    with pytest.raises(UsageError, match=r"config=gpu_throughput\.yaml: there is no such file"):
+        read(["config=gpu_throughput.yaml"])
+    (tmp_path / "bench").mkdir()
+    (tmp_path / "bench" / "gpu_throughput.yaml").write_text("suite: fewshot\n")
+    assert read(["config=bench/gpu_throughput.yaml"]).suite == ("fewshot",)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
