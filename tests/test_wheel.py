@@ -198,7 +198,7 @@ app(sys.argv[1:], standalone_mode=False)
     ],
 )
 def test_tables_comparisons_and_reports_need_no_torch(command: str, tmp_path: Path) -> None:
-    (tmp_path / "timm.csv").write_text("model,infer_img_size,infer_batch_size,infer_samples_per_sec\n")
+    (tmp_path / "timm.csv").write_text("model,infer_img_size,infer_batch_size,infer_samples_per_sec\nx,224,1,9.5\n")
     words = command.format(old=CLONE / "tests" / "data" / "old_runs").split()
     code = WITHOUT.format(missing={*HEAVY.values(), "timm", "h5py", "cv2"})
     done = subprocess.run(

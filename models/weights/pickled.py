@@ -135,7 +135,7 @@ def _omegaconf() -> Iterator[tuple[Any, str]]:
 def _refused_name(cause: BaseException | None) -> str | None:
     """The type that torch's restricted unpickler would not make."""
     found = REFUSED.search(str(cause)) if isinstance(cause, pickle.UnpicklingError) else None
-    return found[1].rstrip(".") if found else None
+    return found[1].rstrip(".").removeprefix("builtins.") if found else None  # PyTorch 2.6 names the module
 
 
 def _refusal(path: Path, error: UsageError, name: str | None) -> str:

@@ -188,6 +188,7 @@ def test_half_precision_and_autocast(name: str) -> None:
     assert quick(network.bfloat16(), x.bfloat16()).dtype == torch.bfloat16
 
 
+@pytest.mark.filterwarnings("ignore:Attempted to insert a get_attr Node")  # PyTorch 2.6's own, of an export
 @pytest.mark.filterwarnings("ignore:There is a performance drop")  # torch's own, of vmap over attention on a CPU
 @pytest.mark.parametrize("name", NAMES)
 def test_transforms_and_traces(name: str) -> None:
@@ -214,6 +215,7 @@ def test_inductor(name: str) -> None:
     agree(quick(compiled, x), network(x))
 
 
+@pytest.mark.filterwarnings("ignore:Attempted to insert a get_attr Node")  # PyTorch 2.6's own, of an export
 def test_any_batch_size_can_be_exported() -> None:
     batch = torch.export.Dim("batch", min=2, max=64)
     with torch.no_grad():
