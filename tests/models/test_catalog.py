@@ -8,6 +8,8 @@ from vit_bench.models import Input, Model, catalog, count_parameters, list_model
 from vit_bench.models.external.rows import ExternalBuilder
 from vit_bench.registry import UsageError
 
+pytestmark = pytest.mark.contract
+
 ROWS = list(catalog().values())
 
 RELEASED = {  # parameters of the released files with a 1000-class head at 224 pixels

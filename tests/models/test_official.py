@@ -13,6 +13,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scipy import ndimage, special
 from vit_bench.models import catalog, create_model
 
+pytestmark = pytest.mark.contract
+
 Arrays = dict[str, Any]
 
 

@@ -14,6 +14,8 @@ from vit_bench.models import catalog, create_model
 from vit_bench.models.networks.convolution import StdConv
 from vit_bench.models.networks.fused import Linear, LinearGELU
 
+pytestmark = pytest.mark.contract
+
 NAMES = ["ViT-mini", "BiT-mini", "R+ViT-mini"]
 RESNETS = ["BiT-mini", "R+ViT-mini"]
 

@@ -13,6 +13,8 @@ from vit_bench.models import Model, catalog, create_model
 from vit_bench.models.networks.convolution import StdConv
 from vit_bench.registry import UsageError
 
+pytestmark = pytest.mark.contract
+
 SMALL = ["ViT-mini", "BiT-mini", "R+ViT-mini"]
 
 

@@ -18,6 +18,8 @@ from safetensors.torch import save_file
 from vit_bench.models import catalog, create_model
 from vit_bench.registry import UsageError
 
+pytestmark = pytest.mark.contract
+
 MINI = catalog()["ViT-mini"]
 TINY = MINI.derive(depth=1, width=64, heads=2)
 HYBRID = catalog()["R+ViT-mini"].derive(depth=1, width=64, heads=2)

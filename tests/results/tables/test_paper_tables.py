@@ -17,6 +17,8 @@ from vit_bench.results.tables import make, tables
 from vit_bench.results.tables.render import FORMATS, render
 from vit_bench.stable import sha
 
+pytestmark = pytest.mark.contract
+
 HERE = Path(__file__).parent
 spec = importlib.util.spec_from_file_location("paper_records", HERE / "paper_records.py")
 assert spec is not None

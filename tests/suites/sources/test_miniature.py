@@ -18,6 +18,8 @@ from vit_bench.suites.sources.miniature import builtin, drawing, fundus, photogr
 from vit_bench.suites.sources.miniature.builtin import DIGESTS
 from vit_bench.suites.tasks.miniature import TASKS
 
+pytestmark = pytest.mark.contract
+
 ROWS = {task.name: task for task in TASKS}
 NOWHERE = Path("no such folder")
 

@@ -9,6 +9,8 @@ import pytest
 from vit_bench.suites.sources.splits import slices
 from vit_bench.suites.tasks import labels, tasks
 
+pytestmark = pytest.mark.contract
+
 with (Path(__file__).parents[2] / "data" / "vtab_tasks.csv").open(newline="") as file:
     FACTS = list(csv.DictReader(file))
 CLUSTERS = {
