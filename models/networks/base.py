@@ -138,7 +138,13 @@ def check_positive(spec: Model, **values: float) -> None:
 def lecun_normal_(weight: Tensor, generator: Generator) -> None:
     """Fills a weight (out, in, ...) from a normal of variance 1 / fan_in cut off at two standard deviations."""
     deviation = math.sqrt(1 / weight[0].numel()) / TRUNCATED_DEVIATION
-    nn.init.trunc_normal_(weight, 0.0, deviation, -2 * deviation, 2 * deviation, generator=generator)
+    # PyTorch's own trunc_normal_ draws other numbers from one version to the next; these are those of 2.14.
+    limit = weight.new_tensor(2 * deviation, device="cpu").item()
+    with torch.no_grad():
+        weight.normal_(0.0, deviation, generator=generator)
+        while (outside := weight.abs() > limit).any():
+            drawn = torch.empty_like(weight).normal_(0.0, deviation, generator=generator)
+            weight.copy_(torch.where(outside, drawn, weight))
 
 
 def he_normal_(weight: Tensor, generator: Generator) -> None:

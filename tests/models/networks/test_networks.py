@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from vit_bench import memory
 from vit_bench.models import Model, catalog, create_model
+from vit_bench.models.networks.base import TRUNCATED_DEVIATION, lecun_normal_
 from vit_bench.models.networks.convolution import StdConv
 from vit_bench.registry import UsageError
 
@@ -320,3 +321,11 @@ def test_images_that_are_no_tensor() -> None:
     message = "ViT-mini takes a torch tensor of images and was given a numpy.ndarray"
     with pytest.raises(UsageError, match=message):
         create_model("ViT-mini")(np.zeros((1, 3, 64, 64), np.float32))
+
+
+def test_truncated_draws_are_the_same_on_every_version_of_pytorch() -> None:
+    weight = torch.nn.Parameter(torch.empty(8, 16))
+    lecun_normal_(weight, torch.Generator().manual_seed(0))
+    assert weight.detach()[0, :4].tolist() == pytest.approx([-0.31998, -0.32751, -0.07122, -0.12331], abs=1e-5)
+    assert weight.sum().item() == pytest.approx(0.4794, abs=1e-3)
+    assert weight.abs().max() <= 0.5 / TRUNCATED_DEVIATION
