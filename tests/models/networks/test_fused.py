@@ -15,6 +15,9 @@ from vit_bench.models.networks.convolution import StdConv
 from vit_bench.models.networks.fused import Linear, LinearGELU
 
 pytestmark = pytest.mark.contract
+OF_AN_EXPORT = pytest.mark.filterwarnings(  # PyTorch 2.6's own
+    "ignore:Attempted to insert a get_attr Node", "ignore:Node lifted_tensor"
+)
 
 NAMES = ["ViT-mini", "BiT-mini", "R+ViT-mini"]
 RESNETS = ["BiT-mini", "R+ViT-mini"]
@@ -190,7 +193,7 @@ def test_half_precision_and_autocast(name: str) -> None:
     assert quick(network.bfloat16(), x.bfloat16()).dtype == torch.bfloat16
 
 
-@pytest.mark.filterwarnings("ignore:Attempted to insert a get_attr Node")  # PyTorch 2.6's own, of an export
+@OF_AN_EXPORT
 @pytest.mark.filterwarnings("ignore:There is a performance drop")  # torch's own, of vmap over attention on a CPU
 @pytest.mark.parametrize("name", NAMES)
 def test_transforms_and_traces(name: str) -> None:
@@ -217,7 +220,7 @@ def test_inductor(name: str) -> None:
     agree(quick(compiled, x), network(x))
 
 
-@pytest.mark.filterwarnings("ignore:Attempted to insert a get_attr Node")  # PyTorch 2.6's own, of an export
+@OF_AN_EXPORT
 def test_any_batch_size_can_be_exported() -> None:
     batch = torch.export.Dim("batch", min=2, max=64)
     with torch.no_grad():
