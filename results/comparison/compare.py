@@ -35,6 +35,7 @@ ALPHA = 0.05
 BY = ("model", "variant", "weights", "source")
 PREFERRED = ("top1", "mean_per_class", "images_per_second")
 LOWER = ("seconds", "latency", "memory", "loss", "_err", "error", "step_time", "joules", "energy")  # less is better
+LOWER_UNITS = ("s", "ms", "bytes", "J")  # the same of any metric in these
 ONE_RUN = "one run a side"
 BETTER, WORSE, SAME, UNTESTED = "better", "worse", "no difference seen", "not tested"
 
@@ -222,7 +223,8 @@ def _pair(
 ) -> Pair:
     ratio = row["unit_a"] != "percent" and "not positive" not in difference.method
     ahead = difference.value - 1 if ratio else difference.value
-    ahead = -ahead if any(word in str(row["metric"]) for word in LOWER) else ahead
+    less_is_better = row["unit_a"] in LOWER_UNITS or any(word in str(row["metric"]) for word in LOWER)
+    ahead = -ahead if less_is_better else ahead
     verdict = UNTESTED if p is None else SAME if p > ALPHA or not ahead else BETTER if ahead > 0 else WORSE
     n = tuple(None if _empty(row[f"n_test_{side}"]) else int(row[f"n_test_{side}"]) for side in "ab")
     if floor is None and row["unit_a"] == "percent" and n[0]:

@@ -51,14 +51,15 @@ def plain_table(request: TableRequest) -> list[Table]:
 
 
 def _text(cell: pd.DataFrame | None) -> str:
-    """Five digits, and the std where there are several seeds; "failed" or "skipped" where there is no number."""
+    """Mean and std over seeds with a decimal, or with more where they are small; "failed" or "skipped"."""
     if cell is None:
         return ""
     ok = cell[cell["status"] == "ok"]["value"]
     if ok.empty:
         return str(cell["status"].iloc[0])
-    spread = f" ± {ok.std(ddof=1):.2g}" if len(ok) > 1 else ""
-    return f"{ok.mean():.5g}{spread}"
+    decimals = 1 if abs(ok.mean()) >= 1 or not ok.mean() else 4
+    spread = f" ± {ok.std(ddof=1):.{decimals}f}" if len(ok) > 1 else ""
+    return f"{ok.mean():.{decimals}f}{spread}"
 
 
 MEASUREMENTS = TableSpec(

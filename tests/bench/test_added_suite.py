@@ -100,7 +100,6 @@ def test_a_suite_of_one_file_is_listed_planned_and_run(
 
 
 @pytest.mark.usefixtures("added")
-@pytest.mark.xfail(reason="waits for the plain table of suites that have none of their own", strict=False)
 def test_its_numbers_are_printed_and_in_the_report(capsys: pytest.CaptureFixture[str]) -> None:
     run_verb(["suite=feature-length", "out=run"])
     printed = shown(capsys)

@@ -154,7 +154,7 @@ def test_a_suite_without_a_table_is_printed_and_reported_by_its_measurements(
     folder = run(tmp_path)
     (table,) = tables.make("measurements", load(folder))
     assert table.columns == ("model", "step", "moths top1", "moths area (mm2)")
-    assert table.rows[0] == ("A", "0", "60 ± 0", "60 ± 0")
+    assert table.rows[0] == ("A", "0", "60.0 ± 0.0", "60.0 ± 0.0")
     assert table.sources[0, 2] == (f"{KEY}/0", f"{KEY}/4")
     print_tables(load(folder))
     assert "moths: every measurement" in capsys.readouterr().out
