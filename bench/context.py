@@ -11,7 +11,7 @@ import numpy as np
 
 from ..memory import free_memory
 from ..models import create_model
-from ..models.heads import Headed
+from ..models.logits_as_features import LogitsAsFeatures
 from ..models.selection import other_name
 from ..models.spec import Backbone
 from ..models.weights_choice import Random
@@ -167,7 +167,7 @@ class JobContext:
         how = Extraction(transform=self.transform(view), precision=precision, batch_size=self.batch_size)
         treatment = self._treatment(how, "the weights' own head")
         found = self.images(task, split)
-        return logits_of(found, rows, treatment, lambda part: self._pass(part, how, treatment, Headed))
+        return logits_of(found, rows, treatment, lambda part: self._pass(part, how, treatment, LogitsAsFeatures))
 
     def transform(self, view: View) -> Transform:
         """How images are fed to the network's own head: as the view says, else as its library tests it."""
@@ -207,7 +207,7 @@ class JobContext:
             "architecture": self._job.identity["architecture"],
             "treatment": dict(treatment),
             "split": split.digest,
-            "code": code_sha("suites.images.features", "models.heads", *network_modules(self.model)),
+            "code": code_sha("suites.images.features", "models.logits_as_features", *network_modules(self.model)),
             **self._users_code(),
         }
         about = {"model": self.model.name, "variant": self._job.variant, "weights": str(self._job.weights)}

@@ -40,7 +40,7 @@ class Network:
         """The weights on this machine. Raises UsageError where a release is not here."""
         if self._problem is not None:
             raise self._problem
-        return self.weights.here(Meter(None))
+        return self.weights.local(Meter(None))
 
     @property
     def weights_files(self) -> list[Path]:
@@ -64,9 +64,9 @@ class Network:
     @cached_property
     def trained_at(self) -> int | None:
         """The side in pixels of the square images that a file's position embeddings are of; None where unknown."""
-        if not self.model.architecture.attends or self.source.opened is None:
+        if not self.model.architecture.attends or self.source.path is None:
             return None
-        return trained_at(self.source.opened)
+        return trained_at(self.source.path)
 
     def build(
         self,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..models import catalog
-from ..models.read_weights import in_natural_order
+from ..models.parse_weights import in_natural_order
 from ..models.released import table as releases
 from ..models.released.table import Release
 from ..models.spec import Model
@@ -102,7 +102,7 @@ def make_plan(config: Config, given: Mapping[str, Model] | None = None) -> Plan:
     out = config.out or Path("runs") / ",".join(dict.fromkeys(suite.name for suite in selected))
     jobs = _with_finished_elsewhere(jobs, out, shelf.sources)
     if any(job.release for job in jobs):
-        releases.own_folder()  # a folder that is not there is an error before a long download
+        releases.weights_folder()  # a folder that is not there is an error before a long download
     return Plan(
         config=config,
         out=out,

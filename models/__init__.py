@@ -13,8 +13,8 @@ from .catalog.hybrid import Hybrid
 from .catalog.vit import ViT
 from .external.rows import external_models
 from .own.rows import given_model, own_model
+from .parse_weights import parse_weights
 from .provenance import Provenance
-from .read_weights import weights_of
 from .selection import catalog, select_model, select_models
 from .spec import Backbone, Input, Model
 from .weights_choice import WeightsChoice
@@ -86,13 +86,13 @@ def create_model(
     row, said = (name, None) if isinstance(name, Model) else _named(name)
     if not isinstance(weights, str | Path | WeightsChoice | None):
         raise UsageError(f"weights={weights!r}: give a word, the path of a file, or None")
-    chosen = weights if isinstance(weights, WeightsChoice) else weights_of(row, weights)
+    chosen = weights if isinstance(weights, WeightsChoice) else parse_weights(row, weights)
     if said is not None and weights is not None and chosen != said:
         raise UsageError(
             f"the name says the weights, {said} of {row.name}, and weights='{weights}' says others. "
             f"Take create_model('{row.name}', weights='{weights}')"
         )
-    return _builder(row).build(row, (chosen if said is None else said).here(), classes, size, seed)
+    return _builder(row).build(row, (chosen if said is None else said).local(), classes, size, seed)
 
 
 def count_parameters(row: Model, num_classes: int | None = 1000) -> int:
@@ -105,7 +105,7 @@ def count_parameters(row: Model, num_classes: int | None = 1000) -> int:
 
 def _named(name: str) -> tuple[Model, WeightsChoice | None]:
     selected = select_model(name)
-    return selected.row, selected.said
+    return selected.row, selected.weights
 
 
 def _builder(row: Model) -> Any:

@@ -10,9 +10,9 @@ import torch
 from .arguments import wrong_weights
 from .networks.base import Network, check_memory
 from .spec import Model
+from .weights.conventions import under_our_names
 from .weights.files import open_weights
-from .weights.fit import head_classes, load, resize_of, settle_tanh_layer, with_grid, with_head
-from .weights.recognise import recognise
+from .weights.load import head_classes, load_strictly, resize_of, settle_tanh_layer, with_grid, with_head
 from .weights_choice import WeightsChoice
 
 
@@ -21,13 +21,13 @@ def build(
 ) -> Network:
     """The network of a row, in evaluation mode, with float32 weights on the CPU. See `create_model`."""
     size = image_size or row.input.size
-    if weights.opened is not None:
-        return network_from_file(row, weights.opened, num_classes, size)
+    if weights.path is not None:
+        return network_from_file(row, weights.path, num_classes, size)
     if not weights.random:
         raise wrong_weights(row.name, weights)
     network = empty_network(row, num_classes, size)
     check_memory(row, network)
-    return network.initialise(torch.Generator().manual_seed(weights.drawn_from(seed))).eval()
+    return network.initialise(torch.Generator().manual_seed(weights.seed_or(seed))).eval()
 
 
 def network_from_file(row: Model, path: Path, num_classes: int | None, image_size: tuple[int, int]) -> Network:
@@ -38,7 +38,7 @@ def network_from_file(row: Model, path: Path, num_classes: int | None, image_siz
     """
     grid = row.architecture.grid(image_size)
     with open_weights(path) as contents:
-        row, weights = settle_tanh_layer(row, recognise(contents, grid))
+        row, weights = settle_tanh_layer(row, under_our_names(contents, grid))
         classes = head_classes(weights)
         network = empty_network(row, classes if num_classes is None else num_classes, image_size)
         check_memory(row, network)
@@ -46,7 +46,7 @@ def network_from_file(row: Model, path: Path, num_classes: int | None, image_siz
         if num_classes is not None and num_classes != classes:
             weights = with_head(weights, expected)
         weights = with_grid(weights, expected, resize_of(row))
-        load(network, weights, row)
+        load_strictly(network, weights, row)
     network.notes = (*weights.notes, *network.notes)
     return network.eval()
 

@@ -12,19 +12,19 @@ from itertools import pairwise
 from ..registry import UsageError
 
 
-def cells(image_size: tuple[int, int], stride: int) -> tuple[int, int]:
+def map_size(image_size: tuple[int, int], stride: int) -> tuple[int, int]:
     """Rows and columns of the map that patches are cut from: an image's pixels, or a ResNet's of this total stride."""
     height, width = (-(-side // stride) for side in image_size)  # "SAME" padding rounds up
     return height, width
 
 
-def grid(image_size: tuple[int, int], patch_size: int, stride: int = 1) -> tuple[int, int]:
+def patch_grid(image_size: tuple[int, int], patch_size: int, stride: int = 1) -> tuple[int, int]:
     """Rows and columns of the patches on an image, or on the feature map of a ResNet of this total stride.
 
     Where patches do not cover the map exactly, the rows at its bottom and the columns at its right that are left over
     are in none: the released code's patch embedding is a "VALID" convolution. Raises UsageError where not one fits.
     """
-    there = cells(image_size, stride)
+    there = map_size(image_size, stride)
     if patch_size < 1 or any(side < 1 for side in image_size) or any(side < patch_size for side in there):
         height, width = image_size
         what = f"an image of {height}x{width} pixels"
@@ -35,9 +35,9 @@ def grid(image_size: tuple[int, int], patch_size: int, stride: int = 1) -> tuple
     return there[0] // patch_size, there[1] // patch_size
 
 
-def left_out(image_size: tuple[int, int], patch_size: int, stride: int = 1) -> tuple[int, int]:
+def uncovered(image_size: tuple[int, int], patch_size: int, stride: int = 1) -> tuple[int, int]:
     """Rows and columns of the map, at its bottom and right, that are in no patch."""
-    rows, columns = (side % patch_size for side in cells(image_size, stride))
+    rows, columns = (side % patch_size for side in map_size(image_size, stride))
     return rows, columns
 
 

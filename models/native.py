@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import get_type_hints
 
 from ..registry import UsageError, is_glob
-from .read_weights import read_files, read_random
+from .parse_weights import read_files, read_random
 from .released import table as releases
 from .released.table import stem
 from .spec import Architecture, Model, ReadValues
@@ -46,21 +46,21 @@ class NativeArchitecture(Architecture):
 
     def read_weights(self, row: Model, word: str) -> list[WeightsChoice] | None:
         """A tag, or a glob of tags, goes before a file. Raises UsageError for the stem of several released files."""
-        found = releases.find(row.name, word)
-        tagged = [found] if found else releases.matching(row.name, word) if is_glob(word) else []
+        found = releases.find_release(row.name, word)
+        tagged = [found] if found else releases.matching_releases(row.name, word) if is_glob(word) else []
         return read_random(word) or [Released(release) for release in tagged] or read_files(word)
 
     def default_weights(self, row: Model, suite: str | None) -> WeightsChoice:
         if row.small or suite is None:
             return Random()
-        tags = f"weights=TAG ({releases.summary(row.name)}), " if row.releases else ""
+        tags = f"weights=TAG ({releases.tags_in_short(row.name)}), " if row.releases else ""
         raise UsageError(
             f"{row.name} needs weights for suite={suite}: type {tags}weights=FILE or, for the untrained network, "
             "weights=random"
         )
 
     def read_published(self, row: Model, word: str) -> Released | None:
-        release = releases.chosen(row.name, word)
+        release = releases.release_or_path(row.name, word)
         return None if release is None else Released(release)
 
 

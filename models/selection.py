@@ -17,17 +17,17 @@ ROWS = f"{__package__}.catalog"
 
 @dataclass(frozen=True, kw_only=True)
 class SelectedModel:
-    """A row, and the weights that the word which selects it says, too, as `BiT-M-R50x1` does."""
+    """A row, and the weights where its name names them, too, as `BiT-M-R50x1` does."""
 
     row: Model
-    said: Released | None = None
+    weights: Released | None = None
 
 
 @cache
 def catalog() -> Registry[Model]:
     """Every model this project knows, by name and alias; timm's names of the released ones are among the aliases."""
     rows = collect(ROWS, Model)
-    return Registry("model", [replace(row, aliases=row.aliases + releases.architectures(row.name)) for row in rows])
+    return Registry("model", [replace(row, aliases=row.aliases + releases.timm_names(row.name)) for row in rows])
 
 
 def select_models(word: str) -> list[SelectedModel]:
@@ -42,10 +42,10 @@ def select_models(word: str) -> list[SelectedModel]:
         return [SelectedModel(row=own_model(word))]
     if is_glob(word):
         return [SelectedModel(row=row) for row in catalog().select(word)]
-    release = None if word in catalog() else releases.naming(word)
+    release = None if word in catalog() else releases.release_named(word)
     if release is None:
         return [SelectedModel(row=catalog()[word])]
-    return [SelectedModel(row=catalog()[release.model], said=Released(release))]
+    return [SelectedModel(row=catalog()[release.model], weights=Released(release))]
 
 
 def select_model(word: str) -> SelectedModel:
@@ -65,7 +65,7 @@ def other_name(row: Model, name: str) -> str:
     """
     if name != "timm":
         return name
-    found = releases.architectures(row.name)
+    found = releases.timm_names(row.name)
     if not found:
         raise UsageError(f"timm has no {row.name} that is known here. Name its model: timm:NAME")
     return f"timm:{found[0]}"

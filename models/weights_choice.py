@@ -20,8 +20,8 @@ from .provenance import Head, Provenance
 from .released import table as releases
 from .released.download import fetch
 from .released.table import Release
+from .weights.paths import SUFFIXES, split_part
 from .weights.sidecar import read_head, read_sidecar, sidecars
-from .weights.words import SUFFIXES, split_part
 
 if TYPE_CHECKING:
     from ..meter import Meter
@@ -36,16 +36,16 @@ class WeightsChoice:
     random = False  # whether they are drawn and not trained
 
     @property
-    def opened(self) -> Path | None:
+    def path(self) -> Path | None:
         """The file to open, maybe FILE:PART, where they are read from one."""
         return None
 
     @property
-    def published_name(self) -> str | None:
+    def library_name(self) -> str | None:
         """What another library calls them, where it publishes them; "pretrained" where it has no name for them."""
         return None
 
-    def drawn_from(self, seed: int) -> int:
+    def seed_or(self, seed: int) -> int:
         """The seed to build under, where `seed` is the one to take if the words leave it open."""
         return seed
 
@@ -70,7 +70,7 @@ class WeightsChoice:
         """The files that say where they come from, as far as there are any."""
         return ()
 
-    def here(self, meter: Meter | None = None) -> WeightsChoice:  # noqa: ARG002  # for those that are elsewhere
+    def local(self, meter: Meter | None = None) -> WeightsChoice:  # noqa: ARG002  # for those that are elsewhere
         """The same weights on this machine. Raises UsageError where they cannot be had."""
         return self
 
@@ -89,7 +89,7 @@ class Random(WeightsChoice):
     def __str__(self) -> str:
         return f"{RANDOM}:{self.seed}" if self.seed else RANDOM
 
-    def drawn_from(self, seed: int) -> int:
+    def seed_or(self, seed: int) -> int:
         return seed if self.seed is None else self.seed
 
     def provenance(self) -> Provenance:
@@ -122,7 +122,7 @@ class Released(WeightsChoice):
         found = releases.locate(self.file)
         return [] if found is None else [found]
 
-    def here(self, meter: Meter | None = None) -> WeightsFile:
+    def local(self, meter: Meter | None = None) -> WeightsFile:
         return WeightsFile(str(fetch(self.file, meter)))
 
 
@@ -136,7 +136,7 @@ class LibraryWeights(WeightsChoice):
         return self.name
 
     @property
-    def published_name(self) -> str:
+    def library_name(self) -> str:
         return self.name
 
 
@@ -158,7 +158,7 @@ class WeightsFile(WeightsChoice):
         return self.word
 
     @property
-    def opened(self) -> Path:
+    def path(self) -> Path:
         return Path(self.word).expanduser()
 
     def head(self) -> Head | None:

@@ -86,7 +86,7 @@ class Classify(Suite):
 
     def modules(self) -> tuple[str, ...]:
         """Also the network's own head, and what tells the image size that a file's position embeddings are of."""
-        return (*super().modules(), "models.heads", "models.weights.shapes")
+        return (*super().modules(), "models.logits_as_features", "models.weights.shapes")
 
     def resolved(self, model: Model, weights: WeightsChoice, task: Task) -> Mapping[str, Any]:  # noqa: ARG002
         """How the release of the weights, or the file beside them, says that images are fed."""

@@ -63,7 +63,7 @@ BY_NAME = {
     },
     "models.build": {"models.networks.vit", "models.networks.bit", "models.networks.hybrid"},
     "models.selection": {"models.catalog.*"},
-    "models.weights.recognise": {"models.weights.names.*"},
+    "models.weights.conventions": {"models.weights.names.*"},
     "results.exports": {"results.exports.*"},
     "results.figures": {"results.figures.*"},
     "results.tables": {"results.tables.*"},

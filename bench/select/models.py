@@ -21,11 +21,11 @@ def choose_models(suite: Suite, config: Config, given: Mapping[str, Model], used
 
     def choose(word: str) -> None:
         for selected in [SelectedModel(row=given[word])] if word in given else select_models(word):
-            row = selected.row
+            row, said = selected.row, selected.weights
             models, taken = row.architecture.variants(row, config.model_settings, settings.read_sweep)
             used.update(taken)
             for model in models:
-                chosen[model.name, model.variant, selected.said] = Choice(model=model, said=selected.said, word=word)
+                chosen[model.name, model.variant, said] = Choice(model=model, said=said, word=word)
 
     each(choose, config.model or suite.default_models)
     return list(chosen.values())

@@ -72,8 +72,8 @@ def _check(word: str, models: Sequence[Model]) -> None:
             f"weights={word}: there is no such file. Type a path, or weights=random for the untrained network"
         )
     raise UsageError(
-        f"weights={word}: there is no such file, and {releases.unknown(known[0], word)}. Type one of them, a path, or "
-        "weights=random for the untrained network"
+        f"weights={word}: there is no such file, and {releases.unknown_tag(known[0], word)}. Type one of them, a "
+        "path, or weights=random for the untrained network"
     )
 
 
@@ -83,4 +83,4 @@ def _named(models: Sequence[str]) -> str:
 
 def _tags(models: Sequence[str]) -> str:
     known = [name for name in models if releases.of_model(name)]
-    return f"Of {known[0]} there are: {releases.summary(known[0])}" if known else "Type the path of a file"
+    return f"Of {known[0]} there are: {releases.tags_in_short(known[0])}" if known else "Type the path of a file"

@@ -21,7 +21,7 @@ from .words import Help, each, help_of, listed, read_words
 if TYPE_CHECKING:
     from ...models import Model
     from ...models.released.table import Release
-    from ...models.weights.inspect import Report
+    from ...models.weights.inspect import WeightsReport
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -147,7 +147,7 @@ def _exact(word: str) -> str:
         name = _models()[word].name
         raise UsageError(
             f"'{word}' has {len(releases.of_model(name))} released files. Say which, {name}:TAG, or {name}:* for "
-            f"all of them: {releases.summary(name)}"
+            f"all of them: {releases.tags_in_short(name)}"
         )
     return known(word)
 
@@ -166,11 +166,11 @@ def _of_word(word: str) -> list[Release]:
         rows = _models().select(name)
         matched = [release for row in rows for release in _tagged(row.name, tag)]
         if not matched and len(rows) == 1:
-            raise UsageError(f"{releases.unknown(rows[0].name, tag)}. Type one of them")
+            raise UsageError(f"{releases.unknown_tag(rows[0].name, tag)}. Type one of them")
         if not matched:
             raise UsageError(f"no model that '{name}' selects has weights '{tag}'. See `weights list '{name}'`")
         return matched
-    both = None if word in _models() else releases.naming(word)
+    both = None if word in _models() else releases.release_named(word)
     if both is not None:
         return [both]
     matched = [release for row in _models().values() for release in _tagged(row.name, word)]
@@ -192,8 +192,8 @@ def _tagged(model: str, tag: str) -> list[Release]:
     from ...models.released import table as releases
 
     if is_glob(tag):
-        return releases.matching(model, tag)
-    release = releases.find(model, tag)
+        return releases.matching_releases(model, tag)
+    release = releases.find_release(model, tag)
     return [release] if release else []
 
 
@@ -270,7 +270,7 @@ def _write_csv(files: Sequence[Release]) -> None:
     writer.writerows(rows)
 
 
-def _lines(report: Report) -> list[tuple[str, str]]:
+def _lines(report: WeightsReport) -> list[tuple[str, str]]:
     """The report's facts, each with its name; what does not apply is left out."""
     convention = {
         "official": "the official release's",
@@ -295,7 +295,7 @@ def _lines(report: Report) -> list[tuple[str, str]]:
     return [(name, text) for name, text in lines if text]
 
 
-def _grid(report: Report) -> str:
+def _grid(report: WeightsReport) -> str:
     if report.grid is None:
         return ""
     tokens = f"{report.grid[0]}x{report.grid[1]} position embeddings"
@@ -304,7 +304,7 @@ def _grid(report: Report) -> str:
     return f"{tokens}, of images of {report.image_size[0]}x{report.image_size[1]} pixels"
 
 
-def _provenance(report: Report) -> list[tuple[str, str]]:
+def _provenance(report: WeightsReport) -> list[tuple[str, str]]:
     known = report.provenance
     if known is None:
         return []

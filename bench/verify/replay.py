@@ -92,7 +92,7 @@ def _images_lack(task: Task, shelf: Shelf) -> str:
 
 
 def _weights_lack(release: Release) -> str:
-    place = releases.places(release)[0]
+    place = releases.possible_places(release)[0]
     return f"weights {release.model}:{release.tag}: place {place}, or `weights download {release.model}:{release.tag}`"
 
 

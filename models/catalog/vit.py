@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypedDict
 
-from ..macs import grid, left_out
+from ..macs import patch_grid, uncovered
 from ..native import NativeArchitecture, spellings
 from ..spec import Input, Model
 
@@ -51,11 +51,11 @@ class ViT(NativeArchitecture):
 
     def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
         """Rows and columns of tokens for an image of (H, W) pixels. Raises UsageError where the patch does not fit."""
-        return grid(image_size, self.patch_size, self.stride)
+        return patch_grid(image_size, self.patch_size, self.stride)
 
-    def left_out(self, image_size: tuple[int, int]) -> str | None:
+    def uncovered(self, image_size: tuple[int, int]) -> str | None:
         """A sentence on what of an image of (H, W) pixels is in no patch, or None where all of it is in one."""
-        rows, columns = left_out(image_size, self.patch_size, self.stride)
+        rows, columns = uncovered(image_size, self.patch_size, self.stride)
         if not rows and not columns:
             return None
         of = "image" if self.stride == 1 else "feature map"

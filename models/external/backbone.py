@@ -17,16 +17,16 @@ from ..arguments import wrong_weights
 from ..networks.base import check_classes, check_images, check_memory
 from ..own.adapter import OwnBackbone, zero_head
 from ..own.settings import read_literal
+from ..weights.conventions import Weights, under_module_names
 from ..weights.files import open_weights
-from ..weights.fit import load
-from ..weights.recognise import Weights, under_own_names
+from ..weights.load import load_strictly
 from ..weights_choice import WeightsChoice
 from . import listing as libraries
 from .rows import PRETRAINED, ExternalBuilder
 
 if TYPE_CHECKING:
     from ..spec import Input, Model
-    from ..weights.stored import Stored
+    from ..weights.stored import StoredTensor
 
 
 class PublishedBackbone(nn.Module):
@@ -106,7 +106,7 @@ class Library:
         """Of the published weights' head; 0 where they have none."""
 
     @abstractmethod
-    def head_classes(self, tensors: Mapping[str, Stored]) -> int:
+    def head_classes(self, tensors: Mapping[str, StoredTensor]) -> int:
         """Of the head in a file with the library's names; 0 where there is none."""
 
     @abstractmethod
@@ -134,26 +134,26 @@ def build_with(
     architecture = _of_a_library(row)
     check_classes(num_classes)
     libraries.require(architecture.package, f"'{row.name}'")
-    tag = weights.published_name
-    if tag is None and weights.opened is None and not weights.random:
+    tag = weights.library_name
+    if tag is None and weights.path is None and not weights.random:
         raise wrong_weights(row.name, weights)
-    head = weights.head() if image_size is None and weights.opened is not None else None
+    head = weights.head() if image_size is None and weights.path is not None else None
     if head is not None and head.image_size is not None:  # such a file fits no other size
         image_size = (head.image_size, head.image_size)
     library = kind(row, architecture, tag if tag not in (None, PRETRAINED) else architecture.tag)
     contract = library.contract()
     contract = replace(contract, **{name: getattr(row.input, name) for name in architecture.settled})
     spec = replace(row, input=replace(contract, size=image_size) if image_size else contract)
-    if weights.opened is not None:
-        with open_weights(weights.opened) as contents:
-            held = under_own_names(contents, contents.tensors)
+    if weights.path is not None:
+        with open_weights(weights.path) as contents:
+            held = under_module_names(contents, contents.tensors)
             backbone, classes = _from_file(library, spec, held, num_classes)
         file, backbone.notes = held.contents.path, held.notes
     else:
         classes = library.classes()
         width = _checked_width(library, spec, classes)
         file = library.published_file() if tag is not None else None
-        module = _made(library, spec, classes, file, weights.drawn_from(seed))
+        module = _made(library, spec, classes, file, weights.seed_or(seed))
         backbone = _wrapped(library, spec, module, width, num_classes)
     keeps_head = file is not None and classes and num_classes in (None, classes)
     if isinstance(backbone, PublishedBackbone) and not keeps_head:
@@ -174,13 +174,13 @@ def _from_file(
     width = _checked_width(library, spec, classes)
     module = _made(library, spec, classes)
     if not saved_here:
-        load(module, held, spec)
+        load_strictly(module, held, spec)
     backbone = _wrapped(library, spec, module, width, num_classes)
     if saved_here and isinstance(backbone, PublishedBackbone):
         if OUR_HEAD in tensors:
             backbone.drop_library_head()
             backbone.head = zero_head(width, classes)
-        load(backbone, held, spec)
+        load_strictly(backbone, held, spec)
     return backbone, classes
 
 
@@ -211,14 +211,14 @@ def _of_a_library(row: Model) -> ExternalBuilder:
 OUR_HEAD = "head.weight"
 
 
-def _is_backbone(tensors: Mapping[str, Stored]) -> bool:
+def _is_backbone(tensors: Mapping[str, StoredTensor]) -> bool:
     """Whether a file holds one of these backbones, as fine-tuning keeps it: the library's module, and maybe a head."""
     return any(name.startswith("module.") for name in tensors) and all(
         name.startswith(("module.", "head.")) for name in tensors
     )
 
 
-def _classes_of_head(library: Library, tensors: Mapping[str, Stored]) -> int:
+def _classes_of_head(library: Library, tensors: Mapping[str, StoredTensor]) -> int:
     """The classes of the head in a file, with the library's own names or as fine-tuning keeps them."""
     if not _is_backbone(tensors):
         return library.head_classes(tensors)

@@ -12,7 +12,7 @@ import timm
 from timm.models import PretrainedCfg
 
 from ...registry import UsageError
-from . import files as library_files
+from . import download as library_files
 from .backbone import build_with, count_with
 from .timm import WEIGHTS_FILES, Timm
 

@@ -42,7 +42,7 @@ def require(library: str, who: str) -> str:
 
 
 @cache
-def names(library: str, pattern: str = "*.py") -> Mapping[str, Path]:
+def model_names(library: str, pattern: str = "*.py") -> Mapping[str, Path]:
     """The classification models of a library, sorted, each with the file that defines it.
 
     In folders below, `*/*.py`, are its models for other purposes: detection, segmentation, video, …
@@ -56,12 +56,12 @@ def names(library: str, pattern: str = "*.py") -> Mapping[str, Path]:
 
 
 @cache
-def tags(library: str, name: str) -> tuple[str, ...]:
+def pretrained_tags(library: str, name: str) -> tuple[str, ...]:
     """The pretrained weights that a library has for one of its models, its own default first; "" is timm's untagged.
 
     For the few models whose entries are computed, timm is imported and asked.
     """
-    file = names(library).get(name)
+    file = model_names(library).get(name)
     if file is None:
         return ()
     if library == "torchvision":

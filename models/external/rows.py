@@ -16,7 +16,7 @@ from typing import ClassVar
 from ...random_weights import RANDOM
 from ...registry import UsageError, is_glob, suggest
 from ..own.settings import NO_SETTINGS, OthersArchitecture, as_typed
-from ..read_weights import read_files, read_random
+from ..parse_weights import read_files, read_random
 from ..spec import Input, Model, ReadValues
 from ..weights_choice import LibraryWeights, Random, WeightsChoice, WeightsFile
 from . import listing as libraries
@@ -69,7 +69,7 @@ class ExternalBuilder(OthersArchitecture):
 
     def published_names(self) -> tuple[str, ...]:
         """The published weights that can be asked for by name, the library's default first; "" is an untagged one."""
-        return libraries.tags(self.package, self.name)
+        return libraries.pretrained_tags(self.package, self.name)
 
     def variants(self, row: Model, settings: Mapping[str, str], read: ReadValues) -> tuple[list[Model], set[str]]:
         """All settings but `tap` and the input contract's are the library's, which takes each as it was typed."""
@@ -202,10 +202,10 @@ ROWS: Mapping[str, Callable[[str], list[Model]]] = {
 
 
 def _matching(package: str, pattern: str) -> list[str]:
-    words = list(libraries.names(package))
+    words = list(libraries.model_names(package))
     if "." in pattern:
         models = [name for name in words if fnmatchcase(name, pattern.partition(".")[0])]
-        words = [f"{name}.{tag}" for name in models for tag in libraries.tags(package, name) if tag]
+        words = [f"{name}.{tag}" for name in models for tag in libraries.pretrained_tags(package, name) if tag]
     found = [word for word in words if fnmatchcase(word.lower(), pattern.lower())]
     if not found:
         raise UsageError(f"no model of {package} matches '{pattern}'. `list models {package}:*` shows them all")
@@ -214,16 +214,16 @@ def _matching(package: str, pattern: str) -> list[str]:
 
 def _check_name(package: str, word: str) -> None:
     name, dot, tag = word.partition(".")
-    known = libraries.names(package)
+    known = libraries.model_names(package)
     if name not in known:
-        if name in libraries.names(package, "*/*.py"):
+        if name in libraries.model_names(package, "*/*.py"):
             raise UsageError(
                 f"'{package}:{word}' is not a classification model, and the suites ask for features of whole images"
             )
         near = suggest(name, known, [f"the {len(known)} that `list models {package}:*` shows"])
         raise UsageError(f"{package} {libraries.version(package)} has no model '{name}'. {near}")
-    if dot and tag not in libraries.tags(package, name):
-        tags = [f"{name}.{each}" for each in libraries.tags(package, name) if each]
+    if dot and tag not in libraries.pretrained_tags(package, name):
+        tags = [f"{name}.{each}" for each in libraries.pretrained_tags(package, name) if each]
         near = suggest(word, tags, tags) if tags else "It has none."
         raise UsageError(f"{package} {libraries.version(package)} has no weights '{tag}' of {name}. {near}")
 

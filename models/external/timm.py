@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from ...registry import UsageError
 from ..spec import Input, Interpolation, Model
-from ..weights.stored import Stored
-from . import files as library_files
+from ..weights.stored import StoredTensor
+from . import download as library_files
 from .backbone import Library, PublishedBackbone, build_with, count_with
 
 WEIGHTS_FILES = ("model.safetensors", "pytorch_model.bin")  # what a repository of timm's holds, the safe one first
@@ -86,7 +86,7 @@ class Timm(Library):
     def classes(self) -> int:
         return self._cfg.num_classes
 
-    def head_classes(self, tensors: Mapping[str, Stored]) -> int:
+    def head_classes(self, tensors: Mapping[str, StoredTensor]) -> int:
         names = self._cfg.classifier or ()
         weights = [tensors.get(f"{name}.weight") for name in ([names] if isinstance(names, str) else names)]
         return next((weight.shape[0] for weight in weights if weight is not None and weight.shape), 0)

@@ -15,8 +15,8 @@ from torchvision.transforms._presets import ImageClassification
 from ...registry import UsageError
 from ..spec import Input, Interpolation, Model
 from ..weights.files import open_weights
-from ..weights.stored import Stored
-from . import files as library_files
+from ..weights.stored import StoredTensor
+from . import download as library_files
 from .backbone import Library, PublishedBackbone, build_with, count_with
 
 # The constructor's argument for the image size, of the families whose layers depend on it; the others take any.
@@ -104,7 +104,7 @@ class Torchvision(Library):
     def classes(self) -> int:
         return len(self._weights.meta["categories"]) if self._weights else 1000
 
-    def head_classes(self, tensors: Mapping[str, Stored]) -> int:
+    def head_classes(self, tensors: Mapping[str, StoredTensor]) -> int:
         with torch.device("meta"):
             name = last_linear(self.construct(self.contract().size, 1)) or "classifier.1"  # SqueezeNet's convolution
         weight = tensors.get(f"{name}.weight")

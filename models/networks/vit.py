@@ -103,7 +103,7 @@ class VisionTransformer(Network):
         vit = cast(ViT, spec.architecture)
         check(spec, vit)
         super().__init__(spec, num_classes, image_size, num_features=vit.pre_logits or vit.width)
-        grid, left_out = vit.grid(image_size), vit.left_out(image_size)
+        grid, left_out = vit.grid(image_size), vit.uncovered(image_size)
         self.notes = () if left_out is None else (left_out,)
         tokens = grid[0] * grid[1] + (vit.pool == "token")
         self.pool = vit.pool

@@ -11,9 +11,9 @@ from torch import nn
 from ...registry import UsageError, suggest
 from ..arguments import wrong_weights
 from ..spec import Input, Model
+from ..weights.conventions import under_module_names
 from ..weights.files import open_weights
-from ..weights.fit import head_classes, load, with_head
-from ..weights.recognise import under_own_names
+from ..weights.load import head_classes, load_strictly, with_head
 from ..weights_choice import WeightsChoice
 from .adapter import OwnBackbone
 from .rows import OwnArchitecture
@@ -31,15 +31,15 @@ def build(
     architecture = row.architecture
     if not isinstance(architecture, OwnArchitecture):
         raise TypeError(f"{row.name} is no model of one's own. Call create_model, which knows what builds it")
-    if weights.published_name is not None:
+    if weights.library_name is not None:
         raise wrong_weights(row.name, weights)
     module, files = architecture.make(row.name, weights, seed)
     contract = _declared_input(row, module, architecture.settled)
     spec = replace(row, input=replace(contract, size=image_size) if image_size else contract)
     backbone = OwnBackbone(spec, module, architecture.tap, num_classes)
     backbone.source_files = files
-    if weights.opened is not None:
-        _load_file(backbone, weights.opened)
+    if weights.path is not None:
+        _load_file(backbone, weights.path)
     return backbone
 
 
@@ -56,13 +56,13 @@ def _load_file(backbone: OwnBackbone, path: Path) -> None:
     """
     inner, outer = backbone.module.state_dict(), backbone.state_dict()
     with open_weights(path, keep_prefixes=True) as contents:
-        weights = under_own_names(contents, {*inner, *outer})
+        weights = under_module_names(contents, {*inner, *outer})
         if set(weights.tensors) != set(inner) and any(f"module.{name}" in weights.tensors for name in inner):
             if backbone.head is None or head_classes(weights) != len(backbone.head.weight):
                 weights = with_head(weights, outer)
-            load(backbone, weights, backbone.spec)
+            load_strictly(backbone, weights, backbone.spec)
         else:
-            load(backbone.module, weights, backbone.spec)
+            load_strictly(backbone.module, weights, backbone.spec)
         backbone.notes = weights.notes
 
 

@@ -78,7 +78,7 @@ class OwnBuilder(OwnArchitecture):
                     f"'{name}': '{where.name}' is {_kind(builder)}, not a function or class that builds a model"
                 )
             # PyTorch's default initialisation draws from the global state; it is put back after.
-            torch.manual_seed(weights.drawn_from(seed))
+            torch.manual_seed(weights.seed_or(seed))
             try:
                 module = builder(**arguments)
             except Exception as error:  # whatever a user's code raises

@@ -40,7 +40,7 @@ def fetch(release: Release, meter: Meter | None = None) -> Path:
             f"{_title(release)} is not on this machine, and downloads are off ({switch}). {_by_hand(release)}"
         )
     meter = on_stderr() if meter is None else meter
-    target = releases.cached(release)
+    target = releases.cached_file(release)
     size = f" ({release.size})" if release.size else ""
     meter.say(f"downloading {_title(release)}{size}: {url_of(release)} to {target}")
     try:
@@ -78,6 +78,6 @@ def _title(release: Release) -> str:
 
 def _by_hand(release: Release) -> str:
     """Where a user who has the file from elsewhere may put it."""
-    best = releases.places(release)[0]
-    own = "" if releases.own_folder() else f", or at {release.file_name} in a folder that BENCH_WEIGHTS names"
+    best = releases.possible_places(release)[0]
+    own = "" if releases.weights_folder() else f", or at {release.file_name} in a folder that BENCH_WEIGHTS names"
     return f"Get {url_of(release)} on another machine and place it at {best}{own}"

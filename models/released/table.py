@@ -114,7 +114,7 @@ def of_model(model: str) -> tuple[Release, ...]:
     return tuple(release for release in releases() if release.model == model)
 
 
-def find(model: str, word: str) -> Release | None:
+def find_release(model: str, word: str) -> Release | None:
     """The release of a row that a tag, a file's stem or timm's name stands for, in any case, with - or _.
 
     Raises UsageError where the word is the stem of several files.
@@ -128,12 +128,12 @@ def find(model: str, word: str) -> Release | None:
     return found[0] if found else None
 
 
-def matching(model: str, pattern: str) -> list[Release]:
+def matching_releases(model: str, pattern: str) -> list[Release]:
     """The releases of a row whose tags match a glob, in the order of the table; none where nothing matches."""
     return [release for release in of_model(model) if fnmatchcase(release.tag.lower(), pattern.lower())]
 
 
-def naming(word: str) -> Release | None:
+def release_named(word: str) -> Release | None:
     """The release that a word alone names, model and weights: `BiT-M-R50x1`, `vit_base_patch16_224.augreg_in21k`.
 
     These are stems of files and names of timm that stand for one file; a stem that is a model's name is not among them.
@@ -141,13 +141,13 @@ def naming(word: str) -> Release | None:
     return _names().get(_key(word))
 
 
-def architectures(model: str) -> tuple[str, ...]:
+def timm_names(model: str) -> tuple[str, ...]:
     """timm's names of a row without weights, where they mean the row's own input size: `vit_base_patch16_224`."""
     found = dict.fromkeys(_timm(release).partition(".")[0] for release in of_model(model) if release.hub_timm)
     return tuple(name for name in found if name.endswith("_224") or not re.search(r"_\d{3}$", name))
 
 
-def summary(model: str) -> str:
+def tags_in_short(model: str) -> str:
     """The tags of a row in a sentence's words: the short ones, and how many more there are."""
     of_row = of_model(model)
     short = [release.tag for release in of_row if not release.tag.startswith("vtab-") and release.tag != release.stem]
@@ -155,25 +155,25 @@ def summary(model: str) -> str:
     return ", ".join(short) + (f" and {more} more (`weights list {model}`)" if more else "")
 
 
-def unknown(model: str, word: str) -> str:
+def unknown_tag(model: str, word: str) -> str:
     """What to say of a word that is no tag of a row."""
     if not of_model(model):
         return f"there are no weights '{word}' of {model}: no released file fits it"
     near = suggest(word, (release.tag for release in of_model(model)), [""])
     hint = f"{near} " if near.startswith("Did") else ""
-    return f"there are no weights '{word}' of {model}. {hint}There are: {summary(model)}"
+    return f"there are no weights '{word}' of {model}. {hint}There are: {tags_in_short(model)}"
 
 
-def chosen(model: str, word: str) -> Release | None:
+def release_or_path(model: str, word: str) -> Release | None:
     """The release that a word means for a row; None for the path of a file.
 
     Raises UsageError, with the row's tags, for a word that is neither.
     """
-    release = find(model, word)
+    release = find_release(model, word)
     path = Path(word).expanduser()
     if release is None and not path.exists() and not path.suffix and os.sep not in word:
         one = "one of them, " if of_model(model) else ""
-        raise UsageError(f"{unknown(model, word)}. Choose {one}'random', 'random:SEED' or the path of a file")
+        raise UsageError(f"{unknown_tag(model, word)}. Choose {one}'random', 'random:SEED' or the path of a file")
     return release
 
 
@@ -187,21 +187,21 @@ def locate(release: Release) -> Path | None:
     release has that name; then in `weights` in the cache folder; then, where timm's file on the hub is known to be the
     same, in the hub's own cache. Raises UsageError where BENCH_WEIGHTS is no folder.
     """
-    found = next((path for path in places(release) if path.is_file()), None)
+    found = next((path for path in possible_places(release) if path.is_file()), None)
     return found or _in_hub_cache(release)
 
 
-def places(release: Release) -> list[Path]:
+def possible_places(release: Release) -> list[Path]:
     """Where the file may be placed, the best place first."""
     inside = PurePosixPath(release.file_name)
     names = [inside, PurePosixPath(*inside.parts[1:])]
     if _same_name()[inside.name] == 1:
         names.append(PurePosixPath(inside.name))
-    folder = own_folder()
-    return [*([folder / name for name in names] if folder else []), cached(release)]
+    folder = weights_folder()
+    return [*([folder / name for name in names] if folder else []), cached_file(release)]
 
 
-def own_folder() -> Path | None:
+def weights_folder() -> Path | None:
     """BENCH_WEIGHTS, the folder where a user keeps weights, or None where it is not set."""
     said = os.environ.get("BENCH_WEIGHTS")
     if not said:
@@ -212,7 +212,7 @@ def own_folder() -> Path | None:
     return folder
 
 
-def cached(release: Release) -> Path:
+def cached_file(release: Release) -> Path:
     """Where a downloaded file is kept."""
     return cached_folder() / release.file_name
 

@@ -23,7 +23,7 @@
 Here only what needs no torch.
 """
 
+from .paths import split_part
 from .sidecar import read_sidecar
-from .words import split_part
 
 __all__ = ["read_sidecar", "split_part"]

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from ...registry import UsageError, suggest
-from .stored import Stored, listed
+from .stored import StoredTensor, first_few
 
 # Under which names checkpoints keep a model's weights. Where the trained weights and their moving average are both
 # there, the trained weights are read, since those are in every checkpoint and mean the same in each; FILE:PART says
@@ -24,7 +24,9 @@ LIGHTNING = "pytorch-lightning_version"
 V = TypeVar("V")
 
 
-def choose_part(path: Path, loaded: Any, asked: str | None) -> tuple[dict[str, Stored], str | None, tuple[str, ...]]:
+def choose_part(
+    path: Path, loaded: Any, asked: str | None
+) -> tuple[dict[str, StoredTensor], str | None, tuple[str, ...]]:
     """The state dict in what a checkpoint holds, the name of the part it is, and what is to be said of the choice.
 
     Raises UsageError where there is none, where it is not clear which, or where the part asked for is not there.
@@ -45,7 +47,7 @@ def choose_part(path: Path, loaded: Any, asked: str | None) -> tuple[dict[str, S
         return _stored(path, parts[known[0]]), known[0], (note,)
     if not tensors and parts:
         raise UsageError(
-            f"'{path}' holds several things: {listed(list(map(str, loaded)))}. Say which to read: "
+            f"'{path}' holds several things: {first_few(list(map(str, loaded)))}. Say which to read: "
             f"{path.name}:{next(iter(parts))}"
         )
     return _stored(path, loaded), None, ()
@@ -73,15 +75,15 @@ def _is_state(value: Mapping[Any, Any]) -> bool:
     )
 
 
-def _stored(path: Path, state: Mapping[Any, Any]) -> dict[str, Stored]:
+def _stored(path: Path, state: Mapping[Any, Any]) -> dict[str, StoredTensor]:
     others = [f"'{name}' ({type(value).__name__})" for name, value in state.items() if not isinstance(value, Tensor)]
     if others:
         raise UsageError(
-            f"'{path}' is not a state dict, names to tensors: it also holds {listed(others)}. "
+            f"'{path}' is not a state dict, names to tensors: it also holds {first_few(others)}. "
             "Save model.state_dict() alone"
         )
     return {
-        str(name): Stored(shape=tuple(value.shape), dtype=value.dtype, read=value.detach, names=(str(name),))
+        str(name): StoredTensor(shape=tuple(value.shape), dtype=value.dtype, read=value.detach, names=(str(name),))
         for name, value in state.items()
     }
 
@@ -102,6 +104,6 @@ def without_wrappers(tensors: Mapping[str, V], *, lightning: bool = False) -> tu
             return current, tuple(notes)
         left = [name for name in current if not name.startswith(prefix)]
         note = f"took '{prefix}' off the names"
-        notes.append(f"{note}; left out {len(left)} others: {listed(left)}" if left else note)
+        notes.append(f"{note}; left out {len(left)} others: {first_few(left)}" if left else note)
         current = {name.removeprefix(prefix): value for name, value in current.items() if name.startswith(prefix)}
         lightning = False

@@ -12,14 +12,14 @@ from torch import Tensor
 
 from ...registry import UsageError
 from ...stable import replacing
+from .conventions import Weights, under_our_names
 from .files import open_weights
+from .guess_row import candidates
 from .layout import HeadsBias, NameRule, NameTable, Shape
-from .looks import candidates
 from .npz import write_npz
-from .recognise import Weights, recognise
 from .safetensors import write_safetensors
-from .shapes import facts_of, family_of
-from .stored import listed, readable
+from .shapes import family_of, fields_from_shapes
+from .stored import first_few, readable
 
 # In the metadata of a safetensors file: the official file's names and shapes, in order, as JSON. They hold what our own
 # layout does not: how many heads, the shape of norms, which code's names, and the prefix.
@@ -51,7 +51,7 @@ def convert(source: str | Path, target: Path) -> tuple[str, ...]:
     if not target.parent.is_dir():
         raise UsageError(f"'{target}': there is no folder '{target.parent}'")
     with open_weights(source) as contents:
-        weights = recognise(contents)
+        weights = under_our_names(contents)
         _check_whole(weights)
         notes = weights.notes
         if target.suffix == ".npz":
@@ -78,7 +78,7 @@ def _check_whole(weights: Weights) -> None:
     if strange:
         raise UsageError(
             f"'{path}' holds {len(strange)} tensors that {weights.convention} files of these models do not have: "
-            f"{listed(strange)}"
+            f"{first_few(strange)}"
         )
     for match in weights.table.matches(_unprefixed(weights)):
         parts = [weights.contents.tensors[weights.prefix + name] for name in match.theirs]
@@ -112,7 +112,7 @@ def _pieces(weights: Weights) -> tuple[list[Piece], tuple[str, ...]]:
     nameless = set(weights.tensors).difference(*(match.ours for match in matches))
     if nameless:
         raise UsageError(
-            f"'{weights.contents.path}': the official release has no names for {listed(sorted(nameless))}; write a "
+            f"'{weights.contents.path}': the official release has no names for {first_few(sorted(nameless))}; write a "
             ".safetensors file"
         )
     heads, notes = _heads(weights) if any(isinstance(match.layout, HeadsBias) for match in matches) else (1, ())
@@ -166,7 +166,7 @@ def _heads(weights: Weights) -> tuple[int, tuple[str, ...]]:
     Raises UsageError where no row of the catalog has these shapes and its heads are not 64 wide.
     """
     shapes = weights.shapes()
-    facts = facts_of(shapes, weights.heads)
+    facts = fields_from_shapes(shapes, weights.heads)
     known = {row.architecture.sizes()["heads"]: row.name for row in candidates(facts)}
     if len(known) == 1:
         ((heads, name),) = known.items()

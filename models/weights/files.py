@@ -10,10 +10,10 @@ from pathlib import Path
 from ...registry import UsageError
 from .containers import LIGHTNING, choose_part, without_wrappers
 from .npz import open_npz
+from .paths import resolve, split_part
 from .pickled import read_pickled
 from .safetensors import open_safetensors, open_shards
 from .stored import Contents
-from .words import resolve, split_part
 
 
 @contextmanager

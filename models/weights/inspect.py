@@ -11,17 +11,17 @@ from ...registry import UsageError
 from ..build import empty_network
 from ..provenance import Provenance
 from ..spec import Model
+from .conventions import Weights, under_our_names
 from .files import open_weights
-from .fit import check_names, head_classes, is_finite, settle_tanh_layer
-from .looks import candidates
-from .recognise import Weights, recognise
-from .shapes import facts_of, resolution
+from .guess_row import candidates
+from .load import check_names, head_classes, is_finite, settle_tanh_layer
+from .shapes import fields_from_shapes, trained_size
 from .sidecar import read_sidecar
-from .stored import listed
+from .stored import first_few
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class WeightsReport:
     """What `inspect` found. Numbers of tensors and parameters are the file's, a training's state left out."""
 
     path: Path
@@ -41,12 +41,12 @@ class Report:
     provenance: Provenance | None  # of the file's sidecar
 
 
-def inspect(word: str | Path) -> Report:
+def inspect(word: str | Path) -> WeightsReport:
     """Looks into a weights file, or FILE:PART, reading every tensor once. Raises UsageError where it cannot be read."""
     with open_weights(word) as contents:
-        weights = recognise(contents)
+        weights = under_our_names(contents)
         shapes = weights.shapes()
-        facts = facts_of(shapes, weights.heads)
+        facts = fields_from_shapes(shapes, weights.heads)
         rows = candidates(facts)
         kept = {name for stored in weights.tensors.values() for name in stored.names}
         read = [stored for stored in contents.tensors.values() if kept.issuperset(stored.names)]
@@ -55,14 +55,14 @@ def inspect(word: str | Path) -> Report:
         broken = [stored.names[0] for stored in read if not is_finite(stored.read())]
         grid = shapes.get("position.grid", ())
         if broken:
-            problems.append(f"numbers that are not finite, in {len(broken)} tensors: {listed(broken)}")
+            problems.append(f"numbers that are not finite, in {len(broken)} tensors: {first_few(broken)}")
         if strange and facts:
-            problems.append(f"whole numbers instead of weights: {listed(strange)}")
+            problems.append(f"whole numbers instead of weights: {first_few(strange)}")
         if len(grid) == 3:
             problems.append(f"{grid[1]} position embeddings, which are no square grid of patches")
         problems += _misfits(weights, rows[0]) if rows else ["no row of the catalog has these shapes"]
         tanh_layer = shapes.get("pre_logits.weight")
-        return Report(
+        return WeightsReport(
             path=contents.path,
             format=contents.path.suffix,
             convention=weights.convention if facts else "unknown",
@@ -73,7 +73,7 @@ def inspect(word: str | Path) -> Report:
             dtypes=tuple(Counter(str(stored.dtype).removeprefix("torch.") for stored in read).most_common()),
             classes=head_classes(weights),
             grid=(grid[1], grid[2]) if len(grid) == 4 else None,
-            image_size=resolution(shapes),
+            image_size=trained_size(shapes),
             pre_logits=tanh_layer[0] if tanh_layer else None,
             candidates=tuple(row.name for row in rows),
             problems=tuple(problems),
@@ -84,7 +84,7 @@ def inspect(word: str | Path) -> Report:
 def _misfits(weights: Weights, row: Model) -> list[str]:
     """What keeps the row that the shapes are like from taking the file at its own resolution."""
     row, weights = settle_tanh_layer(row, weights)
-    size = resolution(weights.shapes()) or row.input.size
+    size = trained_size(weights.shapes()) or row.input.size
     try:
         check_names(weights, empty_network(row, head_classes(weights), size).state_dict(), row)
     except UsageError as error:

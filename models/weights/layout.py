@@ -11,7 +11,7 @@ from functools import cache, partial
 import torch
 from torch import Tensor
 
-from .stored import Stored
+from .stored import StoredTensor
 
 Shape = tuple[int, ...]
 
@@ -275,12 +275,12 @@ class NameTable:
                 yield match
 
 
-def translate(table: NameTable, tensors: Mapping[str, Stored]) -> dict[str, Stored]:
+def translate(table: NameTable, tensors: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
     """Tensors under our names, still unread; what no rule takes keeps its name.
 
     One whose shape does not fit its rule has the file's own shape under our name, which no network expects.
     """
-    ours: dict[str, Stored] = {}
+    ours: dict[str, StoredTensor] = {}
     taken: set[str] = set()
     for match in table.matches(tensors):
         parts = [tensors[name] for name in match.theirs]
@@ -291,10 +291,12 @@ def translate(table: NameTable, tensors: Mapping[str, Stored]) -> dict[str, Stor
         for index, name in enumerate(match.ours):
             shape = parts[0].shape if shapes is None else shapes[index]
             names = tuple(each for part in parts for each in part.names)
-            ours[name] = Stored(shape=shape, dtype=kind, read=partial(_read, match.layout, parts, index), names=names)
+            ours[name] = StoredTensor(
+                shape=shape, dtype=kind, read=partial(_read, match.layout, parts, index), names=names
+            )
         taken.update(match.theirs)
     return ours | {name: stored for name, stored in tensors.items() if name not in taken}
 
 
-def _read(layout: TensorLayout, parts: Sequence[Stored], index: int) -> Tensor:
+def _read(layout: TensorLayout, parts: Sequence[StoredTensor], index: int) -> Tensor:
     return layout.to_ours([part.read() for part in parts])[index]

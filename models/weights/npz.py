@@ -16,14 +16,14 @@ from numpy.lib import format as npy
 from torch import Tensor
 
 from ...registry import UsageError
-from .stored import Stored, readable
+from .stored import StoredTensor, readable
 from .zip_entries import entries_of, intact
 
 ENDING = ".npy"  # of every member's name
 
 
 @contextmanager
-def open_npz(path: Path) -> Iterator[Mapping[str, Stored]]:
+def open_npz(path: Path) -> Iterator[Mapping[str, StoredTensor]]:
     """The arrays of an archive by name. Raises UsageError where it is damaged or an array holds Python objects."""
     with readable(path):
         archive = zipfile.ZipFile(path)
@@ -33,7 +33,7 @@ def open_npz(path: Path) -> Iterator[Mapping[str, Stored]]:
         yield tensors
 
 
-def _stored(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> tuple[str, Stored]:
+def _stored(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> tuple[str, StoredTensor]:
     name = member.filename.removesuffix(ENDING)
     if name == member.filename:
         raise ValueError(f"'{name}' is no array of NumPy's")
@@ -44,7 +44,7 @@ def _stored(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> tu
     kind = _torch_type(dtype)
     if kind is None:
         raise UsageError(f"'{path}': '{name}' holds {dtype}, which no weights are made of")
-    return name, Stored(shape=shape, dtype=kind, read=partial(_read, path, archive, member, kind), names=(name,))
+    return name, StoredTensor(shape=shape, dtype=kind, read=partial(_read, path, archive, member, kind), names=(name,))
 
 
 def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:

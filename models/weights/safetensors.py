@@ -16,7 +16,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from ...registry import UsageError
-from .stored import Stored, listed, readable
+from .stored import StoredTensor, first_few, readable
 
 TYPES: dict[str, torch.dtype] = {
     "F64": torch.float64,
@@ -36,7 +36,7 @@ WORDS = {kind: word for word, kind in TYPES.items()}
 
 
 @contextmanager
-def open_safetensors(path: Path) -> Iterator[tuple[Mapping[str, Stored], Mapping[str, str]]]:
+def open_safetensors(path: Path) -> Iterator[tuple[Mapping[str, StoredTensor], Mapping[str, str]]]:
     """The tensors of a file by name, and its metadata. Raises UsageError where it is damaged."""
     with readable(path):
         opened: Any = safe_open(path, framework="pt", device="cpu")
@@ -47,12 +47,12 @@ def open_safetensors(path: Path) -> Iterator[tuple[Mapping[str, Stored], Mapping
         yield tensors, metadata
 
 
-def _stored(path: Path, file: Any, name: str) -> Stored:
+def _stored(path: Path, file: Any, name: str) -> StoredTensor:
     found = file.get_slice(name)
     kind = TYPES.get(found.get_dtype())
     if kind is None:
         raise UsageError(f"'{path}': '{name}' holds {found.get_dtype()}, which no weights are made of")
-    return Stored(
+    return StoredTensor(
         shape=tuple(found.get_shape()),
         dtype=kind,
         read=partial(_read, path, partial(file.get_tensor, name)),
@@ -66,7 +66,7 @@ def _read(path: Path, get: Callable[[], Tensor]) -> Tensor:
 
 
 @contextmanager
-def open_shards(index: Path) -> Iterator[tuple[Mapping[str, Stored], tuple[str, ...]]]:
+def open_shards(index: Path) -> Iterator[tuple[Mapping[str, StoredTensor], tuple[str, ...]]]:
     """The tensors of all shards that an index lists, and the shards' names.
 
     Raises UsageError for a shard that is missing, lies elsewhere, or holds other tensors than the index says.
@@ -79,23 +79,23 @@ def open_shards(index: Path) -> Iterator[tuple[Mapping[str, Stored], tuple[str, 
     shards = sorted(set(places.values()))
     elsewhere = [shard for shard in shards if Path(shard).name != shard]
     if elsewhere:
-        raise UsageError(f"'{index}' names shards outside its own folder: {listed(elsewhere)}")
+        raise UsageError(f"'{index}' names shards outside its own folder: {first_few(elsewhere)}")
     missing = [shard for shard in shards if not (index.parent / shard).is_file()]
     if missing:
-        raise UsageError(f"'{index}' lists {len(shards)} shards; not beside it are: {listed(missing)}")
+        raise UsageError(f"'{index}' lists {len(shards)} shards; not beside it are: {first_few(missing)}")
     with ExitStack() as stack:
-        tensors: dict[str, Stored] = {}
+        tensors: dict[str, StoredTensor] = {}
         for shard in shards:
             held, _ = stack.enter_context(open_safetensors(index.parent / shard))
             expected = {name for name, place in places.items() if place == shard}
             if set(held) != expected:
                 names = sorted(set(held) ^ expected)
-                raise UsageError(f"'{index}' and its shard '{shard}' do not agree on {len(names)}: {listed(names)}")
+                raise UsageError(f"'{index}' and its shard '{shard}' do not agree on {len(names)}: {first_few(names)}")
             tensors |= held
         yield tensors, tuple(shards)
 
 
-def write_safetensors(path: Path, tensors: Mapping[str, Stored], metadata: Mapping[str, str]) -> None:
+def write_safetensors(path: Path, tensors: Mapping[str, StoredTensor], metadata: Mapping[str, str]) -> None:
     """Writes a file with one tensor in memory at a time; the library's own writer holds all of them, twice.
 
     The format is eight bytes of header length, a JSON header that is padded with spaces to a multiple of eight, and the

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from ..macs import resnet_stride
+from .conventions import families, under_our_names
 from .family import FamilyWeights
 from .files import open_weights
 from .layout import Shape
-from .recognise import families, recognise
 
 
 def family_of(shapes: Mapping[str, Shape]) -> FamilyWeights | None:
@@ -18,7 +18,7 @@ def family_of(shapes: Mapping[str, Shape]) -> FamilyWeights | None:
     return next((family for family in families() if family.read_shapes(shapes)), None)
 
 
-def facts_of(shapes: Mapping[str, Shape], heads: int | None = None) -> dict[str, Any]:
+def fields_from_shapes(shapes: Mapping[str, Shape], heads: int | None = None) -> dict[str, Any]:
     """What shapes under our names tell of an architecture: its fields, as far as they show, and its `network`.
 
     Empty where the names are those of no family.
@@ -28,9 +28,9 @@ def facts_of(shapes: Mapping[str, Shape], heads: int | None = None) -> dict[str,
     return facts | {"heads": heads} if facts and heads is not None else facts
 
 
-def resolution(shapes: Mapping[str, Shape]) -> tuple[int, int] | None:
+def trained_size(shapes: Mapping[str, Shape]) -> tuple[int, int] | None:
     """The image size, (H, W) in pixels, that a file's position embeddings are for; None where they do not show."""
-    grid, facts = shapes.get("position.grid", ()), facts_of(shapes)
+    grid, facts = shapes.get("position.grid", ()), fields_from_shapes(shapes)
     if len(grid) != 4 or "patch_size" not in facts:
         return None
     stride = facts["patch_size"] * (resnet_stride(facts["units"]) if "units" in facts else 1)
@@ -43,5 +43,5 @@ def trained_at(word: str | Path) -> int | None:
     Reads names and shapes alone. Raises UsageError where the file cannot be read.
     """
     with open_weights(word) as contents:
-        size = resolution(recognise(contents).shapes())
+        size = trained_size(under_our_names(contents).shapes())
     return size[0] if size is not None and size[0] == size[1] else None

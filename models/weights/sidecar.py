@@ -8,7 +8,7 @@ from typing import Any
 
 from ...registry import UsageError, suggest
 from ..provenance import Head, Provenance
-from .words import split_part
+from .paths import split_part
 
 KINDS = {"images": int, "epochs": float, "core_days": float, "image_size": int, "crop_pct": float, "antialias": bool}
 OF_THE_HEAD = ("head", "image_size", "antialias", "resize", "crop_pct")

@@ -45,7 +45,7 @@ UNREADABLE = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stored:
+class StoredTensor:
     """A tensor in a file: what it is, is known; its numbers are read when asked for, and kept by nobody.
 
     `read` may give a view of the mapped file, so whoever keeps numbers copies them. `names` are the file's own.
@@ -62,7 +62,7 @@ class Contents:
     """The tensors of a file that is open, by the file's own names; what else it said; which part of it this is."""
 
     path: Path
-    tensors: Mapping[str, Stored]
+    tensors: Mapping[str, StoredTensor]
     metadata: Mapping[str, str]
     part: str | None = None
     notes: tuple[str, ...] = ()
@@ -107,7 +107,7 @@ def _other_kind(path: Path) -> str | None:
     return None if same else f"a {kind} file: rename it"
 
 
-def listed(names: Sequence[str]) -> str:
+def first_few(names: Sequence[str]) -> str:
     """The first few of some names, and how many more there are."""
     more = len(names) - LISTED
     return ", ".join(names[:LISTED]) + (f", … and {more} more" if more > 0 else "")

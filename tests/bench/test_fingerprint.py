@@ -193,7 +193,7 @@ def test_what_runs_for_kept_weights_is_in_the_key(tmp_path: Path, monkeypatch: p
     execute(make_plan(config.read(words)), Progress(None))
     (kept,) = Path("kept/kept").glob("*/seed0.safetensors")
     words = ("suite=classify", TINY, "model=ViT-mini", f"weights={kept}")
-    check(*ran(tmp_path, monkeypatch, *words), "suites.classify", "models.heads", "models.weights.fit")
+    check(*ran(tmp_path, monkeypatch, *words), "suites.classify", "models.logits_as_features", "models.weights.load")
 
 
 def test_what_runs_for_a_users_model_is_in_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,7 +253,7 @@ def test_what_runs_in_throughputs_own_process_is_in_the_key(tmp_path: Path, monk
                     "models.external.timm",
                     "models.external.torchvision",
                 ),
-                *("models.external.files", "suites.sources.published", "suites.sources.sets.imagenet"),
+                *("models.external.download", "suites.sources.published", "suites.sources.sets.imagenet"),
                 "suites.sources.sets.clevr",
             ),
         ),
@@ -280,7 +280,7 @@ def test_other_code_is_outside_the_key(words: tuple[str, ...], outside: tuple[st
     """Error texts, other libraries' adapters, other protocols and networks, tables and figures, by name."""
     inside = counted(job_of(*words, "device=cpu"))
     every = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in ROOT.rglob("*.py")]
-    always = {"models.weights.looks", "models.selection", "models.native", "bench.plan", "errors", "registry"}
+    always = {"models.weights.guess_row", "models.selection", "models.native", "bench.plan", "errors", "registry"}
     always |= {name for name in every if name.startswith(("results.", "bench."))}
     assert {*always, *outside} <= set(every), "one of these names is no module"
     assert not inside & {*always, *outside}
@@ -359,8 +359,8 @@ def edit(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         ("models.weights.names.vit", '"Transformer/encoder_norm"', '"encoder_norm"', {*JOBS} - {"fewshot knn", "timm"}),
         ("models.weights.names.bit", '"resnet/head/conv2d"', '"resnet/conv2d"', {"fewshot knn"}),
         ("models.external.timm", "pre_logits=True", "pre_logits=False", {"timm"}),
-        ("models.weights.looks", "these look like", "this looks like", set()),
-        ("models.read_weights", "there are no weights", "no weights", set()),
+        ("models.weights.guess_row", "these look like", "this looks like", set()),
+        ("models.parse_weights", "there are no weights", "no weights", set()),
         ("models.native", "needs weights for", "wants weights for", set()),
         ("models.external.rows", "has no such weights", "has not such weights", set()),
         ("results.tables.grid", "import", "import ", set()),

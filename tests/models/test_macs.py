@@ -86,5 +86,5 @@ def test_patches_leave_out_what_is_over_as_the_released_code_does(
     architecture = catalog()[name].architecture
     assert isinstance(architecture, ViT)
     assert architecture.grid(size) == grid
-    said = architecture.left_out(size)
+    said = architecture.uncovered(size)
     assert said is None if left_out is None else said is not None and said.startswith(left_out)

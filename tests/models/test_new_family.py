@@ -24,7 +24,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..macs import grid
+from ..macs import patch_grid
 from ..native import NativeArchitecture, spellings
 from ..spec import Input, Model
 
@@ -39,7 +39,7 @@ class Mixer(NativeArchitecture):
     depth: int
 
     def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
-        return grid(image_size, self.patch_size)
+        return patch_grid(image_size, self.patch_size)
 
     def sizes(self) -> dict[str, int]:
         return {"layers": self.depth, "width": self.width}

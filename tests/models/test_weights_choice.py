@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from vit_bench.models import catalog, create_model, external_models, given_model
-from vit_bench.models.read_weights import read_drawn, weights_of
+from vit_bench.models.parse_weights import parse_random, parse_weights
 from vit_bench.models.weights_choice import LibraryWeights, OwnWeights, Random, WeightsFile
 from vit_bench.random_weights import is_random
 from vit_bench.registry import UsageError
@@ -17,7 +17,7 @@ from vit_bench.registry import UsageError
     ("word", "seed"), [("random", None), ("random:0", 0), ("random:7", 7), (f"random:{2**63 - 1}", 2**63 - 1)]
 )
 def test_random_weights_are_read_and_written_as_they_were_typed(word: str, seed: int | None) -> None:
-    choice = read_drawn(word)
+    choice = parse_random(word)
     assert choice == Random(seed)
     assert choice is not None and choice.random and str(choice) == ("random" if seed == 0 else word)
     assert is_random(word)
@@ -27,7 +27,7 @@ def test_random_weights_are_read_and_written_as_they_were_typed(word: str, seed:
     "word", ["", "in21k", "randomly.npz", "random.npz", "random/x.npz", "Random", "a:random", "own"]
 )
 def test_other_words_are_not_random(word: str) -> None:
-    assert read_drawn(word) is None
+    assert parse_random(word) is None
     assert not is_random(word)
 
 
@@ -48,7 +48,7 @@ def test_words_are_written_as_they_were_read(tmp_path: Path) -> None:
     ):
         (planned,) = row.architecture.read_weights(row, word) or ()
         assert str(planned) == word
-        assert weights_of(row, word) == planned
+        assert parse_weights(row, word) == planned
         assert choice in (None, planned)
         assert planned.random == is_random(word)
     assert str(own.architecture.default_weights(own, "vtab")) == "own"
@@ -57,7 +57,7 @@ def test_words_are_written_as_they_were_read(tmp_path: Path) -> None:
 def test_seed_0_of_a_command_is_what_random_is() -> None:
     row = catalog()["ViT-mini"]
     assert row.architecture.read_weights(row, "random:0") == [Random()]
-    assert weights_of(row, "random:0").drawn_from(5) == 0
+    assert parse_weights(row, "random:0").seed_or(5) == 0
 
 
 def test_weights_of_another_kind_of_model_are_refused() -> None:
@@ -74,7 +74,7 @@ def test_a_seed_is_a_whole_number(seed: str) -> None:
     with pytest.raises(
         UsageError, match=r"weights=random:.*: the seed after 'random:' is a whole number from 0 to 2\^63"
     ):
-        read_drawn(f"random:{seed}")
+        parse_random(f"random:{seed}")
     assert is_random(f"random:{seed}")
 
 

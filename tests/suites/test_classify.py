@@ -14,7 +14,7 @@ import vit_bench
 from vit_bench.bench import config
 from vit_bench.bench.plan import make_plan
 from vit_bench.models import catalog, create_model
-from vit_bench.models.read_weights import weights_of
+from vit_bench.models.parse_weights import parse_weights
 from vit_bench.models.released.table import releases
 from vit_bench.registry import UsageError
 from vit_bench.suites import classify
@@ -59,7 +59,7 @@ def test_every_released_head_is_in_the_table_and_its_tasks_have_its_classes() ->
 )
 def test_released_files_are_fed_as_their_release_tests_them(model, weights, size, antialias) -> None:
     row = catalog()[model]
-    chosen = weights_of(row, weights)
+    chosen = parse_weights(row, weights)
     view = SUITE.view(row, chosen)
     assert (view.image_size, view.antialias) == (size, antialias)
     assert view.resize == (None if size is None else "square")
@@ -81,7 +81,7 @@ def test_the_sizes_of_the_vtab_files_are_the_hyper_rules() -> None:
 
 def unfit(model: str, weights: str, task: str) -> str:
     row = catalog()[model]
-    return SUITE.unfit(row, weights_of(row, weights), tasks()[task])
+    return SUITE.unfit(row, parse_weights(row, weights), tasks()[task])
 
 
 def test_a_head_is_asked_only_about_its_own_classes() -> None:

@@ -162,7 +162,7 @@ def test_planning_tells_what_is_missing_and_downloads_nothing(bucket, tmp_path: 
     assert [one.tag for one in made.downloads()] == ["bit-m"]
     assert bucket.seen == []
     assert not (tmp_path / "cache").exists()
-    place = releases.cached(made.downloads()[0])
+    place = releases.cached_file(made.downloads()[0])
     place.parent.mkdir(parents=True)
     place.touch()
     assert plan("model=BiT-M-R50x1").downloads() == []

@@ -114,7 +114,7 @@ def test_timms_classifier_makes_its_logits_of_the_features(name: str) -> None:
 def first_of_each_file() -> list[str]:
     """A model of every file of timm's: the first with "tiny", "nano" or such in its name, else the first."""
     files: dict[Path, list[str]] = {}
-    for name, file in libraries.names("timm").items():
+    for name, file in libraries.model_names("timm").items():
         files.setdefault(file, []).append(name)
     small = re.compile("tiny|nano|pico|femto|atto|_xx?s|_0[0-9]{2}|18")
     return [next(filter(small.search, names), names[0]) for names in files.values()]

@@ -11,7 +11,7 @@ from vit_bench.models import Input, catalog, create_model, list_models
 from vit_bench.models.external import listing as libraries
 from vit_bench.models.external.rows import ExternalBuilder, external_models, is_external, named_row
 from vit_bench.models.own.settings import as_typed
-from vit_bench.models.read_weights import weights_of
+from vit_bench.models.parse_weights import parse_weights
 from vit_bench.models.spec import Model
 from vit_bench.models.weights_choice import LibraryWeights, Random, WeightsFile
 from vit_bench.registry import UsageError
@@ -38,7 +38,7 @@ def by_default(row: Model, suite: str | None) -> str:
 @pytest.mark.parametrize("library", ["timm", "torchvision"])
 def test_the_names_read_from_the_sources_are_the_librarys(library: str) -> None:
     official = timm.list_models() if library == "timm" else torchvision.models.list_models(torchvision.models)
-    assert set(libraries.names(library)) == set(official)
+    assert set(libraries.model_names(library)) == set(official)
 
 
 def official_tags(library: str, name: str) -> list[str]:
@@ -52,7 +52,7 @@ def official_tags(library: str, name: str) -> list[str]:
 
 
 def assert_tags(library: str, name: str) -> None:
-    tags = libraries.tags(library, name)
+    tags = libraries.pretrained_tags(library, name)
     assert [*tags[:1], *sorted(tags[1:])] == official_tags(library, name), name
 
 
@@ -140,7 +140,7 @@ def test_weights_words(tmp_path: Path) -> None:
     assert published(external_model("torchvision:resnet50"), "pretrained") == "IMAGENET1K_V2"
     assert published(external_model("hf:a/b"), "pretrained") == "pretrained"
     assert plain.architecture.read_weights(plain, "random:3") == [Random(3)]
-    assert weights_of(plain, "some.pt") == WeightsFile("some.pt")
+    assert parse_weights(plain, "some.pt") == WeightsFile("some.pt")
     assert plain.architecture.read_weights(plain, str(tmp_path)) is None
     (tmp_path / "some.pt").touch()
     assert plain.architecture.read_weights(plain, str(tmp_path)) == [WeightsFile(str(tmp_path))]

@@ -150,17 +150,17 @@ def test_bit(tmp_path: Path) -> None:
 def test_every_key_of_timms_models_is_known(timms: str, name: str) -> None:
     """By names and shapes alone: nothing is allocated."""
     from vit_bench.models.build import empty_network
-    from vit_bench.models.weights.fit import check_names
-    from vit_bench.models.weights.recognise import recognise
-    from vit_bench.models.weights.stored import Contents, Stored
+    from vit_bench.models.weights.conventions import under_our_names
+    from vit_bench.models.weights.load import check_names
+    from vit_bench.models.weights.stored import Contents, StoredTensor
 
     with torch.device("meta"):
         state = timm.create_model(timms, num_classes=9).state_dict()
     tensors = {
-        key: Stored(shape=tuple(value.shape), dtype=value.dtype, read=value.detach, names=(key,))
+        key: StoredTensor(shape=tuple(value.shape), dtype=value.dtype, read=value.detach, names=(key,))
         for key, value in state.items()
     }
     row = catalog()[name]
-    weights = recognise(Contents(path=Path(timms), tensors=tensors, metadata={}))
+    weights = under_our_names(Contents(path=Path(timms), tensors=tensors, metadata={}))
     check_names(weights, empty_network(row, 9, row.input.size).state_dict(), row)
     assert weights.convention == "timm"

@@ -38,7 +38,7 @@ BODY = archive(300_000)
 
 @pytest.fixture
 def one() -> releases.Release:
-    found = releases.find("ViT-B/16", "in21k-ft-in1k-384")
+    found = releases.find_release("ViT-B/16", "in21k-ft-in1k-384")
     assert found is not None
     assert found.file_name == FILE
     return found
@@ -123,7 +123,7 @@ def test_a_server_without_ranges_or_etags_starts_again(bucket, one, silent) -> N
     bucket.files[FILE] = BODY
     bucket.orders = ["cut 100000", "no range"]
     assert fetch(one, silent).read_bytes() == BODY
-    releases.cached(one).unlink()
+    releases.cached_file(one).unlink()
     bucket.headers = {"ETag": 'W/"weak"'}
     bucket.orders = ["cut 100000"]
     bucket.seen.clear()
@@ -151,7 +151,7 @@ def test_what_cannot_be_had_is_named_with_address_and_place(
 ) -> None:
     bucket.files[FILE] = BODY
     bucket.orders = orders
-    address, place = re.escape(f"{bucket.url}/{FILE}"), re.escape(str(releases.cached(one)))
+    address, place = re.escape(f"{bucket.url}/{FILE}"), re.escape(str(releases.cached_file(one)))
     message = rf"ViT-B/16 weights=in21k-ft-in1k-384 cannot be downloaded. Tried {address}: {reason}. "
     message += (
         rf"Get {address} on another machine and place it at {place}, or at vit_models/imagenet21k\+.* BENCH_WEIGHTS"
@@ -159,7 +159,7 @@ def test_what_cannot_be_had_is_named_with_address_and_place(
     with pytest.raises(UsageError, match=message):
         fetch(one, silent)
     assert len(bucket.seen) == requests
-    assert not releases.cached(one).exists()
+    assert not releases.cached_file(one).exists()
 
 
 @pytest.mark.usefixtures("bucket")
@@ -322,7 +322,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, bucket) -> list[tuple[s
 
 
 def test_the_hub_stands_in_for_a_bucket_that_cannot_be_reached(hub, tmp_path: Path, silent) -> None:
-    one = releases.find("ViT-S/16", "augreg-in21k")
+    one = releases.find_release("ViT-S/16", "augreg-in21k")
     assert one is not None
     assert fetch(one, silent) == tmp_path / "from_the_hub.safetensors"
     assert hub == [("timm/vit_small_patch16_224.augreg_in21k", "model.safetensors")]
@@ -337,7 +337,7 @@ def test_the_hub_is_not_asked_for_what_it_has_changed(hub, one, silent) -> None:
 
 def test_with_a_mirror_nobody_else_is_asked(hub, bucket, silent, monkeypatch) -> None:
     monkeypatch.setenv("BENCH_WEIGHTS_URL", bucket.url)
-    one = releases.find("ViT-S/16", "augreg-in21k")
+    one = releases.find_release("ViT-S/16", "augreg-in21k")
     assert one is not None
     with pytest.raises(UsageError, match="404"):
         fetch(one, silent)
@@ -352,7 +352,7 @@ def test_both_are_named_where_both_fail(silent, monkeypatch) -> None:
         raise OSError("no route\nto the hub")
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", fail)
-    one = releases.find("ViT-S/16", "augreg-in21k")
+    one = releases.find_release("ViT-S/16", "augreg-in21k")
     assert one is not None
     failed = (
         r"404 Not Found; timm/vit_small.*/model.safetensors on the hub: downloading failed: OSError: no route\. Get "

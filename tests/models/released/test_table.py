@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from vit_bench.models import Provenance, catalog, create_model, list_models, select_model
 from vit_bench.models.released import table as releases
-from vit_bench.models.released.table import find, locate, matching, naming, of_model
+from vit_bench.models.released.table import find_release, locate, matching_releases, of_model, release_named
 from vit_bench.registry import UsageError
 
 RELEASES = releases.releases()
@@ -21,7 +21,7 @@ SHORT = re.compile(
 
 
 def release(model: str, tag: str) -> releases.Release:
-    found = find(model, tag)
+    found = find_release(model, tag)
     assert found is not None and found.tag == tag
     return found
 
@@ -41,19 +41,19 @@ def test_every_file_of_the_table_is_one_tag_of_one_row() -> None:
 
 def test_a_release_is_found_by_its_tag_and_by_its_stem() -> None:
     for one in RELEASES:
-        assert find(one.model, one.tag) == one
-        assert find(one.model, one.tag.upper().replace("-", "_")) == one
+        assert find_release(one.model, one.tag) == one
+        assert find_release(one.model, one.tag.upper().replace("-", "_")) == one
         assert SHORT.fullmatch(one.tag) or one.tag == one.stem
         several = [other for other in of_model(one.model) if other.stem == one.stem]
         if len(several) == 1:
-            assert find(one.model, one.stem) == one
+            assert find_release(one.model, one.stem) == one
         else:
             assert {other.file_name.split("/")[0] for other in several} == {"vit_models"}
             message = (
                 f"is the stem of {len(several)} released files of {re.escape(one.model)}. Type one of the tags: in21k"
             )
             with pytest.raises(UsageError, match=message):
-                find(one.model, one.stem)
+                find_release(one.model, one.stem)
 
 
 def test_the_recommended_file_has_the_short_tag_and_others_their_stem() -> None:
@@ -69,7 +69,7 @@ def test_the_recommended_file_has_the_short_tag_and_others_their_stem() -> None:
     readme = release("ViT-B/16", "augreg-in21k-ft-in1k-384")
     assert readme.stem.endswith("lr_0.03-res_384")
     assert readme.published_top1 == 85.49
-    other = find("ViT-B/16", "vit_base_patch16_384.augreg_in21k_ft_in1k")
+    other = find_release("ViT-B/16", "vit_base_patch16_384.augreg_in21k_ft_in1k")
     assert other is not None
     assert other.tag == other.stem != readme.stem
     assert other.timm_top1 == 86.010
@@ -147,7 +147,7 @@ def test_the_hub_stands_in_only_where_its_file_is_known_to_be_the_same() -> None
 def test_a_name_says_a_model_and_may_say_weights(word: str, model: str, tag: str | None) -> None:
     selected = select_model(word)
     assert selected.row == catalog()[model]
-    assert (selected.said and str(selected.said)) == tag
+    assert (selected.weights and str(selected.weights)) == tag
     assert list_models(word) == [model]
 
 
@@ -161,16 +161,16 @@ def test_other_words_name_no_model(word: str) -> None:
 
 def test_no_word_for_weights_is_a_name_of_another_model() -> None:
     for one in RELEASES:
-        found = naming(one.stem)
+        found = release_named(one.stem)
         assert found is None or found == one
         if one.stem in catalog():
             assert catalog()[one.stem].name == one.model
 
 
 def test_globs_look_at_tags() -> None:
-    assert [one.tag for one in matching("BiT-R50x1", "bit-*")] == ["bit-s", "bit-m", "bit-m-in1k"]
-    assert len(matching("BiT-R50x1", "vtab-run1-*")) == 19
-    assert matching("ViT-B/16", "bit-*") == []
+    assert [one.tag for one in matching_releases("BiT-R50x1", "bit-*")] == ["bit-s", "bit-m", "bit-m-in1k"]
+    assert len(matching_releases("BiT-R50x1", "vtab-run1-*")) == 19
+    assert matching_releases("ViT-B/16", "bit-*") == []
 
 
 def test_a_name_that_says_weights_and_other_weights() -> None:
@@ -242,8 +242,8 @@ def test_the_cache_and_the_hubs_cache_are_looked_in(monkeypatch: pytest.MonkeyPa
     assert locate(one) is None
     snapshot.touch()
     assert locate(one) == snapshot
-    releases.cached(one).parent.mkdir(parents=True)
-    releases.cached(one).touch()
+    releases.cached_file(one).parent.mkdir(parents=True)
+    releases.cached_file(one).touch()
     assert locate(one) == tmp_path / "weights" / one.file_name
 
 

@@ -11,7 +11,7 @@ from ...registry import collect
 from .containers import LIGHTNING, without_wrappers
 from .family import Convention, FamilyWeights
 from .layout import NameTable, Shape, translate
-from .stored import Contents, Stored, listed
+from .stored import Contents, StoredTensor, first_few
 
 # Where re-saved official files keep the parameters, the longest first.
 PREFIXES = ("opt/target/params/", "optimizer/target/params/", "opt/target/", "optimizer/target/", "params/")
@@ -27,7 +27,7 @@ class Weights:
     """
 
     contents: Contents
-    tensors: Mapping[str, Stored]
+    tensors: Mapping[str, StoredTensor]
     convention: Convention
     table: NameTable | None = None  # None: the names are ours
     prefix: str = ""  # before every name of an official file
@@ -43,12 +43,12 @@ class Weights:
             return {}
         return {name: match.theirs for match in self.table.matches_of_ours(ours) for name in match.ours}
 
-    def changed(self, tensors: Mapping[str, Stored], *notes: str) -> Weights:
+    def changed(self, tensors: Mapping[str, StoredTensor], *notes: str) -> Weights:
         """The same file with other tensors, and what is to be said of that."""
         return replace(self, tensors=tensors, notes=(*self.notes, *notes))
 
 
-def recognise(contents: Contents, grid: tuple[int, int] | None = None) -> Weights:
+def under_our_names(contents: Contents, grid: tuple[int, int] | None = None) -> Weights:
     """The tensors of an open file under our names.
 
     `grid` is what rows and columns its position embeddings may have if they are no square; files of other conventions
@@ -61,7 +61,7 @@ def recognise(contents: Contents, grid: tuple[int, int] | None = None) -> Weight
     if convention != "official":  # a name that looks like an optimiser's is the user's own
         tensors = dict(contents.tensors)
     elif ignored:
-        notes.append(f"left out {len(ignored)} tensors of the training's state: {listed(ignored)}")
+        notes.append(f"left out {len(ignored)} tensors of the training's state: {first_few(ignored)}")
     if table is None:
         return Weights(contents=contents, tensors=tensors, convention=convention, notes=tuple(notes))
     said = (match.layout.heads([tensors[each].shape for each in match.theirs]) for match in table.matches(tensors))
@@ -76,7 +76,7 @@ def recognise(contents: Contents, grid: tuple[int, int] | None = None) -> Weight
     )
 
 
-def under_own_names(contents: Contents, known: Container[str]) -> Weights:
+def under_module_names(contents: Contents, known: Container[str]) -> Weights:
     """The tensors of an open file for a module that is not ours and has names of its own, `known`.
 
     The file is opened with its prefixes: they are taken off where no name of the file is known as it stands.
@@ -88,9 +88,9 @@ def under_own_names(contents: Contents, known: Container[str]) -> Weights:
     return weights.changed(tensors, *notes)
 
 
-def _parameters(tensors: Mapping[str, Stored], prefix: str) -> tuple[dict[str, Stored], list[str]]:
+def _parameters(tensors: Mapping[str, StoredTensor], prefix: str) -> tuple[dict[str, StoredTensor], list[str]]:
     """What lies below the prefix, and the names of an optimiser's state beside it. All else stays, and is too much."""
-    kept: dict[str, Stored] = {}
+    kept: dict[str, StoredTensor] = {}
     ignored: list[str] = []
     for name, stored in tensors.items():
         if prefix and name.startswith(prefix):
@@ -108,7 +108,9 @@ def families() -> tuple[FamilyWeights, ...]:
     return tuple(collect(f"{__package__}.names", FamilyWeights))
 
 
-def _convention(tensors: Mapping[str, Stored], grid: tuple[int, int] | None) -> tuple[Convention, NameTable | None]:
+def _convention(
+    tensors: Mapping[str, StoredTensor], grid: tuple[int, int] | None
+) -> tuple[Convention, NameTable | None]:
     """The convention that most of the names are written in, and the table of the family that has them.
 
     A table counts where it gives names of its family, and for the names that it changes: some are ours as they stand,
@@ -126,5 +128,5 @@ def _convention(tensors: Mapping[str, Stored], grid: tuple[int, int] | None) -> 
     return best
 
 
-def shapes_of(tensors: Mapping[str, Stored]) -> dict[str, Shape]:
+def shapes_of(tensors: Mapping[str, StoredTensor]) -> dict[str, Shape]:
     return {name: stored.shape for name, stored in tensors.items()}

@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch import nn
 from vit_bench import transfer
 from vit_bench.models import create_model
-from vit_bench.models.external import files as library_files
+from vit_bench.models.external import download as library_files
 from vit_bench.models.external.rows import ExternalBuilder, external_models
 from vit_bench.models.external.torchvision import Torchvision
 from vit_bench.registry import UsageError

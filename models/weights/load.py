@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from ...registry import UsageError
 from ..spec import Model
-from .looks import resemblance, title
-from .recognise import Weights
+from .conventions import Weights
+from .guess_row import resemblance, title
 from .resize import Resize, loses_its_last, resize_grid
-from .stored import Stored, listed
+from .stored import StoredTensor, first_few
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,7 +41,7 @@ def with_head(weights: Weights, expected: Mapping[str, Tensor]) -> Weights:
     new = {name: value.shape for name, value in expected.items() if name.startswith(HEAD)}
     kept = {name: stored for name, stored in weights.tensors.items() if not name.startswith(HEAD)}
     zeros = {
-        name: Stored(shape=tuple(shape), dtype=torch.float32, read=partial(torch.zeros, shape), names=())
+        name: StoredTensor(shape=tuple(shape), dtype=torch.float32, read=partial(torch.zeros, shape), names=())
         for name, shape in new.items()
     }
     classes, had = next((shape[0] for shape in new.values()), None), head_classes(weights)
@@ -85,7 +85,7 @@ def settle_tanh_layer(row: Model, weights: Weights) -> tuple[Model, Weights]:
 
 def with_grid(weights: Weights, expected: Mapping[str, Tensor], how: Resize) -> Weights:
     """The weights with their grids of position embeddings resized to the expected ones; the class token's is kept."""
-    resized: dict[str, Stored] = {}
+    resized: dict[str, StoredTensor] = {}
     done: dict[str, None] = {}
     for name, stored in weights.tensors.items():
         wanted = expected[name].shape if PLACES.fullmatch(name) and name in expected else ()
@@ -100,11 +100,11 @@ def with_grid(weights: Weights, expected: Mapping[str, Tensor], how: Resize) -> 
     return weights.changed({**weights.tensors, **resized}, *done) if resized else weights
 
 
-def _resized(stored: Stored, rows: int, columns: int, how: Resize) -> Tensor:
+def _resized(stored: StoredTensor, rows: int, columns: int, how: Resize) -> Tensor:
     return resize_grid(stored.read(), rows, columns, how)
 
 
-def load(module: M, weights: Weights, row: Model) -> M:
+def load_strictly(module: M, weights: Weights, row: Model) -> M:
     """Puts the weights into a module, strictly, reading one tensor at a time.
 
     Parameters that are on the meta device are replaced; others are written to. Raises UsageError, naming keys on both
@@ -120,13 +120,14 @@ def load(module: M, weights: Weights, row: Model) -> M:
             broken.append(_both(name, weights.tensors[name].names))
     if broken:
         raise UsageError(
-            f"'{weights.contents.path}' holds numbers that are not finite, in {len(broken)} tensors: {listed(broken)}"
+            f"'{weights.contents.path}' holds numbers that are not finite, in {len(broken)} tensors: "
+            f"{first_few(broken)}"
         )
     module.load_state_dict(tensors, assign=any(value.is_meta for value in expected.values()))
     return module
 
 
-def _read(path: Path, stored: Stored, dtype: torch.dtype) -> Tensor:
+def _read(path: Path, stored: StoredTensor, dtype: torch.dtype) -> Tensor:
     """A copy of its own: what was read may be a view of the mapped file, which would change with the file."""
     value = stored.read()
     try:
@@ -184,7 +185,7 @@ def _problems(weights: Weights, expected: Mapping[str, Tensor]) -> list[str]:
         "of another shape": shapes,
         "of another type": types,
     }
-    return [f"{what} ({len(names)}): {listed(names)}" for what, names in lists.items() if names]
+    return [f"{what} ({len(names)}): {first_few(names)}" for what, names in lists.items() if names]
 
 
 def _both(name: str, theirs: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .spec import Backbone, Model
 
 
-class Headed:
+class LogitsAsFeatures:
     """A backbone seen through its own head: what passes for its features, (B, K), are the logits.
 
     `backbone` must have been built without `num_classes`. Raises UsageError where the weights brought no head.

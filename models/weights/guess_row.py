@@ -7,9 +7,9 @@ from typing import Any
 
 from ..selection import catalog
 from ..spec import Model
+from .conventions import families
 from .layout import Shape
-from .recognise import families
-from .shapes import facts_of
+from .shapes import fields_from_shapes
 
 MEANT = {"mlp_dim": "hidden"}  # the attribute that says what a field comes to, where its value may be None
 
@@ -32,7 +32,7 @@ def resemblance(shapes: Mapping[str, Shape], heads: int | None, asked: Model) ->
     """A sentence that names the row whose weights these are, or else the nearest one; none where it was asked for."""
     if not asked.architecture.weights_names:
         return []
-    facts = facts_of(shapes, heads)
+    facts = fields_from_shapes(shapes, heads)
     if not facts:
         *most, last = (f"{title}'s" for family in families() for title in family.titles)
         return [f"these are not {', '.join(most)} or {last} by their names"]

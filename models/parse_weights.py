@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 from ..random_weights import is_random
 from ..registry import UsageError, is_glob
-from .weights.words import KINDS, split_part
+from .weights.paths import KINDS, split_part
 from .weights_choice import Random, WeightsChoice, WeightsFile
 
 if TYPE_CHECKING:
     from .spec import Model
 
 
-def read_drawn(word: str) -> Random | None:
+def parse_random(word: str) -> Random | None:
     """What `random` or `random:SEED` says; None for any other word. Raises UsageError for a seed that is none."""
     if not is_random(word):
         return None
@@ -26,7 +26,7 @@ def read_drawn(word: str) -> Random | None:
     return Random(int(seed) if colon else None)
 
 
-def file_at(weights: str | Path) -> WeightsFile:
+def parse_file(weights: str | Path) -> WeightsFile:
     """A file that need not be there: whoever opens it says so. Raises UsageError for a word that is no path."""
     path, part = split_part(weights)
     if part is None and not path.suffix and not path.exists():
@@ -38,7 +38,7 @@ def file_at(weights: str | Path) -> WeightsFile:
 
 def read_random(word: str) -> list[WeightsChoice] | None:
     """Random weights, where the word says so. `random:0` is what `random` is: a command draws from seed 0 first."""
-    drawn = read_drawn(word)
+    drawn = parse_random(word)
     return None if drawn is None else [Random(drawn.seed or None)]
 
 
@@ -57,10 +57,10 @@ def in_natural_order(word: str) -> str:
     return re.sub(r"\d+", lambda digits: digits.group().zfill(12), word)
 
 
-def weights_of(row: Model, weights: str | Path | None) -> WeightsChoice:
+def parse_weights(row: Model, weights: str | Path | None) -> WeightsChoice:
     """What `create_model(row, weights)` means: one choice. The file of a path need not be there."""
     if weights is None:
         return row.architecture.default_weights(row, None)
     if isinstance(weights, Path):
-        return file_at(weights)
-    return read_drawn(weights) or row.architecture.read_published(row, weights) or file_at(weights)
+        return parse_file(weights)
+    return parse_random(weights) or row.architecture.read_published(row, weights) or parse_file(weights)
