@@ -99,6 +99,12 @@ def suggest(word: str, candidates: Iterable[str], everything: Sequence[str] = ()
     return "Choose from: " + ", ".join(choices)
 
 
+def first_few(names: Sequence[str], most: int = 8) -> str:
+    """The first names of a list, and how many more there are."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f", … and {more} more" if more > 0 else "")
+
+
 def collect(package: str, row_type: type[R]) -> list[R]:
     """Every module-level row of a type in the modules of a package, also inside lists and tuples, in file order.
 

@@ -1,4 +1,4 @@
-"""The numbers that building a network takes: how many classes, which image size."""
+"""Checks of what `create_model` is given: the number of classes, the image size, weights of another kind."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .weights_choice import WeightsChoice
 
 
 def read_classes(num_classes: int | None) -> int | None:
-    """A number of classes, which must be a whole one; whether a head can have so many, the network says."""
+    """A number of classes as an int. Raises UsageError unless it is whole; the network checks its range."""
     if num_classes is None:
         return None
     if not is_whole(num_classes):
@@ -19,17 +19,17 @@ def read_classes(num_classes: int | None) -> int | None:
 
 
 def wrong_weights(name: str, weights: WeightsChoice) -> UsageError:
-    """The error for weights that a model of this name cannot have."""
+    """The error for weights that the model of this name cannot load."""
     return UsageError(f"{name} cannot have the weights '{weights}': they are of another kind of model")
 
 
 def is_whole(value: object) -> bool:
-    """Whether something is a whole number, Python's or NumPy's; True and False are none here."""
+    """Whether a value is a whole number, Python's or NumPy's; True and False do not count."""
     return isinstance(value, SupportsIndex) and not isinstance(value, bool)
 
 
 def read_image_size(image_size: int | tuple[int, int] | None) -> tuple[int, int] | None:
-    """An image size as (height, width). One number is a square; NumPy's whole numbers are taken, too."""
+    """An image size as (height, width); one number is a square. Raises UsageError for anything else."""
     if image_size is None:
         return None
     sides = image_size if isinstance(image_size, Sequence) else (image_size, image_size)

@@ -1,4 +1,4 @@
-"""From a row of the catalog and weights to a network of ours that is ready to use."""
+"""Builds the networks that this project implements: from a row of the catalog and weights to a ready network."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def build(
 
 
 def network_from_file(row: Model, path: Path, num_classes: int | None, image_size: tuple[int, int]) -> Network:
-    """The network of a row of the catalog with the weights of a file; `notes` say what was done to fit them.
+    """The network of a row with the weights of a file; `notes` say what was done to fit them.
 
-    The file decides whether there is a tanh layer before the head, unless the row does. Its head is kept where its
-    classes are those asked for, or none were; its position embeddings are resized to the image size.
+    The row decides whether there is a tanh layer before the head, or else the file. The file's head is kept unless
+    another `num_classes` is asked for; its position embeddings are resized to the image size.
     """
     grid = row.architecture.grid(image_size)
     with open_weights(path) as contents:
@@ -52,7 +52,7 @@ def network_from_file(row: Model, path: Path, num_classes: int | None, image_siz
 
 
 def empty_network(row: Model, num_classes: int | None, image_size: tuple[int, int]) -> Network:
-    """The network of a row of the catalog with its parameters on the meta device: shapes, and no memory."""
+    """The network of a row with its parameters on the meta device: they have shapes and take no memory."""
     module, name = row.architecture.network.partition(":")[::2]
     network_class = getattr(importlib.import_module(f"{__package__}.networks.{module}"), name)
     return network_class(row, num_classes, image_size)

@@ -1,4 +1,4 @@
-"""A network's own head: the logits of the weights as they came, whoever built the network."""
+"""A network with the head that its weights brought, for suites that score its logits."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 class LogitsAsFeatures:
-    """A backbone seen through its own head: what passes for its features, (B, K), are the logits.
+    """Wraps a backbone: its `features` are the (B, K) logits of the head that its weights brought.
 
-    `backbone` must have been built without `num_classes`. Raises UsageError where the weights brought no head.
+    `backbone` must have been built without `num_classes`. Raises UsageError where the weights have no head.
     """
 
     def __init__(self, backbone: Backbone) -> None:

@@ -1,11 +1,12 @@
-"""How large a network's grids are and how much it computes, in closed form and without torch.
+"""Patch grids and multiply-accumulates (MACs) of the networks, in closed form and without torch.
 
-One multiply-accumulate (MAC) is two floating point operations. Counted are convolutions, linear layers and both
-products of the attention, as torch's own counter does; norms, activations, pooling and biases are not.
+One MAC is two floating point operations. As in torch's own counter, convolutions, linear layers and both products of
+the attention count; norms, activations, pooling and biases do not.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -13,7 +14,7 @@ from ..registry import UsageError
 
 
 def map_size(image_size: tuple[int, int], stride: int) -> tuple[int, int]:
-    """Rows and columns of the map that patches are cut from: an image's pixels, or a ResNet's of this total stride."""
+    """Rows and columns of the map that patches are cut from: the image, or the map of a ResNet of this total stride."""
     height, width = (-(-side // stride) for side in image_size)  # "SAME" padding rounds up
     return height, width
 
@@ -21,22 +22,22 @@ def map_size(image_size: tuple[int, int], stride: int) -> tuple[int, int]:
 def patch_grid(image_size: tuple[int, int], patch_size: int, stride: int = 1) -> tuple[int, int]:
     """Rows and columns of the patches on an image, or on the feature map of a ResNet of this total stride.
 
-    Where patches do not cover the map exactly, the rows at its bottom and the columns at its right that are left over
-    are in none: the released code's patch embedding is a "VALID" convolution. Raises UsageError where not one fits.
+    Rows at the bottom and columns at the right that fill no patch are ignored: the patch embedding of the released code
+    is a "VALID" convolution. Raises UsageError where no patch fits.
     """
-    there = map_size(image_size, stride)
-    if patch_size < 1 or any(side < 1 for side in image_size) or any(side < patch_size for side in there):
+    rows, columns = map_size(image_size, stride)
+    if patch_size < 1 or min(image_size) < 1 or min(rows, columns) < patch_size:
         height, width = image_size
         what = f"an image of {height}x{width} pixels"
         if stride > 1:
-            what = f"the {there[0]}x{there[1]} feature map of {what}"
+            what = f"the {rows}x{columns} feature map of {what}"
         least = (max(patch_size, 1) - 1) * stride + 1
         raise UsageError(f"a patch of {patch_size}x{patch_size} does not fit {what}. The smallest side is {least}")
-    return there[0] // patch_size, there[1] // patch_size
+    return rows // patch_size, columns // patch_size
 
 
 def uncovered(image_size: tuple[int, int], patch_size: int, stride: int = 1) -> tuple[int, int]:
-    """Rows and columns of the map, at its bottom and right, that are in no patch."""
+    """How many rows at the bottom and columns at the right of the map fill no patch."""
     rows, columns = (side % patch_size for side in map_size(image_size, stride))
     return rows, columns
 
@@ -47,7 +48,7 @@ def resnet_root_channels(widen: float) -> int:
 
 
 def resnet_channels(units: Sequence[int], widen: float) -> int:
-    """Channels of the last feature map: each stage doubles them, and a unit puts out four times its inner channels."""
+    """Channels of the last feature map: each stage doubles them; a unit's output has four times its inner channels."""
     root = resnet_root_channels(widen)
     return 4 * root * 2 ** (len(units) - 1) if units else root
 
@@ -60,13 +61,12 @@ def resnet_stride(units: Sequence[int]) -> int:
 def resnet_macs(units: Sequence[int], widen: float, image_size: tuple[int, int]) -> int:
     """MACs of a ResNet's root and bottleneck stages.
 
-    Holds for both ResNets: BiT's symmetric padding and the hybrids' "SAME" padding differ in which pixels they see, not
-    in how many there are. Either way a stride of 2 halves a side and rounds up.
+    It holds for both ResNets: BiT's symmetric padding and the hybrids' "SAME" padding give maps of the same size. A
+    stride of 2 halves a side and rounds up.
     """
 
     def area(stride: int) -> int:
-        height, width = (-(-side // stride) for side in image_size)
-        return height * width
+        return math.prod(map_size(image_size, stride))
 
     root = resnet_root_channels(widen)
     total = area(2) * 7 * 7 * 3 * root

@@ -1,4 +1,4 @@
-"""What the rows of all families share whose networks this project builds itself."""
+"""The base of the catalog's architectures whose networks this project implements."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .weights_choice import Random, Released, WeightsChoice
 
 @dataclass(frozen=True, kw_only=True)
 class NativeArchitecture(Architecture):
-    """A network of ours: its fields are its settings, and released files fit it."""
+    """A network that this project implements: its fields are its settings, and released files fit it."""
 
     @property
     def built_by(self) -> str:
@@ -35,7 +35,7 @@ class NativeArchitecture(Architecture):
         return [Released(release) for release in releases.of_model(row.name)]
 
     def variants(self, row: Model, settings: Mapping[str, str], read: ReadValues) -> tuple[list[Model], set[str]]:
-        """A setting that is no field of the architecture is another model's."""
+        """A setting that is no field of this architecture is skipped: it may be for another model."""
         hints, names = get_type_hints(type(self)), row.settable()
         used = {name for name in settings if name in names}
         rows = [row]
@@ -45,10 +45,10 @@ class NativeArchitecture(Architecture):
         return rows, used
 
     def read_weights(self, row: Model, word: str) -> list[WeightsChoice] | None:
-        """A tag, or a glob of tags, goes before a file. Raises UsageError for the stem of several released files."""
-        found = releases.find_release(row.name, word)
-        tagged = [found] if found else releases.matching_releases(row.name, word) if is_glob(word) else []
-        return read_random(word) or [Released(release) for release in tagged] or read_files(word)
+        """A tag or a glob of tags wins over a file of that name. Raises UsageError for a stem of several releases."""
+        release = releases.find_release(row.name, word)
+        tagged = [release] if release else releases.matching_releases(row.name, word) if is_glob(word) else []
+        return read_random(word) or [Released(each) for each in tagged] or read_files(word)
 
     def default_weights(self, row: Model, suite: str | None) -> WeightsChoice:
         if row.small or suite is None:
@@ -65,9 +65,9 @@ class NativeArchitecture(Architecture):
 
 
 def spellings(name: str, *published: str) -> tuple[str, ...]:
-    """The aliases of a row: as an identifier, as the stem of a released file, and as published tables write it.
+    """The aliases of a row: an identifier, the stem of its released file, and the spellings in published tables.
 
-    ViT-B/16-gap is vit_b16_gap and ViT-B_16-gap, R50+ViT-B/16 is r50_vit_b16.
+    ViT-B/16-gap has vit_b16_gap and ViT-B_16-gap; R50+ViT-B/16 has r50_vit_b16.
     """
     identifier = name.lower().replace("/", "").replace("-", "_").replace("+", "_")
     return tuple(word for word in dict.fromkeys((identifier, stem(name), *published)) if word != name)

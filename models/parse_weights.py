@@ -1,4 +1,4 @@
-"""What words for weights mean: random ones, released files, files of the user's; the values are weights_choice.py."""
+"""Parses what is typed for weights (a word or a path) into a WeightsChoice (models/weights_choice.py)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def parse_random(word: str) -> Random | None:
-    """What `random` or `random:SEED` says; None for any other word. Raises UsageError for a seed that is none."""
+    """`random` or `random:SEED` as a value, None for any other word. Raises UsageError for a seed that is no number."""
     if not is_random(word):
         return None
     _, colon, seed = word.partition(":")
@@ -27,7 +27,7 @@ def parse_random(word: str) -> Random | None:
 
 
 def parse_file(weights: str | Path) -> WeightsFile:
-    """A file that need not be there: whoever opens it says so. Raises UsageError for a word that is no path."""
+    """A file, which need not exist: opening it raises the error. Raises UsageError for a word that is no path."""
     path, part = split_part(weights)
     if part is None and not path.suffix and not path.exists():
         raise UsageError(
@@ -37,28 +37,28 @@ def parse_file(weights: str | Path) -> WeightsFile:
 
 
 def read_random(word: str) -> list[WeightsChoice] | None:
-    """Random weights, where the word says so. `random:0` is what `random` is: a command draws from seed 0 first."""
+    """Random weights where the word says so. `random:0` becomes `random`, whose first seed is 0 in every command."""
     drawn = parse_random(word)
     return None if drawn is None else [Random(drawn.seed or None)]
 
 
 def read_files(word: str) -> list[WeightsChoice] | None:
-    """The files that a path or a glob stands for, in the order people count in; None where there is none."""
+    """The files that a path or a glob stands for, in natural order; None where there are none."""
     if WeightsFile(word).files():
         return [WeightsFile(word)]
     if not is_glob(word):
         return None
-    found = glob.glob(str(Path(word).expanduser()), recursive=True)  # noqa: PTH207 -- takes an absolute pattern, too
-    return [WeightsFile(file) for file in sorted(found, key=in_natural_order) if Path(file).is_file()] or None
+    paths = glob.glob(str(Path(word).expanduser()), recursive=True)  # noqa: PTH207 -- takes an absolute pattern, too
+    return [WeightsFile(path) for path in sorted(paths, key=in_natural_order) if Path(path).is_file()] or None
 
 
 def in_natural_order(word: str) -> str:
-    """A text that sorts as people count: step9 before step10."""
+    """A key to sort by that puts step9 before step10."""
     return re.sub(r"\d+", lambda digits: digits.group().zfill(12), word)
 
 
 def parse_weights(row: Model, weights: str | Path | None) -> WeightsChoice:
-    """What `create_model(row, weights)` means: one choice. The file of a path need not be there."""
+    """The choice that `create_model(row, weights)` means. A file need not exist."""
     if weights is None:
         return row.architecture.default_weights(row, None)
     if isinstance(weights, Path):

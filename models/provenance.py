@@ -1,4 +1,4 @@
-"""What is known of weights beyond their numbers: where they come from, and what their head tells apart."""
+"""What is known of weights beside their numbers: how they were trained, and the classes of their head."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """Where weights come from, as far as it is known: what they were trained on, for how long, at what cost."""
+    """How weights were trained, as far as it is known: on which data, for how long, at what cost."""
 
     pretrain: str | None = None  # the data set, as the papers write it: "ImageNet-21k"
     images: int | None = None  # in that data set
@@ -18,13 +18,11 @@ class Provenance:
 
 @dataclass(frozen=True, kw_only=True)
 class Head:
-    """What is known beforehand of the head in a file of weights: what it tells apart, and how it was last fed."""
+    """What is known of the head in a file before it is opened: its classes, and how images were resized for it."""
 
     data: str  # whose classes: "ImageNet"; of BiT's files for single VTAB-1k tasks "VTAB-1k clevr-count"; a task's name
     image_size: int | None = None  # pixels; None: not stated, or sources differ
-    antialias: bool = False  # when resizing: the official pipelines do not (tf.image.resize)
-    resize: Literal["square", "resize_crop", "shorter_crop"] = (
-        "square"  # what is made of an image: suites/images/transforms.py
-    )
-    crop_pct: float | None = None  # the share of a side that is kept by a crop; None: 7/8
-    origin: str = "a release"  # who says so
+    antialias: bool = False  # when resizing; the official pipelines do not (tf.image.resize)
+    resize: Literal["square", "resize_crop", "shorter_crop"] = "square"  # see suites/images/transforms.py
+    crop_pct: float | None = None  # the share of a side that a crop keeps; None: 7/8
+    origin: str = "a release"  # where this is stated

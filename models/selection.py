@@ -1,11 +1,11 @@
-"""Which rows a word selects: the catalog's, another library's or a user's own."""
+"""Selects rows by a word: the catalog's, another library's or a user's own."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cache
 
-from ..registry import Registry, UsageError, collect, is_glob
+from ..registry import Registry, UsageError, collect, first_few, is_glob
 from .external.rows import external_models, is_external
 from .own.rows import is_own, own_model
 from .released import table as releases
@@ -25,16 +25,16 @@ class SelectedModel:
 
 @cache
 def catalog() -> Registry[Model]:
-    """Every model this project knows, by name and alias; timm's names of the released ones are among the aliases."""
+    """Every row of the catalog by name and alias; timm's names of the released models are among the aliases."""
     rows = collect(ROWS, Model)
     return Registry("model", [replace(row, aliases=row.aliases + releases.timm_names(row.name)) for row in rows])
 
 
 def select_models(word: str) -> list[SelectedModel]:
-    """The rows that a name, an alias, a glob, `timm:NAME` or `file.py:builder` stands for, in the catalog's order.
+    """The rows that a name, an alias, a glob, `timm:NAME` or `file.py:builder` selects, in the catalog's order.
 
-    No glob selects the small demonstration models, or those that another library builds, but for a glob of that
-    library: `timm:resnetv2_50x*`, `torchvision:*`. Raises UsageError where nothing matches.
+    Globs select neither the small demonstration models nor other libraries' models; `timm:resnetv2_50x*` and
+    `torchvision:*` select from a library. Raises UsageError where nothing matches.
     """
     if is_external(word):
         return [SelectedModel(row=row) for row in external_models(word)]
@@ -49,23 +49,22 @@ def select_models(word: str) -> list[SelectedModel]:
 
 
 def select_model(word: str) -> SelectedModel:
-    """The one row that a word stands for. Raises UsageError as `select_models` does, and for several."""
-    found = select_models(word)
-    if len(found) == 1:
-        return found[0]
-    names = [each.row.name for each in found]
-    more = f", … and {len(names) - 6} more" if len(names) > 6 else ""
-    raise UsageError(f"'{word}' is {len(names)} models, and one is needed: {', '.join(names[:6])}{more}")
+    """The row that a word selects. Raises UsageError as `select_models` does, and where it selects several."""
+    models = select_models(word)
+    if len(models) == 1:
+        return models[0]
+    names = first_few([model.row.name for model in models], most=6)
+    raise UsageError(f"'{word}' is {len(models)} models, and one is needed: {names}")
 
 
 def other_name(row: Model, name: str) -> str:
-    """The name in full of a model to hold beside a row: `timm` is that library's network of the same row.
+    """The full name of a model to compare with a row: `timm` alone means timm's network of the same row.
 
-    Raises UsageError where the library has none.
+    Raises UsageError where timm has none.
     """
     if name != "timm":
         return name
-    found = releases.timm_names(row.name)
-    if not found:
+    names = releases.timm_names(row.name)
+    if not names:
         raise UsageError(f"timm has no {row.name} that is known here. Name its model: timm:NAME")
-    return f"timm:{found[0]}"
+    return f"timm:{names[0]}"

@@ -1,6 +1,6 @@
-"""What a model is to the rest of the project: the row that describes it and the contract that its network keeps.
+"""What a model is to the rest of the project: the row that describes it, and the contract of its network.
 
-No torch here: rows are listed, planned and keyed without importing it.
+It imports no torch, so that rows can be listed and planned without.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from .weights_choice import Released, WeightsChoice
 
 Interpolation = Literal["nearest", "bilinear", "bicubic"]
-ReadValues = Callable[[str, str, Any], list[Any]]  # a setting's key, its text and type -> the values it says
+ReadValues = Callable[[str, str, Any], list[Any]]  # a setting's key, its text and its type -> its values
 
 
 @dataclass(frozen=True, kw_only=True)
 class Input:
-    """The images a model expects: height and width in pixels, and RGB in [0, 1] minus mean, over std."""
+    """The images that a model expects: height and width in pixels; RGB in [0, 1], minus mean, divided by std."""
 
     size: tuple[int, int] = (224, 224)
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)  # both releases scale RGB to [-1, 1]
@@ -31,23 +31,23 @@ class Input:
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture(ABC):
-    """What kind of model a row is: the constructor's arguments of its network as plain data, and what follows of them.
+    """The arguments of a network's constructor as plain data, and everything that differs between kinds of models.
 
-    Everything that differs between kinds of models is asked here: what settings and words for weights mean, and which
-    module builds the network. Subclasses are in models/native.py (networks of ours), models/external/rows.py (a
-    library's) and models/own/rows.py (a user's).
+    Among that are the meaning of settings and of words for weights, and the module that builds the network. Subclasses
+    are in models/native.py (this project's networks), models/external/rows.py (a library's) and models/own/rows.py (a
+    user's).
     """
 
     network: ClassVar[str]  # names the network's class in a job's identity: "module:Class"
-    code_fields: ClassVar[frozenset[str]] = frozenset()  # digests of a user's code: a change makes results outdated
+    code_fields: ClassVar[frozenset[str]] = frozenset()  # fields that say which code it is: digests, versions
     in_globs: ClassVar[bool] = True  # whether globs of the catalog select rows of this kind
-    weights_names: ClassVar[str] = ""  # which file of models/weights/names has those of its files; "": none
-    input_is_known: ClassVar[bool] = True  # whether the row says what images the model expects before it is built
+    weights_names: ClassVar[str] = ""  # the file of models/weights/names with the names in its weights files
+    input_is_known: ClassVar[bool] = True  # whether the row's `input` is right before the model is built
     has_resnet: ClassVar[bool] = False  # whether the ViT paper tries BiT's recipe beside its own (Appendix B.1.1)
     tested_by_hyper_rule: ClassVar[bool] = False  # whether its released files were tested at the BiT-HyperRule's sizes
-    has_tanh_layer: ClassVar[bool] = False  # whether there may be one before the head (`pre_logits`)
+    has_tanh_layer: ClassVar[bool] = False  # whether it can have one before the head (`pre_logits`)
     attends: ClassVar[bool] = False  # whether it is made of tokens that attend to each other
-    first_layer: ClassVar[str] = ""  # what its filters of colours are called; "": the network does not show them
+    first_layer: ClassVar[str] = ""  # the layer whose RGB filters figures show; "": they cannot be shown
 
     @property
     @abstractmethod
@@ -56,20 +56,17 @@ class Architecture(ABC):
 
     @property
     def modules(self) -> tuple[str, ...]:
-        """The modules of models/ whose code, with what they import, is behind the network and its weights.
-
-        They are `built_by` and those that it loads by name.
-        """
+        """The modules of models/ that make the network and load its weights: `built_by` and those it loads by name."""
         return (self.built_by,)
 
-    def macs(self, image_size: tuple[int, int]) -> int | None:  # noqa: ARG002 -- for those that know it
-        """Multiply-accumulates of one image's forward pass to the features (no head), or None where not known."""
+    def macs(self, image_size: tuple[int, int]) -> int | None:  # noqa: ARG002 -- subclasses use it
+        """Multiply-accumulates of one image's forward pass to the features (no head); None where unknown."""
         return None
 
     def grid(self, image_size: tuple[int, int]) -> tuple[int, int] | None:  # noqa: ARG002
-        """Rows and columns of tokens for an image of (H, W) pixels, None where there are none.
+        """Rows and columns of tokens for an image of (H, W) pixels; None for a network without tokens.
 
-        Raises UsageError for a size that cannot be.
+        Raises UsageError for a size that the network cannot take.
         """
         return None
 
@@ -79,18 +76,18 @@ class Architecture(ABC):
 
     @property
     def position_embedding(self) -> str:
-        """Which position embeddings its tokens get, as ViT's `posembed` has it; a network without tokens has none."""
+        """The kind of position embeddings, one of ViT's `posembed`; "none" without tokens."""
         return "none"
 
     def from_scratch(self, *, dropout: float, tanh_layer: bool) -> Mapping[str, Any]:  # noqa: ARG002
-        """The fields that a recipe from scratch changes, and their values; none that the user has set.
+        """The fields that a recipe for training from scratch changes, and their values; never one that the user set.
 
-        `dropout` and `tanh_layer` are the recipe's, for transformers; 0 and False ask for neither.
+        `dropout` and `tanh_layer` are what the recipe gives transformers; 0 and False change nothing.
         """
         return {}
 
     def num_features(self) -> int | None:
-        """The width of the representation, as far as it is known without building the network."""
+        """The width of the representation; None where only the built network shows it."""
         return None
 
     def releases(self, row: Model) -> Sequence[Released]:  # noqa: ARG002
@@ -99,29 +96,29 @@ class Architecture(ABC):
 
     @abstractmethod
     def variants(self, row: Model, settings: Mapping[str, str], read: ReadValues) -> tuple[list[Model], set[str]]:
-        """The row as `model.X=` settings change it, several where one sweeps, and the settings that were of use.
+        """The row as `model.X=` settings change it (several rows for a sweep), and the names of the settings used.
 
-        `read` takes a setting's key, its text and a type, and gives the values. Raises UsageError for a wrong one.
+        `read` takes a setting's key, text and type, and gives its values. Raises UsageError for a wrong value.
         """
 
     @abstractmethod
     def read_weights(self, row: Model, word: str) -> list[WeightsChoice] | None:
-        """What a word of `weights=` stands for with a row of this kind, or None where it stands for nothing.
+        """The weights that a word of `weights=` stands for with this row; None where it stands for nothing.
 
-        Raises UsageError where it is clear what is wrong with it.
+        Raises UsageError where it is clear what is wrong.
         """
 
     @abstractmethod
     def default_weights(self, row: Model, suite: str | None) -> WeightsChoice:
-        """The weights of a row where none are said. `suite` is the one that needs some, None where none does.
+        """The weights of a row where the user names none. `suite` is the suite that needs weights, None if none does.
 
-        Raises UsageError, with what to type, where they must be said.
+        Raises UsageError, with what to type, where the user must name some.
         """
 
     def read_published(self, row: Model, word: str) -> WeightsChoice | None:  # noqa: ARG002
         """The published weights that a word names; None where it is the path of a file.
 
-        Raises UsageError, with what there is, for a word that is neither.
+        Raises UsageError, with the names there are, for a word that is neither.
         """
         return None
 
@@ -136,7 +133,7 @@ class Model:
     params: int | None = None  # with a 1000-class head at `input.size`, as the release counts; None for a variant
     input: Input = Input()
     aliases: tuple[str, ...] = ()
-    small: bool = False  # a demonstration model with no released weights; no glob selects it
+    small: bool = False  # a demonstration model without released weights; no glob selects it
     variant: tuple[tuple[str, Any], ...] = ()  # the fields of the architecture that differ from the named row
 
     @property
@@ -145,7 +142,7 @@ class Model:
 
     @property
     def macs(self) -> int | None:
-        """Multiply-accumulates of one image at the row's own input size, to the features; None where not known."""
+        """Multiply-accumulates of one image at the row's own input size, to the features; None where unknown."""
         return self.architecture.macs(self.input.size)
 
     @property
@@ -159,11 +156,11 @@ class Model:
         return tuple(map(str, self.releases))
 
     def settable(self) -> dict[str, str]:
-        """The fields that `derive` takes, with their annotations."""
+        """The fields that `derive` takes, and their annotations."""
         return {field.name: str(field.type) for field in fields(self.architecture)}
 
     def derive(self, **changes: Any) -> Model:
-        """This row with some fields of its architecture changed, recorded as a variant. Values are not read here."""
+        """This row with some fields of its architecture changed, as a variant. Values are not checked."""
         changed = {name: value for name, value in changes.items() if getattr(self.architecture, name) != value}
         if not changed:
             return self
@@ -172,20 +169,20 @@ class Model:
 
 
 class Backbone(Protocol):
-    """The contract of every network that a suite is handed, ours or a user's.
+    """The contract of every network that suites use, this project's or a user's.
 
-    `features(images)` is the representation every probe uses: (B, D) floats from (B, 3, H, W) float images that were
-    scaled by `spec.input`. Calling it gives (B, K) logits, or the features where it was built without a head.
+    `features(images)` is the representation that every probe uses: (B, D) floats from (B, 3, H, W) float images scaled
+    by `spec.input`. Calling the network gives (B, K) logits, or the features where it was built without a head.
     """
 
     spec: Model
     image_size: tuple[int, int]
     num_features: int
-    notes: tuple[str, ...]  # what loading the weights did besides loading them, in sentences
+    notes: tuple[str, ...]  # what was done to fit the weights, in sentences
 
     @property
     def has_own_head(self) -> bool:
-        """Whether it was built with a head that its weights brought."""
+        """Whether it has the head of its weights."""
         ...
 
     def __call__(self, images: Tensor) -> Tensor: ...
@@ -193,7 +190,7 @@ class Backbone(Protocol):
     def features(self, images: Tensor) -> Tensor: ...
 
     def own_logits(self, images: Tensor) -> Tensor:
-        """(B, K): what the head of its own weights says."""
+        """(B, K) logits of the head of its weights."""
         ...
 
     def state_dict(self) -> Mapping[str, Tensor]: ...

@@ -1,12 +1,12 @@
-"""Which weights a network has, as a value: read once from what was typed, then asked by everybody.
+"""Which weights a network has, as a value that models/parse_weights.py makes of what is typed.
 
-    Random        drawn, from a seed
-    Released      a released file, by its tag
-    LibraryWeights what timm or torchvision publishes, by the library's name
-    WeightsFile   a file of the user's, or a part of one
-    OwnWeights    what a user's own model brings
+    Random          random, from a seed
+    Released        a released file, by its tag
+    LibraryWeights  weights that timm or torchvision publishes, by the library's name
+    WeightsFile     a file of the user's, or a part of one
+    OwnWeights      the weights that a user's own model brings
 
-`str` gives the words that records have and that would be typed again.
+`str` gives the word for records, which can be typed again.
 """
 
 from __future__ import annotations
@@ -26,62 +26,62 @@ from .weights.sidecar import read_head, read_sidecar, sidecars
 if TYPE_CHECKING:
     from ..meter import Meter
 
-SHARDS = (*SUFFIXES, ".json")  # what a folder of the hub's kind holds
+SHARDS = (*SUFFIXES, ".json")  # the files of weights in a folder
 
 
 @dataclass(frozen=True)
 class WeightsChoice:
-    """Which weights. Subclasses say what is known of them before any file is opened."""
+    """Base of the choices: what is known of the weights before any file is opened."""
 
-    random = False  # whether they are drawn and not trained
+    random = False  # whether they are untrained
 
     @property
     def path(self) -> Path | None:
-        """The file to open, maybe FILE:PART, where they are read from one."""
+        """The file that they are read from, or FILE:PART; None where they come from no file of ours or the user's."""
         return None
 
     @property
     def library_name(self) -> str | None:
-        """What another library calls them, where it publishes them; "pretrained" where it has no name for them."""
+        """The name that timm or torchvision publishes them under; "pretrained" where it has no name for them."""
         return None
 
     def seed_or(self, seed: int) -> int:
-        """The seed to build under, where `seed` is the one to take if the words leave it open."""
+        """The seed to build the network with: their own, or `seed` where they have none."""
         return seed
 
     @property
     def release(self) -> Release | None:
-        """The released file that they are, if they are one."""
+        """The released file, where it is one."""
         return None
 
     def head(self) -> Head | None:
-        """What is known of the head they bring; None where nothing is. Raises UsageError for a damaged sidecar."""
+        """What is known of their head; None where nothing is. Raises UsageError for a damaged sidecar."""
         return None
 
     def provenance(self) -> Provenance:
-        """Where they come from, as far as it is known. Raises UsageError for a damaged sidecar."""
+        """How they were trained, as far as it is known. Raises UsageError for a damaged sidecar."""
         return Provenance()
 
     def files(self) -> list[Path]:
-        """The files on this machine that they are read from, for their digests; maybe none."""
+        """The files on this machine that they are read from, for digests; empty where there are none."""
         return []
 
     def sidecars(self) -> tuple[Path, ...]:
-        """The files that say where they come from, as far as there are any."""
+        """The sidecar files that exist."""
         return ()
 
-    def local(self, meter: Meter | None = None) -> WeightsChoice:  # noqa: ARG002  # for those that are elsewhere
-        """The same weights on this machine. Raises UsageError where they cannot be had."""
+    def local(self, meter: Meter | None = None) -> WeightsChoice:  # noqa: ARG002  # Released uses it
+        """The same weights on this machine, downloaded where needed. Raises UsageError where they cannot be had."""
         return self
 
-    def for_seed(self, seed: int) -> WeightsChoice:  # noqa: ARG002  # for those that are drawn
-        """The weights of one of several seeds, where the words leave the seed open; else the same."""
+    def for_seed(self, seed: int) -> WeightsChoice:  # noqa: ARG002  # Random uses it
+        """Random weights of this seed where the choice has no seed of its own; else the same weights."""
         return self
 
 
 @dataclass(frozen=True)
 class Random(WeightsChoice):
-    """Weights that are drawn as the official code does. A seed of None is whoever builds the network's to choose."""
+    """Random weights, drawn as the official code does. None leaves the seed to `build`."""
 
     random = True
     seed: int | None = None
@@ -119,8 +119,8 @@ class Released(WeightsChoice):
         return self.file.provenance
 
     def files(self) -> list[Path]:
-        found = releases.locate(self.file)
-        return [] if found is None else [found]
+        path = releases.locate(self.file)
+        return [] if path is None else [path]
 
     def local(self, meter: Meter | None = None) -> WeightsFile:
         return WeightsFile(str(fetch(self.file, meter)))
@@ -128,7 +128,7 @@ class Released(WeightsChoice):
 
 @dataclass(frozen=True)
 class LibraryWeights(WeightsChoice):
-    """Weights that another library publishes, by the library's name for them; `pretrained` where it has none."""
+    """Weights that timm or torchvision publishes, by the library's name; `pretrained` where it has none."""
 
     name: str
 
@@ -142,7 +142,7 @@ class LibraryWeights(WeightsChoice):
 
 @dataclass(frozen=True)
 class OwnWeights(WeightsChoice):
-    """What a user's own model brings, be it drawn in its builder or loaded there."""
+    """The weights that a user's own model brings: its builder draws or loads them."""
 
     def __str__(self) -> str:
         return "own"
@@ -150,7 +150,7 @@ class OwnWeights(WeightsChoice):
 
 @dataclass(frozen=True)
 class WeightsFile(WeightsChoice):
-    """A file of weights as it was typed: FILE, FILE:PART, an index of shards, or a folder that holds one of these."""
+    """A file as it was typed: FILE, FILE:PART, an index of shards, or a folder that holds one of these."""
 
     word: str
 
@@ -168,7 +168,7 @@ class WeightsFile(WeightsChoice):
         return next(filter(None, map(read_sidecar, self.files())), Provenance())
 
     def files(self) -> list[Path]:
-        """The shards that an index (`….index.json`) lists lie beside it and are taken to be all of that kind there."""
+        """For an index of shards (`….index.json`), also every file beside it that has the shards' suffix."""
         path, _ = split_part(self.word)
         if path.is_dir():
             return sorted(file for file in path.iterdir() if file.suffix in SHARDS and file.is_file())

@@ -1,3 +1,3 @@
-"""The models this project knows: one file a family, one row a model, data only; and the released files of weights."""
+"""The catalog: a file for each family, a row for each model, and checkpoints.csv, the table of released weights."""
 
 ORDER = ("vit", "bit", "hybrid", "external")

@@ -1,7 +1,7 @@
 """BiT ResNets: BiT paper, Section 3, and those that the ViT paper's Table 6 adds.
 
-Parameter counts are with a 1000-class head. They are the released files' where there is one; R50x2, R152x1 and R200x3
-have none, and follow from the same formula, which gives every released count.
+Parameter counts are with a 1000-class head, counted in the released files. R50x2, R152x1 and R200x3 have no file; their
+counts come from the formula that gives every released count.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ R200 = (3, 24, 36, 3)
 
 
 def bit_row(size: str, params: int, architecture: BiT, *published: str) -> Model:
-    """A row. The ViT paper writes R50x1 both so and as ResNet50x1; "BiT-M-R50x1" says weights, too (releases.py)."""
+    """A row. The ViT paper writes both R50x1 and ResNet50x1. "BiT-M-R50x1" is no alias: it names weights, too."""
     name = f"BiT-{size}"
     aliases = spellings(name, size, size.replace("R", "ResNet"), size.replace("R", "ResNet-"), *published)
     return Model(name=name, family="BiT", architecture=architecture, params=params, aliases=aliases)

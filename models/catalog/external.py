@@ -1,4 +1,4 @@
-"""What the ViT paper compares with, as other libraries build it.
+"""The models that the ViT paper compares with and another library builds.
 
 Noisy Student: ViT paper, Table 2, with the weights of 800 pixels (released at 475 as well). The parameter count is with
 the 1000 classes of its head; the paper of Noisy Student says 480 M.

@@ -1,7 +1,7 @@
 """Hybrids, a ViT on a ResNet's feature map: ViT paper, Section 3.1 and Table 6, and the smaller ones of AugReg.
 
-Parameter counts are with a 1000-class head at 224 pixels, the released files' where there is one. R50+ViT-B/32 and
-R50+ViT-L/16 have none: the first is R50+ViT-L/32's ResNet under ViT-B, the second R50+ViT-B/16's under ViT-L.
+Parameter counts are with a 1000-class head at 224 pixels, counted in the released files. R50+ViT-B/32 and R50+ViT-L/16
+have no file: the first is ViT-B on the ResNet of R50+ViT-L/32, the second ViT-L on that of R50+ViT-B/16.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ STEM = ()  # no stages
 
 
 def hybrid_row(name: str, params: int, architecture: Hybrid) -> Model:
-    """A row. The ViT paper writes R50x1+ViT-B/32, AugReg R26+S/32."""
+    """A row. The ViT paper writes R50x1+ViT-B/32, and AugReg writes R26+S/32."""
     aliases = spellings(name, name.replace("R50+", "R50x1+"), name.replace("ViT-", ""))
     return Model(name=name, family="R+ViT", architecture=architecture, params=params, aliases=aliases)
 

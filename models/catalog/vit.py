@@ -1,6 +1,7 @@
 """Vision Transformers: ViT paper, Table 1, and the smaller sizes and mean-pooled ("gap") models of the AugReg release.
 
-Parameter counts are the released files', with a 1000-class head at 224 pixels. The paper's 307 M of ViT-L is L/32's.
+Parameter counts are those of the released files, with a 1000-class head at 224 pixels. The paper's 307 M for ViT-L is
+the count of L/32.
 """
 
 from __future__ import annotations
@@ -33,20 +34,21 @@ class ViT(NativeArchitecture):
     heads: int
     mlp_dim: int | None = None  # None: 4 x width, as in every published size
     pool: Literal["token", "gap"] = "token"  # class token, or mean of the tokens ("gap")
-    # Width of the tanh layer between the representation and the head. None: a weights file decides, and there is none
-    # without a file; 0: none, even if the file has one (it is dropped, and the head that was trained on it).
+    # Width of the tanh layer between the representation and the head. None: as the weights file has it, and without a
+    # file no layer. 0: no layer; a file's is dropped, with the head that was trained on it.
     pre_logits: int | None = None
     dropout: float = 0.0
     # Appendix D.4 and Table 8. 1d: one vector a patch, in raster order; 2d: half a vector for its column (X), half for
     # its row (Y); relative: in every layer, one vector for every distance between two tokens of the sequence. bicubic:
-    # 1d, and where a file's grid is another it is resized as timm does, not by the official code's order-1 spline.
+    # 1d, but a file's grid of another size is resized as timm does, not by the official code's order-1 spline.
     posembed: PositionEmbedding = "1d"
-    # stem: added once, to the tokens; layers: to every layer's input, each its own; shared: likewise, all the same.
+    # stem: added once, to the tokens. layers: added to every layer's input, with embeddings of its own; shared: with
+    # the same embeddings in every layer.
     posembed_at: PositionPlace = "stem"
 
     @property
     def stride(self) -> int:
-        """Pixels a side of a cell of the map that patches are cut from."""
+        """Pixels per cell, along a side, of the map that patches are cut from."""
         return 1
 
     def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
@@ -54,7 +56,7 @@ class ViT(NativeArchitecture):
         return patch_grid(image_size, self.patch_size, self.stride)
 
     def uncovered(self, image_size: tuple[int, int]) -> str | None:
-        """A sentence on what of an image of (H, W) pixels is in no patch, or None where all of it is in one."""
+        """A sentence on which part of an image of (H, W) pixels no patch covers, or None where patches cover it all."""
         rows, columns = uncovered(image_size, self.patch_size, self.stride)
         if not rows and not columns:
             return None
@@ -102,7 +104,7 @@ class ViT(NativeArchitecture):
 
 
 class Size(TypedDict):
-    """What a size's letter stands for."""
+    """The sizes that a letter stands for (Ti, S, B, L, H)."""
 
     width: int
     depth: int
@@ -117,7 +119,7 @@ HUGE: Size = {"width": 1280, "depth": 32, "heads": 16}
 
 
 def vit_row(name: str, params: int, architecture: ViT, *published: str) -> Model:
-    """A row. AugReg's tables write the name without its "ViT-"."""
+    """A row. AugReg's tables write the name without "ViT-"."""
     aliases = spellings(name, name.removeprefix("ViT-"), *published)
     return Model(name=name, family="ViT", architecture=architecture, params=params, aliases=aliases)
 
@@ -134,7 +136,7 @@ PAPER = (
     vit_row("ViT-H/14", 632_045_800, ViT(patch_size=14, **HUGE)),
 )
 
-# The mean of the tokens in place of a class token: two vectors of the width fewer. Released as "…-gap-norep".
+# The mean of the tokens instead of a class token, hence two vectors fewer. Released as "…-gap-norep".
 GAP = (
     vit_row("ViT-S/32-gap", 22_878_184, ViT(patch_size=32, pool="gap", **SMALL), "ViT-S_32-gap-norep"),
     vit_row("ViT-S/16-gap", 22_049_896, ViT(patch_size=16, pool="gap", **SMALL), "ViT-S_16-gap-norep"),

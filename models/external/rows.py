@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from ...random_weights import RANDOM
-from ...registry import UsageError, is_glob, suggest
+from ...registry import UsageError, first_few, is_glob, suggest
 from ..own.settings import NO_SETTINGS, OthersArchitecture, as_typed
 from ..parse_weights import read_files, read_random
 from ..spec import Input, Model, ReadValues
@@ -95,7 +95,7 @@ class ExternalBuilder(OthersArchitecture):
         if suite is None:
             return Random()
         tags = [tag for tag in self.published_names() if tag]
-        others = f"; or weights={_listed(tags[1:])}" if tags[1:] else ""
+        others = f"; or weights={first_few(tags[1:], most=6)}" if tags[1:] else ""
         published = f"weights=pretrained ({tags[0]}{others}), " if tags else ""
         raise UsageError(
             f"{row.name} needs weights for suite={suite}: type {published}weights=FILE (a .safetensors or .pt file "
@@ -226,10 +226,6 @@ def _check_name(package: str, word: str) -> None:
         tags = [f"{name}.{each}" for each in libraries.pretrained_tags(package, name) if each]
         near = suggest(word, tags, tags) if tags else "It has none."
         raise UsageError(f"{package} {libraries.version(package)} has no weights '{tag}' of {name}. {near}")
-
-
-def _listed(words: list[str]) -> str:
-    return ", ".join(words[:6]) + (f", … and {len(words) - 6} more" if len(words) > 6 else "")
 
 
 def named_row(name: str, word: str, params: int, contract: Input, *aliases: str) -> Model:

@@ -1,4 +1,4 @@
-"""What our networks share: construction without memory, reproducible drawing, the head and the check of images."""
+"""The base of our networks: construction on the meta device, initialisation from a seed, the head, image checks."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ TRUNCATED_DEVIATION = 0.87962566103423978
 class Network(nn.Module):
     """Base of our networks; a Backbone once it has weights.
 
-    The constructor allocates nothing: parameters are on the meta device (so that they can be counted) until
-    `initialise(generator)` draws them or `load_state_dict(..., assign=True)` brings them.
+    The constructor allocates nothing: parameters are on the meta device, where they can be counted, until
+    `initialise(generator)` draws them or `load_state_dict(..., assign=True)` loads them.
     `num_classes` None builds no head; calling the network then gives the features.
     """
 
@@ -35,7 +35,7 @@ class Network(nn.Module):
         if min(image_size) < 1:
             raise UsageError(f"image_size={image_size}: height and width are at least 1 pixel")
         self.spec = spec
-        self.notes: tuple[str, ...] = ()  # what loading the weights did besides loading them
+        self.notes: tuple[str, ...] = ()  # what was done to fit the weights
         self.image_size = image_size
         self.num_features = num_features
         with torch.device("meta"):
@@ -74,11 +74,11 @@ class Network(nn.Module):
 
     @abstractmethod
     def draw(self, generator: Generator) -> None:
-        """Fills every parameter in place but the head's; norms are ones and zeros already."""
+        """Fills every parameter in place but the head's and the norms', which are set already."""
 
 
 class TakesImages(Protocol):
-    """What `check_images` asks of a network."""
+    """The attributes of a network that `check_images` needs."""
 
     spec: Model
     image_size: tuple[int, int]
@@ -92,7 +92,7 @@ def check_classes(num_classes: int | None) -> None:
 
 
 def check_images(network: TakesImages, images: Tensor) -> None:
-    """Raises UsageError unless `images` is a batch a network was built for. Looks at shape and type only."""
+    """Raises UsageError unless `images` has the shape and type that the network was built for."""
     if not isinstance(images, Tensor):
         kind = f"{type(images).__module__}.{type(images).__name__}"
         raise UsageError(f"{network.spec.name} takes a torch tensor of images and was given a {kind}")
@@ -113,8 +113,7 @@ def check_images(network: TakesImages, images: Tensor) -> None:
         raise UsageError(problem + (". Channels come first: images.permute(0, 3, 1, 2)" if channels_last else ""))
     if not images.is_floating_point():
         raise UsageError(f"{problem}. Scale integers first: (images / 255 - mean) / std, with `spec.input`'s numbers")
-    asked = f"({size[0]}, {size[1]})"
-    raise UsageError(f"{problem}. Another size is chosen when it is built: create_model(..., image_size={asked})")
+    raise UsageError(f"{problem}. Another size is chosen when it is built: create_model(..., image_size={size})")
 
 
 def check_memory(row: Model, network: nn.Module) -> None:
@@ -129,7 +128,7 @@ def check_memory(row: Model, network: nn.Module) -> None:
 
 
 def check_positive(spec: Model, **values: float) -> None:
-    """Raises UsageError for a field of the architecture that is not above zero."""
+    """Raises UsageError for a value that is not above zero, by its name."""
     for name, value in values.items():
         if value <= 0:
             raise UsageError(f"{spec.name}: {name}={value} must be above zero")

@@ -46,7 +46,7 @@ class PreActivationUnit(nn.Module):
 
 
 class BiTResNet(Network):
-    """BiT. Takes images of any size; `image_size` only records the one it was built for."""
+    """BiT. It takes images of any size; `image_size` only records the one it was built for."""
 
     any_size = True
 
@@ -73,7 +73,7 @@ class BiTResNet(Network):
         """The mean over H and W of the last map after its norm and ReLU: (B, D)."""
         check_images(self, images)
         x = self.root(images)  # B C H/2 W/2
-        # Nothing has been rectified yet, so the release's zeros around the map can win a maximum; -inf could not.
+        # No ReLU comes before this pool, so the zeros that the release pads with can be the maximum.
         x = max_pool_zeros(x)  # B C H/4 W/4
         x = F.relu(self.norm(self.stages(x)), inplace=True)
         return x.mean(dim=(2, 3))  # B D
@@ -85,5 +85,5 @@ class BiTResNet(Network):
 
     def draw(self, generator: Generator) -> None:
         for module in self.modules():
-            if isinstance(module, StdConv):  # the scale is only seen by the optimiser: the weight is standardised
+            if isinstance(module, StdConv):  # it standardises its weight: the scale matters to the optimiser alone
                 he_normal_(module.weight, generator)

@@ -16,7 +16,7 @@ from ..spec import Model
 from .fused import is_recorded, wants_gradient
 
 NORM_GROUPS = 32  # of every GroupNorm in both releases
-Release = Literal["bit", "vit"]  # whose formula and padding: big_transfer or vision_transformer
+Formula = Literal["bit", "vit"]  # of big_transfer or of vision_transformer: standardisation and padding
 
 
 def check_resnet(spec: Model, units: tuple[int, ...], root_channels: int) -> None:
@@ -30,11 +30,11 @@ def check_resnet(spec: Model, units: tuple[int, ...], root_channels: int) -> Non
         )
 
 
-def standardise(weight: Tensor, release: Release) -> Tensor:
+def standardise(weight: Tensor, release: Formula) -> Tensor:
     """A convolution's weight (out, in, H, W), each output filter with mean 0 and standard deviation 1.
 
-    Both releases use the population variance over in, H and W. They part ways in where epsilon goes:
-    BiT divides by sqrt(var + 1e-10), the ViT release by std + 1e-5.
+    Both releases use the population variance over in, H and W, but epsilon differs: BiT divides by sqrt(var + 1e-10),
+    the ViT release by std + 1e-5.
     """
     exact = weight.to(torch.promote_types(weight.dtype, torch.float32))  # 1e-10 is zero in half precision
     variance, mean = torch.var_mean(exact, dim=(1, 2, 3), keepdim=True, correction=0)
@@ -52,13 +52,13 @@ def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
 
 
 def pad_same(x: Tensor, kernel: int, stride: int) -> Tensor:
-    """`x` (B, C, H, W) padded so that a kernel applied without padding does what "SAME" says."""
+    """`x` (B, C, H, W) padded as TensorFlow's "SAME" pads it for this kernel and stride."""
     rows, columns = (same_padding(size, kernel, stride) for size in x.shape[-2:])
     return F.pad(x, (*columns, *rows)) if any((*rows, *columns)) else x
 
 
 def max_pool_same(x: Tensor) -> Tensor:
-    """3x3 max pool of stride 2 with "SAME" padding; what lies outside is -inf, so it never wins.
+    """3x3 max pool of stride 2 with "SAME" padding of -inf, which is never the maximum.
 
     An odd side is padded by one on both ends, an even one at its end only: there ceil_mode cuts the last window short.
     """
@@ -67,9 +67,9 @@ def max_pool_same(x: Tensor) -> Tensor:
 
 
 def max_pool_zeros(x: Tensor) -> Tensor:
-    """3x3 max pool of stride 2 with one zero around the map, as BiT has it: a zero outside wins over negative values.
+    """3x3 max pool of stride 2 with one zero around the map, as BiT has it: a padded zero wins over negative values.
 
-    Pooled with -inf outside, then windows that reach outside are raised to zero, which saves a padded copy of `x`.
+    It pools with -inf outside and then raises the windows that reach outside to zero, which saves a padded copy of `x`.
     """
     pooled = F.max_pool2d(x, 3, 2, padding=1)
     outside = torch.full(pooled.shape[-2:], -torch.inf, dtype=x.dtype, device=x.device)
@@ -87,20 +87,20 @@ class StdConv(nn.Conv2d):
 
     release="bit" pads symmetrically by half the kernel, whatever the stride; release="vit" pads as "SAME" does.
 
-    While training, and wherever a gradient flows, the weight is standardised at every use. In evaluation mode that is
-    done once and kept, which for one image is a third of the time, at the price of a second copy of the weights. The
-    copy is made anew when the weight was replaced or changed in place (seen by its version counter, storage and a
-    sample of its numbers), moved, cast, or the mode was set. Not seen is only a single number that was written behind
-    autograd's back, through `.data` or NumPy; `eval()` forgets the copy.
+    In training mode, and where a gradient flows, every call standardises the weight. In evaluation mode the result is
+    cached, which saves a third of the time for one image and costs a second copy of the weights. The cache is renewed
+    when the weight is replaced, changed in place (its version counter, storage and a sample of its numbers are
+    compared), moved or cast, and when the mode is set. A single number written past autograd, through `.data` or NumPy,
+    can go unnoticed; call `eval()` then.
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, *, release: Release
+        self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, *, release: Formula
     ) -> None:
         super().__init__(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=False)
-        self.release: Release = release
-        self._kept: KeptWeight | None = None
-        self._number = enlist(self)
+        self.release: Formula = release
+        self._cached: CachedWeight | None = None
+        self._number = register(self)
 
     def forward(self, input: Tensor) -> Tensor:
         weight, device = self.weight, input.device.type
@@ -110,52 +110,52 @@ class StdConv(nn.Conv2d):
             return self.convolve(input, standardise(weight, self.release).to(input.dtype))
         if torch.compiler.is_compiling():
             return torch.ops.vit_bench.standardised_convolution(input, weight, self._number)
-        return self.convolve_kept(input, weight)
+        return self.convolve_cached(input, weight)
 
     def convolve(self, input: Tensor, standardised: Tensor) -> Tensor:
-        """The convolution with a weight that is standardised already."""
+        """The convolution with a standardised weight."""
         input, padding = self._padded(input)
         return F.conv2d(input, standardised, stride=self.stride, padding=padding)
 
-    def convolve_kept(self, input: Tensor, weight: Tensor) -> Tensor:
-        """The convolution with the standardised weight of an earlier call, if that still stands."""
-        # A weight that was made in inference mode has no version; what a CUDA graph captures it repeats without a look.
+    def convolve_cached(self, input: Tensor, weight: Tensor) -> Tensor:
+        """The convolution with the cached standardised weight, which is renewed where it is out of date."""
+        # A weight made in inference mode has no version, and a CUDA graph replays without checking the cache.
         if weight.is_inference() or (weight.is_cuda and torch.cuda.is_current_stream_capturing()):
             return self.convolve(input, standardise(weight, self.release).to(input.dtype))
-        kept = self._kept
-        if kept is None or not kept.stands(weight, input):
+        cached = self._cached
+        if cached is None or not cached.is_current(weight, input):
             standardised = standardise(weight.detach(), self.release).to(input.dtype)
-            kept = self._kept = KeptWeight.of(weight, standardised)
-        return self.convolve(input, kept.weight)
+            cached = self._cached = CachedWeight.of(weight, standardised)
+        return self.convolve(input, cached.weight)
 
     def _padded(self, input: Tensor) -> tuple[Tensor, int]:
-        """The input with what "SAME" adds, and what the convolution itself is to add on every side."""
+        """The input, padded where "SAME" is asymmetric, and the padding left to the convolution itself."""
         kernel, stride = self.kernel_size[0], self.stride[0]
         if self.release == "bit" or stride == 1:  # at stride 1 an odd kernel's "SAME" is symmetric as well
             return input, kernel // 2
         return pad_same(input, kernel, stride), 0
 
     def train(self, mode: bool = True) -> Self:
-        self._kept = None
+        self._cached = None
         return super().train(mode)
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:  # .to(), .half(), .cuda()
-        self._kept = None
+        self._cached = None
         return super()._apply(fn, recurse)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_kept": None}
+        return {**self.__dict__, "_cached": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:  # of a copy, too
         super().__setstate__(state)
-        self._number = enlist(self)
+        self._number = register(self)
 
 
 class GroupNorm(nn.GroupNorm):
-    """GroupNorm of 32 groups that also takes a single value a group, as a 1x1 map of a narrow network has it.
+    """GroupNorm of 32 groups that also takes a single value per group, as in a 1x1 map of a narrow network.
 
-    PyTorch's own refuses that for a batch of one image, but not for two. And for a map with its channels last, PyTorch
-    sums squares one after the other on a CPU, which costs BiT-R50x1 a factor of six in accuracy: it gets them first.
+    PyTorch's own refuses that for one image, but not for two. On a CPU the input is made contiguous, since PyTorch sums
+    squares less exactly for channels-last maps: BiT-R50x1's error is six times as large.
     """
 
     def __init__(self, channels: int, eps: float) -> None:
@@ -167,10 +167,10 @@ class GroupNorm(nn.GroupNorm):
         return torch.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
 
 
-# ------------------------------------------------------------------- standardised weights, kept between forward passes
+# ------------------------------------------------------------------ standardised weights, cached between forward passes
 #
-# A compiled program may not look at a weight's version, so it cannot know by itself whether a kept copy still stands.
-# It calls `vit_bench::standardised_convolution`, one opaque step to the compiler, which looks anew every time.
+# A compiled program cannot read a weight's version, so it cannot tell whether a cached copy is current. It calls
+# `vit_bench::standardised_convolution` instead, which is opaque to the compiler and checks every time.
 
 SAMPLED = 256  # numbers of a weight that are compared at every call
 
@@ -178,21 +178,21 @@ _numbers = itertools.count()
 _layers: weakref.WeakValueDictionary[int, StdConv] = weakref.WeakValueDictionary()
 
 
-def enlist(layer: StdConv) -> int:
-    """A number by which compiled programs find a layer while it lives."""
+def register(layer: StdConv) -> int:
+    """A number by which compiled programs find a layer while it exists."""
     number = next(_numbers)
     _layers[number] = layer
     return number
 
 
 @dataclass(frozen=True, kw_only=True)
-class KeptWeight:
-    """A standardised weight, and what its source looked like when it was made."""
+class CachedWeight:
+    """A standardised weight, and the state of the original weight when it was made."""
 
     weight: Tensor  # standardised, in the input's type
-    source: Tensor  # the storage of the weight: held, so that its address goes to no other
-    version: int  # counts the changes in place that autograd sees
-    sample: Tensor | None  # numbers of the weight; on a CPU alone: elsewhere a look at them waits for the device
+    source: Tensor  # the original weight: held, so that its address is not used again
+    version: int  # autograd's count of changes in place
+    sample: Tensor | None  # numbers of the weight; on a CPU only, since reading them from a GPU waits for it
 
     @classmethod
     def of(cls, weight: Tensor, standardised: Tensor) -> Self:
@@ -203,8 +203,8 @@ class KeptWeight:
             sample=_sample(weight).clone() if weight.device.type == "cpu" else None,
         )
 
-    def stands(self, weight: Tensor, input: Tensor) -> bool:
-        """Whether it is still what the weight would give for this input."""
+    def is_current(self, weight: Tensor, input: Tensor) -> bool:
+        """Whether standardising the weight for this input would give the same again."""
         return (
             self.version == weight._version
             and self.source.data_ptr() == weight.data_ptr()
@@ -221,7 +221,7 @@ def _sample(weight: Tensor) -> Tensor:
 
 @torch.library.custom_op("vit_bench::standardised_convolution", mutates_args=())
 def standardised_convolution(input: Tensor, weight: Tensor, layer: int) -> Tensor:
-    return _layers[layer].convolve_kept(input, weight)
+    return _layers[layer].convolve_cached(input, weight)
 
 
 @standardised_convolution.register_fake

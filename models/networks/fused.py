@@ -1,8 +1,8 @@
-"""Layers that compute the same sooner where no gradient is asked for.
+"""Linear layers that are faster on a CPU where no gradient is needed.
 
 PyTorch multiplies float32 matrices on a CPU through the system's BLAS and adds bias and activation in passes of their
-own; oneDNN, which it ships too, does all three at once. Measured on an AVX-512 machine: 1.15 x for a linear layer of
-ViT-B, 1.25 x for one with its GELU. The results differ by rounding only.
+own; oneDNN, which it ships too, does all three at once. On an AVX-512 machine a linear layer of ViT-B is 1.15 times as
+fast, with its GELU 1.25 times. The results differ by rounding only.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, 
 
 
 def wants_gradient(*tensors: Tensor) -> bool:
-    """Whether autograd is to record what is done with these tensors."""
+    """Whether autograd records operations on these tensors."""
     return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
 
 
 def is_recorded() -> bool:
-    """Whether the operations themselves are of interest: while a program is exported or traced, FLOPs are counted, …"""
+    """Whether somebody records the operations: a program is exported or traced, or FLOPs are counted."""
     if torch.compiler.is_compiling():
         return _is_exporting()
     watched = torch._C._len_torch_dispatch_stack() > 0  # by a counter of FLOPs, by fake tensors
@@ -31,7 +31,7 @@ def is_recorded() -> bool:
 
 
 def fits_onednn(x: Tensor, weight: Tensor) -> bool:
-    """Whether oneDNN's fused float32 operations on the CPU may stand in for an operation on these tensors."""
+    """Whether oneDNN's fused float32 operations on the CPU can be used for these tensors."""
     return (
         HAS_ONEDNN
         and x.device.type == weight.device.type == "cpu"
@@ -48,14 +48,14 @@ class Linear(nn.Linear):
     """A linear layer."""
 
     def forward(self, input: Tensor) -> Tensor:
-        # Inductor has a choice of its own, and takes this operation for constant weights only.
+        # Inductor chooses by itself, and takes this operation for constant weights only.
         if torch.compiler.is_compiling() or not fits_onednn(input, self.weight):
             return super().forward(input)
         return torch.ops.mkldnn._linear_pointwise(input, self.weight, self.bias, "none", [], "")
 
 
 class LinearGELU(nn.Linear):
-    """A linear layer and the GELU in its tanh approximation, the ViT release's; most others have the exact one."""
+    """A linear layer and GELU in the tanh approximation, as in the ViT release; most others use the exact one."""
 
     def forward(self, input: Tensor) -> Tensor:
         if torch.compiler.is_compiling() or not fits_onednn(input, self.weight):

@@ -6,8 +6,8 @@ The released code is the second: after the ResNet there is a patch embedding wit
 rows but R+ViT-Ti/16. And although the paper's ResNets are BiT's (v2, pre-activation), the released hybrids hold a
 post-activation ResNet-v1 with the ViT release's own standardisation, epsilon and padding.
 
-The number in a hybrid's name is its total stride, but for R+ViT-Ti/16: its stem has stride 4 and its patch is 8, so the
-released file has 7x7 tokens at 224 pixels, which is /32.
+The number in a hybrid's name is its total stride, except in R+ViT-Ti/16: its stem has stride 4 and its patch is 8, so
+the released file has 7x7 tokens at 224 pixels, which is a total stride of 32.
 """
 
 from __future__ import annotations
@@ -73,9 +73,9 @@ class ResNetV1(nn.Module):
         return self.stages(x)
 
     def draw(self, generator: Generator) -> None:
-        """Fills the convolutions; norms are ones and zeros already, but for the last norm of every residual unit.
+        """Fills the convolutions, and sets the scale of the last norm of every residual unit to zero.
 
-        Its scale starts at zero in the official code, so that every unit starts as its shortcut.
+        In the official code, too, every unit starts as its shortcut.
         """
         for module in self.modules():
             if isinstance(module, StdConv):
@@ -85,7 +85,7 @@ class ResNetV1(nn.Module):
 
 
 class HybridTransformer(VisionTransformer):
-    """R+ViT: the ResNet as a ViT's stem, the embedding on its feature map."""
+    """R+ViT: a ViT whose stem is a ResNet; the embedding is on its feature map."""
 
     def make_stem(self, vit: ViT) -> tuple[nn.Module, int]:
         hybrid = cast(Hybrid, vit)

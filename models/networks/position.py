@@ -1,4 +1,4 @@
-"""Where a token stands: the position embeddings of the ViT paper's Appendix D.4 and Table 8."""
+"""The position embeddings of the ViT paper's Appendix D.4 and Table 8."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from torch import Generator, Tensor, nn
 class Positions(nn.Module):
     """Learned vectors that are added to the tokens.
 
-    The grid's shape is kept, so that a file says which grid it was trained on: `grid` is (1, rows, columns, D). The
-    official code has one (1, 1 + rows * columns, D) array, the class token's vector first. With `halves`, the paper's
-    2-D embedding, a patch's vector is made of D/2 numbers for its column (X), then D/2 for its row (Y).
+    `grid` is (1, rows, columns, D), so that a file shows which grid it was trained on; the official code has one array
+    (1, 1 + rows * columns, D), the class token's vector first. With `halves`, the paper's 2-D embedding, a patch's
+    vector is D/2 numbers for its column (X), then D/2 for its row (Y).
     """
 
     def __init__(self, grid: tuple[int, int], width: int, *, token: bool, halves: bool) -> None:
@@ -34,7 +34,7 @@ class Positions(nn.Module):
         return torch.cat([self.columns.expand(-1, rows, -1, -1), self.rows.expand(-1, -1, columns, -1)], dim=-1)
 
     def forward(self) -> Tensor:
-        """The whole sequence's vectors, (1, N, D), the class token's first where there is one."""
+        """The vectors of the whole sequence, (1, N, D), the class token's first where there is one."""
         patches = self.patches().flatten(1, 2)
         return patches if self.token is None else torch.cat([self.token, patches], dim=1)
 
@@ -61,8 +61,8 @@ class RelativePositions(nn.Module):
         """The bias, (B, heads, N, N), scaled as the logits are."""
         tokens, size = queries.shape[-2:]
         logits = queries @ self.distances.transpose(1, 2) * size**-0.5  # B heads N 2N-1
-        # Row i needs the distances -i to N - 1 - i. One column more makes each row start one place further left
-        # when what is left is cut into rows of 2 N - 1 again.
+        # Row i needs the distances -i to N - 1 - i. With one more column, cutting the numbers into rows of 2 N - 1
+        # again starts each row one place further left.
         row = 2 * tokens - 1
         shifted = nn.functional.pad(logits, (0, 1)).flatten(-2)[..., tokens - 1 : tokens - 1 + tokens * row]
         return shifted.unflatten(-1, (tokens, row))[..., :tokens]  # B heads N N

@@ -38,7 +38,7 @@ class Attention(nn.Module):
         return self.out(mixed.transpose(1, 2).flatten(2))  # B N D
 
     def maps(self, x: Tensor) -> Tensor:
-        """How much each token attends to each: (B, heads, N, N), every row a distribution over the keys."""
+        """Attention weights of each query over all keys, (B, heads, N, N); each row sums to 1."""
         queries, keys, _ = self._split(x)
         logits = queries @ keys.transpose(-2, -1) * queries.shape[-1] ** -0.5
         if self.relative is not None:
@@ -103,8 +103,8 @@ class VisionTransformer(Network):
         vit = cast(ViT, spec.architecture)
         check(spec, vit)
         super().__init__(spec, num_classes, image_size, num_features=vit.pre_logits or vit.width)
-        grid, left_out = vit.grid(image_size), vit.uncovered(image_size)
-        self.notes = () if left_out is None else (left_out,)
+        grid, uncovered = vit.grid(image_size), vit.uncovered(image_size)
+        self.notes = () if uncovered is None else (uncovered,)
         tokens = grid[0] * grid[1] + (vit.pool == "token")
         self.pool = vit.pool
         with torch.device("meta"):
@@ -127,7 +127,7 @@ class VisionTransformer(Network):
         self._every_layer = vit.posembed_at != "stem"
 
     def make_stem(self, vit: ViT) -> tuple[nn.Module, int]:  # noqa: ARG002 -- a hybrid needs it
-        """What turns images into the map that is cut into patches, and that map's channels."""
+        """The module that turns images into the map that is cut into patches, and that map's channels."""
         return nn.Identity(), 3
 
     def draw_stem(self, generator: Generator) -> None:
@@ -137,22 +137,22 @@ class VisionTransformer(Network):
         """The final norm's class token, or mean of tokens, through `pre_logits` where there is one: (B, D)."""
         x = self._tokens(images)
         for layer, block in enumerate(self.blocks):
-            x = block(self._placed(x, layer))
-        # A norm looks at one token at a time, so the others need none where only the class token is read.
+            x = block(self._with_positions(x, layer))
+        # LayerNorm works on one token at a time: where only the class token is read, the others need no norm.
         x = self.norm(x[:, 0]) if self.pool == "token" else self.norm(x).mean(dim=1)  # B D
         return x if self.pre_logits is None else torch.tanh(self.pre_logits(x))
 
     def attention_by_layer(self, images: Tensor) -> Iterator[Tensor]:
         """The attention of one layer after the other, each (B, heads, N, N), for (B, 3, H, W) images.
 
-        `maps[b, h, q]` is the distribution over keys of query q, 1 in sum. N counts the class token, which is first,
-        and then the patches in raster order. The source of Figures 6, 7 (right), 11 and 14 of the ViT paper. Only one
-        layer's is in memory at a time.
+        `maps[b, h, q]` is the distribution of query q over the keys and sums to 1. Of the N tokens the class token is
+        first, then come the patches in raster order. Figures 6, 7 (right), 11 and 14 of the ViT paper show them. Only
+        one layer's maps are in memory at a time.
         """
         x = self._tokens(images)
         for layer, module in enumerate(self.blocks):
             block = cast(Block, module)
-            x = self._placed(x, layer)
+            x = self._with_positions(x, layer)
             yield block.attention.maps(block.norm1(x))
             x = block(x)
 
@@ -162,12 +162,12 @@ class VisionTransformer(Network):
 
     @property
     def rgb_filters(self) -> Tensor:
-        """The first filters that look at the image's colours, (filters, 3, height, width): the patch embedding's."""
+        """The filters of the first layer that sees colours, (filters, 3, height, width): the patch embedding's."""
         return self.embedding.weight
 
     @property
     def patch_filters(self) -> Tensor:
-        """The filters of the linear patch embedding, (D, channels, P, P): what Figure 7 (left) shows components of."""
+        """The filters of the linear patch embedding, (D, channels, P, P); Figure 7 (left) shows their components."""
         return self.embedding.weight
 
     @property
@@ -183,7 +183,7 @@ class VisionTransformer(Network):
         return learned.patches()[0]
 
     def _tokens(self, images: Tensor) -> Tensor:
-        """What enters the first layer, (B, N, D), but for position embeddings that every layer adds."""
+        """The input of the first layer, (B, N, D), without position embeddings that every layer adds."""
         check_images(self, images)
         x = self.embedding(self.stem(images)).flatten(2).transpose(1, 2)  # B N D
         if self._every_layer or self.position is None:
@@ -196,8 +196,8 @@ class VisionTransformer(Network):
                 x = torch.cat([token.expand(x.shape[0], -1, -1), x], dim=1)  # B 1+N D
         return self.dropout(x)
 
-    def _placed(self, x: Tensor, layer: int) -> Tensor:
-        """A layer's input, with the position embeddings that it adds (Table 8, "every layer")."""
+    def _with_positions(self, x: Tensor, layer: int) -> Tensor:
+        """A layer's input plus the position embeddings of that layer (Table 8, "every layer")."""
         if not self._every_layer:
             return x
         learned = self.position if self.positions is None else self.positions[layer]
@@ -221,7 +221,7 @@ class VisionTransformer(Network):
 
 
 def check(spec: Model, vit: ViT) -> None:
-    """Raises UsageError for sizes that no transformer can have."""
+    """Raises UsageError for fields of the architecture that no transformer can have."""
     check_positive(spec, patch_size=vit.patch_size, width=vit.width, depth=vit.depth, heads=vit.heads)
     if vit.mlp_dim is not None:
         check_positive(spec, mlp_dim=vit.mlp_dim)

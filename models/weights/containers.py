@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-from ...registry import UsageError, suggest
-from .stored import StoredTensor, first_few
+from ...registry import UsageError, first_few, suggest
+from .stored import StoredTensor
 
 # Under which names checkpoints keep a model's weights. Where the trained weights and their moving average are both
 # there, the trained weights are read, since those are in every checkpoint and mean the same in each; FILE:PART says

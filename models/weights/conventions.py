@@ -7,11 +7,11 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 
-from ...registry import collect
+from ...registry import collect, first_few
 from .containers import LIGHTNING, without_wrappers
 from .family import Convention, FamilyWeights
 from .layout import NameTable, Shape, translate
-from .stored import Contents, StoredTensor, first_few
+from .stored import Contents, StoredTensor
 
 # Where re-saved official files keep the parameters, the longest first.
 PREFIXES = ("opt/target/params/", "optimizer/target/params/", "opt/target/", "optimizer/target/", "params/")

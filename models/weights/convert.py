@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ...registry import UsageError
+from ...registry import UsageError, first_few
 from ...stable import replacing
 from .conventions import Weights, under_our_names
 from .files import open_weights
@@ -19,7 +19,7 @@ from .layout import HeadsBias, NameRule, NameTable, Shape
 from .npz import write_npz
 from .safetensors import write_safetensors
 from .shapes import family_of, fields_from_shapes
-from .stored import first_few, readable
+from .stored import readable
 
 # In the metadata of a safetensors file: the official file's names and shapes, in order, as JSON. They hold what our own
 # layout does not: how many heads, the shape of norms, which code's names, and the prefix.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
-from ...registry import UsageError
+from ...registry import UsageError, first_few
 from ..build import empty_network
 from ..provenance import Provenance
 from ..spec import Model
@@ -17,7 +17,6 @@ from .guess_row import candidates
 from .load import check_names, head_classes, is_finite, settle_tanh_layer
 from .shapes import fields_from_shapes, trained_size
 from .sidecar import read_sidecar
-from .stored import first_few
 
 
 @dataclass(frozen=True, kw_only=True)

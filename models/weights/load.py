@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from ...registry import UsageError
+from ...registry import UsageError, first_few
 from ..spec import Model
 from .conventions import Weights
 from .guess_row import resemblance, title
 from .resize import Resize, loses_its_last, resize_grid
-from .stored import StoredTensor, first_few
+from .stored import StoredTensor
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,8 +15,8 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from ...registry import UsageError
-from .stored import StoredTensor, first_few, readable
+from ...registry import UsageError, first_few
+from .stored import StoredTensor, readable
 
 TYPES: dict[str, torch.dtype] = {
     "F64": torch.float64,

@@ -1,4 +1,4 @@
-"""A tensor that is still in its file, and the errors that reading a file has been seen to raise."""
+"""A tensor that is still in its file, and one error for everything that reading a damaged file raises."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import struct
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +19,8 @@ from torch import Tensor
 from ...registry import UsageError
 
 OTHER_KIND = "By its first bytes it is"
-LISTED = 8  # names an error message shows of each kind
 
-# What reading a damaged or foreign file has been seen to raise.
+# What the readers were seen to raise for a damaged file, or a file of another kind.
 UNREADABLE = (
     OSError,
     EOFError,
@@ -46,9 +45,9 @@ UNREADABLE = (
 
 @dataclass(frozen=True, kw_only=True)
 class StoredTensor:
-    """A tensor in a file: what it is, is known; its numbers are read when asked for, and kept by nobody.
+    """A tensor in a file: its shape and type, and a function that reads its numbers each time.
 
-    `read` may give a view of the mapped file, so whoever keeps numbers copies them. `names` are the file's own.
+    `read` may return a view of the mapped file, so copy what is kept. `names` are the tensor's names in the file.
     """
 
     shape: tuple[int, ...]
@@ -59,7 +58,7 @@ class StoredTensor:
 
 @dataclass(frozen=True, kw_only=True)
 class Contents:
-    """The tensors of a file that is open, by the file's own names; what else it said; which part of it this is."""
+    """The tensors of an open file by their names in the file, its metadata, and which part of a checkpoint they are."""
 
     path: Path
     tensors: Mapping[str, StoredTensor]
@@ -70,7 +69,7 @@ class Contents:
 
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Turns whatever reading a damaged file raises into a UsageError that names the file."""
+    """Turns what reading a damaged file raises into a UsageError that names the file."""
     try:
         yield
     except UsageError:
@@ -90,7 +89,7 @@ def _damaged(path: Path, error: BaseException) -> str:
 
 
 def _other_kind(path: Path) -> str | None:
-    """What a file is by its content, where its name says something else."""
+    """The format that a file's first bytes show, where its suffix says another; else None."""
     try:
         with path.open("rb") as file:
             head = file.read(9)
@@ -105,9 +104,3 @@ def _other_kind(path: Path) -> str | None:
         return None
     same = kind is None or path.suffix == kind or (kind == ".pt" and path.suffix not in (".npz", ".safetensors"))
     return None if same else f"a {kind} file: rename it"
-
-
-def first_few(names: Sequence[str]) -> str:
-    """The first few of some names, and how many more there are."""
-    more = len(names) - LISTED
-    return ", ".join(names[:LISTED]) + (f", … and {more} more" if more > 0 else "")

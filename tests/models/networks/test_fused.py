@@ -129,7 +129,7 @@ def test_other_ways_to_change_weights() -> None:
 
 
 def kept(network: nn.Module) -> list[Any]:
-    return [module._kept for module in network.modules() if isinstance(module, StdConv)]
+    return [module._cached for module in network.modules() if isinstance(module, StdConv)]
 
 
 def test_weights_are_standardised_once(monkeypatch: pytest.MonkeyPatch) -> None:
