@@ -1,4 +1,4 @@
-"""Files that other libraries publish: found in their own caches, downloaded where that is allowed and possible."""
+"""Files that other libraries publish: found in the libraries' own caches, or downloaded into them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from ...transfer import KnownFile, Unreachable, hub_file, switched_off, transfer
 from ..weights.stored import readable
 from ..weights.zip_entries import check_entries, is_zip
 
-HASH = re.compile(r"-([a-f0-9]{8,})\.")  # of the file's sha256, as torch.hub reads it from a name
+HASH = re.compile(r"-([a-f0-9]{8,})\.")  # the start of a file's sha256 in its name, as torch.hub reads it
 
 
 def file_on_hub(who: str, repository: str, names: Sequence[str]) -> Path:
     """The first of these files that a repository on the hub ("OWNER/NAME" or "OWNER/NAME@REVISION") has.
 
-    Raises UsageError, saying where it was looked for, when it is neither cached nor to be downloaded, or is damaged.
+    Raises UsageError, with the places that were searched, where it is not cached and cannot be downloaded, or is
+    damaged.
     """
     from huggingface_hub import constants
 
@@ -34,7 +35,7 @@ def file_on_hub(who: str, repository: str, names: Sequence[str]) -> Path:
 def file_at_url(who: str, url: str) -> Path:
     """The file of a URL in torch.hub's cache, checked against the hash in its name if it has one.
 
-    Raises UsageError, saying where to place it, when it is not there and not to be downloaded, or is damaged.
+    Raises UsageError, with the place for it, where it is not cached and cannot be downloaded, or is damaged.
     """
     import torch
 
@@ -43,9 +44,9 @@ def file_at_url(who: str, url: str) -> Path:
     match = HASH.search(name)
     digest = match.group(1) if match else ""
     if file.is_file():
-        found = file_sha(file) if digest else ""
-        if not found.startswith(digest):
-            raise UsageError(f"{who}: '{file}' is damaged: its sha256 starts with {found[:8]}. Delete it")
+        sha256 = file_sha(file) if digest else ""
+        if not sha256.startswith(digest):
+            raise UsageError(f"{who}: '{file}' is damaged: its sha256 starts with {sha256[:8]}. Delete it")
         return _whole(file)
     if switch := switched_off():
         raise UsageError(_missing(who, url, str(file), f"{switch} forbids a download"))
@@ -59,7 +60,7 @@ def file_at_url(who: str, url: str) -> Path:
 
 
 def _whole(file: Path) -> Path:
-    """The file, if it is no damaged archive: the libraries would read one as other numbers."""
+    """The file, after a check of its checksums if it is a zip archive: the libraries would read damaged numbers."""
     with readable(file):
         if is_zip(file):
             check_entries(file)

@@ -1,4 +1,4 @@
-"""Building models in timm's format from their repositories on the hub."""
+"""Builds models in timm's format from repositories of the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from .timm import WEIGHTS_FILES, Timm
 
 
 class HubRepository(Timm):
-    """A model by the config.json of its repository."""
+    """A model that the config.json of its repository describes."""
 
     @cached_property
     def _config(self) -> dict[str, Any]:
-        """config.json of a repository: {architecture, pretrained_cfg, model_args}, or all of it flat (older)."""
+        """The repository's config.json: {architecture, pretrained_cfg, model_args}; in older ones all of it is flat."""
         repository = self.architecture.name
         file = library_files.file_on_hub(self.row.name, repository, ("config.json",))
         try:
@@ -44,11 +44,12 @@ class HubRepository(Timm):
 
     @cached_property
     def _cfg(self) -> PretrainedCfg:
-        said = self._config.get("pretrained_cfg", self._config)
-        said = {**said, **{key: self._config[key] for key in ("num_classes",) if key in self._config}}
+        stated: dict[str, Any] = dict(self._config.get("pretrained_cfg", self._config))
+        if "num_classes" in self._config:
+            stated["num_classes"] = self._config["num_classes"]
         known = set(inspect.signature(PretrainedCfg).parameters) - {"source", "url", "file"}
-        values: dict[str, Any] = {key: value for key, value in said.items() if key in known}
-        return PretrainedCfg(**{**values, "custom_load": False})
+        values = {key: value for key, value in stated.items() if key in known}
+        return PretrainedCfg(**values | {"custom_load": False})
 
     def _constructor_arguments(self) -> dict[str, Any]:
         return self._config.get("model_args", {}) | super()._constructor_arguments()

@@ -1,7 +1,7 @@
-"""What timm and torchvision have to offer, read from their installed sources without importing either.
+"""The models and weights of timm and torchvision, read from their installed sources without importing either.
 
-Importing them takes seconds, and a plan or a list only needs names. A test compares what is read here with what the
-libraries say themselves.
+Importing them takes seconds, and a plan or a list only needs names. A test compares the result with the libraries' own
+answers.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ def version(library: str) -> str | None:
 
 def require(library: str, who: str) -> str:
     """The version of a library that a model needs. Raises UsageError, naming the model, where it is not installed."""
-    found = version(library)
-    if found is None:
+    installed = version(library)
+    if installed is None:
         what = f"pip install 'vit-bench[{library}]'" if library == "timm" else f"pip install {library}"
         raise UsageError(f"{who} is a model of {library}, which is not installed here. Type: {what}")
-    return found
+    return installed
 
 
 @cache
 def model_names(library: str, pattern: str = "*.py") -> Mapping[str, Path]:
     """The classification models of a library, sorted, each with the file that defines it.
 
-    In folders below, `*/*.py`, are its models for other purposes: detection, segmentation, video, …
+    The pattern `*/*.py` gives its models for other purposes: detection, segmentation, video, …
     """
     spec = importlib.util.find_spec(library)
     if spec is None or not spec.submodule_search_locations:
@@ -57,9 +57,9 @@ def model_names(library: str, pattern: str = "*.py") -> Mapping[str, Path]:
 
 @cache
 def pretrained_tags(library: str, name: str) -> tuple[str, ...]:
-    """The pretrained weights that a library has for one of its models, its own default first; "" is timm's untagged.
+    """The pretrained weights that a library has for a model, its default first; "" are timm's without a tag.
 
-    For the few models whose entries are computed, timm is imported and asked.
+    timm is imported only for the few models whose entries are computed.
     """
     file = model_names(library).get(name)
     if file is None:
@@ -102,15 +102,15 @@ def _literal_entries(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
 
 
 def _has_source(value: ast.expr) -> bool:
-    """Whether the call or dict that describes some weights says where they are."""
+    """Whether the call or dict that describes weights says where they are."""
     if isinstance(value, ast.Call):
-        said = [each.value for each in value.keywords if each.arg in SOURCES] + value.args[:1]
+        sources = [keyword.value for keyword in value.keywords if keyword.arg in SOURCES] + value.args[:1]
     elif isinstance(value, ast.Dict):
         pairs = zip(value.keys, value.values, strict=True)
-        said = [item for key, item in pairs if isinstance(key, ast.Constant) and key.value in SOURCES]
+        sources = [item for key, item in pairs if isinstance(key, ast.Constant) and key.value in SOURCES]
     else:
-        said = []
-    return any(not isinstance(each, ast.Constant) or each.value for each in said)
+        sources = []
+    return any(not isinstance(source, ast.Constant) or source.value for source in sources)
 
 
 def _torchvision_tags(tree: ast.Module, name: str) -> tuple[str, ...]:

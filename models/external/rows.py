@@ -1,7 +1,7 @@
-"""Models of other libraries: from `timm:NAME[.TAG]`, `torchvision:NAME[.TAG]` or `hf:REPO` to a row. No torch here.
+"""The rows of other libraries' models: `timm:NAME[.TAG]`, `torchvision:NAME[.TAG]` and `hf:REPO`. It needs no torch.
 
-What a model expects of its images is only known once its library is imported: until it is built, its row has the
-settings that were typed and else the defaults. The Backbone's `spec` has the library's own contract.
+The images that a model expects are known only once its library is imported. Until it is built, its row has the settings
+that were typed, and defaults for the rest; the Backbone's `spec` has the library's input contract.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from . import listing as libraries
 
 PRETRAINED = "pretrained"
 
-# Arguments of the libraries' constructors that this project sets, and what to type in their place.
+# Arguments of the libraries' constructors that this project sets, and what to type instead.
 OURS = {
     "pretrained": "weights=pretrained",
     "weights": "weights=pretrained",
@@ -40,16 +40,16 @@ OURS = {
 
 @dataclass(frozen=True, kw_only=True)
 class ExternalBuilder(OthersArchitecture):
-    """A model that a library builds. Another version of the library can give other numbers, as a change of code can."""
+    """A model that a library builds. Its identity has the library's version, which can change numbers as code can."""
 
     network: ClassVar[str] = "published:PublishedBackbone"
     code_fields: ClassVar[frozenset[str]] = frozenset({"version"})
-    in_globs: ClassVar[bool] = False  # it needs a package that may be absent: "*" is for what always works
+    in_globs: ClassVar[bool] = False  # "*" selects what always works, and the library may be absent
     input_is_known: ClassVar[bool] = False
 
-    library: str  # as it is typed before the colon
+    library: str  # the prefix before the colon
     name: str  # as the library has it, without a tag
-    tag: str = ""  # the weights that the name says; "" for none
+    tag: str = ""  # the weights that the name names; "": none
     version: str  # of the library; "" where it is not installed
     arguments: tuple[tuple[str, str], ...] = ()  # passed to the library's constructor, as typed
 
@@ -64,15 +64,15 @@ class ExternalBuilder(OthersArchitecture):
 
     @property
     def says_weights(self) -> bool:
-        """Whether the name names its weights."""
+        """Whether the model's name names weights, too."""
         return bool(self.tag)
 
     def published_names(self) -> tuple[str, ...]:
-        """The published weights that can be asked for by name, the library's default first; "" is an untagged one."""
+        """The names of the published weights, the library's default first; "" for weights without a tag."""
         return libraries.pretrained_tags(self.package, self.name)
 
     def variants(self, row: Model, settings: Mapping[str, str], read: ReadValues) -> tuple[list[Model], set[str]]:
-        """All settings but `tap` and the input contract's are the library's, which takes each as it was typed."""
+        """Settings other than `tap` and the input contract's go to the library's constructor as typed."""
         libraries.require(self.package, f"'{row.name}'")
         return super().variants(row, settings, read)
 
@@ -83,7 +83,7 @@ class ExternalBuilder(OthersArchitecture):
         return replace(self, arguments=tuple(sorted(arguments.items())))
 
     def read_weights(self, row: Model, word: str) -> list[WeightsChoice] | None:
-        """The library's own names go before a file."""
+        """A name of the library's weights wins over a file of that name."""
         if drawn := read_random(word):
             return drawn
         published = self.read_published(row, word)
@@ -103,7 +103,7 @@ class ExternalBuilder(OthersArchitecture):
         )
 
     def read_published(self, row: Model, word: str) -> LibraryWeights | None:
-        """ "pretrained" is what the row's name says, else the library's default."""
+        """A name of the library's weights; `pretrained` stands for those of the row's name, else the default."""
         known = self.published_names()
         if word == PRETRAINED:
             if self.says_weights:
@@ -129,7 +129,7 @@ class ExternalBuilder(OthersArchitecture):
 
 @dataclass(frozen=True, kw_only=True)
 class HubBuilder(ExternalBuilder):
-    """A trained model in timm's format, by its repository on the hub: `name` is OWNER/NAME or OWNER/NAME@REVISION."""
+    """A trained model in timm's format on the hub: `name` is its repository, OWNER/NAME or OWNER/NAME@REVISION."""
 
     library: str = "hf"
 
@@ -153,21 +153,21 @@ INSTEAD = "Type weights=FILE, or weights=random for the untrained network"
 
 
 def is_external(word: str) -> bool:
-    """Whether a word names models of a library: `timm:…`, `torchvision:…` or `hf:…`."""
+    """Whether a word selects models of a library: `timm:…`, `torchvision:…` or `hf:…`."""
     prefix, colon, _ = word.partition(":")
     return bool(colon) and prefix in ROWS
 
 
 def external_models(word: str, settings: Mapping[str, str] = NO_SETTINGS) -> list[Model]:
-    """The rows that `LIBRARY:NAME[.TAG]` or a glob of names stands for. A glob with a dot runs over names with tags.
+    """The rows that `LIBRARY:NAME[.TAG]` or a glob selects. A glob with a dot matches names with tags.
 
-    The settings `tap`, `image_size`, `mean`, `std` and `interpolation` are as for one's own models; all others are
-    keyword arguments of the library's constructor. Raises UsageError where the library is not installed, or has no such
-    classification model, or the setting is not for it.
+    The settings `tap`, `image_size`, `mean`, `std` and `interpolation` are as in `own_model`; all others are keyword
+    arguments of the library's constructor. Raises UsageError where the library is not installed or has no such
+    classification model, and for a setting that this project sets itself.
     """
     prefix, _, pattern = word.partition(":")
     rows = ROWS[prefix](pattern)
-    return [made for row in rows for made in row.architecture.variants(row, settings, as_typed)[0]]
+    return [variant for row in rows for variant in row.architecture.variants(row, settings, as_typed)[0]]
 
 
 def _rows_of_library(library: str, pattern: str) -> list[Model]:
@@ -193,7 +193,7 @@ def _rows_of_hub(repository: str) -> list[Model]:
     return [Model(name=word, family="timm", architecture=HubBuilder(name=repository, version=version))]
 
 
-# What is typed before the colon, and how the rows that the rest stands for are made.
+# The prefix before the colon, and the function that makes rows of the rest.
 ROWS: Mapping[str, Callable[[str], list[Model]]] = {
     "timm": partial(_rows_of_library, "timm"),
     "torchvision": partial(_rows_of_library, "torchvision"),
@@ -229,6 +229,6 @@ def _check_name(package: str, word: str) -> None:
 
 
 def named_row(name: str, word: str, params: int, contract: Input, *aliases: str) -> Model:
-    """A row of the catalog for a model of a library, written `LIBRARY:NAME.TAG`. The library need not be there."""
+    """A row of the catalog for a library's model `LIBRARY:NAME.TAG`. The library need not be installed."""
     library, _, model = word.partition(":")
     return replace(_row(library, model), name=name, params=params, input=contract, aliases=aliases)

@@ -1,4 +1,4 @@
-"""Building timm's models."""
+"""Builds timm's models."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from ...registry import UsageError
 from ..spec import Input, Interpolation, Model
 from ..weights.stored import StoredTensor
 from . import download as library_files
-from .backbone import Library, PublishedBackbone, build_with, count_with
+from .backbone import Library, PublishedBackbone, build_with, count_with, triple
 
-WEIGHTS_FILES = ("model.safetensors", "pytorch_model.bin")  # what a repository of timm's holds, the safe one first
+WEIGHTS_FILES = ("model.safetensors", "pytorch_model.bin")  # the files in timm's repositories, safetensors first
 
 
 class TimmBackbone(PublishedBackbone):
-    """The features are timm's own: pooled, behind the last norm, before the classifier."""
+    """The features are timm's own: after the last norm and the pooling, before the classifier."""
 
     def __init__(self, spec: Model, module: nn.Module, num_features: int) -> None:
         super().__init__(spec, module, num_features)
@@ -39,18 +39,18 @@ class TimmBackbone(PublishedBackbone):
 
 
 class Timm(Library):
-    """A model by timm's name."""
+    """A model that timm knows by name."""
 
     backbone = TimmBackbone
 
     @property
     def _name(self) -> str:
-        """The model's, as timm has it."""
+        """timm's name of the model."""
         return self.architecture.name
 
     @cached_property
     def _cfg(self) -> PretrainedCfg:
-        """What timm knows of the weights: where they are, what they expect, how their classifier is called."""
+        """timm's entry for the weights: their place, the images they expect, the name of their classifier."""
         cfg = timm.get_pretrained_cfg(f"{self._name}.{self.tag}" if self.tag else self._name)
         return PretrainedCfg() if cfg is None else cfg
 
@@ -59,7 +59,7 @@ class Timm(Library):
 
     def contract(self) -> Input:
         cfg = self._cfg
-        tested = None if cfg.fixed_input_size else cfg.test_input_size  # what timm's own evaluation uses
+        tested = None if cfg.fixed_input_size else cfg.test_input_size  # the size in timm's own evaluation
         channels, height, width = tested or cfg.input_size
         if channels != 3:
             raise UsageError(f"{self.row.name} takes images of {channels} channels; every image here has three")
@@ -70,8 +70,8 @@ class Timm(Library):
             )
         return Input(
             size=(height, width),
-            mean=_triple(cfg.mean),
-            std=_triple(cfg.std),
+            mean=triple(cfg.mean),
+            std=triple(cfg.std),
             interpolation=cfg.interpolation,  # type: ignore[arg-type]
         )
 
@@ -81,7 +81,7 @@ class Timm(Library):
         share = (cfg.test_crop_pct if larger else None) or cfg.crop_pct
         if cfg.crop_mode == "squash":
             return {"resize": "resize_crop", "crop_pct": share}
-        return {"resize": "shorter_crop", "crop_pct": share}  # "border" would pad where nothing is cut
+        return {"resize": "shorter_crop", "crop_pct": share}  # "border" pads only where nothing is cut
 
     def classes(self) -> int:
         return self._cfg.num_classes
@@ -123,13 +123,8 @@ class Timm(Library):
         raise UsageError(f"{name} has no pretrained weights in timm. Type weights=FILE or weights=random")
 
 
-def _triple(values: Any) -> tuple[float, float, float]:
-    red, green, blue = (float(value) for value in values)
-    return red, green, blue
-
-
 def _safe_first(filename: str) -> tuple[str, ...]:
-    """A file of a repository, and before it the safetensors file that the hub has in its place, where it has one."""
+    """A file of a repository, and before it the safetensors file that may stand in its place."""
     stem, _, ending = filename.rpartition(".")
     if ending not in ("bin", "pt", "pth"):
         return (filename,)

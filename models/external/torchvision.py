@@ -1,4 +1,4 @@
-"""Building torchvision's classification models."""
+"""Builds torchvision's classification models."""
 
 from __future__ import annotations
 
@@ -17,22 +17,21 @@ from ..spec import Input, Interpolation, Model
 from ..weights.files import open_weights
 from ..weights.stored import StoredTensor
 from . import download as library_files
-from .backbone import Library, PublishedBackbone, build_with, count_with
+from .backbone import Library, PublishedBackbone, build_with, count_with, triple
 
-# The constructor's argument for the image size, of the families whose layers depend on it; the others take any.
+# The constructor's argument for the image size, in families whose layers depend on it. Others take any size.
 SIZED = {"vit_": "image_size", "maxvit": "input_size"}
 
-
-# Their published weights were trained on images scaled otherwise; torchvision's module rescales what it is given.
+# Their published weights were trained on images of another scale; torchvision's module rescales its input.
 RESCALING = ("googlenet", "inception_v3")
-AUXILIARY = ("aux1", "aux2", "AuxLogits")  # classifiers in the middle of those two, for training as they were trained
+AUXILIARY = ("aux1", "aux2", "AuxLogits")  # classifiers in the middle of these two, for training only
 
 
 class TorchvisionBackbone(PublishedBackbone):
-    """The features are what the last linear layer of the classifier gets.
+    """The features are the input of the last linear layer of the classifier.
 
-    That layer is taken out of the library's module, which then gives the features, and becomes `head`. SqueezeNet ends
-    in a convolution and a ReLU in its place: its features are the mean of the map that these get.
+    That layer is taken out of `module`, which then gives the features, and becomes `head`. SqueezeNet ends in a
+    convolution and a ReLU instead: its features are the mean of the map that these get.
     """
 
     def __init__(self, spec: Model, module: nn.Module, num_features: int) -> None:
@@ -63,12 +62,12 @@ class TorchvisionBackbone(PublishedBackbone):
 
 
 def last_linear(module: nn.Module) -> str | None:
-    """The dotted name of the last linear layer, None where there is none."""
+    """The dotted name of the last linear layer; None where there is none."""
     return next((name for name, part in reversed([*module.named_modules()]) if isinstance(part, nn.Linear)), None)
 
 
 class Torchvision(Library):
-    """A model by torchvision's name, with one of the weights that its enumeration lists."""
+    """A model that torchvision knows by name, with one of the weights of its enumeration."""
 
     backbone = TorchvisionBackbone
 
@@ -80,7 +79,7 @@ class Torchvision(Library):
 
     @property
     def _transforms(self) -> Any:
-        """What torchvision's own evaluation does to images."""
+        """The transforms of torchvision's own evaluation."""
         return self._weights.transforms() if self._weights else ImageClassification(crop_size=224)
 
     def contract(self) -> Input:
@@ -89,13 +88,8 @@ class Torchvision(Library):
         if interpolation not in get_args(Interpolation):
             raise UsageError(f"{self.row.name} resizes with '{interpolation}', which is not known here")
         (side,) = transforms.crop_size
-        red_green_blue = [tuple(map(float, values)) for values in (transforms.mean, transforms.std)]
-        return Input(
-            size=(side, side),
-            mean=red_green_blue[0],  # type: ignore[arg-type]
-            std=red_green_blue[1],  # type: ignore[arg-type]
-            interpolation=interpolation,
-        )
+        mean, std = triple(transforms.mean), triple(transforms.std)
+        return Input(size=(side, side), mean=mean, std=std, interpolation=interpolation)
 
     def tested(self) -> Mapping[str, Any]:
         (cut,), (before,) = self._transforms.crop_size, self._transforms.resize_size
@@ -138,7 +132,7 @@ class Torchvision(Library):
     def published_file(self) -> Path:
         file = library_files.file_at_url(self.row.name, self._weights.url)
         with open_weights(file):
-            pass  # torchvision unpickles it next, whatever is in it; this refuses anything but tensors
+            pass  # torchvision unpickles the file without a check; this refuses anything but tensors
         return file
 
 

@@ -1,1 +1,1 @@
-"""Models of a user's own: from a file, a module, or handed over in Python."""
+"""Users' own models: a builder in a Python file, or a module from Python."""

@@ -1,8 +1,8 @@
-"""A user's module as a Backbone: features by its own method, or at a named layer."""
+"""Backbones around modules that this project did not build: features by a method of the module, or of a layer."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def zero_head(num_features: int, num_classes: int) -> nn.Linear:
-    """A new head: zero, as the official code starts one, so nothing is drawn for it."""
+    """A new head of zeros, as in the official code."""
     check_classes(num_classes)
     head = cast(nn.Linear, skip_init(nn.Linear, num_features, num_classes))
     nn.init.zeros_(head.weight)
@@ -28,32 +28,52 @@ def zero_head(num_features: int, num_classes: int) -> nn.Linear:
     return head
 
 
-class OwnBackbone(nn.Module):
+class OthersBackbone(nn.Module):
+    """Base of the networks whose `module` a library or a user built."""
+
+    def __init__(self, spec: Model, module: nn.Module) -> None:
+        super().__init__()
+        self.spec = spec
+        self.image_size = spec.input.size
+        self.module = module
+        self.head: nn.Module | None = None  # on top of the features: a new one, or one that was taken out of `module`
+        self.notes: tuple[str, ...] = ()  # what was done to fit a file's weights
+        self.source_files: tuple[Path, ...] = ()  # the files that it was built from: a user's code, a library's weights
+        self.tested: Mapping[str, Any] = {}  # how the library's own evaluation resizes images: Library.tested
+
+    def try_forward(self, compute: Callable[[Tensor], Any]) -> Any:
+        """The result of a function for two images of zeros. Raises UsageError where it fails."""
+        device = next((parameter.device for parameter in self.module.parameters()), None)
+        zeros = torch.zeros((2, 3, *self.image_size), device=device)
+        try:
+            with torch.no_grad():
+                return compute(zeros)
+        except UsageError:
+            raise
+        except Exception as error:  # whatever a library's or a user's code raises
+            shape = tuple(zeros.shape)
+            raise UsageError(f"{self.spec.name} failed on images of shape {shape}: {describe_error(error)}") from error
+
+
+class OwnBackbone(OthersBackbone):
     """Wraps a module that has `features(images)`, or a tap: the dotted name of the submodule whose output is used.
 
-    A tap's (B, D) is used as it is, its (B, C, H, W) is averaged over H and W. `source_files` are the user's files that
-    building it read, empty for a module that was passed from Python.
+    A tap's (B, D) is used as it is, its (B, C, H, W) is averaged over H and W.
     """
 
     def __init__(self, spec: Model, module: nn.Module, tap: str | None, num_classes: int | None) -> None:
-        super().__init__()
-        self.spec = spec
-        self.notes: tuple[str, ...] = ()
-        self.image_size = spec.input.size
-        self.source_files: tuple[Path, ...] = ()
-        self.tested: Mapping[str, Any] = {}  # how its library's own evaluation resizes images; see published.Library
-        self.module = module.eval()
+        super().__init__(spec, module.eval())
         self.tap = self._find_tap(tap)
-        self.num_features = self._probe()
+        self.num_features = self._find_width()
         self.head = None if num_classes is None else zero_head(self.num_features, num_classes)
         self.eval()
 
     def _find_tap(self, tap: str | None) -> str | None:
-        """The tap to use: the one that was set, none where there is a method, else the one the object declares."""
+        """The tap to use: the one that is set; else none where there is a method; else the one the module declares."""
         method = getattr(self.module, "features", None)
         declared = getattr(self.module, "tap", None)
         if tap is None and callable(method) and not isinstance(method, nn.Module):
-            return None  # torchvision's VGG has a submodule called `features`, which is no such method
+            return None  # a module is no method: torchvision's VGG has a submodule called `features`
         if tap is None and isinstance(declared, str):
             tap = declared
         names = [name for name, _ in self.module.named_modules() if name]
@@ -68,22 +88,12 @@ class OwnBackbone(nn.Module):
             raise UsageError(f"{self.spec.name} has no submodule '{tap}'. {suggest(tap, names, children)}")
         return tap
 
-    def _probe(self) -> int:
+    def _find_width(self) -> int:
         """The width of the features, from one forward pass of zeros."""
-        parameter = next(
-            (p for p in self.module.parameters() if p.is_floating_point()), torch.zeros((), dtype=torch.float32)
-        )
-        if parameter.dtype != torch.float32:
-            raise UsageError(f"{self.spec.name} has {parameter.dtype} weights; return it as float32: module.float()")
-        shape = (2, 3, *self.image_size)
-        zeros = torch.zeros(shape, device=parameter.device, dtype=parameter.dtype)
-        try:
-            with torch.no_grad():
-                return self.features(zeros).shape[1]
-        except UsageError:
-            raise
-        except Exception as error:  # whatever a user's code raises
-            raise UsageError(f"{self.spec.name} failed on images of shape {shape}: {describe_error(error)}") from error
+        dtype = next((each.dtype for each in self.module.parameters() if each.is_floating_point()), torch.float32)
+        if dtype != torch.float32:
+            raise UsageError(f"{self.spec.name} has {dtype} weights; return it as float32: module.float()")
+        return self.try_forward(self.features).shape[1]
 
     def features(self, images: Tensor) -> Tensor:
         """The representation (B, D) of (B, 3, H, W) images. Raises UsageError where it is anything else."""
@@ -121,11 +131,11 @@ class OwnBackbone(nn.Module):
 
     @property
     def has_own_head(self) -> bool:
-        """Of a user's module it is taken for granted: it is its own judge."""
+        """True: `own_logits` checks what the module gives."""
         return True
 
     def own_logits(self, images: Tensor) -> Tensor:
-        """What the user's module itself says. Raises UsageError where that is anything else than (B, K)."""
+        """The (B, K) output of the module itself. Raises UsageError where it gives anything else."""
         try:
             logits = self.module(images)
         except Exception as error:  # whatever a user's code raises
@@ -140,6 +150,6 @@ class OwnBackbone(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (B, K) of the new head, or the features where there is none."""
+        """Logits (B, K) of the new head, or the features where there is no head."""
         features = self.features(images)
         return features if self.head is None else self.head(features)

@@ -1,4 +1,4 @@
-"""Building a user's own model: its module, seen as a Backbone, with what it says of the images it expects."""
+"""Builds a user's own model as a Backbone, with the input contract that the module declares."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def build(
 ) -> OwnBackbone:
     """A fresh network of a row that `own_model` or `given_model` made, in evaluation mode.
 
-    The Backbone's `spec` is the row with the input contract that the object itself declares, as far as no setting
-    fixed it. A file of weights has the module's own names. Raises UsageError for what the object does not keep.
+    The Backbone's `spec` is the row with the input contract that the module declares, except for what settings fix. A
+    file of weights has the module's own names. Raises UsageError where the module breaks the contract of a Backbone.
     """
     architecture = row.architecture
     if not isinstance(architecture, OwnArchitecture):
@@ -44,7 +44,7 @@ def build(
 
 
 def count_parameters(row: Model, num_classes: int | None) -> int:
-    """Parameters of a user's model with a new head of so many classes; it is built for that."""
+    """Parameters of a user's model with a new head of `num_classes`; the model is built to count them."""
     backbone = build(row, row.architecture.default_weights(row, None), num_classes, None, 0)
     return sum(parameter.numel() for parameter in backbone.parameters())
 
@@ -52,7 +52,7 @@ def count_parameters(row: Model, num_classes: int | None) -> int:
 def _load_file(backbone: OwnBackbone, path: Path) -> None:
     """Loads a state dict of the user's module, or of its Backbone (which has "module." before each name).
 
-    Names are the module's own, so prefixes are taken off only where they fit neither.
+    Prefixes of wrapped modules are removed only where the names fit neither.
     """
     inner, outer = backbone.module.state_dict(), backbone.state_dict()
     with open_weights(path, keep_prefixes=True) as contents:
@@ -67,7 +67,7 @@ def _load_file(backbone: OwnBackbone, path: Path) -> None:
 
 
 def _declared_input(row: Model, module: nn.Module, settled: tuple[str, ...]) -> Input:
-    """The row's input contract with what the object declares in `input`, where no setting has fixed it."""
+    """The row's input contract, with the fields that the module declares in `input` and no setting fixes."""
     declared = getattr(module, "input", None)
     if isinstance(declared, Input):
         values = {each.name: getattr(declared, each.name) for each in fields(Input)}

@@ -1,4 +1,4 @@
-"""A user's own model: from `path/file.py:builder`, `package.module:builder` or a module to a row."""
+"""The rows of users' own models: `path/file.py:builder`, `package.module:builder`, or a module from Python."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class OwnArchitecture(OthersArchitecture):
-    """What a user's builder and a module passed from Python have in common: they bring their own weights."""
+    """Base of a user's builder and of a module passed from Python: both bring their own weights."""
 
     network: ClassVar[str] = "adapter:OwnBackbone"
 
@@ -40,17 +40,17 @@ class OwnArchitecture(OthersArchitecture):
 
     @abstractmethod
     def make(self, name: str, weights: WeightsChoice, seed: int) -> tuple[nn.Module, tuple[Path, ...]]:
-        """A module of its own for the row of this name, and the user's files that making it read."""
+        """A fresh module for the row of this name, and the user's files that making it read."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OwnBuilder(OwnArchitecture):
-    """A function or class in a user's file that builds the model. Its content, not its place, is its identity."""
+    """A function or class in a user's file that builds the model, identified by the file's content, not its place."""
 
     code_fields: ClassVar[frozenset[str]] = frozenset({"sha256"})
 
     builder: str
-    module: str | None = None  # the dotted name it is imported by; None: the file itself
+    module: str | None = None  # the dotted name to import it by; None: import the file
     sha256: str  # of the file
     arguments: tuple[tuple[str, str], ...] = ()  # passed to the builder, as typed
     where: user_code.Builder = field(compare=False, repr=False)
@@ -59,9 +59,10 @@ class OwnBuilder(OwnArchitecture):
         return replace(self, arguments=tuple(sorted(arguments.items())))
 
     def make(self, name: str, weights: WeightsChoice, seed: int) -> tuple[nn.Module, tuple[Path, ...]]:
-        """The user's module and the files that building it read. Raises UsageError where they have changed or it fails.
+        """The user's module, and the files that building it read.
 
-        The builder runs under the seed of random weights, else under `seed`.
+        The builder runs under the seed of random weights, else under `seed`. Raises UsageError where it fails or a file
+        has changed.
         """
         import torch
 
@@ -77,7 +78,7 @@ class OwnBuilder(OwnArchitecture):
                 raise UsageError(
                     f"'{name}': '{where.name}' is {_kind(builder)}, not a function or class that builds a model"
                 )
-            # PyTorch's default initialisation draws from the global state; it is put back after.
+            # PyTorch's default initialisation draws from the global random state; fork_rng restores it.
             torch.manual_seed(weights.seed_or(seed))
             try:
                 module = builder(**arguments)
@@ -88,7 +89,7 @@ class OwnBuilder(OwnArchitecture):
             seen |= (user_code.loaded_below(where.root) - before) | user_code.imported_files(where.file, where.root)
         if not isinstance(module, torch.nn.Module):
             raise UsageError(f"'{name}': {where.name}() gives {_kind(module)}, not a torch.nn.Module")
-        # The file itself is imported anew when it changes; what it imports, and a package's modules, Python keeps.
+        # Python caches modules, so changes in them go unnoticed; only a file without a module is imported again.
         user_code.check_unchanged(seen - {where.file} if where.module is None else seen)
         return module, (where.file, *sorted(seen - {where.file}))
 
@@ -99,7 +100,7 @@ def _kind(value: object) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class GivenModule(OwnArchitecture):
-    """A module that was passed from Python, by the digest of its weights and code."""
+    """A module that was passed from Python, identified by a digest of its weights and code."""
 
     digest: str
     module: nn.Module = field(compare=False, repr=False)
@@ -130,17 +131,13 @@ def is_own(word: str) -> bool:
 def own_model(word: str, settings: Mapping[str, str] = NO_SETTINGS) -> Model:
     """The row of a user's builder. Its file is read, not imported.
 
-    The settings `tap`, `image_size` (224, or 224,192 for height and width), `mean`, `std` and `interpolation` say where
-    the features are and what images the model expects; all others are the builder's keyword arguments, Python literals
-    where they read as such, else strings. Raises UsageError where the file, the builder or a setting is wrong.
+    The settings `tap`, `image_size` (224, or 224,192 for height and width), `mean`, `std` and `interpolation` say which
+    layer gives the features and what images the model expects. All others are the builder's keyword arguments: Python
+    literals where they can be read as such, else strings. Raises UsageError where the file, the builder or a setting is
+    wrong.
     """
     where = user_code.find_builder(word)
-    architecture = OwnBuilder(
-        builder=where.name,
-        module=where.module,
-        sha256=where.sha256(),
-        where=where,
-    )
+    architecture = OwnBuilder(builder=where.name, module=where.module, sha256=where.sha256(), where=where)
     row = Model(name=word, family="own", architecture=architecture)
     return architecture.variants(row, settings, as_typed)[0][0]
 
@@ -148,7 +145,7 @@ def own_model(word: str, settings: Mapping[str, str] = NO_SETTINGS) -> Model:
 def given_model(module: nn.Module, settings: Mapping[str, str] = NO_SETTINGS) -> Model:
     """The row of a module passed from Python, named after its class and the digest of its weights and code.
 
-    Settings as for `own_model`, but for the builder's arguments. Raises UsageError for any other setting.
+    Settings are those of `own_model` without the builder's arguments. Raises UsageError for any other setting.
     """
     digest = _digest(module)
     architecture = GivenModule(digest=digest, module=module)
@@ -157,7 +154,7 @@ def given_model(module: nn.Module, settings: Mapping[str, str] = NO_SETTINGS) ->
 
 
 def _plain(value: object) -> object:
-    """A value without anything whose printed form changes from process to process."""
+    """A value, or its type, as text that is the same in every process."""
     if isinstance(value, Mapping):
         return sorted((str(key), _plain(item)) for key, item in value.items())
     if isinstance(value, list | tuple):
@@ -167,7 +164,7 @@ def _plain(value: object) -> object:
 
 
 def _digest(module: nn.Module) -> str:
-    """sha256 of a module's tensors, printed form and plain attributes, and the source of the user's classes in it."""
+    """sha256 of a module's tensors, `repr` and plain attributes, and of the source of the user's classes in it."""
     import torch
 
     digest = hashlib.sha256(repr(module).encode())
@@ -178,7 +175,7 @@ def _digest(module: nn.Module) -> str:
         except (OSError, TypeError):  # typed at a prompt
             source = ""
         digest.update(f"{part.__qualname__}\n{source}\n".encode())
-    for name, part in module.named_modules():  # a scale, a flag, `tap`, `input`: what repr and state dict do not show
+    for name, part in module.named_modules():  # a scale, `tap`, `input`: not in repr or state dict
         plain = {key: _plain(value) for key, value in vars(part).items() if not key.startswith("_")}
         digest.update(f"{name} {sorted(plain.items())!r}\n".encode())
     for name, value in module.state_dict().items():

@@ -1,4 +1,4 @@
-"""The settings of an input contract, and other values that users type or declare, as what they stand for."""
+"""Reads the `model.X=` settings of models that a library or a user builds: the tap, the input contract, arguments."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ INPUT_SETTINGS = ("image_size", "mean", "std", "interpolation")
 NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 
 
-def as_typed(key: str, text: str, hint: Any) -> list[Any]:  # noqa: ARG001  # a reader of settings, like those that look
-    """A setting's one value, for constructors that read it themselves."""
+def as_typed(key: str, text: str, hint: Any) -> list[Any]:  # noqa: ARG001  # a ReadValues
+    """The setting's text as its only value, for constructors that read it themselves."""
     return [text]
 
 
 def read_literal(text: str) -> Any:
-    """A typed value as Python has it: a literal where it reads as one, else the text."""
+    """The Python literal that a text is, else the text."""
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
@@ -30,7 +30,7 @@ def read_literal(text: str) -> Any:
 
 
 def read_input(word: str, settings: dict[str, str], known: Input) -> tuple[Input, tuple[str, ...]]:
-    """Takes the settings of the input contract out of `settings`; gives the contract and the fields they fixed."""
+    """Removes the settings of the input contract from `settings`; returns the contract and the fields that they fix."""
     values: dict[str, Any] = {}
     for setting in INPUT_SETTINGS:
         if setting in settings:
@@ -41,7 +41,7 @@ def read_input(word: str, settings: dict[str, str], known: Input) -> tuple[Input
 
 
 def read_field(word: str, name: str, value: Any) -> Any:
-    """One field of an Input. A size may be one number for a square, a mean or std one number for all channels."""
+    """A value for a field of Input: one number is a square size, or a mean or std of all channels."""
     if name.endswith("interpolation"):
         if value in get_args(Interpolation):
             return value
@@ -59,13 +59,13 @@ def read_field(word: str, name: str, value: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class OthersArchitecture(Architecture):
-    """A model that others build, a library or a user: its settings are a tap, an input contract and their arguments."""
+    """A model that a library or a user builds: its settings are a tap, an input contract and their arguments."""
 
     tap: str | None = None
-    settled: tuple[str, ...] = ()  # the fields of the row's Input that were set, which the object cannot change
+    settled: tuple[str, ...] = ()  # the fields of the row's Input that settings fix
 
     def variants(self, row: Model, settings: Mapping[str, str], read: ReadValues) -> tuple[list[Model], set[str]]:  # noqa: ARG002
-        """`tap` and the input contract's settings; all others are arguments of its builder, as they were typed."""
+        """The row with `tap` and an input contract; all other settings are its builder's arguments, as typed."""
         if not settings:
             return [row], set()
         rest = {name: str(value) for name, value in settings.items()}
@@ -77,4 +77,4 @@ class OthersArchitecture(Architecture):
 
     @abstractmethod
     def with_arguments(self, row: Model, arguments: Mapping[str, str]) -> OthersArchitecture:
-        """The same with these arguments. Raises UsageError for one that cannot be."""
+        """The same with these arguments. Raises UsageError for one that it cannot take."""

@@ -1,4 +1,4 @@
-"""Finding, checking, importing and fingerprinting a user's Python file beside whatever else is loaded."""
+"""Finds, checks, imports and fingerprints a user's Python file."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ STAR_IMPORT = re.compile(rb"^\s*from .* import \*", re.MULTILINE)
 
 @dataclass(frozen=True, kw_only=True)
 class Builder:
-    """Where a builder is: what `path/file.py:builder` or `package.module:builder` stands for."""
+    """The place of the builder that `path/file.py:builder` or `package.module:builder` names."""
 
     file: Path
     name: str
-    module: str | None  # the dotted name to import it by; None: import the file itself
+    module: str | None  # the dotted name to import it by; None: import the file
     root: Path  # the folder that its own imports start from
 
     def sha256(self) -> str:
@@ -40,9 +40,9 @@ class Builder:
 
 
 def find_builder(word: str) -> Builder:
-    """The builder a word names. Nothing is imported.
+    """The builder that a word names. Nothing is imported.
 
-    Raises UsageError where the file or module is not there, does not parse, or does not define the builder.
+    Raises UsageError where the file or module is missing, does not parse, or does not define the builder.
     """
     place, _, name = word.rpartition(":")
     if place.endswith(".py"):
@@ -65,7 +65,7 @@ def _nearest_file(file: Path) -> str:
 
 
 def _module_file(word: str, module: str) -> Path:
-    """The source file of a module, found without importing its parents."""
+    """The source file of a module. Its parent packages are not imported."""
     spec, path = None, None
     try:
         for depth, part in enumerate(module.split(".")):
@@ -106,11 +106,11 @@ def _check_defines(word: str, file: Path, name: str) -> None:
 
 @contextmanager
 def importing_from(root: Path) -> Iterator[None]:
-    """While it lasts, imports look into `root` first, also for names that another folder's modules already hold.
+    """A context in which imports search `root` first, even for names that other folders' modules already have.
 
-    A user's folder often has a `models` or a `helpers` of its own, and so has the next user's. Modules of such a name
-    that come from elsewhere step aside and come back at the end; what `root` brought under that name then stays alive
-    only through the code that imported it. Installed packages and the standard library never step aside.
+    A user's folder often has a `models` or a `helpers` of its own. Loaded modules of such a name from elsewhere are
+    removed from `sys.modules` and restored at the end, in place of those from `root`. Installed packages and the
+    standard library always stay.
     """
     names = {entry.stem for entry in root.iterdir() if entry.suffix == ".py" or entry.is_dir()}
     names -= {*sys.stdlib_module_names, __name__.partition(".")[0], "__main__"}
@@ -146,7 +146,7 @@ def _resolved(file: str) -> Path:
 
 
 class _FreshSource(SourceFileLoader):
-    """Loads the file as it is now. A byte-code cache could be an older one's, and the file's hash is on record."""
+    """Loads the file without a byte-code cache, which could be older than the file whose hash is recorded."""
 
     def get_code(self, fullname: str):
         path = self.get_filename(fullname)
@@ -154,7 +154,7 @@ class _FreshSource(SourceFileLoader):
 
 
 def import_module(builder: Builder, sha256: str) -> ModuleType:
-    """The module that defines a builder. To be called inside `importing_from(builder.root)`.
+    """The module that defines a builder. Call it inside `importing_from(builder.root)`.
 
     Raises UsageError where importing it fails.
     """
@@ -171,9 +171,9 @@ def import_module(builder: Builder, sha256: str) -> ModuleType:
 
 @cache
 def import_file(file: Path, sha256: str) -> ModuleType:
-    """A file under a module name of its own, so that two files called model.py do not meet. Once per content.
+    """Imports a file once per content, under a unique module name: two files may both be called model.py.
 
-    To be called inside `importing_from`. Raises whatever the file raises.
+    Call it inside `importing_from`. Raises whatever the file raises.
     """
     digest = hashlib.sha256(f"{file}\n{sha256}".encode()).hexdigest()[:12]
     name = f"user_{digest}_{file.stem}"
@@ -181,7 +181,7 @@ def import_file(file: Path, sha256: str) -> ModuleType:
     if spec is None or spec.loader is None:
         raise ImportError(f"'{file}' is not a Python file")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses and torch.compile look their classes' module up
+    sys.modules[name] = module  # dataclasses and torch.compile look up the module of a class
     try:
         spec.loader.exec_module(module)
     except BaseException:
@@ -191,7 +191,7 @@ def import_file(file: Path, sha256: str) -> ModuleType:
 
 
 def loaded_below(root: Path) -> set[Path]:
-    """The source files of all loaded modules that lie below a folder, installed packages excepted."""
+    """The source files below a folder of all loaded modules, without installed packages."""
     homes = {_home(module) for module in list(sys.modules.values())}
     return {home for home in homes if home and home.suffix == ".py" and _is_local(home, root)}
 
@@ -202,15 +202,15 @@ def _is_local(file: Path, root: Path) -> bool:
 
 @cache
 def files_seen(builder: Builder) -> set[Path]:
-    """The files that building from this builder has loaded so far in this process; the caller adds to it.
+    """The files that this builder has loaded in this process; the caller adds to the set.
 
-    Kept because only the first build loads them, and a later one must report the same files.
+    It is cached because only the first build loads them, and later builds must report the same files.
     """
     return {builder.file}
 
 
 def check_unchanged(files: set[Path]) -> None:
-    """Raises UsageError where a file is not as this process imported it: old code would run under a new hash."""
+    """Raises UsageError where a file changed after its import: old code would run under a new hash."""
     for file in sorted(files):
         if _as_imported(file) != file_sha(file):
             raise UsageError(f"'{file}' has changed since it was imported; start Python again")
@@ -222,18 +222,17 @@ def _as_imported(file: Path) -> str:
 
 
 def imported_files(file: Path, root: Path) -> set[Path]:
-    """A user's file and the files below its root that it imports, directly or through each other.
+    """A user's file and the files below its root that it imports, directly or indirectly.
 
-    Read from their import statements: a file that another model has already loaded counts as well.
+    They are read from import statements, so files that another model has already loaded count, too.
     """
-    found: set[Path] = set()
-    waiting = [file]
+    files = {file}
+    waiting = [file] if _is_local(file, root) else []
     while waiting:
-        each = waiting.pop()
-        if each not in found and (each == file or _is_local(each, root)):
-            found.add(each)
-            waiting += _imports(each, root) if _is_local(each, root) else []
-    return found
+        imported = {path for path in _imports(waiting.pop(), root) if _is_local(path, root)}
+        waiting += imported - files
+        files |= imported
+    return files
 
 
 def _imports(file: Path, root: Path) -> list[Path]:
@@ -243,15 +242,14 @@ def _imports(file: Path, root: Path) -> list[Path]:
         return []
     files: list[Path] = []
     for level, dotted in statements:
-        above = file.parents[:]
-        start = root if level == 0 else above[min(level, len(above)) - 1]
+        start = root if level == 0 else file.parents[min(level, len(file.parents)) - 1]
         files += _files_of(start, dotted)
     return files
 
 
 @cache
 def _import_statements(source: bytes) -> tuple[tuple[int, str], ...]:
-    """The number of leading dots and the dotted name of each import of a source, wherever in it."""
+    """The number of leading dots and the dotted name of every import in a source."""
     found: list[tuple[int, str]] = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -263,12 +261,12 @@ def _import_statements(source: bytes) -> tuple[tuple[int, str], ...]:
 
 
 def digest_of_code(file: Path, root: Path) -> str:
-    """A digest of a user's file and of all that it imports below its root: of their content, wherever they are."""
+    """A digest of the content of a user's file and of the files below its root that it imports."""
     return hashlib.sha256("".join(sorted(map(file_sha, imported_files(file, root)))).encode()).hexdigest()
 
 
 def _files_of(start: Path, dotted: str) -> list[Path]:
-    """The files that importing a dotted name from a folder runs, as far as they are there."""
+    """The existing files that importing a dotted name from a folder runs."""
     files, folder = [], start
     for part in dotted.split("."):
         candidates = (folder / part / "__init__.py", folder / f"{part}.py")
