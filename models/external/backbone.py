@@ -263,7 +263,7 @@ def _width(backbone: PublishedBackbone) -> int:
     if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != 2:
         what = tuple(features.shape) if isinstance(features, Tensor) else f"a {type(features).__name__}"
         raise UsageError(
-            f"{backbone.spec.name} gives {what} for 2 images, and (B, D) is needed: it is no classification model as it "
-            "stands. Type model.tap=LAYER for a layer that gives (B, D) or (B, C, H, W)"
+            f"{backbone.spec.name} gives {what} for 2 images, and (B, D) is needed: it is no classification model as "
+            "it stands. Type model.tap=LAYER for a layer that gives (B, D) or (B, C, H, W)"
         )
     return features.shape[1]

@@ -1,1 +1,1 @@
-"""The released weights: which file a tag means, and how it gets here."""
+"""Released weights: the table of files and their tags, and their download."""

@@ -1,14 +1,13 @@
-"""A released file, from this machine or from the network.
+"""Finds a released file on this machine, or downloads it.
 
-The public buckets come first and the hub second, which is the other way round than one might expect: what lies in the
-buckets is the release itself, byte for byte, with an md5 that the server states, while the hub has conversions. Where
-timm's own table of models names the bucket's file as the source of its conversion (AugReg and SAM; `hub_same`), the
-numbers in both are the same, and the hub stands in when the bucket cannot be reached. It never does for the original
-ViT files and for BiT: timm dropped the head and the tanh layer of the first on ImageNet-21k, and for the others states
-an earlier conversion or none. Whatever was read, a record holds the digest of its numbers and a cell its path.
+The public buckets are tried before the hub: they hold the released files themselves, with an md5 that the server
+states, while the hub holds conversions. The hub is the fallback only where timm's table of models names the bucket's
+file as the source of its conversion (AugReg and SAM; `hub_same`): the numbers are the same. It is none for the original
+ViT files, since timm dropped their head and tanh layer on ImageNet-21k, nor for BiT, for which timm states an earlier
+conversion or none. A record holds the digest of the numbers that were read, and a cell the path.
 
-Nothing is downloaded with BENCH_OFFLINE=1 or HF_HUB_OFFLINE=1. BENCH_WEIGHTS_URL names a mirror of the buckets, which
-is then the only place that is asked.
+BENCH_OFFLINE=1 and HF_HUB_OFFLINE=1 forbid downloads. BENCH_WEIGHTS_URL names a mirror of the buckets; only the mirror
+is tried then.
 """
 
 from __future__ import annotations
@@ -27,14 +26,14 @@ BUCKETS = "https://storage.googleapis.com"
 
 
 def fetch(release: Release, meter: Meter | None = None) -> Path:
-    """The file of a release: where it is on this machine, else downloaded to the cache folder.
+    """The path of a released file, which is downloaded to the cache folder where it is not on this machine.
 
-    `meter` is told how far it is; without one, standard error is. Raises UsageError where the file cannot be had,
-    naming the addresses that were tried and where to place it.
+    `meter` shows the progress; None shows it on standard error. Raises UsageError, with the addresses that were tried
+    and the place for the file, where it cannot be had.
     """
-    found = releases.locate(release)
-    if found is not None:
-        return found
+    path = releases.locate(release)
+    if path is not None:
+        return path
     if switch := switched_off():
         raise UsageError(
             f"{_title(release)} is not on this machine, and downloads are off ({switch}). {_by_hand(release)}"
@@ -46,20 +45,20 @@ def fetch(release: Release, meter: Meter | None = None) -> Path:
     try:
         transfer(url_of(release), target, meter)
     except Unreachable as error:
-        return _instead(release, error, meter)
+        return _from_hub(release, error, meter)
     return target
 
 
 def url_of(release: Release) -> str:
-    """Where the file is published, or the same place of the mirror that BENCH_WEIGHTS_URL names."""
+    """The address of the file in the public buckets, or in the mirror that BENCH_WEIGHTS_URL names."""
     base = os.environ.get("BENCH_WEIGHTS_URL") or BUCKETS
     if "://" not in base:
         raise UsageError(f"BENCH_WEIGHTS_URL={base}: an address begins with https://, http:// or file://")
     return f"{base.rstrip('/')}/{urllib.parse.quote(release.file_name, safe='/+')}"
 
 
-def _instead(release: Release, error: Unreachable, meter: Meter) -> Path:
-    """The same weights from the hub, where it is known to have them and no mirror was asked for."""
+def _from_hub(release: Release, error: Unreachable, meter: Meter) -> Path:
+    """The same weights from the hub, where it has them and no mirror is set. Raises UsageError where it has not."""
     tried = [str(error)]
     if release.hub_same and not os.environ.get("BENCH_WEIGHTS_URL"):
         meter.say(f"{error}. Trying {release.hub_timm} on the hub")
@@ -77,7 +76,7 @@ def _title(release: Release) -> str:
 
 
 def _by_hand(release: Release) -> str:
-    """Where a user who has the file from elsewhere may put it."""
+    """A sentence on where to get the file and where to place it."""
     best = releases.possible_places(release)[0]
     own = "" if releases.weights_folder() else f", or at {release.file_name} in a folder that BENCH_WEIGHTS names"
     return f"Get {url_of(release)} on another machine and place it at {best}{own}"

@@ -1,15 +1,15 @@
-"""Released weights by name: which published file a tag of a row means, what is known of it, and whether it is here.
+"""The released weights of each row: their tags and files, what is published about them, and their place on the disk.
 
-The facts are catalog/checkpoints.csv: the names and numbers that the releases' own pages, the papers and timm's model
-table state, with source and verification. A row of that table with a file and a tag is a Release; rows without a file
-are published numbers only. One row stands for the 285 files of BiT-M fine-tuned on VTAB-1k: braces in its file name
-list the choices, and {0}, {1}, {2} elsewhere in it stand for the first, second and third of them.
+They are read from catalog/checkpoints.csv, which has the names and numbers that the releases' own pages, the papers and
+timm's model table state, with source and verification. A line with a tag is a Release; the others are published numbers
+only. One line stands for the 285 files of BiT-M fine-tuned on VTAB-1k: braces in its file name list choices, and {0},
+{1} and {2} in its other columns stand for the first, second and third choice.
 
-Tags. A file is named after its release, what it was pre-trained on, and what it was fine-tuned on at which size:
+Tags. A tag is made of the release, the data of pre-training, and the data and image size of fine-tuning:
 `in21k`, `in21k-ft-in1k-384`, `sam`, `augreg-in21k`, `augreg-in21k-ft-in1k-224`, `augreg-in1k-224`, `bit-s`, `bit-m`,
 `bit-m-in1k`, `distilled-224`, `teacher-384`, `vtab-run0-caltech101`. Where several files of a row would have the same
-tag, the one that the release recommends has it (else the one made from the recommended pre-training), and the others
-have the stem of their file. The stem, and timm's name of the same file, stand for the tag wherever they are not
+tag, the file that the release recommends has it (else the one made from the recommended pre-training), and the tag of
+the others is the stem of their file. The stem and timm's name are accepted instead of a tag where they are not
 ambiguous: ViT-B_16 is the stem of three files.
 """
 
@@ -37,29 +37,27 @@ HUB_FILE = "model.safetensors"
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
-    """One published file of weights. Numbers are as published, None where nothing is; see `source` and `note`."""
+    """A published file of weights. Numbers are as published, None where there are none; see `source` and `note`."""
 
     model: str  # the row it fits
     tag: str
     file_name: str  # in the public buckets: bucket/folder/file
-    family: str  # which release
+    family: str  # the release
     pretrain: str  # data, and epochs where stated: "ImageNet-21k (300 ep)"
     finetune: str  # data, "" where it was not fine-tuned
     resolution: int | None  # pixels, of the last training; None where it is not stated or sources differ
     resolution_as_stated: str
     published_top1: float | None  # percent, of ImageNet
-    published_top1_as_stated: str  # "75.40": its last digit tells how it was rounded
-    published_top1_basis: str  # which statement that number comes from: often not this very file
-    top1_of: (
-        str  # "file" where it is this very file's, else "configuration": another training run's, by the same recipe
-    )
+    published_top1_as_stated: str  # "75.40": its last digit shows how it was rounded
+    published_top1_basis: str  # the statement that the number comes from, often not about this file
+    top1_of: str  # "file" where it is this file's; "configuration": of another training run by the same recipe
     size: str  # as stated: "393.69 MiB"
     hub_timm: str  # timm's id of the model
     hub_hf: str
-    hub_same: bool  # timm's own table says that its file on the hub is made from this very file
+    hub_same: bool  # timm's own table says that its file on the hub is made from this file
     timm_resolution: int | None
-    timm_top1: float | None  # percent, measured by timm at timm_resolution; likewise with ReaL labels
-    timm_real_top1: float | None
+    timm_top1: float | None  # percent, measured by timm at timm_resolution
+    timm_real_top1: float | None  # likewise, with ReaL labels
     core_days: float | None  # of pre-training, on TPUv3: ViT paper, Table 2
     source: str
     verification: str
@@ -71,18 +69,18 @@ class Release:
 
     @property
     def bytes(self) -> int | None:
-        """The file's approximate size, None where it is not stated."""
+        """The file's approximate size; None where it is not stated."""
         number, _, unit = self.size.partition(" ")
         return round(float(number) * {"MiB": 2**20, "GiB": 2**30}[unit]) if number else None
 
     @property
     def head(self) -> Head:
-        """What the file's own head tells apart, and the size of the images it was last trained on."""
+        """The classes of the file's head, and the size of the images it was last trained on."""
         return Head(data=self.finetune or self.provenance.pretrain or "", image_size=self.resolution)
 
     @property
     def provenance(self) -> Provenance:
-        """What the weights were trained on, how long and at what cost, for the columns of records."""
+        """How the weights were trained, for the columns of records."""
         stated = re.fullmatch(r"(.*?)(?: \((\d+) ep\))?", self.pretrain)
         assert stated is not None
         data, epochs = stated.groups()
@@ -96,7 +94,7 @@ class Release:
 
 
 def stem(model: str) -> str:
-    """A model's name as the released files have it: ViT-B/16 is ViT-B_16."""
+    """A model's name as it is in file names: ViT-B/16 is ViT-B_16."""
     return model.replace("/", "_")
 
 
@@ -104,51 +102,51 @@ def stem(model: str) -> str:
 def releases() -> tuple[Release, ...]:
     """Every released file that fits a row of the catalog, in the order of the table."""
     with TABLE.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    return tuple(_release(row) for stated in rows if stated["tag"] for row in _expanded(stated))
+        lines = [line for line in csv.DictReader(file) if line["tag"]]
+    return tuple(_release(row) for line in lines for row in _expanded(line))
 
 
 @cache
 def of_model(model: str) -> tuple[Release, ...]:
-    """The released files that fit a row, by the row's name; none for a row that has none."""
+    """The released files that fit the row of this name."""
     return tuple(release for release in releases() if release.model == model)
 
 
 def find_release(model: str, word: str) -> Release | None:
-    """The release of a row that a tag, a file's stem or timm's name stands for, in any case, with - or _.
+    """The release of a row by its tag, its file's stem or timm's name, in any case, with - or _; None for other words.
 
     Raises UsageError where the word is the stem of several files.
     """
-    found = _words(model).get(_key(word), ())
-    if len(found) > 1:
-        tags = ", ".join(release.tag for release in found)
+    several = _words(model).get(_key(word), ())
+    if len(several) > 1:
+        tags = ", ".join(release.tag for release in several)
         raise UsageError(
-            f"'{word}' is the stem of {len(found)} released files of {model}. Type one of the tags: {tags}"
+            f"'{word}' is the stem of {len(several)} released files of {model}. Type one of the tags: {tags}"
         )
-    return found[0] if found else None
+    return several[0] if several else None
 
 
 def matching_releases(model: str, pattern: str) -> list[Release]:
-    """The releases of a row whose tags match a glob, in the order of the table; none where nothing matches."""
+    """The releases of a row whose tags match a glob, in the order of the table."""
     return [release for release in of_model(model) if fnmatchcase(release.tag.lower(), pattern.lower())]
 
 
 def release_named(word: str) -> Release | None:
-    """The release that a word alone names, model and weights: `BiT-M-R50x1`, `vit_base_patch16_224.augreg_in21k`.
+    """The release that a word names without a model: `BiT-M-R50x1`, `vit_base_patch16_224.augreg_in21k`; else None.
 
-    These are stems of files and names of timm that stand for one file; a stem that is a model's name is not among them.
+    Such words are stems of files and timm's names, where they stand for one file and are no model's name.
     """
     return _names().get(_key(word))
 
 
 def timm_names(model: str) -> tuple[str, ...]:
-    """timm's names of a row without weights, where they mean the row's own input size: `vit_base_patch16_224`."""
-    found = dict.fromkeys(_timm(release).partition(".")[0] for release in of_model(model) if release.hub_timm)
-    return tuple(name for name in found if name.endswith("_224") or not re.search(r"_\d{3}$", name))
+    """timm's names of a row, without weights, for the row's own input size: `vit_base_patch16_224`."""
+    names = dict.fromkeys(_timm(release).partition(".")[0] for release in of_model(model) if release.hub_timm)
+    return tuple(name for name in names if name.endswith("_224") or not re.search(r"_\d{3}$", name))
 
 
 def tags_in_short(model: str) -> str:
-    """The tags of a row in a sentence's words: the short ones, and how many more there are."""
+    """The short tags of a row for a message, and how many more tags there are."""
     of_row = of_model(model)
     short = [release.tag for release in of_row if not release.tag.startswith("vtab-") and release.tag != release.stem]
     more = len(of_row) - len(short)
@@ -156,7 +154,7 @@ def tags_in_short(model: str) -> str:
 
 
 def unknown_tag(model: str, word: str) -> str:
-    """What to say of a word that is no tag of a row."""
+    """The message for a word that is no tag of a row."""
     if not of_model(model):
         return f"there are no weights '{word}' of {model}: no released file fits it"
     near = suggest(word, (release.tag for release in of_model(model)), [""])
@@ -165,7 +163,7 @@ def unknown_tag(model: str, word: str) -> str:
 
 
 def release_or_path(model: str, word: str) -> Release | None:
-    """The release that a word means for a row; None for the path of a file.
+    """The release of a row that a word names; None for the path of a file.
 
     Raises UsageError, with the row's tags, for a word that is neither.
     """
@@ -177,22 +175,22 @@ def release_or_path(model: str, word: str) -> Release | None:
     return release
 
 
-# ---------------------------------------------------------------------------------------------- where files are kept
+# ------------------------------------------------------------------------------------------------- places of the files
 
 
 def locate(release: Release) -> Path | None:
     """The file on this machine, or None.
 
-    Looked for in BENCH_WEIGHTS, as in the buckets, without the bucket's folder, or by its bare name where no other
-    release has that name; then in `weights` in the cache folder; then, where timm's file on the hub is known to be the
-    same, in the hub's own cache. Raises UsageError where BENCH_WEIGHTS is no folder.
+    The places are BENCH_WEIGHTS (laid out as the buckets, without the bucket's folder, or the bare name where no other
+    release has it), then `weights` in the cache folder, then, where timm's file on the hub has the same numbers, the
+    hub's own cache. Raises UsageError where BENCH_WEIGHTS is no folder.
     """
-    found = next((path for path in possible_places(release) if path.is_file()), None)
-    return found or _in_hub_cache(release)
+    path = next((path for path in possible_places(release) if path.is_file()), None)
+    return path or _in_hub_cache(release)
 
 
 def possible_places(release: Release) -> list[Path]:
-    """Where the file may be placed, the best place first."""
+    """The places for the file, the best one first."""
     inside = PurePosixPath(release.file_name)
     names = [inside, PurePosixPath(*inside.parts[1:])]
     if _same_name()[inside.name] == 1:
@@ -202,23 +200,23 @@ def possible_places(release: Release) -> list[Path]:
 
 
 def weights_folder() -> Path | None:
-    """BENCH_WEIGHTS, the folder where a user keeps weights, or None where it is not set."""
-    said = os.environ.get("BENCH_WEIGHTS")
-    if not said:
+    """BENCH_WEIGHTS, the user's folder of weights; None where it is not set. Raises UsageError where it is missing."""
+    value = os.environ.get("BENCH_WEIGHTS")
+    if not value:
         return None
-    folder = Path(said).expanduser().absolute()
+    folder = Path(value).expanduser().absolute()
     if not folder.is_dir():
-        raise UsageError(f"BENCH_WEIGHTS={said}: there is no such folder")
+        raise UsageError(f"BENCH_WEIGHTS={value}: there is no such folder")
     return folder
 
 
 def cached_file(release: Release) -> Path:
-    """Where a downloaded file is kept."""
+    """The place of a downloaded file."""
     return cached_folder() / release.file_name
 
 
 def cached_folder() -> Path:
-    """Where downloaded files are kept, in folders as in the buckets."""
+    """The folder of downloaded files, laid out as the buckets."""
     return cache_folder() / "weights"
 
 
@@ -235,25 +233,25 @@ def hub_cache() -> Path:
 def _in_hub_cache(release: Release) -> Path | None:
     folder = hub_cache()
     if not release.hub_same or not (folder / f"models--{release.hub_timm.replace('/', '--')}").is_dir():
-        return None  # without an import of the hub's library, which takes a while
+        return None  # before the import of the hub's library, which is slow
     from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache(release.hub_timm, HUB_FILE, cache_dir=folder)
-    return Path(found) if isinstance(found, str) else None
+    path = try_to_load_from_cache(release.hub_timm, HUB_FILE, cache_dir=folder)
+    return Path(path) if isinstance(path, str) else None
 
 
 # ------------------------------------------------------------------------------------------------- reading the table
 
 
 def _expanded(row: dict[str, str]) -> list[dict[str, str]]:
-    """The row, or one for each combination of what the braces of its file name list."""
+    """The line, or one line for each combination of the choices in the braces of its file name."""
     parts = re.split(r"\{([^{}]*)\}", row["file_name"])
-    made = []
-    for choices in itertools.product(*(part.split(",") for part in parts[1::2])):
-        pieces = [text for pair in zip(parts[::2], [*choices, ""], strict=True) for text in pair]
-        filled = {name: row[name].format(*choices) for name in ("model", "tag", "finetune")} if choices else {}
-        made.append(row | filled | {"file_name": "".join(pieces)})
-    return made
+    name = "".join(part if index % 2 == 0 else f"{{{index // 2}}}" for index, part in enumerate(parts))
+    columns = {"file_name": name} | {column: row[column] for column in ("model", "tag", "finetune")}
+    return [
+        row | {column: text.format(*choices) for column, text in columns.items()}
+        for choices in itertools.product(*(part.split(",") for part in parts[1::2]))
+    ]
 
 
 def _release(row: dict[str, str]) -> Release:
@@ -282,33 +280,34 @@ def _timm(release: Release) -> str:
 
 def _grouped(pairs: Iterable[tuple[str, Release]]) -> dict[str, tuple[Release, ...]]:
     """The releases that each word stands for."""
-    found: dict[str, dict[Release, None]] = defaultdict(dict)
+    groups: dict[str, dict[Release, None]] = defaultdict(dict)
     for word, release in pairs:
-        found[_key(word)][release] = None
-    return {word: tuple(several) for word, several in found.items() if word}
+        groups[_key(word)][release] = None
+    return {word: tuple(group) for word, group in groups.items() if word}
 
 
-def _called(release: Release) -> tuple[str, ...]:
-    """What a file is called besides its tag."""
+def _names_of(release: Release) -> tuple[str, ...]:
+    """The names of a file beside its tag."""
     return release.stem, _timm(release), release.hub_timm
 
 
 @cache
 def _words(model: str) -> dict[str, tuple[Release, ...]]:
-    """What stands for the releases of a row. A tag stands for its own, whatever else is called so."""
+    """The releases of a row by every word for them. A tag means its own release, even if it names another file, too."""
     of_row = of_model(model)
-    words = _grouped((word, release) for release in of_row for word in _called(release))
+    words = _grouped((word, release) for release in of_row for word in _names_of(release))
     return words | {_key(release.tag): (release,) for release in of_row}
 
 
 @cache
 def _names() -> dict[str, Release]:
-    every = _grouped((word, release) for release in releases() for word in _called(release))
+    """The releases by the words that name one without a model."""
+    groups = _grouped((word, release) for release in releases() for word in _names_of(release))
     models = {_key(stem(release.model)) for release in releases()}
-    return {word: several[0] for word, several in every.items() if len(several) == 1 and word not in models}
+    return {word: group[0] for word, group in groups.items() if len(group) == 1 and word not in models}
 
 
 @cache
 def _same_name() -> Counter[str]:
-    """How many released files have a bare name."""
+    """How many released files have each bare file name."""
     return Counter(PurePosixPath(release.file_name).name for release in releases())
