@@ -1,4 +1,4 @@
-"""What training scripts put around a state dict: the parts of a checkpoint, and the prefixes of wrapped modules."""
+"""Finds the state dict in a training checkpoint, and removes the prefixes of wrapped modules from its names."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from torch import Tensor
 from ...registry import UsageError, first_few, suggest
 from .stored import StoredTensor
 
-# Under which names checkpoints keep a model's weights. Where the trained weights and their moving average are both
-# there, the trained weights are read, since those are in every checkpoint and mean the same in each; FILE:PART says
-# otherwise. (timm's own loader takes the average first, its validation script does not.)
+# The names of a model's weights in checkpoints. Where a checkpoint has both the trained weights and their moving
+# average, the trained weights are read, since every checkpoint has those; FILE:PART chooses. (timm's own loader takes
+# the average first, its validation script does not.)
 TRAINED = ("model", "state_dict", "model_state_dict", "model_state", "net", "network", "module", "params", "weights")
 AVERAGED = ("model_ema", "ema", "state_dict_ema", "ema_state_dict", "ema_model", "model_ema_state_dict", "params_ema")
 
-# What wrapping puts before names.
+# The prefixes that wrapped modules give to names.
 WRAPPERS = ("_orig_mod.", "module.", "model.", "net.", "backbone.", "_forward_module.")
 LIGHTNING = "pytorch-lightning_version"
 
@@ -27,14 +27,13 @@ V = TypeVar("V")
 def choose_part(
     path: Path, loaded: Any, asked: str | None
 ) -> tuple[dict[str, StoredTensor], str | None, tuple[str, ...]]:
-    """The state dict in what a checkpoint holds, the name of the part it is, and what is to be said of the choice.
+    """The state dict in a checkpoint, the name of the part that it is, and notes on the choice.
 
-    Raises UsageError where there is none, where it is not clear which, or where the part asked for is not there.
+    Raises UsageError where there is none, where it is not clear which one to read, or where there is no part `asked`.
     """
     if not isinstance(loaded, Mapping):
         raise UsageError(f"'{path}' holds a {type(loaded).__name__}, not a state dict: save model.state_dict()")
-    parts = dict(_parts(loaded))
-    tensors = {str(name): value for name, value in loaded.items() if isinstance(value, Tensor)}
+    parts = _parts(loaded)
     if asked is not None:
         if asked not in parts:
             there = f"Its parts are: {', '.join(parts)}" if parts else "It has no parts: name the file alone"
@@ -45,7 +44,7 @@ def choose_part(
         others = " or ".join(f"{path.name}:{name}" for name in known[1:])
         note = f"read {known[0]} of {path.name}" + (f" (not {others})" if others else "")
         return _stored(path, parts[known[0]]), known[0], (note,)
-    if not tensors and parts:
+    if parts and not any(isinstance(value, Tensor) for value in loaded.values()):
         raise UsageError(
             f"'{path}' holds several things: {first_few(list(map(str, loaded)))}. Say which to read: "
             f"{path.name}:{next(iter(parts))}"
@@ -53,26 +52,21 @@ def choose_part(
     return _stored(path, loaded), None, ()
 
 
-def _parts(loaded: Mapping[Any, Any]) -> list[tuple[str, Mapping[Any, Any]]]:
+def _parts(loaded: Mapping[Any, Any]) -> dict[str, Mapping[Any, Any]]:
     """The state dicts one level down, and those another level down ("ema": {"module": …}) by their outer name."""
-    found = []
+    parts: dict[str, Mapping[Any, Any]] = {}
     for name, value in loaded.items():
-        if isinstance(value, Mapping) and value:
-            if _is_state(value):
-                found.append((str(name), value))
-                continue
+        if isinstance(value, Mapping):
             inner = [each for key, each in value.items() if key in TRAINED and isinstance(each, Mapping)]
-            if len(inner) == 1 and _is_state(inner[0]):
-                found.append((str(name), inner[0]))
-    return found
+            state = inner[0] if len(inner) == 1 and not _is_state(value) else value
+            if _is_state(state):
+                parts[str(name)] = state
+    return parts
 
 
 def _is_state(value: Mapping[Any, Any]) -> bool:
-    return (
-        bool(value)
-        and all(isinstance(name, str) for name in value)
-        and any(isinstance(each, Tensor) for each in value.values())
-    )
+    """Whether it has tensors, and its names are text."""
+    return all(isinstance(name, str) for name in value) and any(isinstance(each, Tensor) for each in value.values())
 
 
 def _stored(path: Path, state: Mapping[Any, Any]) -> dict[str, StoredTensor]:
@@ -89,10 +83,10 @@ def _stored(path: Path, state: Mapping[Any, Any]) -> dict[str, StoredTensor]:
 
 
 def without_wrappers(tensors: Mapping[str, V], *, lightning: bool = False) -> tuple[dict[str, V], tuple[str, ...]]:
-    """The tensors without the prefixes that wrapped modules give every name, and what is to be said of it.
+    """The tensors without the prefixes that wrapped modules give to every name, and notes on what was removed.
 
-    In a file of Lightning's the model is one attribute of several; what belongs to the others (a loss, a metric, a
-    teacher) is left out, and said.
+    In a checkpoint of Lightning the model is one attribute of several; the tensors of the others (a loss, a metric, a
+    teacher) are left out, with a note.
     """
     notes: list[str] = []
     current = dict(tensors)

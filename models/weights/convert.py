@@ -1,4 +1,4 @@
-"""Official npz files to safetensors with our names and back, without losing a bit; timm's and ours to either."""
+"""Converts weights files between official .npz and .safetensors with our names, bit for bit; reads timm's, too."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ from .safetensors import write_safetensors
 from .shapes import family_of, fields_from_shapes
 from .stored import readable
 
-# In the metadata of a safetensors file: the official file's names and shapes, in order, as JSON. They hold what our own
-# layout does not: how many heads, the shape of norms, which code's names, and the prefix.
+# The key in a safetensors file's metadata for the names and shapes of the official file, in order, as JSON. Our own
+# layout does not show them: the number of heads, the shape of norms, which code's names, and the prefix.
 ORIGIN = "vit_bench.official"
 WRITTEN = (".npz", ".safetensors")
-HEAD_WIDTH = 64  # of all published sizes but ViT-H/14
+HEAD_WIDTH = 64  # of an attention head, in all published sizes but ViT-H/14
 
 
 @dataclass(frozen=True, kw_only=True)
-class Piece:
-    """A tensor of the official file: which of those that a match makes, all of whose shapes are `shapes`."""
+class OfficialTensor:
+    """A tensor of an official file: the one at `index` of those that `rule` makes, which have these shapes."""
 
     name: str
-    match: NameRule
+    rule: NameRule
     shapes: tuple[Shape, ...]
     index: int
 
 
 def convert(source: str | Path, target: Path) -> tuple[str, ...]:
-    """Writes a weights file in another format: .npz has the official names, .safetensors ours.
+    """Writes a weights file in another format: .npz has the official names, .safetensors ours. Returns notes.
 
-    Number types are kept, and an official file comes back from safetensors bit for bit. Returns what is to be said.
-    Raises UsageError where the target is there already, is of another kind, or the source holds what it cannot.
+    Number types are kept, and converting an official file to safetensors and back gives the same bits. Raises
+    UsageError where the target exists or has another suffix, or the source has tensors that the target cannot hold.
     """
     if target.suffix not in WRITTEN:
         raise UsageError(f"'{target}': files are written as {' or '.join(WRITTEN)}")
@@ -55,17 +55,17 @@ def convert(source: str | Path, target: Path) -> tuple[str, ...]:
         _check_whole(weights)
         notes = weights.notes
         if target.suffix == ".npz":
-            pieces, said = _pieces(weights)
+            tensors, more_notes = _official_tensors(weights)
             with replacing(target) as temporary:
-                write_npz(temporary, ((piece.name, _cut(weights, piece)) for piece in pieces))
-            return (*notes, *said)
+                write_npz(temporary, ((tensor.name, _read(weights, tensor)) for tensor in tensors))
+            return (*notes, *more_notes)
         with replacing(target) as temporary:
             write_safetensors(temporary, weights.tensors, _origin(weights))
         return notes
 
 
 def _check_whole(weights: Weights) -> None:
-    """Raises UsageError unless every tensor is one of ours by now, and of the type its parts have in the file."""
+    """Raises UsageError unless every tensor has one of our names, and a shape and a type that ours can have."""
     path = weights.contents.path
     if weights.table is None:
         if family_of(weights.shapes()) is None:
@@ -73,17 +73,20 @@ def _check_whole(weights: Weights) -> None:
                 f"'{path}' has no names of the official release, timm or this project; it is left as it is"
             )
         return
-    ours = {name for match in weights.table.matches(_unprefixed(weights)) for name in match.ours}
+    matches = list(weights.table.matches(_unprefixed(weights)))
+    ours = {name for match in matches for name in match.ours}
     strange = [name for name in weights.tensors if name not in ours]
     if strange:
         raise UsageError(
             f"'{path}' holds {len(strange)} tensors that {weights.convention} files of these models do not have: "
             f"{first_few(strange)}"
         )
-    for match in weights.table.matches(_unprefixed(weights)):
+    for match in matches:
         parts = [weights.contents.tensors[weights.prefix + name] for name in match.theirs]
         if match.layout.our_shapes([part.shape for part in parts]) is None:
-            raise UsageError(f"'{path}': {', '.join(f'{p.names[0]} {p.shape}' for p in parts)} cannot be laid out")
+            raise UsageError(
+                f"'{path}': {', '.join(f'{part.names[0]} {part.shape}' for part in parts)} cannot be laid out"
+            )
         if len({part.dtype for part in parts}) > 1:
             raise UsageError(f"'{path}': {', '.join(match.theirs)} are of several types, and become one tensor")
 
@@ -93,7 +96,7 @@ def _unprefixed(weights: Weights) -> list[str]:
 
 
 def _origin(weights: Weights) -> dict[str, str]:
-    """The metadata that the way back needs: what an official file is like, or what an earlier conversion kept of it."""
+    """The metadata for converting back: an official file's names and shapes, or those in the file's own metadata."""
     if weights.convention != "official":
         return {ORIGIN: weights.contents.metadata[ORIGIN]} if ORIGIN in weights.contents.metadata else {}
     kept = {name for stored in weights.tensors.values() for name in stored.names}
@@ -101,11 +104,11 @@ def _origin(weights: Weights) -> dict[str, str]:
     return {ORIGIN: json.dumps({"prefix": weights.prefix, "shapes": shapes}, separators=(",", ":"))}
 
 
-def _pieces(weights: Weights) -> tuple[list[Piece], tuple[str, ...]]:
-    """What an official file of these weights holds, in its order, and what is to be said of that."""
+def _official_tensors(weights: Weights) -> tuple[list[OfficialTensor], tuple[str, ...]]:
+    """The tensors of an official file of these weights, in its order, and notes on them."""
     origin = _origin(weights).get(ORIGIN)
     if origin is not None:
-        return _pieces_like(weights, origin), ()
+        return _tensors_of_origin(weights, origin), ()
     shapes = weights.shapes()
     table = _official_table(shapes, shapes)
     matches = list(table.matches_of_ours(weights.tensors))
@@ -116,38 +119,45 @@ def _pieces(weights: Weights) -> tuple[list[Piece], tuple[str, ...]]:
             ".safetensors file"
         )
     heads, notes = _heads(weights) if any(isinstance(match.layout, HeadsBias) for match in matches) else (1, ())
-    pieces = []
+    tensors: dict[str, OfficialTensor] = {}
     for match in {match.ours: match for match in matches}.values():
         theirs = tuple(match.layout.their_shapes([shapes[name] for name in match.ours], heads))
-        pieces += [Piece(name=n, match=match, shapes=theirs, index=i) for i, n in enumerate(match.theirs)]
-    return pieces, notes
+        tensors |= _made_by(match, theirs)
+    return list(tensors.values()), notes
 
 
-def _pieces_like(weights: Weights, origin: str) -> list[Piece]:
-    """The pieces of the file that these weights were converted from, whose names and shapes are `origin`."""
+def _tensors_of_origin(weights: Weights, origin: str) -> list[OfficialTensor]:
+    """The tensors of the file that these weights were converted from, whose names and shapes are `origin`."""
     path = weights.contents.path
     with readable(path):
         read: Any = json.loads(origin)
         prefix = str(read["prefix"])
         shapes = {name.removeprefix(prefix): tuple(map(int, shape)) for name, shape in read["shapes"].items()}
     table = _official_table(weights.shapes(), shapes)
-    made: dict[str, Piece] = {}
+    tensors: dict[str, OfficialTensor] = {}
     ours: dict[str, Shape] = {}
     for match in table.matches(shapes):
         theirs = tuple(shapes[name] for name in match.theirs)
         ours |= zip(match.ours, match.layout.our_shapes(theirs) or (), strict=False)
-        for index, name in enumerate(match.theirs):
-            made[name] = Piece(name=prefix + name, match=match, shapes=theirs, index=index)
-    if set(made) != set(shapes) or ours != weights.shapes():
+        tensors |= _made_by(match, theirs, prefix)
+    if set(tensors) != set(shapes) or ours != weights.shapes():
         raise UsageError(
             f"'{path}' says in its metadata that it comes from an official file, and its tensors are not that file's "
             "any more. Save it without that metadata"
         )
-    return [made[name] for name in shapes]
+    return [tensors[name] for name in shapes]
+
+
+def _made_by(rule: NameRule, shapes: tuple[Shape, ...], prefix: str = "") -> dict[str, OfficialTensor]:
+    """The official tensors that a rule makes, by their names without the prefix."""
+    return {
+        name: OfficialTensor(name=prefix + name, rule=rule, shapes=shapes, index=index)
+        for index, name in enumerate(rule.theirs)
+    }
 
 
 def _official_table(ours: Mapping[str, Shape], names: Collection[str]) -> NameTable:
-    """The official names of the family with these shapes, for a file of these names, theirs or ours."""
+    """The official names of the family with these shapes, for a file with these names, theirs or ours."""
     family, grid = family_of(ours), ours.get("position.grid", ())
     table_of = None if family is None else family.tables.get("official")
     if table_of is None:
@@ -155,23 +165,23 @@ def _official_table(ours: Mapping[str, Shape], names: Collection[str]) -> NameTa
     return table_of(names, (grid[1], grid[2]) if len(grid) == 4 else None)
 
 
-def _cut(weights: Weights, piece: Piece) -> Tensor:
-    ours = [weights.tensors[name].read() for name in piece.match.ours]
-    return piece.match.layout.to_theirs(ours, piece.shapes)[piece.index]
+def _read(weights: Weights, tensor: OfficialTensor) -> Tensor:
+    ours = [weights.tensors[name].read() for name in tensor.rule.ours]
+    return tensor.rule.layout.to_theirs(ours, tensor.shapes)[tensor.index]
 
 
 def _heads(weights: Weights) -> tuple[int, tuple[str, ...]]:
-    """How many heads the attention has, and what is to be said of how that is known: fused projections do not show it.
+    """The number of attention heads, which fused projections do not show, and a note on where it comes from.
 
-    Raises UsageError where no row of the catalog has these shapes and its heads are not 64 wide.
+    Raises UsageError where no row of the catalog has these shapes and heads of width 64 do not fit.
     """
     shapes = weights.shapes()
-    facts = fields_from_shapes(shapes, weights.heads)
-    known = {row.architecture.sizes()["heads"]: row.name for row in candidates(facts)}
+    fields = fields_from_shapes(shapes, weights.heads)
+    known = {row.architecture.sizes()["heads"]: row.name for row in candidates(fields)}
     if len(known) == 1:
         ((heads, name),) = known.items()
         return heads, (f"{heads} heads, as {name} has",)
-    width = facts.get("width", 1)
+    width = fields.get("width", 1)
     if width % HEAD_WIDTH:
         raise UsageError(
             f"'{weights.contents.path}' does not say how many heads its attention has, no row of the catalog has its "

@@ -1,4 +1,4 @@
-"""What a family of networks says of its released weights: a row of models/weights/names."""
+"""The type of the rows of models/weights/names: the names and shapes of a family's released weights."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ Convention = Literal["official", "timm", "ours"]
 
 
 class TableOf(Protocol):
-    """Gives the table for a file of these names, theirs or ours.
+    """Gives the table of names for a file that has these names, the file's or ours.
 
-    `grid` is what rows and columns its position embeddings may have if they are no square.
+    `grid` is the rows and columns of its position embeddings where they are no square.
     """
 
     def __call__(self, names: Collection[str], grid: tuple[int, int] | None = None) -> NameTable: ...
 
 
 class ReadShapes(Protocol):
-    """Gives what shapes under our names tell: fields of the architecture and `network`, as the row has it.
+    """Gives the fields of the architecture, and `network`, that shapes under our names show.
 
-    Empty where the names are not this family's.
+    It is empty where the names are not this family's.
     """
 
     def __call__(self, shapes: Mapping[str, Shape]) -> dict[str, Any]: ...
@@ -32,19 +32,20 @@ class ReadShapes(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class FamilyWeights:
-    """How files of a family's weights are recognised by their names, read, and told apart by their shapes."""
+    """How a family's weights files are recognised by their names, and its sizes by the shapes."""
 
     titles: tuple[str, ...]  # of its networks, for messages: "a ViT"
-    tables: Mapping[Convention, TableOf]  # by whose names a file may have
+    tables: Mapping[Convention, TableOf]
     read_shapes: ReadShapes
 
 
 def count(pattern: str, names: Collection[str]) -> int:
-    """How many blocks, counted from 0, have names that begin with this pattern; its first group is the number."""
-    return 1 + max((int(found[1]) for found in (re.match(pattern, name) for name in names) if found), default=-1)
+    """The number of blocks in these names, numbered from 0; the pattern's first group is a block's number."""
+    matches = (re.match(pattern, name) for name in names)
+    return 1 + max((int(match[1]) for match in matches if match), default=-1)
 
 
 def resnet_units(names: Collection[str], prefix: str = "") -> tuple[int, ...]:
-    """Residual units a stage, by our names of their tensors."""
+    """Residual units of each stage, counted in our names of tensors."""
     stages = count(rf"{prefix}stages\.(\d+)\.", names)
     return tuple(count(rf"{prefix}stages\.{stage}\.(\d+)\.", names) for stage in range(stages))

@@ -1,4 +1,4 @@
-"""A path to the tensors in it: whatever the format, none of them read yet."""
+"""Opens a weights file of any format: its tensors by name, still unread."""
 
 from __future__ import annotations
 
@@ -18,12 +18,11 @@ from .stored import Contents
 
 @contextmanager
 def open_weights(word: str | Path, *, keep_prefixes: bool = False) -> Iterator[Contents]:
-    """The tensors of a weights file by the file's own names, unread; they can be read while the block lasts.
+    """A context with the tensors of a weights file by their names in the file; they are read inside the block.
 
     `word` is a .npz, .safetensors, .pt, .pth, .bin or .ckpt file, an index of safetensors shards, a folder that holds
-    one of these, or FILE:PART. The prefixes that wrapped modules put before names are taken off, unless
-    `keep_prefixes`. Raises UsageError for a file that is missing, damaged, of another kind, or that holds something
-    else; nothing in a file is ever run.
+    one of these, or FILE:PART. The prefixes of wrapped modules are removed from names, except with `keep_prefixes`.
+    Raises UsageError for a file that is missing, damaged or of another kind. No code in a file is ever run.
     """
     path, part = split_part(word)
     file = resolve(path)
@@ -38,11 +37,11 @@ def open_weights(word: str | Path, *, keep_prefixes: bool = False) -> Iterator[C
         with open_safetensors(file) as (tensors, metadata):
             yield _unwrapped(Contents(path=file, tensors=tensors, metadata=metadata), keep_prefixes)
     else:
-        loaded, said = read_pickled(file)
-        chosen, name, chosen_because = choose_part(file, loaded, part)
-        notes = (*said, *chosen_because)
+        loaded, notes = read_pickled(file)
+        state, name, more_notes = choose_part(file, loaded, part)
+        notes = (*notes, *more_notes)
         metadata = {LIGHTNING: ""} if isinstance(loaded, Mapping) and LIGHTNING in loaded else {}
-        yield _unwrapped(Contents(path=file, tensors=chosen, metadata=metadata, part=name, notes=notes), keep_prefixes)
+        yield _unwrapped(Contents(path=file, tensors=state, metadata=metadata, part=name, notes=notes), keep_prefixes)
 
 
 def _unwrapped(contents: Contents, keep_prefixes: bool) -> Contents:

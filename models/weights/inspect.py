@@ -1,4 +1,4 @@
-"""What a weights file holds and which row it fits, told from names, shapes and numbers; no network is allocated."""
+"""Inspects a weights file by its names, shapes and numbers, and finds the row it fits. No network is allocated."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from .sidecar import read_sidecar
 
 @dataclass(frozen=True, kw_only=True)
 class WeightsReport:
-    """What `inspect` found. Numbers of tensors and parameters are the file's, a training's state left out."""
+    """What `inspect` found. The counts of tensors and parameters leave out the state of a training."""
 
     path: Path
     format: str  # the suffix: ".npz", ".safetensors", ".pt", …
-    convention: str  # whose names: "official", "timm", "ours" or "unknown"
+    convention: str  # of the names: "official", "timm", "ours" or "unknown"
     part: str | None  # of a checkpoint: "model_ema"
     notes: tuple[str, ...]
     tensors: int
     parameters: int
-    dtypes: tuple[tuple[str, int], ...]  # the types, and how many tensors are of each, the most frequent first
+    dtypes: tuple[tuple[str, int], ...]  # each type and its number of tensors, the most frequent first
     classes: int | None  # of the head
     grid: tuple[int, int] | None  # rows and columns of the position embeddings
     image_size: tuple[int, int] | None  # height and width in pixels that the grid is for
@@ -41,12 +41,12 @@ class WeightsReport:
 
 
 def inspect(word: str | Path) -> WeightsReport:
-    """Looks into a weights file, or FILE:PART, reading every tensor once. Raises UsageError where it cannot be read."""
+    """Reads every tensor of a weights file, or of FILE:PART, once. Raises UsageError where that fails."""
     with open_weights(word) as contents:
         weights = under_our_names(contents)
         shapes = weights.shapes()
-        facts = fields_from_shapes(shapes, weights.heads)
-        rows = candidates(facts)
+        fields = fields_from_shapes(shapes, weights.heads)
+        rows = candidates(fields)
         kept = {name for stored in weights.tensors.values() for name in stored.names}
         read = [stored for stored in contents.tensors.values() if kept.issuperset(stored.names)]
         problems = []
@@ -55,7 +55,7 @@ def inspect(word: str | Path) -> WeightsReport:
         grid = shapes.get("position.grid", ())
         if broken:
             problems.append(f"numbers that are not finite, in {len(broken)} tensors: {first_few(broken)}")
-        if strange and facts:
+        if strange and fields:
             problems.append(f"whole numbers instead of weights: {first_few(strange)}")
         if len(grid) == 3:
             problems.append(f"{grid[1]} position embeddings, which are no square grid of patches")
@@ -64,7 +64,7 @@ def inspect(word: str | Path) -> WeightsReport:
         return WeightsReport(
             path=contents.path,
             format=contents.path.suffix,
-            convention=weights.convention if facts else "unknown",
+            convention=weights.convention if fields else "unknown",
             part=contents.part,
             notes=weights.notes,
             tensors=len(read),
@@ -81,7 +81,7 @@ def inspect(word: str | Path) -> WeightsReport:
 
 
 def _misfits(weights: Weights, row: Model) -> list[str]:
-    """What keeps the row that the shapes are like from taking the file at its own resolution."""
+    """Why the row cannot load the file at the file's own image size; empty where it can."""
     row, weights = settle_tanh_layer(row, weights)
     size = trained_size(weights.shapes()) or row.input.size
     try:

@@ -1,4 +1,4 @@
-"""How a tensor of ours and those of another convention hold the same numbers, and tables of which is which."""
+"""Tables of names in other conventions beside ours, and how the axes of their tensors differ."""
 
 from __future__ import annotations
 
@@ -17,32 +17,29 @@ Shape = tuple[int, ...]
 
 
 class TensorLayout:
-    """One way in which tensors of another convention ("theirs") make tensors of ours, and the way back.
+    """Base of the conversions between tensors of another convention ("theirs") and ours.
 
-    Nothing but axes and splits change, never a bit of a number. This one: both sides hold the same tensor.
+    Conversions permute, reshape, split and join; numbers never change. In the base both sides have the same tensors.
     """
 
     def our_shapes(self, theirs: Sequence[Shape]) -> list[Shape] | None:
-        """Our shapes, or None where theirs are no such tensors."""
+        """Our shapes; None where theirs do not fit this layout."""
         return list(theirs)
 
-    def their_shapes(self, ours: Sequence[Shape], heads: int) -> list[Shape]:  # noqa: ARG002 -- attention's need it
-        """The shapes that their files have where nothing else is known."""
+    def their_shapes(self, ours: Sequence[Shape], heads: int) -> list[Shape]:  # noqa: ARG002 -- attention uses it
+        """The usual shapes in their files."""
         return list(ours)
 
-    def heads(self, theirs: Sequence[Shape]) -> int | None:  # noqa: ARG002 -- attention's need it
-        """How many heads the attention has, where their shapes say so: our fused projections do not."""
+    def heads(self, theirs: Sequence[Shape]) -> int | None:  # noqa: ARG002 -- attention uses it
+        """The number of attention heads, where their shapes show it; our fused projections do not."""
         return None
 
     def to_ours(self, theirs: Sequence[Tensor]) -> list[Tensor]:
         return list(theirs)
 
     def to_theirs(self, ours: Sequence[Tensor], shapes: Sequence[Shape]) -> list[Tensor]:
-        """Theirs, in the given shapes. Raises ValueError where ours do not make such tensors."""
-        return [tensor.reshape(shape) for tensor, shape in zip(ours, shapes, strict=True)]
-
-
-SAME = TensorLayout()
+        """Their tensors, in the given shapes. Raises ValueError where ours do not fit."""
+        return _reshaped(ours, shapes)
 
 
 class Vector(TensorLayout):
@@ -71,21 +68,22 @@ class Kernel(TensorLayout):
         return [theirs[0].permute(3, 2, 0, 1)]
 
     def to_theirs(self, ours: Sequence[Tensor], shapes: Sequence[Shape]) -> list[Tensor]:
-        return _as([ours[0].permute(2, 3, 1, 0)], shapes)
+        return _reshaped([ours[0].permute(2, 3, 1, 0)], shapes)
 
 
 @dataclass(frozen=True)
 class Projection(TensorLayout):
-    """A linear layer: (*inputs, *outputs) there, (out, in) here; several side by side there are stacked here.
+    """Linear layers: (*inputs, *outputs) there, (out, in) here; several there are stacked in one here.
 
-    `axes` names theirs: i input, o output, h heads, d a head's width, 1 an axis of one. "hdo" sums over heads.
+    `axes` names their axes: i input, o output, h heads, d the width of a head, 1 an axis of size 1. In "hdo" heads are
+    an input.
     """
 
     axes: str
 
     @property
     def inputs(self) -> int:
-        """How many of their axes are the input's."""
+        """How many of their axes, from the first, are the input's."""
         return {"io": 1, "ihd": 1, "hdo": 2, "11io": 3}[self.axes]
 
     def our_shapes(self, theirs: Sequence[Shape]) -> list[Shape] | None:
@@ -112,7 +110,7 @@ class Projection(TensorLayout):
 
     def to_theirs(self, ours: Sequence[Tensor], shapes: Sequence[Shape]) -> list[Tensor]:
         sizes = [math.prod(shape[self.inputs :]) for shape in shapes]
-        return _as([part.T for part in ours[0].split(sizes)], shapes)
+        return _reshaped([part.T for part in ours[0].split(sizes)], shapes)
 
 
 class HeadsBias(TensorLayout):
@@ -129,17 +127,17 @@ class HeadsBias(TensorLayout):
         return [torch.cat([each.flatten() for each in theirs])]
 
     def to_theirs(self, ours: Sequence[Tensor], shapes: Sequence[Shape]) -> list[Tensor]:
-        return _as(ours[0].split(list(map(math.prod, shapes))), shapes)
+        return _reshaped(ours[0].split(list(map(math.prod, shapes))), shapes)
 
 
 @dataclass(frozen=True)
 class PositionEmbeddings(TensorLayout):
-    """Position embeddings: (1, T, D) there; here the grid's (1, rows, columns, D), and before it the class token's.
+    """Position embeddings: (1, T, D) there; here the class token's (1, 1, D), if any, and (1, rows, columns, D).
 
-    A file does not say which grid its T tokens are. `grid` is what else is known of that; without it, a square.
+    A file does not show which grid its T tokens form: it is a square, or else `grid`.
     """
 
-    token: bool  # whether the first of theirs is the class token's
+    token: bool  # whether their first vector is the class token's
     grid: tuple[int, int] | None = None
 
     def our_shapes(self, theirs: Sequence[Shape]) -> list[Shape] | None:
@@ -166,11 +164,11 @@ class PositionEmbeddings(TensorLayout):
         return [both[:, :1], grid] if self.token else [grid]
 
     def to_theirs(self, ours: Sequence[Tensor], shapes: Sequence[Shape]) -> list[Tensor]:
-        return _as([torch.cat([*ours[:-1], ours[-1].flatten(1, 2)], dim=1)], shapes)
+        return _reshaped([torch.cat([*ours[:-1], ours[-1].flatten(1, 2)], dim=1)], shapes)
 
 
 class ConvolutionalHead(TensorLayout):
-    """A head that is a 1x1 convolution in PyTorch's order, (K, D, 1, 1), there; (K, D) here."""
+    """A head: a 1x1 convolution in PyTorch's order, (K, D, 1, 1), there; (K, D) here."""
 
     def our_shapes(self, theirs: Sequence[Shape]) -> list[Shape] | None:
         (shape,) = theirs
@@ -180,8 +178,8 @@ class ConvolutionalHead(TensorLayout):
         return [theirs[0].flatten(1)]
 
 
-def _as(tensors: Iterable[Tensor], shapes: Sequence[Shape]) -> list[Tensor]:
-    """Reshaped where that keeps the order of the axes; anything else is a ValueError of zip or a RuntimeError."""
+def _reshaped(tensors: Iterable[Tensor], shapes: Sequence[Shape]) -> list[Tensor]:
+    """The tensors in these shapes. Raises ValueError for another number of them, RuntimeError for another size."""
     return [tensor.reshape(shape) for tensor, shape in zip(tensors, shapes, strict=True)]
 
 
@@ -193,9 +191,9 @@ NUMBER = re.compile(r"\{(\w+)(\+1)?(:02)?\}")
 
 @dataclass(frozen=True, kw_only=True)
 class NameRule:
-    """Names that hold the same numbers on both sides.
+    """Names of tensors that hold the same numbers, ours and theirs.
 
-    A number in a name is written {block}, counted from 0; {unit+1} counts from 1, {unit+1:02} has two digits.
+    {block} stands for a number that counts from 0; {unit+1} counts from 1, and {unit+1:02} has two digits.
     """
 
     ours: tuple[str, ...]
@@ -203,82 +201,83 @@ class NameRule:
     layout: TensorLayout
 
     def filled(self, template: str, name: str) -> NameRule | None:
-        """This rule with the numbers with which one of its names, `template`, is `name`; None where there are none."""
-        found = _pattern(template).fullmatch(name)
-        if found is None:
+        """This rule with the numbers that make `template`, one of its names, equal to `name`; None where none do."""
+        match = _pattern(template).fullmatch(name)
+        if match is None:
             return None
-        first = {each[1]: int(bool(each[2])) for each in NUMBER.finditer(template)}
-        numbers = {each: int(digits) - first[each] for each, digits in found.groupdict().items()}
+        first = {field[1]: int(bool(field[2])) for field in NUMBER.finditer(template)}
+        numbers = {field: int(digits) - first[field] for field, digits in match.groupdict().items()}
         if min(numbers.values(), default=0) < 0:
             return None
-        ours, theirs = (tuple(_fill(each, numbers) for each in names) for names in (self.ours, self.theirs))
+        ours, theirs = (tuple(_fill(text, numbers) for text in names) for names in (self.ours, self.theirs))
         return NameRule(ours=ours, theirs=theirs, layout=self.layout)
 
 
 @cache
 def _pattern(template: str) -> re.Pattern[str]:
     text, end = "", 0
-    for found in NUMBER.finditer(template):
-        digits = r"\d{2,}" if found[3] else r"0|[1-9]\d*"
-        text += re.escape(template[end : found.start()]) + f"(?P<{found[1]}>{digits})"
-        end = found.end()
+    for field in NUMBER.finditer(template):
+        digits = r"\d{2,}" if field[3] else r"0|[1-9]\d*"
+        text += re.escape(template[end : field.start()]) + f"(?P<{field[1]}>{digits})"
+        end = field.end()
     return re.compile(text + re.escape(template[end:]))
 
 
 def _fill(template: str, numbers: Mapping[str, int]) -> str:
-    return NUMBER.sub(lambda found: format(numbers[found[1]] + bool(found[2]), (found[3] or ":")[1:]), template)
+    return NUMBER.sub(lambda field: format(numbers[field[1]] + bool(field[2]), (field[3] or ":")[1:]), template)
 
 
 def rule(ours: str, theirs: str, layout: TensorLayout = SAME) -> NameRule:
-    """One tensor on both sides."""
+    """A rule for one tensor on both sides."""
     return NameRule(ours=(ours,), theirs=(theirs,), layout=layout)
 
 
 def same_layers(*pairs: tuple[str, str]) -> tuple[NameRule, ...]:
-    """Layers that differ in name only, ours and theirs: each has a weight and a bias on both sides."""
+    """Rules for layers with a weight and a bias that differ in name only, as pairs of ours and theirs."""
     return tuple(rule(f"{ours}.{part}", f"{theirs}.{part}") for ours, theirs in pairs for part in ("weight", "bias"))
 
 
 def flax_norm(ours: str, theirs: str) -> tuple[NameRule, ...]:
+    """Rules for a norm of Flax."""
     return rule(f"{ours}.weight", f"{theirs}/scale", Vector()), rule(f"{ours}.bias", f"{theirs}/bias", Vector())
 
 
 def flax_layer(ours: str, theirs: str, layout: TensorLayout) -> tuple[NameRule, ...]:
-    """A linear layer or a convolution."""
+    """Rules for a linear layer or a convolution of Flax."""
     return rule(f"{ours}.weight", f"{theirs}/kernel", layout), rule(f"{ours}.bias", f"{theirs}/bias", Vector())
 
 
 class NameTable:
-    """The rules of one convention. Where two give the same name of ours, the first is the one that is written."""
+    """The rules of a convention. Where two have the same name of ours, files are written with the first."""
 
     def __init__(self, *rules: NameRule) -> None:
         self.rules = rules
 
     def matches(self, names: Iterable[str]) -> Iterator[NameRule]:
-        """The rules that names of theirs fill, each whole and once for every name of ours."""
-        there = set(names)
+        """The filled rules whose names are all among these names of theirs, one for each name of ours."""
+        all_names = set(names)
         made: set[str] = set()
         for name in names:
-            for each in self.rules:
-                match = each.filled(each.theirs[0], name)
-                if match is not None and there.issuperset(match.theirs) and made.isdisjoint(match.ours):
+            for template in self.rules:
+                match = template.filled(template.theirs[0], name)
+                if match is not None and all_names.issuperset(match.theirs) and made.isdisjoint(match.ours):
                     made.update(match.ours)
                     yield match
 
     def matches_of_ours(self, names: Iterable[str]) -> Iterator[NameRule]:
-        """The first rule for each name of ours; a name that no rule has is passed over."""
-        there = set(names)
+        """The first filled rule for each of these names of ours; names without a rule are skipped."""
+        all_names = set(names)
         for name in names:
-            filled = (each.filled(each.ours[0], name) for each in self.rules)
+            filled = (template.filled(template.ours[0], name) for template in self.rules)
             match = next((match for match in filled if match is not None), None)
-            if match is not None and there.issuperset(match.ours):
+            if match is not None and all_names.issuperset(match.ours):
                 yield match
 
 
 def translate(table: NameTable, tensors: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
-    """Tensors under our names, still unread; what no rule takes keeps its name.
+    """The tensors under our names, still unread; a tensor without a rule keeps its name.
 
-    One whose shape does not fit its rule has the file's own shape under our name, which no network expects.
+    A tensor whose shape does not fit its rule gets our name and keeps its shape, which loading reports.
     """
     ours: dict[str, StoredTensor] = {}
     taken: set[str] = set()
@@ -290,7 +289,7 @@ def translate(table: NameTable, tensors: Mapping[str, StoredTensor]) -> dict[str
             kind = torch.promote_types(kind, part.dtype)
         for index, name in enumerate(match.ours):
             shape = parts[0].shape if shapes is None else shapes[index]
-            names = tuple(each for part in parts for each in part.names)
+            names = tuple(name for part in parts for name in part.names)
             ours[name] = StoredTensor(
                 shape=shape, dtype=kind, read=partial(_read, match.layout, parts, index), names=names
             )

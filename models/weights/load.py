@@ -1,4 +1,4 @@
-"""From a file's tensors to a network's: the head, the tanh layer and the grid that it asks for; all else strictly."""
+"""Loads a file's tensors into a network: adapts the head, the tanh layer and the position grid; all else must match."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ...registry import UsageError, first_few
 from ..spec import Model
 from .conventions import Weights
-from .guess_row import resemblance, title
+from .guess_row import guess_row, title
 from .resize import Resize, loses_its_last, resize_grid
 from .stored import StoredTensor
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 TANH_LAYER = "pre_logits."
 HEAD = "head."
 GRID = "position.grid"
-PLACES = re.compile(r"(position|positions\.\d+)\.(grid|rows|columns)")
+POSITIONS = re.compile(r"(position|positions\.\d+)\.(grid|rows|columns)")
 DISTANCES = ".relative.distances"
 
 M = TypeVar("M", bound=nn.Module)
@@ -37,25 +37,25 @@ def head_classes(weights: Weights) -> int | None:
 
 
 def with_head(weights: Weights, expected: Mapping[str, Tensor]) -> Weights:
-    """The weights with a new, zero head of the expected shape, or none where none is expected, and a note of it."""
+    """The weights with a new head of zeros of the expected shape, or with none where none is expected, and a note."""
     new = {name: value.shape for name, value in expected.items() if name.startswith(HEAD)}
     kept = {name: stored for name, stored in weights.tensors.items() if not name.startswith(HEAD)}
     zeros = {
         name: StoredTensor(shape=tuple(shape), dtype=torch.float32, read=partial(torch.zeros, shape), names=())
         for name, shape in new.items()
     }
-    classes, had = next((shape[0] for shape in new.values()), None), head_classes(weights)
-    there = "the file has none" if had is None else f"the file's has {had}"
+    classes, of_file = next((shape[0] for shape in new.values()), None), head_classes(weights)
     if classes is None:
-        return weights.changed(kept, *([] if had is None else [f"left out the file's head of {had} classes"]))
-    return weights.changed(kept | zeros, f"new zero head of {classes} classes ({there})")
+        return weights.changed(kept, *([] if of_file is None else [f"left out the file's head of {of_file} classes"]))
+    reason = "the file has none" if of_file is None else f"the file's has {of_file}"
+    return weights.changed(kept | zeros, f"new zero head of {classes} classes ({reason})")
 
 
 def settle_tanh_layer(row: Model, weights: Weights) -> tuple[Model, Weights]:
     """The row with the file's tanh layer before the head, or the weights without it, as the row's `pre_logits` says.
 
-    None leaves it to the file, and the row that comes back is derived accordingly. 0 drops it, and with it the head,
-    which was trained on its output. A width asks for exactly that. Raises UsageError where the file has another.
+    None takes the file's layer, if any, into the row. 0 drops it, together with the head that was trained on its
+    output. A width must be that of the file; else it raises UsageError.
     """
     if not row.architecture.has_tanh_layer:
         return row, weights
@@ -66,7 +66,7 @@ def settle_tanh_layer(row: Model, weights: Weights) -> tuple[Model, Weights]:
     if asked is None and width is not None:
         return row.derive(pre_logits=width), weights
     if asked == 0 and layer is not None:
-        kept = {name: each for name, each in weights.tensors.items() if not name.startswith((TANH_LAYER, HEAD))}
+        kept = {name: stored for name, stored in weights.tensors.items() if not name.startswith((TANH_LAYER, HEAD))}
         head = head_classes(weights)
         with_it = f" and the head of {head} classes that was trained on its output" if head is not None else ""
         return row, weights.changed(kept, f"left out the file's tanh layer of width {width}{with_it}")
@@ -84,11 +84,11 @@ def settle_tanh_layer(row: Model, weights: Weights) -> tuple[Model, Weights]:
 
 
 def with_grid(weights: Weights, expected: Mapping[str, Tensor], how: Resize) -> Weights:
-    """The weights with their grids of position embeddings resized to the expected ones; the class token's is kept."""
+    """The weights with their position embeddings resized to the expected grids; the class token's is kept."""
     resized: dict[str, StoredTensor] = {}
-    done: dict[str, None] = {}
+    notes: dict[str, None] = {}
     for name, stored in weights.tensors.items():
-        wanted = expected[name].shape if PLACES.fullmatch(name) and name in expected else ()
+        wanted = expected[name].shape if POSITIONS.fullmatch(name) and name in expected else ()
         if len(wanted) != 4 or len(stored.shape) != 4 or 0 in stored.shape or wanted[1:3] == stored.shape[1:3]:
             continue
         (_, old_rows, old_columns, width), (_, rows, columns, _) = stored.shape, wanted
@@ -96,8 +96,8 @@ def with_grid(weights: Weights, expected: Mapping[str, Tensor], how: Resize) -> 
         resized[name] = replace(stored, shape=shape, read=partial(_resized, stored, rows, columns, how))
         lost = how == "spline" and (loses_its_last(old_rows, rows) or loses_its_last(old_columns, columns))
         zeros = ", zero at the end as the official code's" if lost else ""
-        done[f"position embeddings resized {old_rows}x{old_columns} -> {rows}x{columns} ({how}{zeros})"] = None
-    return weights.changed({**weights.tensors, **resized}, *done) if resized else weights
+        notes[f"position embeddings resized {old_rows}x{old_columns} -> {rows}x{columns} ({how}{zeros})"] = None
+    return weights.changed({**weights.tensors, **resized}, *notes) if resized else weights
 
 
 def _resized(stored: StoredTensor, rows: int, columns: int, how: Resize) -> Tensor:
@@ -105,10 +105,10 @@ def _resized(stored: StoredTensor, rows: int, columns: int, how: Resize) -> Tens
 
 
 def load_strictly(module: M, weights: Weights, row: Model) -> M:
-    """Puts the weights into a module, strictly, reading one tensor at a time.
+    """Loads the weights into a module, one tensor at a time.
 
-    Parameters that are on the meta device are replaced; others are written to. Raises UsageError, naming keys on both
-    sides, unless names and shapes are exactly the module's and every number is finite.
+    Parameters on the meta device are replaced; others are overwritten. Raises UsageError, with the names on both sides,
+    unless names and shapes are exactly the module's and every number is finite.
     """
     expected = module.state_dict()
     check_names(weights, expected, row)
@@ -117,7 +117,7 @@ def load_strictly(module: M, weights: Weights, row: Model) -> M:
     for name, wanted in expected.items():
         tensors[name] = _read(weights.contents.path, weights.tensors[name], wanted.dtype)
         if not is_finite(tensors[name]):
-            broken.append(_both(name, weights.tensors[name].names))
+            broken.append(_named(name, weights.tensors[name].names))
     if broken:
         raise UsageError(
             f"'{weights.contents.path}' holds numbers that are not finite, in {len(broken)} tensors: "
@@ -128,7 +128,7 @@ def load_strictly(module: M, weights: Weights, row: Model) -> M:
 
 
 def _read(path: Path, stored: StoredTensor, dtype: torch.dtype) -> Tensor:
-    """A copy of its own: what was read may be a view of the mapped file, which would change with the file."""
+    """A copy of the tensor, since it may be a view of the mapped file, which changes with the file."""
     value = stored.read()
     try:
         return torch.empty(stored.shape, dtype=dtype).copy_(value)
@@ -138,7 +138,7 @@ def _read(path: Path, stored: StoredTensor, dtype: torch.dtype) -> Tensor:
 
 
 def is_finite(value: Tensor) -> bool:
-    """Whether no number of a tensor is NaN or infinite. The sum, much faster, settles it for all but huge numbers."""
+    """Whether no number of a tensor is NaN or infinite. The sum is faster; only huge numbers make it infinite, too."""
     if not value.is_floating_point():
         return True
     if value.dtype.itemsize == 1:  # for which torch has no sum
@@ -147,49 +147,50 @@ def is_finite(value: Tensor) -> bool:
 
 
 def check_names(weights: Weights, expected: Mapping[str, Tensor], row: Model) -> None:
-    """Raises UsageError, listing both sides and guessing the right row, unless the file has what a network expects."""
+    """Raises UsageError, with both sides and a guess of the right row, unless the file has what the network expects."""
     problems = _problems(weights, expected)
     heads = row.architecture.sizes().get("heads")
     if not problems and (weights.heads is None or weights.heads == heads):
         return
     if weights.heads is not None and weights.heads != heads:
         problems.append(f"the file's attention has {weights.heads} heads, the model's {heads}")
-    hints = [*_hints(weights), *resemblance(weights.shapes(), weights.heads, row)]
+    hints = [*_hints(weights), *guess_row(weights.shapes(), weights.heads, row)]
     raise UsageError(
         "\n  ".join([f"'{weights.contents.path}' does not hold the weights of {title(row)}:", *problems, *hints])
     )
 
 
 def _problems(weights: Weights, expected: Mapping[str, Tensor]) -> list[str]:
-    """What is missing, extra and different, each in a line, by our names and the file's."""
+    """A line each on missing, extra and different tensors, with our names and the file's."""
     theirs = weights.their_names(expected)
-    there = {name for stored in weights.tensors.values() for name in stored.names}
-    prefix = weights.prefix
-    lacking = [name for name in expected if name not in weights.tensors]
-    # Of queries, keys and values the file may have two.
-    absent = {name: [prefix + each for each in theirs.get(name, ()) if prefix + each not in there] for name in lacking}
-    halves = {each for name in lacking for each in theirs.get(name, ()) if prefix + each in there}
-    extra = {name: stored for name, stored in weights.tensors.items() if name not in expected and name not in halves}
-    both = {name: (stored, expected[name]) for name, stored in weights.tensors.items() if name in expected}
+    in_file = {name.removeprefix(weights.prefix) for stored in weights.tensors.values() for name in stored.names}
+    missing = [name for name in expected if name not in weights.tensors]
+    # A file may lack one of the queries, keys and values that make one tensor of ours: the others are not extra.
+    parts = {part for name in missing for part in theirs.get(name, ()) if part in in_file}
+    extra = {name: stored for name, stored in weights.tensors.items() if name not in expected and name not in parts}
     shapes, types = [], []
-    for name, (stored, wanted) in both.items():
+    for name in (name for name in weights.tensors if name in expected):
+        stored, wanted = weights.tensors[name], expected[name]
         if stored.shape != tuple(wanted.shape):
             shapes.append(
-                f"{_both(name, stored.names)} is {stored.shape} in the file, {tuple(wanted.shape)} in the model"
+                f"{_named(name, stored.names)} is {stored.shape} in the file, {tuple(wanted.shape)} in the model"
             )
         if stored.dtype.is_floating_point != wanted.dtype.is_floating_point:
-            types.append(f"{_both(name, stored.names)} is {stored.dtype} in the file, {wanted.dtype} in the model")
+            types.append(f"{_named(name, stored.names)} is {stored.dtype} in the file, {wanted.dtype} in the model")
     lists = {
-        "not in the file": [_both(name, absent[name]) for name in lacking],
-        "only in the file": [f"{_both(name, each.names)} {each.shape}" for name, each in extra.items()],
+        "not in the file": [
+            _named(name, [weights.prefix + part for part in theirs.get(name, ()) if part not in in_file])
+            for name in missing
+        ],
+        "only in the file": [f"{_named(name, stored.names)} {stored.shape}" for name, stored in extra.items()],
         "of another shape": shapes,
         "of another type": types,
     }
     return [f"{what} ({len(names)}): {first_few(names)}" for what, names in lists.items() if names]
 
 
-def _both(name: str, theirs: Sequence[str]) -> str:
-    """A tensor's name here and, where it is another one, in the file."""
+def _named(name: str, theirs: Sequence[str]) -> str:
+    """A tensor's name in the file, and ours where it is another."""
     return name if not theirs or list(theirs) == [name] else f"{' + '.join(theirs)} (here {name})"
 
 
@@ -211,5 +212,5 @@ def _hints(weights: Weights) -> list[str]:
 
 
 def resize_of(row: Model) -> Resize:
-    """How the row's position embeddings are resized; a BiT has none."""
+    """How to resize the row's position embeddings, if it has any."""
     return "bicubic" if row.architecture.position_embedding == "bicubic" else "spline"

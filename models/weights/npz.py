@@ -1,4 +1,4 @@
-"""NumPy's .npz archives, read and written one array at a time and without pickle."""
+"""Reads and writes NumPy's .npz archives, one array at a time and without pickle."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ ENDING = ".npy"  # of every member's name
 
 @contextmanager
 def open_npz(path: Path) -> Iterator[Mapping[str, StoredTensor]]:
-    """The arrays of an archive by name. Raises UsageError where it is damaged or an array holds Python objects."""
+    """A context with the arrays of an archive by name.
+
+    Raises UsageError where it is damaged or an array holds Python objects.
+    """
     with readable(path):
         archive = zipfile.ZipFile(path)
     with archive:
@@ -61,11 +64,11 @@ def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
 
 
 def _torch_type(dtype: np.dtype) -> torch.dtype | None:
-    """The torch type of the same bits, or None. NumPy has no bfloat16 and writes its two bytes as "void"."""
+    """The torch type of the same bits, or None. NumPy has no bfloat16; its two bytes have the type "void"."""
     if dtype.kind == "V":
         return torch.bfloat16 if dtype.itemsize == 2 and dtype.names is None and not dtype.shape else None
-    found = getattr(torch, dtype.name, None) if dtype.kind in "fiub" else None
-    return found if isinstance(found, torch.dtype) else None
+    kind = getattr(torch, dtype.name, None) if dtype.kind in "fiub" else None
+    return kind if isinstance(kind, torch.dtype) else None
 
 
 def _read(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, kind: torch.dtype) -> Tensor:
@@ -73,7 +76,7 @@ def _read(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, kind: t
         warnings.simplefilter("ignore", UserWarning)
         with intact(path, member), archive.open(member) as file:
             array = npy.read_array(file, allow_pickle=False)
-            if file.read(1):  # reaching the end is what makes zipfile compare the checksum
+            if file.read(1):  # zipfile compares the checksum at the end
                 raise ValueError(f"'{member.filename}' is longer than it says")
         if kind is torch.bfloat16:
             array = array.view(np.int16)

@@ -1,4 +1,4 @@
-"""What torch.save wrote: memory-mapped, and without running anything that is in it."""
+"""Reads files of torch.save, memory-mapped and without running code in them."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def _list(items: Any = (), *_: Any) -> list[Any]:
     return list(items)
 
 
-# Types that training scripts save beside their tensors, and that do nothing but hold values when they are made. Each is
-# allowed by its own name; a type that can be told to call something (functools.partial, getattr) never is. Of some only
-# the content matters and plain ones stand in for them, so that they load where their library is not installed.
+# Types that training scripts save beside their tensors and that only hold values. Each is allowed by its own name; a
+# type that can call something (functools.partial, getattr) never is. Plain types replace some of them, so that a file
+# loads where their library is not installed.
 INERT: tuple[tuple[Any, str], ...] = (
     (argparse.Namespace, "argparse.Namespace"),
     (types.SimpleNamespace, "types.SimpleNamespace"),
@@ -50,7 +50,7 @@ INERT: tuple[tuple[Any, str], ...] = (
     (str, "builtins.str"),
     (bool, "builtins.bool"),
     (typing.Any, "typing.Any"),
-    # A path of another system cannot be made here, so all are made pure. Python 3.13 moved the classes.
+    # A path of another system cannot be made here, so all become pure paths. Python 3.13 moved the classes.
     *(
         (getattr(pathlib, f"Pure{name.removeprefix('Pure')}"), f"{module}.{name}")
         for module in ("pathlib", "pathlib._local")
@@ -90,10 +90,10 @@ REFUSED = re.compile(
 
 
 def read_pickled(path: Path) -> tuple[Any, tuple[str, ...]]:
-    """What a file of torch.save holds, its tensors on the CPU and, where its format allows it, mapped; and notes of it.
+    """The object in a file of torch.save, its tensors on the CPU and memory-mapped where possible, and notes on it.
 
-    An archive's checksums are compared first. Raises UsageError where it is damaged, or holds a type that is not known
-    to be inert; the message names the type.
+    An archive's checksums are compared first. Raises UsageError where it is damaged, or holds a type that is not in
+    INERT or OMEGACONF; the message names the type.
     """
     with readable(path):
         notes = _check(path) if is_zip(path) else ()
@@ -109,7 +109,7 @@ def read_pickled(path: Path) -> tuple[Any, tuple[str, ...]]:
 
 
 def _check(path: Path) -> tuple[str, ...]:
-    """Raises UsageError unless an archive is whole and its numbers can be mapped; notes where no checksum guards it."""
+    """Raises UsageError unless an archive is intact and can be mapped; notes where it has no checksums."""
     entries = check_entries(path)
     packed = [entry.filename for entry in entries if "/data/" in entry.filename and entry.compress_type != ZIP_STORED]
     if packed:
@@ -122,20 +122,20 @@ def _check(path: Path) -> tuple[str, ...]:
 
 def _load(path: Path, allowed: Sequence[Any]) -> Any:
     with readable(path), torch.serialization.safe_globals(list(allowed)), warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # on archives of TorchScript, which are refused by name
+        warnings.simplefilter("ignore", UserWarning)  # about TorchScript, which has an error of its own
         return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip(path))
 
 
 def _omegaconf() -> Iterator[tuple[Any, str]]:
     for module, names in OMEGACONF.items():
-        found = importlib.import_module(f"omegaconf.{module}")
-        yield from ((getattr(found, name), f"omegaconf.{module}.{name}") for name in names)
+        loaded = importlib.import_module(f"omegaconf.{module}")
+        yield from ((getattr(loaded, name), f"omegaconf.{module}.{name}") for name in names)
 
 
 def _refused_name(cause: BaseException | None) -> str | None:
-    """The type that torch's restricted unpickler would not make."""
-    found = REFUSED.search(str(cause)) if isinstance(cause, pickle.UnpicklingError) else None
-    return found[1].rstrip(".").removeprefix("builtins.") if found else None  # PyTorch 2.6 names the module
+    """The type that torch's restricted unpickler refused."""
+    match = REFUSED.search(str(cause)) if isinstance(cause, pickle.UnpicklingError) else None
+    return match[1].rstrip(".").removeprefix("builtins.") if match else None  # PyTorch 2.6 names the module
 
 
 def _refusal(path: Path, error: UsageError, name: str | None) -> str:
@@ -145,7 +145,7 @@ def _refusal(path: Path, error: UsageError, name: str | None) -> str:
             "Save model.state_dict() alone"
         )
     if isinstance(error.__cause__, pickle.UnpicklingError) and OTHER_KIND not in str(error):
-        # Torch's own words advise to run whatever code is inside.
+        # torch's own message advises to run the code inside.
         return (
             f"'{path}' cannot be read as {path.suffix}; it may be cut short, or hold more than tensors, which is never "
             "loaded: save model.state_dict() alone"

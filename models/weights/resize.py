@@ -1,4 +1,4 @@
-"""Position embeddings for another grid: as the official code resizes them, and as timm does."""
+"""Resizes position embeddings to another grid, as the official code does or as timm does."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def resize_grid(grid: Tensor, rows: int, columns: int, how: Resize = "spline") -
     "spline" is the official order-1 spline zoom with the corners aligned: bilinear interpolation that keeps the four
     corner vectors. "bicubic" is timm's: the outer edges are aligned, and shrinking smooths first.
 
-    The official zoom is SciPy's, and with it comes a slip of rounding: see `loses_its_last`.
+    The official zoom is SciPy's, whose rounding error is reproduced: see `loses_its_last`.
     """
     channels_first = grid.permute(0, 3, 1, 2)  # 1 D R C
     if how == "spline":
@@ -34,10 +34,10 @@ def resize_grid(grid: Tensor, rows: int, columns: int, how: Resize = "spline") -
 
 
 def loses_its_last(old: int, new: int) -> bool:
-    """Whether the official zoom of `old` cells to `new` leaves zeros in the last of them: 28 to 14 does, 14 to 24 not.
+    """Whether the official zoom of `old` cells to `new` leaves zeros in the last: 28 to 14 does, 14 to 24 does not.
 
-    SciPy reads output cell i at i * ((old - 1) / (new - 1)). For about one pair of sizes in thirty the product rounds
-    to a hair beyond the last input cell, where there is nothing but its fill value of 0. Numbers of the released code
-    at such a resolution (ViT-B/8 at 112 pixels; a 384-pixel file of a /16 at 352) are with those zeros.
+    SciPy reads output cell i at i * ((old - 1) / (new - 1)). For about one pair of sizes in thirty the product for the
+    last cell rounds to slightly beyond the input, where SciPy fills in 0. Results of the released code at such a size
+    (ViT-B/8 at 112 pixels; a 384-pixel file of a /16 at 352) have those zeros.
     """
     return new > 1 and (new - 1) * ((old - 1) / (new - 1)) > old - 1

@@ -1,4 +1,4 @@
-"""Safetensors: memory-mapped when read, in one file or in the hub's shards; streamed when written."""
+"""Reads safetensors, memory-mapped, from one file or the hub's shards, and writes them one tensor at a time."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ WORDS = {kind: word for word, kind in TYPES.items()}
 
 @contextmanager
 def open_safetensors(path: Path) -> Iterator[tuple[Mapping[str, StoredTensor], Mapping[str, str]]]:
-    """The tensors of a file by name, and its metadata. Raises UsageError where it is damaged."""
+    """A context with the tensors of a file by name, and its metadata. Raises UsageError where it is damaged."""
     with readable(path):
         opened: Any = safe_open(path, framework="pt", device="cpu")
     with opened as file:
@@ -48,12 +48,12 @@ def open_safetensors(path: Path) -> Iterator[tuple[Mapping[str, StoredTensor], M
 
 
 def _stored(path: Path, file: Any, name: str) -> StoredTensor:
-    found = file.get_slice(name)
-    kind = TYPES.get(found.get_dtype())
+    part = file.get_slice(name)
+    kind = TYPES.get(part.get_dtype())
     if kind is None:
-        raise UsageError(f"'{path}': '{name}' holds {found.get_dtype()}, which no weights are made of")
+        raise UsageError(f"'{path}': '{name}' holds {part.get_dtype()}, which no weights are made of")
     return StoredTensor(
-        shape=tuple(found.get_shape()),
+        shape=tuple(part.get_shape()),
         dtype=kind,
         read=partial(_read, path, partial(file.get_tensor, name)),
         names=(name,),
@@ -67,7 +67,7 @@ def _read(path: Path, get: Callable[[], Tensor]) -> Tensor:
 
 @contextmanager
 def open_shards(index: Path) -> Iterator[tuple[Mapping[str, StoredTensor], tuple[str, ...]]]:
-    """The tensors of all shards that an index lists, and the shards' names.
+    """A context with the tensors of all shards that an index lists, and the shards' names.
 
     Raises UsageError for a shard that is missing, lies elsewhere, or holds other tensors than the index says.
     """
@@ -86,17 +86,17 @@ def open_shards(index: Path) -> Iterator[tuple[Mapping[str, StoredTensor], tuple
     with ExitStack() as stack:
         tensors: dict[str, StoredTensor] = {}
         for shard in shards:
-            held, _ = stack.enter_context(open_safetensors(index.parent / shard))
+            of_shard, _ = stack.enter_context(open_safetensors(index.parent / shard))
             expected = {name for name, place in places.items() if place == shard}
-            if set(held) != expected:
-                names = sorted(set(held) ^ expected)
+            if set(of_shard) != expected:
+                names = sorted(set(of_shard) ^ expected)
                 raise UsageError(f"'{index}' and its shard '{shard}' do not agree on {len(names)}: {first_few(names)}")
-            tensors |= held
+            tensors |= of_shard
         yield tensors, tuple(shards)
 
 
 def write_safetensors(path: Path, tensors: Mapping[str, StoredTensor], metadata: Mapping[str, str]) -> None:
-    """Writes a file with one tensor in memory at a time; the library's own writer holds all of them, twice.
+    """Writes a file with one tensor in memory at a time; the library's own writer holds all tensors twice.
 
     The format is eight bytes of header length, a JSON header that is padded with spaces to a multiple of eight, and the
     tensors' bytes, little-endian and without gaps. Wider types go first, so that every tensor is aligned.

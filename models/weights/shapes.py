@@ -1,4 +1,4 @@
-"""What the shapes of a file's tensors tell of the network that they are of, and of the images it was trained on."""
+"""Reads a network's fields, and the image size it was trained at, from the shapes of a file's tensors."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from .layout import Shape
 
 
 def family_of(shapes: Mapping[str, Shape]) -> FamilyWeights | None:
-    """The family whose names these are, by our names; None where they are those of no family."""
+    """The family that has these tensors under our names; None where none has."""
     return next((family for family in families() if family.read_shapes(shapes)), None)
 
 
 def fields_from_shapes(shapes: Mapping[str, Shape], heads: int | None = None) -> dict[str, Any]:
-    """What shapes under our names tell of an architecture: its fields, as far as they show, and its `network`.
+    """The fields of an architecture that shapes under our names show, and its `network`.
 
-    Empty where the names are those of no family.
+    It is empty where no family has the names.
     """
     family = family_of(shapes)
-    facts = {} if family is None else family.read_shapes(shapes)
-    return facts | {"heads": heads} if facts and heads is not None else facts
+    fields = {} if family is None else family.read_shapes(shapes)
+    return fields | {"heads": heads} if fields and heads is not None else fields
 
 
 def trained_size(shapes: Mapping[str, Shape]) -> tuple[int, int] | None:
-    """The image size, (H, W) in pixels, that a file's position embeddings are for; None where they do not show."""
-    grid, facts = shapes.get("position.grid", ()), fields_from_shapes(shapes)
-    if len(grid) != 4 or "patch_size" not in facts:
+    """The image size, (H, W) in pixels, that a file's position embeddings are for; None where it is not known."""
+    grid, fields = shapes.get("position.grid", ()), fields_from_shapes(shapes)
+    if len(grid) != 4 or "patch_size" not in fields:
         return None
-    stride = facts["patch_size"] * (resnet_stride(facts["units"]) if "units" in facts else 1)
+    stride = fields["patch_size"] * (resnet_stride(fields["units"]) if "units" in fields else 1)
     return grid[1] * stride, grid[2] * stride
 
 
 def trained_at(word: str | Path) -> int | None:
-    """The side in pixels of the square images that a file's position embeddings are of; None where it has none.
+    """The side in pixels of the square images that a file's position embeddings are for; None where it has none.
 
-    Reads names and shapes alone. Raises UsageError where the file cannot be read.
+    Only names and shapes are read. Raises UsageError where the file cannot be read.
     """
     with open_weights(word) as contents:
         size = trained_size(under_our_names(contents).shapes())

@@ -1,4 +1,4 @@
-"""Where weights come from and what their head answers, as a small YAML file beside them says it."""
+"""Reads FILE.yaml beside a checkpoint: how its weights were trained, and the classes of its head."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ RESIZES = ("square", "resize_crop", "shorter_crop")
 
 
 def read_head(weights: str | Path) -> Head | None:
-    """What `FILE.yaml` says of the head in the checkpoint FILE, or None where it says nothing.
+    """What `FILE.yaml` says about the head in the checkpoint FILE; None where it says nothing.
 
-    `head` names the data set, or the task here, whose classes it tells apart, in that order; `image_size`, `antialias`
-    (true or false), `resize` and `crop_pct` say how it was last tested. Raises UsageError as `read_sidecar` does.
+    `head` names the data set, or the task of this project, with the classes of the head in their order; `image_size`,
+    `antialias` (true or false), `resize` and `crop_pct` are those of its last test. Raises UsageError as `read_sidecar`
+    does.
     """
-    values = _said(weights) or {}
+    values = _fields(weights) or {}
     if not values.get("head"):
         return None
     return Head(
@@ -35,31 +36,31 @@ def read_head(weights: str | Path) -> Head | None:
 
 
 def read_sidecar(weights: str | Path) -> Provenance | None:
-    """What `FILE.yaml` says of the checkpoint FILE, or None where there is none.
+    """What `FILE.yaml` says about the training of the checkpoint FILE; None where there is none.
 
-    `run.pth.yaml` is asked first; `run.yaml` counts if it holds at least one of the fields, since training scripts put
-    their settings there, too. Raises UsageError for an unknown field and for a value of another kind.
+    `run.pth.yaml` is read first. `run.yaml` counts only if it has at least one of the fields, since training scripts
+    write their settings there, too. Raises UsageError for an unknown field or a wrong value.
     """
-    values = _said(weights)
+    values = _fields(weights)
     if values is None:
         return None
     return Provenance(**{name: value for name, value in values.items() if name not in OF_THE_HEAD})
 
 
 def sidecars(weights: str | Path) -> tuple[Path, ...]:
-    """Where a sidecar of a checkpoint may be: `run.pth.yaml`, `run.yaml`."""
+    """The possible places of a checkpoint's sidecar: `run.pth.yaml`, `run.yaml`."""
     path, _ = split_part(weights)
     return (path.with_name(f"{path.name}.yaml"), path.with_suffix(".yaml")) if path.name else ()
 
 
-def _said(weights: str | Path) -> dict[str, Any] | None:
-    """The fields of a checkpoint's sidecar, read; None where there is none."""
-    telling = [field.name for field in fields(Provenance)]
-    known = [*telling, *OF_THE_HEAD]
+def _fields(weights: str | Path) -> dict[str, Any] | None:
+    """The fields in a checkpoint's sidecar and their values; None where there is no sidecar."""
+    provenance = [field.name for field in fields(Provenance)]
+    known = [*provenance, *OF_THE_HEAD]
     for sidecar, certain in zip(sidecars(weights), (True, False), strict=False):
         if sidecar.is_file():
             values = _read_yaml(sidecar, certain)
-            if certain or set(values) & set(telling):
+            if certain or set(values) & set(provenance):
                 return {name: _read(sidecar, known, name, value) for name, value in values.items()}
     return None
 

@@ -1,7 +1,7 @@
-"""Zip archives of weights, read only where every entry is what its checksum says.
+"""Checks the checksums of zip archives of weights.
 
-torch.load does not look at the CRC-32 that an archive's directory states for each entry: to it, a flipped bit is
-another number.
+torch.load ignores the CRC-32 that an archive's directory states for each entry: it reads a flipped bit as another
+number.
 """
 
 from __future__ import annotations
@@ -16,31 +16,31 @@ from ...registry import UsageError
 
 BLOCK = 1 << 20  # bytes in memory at a time
 DAMAGE = (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error)
-IS_FOLDER = 0x10  # among an entry's attributes; torch reads nothing of a folder
+IS_FOLDER = 0x10  # an attribute of entries; torch does not read the content of a folder
 AGAIN = "Download or save the file again"
 
 
 def is_zip(path: Path) -> bool:
-    """Whether a file begins as archives do. What torch.save wrote before torch 1.6 is none, and has no checksums."""
+    """Whether a file is a zip archive. Files of torch.save before torch 1.6 are none, and have no checksums."""
     with path.open("rb") as file:
         return file.read(4) == b"PK\x03\x04"
 
 
 def entries_of(path: Path, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    """The entries of an archive. Raises UsageError where its directory states another number of them."""
+    """The entries of an archive. Raises UsageError where its directory states another count."""
     entries = archive.infolist()
     with path.open("rb") as file:
-        file.seek(-22 - len(archive.comment), 2)  # the directory's end: 4 bytes of signature, 3 numbers, how many
+        file.seek(-22 - len(archive.comment), 2)  # the directory's end: 4 bytes of signature, 3 numbers, the count
         stated = int.from_bytes(file.read(12)[10:], "little")
-    if stated not in (len(entries), 0xFFFF):  # which is written where it does not fit
+    if stated not in (len(entries), 0xFFFF):  # 0xFFFF: the count does not fit
         raise UsageError(f"'{path}' is damaged: it lists {len(entries)} of {stated} entries. {AGAIN}")
     return entries
 
 
 def check_entries(path: Path) -> list[zipfile.ZipInfo]:
-    """Reads every entry of an archive once, and lists them. Of one without checksums nothing is read.
+    """The entries of an archive, each read once to compare its checksum; without checksums nothing is read.
 
-    Raises UsageError, naming the entry, where one is not what its checksum says.
+    Raises UsageError, with the name of the entry, where a checksum differs.
     """
     with zipfile.ZipFile(path) as archive:
         entries = entries_of(path, archive)
@@ -48,22 +48,22 @@ def check_entries(path: Path) -> list[zipfile.ZipInfo]:
             with intact(path, entry), archive.open(entry) as file:
                 if entry.external_attr & IS_FOLDER and entry.file_size:
                     raise zipfile.BadZipFile("a folder with content")
-                while file.read(BLOCK):  # its end is where zipfile compares the checksum
+                while file.read(BLOCK):  # zipfile compares the checksum at the end
                     pass
     return entries
 
 
 def have_checksums(entries: Sequence[zipfile.ZipInfo]) -> bool:
-    """False where torch.save left them out, after `torch.serialization.set_crc32_options(False)`: each is 0 then.
+    """Whether an archive has checksums. After `torch.serialization.set_crc32_options(False)` torch.save writes zeros.
 
-    Damage makes no such archive, since nearly no content has the checksum 0.
+    Damage cannot look like that, since nearly no content has the checksum 0.
     """
     return any(entry.CRC for entry in entries)
 
 
 @contextmanager
 def intact(path: Path, entry: zipfile.ZipInfo) -> Iterator[None]:
-    """Turns whatever reading a damaged entry raises into a UsageError that says what to do."""
+    """Turns what reading a damaged entry raises into a UsageError that says what to do."""
     try:
         yield
     except DAMAGE as error:

@@ -1,3 +1,3 @@
-"""The names that released weights have, beside ours: one file a family."""
+"""The names in released weights beside ours, official and timm's: a file for each family."""
 
 ORDER = ("vit", "bit")

@@ -1,4 +1,4 @@
-"""The names of BiT's released weights, official and timm's, and what their shapes tell."""
+"""The names of BiT's weights, official and timm's, and the fields that their shapes show."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def timm_names(names: Collection[str], grid: tuple[int, int] | None = None) -> N
 
 
 def read_shapes(shapes: Mapping[str, Shape]) -> dict[str, Any]:
-    """Residual units a stage, and how wide."""
+    """Residual units of each stage, and the width factor."""
     root, units = shapes.get("root.weight"), resnet_units(shapes)
     if root is None or not units:
         return {}

@@ -1,6 +1,6 @@
-"""The names of ViT's and the hybrids' released weights, official and timm's, and what their shapes tell.
+"""The names of ViT's and the hybrids' weights, official and timm's, and the fields that their shapes show.
 
-timm's `fc_norm` has no counterpart: it is a final norm behind the mean of the tokens, and the release's is before it.
+timm's `fc_norm` has no counterpart: it follows the mean of the tokens, while the release's final norm precedes it.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ LINEAR, QUERIES, HEADS_OUT = Projection("io"), Projection("ihd"), Projection("hd
 
 
 def _encoder_block(norm1: str, attention: str, norm2: str, mlp: str) -> tuple[NameRule, ...]:
-    """One encoder layer of the ViT release; its submodules are numbered differently in files of newer code."""
+    """An encoder layer of the ViT release, whose submodules have other numbers in files of newer code."""
     ours, theirs = "blocks.{block}", "Transformer/encoderblock_{block}"
-    heads = tuple(f"{theirs}/{attention}/{each}" for each in ("query", "key", "value"))
+    heads = tuple(f"{theirs}/{attention}/{part}" for part in ("query", "key", "value"))
     return (
         *flax_norm(f"{ours}.norm1", f"{theirs}/{norm1}"),
         NameRule(ours=(f"{ours}.attention.qkv.weight",), theirs=tuple(f"{h}/kernel" for h in heads), layout=QUERIES),
@@ -114,7 +114,9 @@ def _timm(token: bool, grid: tuple[int, int] | None) -> NameTable:
 
 
 def official_names(names: Collection[str], grid: tuple[int, int] | None = None) -> NameTable:
-    """Both numberings of an encoder block's parts are read; what is written has the published one, or the file's."""
+    """Files with either numbering of an encoder block's parts are read. Written files have the published one, or
+    that of `names`.
+    """
     newer = any("/MlpBlock_0/" in name for name in names)
     return _official("cls" in names or "class_token" in names, newer, grid)
 
@@ -124,24 +126,24 @@ def timm_names(names: Collection[str], grid: tuple[int, int] | None = None) -> N
 
 
 def read_shapes(shapes: Mapping[str, Shape]) -> dict[str, Any]:
-    """The encoder's sizes, and those of the ResNet below it."""
+    """The sizes of the encoder, and of the ResNet below it."""
     embedding, root = shapes.get("embedding.weight", ()), shapes.get("stem.root.weight", ())
     depth = count(r"blocks\.(\d+)\.", shapes)
     if not depth and "embedding.weight" not in shapes:
         return {}
-    facts: dict[str, Any] = {"network": (Hybrid if "stem.root.weight" in shapes else ViT).network, "depth": depth}
+    fields: dict[str, Any] = {"network": (Hybrid if "stem.root.weight" in shapes else ViT).network, "depth": depth}
     width = shapes.get("norm.weight") or shapes.get("embedding.bias") or embedding
     hidden = next((shape for name, shape in shapes.items() if name.endswith("mlp.expand.bias")), ())
     if len(embedding) == 4:
-        facts["patch_size"] = embedding[-1]
+        fields["patch_size"] = embedding[-1]
     if width:
-        facts["width"] = width[0]
+        fields["width"] = width[0]
     if hidden:
-        facts["mlp_dim"] = hidden[0]
-    facts["pool"] = "token" if "class_token" in shapes else "gap"
+        fields["mlp_dim"] = hidden[0]
+    fields["pool"] = "token" if "class_token" in shapes else "gap"
     if len(root) == 4:
-        facts |= {"units": resnet_units(shapes, r"stem\."), "widen": root[0] / 64}
-    return facts
+        fields |= {"units": resnet_units(shapes, r"stem\."), "widen": root[0] / 64}
+    return fields
 
 
 VIT_AND_HYBRID = FamilyWeights(

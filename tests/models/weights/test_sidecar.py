@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from vit_bench.models.provenance import Provenance
-from vit_bench.models.weights import read_sidecar
+from vit_bench.models.weights.sidecar import read_sidecar
 from vit_bench.registry import UsageError
 
 
