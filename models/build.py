@@ -12,7 +12,7 @@ from .networks.base import Network, check_memory
 from .spec import Model
 from .weights.conventions import under_our_names
 from .weights.files import open_weights
-from .weights.load import head_classes, load_strictly, resize_of, settle_tanh_layer, with_grid, with_head
+from .weights.load import head_classes, load_strictly, resize_method, settle_tanh_layer, with_grid, with_head
 from .weights_choice import WeightsChoice
 
 
@@ -45,7 +45,7 @@ def network_from_file(row: Model, path: Path, num_classes: int | None, image_siz
         expected = network.state_dict()
         if num_classes is not None and num_classes != classes:
             weights = with_head(weights, expected)
-        weights = with_grid(weights, expected, resize_of(row))
+        weights = with_grid(weights, expected, resize_method(row))
         load_strictly(network, weights, row)
     network.notes = (*weights.notes, *network.notes)
     return network.eval()

@@ -41,14 +41,14 @@ class NativeArchitecture(Architecture):
         rows = [row]
         for name in (name for name in settings if name in used):
             values = read(f"model.{name}", settings[name], hints[name])
-            rows = [each.derive(**{name: value}) for each in rows for value in values]
+            rows = [variant.derive(**{name: value}) for variant in rows for value in values]
         return rows, used
 
     def read_weights(self, row: Model, word: str) -> list[WeightsChoice] | None:
         """A tag or a glob of tags wins over a file of that name. Raises UsageError for a stem of several releases."""
         release = releases.find_release(row.name, word)
         tagged = [release] if release else releases.matching_releases(row.name, word) if is_glob(word) else []
-        return read_random(word) or [Released(each) for each in tagged] or read_files(word)
+        return read_random(word) or [Released(file) for file in tagged] or read_files(word)
 
     def default_weights(self, row: Model, suite: str | None) -> WeightsChoice:
         if row.small or suite is None:

@@ -51,8 +51,8 @@ def model_names(library: str, pattern: str = "*.py") -> Mapping[str, Path]:
     if spec is None or not spec.submodule_search_locations:
         return {}
     folder = Path(next(iter(spec.submodule_search_locations))) / "models"
-    found = {name: file for file in folder.glob(pattern) for name in REGISTERED.findall(_text(file))}
-    return dict(sorted(found.items()))
+    files = {name: file for file in folder.glob(pattern) for name in REGISTERED.findall(_text(file))}
+    return dict(sorted(files.items()))
 
 
 @cache
@@ -72,15 +72,15 @@ def pretrained_tags(library: str, name: str) -> tuple[str, ...]:
 def _ask_timm(name: str) -> tuple[str, ...]:
     import timm
 
-    found = [word.partition(".")[2] for word in timm.list_pretrained(f"{name}*") if word.partition(".")[0] == name]
+    tags = [word.partition(".")[2] for word in timm.list_pretrained(f"{name}*") if word.partition(".")[0] == name]
     default = timm.get_pretrained_cfg(name)
     first = (default.tag or "") if default is not None and default.has_weights else None
-    return tuple(sorted(found, key=lambda tag: tag != first))
+    return tuple(sorted(tags, key=lambda tag: tag != first))
 
 
 def _timm_tags(tree: ast.Module, name: str) -> tuple[str, ...]:
     """timm's rule: the default is an untagged entry, else the one whose tag ends in "*", else the first."""
-    found: list[str] = []
+    tags: list[str] = []
     fixed = False
     for key, value in _literal_entries(tree):
         model, _, tag = key.partition(".")
@@ -88,8 +88,8 @@ def _timm_tags(tree: ast.Module, name: str) -> tuple[str, ...]:
             continue
         first = not tag or (tag.endswith("*") and not fixed)
         fixed |= first
-        found.insert(0 if first else len(found), tag.strip("*"))
-    return tuple(found)
+        tags.insert(0 if first else len(tags), tag.strip("*"))
+    return tuple(tags)
 
 
 def _literal_entries(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
@@ -115,18 +115,18 @@ def _has_source(value: ast.expr) -> bool:
 
 def _torchvision_tags(tree: ast.Module, name: str) -> tuple[str, ...]:
     builder = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name)
-    annotation = next((each.annotation for each in builder.args.kwonlyargs if each.arg == "weights"), None)
+    annotation = next((option.annotation for option in builder.args.kwonlyargs if option.arg == "weights"), None)
     words = {node.id for node in ast.walk(annotation) if isinstance(node, ast.Name)} if annotation else set()
     weights = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name in words]
-    found: dict[str, None] = {}
+    tags: dict[str, None] = {}
     default = ""
-    for node in [node for each in weights for node in each.body if isinstance(node, ast.Assign)]:
+    for node in [node for enumeration in weights for node in enumeration.body if isinstance(node, ast.Assign)]:
         target = node.targets[0]
         if isinstance(target, ast.Name) and target.id == "DEFAULT" and isinstance(node.value, ast.Name):
             default = node.value.id
         elif isinstance(target, ast.Name):
-            found[target.id] = None
-    return tuple(sorted(found, key=lambda tag: tag != default))
+            tags[target.id] = None
+    return tuple(sorted(tags, key=lambda tag: tag != default))
 
 
 @cache

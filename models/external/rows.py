@@ -206,10 +206,10 @@ def _matching(package: str, pattern: str) -> list[str]:
     if "." in pattern:
         models = [name for name in words if fnmatchcase(name, pattern.partition(".")[0])]
         words = [f"{name}.{tag}" for name in models for tag in libraries.pretrained_tags(package, name) if tag]
-    found = [word for word in words if fnmatchcase(word.lower(), pattern.lower())]
-    if not found:
+    matching = [word for word in words if fnmatchcase(word.lower(), pattern.lower())]
+    if not matching:
         raise UsageError(f"no model of {package} matches '{pattern}'. `list models {package}:*` shows them all")
-    return found
+    return matching
 
 
 def _check_name(package: str, word: str) -> None:
@@ -223,7 +223,7 @@ def _check_name(package: str, word: str) -> None:
         near = suggest(name, known, [f"the {len(known)} that `list models {package}:*` shows"])
         raise UsageError(f"{package} {libraries.version(package)} has no model '{name}'. {near}")
     if dot and tag not in libraries.pretrained_tags(package, name):
-        tags = [f"{name}.{each}" for each in libraries.pretrained_tags(package, name) if each]
+        tags = [f"{name}.{tag}" for tag in libraries.pretrained_tags(package, name) if tag]
         near = suggest(word, tags, tags) if tags else "It has none."
         raise UsageError(f"{package} {libraries.version(package)} has no weights '{tag}' of {name}. {near}")
 

@@ -90,7 +90,7 @@ class OwnBackbone(OthersBackbone):
 
     def _find_width(self) -> int:
         """The width of the features, from one forward pass of zeros."""
-        dtype = next((each.dtype for each in self.module.parameters() if each.is_floating_point()), torch.float32)
+        dtype = next((part.dtype for part in self.module.parameters() if part.is_floating_point()), torch.float32)
         if dtype != torch.float32:
             raise UsageError(f"{self.spec.name} has {dtype} weights; return it as float32: module.float()")
         return self.try_forward(self.features).shape[1]

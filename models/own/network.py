@@ -30,7 +30,7 @@ def build(
     """
     architecture = row.architecture
     if not isinstance(architecture, OwnArchitecture):
-        raise TypeError(f"{row.name} is no model of one's own. Call create_model, which knows what builds it")
+        raise TypeError(f"{row.name} is no user's own model. Call create_model, which knows what builds it")
     if weights.library_name is not None:
         raise wrong_weights(row.name, weights)
     module, files = architecture.make(row.name, weights, seed)
@@ -70,12 +70,12 @@ def _declared_input(row: Model, module: nn.Module, settled: tuple[str, ...]) -> 
     """The row's input contract, with the fields that the module declares in `input` and no setting fixes."""
     declared = getattr(module, "input", None)
     if isinstance(declared, Input):
-        values = {each.name: getattr(declared, each.name) for each in fields(Input)}
+        values = {field.name: getattr(declared, field.name) for field in fields(Input)}
     elif isinstance(declared, Mapping):
         values = {str(name): value for name, value in declared.items()}
     else:
         return row.input
-    known = [each.name for each in fields(Input)]
+    known = [field.name for field in fields(Input)]
     for name in values:
         if name not in known:
             raise UsageError(f"{row.name}: its `input` has an unknown field '{name}'. {suggest(name, known, known)}")

@@ -72,8 +72,8 @@ class OthersArchitecture(Architecture):
         variant = tuple(sorted(rest.items()))
         contract, settled = read_input(row.name, rest, row.input)
         tap = rest.pop("tap", None) or None
-        made = replace(self.with_arguments(row, rest), tap=tap, settled=settled)
-        return [replace(row, architecture=made, input=contract, params=None, variant=variant)], set(settings)
+        architecture = replace(self.with_arguments(row, rest), tap=tap, settled=settled)
+        return [replace(row, architecture=architecture, input=contract, params=None, variant=variant)], set(settings)
 
     @abstractmethod
     def with_arguments(self, row: Model, arguments: Mapping[str, str]) -> OthersArchitecture:

@@ -250,14 +250,14 @@ def _imports(file: Path, root: Path) -> list[Path]:
 @cache
 def _import_statements(source: bytes) -> tuple[tuple[int, str], ...]:
     """The number of leading dots and the dotted name of every import in a source."""
-    found: list[tuple[int, str]] = []
+    imports: list[tuple[int, str]] = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            found += [(0, alias.name) for alias in node.names]
+            imports += [(0, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             start = f"{node.module}." if node.module else ""
-            found += [(node.level, f"{start}{alias.name}") for alias in node.names]
-    return tuple(found)
+            imports += [(node.level, f"{start}{alias.name}") for alias in node.names]
+    return tuple(imports)
 
 
 def digest_of_code(file: Path, root: Path) -> str:

@@ -170,8 +170,8 @@ def release_or_path(model: str, word: str) -> Release | None:
     release = find_release(model, word)
     path = Path(word).expanduser()
     if release is None and not path.exists() and not path.suffix and os.sep not in word:
-        one = "one of them, " if of_model(model) else ""
-        raise UsageError(f"{unknown_tag(model, word)}. Choose {one}'random', 'random:SEED' or the path of a file")
+        choice = "one of them, " if of_model(model) else ""
+        raise UsageError(f"{unknown_tag(model, word)}. Choose {choice}'random', 'random:SEED' or the path of a file")
     return release
 
 

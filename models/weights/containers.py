@@ -36,8 +36,8 @@ def choose_part(
     parts = _parts(loaded)
     if asked is not None:
         if asked not in parts:
-            there = f"Its parts are: {', '.join(parts)}" if parts else "It has no parts: name the file alone"
-            raise UsageError(f"'{path}' has no part '{asked}'. {suggest(asked, parts) if parts else there}")
+            parts_there = f"Its parts are: {', '.join(parts)}" if parts else "It has no parts: name the file alone"
+            raise UsageError(f"'{path}' has no part '{asked}'. {suggest(asked, parts) if parts else parts_there}")
         return _stored(path, parts[asked]), asked, (f"read {asked} of {path.name}",)
     known = [name for name in (*TRAINED, *AVERAGED) if name in parts]
     if known:
@@ -57,7 +57,7 @@ def _parts(loaded: Mapping[Any, Any]) -> dict[str, Mapping[Any, Any]]:
     parts: dict[str, Mapping[Any, Any]] = {}
     for name, value in loaded.items():
         if isinstance(value, Mapping):
-            inner = [each for key, each in value.items() if key in TRAINED and isinstance(each, Mapping)]
+            inner = [part for key, part in value.items() if key in TRAINED and isinstance(part, Mapping)]
             state = inner[0] if len(inner) == 1 and not _is_state(value) else value
             if _is_state(state):
                 parts[str(name)] = state
@@ -66,7 +66,7 @@ def _parts(loaded: Mapping[Any, Any]) -> dict[str, Mapping[Any, Any]]:
 
 def _is_state(value: Mapping[Any, Any]) -> bool:
     """Whether it has tensors, and its names are text."""
-    return all(isinstance(name, str) for name in value) and any(isinstance(each, Tensor) for each in value.values())
+    return all(isinstance(name, str) for name in value) and any(isinstance(item, Tensor) for item in value.values())
 
 
 def _stored(path: Path, state: Mapping[Any, Any]) -> dict[str, StoredTensor]:
@@ -91,9 +91,9 @@ def without_wrappers(tensors: Mapping[str, V], *, lightning: bool = False) -> tu
     notes: list[str] = []
     current = dict(tensors)
     while True:
-        prefix = next((each for each in WRAPPERS if all(name.startswith(each) for name in current)), None)
+        prefix = next((wrapper for wrapper in WRAPPERS if all(name.startswith(wrapper) for name in current)), None)
         if prefix is None and lightning:
-            prefix = next((each for each in WRAPPERS if any(name.startswith(each) for name in current)), None)
+            prefix = next((wrapper for wrapper in WRAPPERS if any(name.startswith(wrapper) for name in current)), None)
         if prefix is None or not current:
             return current, tuple(notes)
         left = [name for name in current if not name.startswith(prefix)]

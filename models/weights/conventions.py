@@ -54,7 +54,7 @@ def under_our_names(contents: Contents, grid: tuple[int, int] | None = None) -> 
     `grid` is the rows and columns of its position embeddings where they are no square, which only files with our names
     show. Nothing is an error here: loading checks what is missing.
     """
-    prefix = next((each for each in PREFIXES if any(name.startswith(each) for name in contents.tensors)), "")
+    prefix = next((text for text in PREFIXES if any(name.startswith(text) for name in contents.tensors)), "")
     tensors, ignored = _parameters(contents.tensors, prefix)
     convention, table = _convention(tensors, grid)
     notes = list(contents.notes)

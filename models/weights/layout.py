@@ -105,7 +105,7 @@ class Projection(TensorLayout):
         return theirs[0][1] if fits else None
 
     def to_ours(self, theirs: Sequence[Tensor]) -> list[Tensor]:
-        flat = [each.flatten(0, self.inputs - 1).flatten(1).T for each in theirs]  # out in
+        flat = [tensor.flatten(0, self.inputs - 1).flatten(1).T for tensor in theirs]  # out in
         return [torch.cat(flat)] if len(flat) > 1 else flat
 
     def to_theirs(self, ours: Sequence[Tensor], shapes: Sequence[Shape]) -> list[Tensor]:
@@ -124,7 +124,7 @@ class HeadsBias(TensorLayout):
         return [(heads, ours[0][0] // 3 // heads)] * 3
 
     def to_ours(self, theirs: Sequence[Tensor]) -> list[Tensor]:
-        return [torch.cat([each.flatten() for each in theirs])]
+        return [torch.cat([tensor.flatten() for tensor in theirs])]
 
     def to_theirs(self, ours: Sequence[Tensor], shapes: Sequence[Shape]) -> list[Tensor]:
         return _reshaped(ours[0].split(list(map(math.prod, shapes))), shapes)

@@ -211,6 +211,6 @@ def _hints(weights: Weights) -> list[str]:
     ]
 
 
-def resize_of(row: Model) -> Resize:
+def resize_method(row: Model) -> Resize:
     """How to resize the row's position embeddings, if it has any."""
     return "bicubic" if row.architecture.position_embedding == "bicubic" else "spline"

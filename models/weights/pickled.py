@@ -41,14 +41,7 @@ INERT: tuple[tuple[Any, str], ...] = (
     (types.SimpleNamespace, "types.SimpleNamespace"),
     (_dict, "collections.defaultdict"),
     (_list, "collections.deque"),
-    (dict, "builtins.dict"),
-    (list, "builtins.list"),
-    (tuple, "builtins.tuple"),
-    (frozenset, "builtins.frozenset"),
-    (int, "builtins.int"),
-    (float, "builtins.float"),
-    (str, "builtins.str"),
-    (bool, "builtins.bool"),
+    *((kind, f"builtins.{kind.__name__}") for kind in (dict, list, tuple, frozenset, int, float, str, bool)),
     (typing.Any, "typing.Any"),
     # A path of another system cannot be made here, so all become pure paths. Python 3.13 moved the classes.
     *(

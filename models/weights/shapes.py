@@ -23,8 +23,7 @@ def fields_from_shapes(shapes: Mapping[str, Shape], heads: int | None = None) ->
 
     It is empty where no family has the names.
     """
-    family = family_of(shapes)
-    fields = {} if family is None else family.read_shapes(shapes)
+    fields = next(filter(None, (family.read_shapes(shapes) for family in families())), {})
     return fields | {"heads": heads} if fields and heads is not None else fields
 
 

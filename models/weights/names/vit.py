@@ -53,7 +53,7 @@ HYBRID = (
     rule("stem.root.weight", "conv_root/kernel", KERNEL),
     *flax_norm("stem.root_norm", "gn_root"),
     *(rule(f"{STEM}.conv{i}.weight", f"{STEM_OFFICIAL}/conv{i}/kernel", KERNEL) for i in (1, 2, 3)),
-    *(each for i in (1, 2, 3) for each in flax_norm(f"{STEM}.norm{i}", f"{STEM_OFFICIAL}/gn{i}")),
+    *(norm for i in (1, 2, 3) for norm in flax_norm(f"{STEM}.norm{i}", f"{STEM_OFFICIAL}/gn{i}")),
     rule(f"{STEM}.projection.0.weight", f"{STEM_OFFICIAL}/conv_proj/kernel", KERNEL),
     *flax_norm(f"{STEM}.projection.1", f"{STEM_OFFICIAL}/gn_proj"),
 )
@@ -83,9 +83,9 @@ TIMM_VIT = (
         ("head", "head"),
     ),
     *(
-        each
+        name_rule
         for stem in ("patch_embed.backbone.stem", "patch_embed.backbone")  # the second where there are no stages
-        for each in (
+        for name_rule in (
             rule("stem.root.weight", f"{stem}.conv.weight"),
             *same_layers(("stem.root_norm", f"{stem}.norm")),
         )

@@ -365,7 +365,7 @@ def test_an_unknown_field_of_the_declared_input(net: Path) -> None:
 
 def test_a_row_of_the_catalog_is_not_ones_own() -> None:
     row = catalog()["ViT-mini"]
-    with pytest.raises(TypeError, match=r"ViT-mini is no model of one's own. Call create_model"):
+    with pytest.raises(TypeError, match=r"ViT-mini is no user's own model. Call create_model"):
         own_network.build(row, Random(), None, None, 0)
 
 
