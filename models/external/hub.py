@@ -48,8 +48,8 @@ class HubRepository(Timm):
         if "num_classes" in self._config:
             stated["num_classes"] = self._config["num_classes"]
         known = set(inspect.signature(PretrainedCfg).parameters) - {"source", "url", "file"}
-        values = {key: value for key, value in stated.items() if key in known}
-        return PretrainedCfg(**values | {"custom_load": False})
+        values: dict[str, Any] = {key: value for key, value in stated.items() if key in known}
+        return PretrainedCfg(**{**values, "custom_load": False})
 
     def _constructor_arguments(self) -> dict[str, Any]:
         return self._config.get("model_args", {}) | super()._constructor_arguments()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import torch
 import torchvision
@@ -45,7 +45,7 @@ class TorchvisionBackbone(PublishedBackbone):
         self.ends_in_logits = name is None
         self.pools_map = name is None
         if name is not None:
-            self.head = module.get_submodule(name)
+            self.head = cast(nn.Linear, module.get_submodule(name))
             module.set_submodule(name, nn.Identity())
 
     def representation(self, images: Tensor) -> Tensor:

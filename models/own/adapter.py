@@ -36,7 +36,7 @@ class OthersBackbone(nn.Module):
         self.spec = spec
         self.image_size = spec.input.size
         self.module = module
-        self.head: nn.Module | None = None  # on top of the features: a new one, or one that was taken out of `module`
+        self.head: nn.Linear | None = None  # on top of the features: a new one, or one that was taken out of `module`
         self.notes: tuple[str, ...] = ()  # what was done to fit a file's weights
         self.source_files: tuple[Path, ...] = ()  # the files that it was built from: a user's code, a library's weights
         self.tested: Mapping[str, Any] = {}  # how the library's own evaluation resizes images: Library.tested
