@@ -48,7 +48,7 @@ class ViT(NativeArchitecture):
 
     @property
     def stride(self) -> int:
-        """Pixels per cell, along a side, of the map that patches are cut from."""
+        """The total stride, in image pixels, of the map that patches are cut from."""
         return 1
 
     def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:

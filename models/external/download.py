@@ -17,7 +17,7 @@ from ..weights.zip_entries import check_entries, is_zip
 HASH = re.compile(r"-([a-f0-9]{8,})\.")  # the start of a file's sha256 in its name, as torch.hub reads it
 
 
-def file_on_hub(who: str, repository: str, names: Sequence[str]) -> Path:
+def file_on_hub(model: str, repository: str, names: Sequence[str]) -> Path:
     """The first of these files that a repository on the hub ("OWNER/NAME" or "OWNER/NAME@REVISION") has.
 
     Raises UsageError, with the places that were searched, where it is not cached and cannot be downloaded, or is
@@ -29,10 +29,10 @@ def file_on_hub(who: str, repository: str, names: Sequence[str]) -> Path:
         return _whole(hub_file(repository, names))
     except Unreachable as error:
         wanted, place = f"{' or '.join(names)} of the hub's {repository}", f"the hub's cache, {constants.HF_HUB_CACHE}"
-        raise UsageError(_missing(who, wanted, place, error.reason)) from error
+        raise UsageError(_missing(model, wanted, place, error.reason)) from error
 
 
-def file_at_url(who: str, url: str) -> Path:
+def file_at_url(model: str, url: str) -> Path:
     """The file of a URL in torch.hub's cache, checked against the hash in its name if it has one.
 
     Raises UsageError, with the place for it, where it is not cached and cannot be downloaded, or is damaged.
@@ -46,16 +46,16 @@ def file_at_url(who: str, url: str) -> Path:
     if file.is_file():
         sha256 = file_sha(file) if digest else ""
         if not sha256.startswith(digest):
-            raise UsageError(f"{who}: '{file}' is damaged: its sha256 starts with {sha256[:8]}. Delete it")
+            raise UsageError(f"{model}: '{file}' is damaged: its sha256 starts with {sha256[:8]}. Delete it")
         return _whole(file)
     if switch := switched_off():
-        raise UsageError(_missing(who, url, str(file), f"{switch} forbids a download"))
+        raise UsageError(_missing(model, url, str(file), f"{switch} forbids a download"))
     meter = on_stderr()
     meter.say(f"downloading {url} to {file}")
     try:
         transfer(url, file, meter, KnownFile(digest=digest, elsewhere="Set TORCH_HOME to a folder with room"))
     except Unreachable as error:
-        raise UsageError(_missing(who, url, str(file), f"downloading failed: {error.reason}")) from error
+        raise UsageError(_missing(model, url, str(file), f"downloading failed: {error.reason}")) from error
     return _whole(file)
 
 
@@ -67,5 +67,5 @@ def _whole(file: Path) -> Path:
     return file
 
 
-def _missing(who: str, what: str, place: str, why: str) -> str:
-    return f"{who}: its weights need {what}, looked for in {place}; {why}. Place it there, or type weights=FILE"
+def _missing(model: str, what: str, place: str, why: str) -> str:
+    return f"{model}: its weights need {what}, looked for in {place}; {why}. Place it there, or type weights=FILE"

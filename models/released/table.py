@@ -141,7 +141,7 @@ def release_named(word: str) -> Release | None:
 
 def timm_names(model: str) -> tuple[str, ...]:
     """timm's names of a row, without weights, for the row's own input size: `vit_base_patch16_224`."""
-    names = dict.fromkeys(_timm(release).partition(".")[0] for release in of_model(model) if release.hub_timm)
+    names = dict.fromkeys(_timm_name(release).partition(".")[0] for release in of_model(model) if release.hub_timm)
     return tuple(name for name in names if name.endswith("_224") or not re.search(r"_\d{3}$", name))
 
 
@@ -274,7 +274,7 @@ def _key(word: str) -> str:
     return word.lower().replace("_", "-")
 
 
-def _timm(release: Release) -> str:
+def _timm_name(release: Release) -> str:
     return release.hub_timm.removeprefix("timm/")
 
 
@@ -288,7 +288,7 @@ def _grouped(pairs: Iterable[tuple[str, Release]]) -> dict[str, tuple[Release, .
 
 def _names_of(release: Release) -> tuple[str, ...]:
     """The names of a file beside its tag."""
-    return release.stem, _timm(release), release.hub_timm
+    return release.stem, _timm_name(release), release.hub_timm
 
 
 @cache

@@ -25,29 +25,28 @@ def open_weights(word: str | Path, *, keep_prefixes: bool = False) -> Iterator[C
     Raises UsageError for a file that is missing, damaged or of another kind. No code in a file is ever run.
     """
     path, part = split_part(word)
-    file = resolve(path)
+    with _open(resolve(path), part) as contents:
+        if not contents.tensors:
+            raise UsageError(f"'{contents.path}' holds no tensors")
+        if not keep_prefixes and contents.path.suffix != ".npz":
+            tensors, notes = without_wrappers(contents.tensors, lightning=LIGHTNING in contents.metadata)
+            contents = replace(contents, tensors=tensors, notes=(*contents.notes, *notes))
+        yield contents
+
+
+@contextmanager
+def _open(file: Path, part: str | None) -> Iterator[Contents]:
     if file.suffix == ".npz":
         with open_npz(file) as tensors:
-            yield _unwrapped(Contents(path=file, tensors=tensors, metadata={}), keep_prefixes=True)
+            yield Contents(path=file, tensors=tensors)
     elif file.suffix == ".json":
         with open_shards(file) as (tensors, shards):
-            note = f"read {len(shards)} shards of {file.name}"
-            yield _unwrapped(Contents(path=file, tensors=tensors, metadata={}, notes=(note,)), keep_prefixes)
+            yield Contents(path=file, tensors=tensors, notes=(f"read {len(shards)} shards of {file.name}",))
     elif file.suffix == ".safetensors":
         with open_safetensors(file) as (tensors, metadata):
-            yield _unwrapped(Contents(path=file, tensors=tensors, metadata=metadata), keep_prefixes)
+            yield Contents(path=file, tensors=tensors, metadata=metadata)
     else:
         loaded, notes = read_pickled(file)
         state, name, more_notes = choose_part(file, loaded, part)
-        notes = (*notes, *more_notes)
         metadata = {LIGHTNING: ""} if isinstance(loaded, Mapping) and LIGHTNING in loaded else {}
-        yield _unwrapped(Contents(path=file, tensors=state, metadata=metadata, part=name, notes=notes), keep_prefixes)
-
-
-def _unwrapped(contents: Contents, keep_prefixes: bool) -> Contents:
-    if not contents.tensors:
-        raise UsageError(f"'{contents.path}' holds no tensors")
-    if keep_prefixes:
-        return contents
-    tensors, notes = without_wrappers(contents.tensors, lightning=LIGHTNING in contents.metadata)
-    return replace(contents, tensors=tensors, notes=(*contents.notes, *notes))
+        yield Contents(path=file, tensors=state, metadata=metadata, part=name, notes=(*notes, *more_notes))

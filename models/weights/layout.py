@@ -232,7 +232,7 @@ def rule(ours: str, theirs: str, layout: TensorLayout = SAME) -> NameRule:
     return NameRule(ours=(ours,), theirs=(theirs,), layout=layout)
 
 
-def same_layers(*pairs: tuple[str, str]) -> tuple[NameRule, ...]:
+def renamed_layers(*pairs: tuple[str, str]) -> tuple[NameRule, ...]:
     """Rules for layers with a weight and a bias that differ in name only, as pairs of ours and theirs."""
     return tuple(rule(f"{ours}.{part}", f"{theirs}.{part}") for ours, theirs in pairs for part in ("weight", "bias"))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...catalog.bit import BiT
 from ..family import FamilyWeights, resnet_units
-from ..layout import ConvolutionalHead, Kernel, NameTable, Projection, Shape, Vector, flax_layer, rule, same_layers
+from ..layout import ConvolutionalHead, Kernel, NameTable, Projection, Shape, Vector, flax_layer, renamed_layers, rule
 
 VECTOR, KERNEL = Vector(), Kernel()
 CONVOLUTIONAL = Projection("11io")  # the head is a 1x1 convolution there
@@ -29,9 +29,9 @@ BLOCK = "stages.{stage}.blocks.{unit}"
 TIMM = NameTable(
     rule("root.weight", "stem.conv.weight"),
     *(rule(f"{UNIT}.conv{i}.weight", f"{BLOCK}.conv{i}.weight") for i in (1, 2, 3)),
-    *same_layers(*((f"{UNIT}.norm{i}", f"{BLOCK}.norm{i}") for i in (1, 2, 3))),
+    *renamed_layers(*((f"{UNIT}.norm{i}", f"{BLOCK}.norm{i}") for i in (1, 2, 3))),
     rule(f"{UNIT}.projection.weight", f"{BLOCK}.downsample.conv.weight"),
-    *same_layers(("norm", "norm")),
+    *renamed_layers(("norm", "norm")),
     rule("head.weight", "head.fc.weight", ConvolutionalHead()),
     rule("head.bias", "head.fc.bias"),
 )

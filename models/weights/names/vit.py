@@ -22,8 +22,8 @@ from ..layout import (
     Shape,
     flax_layer,
     flax_norm,
+    renamed_layers,
     rule,
-    same_layers,
 )
 
 KERNEL = Kernel()
@@ -70,7 +70,7 @@ VIT = (
 BACKBONE = "patch_embed.backbone.stages.{stage}.blocks.{unit}"
 TIMM_VIT = (
     rule("class_token", "cls_token"),
-    *same_layers(
+    *renamed_layers(
         ("embedding", "patch_embed.proj"),
         ("blocks.{block}.norm1", "blocks.{block}.norm1"),
         ("blocks.{block}.attention.qkv", "blocks.{block}.attn.qkv"),
@@ -87,13 +87,13 @@ TIMM_VIT = (
         for stem in ("patch_embed.backbone.stem", "patch_embed.backbone")  # the second where there are no stages
         for name_rule in (
             rule("stem.root.weight", f"{stem}.conv.weight"),
-            *same_layers(("stem.root_norm", f"{stem}.norm")),
+            *renamed_layers(("stem.root_norm", f"{stem}.norm")),
         )
     ),
     *(rule(f"{STEM}.conv{i}.weight", f"{BACKBONE}.conv{i}.weight") for i in (1, 2, 3)),
-    *same_layers(*((f"{STEM}.norm{i}", f"{BACKBONE}.norm{i}") for i in (1, 2, 3))),
+    *renamed_layers(*((f"{STEM}.norm{i}", f"{BACKBONE}.norm{i}") for i in (1, 2, 3))),
     rule(f"{STEM}.projection.0.weight", f"{BACKBONE}.downsample.conv.weight"),
-    *same_layers((f"{STEM}.projection.1", f"{BACKBONE}.downsample.norm")),
+    *renamed_layers((f"{STEM}.projection.1", f"{BACKBONE}.downsample.norm")),
 )
 
 
