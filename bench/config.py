@@ -14,32 +14,19 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_type_hints
+from typing import Any, Literal, TypeVar, get_type_hints
 
 from ..registry import UsageError, suggest
 from ..stable import cache_folder
-from .verbs.words import Help, Mistakes, at_least, no_setting, options, read_sweep, read_values, split_word
+from .verbs.words import Mistakes, as_typed, at_least, no_setting, option, options, read_sweep, read_values, split_word
 
 SuiteT = TypeVar("SuiteT")
-
-
-# What other verbs take, too
-DataFolder = Annotated[Path | None, Help("where data sets are; without it, BENCH_DATA", shown="DIR")]
-SourceName = Annotated[
-    str | None, Help("one kind of data source; without it, the first that has the task", shown="NAME")
-]
-Included = Annotated[tuple[Path, ...], Help("folders of Python files with tasks and sources of yours", shown="DIR")]
-Device = Annotated[str, Help("where it computes; `auto` is a GPU if there is one", shown="auto|cpu|cuda|cuda:1|mps")]
-BatchSize = Annotated[
-    int,
-    Help("images a forward pass; changes no result", check=at_least(1, "a batch holds at least one image")),
-]
 
 
 def _wrong_trailer(name: str) -> str:
     from ..results.exports import formats
 
-    choices = ["none", *(one.name for one in formats().values() if one.trailer is not None)]
+    choices = ["none", *(row.name for row in formats().values() if row.trailer is not None)]
     return "" if name in choices else suggest(name, choices)
 
 
@@ -47,57 +34,48 @@ def _wrong_trailer(name: str) -> str:
 class Config:
     """One command, read. What a suite or a model makes of its settings is decided when those are known (plan.py)."""
 
-    suite: Annotated[tuple[str, ...], Help("which protocols (`list suites`), globs too", shown="NAME[,NAME]")] = ()
-    model: Annotated[
-        tuple[str, ...],
-        Help(
-            "which models (`list models`); without it, the suite's own. A library's are `timm:NAME[.TAG]`, "
-            "`torchvision:NAME[.TAG]`, `hf:OWNER/NAME`, globs too (`list models timm:vit*`)",
-            shown="NAME|GLOB|file.py:builder|package.module:builder",
-        ),
-    ] = ()
-    task: Annotated[
-        tuple[str, ...],
-        Help(
-            "which tasks (`list tasks`); without it, the suite's own. `folder:PATH` are your images: a folder a class, "
-            "or train, val and test folders of such",
-            shown="NAME|GLOB|COLLECTION|folder:PATH",
-        ),
-    ] = ()
-    weights: Annotated[
-        tuple[str, ...],
-        Help(
-            "which weights; a TAG (`weights list`) is a released file, downloaded when it is not on this machine; a "
-            "glob of tags or of files selects several; for a library's models also `pretrained` or a tag of theirs",
-            shown="random|random:SEED|TAG|FILE",
-        ),
-    ] = ()
-    data: DataFolder = None
-    source: SourceName = None
-    include: Included = ()
-    division: Annotated[
-        Literal["own", "800/200"], Help("of `folder:PATH`: its own, or VTAB-1k's budget, 800 to fit and 200 to choose")
-    ] = "own"
-    division_seed: Annotated[int, Help("of what `folder:PATH` leaves undivided")] = 0
-    device: Device = "auto"
-    batch_size: BatchSize = 64
-    skip_bad: Annotated[
-        bool, Help("leave images that cannot be read out of a split, and record how many, instead of failing")
-    ] = False
-    out: Annotated[
-        Path | None,
-        Help(
-            "the run directory, `runs/<suite>` without it; repeating a command does only what is missing", shown="DIR"
-        ),
-    ] = None
-    trailer: Annotated[
-        str,
-        Help(
-            "`timm` prints its `--result` and JSON at the end of standard output, for its bulk runner",
-            shown="none|FORMAT",
-            check=_wrong_trailer,
-        ),
-    ] = "none"
+    suite: tuple[str, ...] = option((), "which protocols (`list suites`), globs too", shown="NAME[,NAME]")
+    model: tuple[str, ...] = option(
+        (),
+        "which models (`list models`); without it, the suite's own. A library's are `timm:NAME[.TAG]`, "
+        "`torchvision:NAME[.TAG]`, `hf:OWNER/NAME`, globs too (`list models timm:vit*`)",
+        shown="NAME|GLOB|file.py:builder|package.module:builder",
+    )
+    task: tuple[str, ...] = option(
+        (),
+        "which tasks (`list tasks`); without it, the suite's own. `folder:PATH` are your images: a folder a class, "
+        "or train, val and test folders of such",
+        shown="NAME|GLOB|COLLECTION|folder:PATH",
+    )
+    weights: tuple[str, ...] = option(
+        (),
+        "which weights; a TAG (`weights list`) is a released file, downloaded when it is not on this machine; a "
+        "glob of tags or of files selects several; for a library's models also `pretrained` or a tag of theirs",
+        shown="random|random:SEED|TAG|FILE",
+    )
+    data: Path | None = option(None, "where data sets are; without it, BENCH_DATA", shown="DIR")
+    source: str | None = option(None, "one kind of data source; without it, the first that has the task", shown="NAME")
+    include: tuple[Path, ...] = option((), "folders of Python files with tasks and sources of yours", shown="DIR")
+    division: Literal["own", "800/200"] = option(
+        "own", "of `folder:PATH`: its own, or VTAB-1k's budget, 800 to fit and 200 to choose"
+    )
+    division_seed: int = option(0, "of what `folder:PATH` leaves undivided")
+    device: str = option("auto", "where it computes; `auto` is a GPU if there is one", shown="auto|cpu|cuda|cuda:1|mps")
+    batch_size: int = option(
+        64, "images a forward pass; changes no result", check=at_least(1, "a batch holds at least one image")
+    )
+    skip_bad: bool = option(
+        False, "leave images that cannot be read out of a split, and record how many, instead of failing"
+    )
+    out: Path | None = option(
+        None, "the run directory, `runs/<suite>` without it; repeating a command does only what is missing", shown="DIR"
+    )
+    trailer: str = option(
+        "none",
+        "`timm` prints its `--result` and JSON at the end of standard output, for its bulk runner",
+        shown="none|FORMAT",
+        check=_wrong_trailer,
+    )
     settings: Mapping[str, str] = field(default_factory=dict)  # of the selected suites
     model_settings: Mapping[str, str] = field(default_factory=dict)  # of the selected models
     origin: Mapping[str, str] = field(default_factory=dict)  # key -> where its value was said
@@ -138,7 +116,7 @@ def read(words: Sequence[str], *, verb: str = "", only: Sequence[str] = TOP_LEVE
             pairs.append(split_word(word))
     for file in [value for key, value in pairs if key == "config"]:
         with mistakes:
-            said |= {key: (value, f"file {file}") for key, value in _read_file(Path(file)).items()}
+            said |= {key: (value, f"file {file}") for key, value in read_file(Path(file)).items()}
     said |= {key: (value, "command") for key, value in pairs if key != "config"}
 
     if "suite" in only and "suite" in said:
@@ -204,8 +182,11 @@ def _full(key: str) -> str:
     return key if key in TOP_LEVEL or "." in key else f"suite.{key}"
 
 
-def _read_file(path: Path) -> dict[str, str]:
-    """The keys of a YAML file, as the words would say them; `bench/NAME` is in every folder the one that ships."""
+def read_file(path: Path) -> dict[str, str]:
+    """The keys of a YAML file, as the words would say them; `bench/NAME` is in every folder the one that ships.
+
+    Raises UsageError where it cannot be read.
+    """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
@@ -220,17 +201,10 @@ def _read_file(path: Path) -> dict[str, str]:
         raise UsageError(f"config={path}: not readable as YAML: {error}") from error
     if not isinstance(loaded, dict):
         raise UsageError(f"config={path}: expected keys and values, for example `suite: vtab`")
-    return {str(key): _text(f"config={path}: {key}", value) for key, value in loaded.items()}
-
-
-def _text(where: str, value: Any) -> str:
-    if isinstance(value, dict):
-        raise UsageError(f"{where} holds further keys; write them flat, for example `suite.l2: 512`")
-    if isinstance(value, list):
-        return ",".join(_text(where, item) for item in value)
-    if value is None or isinstance(value, bool):
-        return str(value).lower()
-    return str(value)
+    for key, value in loaded.items():
+        if isinstance(value, dict) or (isinstance(value, list) and any(isinstance(item, dict) for item in value)):
+            raise UsageError(f"config={path}: {key} holds further keys; write them flat, for example `suite.l2: 512`")
+    return {str(key): as_typed(value) for key, value in loaded.items()}
 
 
 def data_folder(config: Config) -> Path:

@@ -27,7 +27,7 @@ class LeftBehindError(RuntimeError):
 
 
 @dataclass
-class Team:
+class ProcessGroup:
     """This process among those of its run; a run of one process needs no other."""
 
     rank: int = 0
@@ -81,8 +81,8 @@ class Team:
         return words
 
 
-def team() -> Team:
-    """The team that the launcher's environment variables tell of."""
+def process_group() -> ProcessGroup:
+    """The processes that the launcher's environment variables tell of."""
     if not os.environ.get("MASTER_ADDR"):
-        return Team()
-    return Team(rank=int(os.environ.get("RANK", "0")), size=int(os.environ.get("WORLD_SIZE", "1")))
+        return ProcessGroup()
+    return ProcessGroup(rank=int(os.environ.get("RANK", "0")), size=int(os.environ.get("WORLD_SIZE", "1")))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import inspect
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache, partial
@@ -135,7 +137,7 @@ def _code(module: str) -> Code:
         if tokens[0] == "from" and tokens[1] == ".":
             split = tokens.index("import")
             if checking is None:
-                imports |= dict.fromkeys(_targets(package, tokens[1:split], tokens[split + 1 :]))
+                imports |= dict.fromkeys(_targets(_absolute(package, tokens[1:split]), _names(tokens[split + 1 :])))
             tokens = [tokens[0], *tokens[split:]]
         elif tokens[:2] == ["if", "TYPE_CHECKING"]:
             checking = indent
@@ -167,17 +169,36 @@ def _is_text(tokens: list[str]) -> bool:
     return len(tokens) == 1 and tokens[0][-1] in "\"'"
 
 
-def _targets(package: list[str], path: list[str], names: list[str]) -> Iterator[str]:
-    """The modules that `from PATH import NAMES` loads: of a package those that are named, or itself."""
+def _absolute(package: list[str], path: list[str]) -> str:
+    """The module that the tokens of a relative path name: `.`, `.`, `suites` within "bench.verbs" is "suites"."""
     level = next((i for i, token in enumerate(path) if token != "."), len(path))
-    base = package[: len(package) - level + 1] + [token for token in path[level:] if token != "."]
-    words = " ".join(token for token in names if token not in "()").split(" , ")
-    for word in words:
-        inside = ".".join([*base, word.split(" ")[0]]) if word else ""
-        home = ".".join(base)
-        name = inside if inside and _file(inside).is_file() else home
-        if name and _file(name).is_file():
-            yield name
+    return ".".join([*package[: len(package) - level + 1], *(token for token in path[level:] if token != ".")])
+
+
+def _names(tokens: list[str]) -> list[str]:
+    """What `import` names: the first word of each part between commas."""
+    words = " ".join(token for token in tokens if token not in "()").split(" , ")
+    return [word.split(" ")[0] for word in words]
+
+
+def _targets(module: str, names: Iterable[str]) -> Iterator[str]:
+    """The modules that `from MODULE import NAMES` loads: of a package those that are named, or itself."""
+    for name in names:
+        inside = f"{module}.{name}".strip(".")
+        found = inside if name and _file(inside).is_file() else module
+        if found and _file(found).is_file():
+            yield found
+
+
+def imported_modules(thing: Any) -> set[str]:
+    """The modules of ours that the file of a user's class imports, wherever in it."""
+    found: set[str] = set()
+    with suppress(OSError, TypeError, SyntaxError):
+        for node in ast.walk(ast.parse(Path(inspect.getfile(thing)).read_bytes())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{PACKAGE}."):
+                module = str(node.module).removeprefix(f"{PACKAGE}.")
+                found |= {*_targets(module, [alias.name for alias in node.names])}
+    return found
 
 
 def network_modules(model: Model) -> tuple[str, ...]:

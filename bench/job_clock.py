@@ -5,26 +5,22 @@ from __future__ import annotations
 import contextlib
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..stable import replacing
-
-if TYPE_CHECKING:
-    from .context import Teller
 
 FILE = "seconds"  # in the folder of a job that is not finished
 EVERY = 10.0  # seconds; a killed process leaves no more than these uncounted
 
 
-class Spent:
-    """A clock that goes on where the attempt before stood; told by the job itself, like its other `teller`, to move.
+class JobClock:
+    """A clock that goes on where the attempt before stood.
 
-    Kept only in a folder that is there: a job without one begins anew, and so does its time.
+    It is kept only in a folder that is there: a job without one begins anew, and so does its time.
     """
 
-    def __init__(self, folder: Path, teller: Teller, *, keeps: bool = True) -> None:
-        """`keeps`: whether this process is the one to write it down."""
-        self._path, self._teller, self._keeps = folder / FILE, teller, keeps
+    def __init__(self, folder: Path, *, keeps: bool = True) -> None:
+        """`keeps`: whether this process writes the time down."""
+        self._path, self._keeps = folder / FILE, keeps
         self._begun = self._kept = time.monotonic()
         self._before = _read(self._path)
 
@@ -32,11 +28,8 @@ class Spent:
     def seconds(self) -> float:
         return self._before + time.monotonic() - self._begun
 
-    def say(self, text: str) -> None:
-        self._teller.say(text)
-
-    def advance(self, images: int, note: str = "") -> None:
-        self._teller.advance(images, note)
+    def tick(self) -> None:
+        """The job has moved on."""
         if time.monotonic() - self._kept >= EVERY:
             self.keep()
 

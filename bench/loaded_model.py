@@ -14,24 +14,24 @@ from ..models.weights.shapes import trained_at
 from ..models.weights_choice import WeightsChoice
 from ..registry import UsageError
 from ..suites.images.features import weights_digest
-from .distributed import Team
+from .distributed import ProcessGroup
 from .job import Job
 
 if TYPE_CHECKING:
     import torch
 
 
-class Network:
+class LoadedModel:
     """One model with its weights, built on first use: what jobs of a group share. One is in memory at a time."""
 
     def __init__(
-        self, job: Job, device: torch.device, team: Team | None = None, problem: UsageError | None = None
+        self, job: Job, device: torch.device, processes: ProcessGroup | None = None, problem: UsageError | None = None
     ) -> None:
         """`problem`: why the weights of this job cannot be had, as a download has found before."""
         self.model = job.model
         self.weights = job.weights
         self.device = device
-        self.team = team or Team()
+        self.processes = processes or ProcessGroup()
         self._problem = problem
         self._resized: Any = None
 
@@ -54,6 +54,11 @@ class Network:
     @cached_property
     def weights_sha(self) -> str:
         return weights_digest(self.backbone.state_dict())
+
+    def free(self) -> None:
+        """Let the networks go, before another model is built."""
+        self._resized = None
+        self.__dict__.pop("backbone", None)
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """Told by the runner what begins, moves on and ends. Without a console it is silent."""
+    """The runner says what begins, moves on and ends. Without a console it is silent."""
 
     def __init__(self, console: Console | None) -> None:
         self._console = console

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from ..registry import UsageError
+from .config import read_file
+from .verbs.words import as_typed
 
 if TYPE_CHECKING:
     from ..results.record import Cell
@@ -15,21 +20,13 @@ if TYPE_CHECKING:
 KEPT = ("data", "source", "include", "division", "division_seed", "device", "batch_size")  # of config.yaml
 
 
-@dataclass(frozen=True, kw_only=True)
-class Command:
-    """A command line, and how many of the jobs there are it repeats."""
-
-    text: str
-    jobs: int
-
-
-def job_command(cell: Cell, config: Mapping[str, Any], out: Path | str) -> str:
+def job_command(cell: Cell, config: Mapping[str, str], out: Path | str) -> str:
     """The command line of one job alone. `config` is what `read_config` gives."""
     record = cell.records[0]
     return _line(_words(cell), [record.model], [record.task] if record.task else [], config, out)
 
 
-def run_commands(cells: Iterable[Cell], config: Mapping[str, Any], out: Path | str) -> list[Command]:
+def run_commands(cells: Iterable[Cell], config: Mapping[str, str], out: Path | str) -> list[str]:
     """As few command lines as repeat exactly these jobs: one for all models that answered the same with the same.
 
     A command asks every model of its about every task of its, so models that answered other tasks get another one.
@@ -46,24 +43,15 @@ def run_commands(cells: Iterable[Cell], config: Mapping[str, Any], out: Path | s
         for models in together.values():
             tasks = [task for task in by_model[models[0]] if task]
             shown = [] if _are_the_suites_own(words[0], tasks) else tasks
-            text = _line(words, models, shown, config, out)
-            made.append(Command(text=text, jobs=len(models) * max(1, len(tasks))))
+            made.append(_line(words, models, shown, config, out))
     return made
 
 
-def read_config(path: Path) -> Mapping[str, Any]:
+def read_config(path: Path) -> Mapping[str, str]:
     """The settings of a run directory's last command; none where there is no config.yaml, or it cannot be read."""
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
-
-    if not path.is_file():
-        return {}
-    try:
-        read = OmegaConf.to_container(OmegaConf.load(path))
-    except (OmegaConfBaseException, YAMLError, UnicodeDecodeError):
-        return {}
-    return {str(name): value for name, value in read.items()} if isinstance(read, dict) else {}
+    with suppress(UsageError):
+        return read_file(path)
+    return {}
 
 
 def _words(cell: Cell) -> tuple[str, ...]:
@@ -73,25 +61,22 @@ def _words(cell: Cell) -> tuple[str, ...]:
     record = cell.records[0]
     words = [f"suite={record.suite}"]
     if record.weights and record.weights != "own":
-        words.append(f"weights={_text(record.weights)}")
+        words.append(f"weights={record.weights}")
     words += [f"model.{name}={value}" for name, value in read_variant(record.variant).items()]
     stated = cell.identity.get("settings")
     usual = _usual(record.suite)
     for name, value in (stated if isinstance(stated, Mapping) else {}).items():
-        text = _text(value)
-        if text is not None and value != usual.get(name):
-            words.append(f"suite.{name}={text}")
+        if value not in (None, []) and value != usual.get(name):
+            words.append(f"suite.{name}={as_typed(value)}")
     return (*words, *(["skip_bad=true"] if cell.identity.get("skip_bad") else []))
 
 
 def _line(
-    words: Sequence[str], models: Sequence[str], tasks: Sequence[str], config: Mapping[str, Any], out: Path | str
+    words: Sequence[str], models: Sequence[str], tasks: Sequence[str], config: Mapping[str, str], out: Path | str
 ) -> str:
     suite, *others = words
-    said = [suite, f"model={_text(models)}"] + ([f"task={_text(tasks)}"] if tasks else []) + others
-    for name in KEPT:
-        text = _text(config.get(name))
-        said += [f"{name}={text}"] if text not in (None, "", "false") else []
+    said = [suite, f"model={as_typed(models)}"] + ([f"task={as_typed(tasks)}"] if tasks else []) + others
+    said += [f"{name}={config[name]}" for name in KEPT if config.get(name, "") not in ("", "none", "false")]
     return "python -m bench run " + " ".join(map(shlex.quote, [*said, f"out={out}"]))
 
 
@@ -114,15 +99,3 @@ def _are_the_suites_own(word: str, tasks: Sequence[str]) -> bool:
         return False
     collection = suites()[name].default_tasks
     return {row.name for row in known().values() if row.collection == collection} == set(tasks)
-
-
-def _text(value: Any) -> str | None:
-    """A value as one would type it; None where there is nothing to type. An item with a comma in it is quoted."""
-    if value is None:
-        return None
-    if isinstance(value, list | tuple):
-        texts = [str(_text(item)) for item in value]
-        return ",".join(f'"{text}"' if "," in text else text for text in texts) or None
-    if isinstance(value, float):
-        return repr(value)  # the shortest text that reads back as the same number
-    return str(value).lower() if isinstance(value, bool) else str(value)

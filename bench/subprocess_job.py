@@ -10,13 +10,14 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ..registry import UsageError
@@ -24,32 +25,25 @@ from ..stable import canonical
 from ..suites.protocol import Measurement
 
 if TYPE_CHECKING:
-    from .context import Folders, Teller
+    from .context import Folders, Reporter
     from .job import Job
 
 MODULE = __spec__.name if __spec__ else __name__
 
 
 @dataclass(frozen=True, kw_only=True)
-class Errand:
-    """What a child is told."""
+class JobPayload:
+    """What a child is sent."""
 
     job: Job
     folders: Folders
     device: str
     batch_size: int
-    passed: frozenset[str]  # parts that an earlier child entered
-    path: tuple[str, ...]  # sys.path: users' models are found as they are here
+    entered: frozenset[str] = frozenset()  # parts that an earlier child entered
 
 
-@dataclass(kw_only=True)
-class Outcome:
-    """What came back of all children of a job."""
-
-    measured: list[Measurement] = field(default_factory=list)
-    notes: tuple[str, ...] = ()
-    trace: str = ""  # of the parts that raised
-    lost: int = 0  # parts that a process did not survive, or that raised
+class ChildError(RuntimeError):
+    """A process of a job's own died before it came to any part of the job."""
 
 
 def can_travel(job: Job) -> bool:
@@ -61,94 +55,95 @@ def can_travel(job: Job) -> bool:
     return True
 
 
-def run_isolated(errand: Errand, teller: Teller) -> Outcome:
-    """All parts of a job, in as many processes as it takes. Raises ChildError where one dies before any part."""
-    outcome = Outcome()
-    passed = set(errand.passed)
+def in_a_line(error: BaseException) -> str:
+    """What an error says, without line breaks and colours; its type, too, unless it is a UsageError."""
+    text = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())
+    return text if isinstance(error, UsageError) else f"{type(error).__name__}: {text}"
+
+
+def run_isolated(payload: JobPayload, reporter: Reporter) -> tuple[list[Measurement], str]:
+    """What all parts of a job measure, in as many processes as it takes, and the traceback of those that failed.
+
+    Raises ChildError where a process dies before any part.
+    """
+    measured: list[Measurement] = []
+    trace = ""
     while True:
-        part, death = _one_child(errand, passed, teller, outcome)
-        if not death:
-            outcome.measured = _once(outcome.measured)
-            return outcome
-        outcome.trace += death
-        if part is None:
-            raise ChildError(death)
-        outcome.lost += 1
-        outcome.measured = [one for one in outcome.measured if not _is_of(one, part) or one.error]
-        last = death.strip().splitlines()[-1]
-        outcome.measured.append(Measurement(metric="", value=None, unit="", at=part, error=last))
-        teller.say(f"{errand.job.model.name} {_words(part)}: {last}")
+        child = _Child(payload, reporter)
+        child.run()
+        measured += child.measured
+        if child.ended:
+            return _without_repeats(measured), trace
+        trace += child.death
+        if child.part is None:
+            raise ChildError(child.death)
+        part, last = child.part, child.death.strip().splitlines()[-1]
+        measured = [one for one in measured if one.error or not part.items() <= one.at.items()]
+        measured.append(Measurement(metric="", value=None, unit="", at=part, error=last))
+        words = " ".join(f"{name}={value}" for name, value in part.items())
+        reporter.say(f"{payload.job.model.name} {words}: {last}")
+        payload = replace(payload, entered=payload.entered | child.entered)
 
 
-def _once(measured: list[Measurement]) -> list[Measurement]:
+def _without_repeats(measured: list[Measurement]) -> list[Measurement]:
     """Without what a second child said again."""
     return list({(one.metric, canonical(dict(one.at))): one for one in reversed(measured)}.values())[::-1]
 
 
-class ChildError(RuntimeError):
-    """A process of a job's own died before it came to any part of the job."""
+class _Child:
+    """One process of a job, from its start to its end or death."""
 
+    def __init__(self, payload: JobPayload, reporter: Reporter) -> None:
+        self._payload, self._reporter = payload, reporter
+        self.measured: list[Measurement] = []
+        self.entered: set[str] = set()  # parts
+        self.part: Mapping[str, Any] | None = None  # the one it was in last
+        self.ended = False  # whether it came to the end of the job
+        self.death = ""  # why it did not
 
-def _is_of(one: Measurement, part: Mapping[str, Any]) -> bool:
-    return all(one.at.get(name) == value for name, value in part.items())
+    def run(self) -> None:
+        read, write = os.pipe()
+        with tempfile.TemporaryFile() as output:  # a pipe that nobody reads would fill up
+            child = subprocess.Popen(
+                [sys.executable, "-m", MODULE, str(write)],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                pass_fds=[write],
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            )
+            os.close(write)
+            try:
+                assert child.stdin is not None
+                with contextlib.suppress(BrokenPipeError), child.stdin as stdin:
+                    pickle.dump(sys.path, stdin)  # users' models are found as they are here
+                    pickle.dump(self._payload, stdin)
+                with os.fdopen(read, "rb") as pipe:
+                    for kind, value in _messages(pipe):
+                        self._take(kind, value)
+                child.wait()
+            finally:
+                if child.poll() is None:
+                    child.kill()
+                    child.wait()
+            output.seek(0)
+            errors = output.read().decode(errors="replace")
+        self.death = self.death or f"{errors[-2000:]}\n{_cause(child.returncode)}"
 
-
-def _words(part: Mapping[str, Any]) -> str:
-    return " ".join(f"{name}={value}" for name, value in part.items())
-
-
-def _one_child(
-    errand: Errand, passed: set[str], teller: Teller, outcome: Outcome
-) -> tuple[Mapping[str, Any] | None, str]:
-    """Run one child. Returns the part it was in and how it died, or "" where it came to the end."""
-    read, write = os.pipe()
-    told = Errand(**{**vars(errand), "passed": frozenset(passed)})
-    command = [sys.executable, "-m", MODULE, str(write)]
-    heard = tempfile.TemporaryFile()  # noqa: SIM115  # a pipe that nobody reads would fill up
-    search = os.pathsep.join(path for path in errand.path if path)
-    child = subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=heard,
-        stderr=heard,
-        pass_fds=[write],
-        env={**os.environ, "PYTHONPATH": search},
-    )
-    os.close(write)
-    part: Mapping[str, Any] | None = None
-    ended = False
-    death = ""
-    try:
-        assert child.stdin is not None
-        with contextlib.suppress(BrokenPipeError), child.stdin as stdin:
-            pickle.dump(errand.path, stdin)
-            pickle.dump(told, stdin)
-        with os.fdopen(read, "rb") as pipe:
-            for kind, value in _messages(pipe):
-                if kind == "enter":
-                    part = value
-                    passed.add(canonical(dict(value)))
-                elif kind == "measured":
-                    outcome.measured.append(value)
-                elif kind == "say":
-                    teller.say(value)
-                elif kind == "advance":
-                    teller.advance(*value)
-                elif kind == "raised":
-                    death = value
-                elif kind == "end":
-                    outcome.notes, ended = value, True
-        child.wait()
-        heard.seek(0)
-        errors = heard.read().decode(errors="replace")
-    finally:
-        if child.poll() is None:
-            child.kill()
-            child.wait()
-        heard.close()
-    if ended:
-        return None, ""
-    return part, death or f"{errors[-2000:]}\n{_cause(child.returncode)}"
+    def _take(self, kind: str, value: Any) -> None:
+        if kind == "enter":
+            self.part = value
+            self.entered.add(canonical(dict(value)))
+        elif kind == "measured":
+            self.measured.append(value)
+        elif kind == "say":
+            self._reporter.say(value)
+        elif kind == "advance":
+            self._reporter.advance(*value)
+        elif kind == "raised":
+            self.death = value
+        elif kind == "end":
+            self.ended = True
 
 
 def _cause(code: int) -> str:
@@ -159,7 +154,7 @@ def _cause(code: int) -> str:
     return f"the process was ended by {name}{killed}"
 
 
-def _messages(pipe: BinaryIO) -> Any:
+def _messages(pipe: BinaryIO) -> Iterator[tuple[str, Any]]:
     while True:
         try:
             yield pickle.load(pipe)
@@ -176,21 +171,23 @@ def main() -> None:
         pipe.flush()
 
     sys.path[:] = pickle.load(sys.stdin.buffer)
-    errand: Errand = pickle.load(sys.stdin.buffer)
+    payload: JobPayload = pickle.load(sys.stdin.buffer)
     from . import environment
     from .context import JobContext
-    from .loaded_model import Network
+    from .loaded_model import LoadedModel
 
-    class Away(JobContext):
-        """The context of a job whose user sits at another process."""
+    class ChildContext(JobContext):
+        """The context of a job whose parts are entered once, whatever becomes of the process."""
 
         def enter(self, at: Mapping[str, Any]) -> bool:
-            if canonical(dict(at)) in errand.passed:
+            if canonical(dict(at)) in payload.entered:
                 return False
             send("enter", dict(at))
             return True
 
     class Sender:
+        """The reporter of a job whose user sits at another process."""
+
         def say(self, text: str) -> None:
             send("say", text)
 
@@ -198,20 +195,17 @@ def main() -> None:
             send("advance", (images, note))
 
     environment.keep_freed_memory()
-    network = Network(errand.job, environment.pick_device(errand.device))
-    context = Away(errand.job, network, errand.folders, Sender(), batch_size=errand.batch_size)
+    model = LoadedModel(payload.job, environment.pick_device(payload.device))
+    context = ChildContext(payload.job, model, payload.folders, Sender(), batch_size=payload.batch_size)
     try:
-        for one in errand.job.suite.run(context):
+        for one in payload.job.suite.run(context):
             send("measured", one)
     except KeyboardInterrupt:
         sys.exit(130)
     except BaseException as error:  # noqa: BLE001  # whatever goes wrong in a part is that part's record
-        text = (
-            str(error) if isinstance(error, UsageError) else f"{type(error).__name__}: {' '.join(str(error).split())}"
-        )
-        send("raised", f"{traceback.format_exc()}\n{text}")
+        send("raised", f"{traceback.format_exc()}\n{in_a_line(error)}")
         sys.exit(1)
-    send("end", tuple(network.notes))
+    send("end")
 
 
 if __name__ == "__main__":

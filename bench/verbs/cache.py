@@ -12,7 +12,7 @@ import typer
 
 from ...registry import UsageError
 from ..console import Screen, stdout
-from .words import Help, help_of, listed, only, read_words
+from .words import help_of, listed, only, option, read_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,21 +33,19 @@ def _wrong_age(text: str) -> str:
 class CacheOptions:
     """Which entries."""
 
-    older: Annotated[str, Help("what was not used for so long (m, h, d, w)", shown="30d", check=_wrong_age)] = ""
+    older: str = option("", "what was not used for so long (m, h, d, w)", shown="30d", check=_wrong_age)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClearOptions(CacheOptions):
     """Which entries, and whether they go."""
 
-    sure: Annotated[
-        str,
-        Help(
-            "remove them; without it, what would go is shown",
-            shown="yes",
-            check=only("yes", "type sure=yes to remove, or leave it out to see what would go"),
-        ),
-    ] = ""
+    sure: str = option(
+        "",
+        "remove them; without it, what would go is shown",
+        shown="yes",
+        check=only("yes", "type sure=yes to remove, or leave it out to see what would go"),
+    )
 
 
 def list_verb(words: Words = None) -> None:

@@ -11,7 +11,7 @@ import typer
 
 from ...results.choices import Format
 from ..console import stdout
-from .words import Help, Mistakes, each, is_on_disk, only, read_words, run_path
+from .words import Mistakes, each, is_on_disk, only, option, read_words, run_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,36 +26,30 @@ def _wrong_map(text: str) -> str:
 class CompareOptions:
     """What is compared, and how it is told."""
 
-    metric: Annotated[str, Help("which metric, several with commas", shown="top1")] = ""
-    by: Annotated[
-        str,
-        Help(
-            "two sides of one kind, named by `a=` and `b=`: `by=model a=ViT-B/16 b=BiT-R50x1` are two models, within "
-            "one run or across",
-            shown="model|weights|variant|source",
-        ),
-    ] = ""
-    a: Annotated[str, Help("the side A of `by=`", shown="NAME")] = ""
-    b: Annotated[str, Help("the side B of `by=`", shown="NAME")] = ""
-    format: Annotated[Format, Help("how it is written")] = "terminal"
-    fail_if: Annotated[
-        str,
-        Help(
-            "exit code 1 where A is significantly worse than B anywhere",
-            shown="worse",
-            check=only("worse", "there is fail_if=worse, exit code 1 where A is worse than B"),
-        ),
-    ] = ""
-    mix: Annotated[bool, Help("compare answers to different questions all the same")] = False
-    map: Annotated[
-        str,
-        Help(
-            "the columns of a CSV from elsewhere (timm, clip_benchmark and mteb ones are known); with "
-            "`map=model:name,value:score_of_theirs metric=top1` an unknown column is accuracy in percent",
-            shown="model:name,value:top1",
-            check=_wrong_map,
-        ),
-    ] = ""
+    metric: str = option("", "which metric, several with commas", shown="top1")
+    by: str = option(
+        "",
+        "two sides of one kind, named by `a=` and `b=`: `by=model a=ViT-B/16 b=BiT-R50x1` are two models, within "
+        "one run or across",
+        shown="model|weights|variant|source",
+    )
+    a: str = option("", "the side A of `by=`", shown="NAME")
+    b: str = option("", "the side B of `by=`", shown="NAME")
+    format: Format = option("terminal", "how it is written")
+    fail_if: str = option(
+        "",
+        "exit code 1 where A is significantly worse than B anywhere",
+        shown="worse",
+        check=only("worse", "there is fail_if=worse, exit code 1 where A is worse than B"),
+    )
+    mix: bool = option(False, "compare answers to different questions all the same")
+    map: str = option(
+        "",
+        "the columns of a CSV from elsewhere (timm, clip_benchmark and mteb ones are known); with "
+        "`map=model:name,value:score_of_theirs metric=top1` an unknown column is accuracy in percent",
+        shown="model:name,value:top1",
+        check=_wrong_map,
+    )
 
 
 Words = Annotated[list[str] | None, typer.Argument(metavar="A [B] [KEY=VALUE]...", show_default=False)]

@@ -11,7 +11,7 @@ import typer
 
 from ...registry import UsageError
 from ..console import stderr
-from .words import Help, both, read_runs
+from .words import both, option, read_runs
 
 Words = Annotated[list[str] | None, typer.Argument(metavar="RUN... [KEY=VALUE]...", show_default=False)]
 Name = Annotated[str, typer.Argument(metavar="FORMAT", help="`list formats` shows them", show_default=False)]
@@ -21,8 +21,8 @@ Name = Annotated[str, typer.Argument(metavar="FORMAT", help="`list formats` show
 class ExportOptions:
     """Where the files go, and what is printed besides."""
 
-    out: Annotated[Path, Help("the folder for the files; a bundle may be named: `out=FILE.zip`", shown="DIR")] = Path()
-    trailer: Annotated[bool, Help("print what the format's bulk runner looks for, as timm's `--result`")] = False
+    out: Path = option(Path(), "the folder for the files; a bundle may be named: `out=FILE.zip`", shown="DIR")
+    trailer: bool = option(False, "print what the format's bulk runner looks for, as timm's `--result`")
 
 
 def export_verb(name: Name, words: Words = None) -> None:

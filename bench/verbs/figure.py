@@ -10,7 +10,7 @@ import typer
 
 from ...results.choices import FigureShow
 from ..console import stdout
-from .words import Help, both, read_runs
+from .words import both, option, read_runs
 
 if TYPE_CHECKING:
     pass
@@ -27,15 +27,14 @@ def _place(out: Path) -> str:
 class FigureOptions:
     """What is drawn, and where to."""
 
-    out: Annotated[
-        Path | None,
-        Help("where it is written; without it, figureNAME.pdf here", shown="FILE.pdf|FILE.png|FILE.svg", check=_place),
-    ] = None
-    show: Annotated[FigureShow, Help("whose points are drawn")] = "both"
-    task: Annotated[
-        str | None, Help("which task's accuracy; without it, the paper's, or the only one there is", shown="NAME")
-    ] = None
-    mix: Annotated[bool, Help("answers to different questions may share a panel")] = False
+    out: Path | None = option(
+        None, "where it is written; without it, figureNAME.pdf here", shown="FILE.pdf|FILE.png|FILE.svg", check=_place
+    )
+    show: FigureShow = option("both", "whose points are drawn")
+    task: str | None = option(
+        None, "which task's accuracy; without it, the paper's, or the only one there is", shown="NAME"
+    )
+    mix: bool = option(False, "answers to different questions may share a panel")
 
 
 def figure_verb(

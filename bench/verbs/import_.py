@@ -11,7 +11,7 @@ import typer
 from ...registry import UsageError
 from ..console import stderr
 from .export import Name
-from .words import Help, both, is_on_disk, read_words
+from .words import both, is_on_disk, option, read_words
 
 Files = Annotated[list[str] | None, typer.Argument(metavar="FILE... out=RUN", show_default=False)]
 
@@ -20,7 +20,7 @@ Files = Annotated[list[str] | None, typer.Argument(metavar="FILE... out=RUN", sh
 class ImportOptions:
     """Where the records go."""
 
-    out: Annotated[Path | None, Help("the run directory; it must be named", shown="RUN")] = None
+    out: Path | None = option(None, "the run directory; it must be named", shown="RUN")
 
 
 def import_verb(name: Name, words: Files = None) -> None:

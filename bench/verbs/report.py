@@ -12,7 +12,7 @@ from ...registry import UsageError
 from ..console import stdout
 from ..provenance import files_read, settings_of
 from ..reproduce import job_command, read_config, run_commands
-from .words import Help, read_runs
+from .words import option, read_runs
 
 if TYPE_CHECKING:
     from ...results.report import ReportedRun
@@ -29,9 +29,9 @@ def _place(out: Path) -> str:
 class ReportOptions:
     """What the page says, and where it goes."""
 
-    out: Annotated[Path, Help("where the page is written", shown="FILE.html", check=_place)] = Path("report.html")
-    title: Annotated[str, Help("the heading")] = "vit-bench report"
-    mix: Annotated[bool, Help("answers to different questions side by side in a table, with a warning")] = False
+    out: Path = option(Path("report.html"), "where the page is written", shown="FILE.html", check=_place)
+    title: str = option("vit-bench report", "the heading")
+    mix: bool = option(False, "answers to different questions side by side in a table, with a warning")
 
 
 def report_verb(
@@ -94,7 +94,6 @@ def _source(run: Path) -> ReportedRun:
     config = read_config(store.folder / "config.yaml")
     cells = store.cells()
     own = run if run.is_dir() else run.with_suffix("")
-    commands = run_commands(cells, config, own)
     behind = {
         cell.key: JobDetails(
             command=job_command(cell, config, f"{own}-again"),
@@ -103,7 +102,7 @@ def _source(run: Path) -> ReportedRun:
         )
         for cell in cells
     }
-    return ReportedRun(name=str(run), frame=frame, commands=tuple(one.text for one in commands), behind=behind)
+    return ReportedRun(name=str(run), frame=frame, commands=tuple(run_commands(cells, config, own)), behind=behind)
 
 
 def _facts() -> Any:

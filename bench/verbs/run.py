@@ -25,45 +25,45 @@ def run_verb(
     from ...results.cost import cost
     from ...results.exports import formats
     from ..api import records
-    from ..distributed import team
+    from ..distributed import process_group
     from ..plan import make_plan
     from ..progress import Progress
     from ..run import execute
 
     config = settings.read([*(words or []), *([f"model={model}"] if model else [])])
-    screen = stderr(quiet=not team().leads)
+    screen = stderr(quiet=not process_group().leads)
     plan = make_plan(config)
     say_notes(plan, screen)
-    outcome = execute(plan, Progress(screen))
-    if not outcome.leads:
-        raise typer.Exit(outcome.exit_code)
+    result = execute(plan, Progress(screen))
+    if not result.leads:
+        raise typer.Exit(result.exit_code)
     frame = records(plan)
-    if not frame.empty and not outcome.interrupted:
+    if not frame.empty and not result.interrupted:
         try:
             print_tables(frame)
         except UsageError as error:  # the records are there, whether or not they fit one table
             screen.say(f"no table: {error}")
         trailer = None if config.trailer == "none" else formats()[config.trailer].trailer
-        if trailer is not None and not outcome.failed:
+        if trailer is not None and not result.failed:
             sys.stdout.write(trailer(frame))
     counts = {
-        "computed": outcome.computed - len(outcome.failed),
-        "reused from runs beside": outcome.reused,
-        "done before": outcome.kept,
-        "skipped": outcome.skipped,
-        "failed": len(outcome.failed),
+        "computed": result.computed - len(result.failed),
+        "reused from runs beside": result.reused,
+        "done before": result.kept,
+        "skipped": result.skipped,
+        "failed": len(result.failed),
     }
     text = ", ".join(f"{count} {word}" for word, count in counts.items() if count) or "none computed"
     spent = "" if frame.empty else str(cost(frame))
     spent = f" Cost of these records: {spent}." if spent else ""
-    screen.say(f"{count_jobs(plan)}: {text}, in {outcome.seconds:.1f} s.{spent} Records: {plan.out / 'results.csv'}")
-    for cell in outcome.failed:
+    screen.say(f"{count_jobs(plan)}: {text}, in {result.seconds:.1f} s.{spent} Records: {plan.out / 'results.csv'}")
+    for cell in result.failed:
         record = next(record for record in cell.records if record.error)
         on = f" on {record.task}" if record.task else ""
         screen.say(f"FAILED {record.model}{on}: {record.error}")
-    if outcome.failed:
+    if result.failed:
         screen.say(f"Tracebacks: {plan.out / 'log.txt'}. Repeat the command to try again.")
-    if outcome.interrupted:
+    if result.interrupted:
         screen.say("Interrupted. What was finished is kept; repeat the command to go on.")
-    if outcome.exit_code:
-        raise typer.Exit(outcome.exit_code)
+    if result.exit_code:
+        raise typer.Exit(result.exit_code)

@@ -13,7 +13,7 @@ import typer
 from ...registry import UsageError
 from ...results.choices import Format, Show
 from ..console import stdout
-from .words import Help, both, read_runs
+from .words import both, option, read_runs
 
 if TYPE_CHECKING:
     from ...results.tables import Facts, TableSpec
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 class TableOptions:
     """What stands in the table, and how it is written."""
 
-    format: Annotated[Format, Help("how it is written")] = "terminal"
-    show: Annotated[
-        Show | None, Help("what stands in it; `both` has the difference, too; without it, what there is of this table")
-    ] = None
-    mix: Annotated[bool, Help("show answers to different questions side by side, with a warning")] = False
+    format: Format = option("terminal", "how it is written")
+    show: Show | None = option(
+        None, "what stands in it; `both` has the difference, too; without it, what there is of this table"
+    )
+    mix: bool = option(False, "show answers to different questions side by side, with a warning")
 
 
 def table_verb(

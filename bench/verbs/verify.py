@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ...registry import UsageError
-from ..config import BatchSize, DataFolder, Device, Included, SourceName
+from ..config import Config
 from ..console import Screen, stderr, stdout
 from .weights import known as known_weights
 from .weights import selected
-from .words import Help, at_least, each, read_words
+from .words import at_least, each, option, option_of, read_words
 
 if TYPE_CHECKING:
     from ..verify.published import Anchor
-    from ..verify.replay import Check, Request
+    from ..verify.replay import Check, ReplaySettings
 
 VTAB = (
     "Of BiT's files for single VTAB-1k tasks only means over tasks are (19 tasks: 73.51 of R152x4, 72.65 of R101x3): "
@@ -34,33 +34,24 @@ PASSED = ("data", "source", "include", "device", "batch_size", "precision")  # t
 class VerifyOptions:
     """What is replayed, and what counts as the same; the rest is handed to the runs that measure."""
 
-    task: Annotated[tuple[str, ...], Help("of these tasks alone", shown="NAME[,NAME]")] = ()
-    of: Annotated[
-        Literal["file", "configuration", "copy"] | None,
-        Help("numbers of this kind alone: of this very file, of its configuration, of timm's copy"),
-    ] = None
-    tolerance: Annotated[
-        float,
-        Help(
-            "percentage points on either side of the interval",
-            check=at_least(0, "percentage points from 0 up"),
-        ),
-    ] = 0.0
-    sample: Annotated[
-        int,
-        Help(
-            "images a diagnosis scores each change on",
-            check=at_least(50, "a diagnosis needs at least 50 images"),
-        ),
-    ] = 2000
-    diagnose: Annotated[bool, Help("look for no reason where a number differs")] = True
-    out: Annotated[Path, Help("the run directory, and verify.csv in it", shown="DIR")] = Path("runs/verify")
-    precision: Annotated[Literal["fp32", "bf16"], Help("of the forward pass; bf16 is autocast")] = "fp32"
-    data: DataFolder = None
-    source: SourceName = None
-    include: Included = ()
-    device: Device = "auto"
-    batch_size: BatchSize = 64
+    task: tuple[str, ...] = option((), "of these tasks alone", shown="NAME[,NAME]")
+    of: Literal["file", "configuration", "copy"] | None = option(
+        None, "numbers of this kind alone: of this very file, of its configuration, of timm's copy"
+    )
+    tolerance: float = option(
+        0.0, "percentage points on either side of the interval", check=at_least(0, "percentage points from 0 up")
+    )
+    sample: int = option(
+        2000, "images a diagnosis scores each change on", check=at_least(50, "a diagnosis needs at least 50 images")
+    )
+    diagnose: bool = option(True, "look for no reason where a number differs")
+    out: Path = option(Path("runs/verify"), "the run directory, and verify.csv in it", shown="DIR")
+    precision: Literal["fp32", "bf16"] = option("fp32", "of the forward pass; bf16 is autocast")
+    data: Path | None = option_of(Config, "data")
+    source: str | None = option_of(Config, "source")
+    include: tuple[Path, ...] = option_of(Config, "include")
+    device: str = option_of(Config, "device")
+    batch_size: int = option_of(Config, "batch_size")
 
 
 def verify_verb(
@@ -80,12 +71,12 @@ def verify_verb(
     wrong. Exit codes: 0 all agree, 1 one of a file's own numbers differs or fails, 2 nothing could be replayed.
     """
     from ..verify.published import anchors
-    from ..verify.replay import Request, look
+    from ..verify.replay import ReplaySettings, look
 
     asked = list(words or [])
     only_list = asked[:1] in (["list"], ["plan"])
     patterns, options = read_words(asked[only_list:], VerifyOptions, "verify", name=known_weights)
-    request = Request(
+    settings = ReplaySettings(
         words=tuple(word for word in asked if word.partition("=")[0] in PASSED),
         out=options.out,
         tolerance=options.tolerance,
@@ -101,10 +92,10 @@ def verify_verb(
         what = " ".join(patterns) or "these files"
         raise UsageError(f"no accuracy is published of {what}{on}.{vtab} `verify list` shows of which there is one")
     out = stdout()
-    checks = look(known, request)
+    checks = look(known, settings)
     if only_list:
         _print_needs(checks, out)
-        _print_cost(checks, request, out)
+        _print_cost(checks, settings, out)
         return
     if all(check.lacks for check in checks):
         _print_lacks(checks, out, most=FIRST)
@@ -112,7 +103,7 @@ def verify_verb(
             f"nothing of the {len(checks)} published numbers can be replayed here. Place what is listed above, or type "
             "data=DIR and set BENCH_WEIGHTS to the folders that hold it"
         )
-    raise typer.Exit(_measure(checks, request, out))
+    raise typer.Exit(_measure(checks, settings, out))
 
 
 def _of_tasks(found: Sequence[Anchor], words: Sequence[str]) -> list[Anchor]:
@@ -124,18 +115,18 @@ def _of_tasks(found: Sequence[Anchor], words: Sequence[str]) -> list[Anchor]:
     return [anchor for anchor in found if anchor.task in names]
 
 
-def _measure(checks: Sequence[Check], request: Request, out: Screen) -> int:
+def _measure(checks: Sequence[Check], settings: ReplaySettings, out: Screen) -> int:
     """Replay what is here, print it, and return the exit code."""
-    from ..distributed import team
+    from ..distributed import process_group
     from ..progress import Progress
     from ..verify.replay import needs, replay, write
 
-    screen = stderr(quiet=not team().leads)
-    images, tflop = needs(checks, request)
+    screen = stderr(quiet=not process_group().leads)
+    images, tflop = needs(checks, settings)
     if images:
         screen.say(f"at most {images:,} images through networks{_flop(tflop)}")
-    done = replay(checks, request, lambda: Progress(screen), screen.say)
-    if not team().leads:
+    done = replay(checks, settings, lambda: Progress(screen), screen.say)
+    if not process_group().leads:
         return 0
     here = [check for check in done if not check.lacks]
     _print_verdicts(here, out)
@@ -144,28 +135,21 @@ def _measure(checks: Sequence[Check], request: Request, out: Screen) -> int:
     lacking = [check for check in done if check.lacks]
     if lacking:
         out.say(f"{len(lacking)} published numbers cannot be replayed here; `verify list` says what they need.")
-    out.say(f"Written to {write(done, request.out)}")
+    out.say(f"Written to {write(done, settings.out)}")
     wrong = [c for c in here if c.verdict == "failed" or (c.verdict == "differs" and c.anchor.binding)]
     return 1 if wrong else 0
 
 
 def _print_verdicts(checks: Sequence[Check], out: Screen) -> None:
-    basis = _letters(checks)
-    rows = []
-    for check in checks:
+    def cells(check: Check) -> tuple[str, ...]:
+        if check.measured is None:
+            return f"{check.stated.n:,}", "", "", check.verdict
+        note = " *" if check.verdict == "differs" and not check.anchor.binding else ""
         low, high = check.interval
-        measured = "" if check.measured is None else f"{check.measured:.2f}"
-        interval = "" if check.measured is None else f"{low:.2f} to {high:.2f}"
-        note = "" if check.anchor.binding or check.verdict != "differs" else " *"
-        release, letter = check.anchor.release, basis[check.anchor.of, check.anchor.basis]
-        published = f"{check.anchor.stated} ({letter})"
-        name = (release.model, release.tag, check.task.name)
-        rows.append((*name, published, f"{check.stated.n:,}", interval, measured, check.verdict + note))
-    columns = ("model", "weights", "task", "published", "images", "interval (95 %)", "measured", "verdict")
-    _print_table(columns, rows, out)
-    for (of, words), letter in basis.items():
-        out.say(f"({letter}) of {of}: {words}")
-    if any(row[-1].endswith("*") for row in rows):
+        return f"{check.stated.n:,}", f"{low:.2f} to {high:.2f}", f"{check.measured:.2f}", check.verdict + note
+
+    _print_checks(checks, ("images", "interval (95 %)", "measured", "verdict"), cells, out)
+    if any(check.verdict == "differs" and not check.anchor.binding for check in checks):
         out.say("* not this file's own number: another training run, or timm's copy; no proof of a mistake")
 
 
@@ -181,20 +165,32 @@ def _print_reason(check: Check, out: Screen) -> None:
 def _print_needs(checks: Sequence[Check], out: Screen) -> None:
     from ..verify.replay import cost
 
-    basis = _letters(checks)
+    def cells(check: Check) -> tuple[str, ...]:
+        images, tflop = cost(check)
+        lack = " and ".join(text.split(":")[0].split(" ")[0] for text in check.lacks)
+        return f"{images:,}", "" if tflop is None else _number(tflop), f"no {lack}" if lack else "here"
+
+    _print_checks(checks, ("images", "TFLOP", "here"), cells, out)
+    _print_lacks(checks, out)
+
+
+def _print_checks(
+    checks: Sequence[Check], columns: tuple[str, ...], cells: Callable[[Check], tuple[str, ...]], out: Screen
+) -> None:
+    """A row a check: what was published, a letter for who states it, and more `cells`; then what the letters mean."""
+    from ...results.tables import Table
+    from ...results.tables.render import show
+
+    statements = list(dict.fromkeys((check.anchor.of, check.anchor.basis) for check in checks))
+    letters = {statement: chr(ord("a") + i) for i, statement in enumerate(statements)}
     rows = []
     for check in checks:
-        images, tflop = cost(check)
-        release, letter = check.anchor.release, basis[check.anchor.of, check.anchor.basis]
-        lack = " and ".join(text.split(":")[0].split(" ")[0] for text in check.lacks)
-        state = "here" if not check.lacks else f"no {lack}"
-        work = "" if tflop is None else _number(tflop)
-        name = (release.model, release.tag, check.task.name)
-        rows.append((*name, f"{check.anchor.stated} ({letter})", f"{images:,}", work, state))
-    _print_table(("model", "weights", "task", "published", "images", "TFLOP", "here"), rows, out)
-    for (of, words), letter in basis.items():
+        release, letter = check.anchor.release, letters[check.anchor.of, check.anchor.basis]
+        published = f"{check.anchor.stated} ({letter})"
+        rows.append((release.model, release.tag, check.task.name, published, *cells(check)))
+    show(Table(title="", columns=("model", "weights", "task", "published", *columns), rows=tuple(rows), labels=3), out)
+    for (of, words), letter in letters.items():
         out.say(f"({letter}) of {of}: {words}")
-    _print_lacks(checks, out)
 
 
 def _print_lacks(checks: Sequence[Check], out: Screen, most: int | None = None) -> None:
@@ -209,11 +205,11 @@ def _print_lacks(checks: Sequence[Check], out: Screen, most: int | None = None) 
         out.say(f"… and {len(lacks) - len(shown)} more files of weights: `verify list` names them")
 
 
-def _print_cost(checks: Sequence[Check], request: Request, out: Screen) -> None:
+def _print_cost(checks: Sequence[Check], settings: ReplaySettings, out: Screen) -> None:
     from ..verify.replay import cost, needs
 
     if any(not check.lacks for check in checks):
-        images, tflop = needs(checks, request)
+        images, tflop = needs(checks, settings)
         out.say(f"what is here and not measured yet: at most {images:,} images{_flop(tflop)}")
     passes = {(c.anchor.release.file_name, c.anchor.settings): cost(c)[1] for c in checks}  # tasks share one
     per_file: dict[str, float] = {}
@@ -242,16 +238,3 @@ def _flop(tflop: float | None) -> str:
 
 def _number(tflop: float) -> str:
     return f"{tflop:,.0f}" if tflop >= 10 else f"{tflop:.2g}"
-
-
-def _letters(checks: Sequence[Check]) -> dict[tuple[str, str], str]:
-    """A letter for each kind of statement, in order."""
-    found = dict.fromkeys((check.anchor.of, check.anchor.basis) for check in checks)
-    return {key: chr(ord("a") + i) for i, key in enumerate(found)}
-
-
-def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], out: Screen) -> None:
-    from ...results.tables import Table
-    from ...results.tables.render import show
-
-    show(Table(title="", columns=tuple(columns), rows=tuple(map(tuple, rows)), labels=3), out)

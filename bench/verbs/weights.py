@@ -16,7 +16,7 @@ from rich.text import Text
 
 from ...registry import Registry, UsageError, is_glob, suggest
 from ..console import stderr, stdout
-from .words import Help, each, help_of, listed, read_words
+from .words import each, help_of, listed, option, read_words
 
 if TYPE_CHECKING:
     from ...models import Model
@@ -41,10 +41,9 @@ OUT = Annotated[Path, typer.Argument(help="The file to write: .npz or .safetenso
 class ListOptions:
     """How the files are listed."""
 
-    format: Annotated[
-        Literal["terminal", "csv"],
-        Help("how it is written; `csv` has all columns of the table behind it, with sources"),
-    ] = "terminal"
+    format: Literal["terminal", "csv"] = option(
+        "terminal", "how it is written; `csv` has all columns of the table behind it, with sources"
+    )
 
 
 def list_verb(

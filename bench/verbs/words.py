@@ -1,6 +1,6 @@
 """The words of a command: `key=value` options, and runs, files or names among them.
 
-A verb declares its options once, as a frozen dataclass whose fields have a `Help`: `read_words` fills it,
+A verb declares its options once, as a frozen dataclass whose fields are `option`s: `read_words` fills it,
 and `listed` shows it in help. All mistakes of a command are told together.
 """
 
@@ -10,7 +10,7 @@ import csv
 import inspect
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -75,18 +75,19 @@ def both(first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:
     return cast(tuple[A, B], tuple(each(lambda reading: reading(), readings)))
 
 
-@dataclass(frozen=True)
-class Help:
-    """What a field of a dataclass of options means: `format: Annotated[Format, Help("how it is written")] = "csv"`.
+def option(default: Any, text: str, *, shown: str = "", check: Callable[[Any], str] | None = None) -> Any:
+    """A field of a dataclass of options: `format: Format = option("csv", "how it is written")`.
 
-    `shown` stands for its value, where its type does not say it. `check` says what is wrong with a value of the right
-    type, and "" where nothing is; it may also raise UsageError itself. It is a function with a name: annotations are
-    evaluated apart from their module, so a lambda within one does not see the module's names.
+    `text` is what help says of it, `shown` stands for its value where its type does not say it. `check` says what is
+    wrong with a value of the right type, and "" where nothing is; it may also raise UsageError itself.
     """
+    return field(default=default, metadata={"option": {"text": text, "shown": shown, "check": check}})
 
-    text: str
-    shown: str = ""
-    check: Callable[[Any], str] = lambda _: ""
+
+def option_of(kind: type, name: str) -> Any:
+    """The field of this name of another dataclass of options, for a verb that hands it on."""
+    same = kind.__dataclass_fields__[name]
+    return field(default=same.default, metadata=same.metadata)
 
 
 def at_least(least: float, why: str) -> Callable[[Any], str]:
@@ -106,13 +107,14 @@ class Option:
     name: str
     kind: Any  # its type
     default: Any
-    help: Help
+    text: str
+    shown: str
+    check: Callable[[Any], str] | None
 
     def read(self, text: str) -> Any:
         """The value that a text says. Raises UsageError that says what is expected."""
         value = read_value(self.name, text, self.kind)
-        wrong = "" if value is None else self.help.check(value)
-        if wrong:
+        if value is not None and self.check is not None and (wrong := self.check(value)):
             raise UsageError(f"{self.name}={text}: {wrong}")
         return value
 
@@ -120,17 +122,17 @@ class Option:
         """Its line in help, as Markdown."""
         plain = isinstance(self.default, bool) or self.default in (None, "", ())
         default = "" if plain else f" (default: `{self.default}`)"
-        return f"- `{self.name}={self.help.shown or _shown(self.kind, self.default)}`: {self.help.text}{default}"
+        return f"- `{self.name}={self.shown or _shown(self.kind, self.default)}`: {self.text}{default}"
 
 
 @cache
 def options(kind: type) -> Mapping[str, Option]:
     """The options that a dataclass declares, by name."""
-    hints = get_type_hints(kind, include_extras=True)
+    hints = get_type_hints(kind)
     return {
-        item.name: Option(name=item.name, kind=hints[item.name].__origin__, default=item.default, help=help)
+        item.name: Option(name=item.name, kind=hints[item.name], default=item.default, **item.metadata["option"])
         for item in fields(kind)
-        for help in getattr(hints[item.name], "__metadata__", ())
+        if "option" in item.metadata
     }
 
 
@@ -256,10 +258,11 @@ def read_value(key: str, text: str, hint: Any) -> Any:
         if text not in choices:
             raise UsageError(f"{key}={text}: {suggest(text, map(str, choices))}")
         return text
+    read, expected = _SCALARS[hint]
     try:
-        return _SCALARS[hint](text)
-    except (ValueError, OverflowError):
-        raise UsageError(f"{key}={text}: '{text}' is not {_EXPECTED[hint]}") from None
+        return read(text)
+    except (ValueError, OverflowError, KeyError):
+        raise UsageError(f"{key}={text}: '{text}' is not {expected}") from None
 
 
 def _float(text: str) -> float:
@@ -267,26 +270,21 @@ def _float(text: str) -> float:
     return float(base) ** float(exponent) if power else float(text)
 
 
-def _bool(text: str) -> bool:
-    if text.lower() not in ("true", "yes", "1", "false", "no", "0"):
-        raise ValueError(text)
-    return text.lower() in ("true", "yes", "1")
+_BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+_SCALARS: dict[Any, tuple[Callable[[str], Any], str]] = {  # type -> how it is read, and what is expected
+    str: (str, "a text"),
+    int: (int, "a whole number"),
+    float: (_float, "a number (2^10 is one, too)"),
+    bool: (lambda text: _BOOLEANS[text.lower()], "true or false"),
+    Path: (lambda text: Path(text).expanduser(), "a path"),
+}
 
 
-_SCALARS: dict[Any, Any] = {
-    str: str,
-    int: int,
-    float: _float,
-    bool: _bool,
-    Path: lambda text: Path(text).expanduser(),
-}
-_EXPECTED = {
-    str: "a text",
-    int: "a whole number",
-    float: "a number (2^10 is one, too)",
-    bool: "true or false",
-    Path: "a path",
-}
+def as_typed(value: Any) -> str:
+    """A value as one would type it. An item with a comma in it is quoted."""
+    if isinstance(value, list | tuple):
+        return ",".join(f'"{text}"' if "," in text else text for text in map(as_typed, value))
+    return str(value).lower() if isinstance(value, bool | None) else str(value)
 
 
 def _parts(key: str, text: str) -> list[str]:

@@ -6,7 +6,6 @@ goes on. Nothing is downloaded.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
@@ -22,7 +21,7 @@ from ...stable import replacing
 from ...suites.protocol import Task
 from ...suites.sources.sets.imagenet import ImageNet
 from ...suites.tasks import tasks
-from .. import config as settings
+from .. import config
 from ..config import data_folder
 from ..job import Job
 from ..plan import Plan, make_plan
@@ -38,8 +37,8 @@ TABLE = "verify.csv"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
-    """What was typed: settings that runs take, and verify's own."""
+class ReplaySettings:
+    """What was typed: words that runs take, and verify's own settings."""
 
     words: tuple[str, ...]  # data=, source=, device=, batch_size=, precision=, include=
     out: Path
@@ -67,10 +66,10 @@ class Check:
         return Stated(text=self.anchor.stated, n=self.task.splits["test"])
 
 
-def look(found: Sequence[Anchor], request: Request) -> list[Check]:
+def look(found: Sequence[Anchor], settings: ReplaySettings) -> list[Check]:
     """Each anchor with what of its weights and images is not on this machine."""
-    config = settings.read([*request.words, "suite=classify"])
-    shelf = Shelf(data_folder(config), tasks(), config.include, config.source)
+    said = config.read([*settings.words, "suite=classify"])
+    shelf = Shelf(data_folder(said), tasks(), said.include, said.source)
     checks = []
     for anchor in found:
         task = shelf.tasks[anchor.task]
@@ -96,7 +95,7 @@ def _weights_lack(release: Release) -> str:
     return f"weights {release.model}:{release.tag}: place {place}, or `weights download {release.model}:{release.tag}`"
 
 
-def plans(checks: Sequence[Check], request: Request) -> Iterator[tuple[Plan, list[Check]]]:
+def plans(checks: Sequence[Check], settings: ReplaySettings) -> Iterator[tuple[Plan, list[Check]]]:
     """The runs that measure these: one for each file and way to feed it, its tasks together."""
 
     def same_run(check: Check) -> tuple[str, str, tuple[str, ...]]:
@@ -107,13 +106,13 @@ def plans(checks: Sequence[Check], request: Request) -> Iterator[tuple[Plan, lis
     for (model, tag, words), group in groupby(sorted(here, key=lambda one: order[same_run(one)]), key=same_run):
         members = list(group)
         asked = ",".join(dict.fromkeys(check.task.name for check in members))
-        said = ["suite=classify", f"model={model}", f"weights={tag}", f"task={asked}", f"out={request.out}"]
-        yield make_plan(settings.read([*said, *words, *request.words])), members
+        said = ["suite=classify", f"model={model}", f"weights={tag}", f"task={asked}", f"out={settings.out}"]
+        yield make_plan(config.read([*said, *words, *settings.words])), members
 
 
-def needs(checks: Sequence[Check], request: Request) -> tuple[int, float | None]:
+def needs(checks: Sequence[Check], settings: ReplaySettings) -> tuple[int, float | None]:
     """Images to pass forward for what is here and not yet measured, and TFLOP; None where a model's are not known."""
-    works = [plan.work() for plan, _ in plans(checks, request)]
+    works = [plan.work() for plan, _ in plans(checks, settings)]
     known = [macs for _, macs in works if macs is not None]
     return sum(work.images for work, _ in works), 2 * sum(known) / 1e12 if len(known) == len(works) else None
 
@@ -123,7 +122,7 @@ def cost(check: Check) -> tuple[int, float | None]:
     from ...suites import suites
 
     release = check.anchor.release
-    suite = settings.apply(settings.read(["suite=classify", *check.anchor.settings]), [suites()["classify"]])[0]
+    suite = config.apply(config.read(["suite=classify", *check.anchor.settings]), [suites()["classify"]])[0]
     model, weights = catalog()[release.model], Released(release)
     images = suite.estimate(model, check.task, weights).images
     macs = model.architecture.macs(suite.size(model, weights))
@@ -131,17 +130,17 @@ def cost(check: Check) -> tuple[int, float | None]:
 
 
 def replay(
-    checks: Sequence[Check], request: Request, progress: Callable[[], Progress], say: Callable[[str], None]
+    checks: Sequence[Check], settings: ReplaySettings, progress: Callable[[], Progress], say: Callable[[str], None]
 ) -> list[Check]:
     """The checks with what was measured, in their order; those that lack something as they are.
 
     Raises KeyboardInterrupt after Ctrl-C: what was measured is kept.
     """
-    from ..distributed import team
+    from ..distributed import process_group
     from ..run import execute
 
     done: dict[Anchor, Check] = {check.anchor: check for check in checks}
-    for plan, members in plans(checks, request):
+    for plan, members in plans(checks, settings):
         outcome = execute(plan, progress())
         if outcome.interrupted:
             raise KeyboardInterrupt
@@ -149,16 +148,16 @@ def replay(
             continue
         for check in members:
             job = next(job for job in plan.jobs if job.task.name == check.task.name)
-            done[check.anchor] = scored = _judge(check, job, plan.out, request)
-            if scored.verdict == "differs" and request.diagnose and team().size > 1:
+            done[check.anchor] = scored = _judge(check, job, plan.out, settings)
+            if scored.verdict == "differs" and settings.diagnose and process_group().size > 1:
                 say(f"{job.model.name} {job.weights} on {job.task.name}: repeat it in one process to hear why")
-            elif scored.verdict == "differs" and request.diagnose:
+            elif scored.verdict == "differs" and settings.diagnose:
                 say(f"{job.model.name} {job.weights} on {job.task.name}: looking for the reason")
-                done[check.anchor] = replace(scored, diagnosis=_diagnosis(scored, job, plan, request))
+                done[check.anchor] = replace(scored, diagnosis=_diagnosis(scored, job, plan, settings))
     return [done[check.anchor] for check in checks]
 
 
-def _judge(check: Check, job: Job, out: Path, request: Request) -> Check:
+def _judge(check: Check, job: Job, out: Path, settings: ReplaySettings) -> Check:
     cell = Store(out).get(job.key)
     records = () if cell is None else cell.records
     error = next((record.error for record in records if record.error), "")
@@ -168,50 +167,42 @@ def _judge(check: Check, job: Job, out: Path, request: Request) -> Check:
     return replace(
         check,
         measured=value,
-        interval=check.stated.interval(tolerance=request.tolerance),
-        verdict=check.stated.verdict(value, tolerance=request.tolerance),
+        interval=check.stated.interval(tolerance=settings.tolerance),
+        verdict=check.stated.verdict(value, tolerance=settings.tolerance),
         job=job,
     )
 
 
-def _diagnosis(check: Check, job: Job, plan: Plan, request: Request) -> Diagnosis:
-    from ...stable import cache_folder
+def _diagnosis(check: Check, job: Job, plan: Plan, settings: ReplaySettings) -> Diagnosis:
     from ..context import Folders, JobContext
     from ..environment import pick_device
-    from ..loaded_model import Network
+    from ..loaded_model import LoadedModel
     from ..progress import Progress
     from .diagnose import Diagnosis, diagnose
 
     suite: Any = job.suite
-    folders = Folders(data=data_folder(plan.config), cache=cache_folder(), out=plan.out)
-    network = Network(job, pick_device(plan.config.device))
-    context = JobContext(job, network, folders, Progress(None), batch_size=plan.config.batch_size)
+    loaded = LoadedModel(job, pick_device(plan.config.device))
+    context = JobContext(job, loaded, Folders.of(plan), Progress(None), batch_size=plan.config.batch_size)
     view = suite.view(job.model, job.weights)
     try:
-        return diagnose(context, view, check.stated, sample=request.sample, precision=suite.precision)
+        return diagnose(context, view, check.stated, sample=settings.sample, precision=suite.precision)
     except (ValueError, RuntimeError, MemoryError, OSError) as error:  # what was measured stands all the same
         return Diagnosis(link="", words=f"the search broke off: {type(error).__name__}: {error}", changes=())
 
 
-COLUMNS = (
-    *("model", "weights", "file", "task", "published", "of", "basis", "n_test", "low", "high", "measured", "verdict"),
-    *("suspect", "because"),
-)
-
-
 def write(checks: Sequence[Check], out: Path) -> Path:
     """The checks as a CSV file in the run directory, a row an anchor."""
+    import pandas as pd
+
     path = out / TABLE
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        rows = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        rows.writeheader()
-        rows.writerows(map(_row, checks))
+    with replacing(path) as temporary:
+        pd.DataFrame(map(_row, checks)).to_csv(temporary, index=False, lineterminator="\n")
     return path
 
 
 def _row(check: Check) -> dict[str, Any]:
-    anchor, known = check.anchor, check.measured is not None
-    found = check.diagnosis
+    anchor, known, found = check.anchor, check.measured is not None, check.diagnosis
+    low, high = check.interval if known else ("", "")
     return {
         "model": anchor.release.model,
         "weights": anchor.release.tag,
@@ -221,8 +212,8 @@ def _row(check: Check) -> dict[str, Any]:
         "of": anchor.of,
         "basis": anchor.basis,
         "n_test": check.stated.n,
-        "low": check.interval[0] if known else "",
-        "high": check.interval[1] if known else "",
+        "low": low,
+        "high": high,
         "measured": check.measured if known else "",
         "verdict": check.verdict,
         "suspect": found.link if found else "",

@@ -53,9 +53,8 @@ def test_the_commands_repeat_exactly_these_jobs(words: str, commands: int) -> No
     jobs = make_plan(config.read(words.split())).jobs
     made = run_commands(map(cell, jobs), {}, "runs/again")
     assert len(made) == commands
-    again = [job for one in made for job in planned(one.text)]
+    again = [job for one in made for job in planned(one)]
     assert sorted(job.key for job in again) == sorted(job.key for job in jobs)
-    assert [one.jobs for one in made] == [len(planned(one.text)) for one in made]
     (alone,) = planned(job_command(cell(jobs[-1]), {}, "x"))
     assert alone.key == jobs[-1].key
 
@@ -66,7 +65,7 @@ def test_models_that_answered_other_tasks_get_a_command_of_their_own() -> None:
         *make_plan(config.read(["suite=fewshot", "task=tissue", "model=ViT-mini"])).jobs,
     ]
     made = run_commands(map(cell, jobs), {}, "out dir")
-    assert [one.text.split(" ", 4)[4] for one in made] == [
+    assert [one.split(" ", 4)[4] for one in made] == [
         "suite=fewshot model=ViT-mini task=digits,photos,tissue weights=random 'out=out dir'",
         "suite=fewshot model=BiT-mini task=digits,photos weights=random 'out=out dir'",
     ]

@@ -89,7 +89,7 @@ def test_predictions_are_those_that_the_accuracy_counts(tmp_path: Path) -> None:
 
 def test_the_same_command_again_computes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     first = vit_bench.run(*ONE, out="r")
-    monkeypatch.setattr("vit_bench.bench.run._attempt", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr("vit_bench.bench.run.Runner.attempt", lambda *_: pytest.fail("computed again"))
     pd.testing.assert_frame_equal(vit_bench.run(*ONE, out="r"), first)
 
 
@@ -128,7 +128,7 @@ def test_features_are_computed_once_for_all_suites_and_tasks_on_the_same_images(
 def test_a_finished_cell_of_a_run_beside_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = vit_bench.run(*ONE, out="runs/a")
     assert states(*ONE, "out=runs/b") == ("reuse",)
-    monkeypatch.setattr("vit_bench.bench.run._attempt", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr("vit_bench.bench.run.Runner.attempt", lambda *_: pytest.fail("computed again"))
     pd.testing.assert_frame_equal(vit_bench.run(*ONE, out="runs/b"), first)
     assert (tmp_path / "runs" / "b" / "results.csv").exists()
 
@@ -192,7 +192,7 @@ def test_features_of_a_users_model_are_of_its_files_too(tmp_path: Path) -> None:
     for path in (builder, helper, weights):
         path.write_text(path.name)
     network: Any = SimpleNamespace(backbone=SimpleNamespace(source_files=(builder, helper, weights)))
-    context: Any = SimpleNamespace(_network=network)
+    context: Any = SimpleNamespace(_loaded=network)
     before = JobContext._users_code(context)
     assert len(before["files"]) == 2
     helper.write_text("changed")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from vit_bench.bench import config as settings
 from vit_bench.bench.cli import plan_verb, run_verb
 from vit_bench.bench.context import Folders
 from vit_bench.bench.plan import make_plan
-from vit_bench.bench.subprocess_job import Errand, run_isolated
+from vit_bench.bench.subprocess_job import JobPayload, run_isolated
 from vit_bench.registry import UsageError
 from vit_bench.results.cost import cost
 from vit_bench.results.tables import make
@@ -118,19 +117,19 @@ def test_what_kills_a_process_ends_one_part_only(tmp_path: Path, monkeypatch: py
     folders = Folders(data=tmp_path, cache=tmp_path, out=tmp_path)
     said: list[str] = []
 
-    class Teller:
+    class Reporter:
         def say(self, text: str) -> None:
             said.append(text)
 
         def advance(self, images: int, note: str = "") -> None:
             pass
 
-    errand = Errand(job=job, folders=folders, device="cpu", batch_size=1, passed=frozenset(), path=tuple(sys.path))
-    outcome = run_isolated(errand, Teller())
-    assert [(one.at["part"], bool(one.error)) for one in outcome.measured] == [(0, False), (1, True), (2, False)]
-    assert "ended by SIGKILL" in outcome.measured[1].error
-    assert outcome.lost == 1
-    assert len({os.getpid(), outcome.measured[0].value, outcome.measured[2].value}) == 3
+    payload = JobPayload(job=job, folders=folders, device="cpu", batch_size=1)
+    measured, trace = run_isolated(payload, Reporter())
+    assert [(one.at["part"], bool(one.error)) for one in measured] == [(0, False), (1, True), (2, False)]
+    assert "ended by SIGKILL" in measured[1].error
+    assert trace.count("SIGKILL") == 1
+    assert len({os.getpid(), measured[0].value, measured[2].value}) == 3
     assert "SIGKILL" in said[0]
 
 

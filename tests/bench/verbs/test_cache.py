@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import vit_bench
 from vit_bench.bench.cli import main
-from vit_bench.bench.distributed import team
+from vit_bench.bench.distributed import process_group
 from vit_bench.results.record import load
 
 RUN = ("suite=fewshot", "task=digits", "shots=1,5", "seed=0")
@@ -192,14 +192,14 @@ def test_mistakes_remove_nothing(own_cache: Path, typed, words: tuple[str, ...],
 
 
 def test_a_launchers_environment_makes_a_team(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert (team().rank, team().size, team().leads) == (0, 1, True)
+    assert (process_group().rank, process_group().size, process_group().leads) == (0, 1, True)
     for name, value in (("MASTER_ADDR", "127.0.0.1"), ("RANK", "1"), ("WORLD_SIZE", "2")):
         monkeypatch.setenv(name, value)
-    assert (team().rank, team().size, team().leads) == (1, 2, False)
+    assert (process_group().rank, process_group().size, process_group().leads) == (1, 2, False)
     with pytest.raises(
         vit_bench.UsageError, match=r"device=cuda:1: 2 processes were launched, .* device=auto, cuda or"
     ):
-        team().meet("cuda:1")
+        process_group().meet("cuda:1")
 
 
 LAUNCHERS = {

@@ -11,7 +11,7 @@ import torch
 from vit_bench.bench import config as settings
 from vit_bench.bench import environment
 from vit_bench.bench.context import Folders, JobContext
-from vit_bench.bench.loaded_model import Network
+from vit_bench.bench.loaded_model import LoadedModel
 from vit_bench.bench.plan import make_plan
 from vit_bench.suites.protocol import Measurement
 from vit_bench.suites.timing import memory, session
@@ -183,13 +183,13 @@ def measured(tmp_path: Path, *words: str) -> list[Measurement]:
     plan = make_plan(settings.read(["suite=throughput", "model=ViT-mini", "device=cpu", *QUICK, *words]))
     job = plan.jobs[0]
 
-    class Teller:
+    class Reporter:
         def say(self, text: str) -> None: ...
 
         def advance(self, images: int, note: str = "") -> None: ...
 
     folders = Folders(data=tmp_path, cache=tmp_path, out=tmp_path)
-    return list(job.suite.run(JobContext(job, Network(job, CPU), folders, Teller(), batch_size=1)))
+    return list(job.suite.run(JobContext(job, LoadedModel(job, CPU), folders, Reporter(), batch_size=1)))
 
 
 @pytest.mark.usefixtures("uuid")
