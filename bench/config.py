@@ -55,7 +55,9 @@ class Config:
     )
     data: Path | None = option(None, "where data sets are; without it, BENCH_DATA", shown="DIR")
     source: str | None = option(None, "one kind of data source; without it, the first that has the task", shown="NAME")
-    include: tuple[Path, ...] = option((), "folders of Python files with tasks and sources of yours", shown="DIR")
+    include: tuple[Path, ...] = option(
+        (), "folders of Python files with tasks, sources, suites, tables, figures of yours", shown="DIR"
+    )
     division: Literal["own", "800/200"] = option(
         "own", "of `folder:PATH`: its own, or VTAB-1k's budget, 800 to fit and 200 to choose"
     )

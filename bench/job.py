@@ -17,7 +17,15 @@ from ..models.weights_choice import WeightsChoice
 from ..registry import UsageError
 from ..stable import sha
 from ..suites.protocol import NO_TASK, Source, Suite, Task, Work
-from .fingerprint import behind_call, code_sha, is_ours, module_of, network_modules, source_sha
+from .fingerprint import (
+    behind_call,
+    code_sha,
+    imported_modules,
+    is_ours,
+    module_of,
+    network_modules,
+    source_sha,
+)
 
 TASK_IDENTITY = (
     "name",
@@ -77,12 +85,13 @@ class Job:
     @cached_property
     def key(self) -> str:
         """The short name of the identity and of the code behind it."""
-        included = {source_sha(thing) for thing in self._declared_by if not is_ours(thing)}  # in a user's file
+        suite = type(self.suite)
+        included = {source_sha(thing) for thing in (suite, *self._declared_by) if not is_ours(thing)}  # users' files
         resolved = plain(self.suite.resolved(self.model, self.weights, self.task))
         others = [_architecture(row) for row in self._others]
         return sha(
             self.identity
-            | {"code": code_sha(*self.modules, alone=(module_of(type(self.suite)),))}
+            | {"code": code_sha(*self.modules, alone=(module_of(suite),) if is_ours(suite) else ())}
             | ({"included": sorted(included)} if included else {})
             | ({"resolved": resolved} if resolved else {})
             | ({"others": others} if others else {})
@@ -94,7 +103,9 @@ class Job:
         fed = () if self.task is NO_TASK else ("suites.images.feeding",)
         ours = {module_of(thing) for thing in self._declared_by if is_ours(thing)}
         networks = {module for row in (self.model, *self._others) for module in network_modules(row)}
-        return tuple(sorted({*self.suite.modules(), *fed, *networks, *ours}))
+        suite = type(self.suite)
+        asked = self.suite.modules() if is_ours(suite) else imported_modules(suite)
+        return tuple(sorted({*asked, *fed, *networks, *ours}))
 
     @cached_property
     def _others(self) -> list[Model]:

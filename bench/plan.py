@@ -91,10 +91,10 @@ def make_plan(config: Config, given: Mapping[str, Model] | None = None) -> Plan:
     """
     if not config.suite:
         raise UsageError(f"say what to run: suite={', suite='.join(suites().names())}")
-    selected = [suite for found in each(suites().select, config.suite) for suite in found]
-    selected = list({suite.name: suite for suite in selected}.values())
     root = data_folder(config)
     shelf = Shelf(root, tasks(), config.include, config.source)
+    selected = [suite for found in each(shelf.suites.select, config.suite) for suite in found]
+    selected = list({suite.name: suite for suite in selected}.values())
     selected, notes = _or_fallback(config, selected, shelf)
     asked = _choose(config, selected, shelf, given or {})
     jobs = [job for one in asked for job in _jobs(one, config, shelf)]
@@ -217,7 +217,7 @@ def _job(suite: Suite, model: Model, weights: WeightsChoice, task: Task, shelf: 
         task=task,
         source=source.name if source else "",
         order=(
-            suites().names().index(suite.name),
+            shelf.suites.names().index(suite.name),
             rows.index(model.name) if model.name in rows else model.name,
             " ".join(f"{name}={value}" for name, value in model.variant),
             in_natural_order(str(weights)),

@@ -8,15 +8,18 @@ from contextlib import suppress
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..registry import UsageError
+from ..registry import Registry, UsageError
 from .config import read_file
-from .verbs.words import as_typed
+from .console import stderr
+from .select.user_rows import UserRows, include
+from .verbs.words import as_typed, is_on_disk, read_value
 
 if TYPE_CHECKING:
     from ..results.record import Cell
 
+RowT = TypeVar("RowT")
 KEPT = ("data", "source", "include", "division", "division_seed", "device", "batch_size")  # of config.yaml
 
 
@@ -52,6 +55,30 @@ def read_config(path: Path) -> Mapping[str, str]:
     with suppress(UsageError):
         return read_file(path)
     return {}
+
+
+def rows_for(runs: Iterable[Path], folders: tuple[Path, ...]) -> tuple[UserRows, list[str]]:
+    """The user's rows of these folders and of those that the runs were made with; and what to say of those not here."""
+    notes: list[str] = []
+    found = dict.fromkeys(folders)
+    for run in runs:
+        text = read_config((run if run.is_dir() else run.parent) / "config.yaml").get("include", "none")
+        for folder in read_value("include", text, tuple[Path, ...]) if text != "none" else ():
+            if folder.is_dir():
+                found[folder] = None
+            else:
+                notes.append(f"{run} was made with include={folder}, which is not here: type include=DIR for its rows")
+    return include(tuple(found)), notes
+
+
+def registry_for(built_in: Registry[RowT], words: Sequence[str]) -> Registry[RowT]:
+    """A registry with the user's rows: those of `include=` and those that the runs among the words were made with."""
+    said = [word.partition("=")[2] for word in words if word.startswith("include=")][-1:]
+    folders = [folder for text in said if text for folder in read_value("include", text, tuple[Path, ...])]
+    rows, notes = rows_for([Path(word) for word in words if is_on_disk(word)], tuple(folders))
+    for note in notes:
+        stderr().say(note)
+    return rows.added_to(built_in)
 
 
 def _words(cell: Cell) -> tuple[str, ...]:

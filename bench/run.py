@@ -212,7 +212,7 @@ class Runner:
         try:
             reporter = JobReporter(self, clock)
             context = JobContext(job, model, folders, reporter, batch_size=self.plan.config.batch_size)
-            measured, trace = _measure(context, reporter)
+            measured, trace = _measure(context, self.plan.config.include, reporter)
             common = {"device": device, "seconds": clock.seconds}
             if "weights" in job.suite.needs:
                 common["weights_sha"] = context.weights_sha[:16]
@@ -243,7 +243,7 @@ class JobReporter:
         self._clock.tick()
 
 
-def _measure(context: JobContext, reporter: JobReporter) -> tuple[list[Measurement], str]:
+def _measure(context: JobContext, include: tuple[Path, ...], reporter: JobReporter) -> tuple[list[Measurement], str]:
     """What a suite measures, in this process or in the job's own; and the traceback of parts that did not survive."""
     from . import subprocess_job as isolated
 
@@ -251,7 +251,11 @@ def _measure(context: JobContext, reporter: JobReporter) -> tuple[list[Measureme
     if not job.suite.isolated or not isolated.can_travel(job):
         return list(job.suite.run(context)), ""
     payload = isolated.JobPayload(
-        job=job, folders=context.folders, device=str(context.device), batch_size=context.batch_size
+        job=job,
+        folders=context.folders,
+        device=str(context.device),
+        batch_size=context.batch_size,
+        include=include,
     )
     return isolated.run_isolated(payload, reporter)
 

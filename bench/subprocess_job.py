@@ -18,6 +18,7 @@ import tempfile
 import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ..registry import UsageError
@@ -39,6 +40,7 @@ class JobPayload:
     folders: Folders
     device: str
     batch_size: int
+    include: tuple[Path, ...] = ()  # whose files define what the job is made of
     entered: frozenset[str] = frozenset()  # parts that an earlier child entered
 
 
@@ -116,7 +118,7 @@ class _Child:
             try:
                 assert child.stdin is not None
                 with contextlib.suppress(BrokenPipeError), child.stdin as stdin:
-                    pickle.dump(sys.path, stdin)  # users' models are found as they are here
+                    pickle.dump((sys.path, self._payload.include), stdin)  # users' code is found as it is here
                     pickle.dump(self._payload, stdin)
                 with os.fdopen(read, "rb") as pipe:
                     for kind, value in _messages(pipe):
@@ -170,7 +172,10 @@ def main() -> None:
         pickle.dump((kind, value), pipe)
         pipe.flush()
 
-    sys.path[:] = pickle.load(sys.stdin.buffer)
+    from .select.user_rows import include
+
+    sys.path[:], folders = pickle.load(sys.stdin.buffer)
+    include(folders)
     payload: JobPayload = pickle.load(sys.stdin.buffer)
     from . import environment
     from .context import JobContext

@@ -19,26 +19,25 @@ FOLDER = "folder:"
 
 
 class Shelf:
-    """The built-in tasks, image sets and sources and the included ones, as seen from a data folder."""
+    """The built-in suites, tasks, image sets and sources and the included ones, as seen from a data folder."""
 
     def __init__(
         self, root: Path, built_in: Registry[Task], include_from: tuple[Path, ...], source: str | None
     ) -> None:
         """`source`: the one kind of source to use. Raises UsageError where there is none of that name."""
-        extra = include(include_from)
-        complete = {task.collection for task in built_in.values()}
-        if foreign := next((task for task in extra.tasks if task.collection in complete), None):
-            raise UsageError(
-                f"include={','.join(map(str, include_from))}: {foreign.name} says that it belongs to the collection "
-                f"'{foreign.collection}', which is complete. Give it a collection of its own"
-            )
+        user = include(include_from)
         self.root = root
-        try:
-            self.tasks = Registry("task", [*built_in.values(), *extra.tasks]) if extra.tasks else built_in
-            self.sets = dict(Registry("image set", [*image_sets().values(), *extra.sets]))
-        except ValueError as error:
-            raise UsageError(f"include={','.join(map(str, include_from))}: {error}. Name yours differently") from error
-        self.sources: tuple[Source, ...] = (*sources(self.sets), *extra.sources)
+        self.suites = user.added_to(suites())
+        self.tasks = user.added_to(built_in)
+        own = [task for name, task in self.tasks.items() if name not in built_in]
+        complete = {task.collection for task in built_in.values()}
+        if foreign := next((task for task in own if task.collection in complete), None):
+            raise user.error(
+                f"{foreign.name} says that it belongs to the collection '{foreign.collection}', which is complete. "
+                "Give it a collection of its own"
+            )
+        self.sets = dict(user.added_to(Registry("image set", image_sets().values())))
+        self.sources: tuple[Source, ...] = (*sources(self.sets), *user.sources)
         names = [one.name for one in self.sources]
         if source is not None and source not in names:
             raise UsageError(f"there is no source '{source}'. {suggest(source, names)}")

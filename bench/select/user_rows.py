@@ -1,13 +1,13 @@
-"""A user's own tasks, image sets and sources: Python files of a folder, read like those of suites/tasks and the like.
+"""A user's own tasks, image sets, suites, tables and figures: Python files of a folder, with the rows that ours have.
 
-    from vit_bench.suites.protocol import Split, Task
+    from pathlib import Path
     from vit_bench.suites.sources.folder import folder_task
 
     MOTHS = folder_task(Path("/data/moths"), name="moths", division="800/200")
 
-Every module-level Task, also in a list or tuple, is one more task; every ImageSet says where the images of tasks are
-published and how they lie on disk; every object with `name`, `locate` and `load` is one more source. A file imports its
-neighbours by their names; those whose names begin with _ hold no rows.
+Every module-level Task, ImageSet, Suite, TableSpec and Figure, also in a list or tuple, is one more row of its
+registry; every object with `name`, `locate` and `load` is one more source. A file imports its neighbours by their
+names; those whose names begin with _ hold no rows. examples/own has some.
 """
 
 from __future__ import annotations
@@ -16,57 +16,79 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from ...errors import describe_error
 from ...models.own.user_code import check_unchanged, digest_of_code, import_file, imported_files, importing_from
-from ...registry import UsageError
+from ...registry import Registry, UsageError
 from ...stable import file_sha, sha
-from ...suites.protocol import Source, Task
+from ...suites.protocol import Source, Suite, Task
 from ...suites.sources.image_set import ImageSet
 
-Row = Task | ImageSet | Source
+RowT = TypeVar("RowT")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Included:
-    tasks: tuple[Task, ...] = ()
-    sets: tuple[ImageSet, ...] = ()
-    sources: tuple[Source, ...] = ()
+class UserRows:
+    """What the Python files of some folders add to the registries and to the sources."""
+
+    folders: tuple[Path, ...] = ()
+    rows: tuple[Any, ...] = ()
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        return tuple(row for row in self.rows if _kind(row) == "source")
+
+    def added_to(self, built_in: Registry[RowT]) -> Registry[RowT]:
+        """The built-in rows of a registry and the user's of that kind. Raises UsageError for a name that is taken."""
+        ours = {id(row) for row in built_in.values()}  # a file may import a row of ours
+        rows = [row for row in self.rows if _kind(row) == built_in.kind and id(row) not in ours]
+        try:
+            return Registry(built_in.kind, [*built_in.values(), *rows]) if rows else built_in
+        except ValueError as error:
+            raise self.error(f"{error}. Name yours differently") from error
+
+    def error(self, text: str) -> UsageError:
+        return UsageError(f"include={','.join(map(str, self.folders))}: {text}")
 
 
-def include(folders: tuple[Path, ...]) -> Included:
+def include(folders: tuple[Path, ...]) -> UserRows:
     """The rows of these folders' Python files, in alphabetical order. Files whose name begins with _ are passed over.
 
     Raises UsageError, naming the file, where one cannot be imported, and for a folder without any row.
     """
-    rows: dict[int, Row] = {}
+    rows: dict[int, Any] = {}
     for folder in folders:
         if not folder.is_dir():
             raise UsageError(f"include={folder}: there is no such folder")
-        found = [row for path in sorted(folder.glob("[!_]*.py")) for row in _rows(_module(path))]
-        if not found:
+        before = len(rows)
+        for path in sorted(folder.glob("[!_]*.py")):
+            rows |= {id(row): row for row in _rows(_module(path))}
+        if len(rows) == before:
             raise UsageError(
-                f"include={folder}: its Python files hold no Task and no source. Make one at module level, "
-                "for example TASK = folder_task(Path(…)), from vit_bench.suites.sources.folder"
+                f"include={folder}: its Python files hold no Task, source, suite, table or figure. Make one at module "
+                "level, for example TASK = folder_task(Path(…)), from vit_bench.suites.sources.folder"
             )
-        rows |= {id(row): row for row in found}
-    tasks = tuple(row for row in rows.values() if isinstance(row, Task))
-    sets = tuple(row for row in rows.values() if isinstance(row, ImageSet))
-    others = tuple(row for row in rows.values() if not isinstance(row, Task | ImageSet))
-    return Included(tasks=tasks, sets=sets, sources=others)
+    return UserRows(folders=folders, rows=tuple(rows.values()))
 
 
-def _is_source(value: Any) -> bool:
+def _kind(value: Any) -> str:
+    """The registry that a value is a row of, or "source"; "" where it is none."""
+    from ...results.figures import Figure
+    from ...results.tables import TableSpec
+
+    kinds = {"task": Task, "image set": ImageSet, "suite": Suite, "table": TableSpec, "figure": Figure}
+    for kind, row in kinds.items():
+        if isinstance(value, row):
+            return kind
     methods = all(callable(getattr(value, name, None)) for name in ("locate", "load"))
-    return not isinstance(value, type | ModuleType) and methods and isinstance(getattr(value, "name", None), str)
+    named = isinstance(getattr(value, "name", None), str) and not isinstance(value, type | ModuleType)
+    return "source" if methods and named else ""
 
 
-def _rows(module: ModuleType) -> Iterator[Row]:
+def _rows(module: ModuleType) -> Iterator[Any]:
     for value in vars(module).values():
-        for item in value if isinstance(value, list | tuple) else [value]:
-            if isinstance(item, Task | ImageSet) or _is_source(item):
-                yield item
+        yield from (item for item in (value if isinstance(value, list | tuple) else [value]) if _kind(item))
 
 
 _included: dict[Path, ModuleType] = {}  # each file as it was imported last
@@ -85,10 +107,10 @@ def _module(path: Path) -> ModuleType:
 
 
 def code_of(thing: Any, file: Path) -> str:
-    """A short digest of the code behind a user's rule or class of sources, which `file` defines.
+    """A short digest of the code behind a user's rule, class of sources or class of suites, which `file` defines.
 
-    That is the file, the included ones that hold a task with this rule or a source of this class, and what these
-    import from their folder.
+    That is the file, the included ones that hold a task with this rule or a row of this class, and what these import
+    from their folder.
     """
     holders = {each for each, module in _included.items() if any(_is_behind(thing, row) for row in _rows(module))}
     root = next((each.parent for each in sorted(holders) if file.is_relative_to(each.parent)), file.parent)
@@ -96,7 +118,7 @@ def code_of(thing: Any, file: Path) -> str:
     return sha(sorted(digests))
 
 
-def _is_behind(thing: Any, row: Row) -> bool:
+def _is_behind(thing: Any, row: Any) -> bool:
     if isinstance(row, ImageSet):
         return any(value is thing or type(value) is thing for value in vars(row).values())
     return row.rule is thing if isinstance(row, Task) else type(row) is thing

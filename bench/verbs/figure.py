@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from ...results.choices import FigureShow
+from ..config import Config
 from ..console import stdout
-from .words import both, option, read_runs
-
-if TYPE_CHECKING:
-    pass
+from .words import both, option, option_of, read_runs
 
 
 def _place(out: Path) -> str:
@@ -35,6 +33,7 @@ class FigureOptions:
         None, "which task's accuracy; without it, the paper's, or the only one there is", shown="NAME"
     )
     mix: bool = option(False, "answers to different questions may share a panel")
+    include: tuple[Path, ...] = option_of(Config, "include")
 
 
 def figure_verb(
@@ -50,8 +49,12 @@ def figure_verb(
     from ...results.figures import FigureRequest, draw, figures, save
     from ...results.record import load
     from ..facts import model_facts
+    from ..reproduce import registry_for
 
-    row, (runs, options) = both(lambda: figures()[name], lambda: read_runs(words or [], FigureOptions, "figure"))
+    said = words or []
+    row, (runs, options) = both(
+        lambda: registry_for(figures(), said)[name], lambda: read_runs(said, FigureOptions, "figure")
+    )
     out = options.out or Path(f"figure{row.name}.pdf" if row.name.isdigit() else f"{row.name}.pdf")
     show = options.show
     if not runs and show != "published":

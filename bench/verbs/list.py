@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import Field, fields
+from dataclasses import Field, dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ...registry import Registry, UsageError, suggest
+from ..config import Config
 from ..console import Screen, stdout
+from .words import option_of, read_words
 
 if TYPE_CHECKING:
     from ...models.spec import Model
@@ -21,20 +24,41 @@ if TYPE_CHECKING:
 KINDS = ("suites", "models", "tasks", "tables", "figures", "formats")
 
 
-def list_verb(
-    what: Annotated[str, typer.Argument(help="models, tasks, suites, tables, figures or formats")] = "",
-    pattern: Annotated[str, typer.Argument(help="a name, an alias or a glob")] = "*",
-) -> None:
-    """Show the models, tasks, suites, tables, figures and formats there are, with their names, facts and settings."""
+@dataclass(frozen=True, kw_only=True)
+class ListingOptions:
+    """What is listed besides what is built in."""
+
+    include: tuple[Path, ...] = option_of(Config, "include")
+
+
+Words = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[models|tasks|suites|tables|figures|formats] [PATTERN] [include=DIR]", show_default=False),
+]
+
+
+def list_verb(words: Words = None) -> None:
+    """Show the models, tasks, suites, tables, figures and formats there are, with their names, facts and settings.
+
+    PATTERN is a name, an alias or a glob: `list models 'ViT-*'`.
+    """
+    names, options = read_words(words or [], ListingOptions, "list", name=str)
+    what, pattern, *more = [*names, *("", "*")[len(names) :]]
     if what and what not in KINDS:
         raise UsageError(f"there is no list of '{what}'. {suggest(what, KINDS)}")
+    if more:
+        raise UsageError(f"list takes one name or glob, and not {' '.join(more)}, too: `list {what} {pattern}`")
     for kind in [what] if what else KINDS:
-        print_listing(kind, pattern, stdout())
+        print_listing(kind, pattern, stdout(), options.include)
 
 
-def print_listing(kind: str, pattern: str, screen: Screen) -> None:
+def print_listing(kind: str, pattern: str, screen: Screen, folders: tuple[Path, ...] = ()) -> None:
     """Print one registry as a table: all of it, or what a pattern selects. Raises UsageError where nothing matches."""
     registry, cells, columns = _listing(kind)
+    if folders:
+        from ..select.user_rows import include
+
+        registry = include(folders).added_to(registry)
     chosen: list[Any] = list(registry.values())
     if pattern != "*" and kind == "models":
         from ...models import select_models

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ...registry import UsageError
+from ..config import Config
 from ..console import stdout
 from ..provenance import files_read, settings_of
-from ..reproduce import job_command, read_config, run_commands
-from .words import option, read_runs
+from ..reproduce import job_command, read_config, rows_for, run_commands
+from .words import option, option_of, read_runs
 
 if TYPE_CHECKING:
     from ...results.report import ReportedRun
@@ -32,6 +34,7 @@ class ReportOptions:
     out: Path = option(Path("report.html"), "where the page is written", shown="FILE.html", check=_place)
     title: str = option("vit-bench report", "the heading")
     mix: bool = option(False, "answers to different questions side by side in a table, with a warning")
+    include: tuple[Path, ...] = option_of(Config, "include")
 
 
 def report_verb(
@@ -45,24 +48,29 @@ def report_verb(
     Needs `pip install -e '.[report]'`.
     """
     from ...results import report
-    from ..facts import model_facts
+    from ...results.figures import figures
+    from ...results.tables import tables
+    from ..facts import facts, model_facts
 
     runs, options = _read(words or [])
+    rows, notes = rows_for(runs, options.include)
     sources = tuple(map(_source, runs))
     asked = report.ReportRequest(
         sources=sources,
-        facts=_facts,
+        facts=facts,
         models=model_facts(report.ReportRequest(sources=sources).frame()[0]),
         title=options.title,
         mix=options.mix,
-        version=_version(),
+        version=version("vit-bench"),
+        tables=rows.added_to(tables()),
+        figures=rows.added_to(figures()),
     )
     made = report.make(asked)
     report.save(made, options.out)
     screen = stdout()
     sizes = ", ".join(f"{name} {size / 1e3:,.0f} kB" for name, size in made.parts.items() if name != "all" and size)
     screen.say(f"{options.out}: {made.parts['all'] / 1e3:,.0f} kB ({sizes}), of {', '.join(map(str, runs))}")
-    for note in made.notes:
+    for note in (*made.notes, *notes):
         screen.say(note, style="dim")
 
 
@@ -103,15 +111,3 @@ def _source(run: Path) -> ReportedRun:
         for cell in cells
     }
     return ReportedRun(name=str(run), frame=frame, commands=tuple(run_commands(cells, config, own)), behind=behind)
-
-
-def _facts() -> Any:
-    from ..facts import facts
-
-    return facts()
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return version("vit-bench")

@@ -24,11 +24,13 @@ def run_verb(
     """
     from ...results.cost import cost
     from ...results.exports import formats
+    from ...results.tables import tables
     from ..api import records
     from ..distributed import process_group
     from ..plan import make_plan
     from ..progress import Progress
     from ..run import execute
+    from ..select.user_rows import include
 
     config = settings.read([*(words or []), *([f"model={model}"] if model else [])])
     screen = stderr(quiet=not process_group().leads)
@@ -40,7 +42,7 @@ def run_verb(
     frame = records(plan)
     if not frame.empty and not result.interrupted:
         try:
-            print_tables(frame)
+            print_tables(frame, among=include(config.include).added_to(tables()))
         except UsageError as error:  # the records are there, whether or not they fit one table
             screen.say(f"no table: {error}")
         trailer = None if config.trailer == "none" else formats()[config.trailer].trailer

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,11 +12,12 @@ import typer
 
 from ...registry import UsageError
 from ...results.choices import Format, Show
+from ..config import Config
 from ..console import stdout
-from .words import both, option, read_runs
+from .words import both, option, option_of, read_runs
 
 if TYPE_CHECKING:
-    from ...results.tables import Facts, TableSpec
+    from ...results.tables import TableSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,7 @@ class TableOptions:
         None, "what stands in it; `both` has the difference, too; without it, what there is of this table"
     )
     mix: bool = option(False, "show answers to different questions side by side, with a warning")
+    include: tuple[Path, ...] = option_of(Config, "include")
 
 
 def table_verb(
@@ -37,11 +39,15 @@ def table_verb(
     """Print a table: `table NAME [RUN...] [format=…] [show=…] [mix=true]`.
 
     RUN is a run directory or a results CSV; without one, the runs/ folders of the suites that the table shows; without
-    any of those, the published numbers alone.
+    any of those, the published numbers alone. A table of your own is found by `include=DIR`, or by a run made with it.
     """
     from ...results.tables import tables
+    from ..reproduce import registry_for
 
-    spec, (runs, options) = both(lambda: tables()[name], lambda: read_runs(words or [], TableOptions, "table"))
+    said = words or []
+    spec, (runs, options) = both(
+        lambda: registry_for(tables(), said)[name], lambda: read_runs(said, TableOptions, "table")
+    )
     asked, show = bool(runs), options.show
     if not runs and show != "published":
         runs = [Path("runs") / suite for suite in spec.suites if (Path("runs") / suite / "cells").is_dir()]
@@ -61,17 +67,18 @@ def print_tables(
     frame: Any,
     specs: Sequence[TableSpec] = (),
     *,
+    among: Mapping[str, TableSpec] | None = None,
     style: Format = "terminal",
     mix: bool = False,
     show: Show | None = None,
-    facts: Facts | None = None,
 ) -> None:
-    """Print these tables of the records, or, without `specs`, those of the suites that they are of."""
+    """Print these tables of the records, or, without `specs`, those `among` others that show their suites."""
     from ...results.tables import make, tables_for
     from ...results.tables.render import render, show_table
 
-    wanted = [(spec, frame) for spec in specs] or tables_for(frame)
-    if facts is None and any(spec.needs_facts for spec, _ in wanted):
+    wanted = [(spec, frame) for spec in specs] or tables_for(frame, among)
+    facts = None
+    if any(spec.needs_facts for spec, _ in wanted):
         from ..facts import facts as collect
 
         facts = collect()

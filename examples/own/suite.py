@@ -23,9 +23,8 @@ class NearestMean(Suite):
         means = [train.x[train.labels == label].mean(axis=0) for label in range(context.task.num_classes)]
         answers = np.linalg.norm(test.x[:, None] - np.stack(means), axis=2).argmin(axis=1)
         top1 = 100 * float(np.mean(answers == test.labels))
-        sizes = {"n_train": len(train.labels), "n_test": len(test.labels)}
         question = task_question(context.task) | {"images": self.images}
-        yield Measurement(metric="top1", value=top1, unit="percent", question=question, predictions=answers, **sizes)
+        yield Measurement(metric="top1", value=top1, unit="percent", question=question, n_test=len(answers))
 
 
 NEAREST_MEAN = NearestMean()

@@ -176,7 +176,10 @@ def test_the_files_of_a_folder_import_their_neighbours(tmp_path: Path) -> None:
     ("text", "message"),
     [
         (None, "include=own: there is no such folder"),
-        ("x = 1", "include=own: its Python files hold no Task and no source. Make one at module level"),
+        (
+            "x = 1",
+            "include=own: its Python files hold no Task, source, suite, table or figure. Make one at",
+        ),
         (
             "import nowhere_at_all",
             r"mine\.py cannot be imported: ModuleNotFoundError: No module named 'nowhere_at_all' \(mine.py, line 1\)",
