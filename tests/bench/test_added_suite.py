@@ -86,7 +86,7 @@ def shown(capsys: pytest.CaptureFixture[str]) -> str:
 def test_a_suite_of_one_file_is_listed_planned_and_run(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    list_verb("suites", "feature-length")
+    list_verb(["suites", "feature-length"])
     listed = shown(capsys)
     assert "feature-length" in listed
     assert "order=2" in listed

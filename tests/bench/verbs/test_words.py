@@ -113,6 +113,7 @@ def test_help_is_made_of_what_is_declared() -> None:
 
 
 DECLARED = {
+    "list": ("include",),
     "run": tuple(options(Config)),
     "plan": tuple(options(Config)),
     "table": tuple(options(table.TableOptions)),
@@ -130,7 +131,7 @@ DECLARED = {
     "data prepare": data.PREPARE,
     "explain": FIELDS,
 }
-WITHOUT_OPTIONS = {"list", "weights download", "weights inspect", "weights convert"}
+WITHOUT_OPTIONS = {"weights download", "weights inspect", "weights convert"}
 
 
 def test_every_verb_is_here() -> None:
