@@ -4,32 +4,55 @@ from __future__ import annotations
 
 import signal
 import sys
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import typer
+import typer.main
+from typer.core import TyperCommand, TyperGroup
 
 from ..registry import UsageError
-from .console import stderr
-from .verbs.cache import app as cache_app
-from .verbs.compare import CompareOptions, compare_verb
-from .verbs.data import data_app
-from .verbs.explain import COLUMNS, explain_verb
-from .verbs.export import ExportOptions, export_verb
-from .verbs.figure import FigureOptions, figure_verb
-from .verbs.import_ import ImportOptions, import_verb
-from .verbs.list import list_verb
-from .verbs.plan import SETTINGS_HELP, plan_verb
-from .verbs.report import ReportOptions, report_verb
-from .verbs.run import run_verb
-from .verbs.table import TableOptions, table_verb
-from .verbs.verify import VerifyOptions, verify_verb
-from .verbs.weights import app as weights_app
-from .verbs.words import help_of, listed
 
+VERBS = (
+    *("run", "plan", "table", "figure", "explain", "compare", "verify", "report", "export", "import", "list"),
+    *("cache", "weights", "data"),
+)
 EPILOG = "Settings are key=value words; `list suites` shows every suite's own. Exit codes: 0 done, 1 a job failed, 2 "
 EPILOG += "nothing was run because of what was typed, 130 interrupted."
 
+
+class Verbs(TyperGroup):
+    """The modules of bench/verbs, each imported when its verb is used; help shows the docstrings they begin with."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.commands = {name: TyperCommand(name, help=_summary(name)) for name in VERBS}
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, load(name) if name in VERBS else command, rest
+
+
+def _summary(name: str) -> str:
+    """The docstring of a verb's module, read and not imported."""
+    text = (Path(__file__).parent / "verbs" / f"{_module(name)}.py").read_text(encoding="utf-8")
+    return text.split('"""')[1]
+
+
+def _module(name: str) -> str:
+    return "import_" if name == "import" else name  # the other is no name of a module
+
+
+def load(name: str) -> Any:
+    """The command of a verb, or the group of its commands."""
+    command = typer.main.get_command(import_module(f".verbs.{_module(name)}", __package__).app)
+    command.name = name
+    return command
+
+
 app = typer.Typer(
+    cls=Verbs,
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -37,23 +60,7 @@ app = typer.Typer(
     help="vit-bench: compare Vision Transformers, BiT ResNets and their hybrids the way the ViT paper does.",
     epilog=EPILOG,
 )
-for _name, _verb, *_more in (
-    ("run", run_verb, SETTINGS_HELP),
-    ("plan", plan_verb, SETTINGS_HELP),
-    ("table", table_verb, listed(TableOptions)),
-    ("figure", figure_verb, listed(FigureOptions)),
-    ("explain", explain_verb, COLUMNS),
-    ("compare", compare_verb, listed(CompareOptions)),
-    ("verify", verify_verb, listed(VerifyOptions)),
-    ("report", report_verb, listed(ReportOptions)),
-    ("export", export_verb, listed(ExportOptions)),
-    ("import", import_verb, listed(ImportOptions)),
-    ("list", list_verb),
-):
-    app.command(_name, help=help_of(_verb, *_more))(_verb)
-app.add_typer(cache_app, name="cache")
-app.add_typer(weights_app, name="weights")
-app.add_typer(data_app, name="data")
+app.callback()(lambda: None)  # a typer without commands of its own is none
 
 
 def main() -> None:
@@ -66,11 +73,17 @@ def main() -> None:
     try:
         app()
     except UsageError as error:
-        stderr().say(f"error: {error}", style="red")
+        _say(f"error: {error}", style="red")
         sys.exit(2)
     except KeyboardInterrupt:
-        stderr().say("Interrupted.")
+        _say("Interrupted.")
         sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output, `head` for example, has seen enough
         sys.exit(0)
+
+
+def _say(text: str, style: str | None = None) -> None:
+    from .console import stderr
+
+    stderr().say(text, style)

@@ -1,4 +1,4 @@
-"""`cache list` and `cache clear`: the frozen features that are kept on disk, and what they take."""
+"""The features kept on disk: list, clear."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ...suites.images.feature_cache import Kept
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="The features kept on disk: list, clear.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help=__doc__)
 SECONDS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 Words = Annotated[list[str] | None, typer.Argument(metavar="[PATTERN]... [KEY=VALUE]...", show_default=False)]
 

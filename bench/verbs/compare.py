@@ -1,4 +1,4 @@
-"""`compare`: is one run, or one model, really better than another, or is it noise?"""
+"""Compare two runs cell by cell: `compare A B [metric=top1] [by=model a=NAME b=NAME] [fail_if=worse]`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import typer
 
 from ...results.choices import Format
 from ..console import stdout
-from .words import Mistakes, each, is_on_disk, only, option, read_words, run_path
+from .command import single
+from .words import Mistakes, each, is_on_disk, listed, only, option, read_words, run_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,9 +57,7 @@ Words = Annotated[list[str] | None, typer.Argument(metavar="A [B] [KEY=VALUE]...
 
 
 def compare_verb(words: Words = None) -> None:
-    """Compare two runs cell by cell: `compare A B [metric=top1] [by=model a=NAME b=NAME] [fail_if=worse]`.
-
-    A and B are run directories or CSV files; several runs of one side with commas (A1,A2). Each pair has its
+    """A and B are run directories or CSV files; several runs of one side with commas (A1,A2). Each pair has its
     difference, 95 % interval, p and a verdict: tested on the same images where both sides kept predictions (by video,
     patient, scene where images are not independent), over seeds or runs otherwise, corrected for the number of pairs
     (Holm).
@@ -133,3 +132,6 @@ def _name(by: str, word: str) -> str:
 
     rows = catalog()
     return rows[word].name if word in rows else word
+
+
+app = single(compare_verb, listed(CompareOptions))

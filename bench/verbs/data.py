@@ -1,4 +1,4 @@
-"""The verb `data`: what is on this machine (`list`), whether it is what was published (`verify`), how to get it."""
+"""Data sets: what is here, whether it is what was published, and how to get the rest."""
 
 from __future__ import annotations
 
@@ -26,11 +26,7 @@ PREPARE = ("suite", *OPTIONS)  # with a suite, all settings of a run
 SPLITS = ("train", "val", "test")
 NAMED = 20  # unreadable images that `verify` names
 
-data_app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-    help="Data sets: what is here, whether it is what was published, and how to get the rest.",
-)
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help=__doc__)
 Words = Annotated[list[str] | None, typer.Argument(metavar="[TASK]... [KEY=VALUE]...", show_default=False)]
 
 
@@ -125,7 +121,7 @@ for _name, _verb, _options in (
     ("verify", verify_verb, OPTIONS),
     ("prepare", prepare_verb, PREPARE),
 ):
-    data_app.command(_name, help=help_of(_verb, listed(settings.Config, _options)))(_verb)
+    app.command(_name, help=help_of(_verb, listed(settings.Config, _options)))(_verb)
 
 
 @dataclass(kw_only=True)

@@ -1,4 +1,4 @@
-"""`explain`: all that stands behind one number of a run, and the command that repeats it."""
+"""Say what stands behind one number: the command that repeats it, settings, seeds, digests, versions and files."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ...registry import UsageError, suggest
 from ..console import stdout
 from ..provenance import files_read, settings_of
 from ..reproduce import job_command, read_config
+from .command import single
 from .words import NONE, Mistakes, split_word
 
 if TYPE_CHECKING:
@@ -30,10 +31,8 @@ def explain_verb(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="a run directory")],
     words: Annotated[list[str] | None, typer.Argument(metavar="CELL", show_default=False)] = None,
 ) -> None:
-    """Say what stands behind one number: the command that repeats it, settings, seeds, digests, versions and files.
-
-    CELL is a record's `measurement` (as in results.csv: key/number), the beginning of a key, or words that select one:
-    `explain runs/vtab model=ViT-B/16 task=Pets metric=top1 seed=0`.
+    """CELL is a record's `measurement` (as in results.csv: key/number), the beginning of a key, or words that select
+    one: `explain runs/vtab model=ViT-B/16 task=Pets metric=top1 seed=0`.
     """
     from ...results.record import Store
 
@@ -180,3 +179,6 @@ def _arrays(store: Store, cell: Cell, record: Record) -> str:
     own = f"its predictions as '{number}'" if number in names else "no predictions of this number"
     beside = [name for name in names if name.startswith(f"{number}.") or not name[:1].isdigit()]
     return f"{own}; {', '.join(beside) or 'nothing'} beside"
+
+
+app = single(explain_verb, COLUMNS)

@@ -1,4 +1,4 @@
-"""`export`: records in other projects' formats."""
+"""Write records as others do: `export timm|clip_benchmark|mteb|bundle RUN... [out=DIR] [trailer=true]`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import typer
 
 from ...registry import UsageError
 from ..console import stderr
-from .words import both, option, read_runs
+from .command import single
+from .words import both, listed, option, read_runs
 
 Words = Annotated[list[str] | None, typer.Argument(metavar="RUN... [KEY=VALUE]...", show_default=False)]
 Name = Annotated[str, typer.Argument(metavar="FORMAT", help="`list formats` shows them", show_default=False)]
@@ -26,10 +27,7 @@ class ExportOptions:
 
 
 def export_verb(name: Name, words: Words = None) -> None:
-    """Write records as others do: `export FORMAT RUN... [out=DIR] [trailer=true]`.
-
-    RUN is a run directory or a results CSV. What a format cannot express is named.
-    """
+    """RUN is a run directory or a results CSV. What a format cannot express is named."""
     from ...results.exports import formats
     from ...results.record import load
     from ...stable import replacing
@@ -63,3 +61,6 @@ def export_verb(name: Name, words: Words = None) -> None:
         screen.say(f"wrote {len(done.files)} files to {out}")
     if options.trailer and row.trailer is not None:
         sys.stdout.write(row.trailer(frame))
+
+
+app = single(export_verb, listed(ExportOptions))

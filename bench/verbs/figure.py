@@ -1,4 +1,4 @@
-"""`figure NAME [RUN...] out=FILE`: one of the paper's figures, published points and ours."""
+"""Draw a figure: `figure NAME [RUN...] [out=FILE] [show=…] [task=NAME] [mix=true]`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import typer
 from ...results.choices import FigureShow
 from ..config import Config
 from ..console import stdout
-from .words import both, option, option_of, read_runs
+from .command import single
+from .words import both, listed, option, option_of, read_runs
 
 
 def _place(out: Path) -> str:
@@ -40,9 +41,7 @@ def figure_verb(
     name: Annotated[str, typer.Argument()],
     words: Annotated[list[str] | None, typer.Argument(metavar="[RUN]... [KEY=VALUE]...", show_default=False)] = None,
 ) -> None:
-    """Draw a figure: `figure NAME [RUN...] [out=FILE] [show=…] [task=NAME] [mix=true]`.
-
-    NAME is a figure's number in the ViT paper, `pareto` or `curves` (`list figures`). RUN is a run directory or a
+    """NAME is a figure's number in the ViT paper, `pareto` or `curves` (`list figures`). RUN is a run directory or a
     results CSV; without one, the runs/ folders of the suites that the figure shows, or else the published points alone.
     Filled markers are measured, hollow ones published.
     """
@@ -74,3 +73,6 @@ def figure_verb(
     screen.say(f"{drawing.title}{shown}: {out}")
     for note in drawing.notes:
         screen.say(note, style="dim")
+
+
+app = single(figure_verb, listed(FigureOptions))

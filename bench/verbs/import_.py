@@ -1,4 +1,4 @@
-"""`import`: other projects' numbers as records, marked as published."""
+"""Read others' numbers into a run directory: `import timm|clip_benchmark|mteb|bundle FILE... out=RUN`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import typer
 
 from ...registry import UsageError
 from ..console import stderr
+from .command import single
 from .export import Name
-from .words import both, is_on_disk, option, read_words
+from .words import both, is_on_disk, listed, option, read_words
 
 Files = Annotated[list[str] | None, typer.Argument(metavar="FILE... out=RUN", show_default=False)]
 
@@ -24,9 +25,7 @@ class ImportOptions:
 
 
 def import_verb(name: Name, words: Files = None) -> None:
-    """Read others' numbers into a run directory: `import FORMAT FILE... out=RUN`.
-
-    Their source column says `imported:FORMAT` and their question names the protocol and file, so that no table mixes
+    """Their source column says `imported:FORMAT` and their question names the protocol and file, so that no table mixes
     them with what was measured here. The cells of a bundle are measurements and stay as they are.
     """
     from ...results.exports import formats
@@ -53,3 +52,6 @@ def _file(word: str) -> Path:
     if not is_on_disk(word):
         raise UsageError(f"there is no file or run directory at {word}")
     return Path(word)
+
+
+app = single(import_verb, listed(ImportOptions))

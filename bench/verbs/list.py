@@ -1,4 +1,4 @@
-"""`list`: the rows of every registry, with their facts."""
+"""Show the models, tasks, suites, tables and figures there are, with their names, facts and settings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import typer
 from ...registry import Registry, UsageError, suggest
 from ..config import Config
 from ..console import Screen, stdout
-from .words import option_of, read_words
+from .command import single
+from .words import listed, option_of, read_words
 
 if TYPE_CHECKING:
     from ...models.spec import Model
@@ -38,10 +39,7 @@ Words = Annotated[
 
 
 def list_verb(words: Words = None) -> None:
-    """Show the models, tasks, suites, tables, figures and formats there are, with their names, facts and settings.
-
-    PATTERN is a name, an alias or a glob: `list models 'ViT-*'`.
-    """
+    """PATTERN is a name, an alias or a glob: `list models 'ViT-*'`."""
     names, options = read_words(words or [], ListingOptions, "list", name=str)
     what, pattern, *more = [*names, *("", "*")[len(names) :]]
     if what and what not in KINDS:
@@ -142,3 +140,6 @@ def _figure(row: Figure) -> list[str]:
 
 def _format(row: Exchange) -> list[str]:
     return [row.name, row.summary]
+
+
+app = single(list_verb, listed(ListingOptions))

@@ -1,4 +1,4 @@
-"""`plan`: what `run` would do with the same words."""
+"""Show what `run` would do with the same words: the jobs, which are done, and the work ahead. Runs nothing."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import typer
 
 from .. import config as settings
 from ..console import Screen, stderr, stdout
+from .command import single
 from .words import listed
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ SETTINGS_HELP = f"""**What**
 
 
 def plan_verb(words: Words = None) -> None:
-    """Show what `run` would do with the same words: the jobs, which are done, and the work ahead. Runs nothing."""
     from ..plan import make_plan
 
     plan = make_plan(settings.read(words or []))
@@ -92,3 +92,6 @@ def _print_downloads(plan: Plan, screen: Screen) -> None:
         screen.say(f"downloads are off ({switch}): these jobs will fail")
     elif needed:
         screen.say(f"run downloads {total(needed)} to {releases.cached_folder()}")
+
+
+app = single(plan_verb, SETTINGS_HELP)

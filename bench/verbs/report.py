@@ -1,4 +1,4 @@
-"""`report [RUN...] out=FILE`: one self-contained HTML page of runs."""
+"""Make one HTML page of runs, to publish or to send: `report [RUN...] out=report.html [title=…] [mix=true]`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from ..config import Config
 from ..console import stdout
 from ..provenance import files_read, settings_of
 from ..reproduce import job_command, read_config, rows_for, run_commands
-from .words import option, option_of, read_runs
+from .command import single
+from .words import listed, option, option_of, read_runs
 
 if TYPE_CHECKING:
     from ...results.report import ReportedRun
@@ -40,10 +41,8 @@ class ReportOptions:
 def report_verb(
     words: Annotated[list[str] | None, typer.Argument(metavar="[RUN]... [KEY=VALUE]...", show_default=False)] = None,
 ) -> None:
-    """Make one HTML page of runs, to publish or to send: `report [RUN...] out=report.html [title=…] [mix=true]`.
-
-    RUN is a run directory, a bundle or a results CSV; without one, every run directory under runs/. The page holds the
-    tables and figures of the suites in the records, bars task by task, what stands behind each number, failures,
+    """RUN is a run directory, a bundle or a results CSV; without one, every run directory under runs/. The page holds
+    the tables and figures of the suites in the records, bars task by task, what stands behind each number, failures,
     versions and the commands that repeat the runs. It is one file under 2 MB that needs no network.
     Needs `pip install -e '.[report]'`.
     """
@@ -111,3 +110,6 @@ def _source(run: Path) -> ReportedRun:
         for cell in cells
     }
     return ReportedRun(name=str(run), frame=frame, commands=tuple(run_commands(cells, config, own)), behind=behind)
+
+
+app = single(report_verb, listed(ReportOptions))

@@ -1,4 +1,4 @@
-"""`run`: what is missing of a plan is measured, and its table printed."""
+"""Measure: run what is missing of a plan, and print its table."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import typer
 from ...registry import UsageError
 from .. import config as settings
 from ..console import stderr
-from .plan import Words, count_jobs, say_notes
+from .command import single
+from .plan import SETTINGS_HELP, Words, count_jobs, say_notes
 from .table import print_tables
 
 
@@ -18,10 +19,7 @@ def run_verb(
     words: Words = None,
     model: Annotated[str, typer.Option("--model", help="the same as model=NAME, as timm's bulk runner says it")] = "",
 ) -> None:
-    """Measure: run what is missing of a plan, and print its table.
-
-    For example `run suite=vtab`, or `run suite=fewshot task=digits shots=1,5 model=my_model.py:build`.
-    """
+    """For example `run suite=vtab`, or `run suite=fewshot task=digits shots=1,5 model=my_model.py:build`."""
     from ...results.cost import cost
     from ...results.exports import formats
     from ...results.tables import tables
@@ -69,3 +67,6 @@ def run_verb(
         screen.say("Interrupted. What was finished is kept; repeat the command to go on.")
     if result.exit_code:
         raise typer.Exit(result.exit_code)
+
+
+app = single(run_verb, SETTINGS_HELP)

@@ -1,4 +1,4 @@
-"""`table`: ours, the published numbers and the difference, for the terminal or for a paper."""
+"""Print a table: `table NAME [RUN...] [format=…] [show=…] [mix=true]`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from ...registry import UsageError
 from ...results.choices import Format, Show
 from ..config import Config
 from ..console import stdout
-from .words import both, option, option_of, read_runs
+from .command import single
+from .words import both, listed, option, option_of, read_runs
 
 if TYPE_CHECKING:
     from ...results.tables import TableSpec
@@ -36,10 +37,8 @@ def table_verb(
     name: Annotated[str, typer.Argument(help="`list tables` shows them")],
     words: Annotated[list[str] | None, typer.Argument(metavar="[RUN...] [KEY=VALUE...]", show_default=False)] = None,
 ) -> None:
-    """Print a table: `table NAME [RUN...] [format=…] [show=…] [mix=true]`.
-
-    RUN is a run directory or a results CSV; without one, the runs/ folders of the suites that the table shows; without
-    any of those, the published numbers alone. A table of your own is found by `include=DIR`, or by a run made with it.
+    """RUN is a run directory or a results CSV; without one, the runs/ folders of the suites that the table shows;
+    without any of those, the published numbers alone. A table of your own is found by `include=DIR`, or by a run made with it.
     """
     from ...results.tables import tables
     from ..reproduce import registry_for
@@ -88,3 +87,6 @@ def print_tables(
             show_table(table, console)
         else:
             sys.stdout.write(render(table, style))
+
+
+app = single(table_verb, listed(TableOptions))

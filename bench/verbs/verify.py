@@ -1,4 +1,4 @@
-"""`verify`: do published weights files score here what was published of them, and if not, which link is wrong?"""
+"""Replay published weights files on the data at hand: does each score what was published of it?"""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import typer
 from ...registry import UsageError
 from ..config import Config
 from ..console import Screen, stderr, stdout
+from .command import single
 from .weights import known as known_weights
 from .weights import selected
-from .words import at_least, each, option, option_of, read_words
+from .words import at_least, each, listed, option, option_of, read_words
 
 if TYPE_CHECKING:
     from ..verify.published import Anchor
@@ -57,10 +58,8 @@ class VerifyOptions:
 def verify_verb(
     words: Annotated[list[str] | None, typer.Argument(metavar="[list] [MODEL[:TAG]|TAG]... [KEY=VALUE]...")] = None,
 ) -> None:
-    """Replay published weights files on the data at hand: does each score what was published of it?
-
-    `verify list` shows what there is to replay, what each needs, what of that is not here and the compute; nothing is
-    run. `verify ViT-B/16 data=~/data` measures what is here and says `agrees` or `differs`: whether the accuracy lies
+    """`verify list` shows what there is to replay, what each needs, what of that is not here and the compute; nothing
+    is run. `verify ViT-B/16 data=~/data` measures what is here and says `agrees` or `differs`: whether the accuracy lies
     in the binomial 95 % interval of the published one. Where it differs, each link is changed alone and scored again,
     and the one that brings the accuracy nearest to the published one is named: normalisation, channel order, resize,
     resolution, label order, split, or head.
@@ -238,3 +237,6 @@ def _flop(tflop: float | None) -> str:
 
 def _number(tflop: float) -> str:
     return f"{tflop:,.0f}" if tflop >= 10 else f"{tflop:.2g}"
+
+
+app = single(verify_verb, listed(VerifyOptions))

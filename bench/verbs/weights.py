@@ -1,4 +1,6 @@
-"""The verb `weights`: the released files by name, what is known of them, getting them; and a look into any file."""
+"""Released weights: list them, download them; and inspect or convert any weights file. `BENCH_WEIGHTS` is a
+folder of yours that is looked in first.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +25,7 @@ if TYPE_CHECKING:
     from ...models.released.table import Release
     from ...models.weights.inspect import WeightsReport
 
-app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-    help="Released weights: list them, download them; and inspect or convert any weights file. `BENCH_WEIGHTS` is a "
-    "folder of yours that is looked in first.",
-)
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help=__doc__)
 
 
 FILE = Annotated[
