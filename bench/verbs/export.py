@@ -1,4 +1,4 @@
-"""Write records as others do: `export timm|clip_benchmark|mteb|bundle RUN... [out=DIR] [trailer=true]`."""
+"""Write records as others do: `export FORMAT RUN... [out=DIR] [trailer=true]`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read others' numbers into a run directory: `import timm|clip_benchmark|mteb|bundle FILE... out=RUN`."""
+"""Read others' numbers into a run directory: `import FORMAT FILE... out=RUN`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Show the models, tasks, suites, tables and figures there are, with their names, facts and settings."""
+"""Show the models, tasks, suites, tables, figures and formats there are, with their names, facts and settings."""
 
 from __future__ import annotations
 
