@@ -41,7 +41,7 @@ MAX_PIXELS = 1 << 26  # a photograph of 67 megapixels; 192 MiB as RGB
 MAX_BYTES = 1 << 29  # of a file
 NOTES = 1 << 17  # bytes among which a camera leaves its notes
 
-# What decoding a damaged file was seen to raise, byte by byte (tests/suites/sources/raw/test_damage.py).
+# What decoding a damaged file was seen to raise, byte by byte (tests/suites/sources/sets/raw/test_damage.py).
 DAMAGED = (
     OSError,
     SyntaxError,

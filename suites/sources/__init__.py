@@ -1,4 +1,4 @@
-"""Where images come from: each module reads one layout; the first that has all of a task serves it."""
+"""Where images come from: each source reads one layout on disk. The first source that has all of a task serves it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .vtab1k import Vtab1k
 
 
 def sources(sets: Mapping[str, ImageSet] | None = None) -> tuple[Source, ...]:
-    """The sources there are, of these image sets; the built-in ones where nothing else is said."""
+    """All sources, in the order in which they are tried. `sets`: the image sets they know; None: the built-in ones."""
     sets = image_sets() if sets is None else sets
     published = (AsPublished("torchvision", sets), AsPublished("raw", sets))
     return (Builtin(), *published, ImageNet(), Tfds(sets), Vtab1k(), Hub(sets), Folder())

@@ -1,7 +1,7 @@
-"""Anyone's own images: a folder of class folders, or of train, val and test folders with class folders in them.
+"""The user's own images: a folder of class folders, or of train, val and test folders with class folders in them.
 
-What is not divided is divided here, by hashes of the names and a seed, so that the same folder and seed give the same
-division on every machine, and a new image moves no other. Cameras' notes of orientation are followed.
+A folder without such splits is divided by hashes of the names and a seed: the same folder and seed give the same
+division on every machine, and a new image moves no other. Images are rotated as their EXIF orientation says.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Literal
 from ...registry import UsageError
 from ...stable import sha
 from ..protocol import Split, Task
-from .archive import folders_in
 from .on_disk import OnDisk
-from .published import PublishedSplit, files, split_of
+from .published import PublishedSplit, image_files, make_split
+from .reading import folder_names
 from .splits import tfds_order
 
 Division = Literal["own", "800/200"]
@@ -37,20 +37,20 @@ class FolderTask(Task):
 
 
 def folder_task(path: Path, *, name: str = "", division: Division = "own", seed: int = 0) -> FolderTask:
-    """The task that a folder of images is, class by class; its labels are the class folders in alphabetical order.
+    """A task from a folder of images. Classes are the class folders in alphabetical order.
 
-    "own" takes the folders train, val and test where they are there. Without a test folder, val is the test split;
-    without either, 20 % of each class; without val, 10 % of each class of what is left for training choose. "800/200"
-    is VTAB-1k's budget: 800 images to fit and 200 to choose on, out of all that are not for testing.
+    division="own" uses the folders train, val and test if they exist. Without a test folder, val is the test split;
+    without both, 20 % of each class is. Without val, 10 % of each class of the training images is the val split.
+    division="800/200" is VTAB-1k's budget: train is 800 and val 200 of all images outside the test split.
 
-    Raises UsageError where the folder is not there, holds no class folders, or too few images.
+    Raises UsageError if the folder does not exist, holds no class folders, or too few images.
     """
-    found = _listing(path)
-    classes = tuple(sorted({name for part in found.parts.values() for name in part}))
+    listing = _list_folder(path)
+    classes = tuple(sorted({name for part in listing.parts.values() for name in part}))
     if len(classes) < 2:
         raise UsageError(f"{path} holds a single class, {', '.join(classes)}; there is nothing to tell apart")
-    splits, recipe = _divide(found, division, seed)
-    tested = Counter(name for name, _ in splits["test"])
+    splits, recipe = _divide(listing, division, seed)
+    test_counts = Counter(name for name, _ in splits["test"])
     return FolderTask(
         name=name or f"folder:{path}",
         collection="folder",
@@ -61,9 +61,9 @@ def folder_task(path: Path, *, name: str = "", division: Division = "own", seed:
         splits={split: len(images) for split, images in splits.items()},
         label="; ".join(["class folder, alphabetical", *(f"{split}: {words}" for split, words in recipe.items())]),
         recipe=recipe,
-        revision=sha(found.sizes),
+        revision=sha(listing.sizes),
         classes=classes,
-        majority=100 * max(tested.values()) / len(splits["test"]),
+        majority=100 * max(test_counts.values()) / len(splits["test"]),
         path=path,
         division=division,
         seed=seed,
@@ -71,28 +71,28 @@ def folder_task(path: Path, *, name: str = "", division: Division = "own", seed:
 
 
 class Folder(OnDisk):
-    """Folders that the command names."""
+    """The source of `folder:PATH` tasks."""
 
     name = "folder"
 
-    def find(self, task: Task, root: Path) -> Path | None:  # noqa: ARG002  # the task says where it is
+    def find(self, task: Task, root: Path) -> Path | None:  # noqa: ARG002  # the task has its path
         return task.path if isinstance(task, FolderTask) and task.path.is_dir() else None
 
     def read(self, folder: Path, task: Task, split: str, cache: Path) -> Split:
-        """The split, in the order of the hashes. Raises UsageError where the folder is no longer as it was listed."""
+        """The split, in the order of the hashes. Raises UsageError if the folder has changed since it was listed."""
         assert isinstance(task, FolderTask)
-        found = _listing(folder)
-        if sha(found.sizes) != task.revision:
+        listing = _list_folder(folder)
+        if sha(listing.sizes) != task.revision:
             raise UsageError(f"{folder} has changed since it was listed. Repeat the command")
-        images = _divide(found, task.division, task.seed)[0][split]
+        images = _divide(listing, task.division, task.seed)[0][split]
         numbers = {name: i for i, name in enumerate(task.classes)}
         classes = {key: name for name, key in images}
-        listed = PublishedSplit(
+        opened = PublishedSplit(
             keys=list(classes),
-            images=files(lambda key: folder / key, apply_exif=True),
+            images=image_files(lambda key: folder / key, apply_exif=True),
             label=lambda key: numbers[classes[key]],
         )
-        return split_of(task, {split: listed}, [(split, key) for key in classes], cache)
+        return make_split(task, {split: opened}, [(split, key) for key in classes], cache)
 
 
 Image = tuple[str, str]  # class, name relative to the folder
@@ -106,10 +106,10 @@ class _Listing:
     sizes: Mapping[str, int]  # name -> bytes
 
 
-def _listing(path: Path) -> _Listing:
+def _list_folder(path: Path) -> _Listing:
     if not path.is_dir():
         raise UsageError(f"{path}: there is no such folder")
-    inside = {name.lower(): name for name in folders_in(path)}
+    inside = {name.lower(): name for name in folder_names(path)}
     named = {part: next((inside[name] for name in names if name in inside), None) for part, names in PARTS.items()}
     divided = named["train"] is not None and (named["val"] is not None or named["test"] is not None)
     parts: dict[str, dict[str, list[str]]] = {}
@@ -118,7 +118,7 @@ def _listing(path: Path) -> _Listing:
         if folder is None:
             continue
         parts[part] = {}
-        for name in folders_in(path / folder):
+        for name in folder_names(path / folder):
             images = {"/".join(filter(None, (folder, name, key))): size for key, size in _images(path / folder / name)}
             if not images:
                 raise UsageError(f"{path / folder / name} holds no image files ({' '.join(ENDINGS)})")
@@ -132,7 +132,7 @@ def _listing(path: Path) -> _Listing:
 
 
 def _images(folder: Path) -> Iterator[tuple[str, int]]:
-    """The image files below a class folder, with their sizes; hidden ones are not among them."""
+    """Name and size of each image file below a class folder, without hidden ones."""
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name[0] == ".":
@@ -143,13 +143,13 @@ def _images(folder: Path) -> Iterator[tuple[str, int]]:
                 yield entry.name, entry.stat().st_size
 
 
-def _divide(found: _Listing, division: Division, seed: int) -> tuple[dict[str, list[Image]], dict[str, str]]:
-    """The images of "train", "val" and "test", and in words how each came to be."""
+def _divide(listing: _Listing, division: Division, seed: int) -> tuple[dict[str, list[Image]], dict[str, str]]:
+    """The images of "train", "val" and "test", and for each split a sentence that says where it comes from."""
     salt = f"folder-{seed}"
-    parts = dict(found.parts)
+    parts = dict(listing.parts)
     words = {part: f"folder {part}" for part in parts}
     if "" in parts:
-        parts["test"], parts["train"] = _each_class(parts.pop(""), TEST_PERCENT, salt)
+        parts["test"], parts["train"] = _take_share(parts.pop(""), TEST_PERCENT, salt)
         words = {"test": f"{TEST_PERCENT} % of each class, seed {seed}", "train": "the rest"}
     elif "test" not in parts:
         parts["test"], words["test"] = parts.pop("val"), words.pop("val")
@@ -162,16 +162,16 @@ def _divide(found: _Listing, division: Division, seed: int) -> tuple[dict[str, l
         splits = {"train": pool[:800], "val": pool[800:1000], "test": _shuffled(_flat(parts["test"]), salt)}
         return splits, {"train": f"800 of them, seed {seed}", "val": "200 of them", "test": words["test"]}
     if "val" not in parts:
-        parts["val"], parts["train"] = _each_class(parts["train"], VAL_PERCENT, salt)
+        parts["val"], parts["train"] = _take_share(parts["train"], VAL_PERCENT, salt)
         words["val"] = f"{VAL_PERCENT} % of each class of train, seed {seed}"
         words["train"] += " without val"
     return {part: _shuffled(_flat(parts[part]), salt) for part in PARTS}, {part: words[part] for part in PARTS}
 
 
-def _each_class(
+def _take_share(
     classes: Mapping[str, Sequence[str]], percent: int, salt: str
 ) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-    """Of each class this share, at least one image, and the rest. Raises UsageError where no rest would be left."""
+    """This percentage of each class, at least one image, and the rest. Raises UsageError if there is no rest."""
     chosen, rest = {}, {}
     for name, keys in classes.items():
         size = max(1, round(len(keys) * percent / 100))
@@ -190,5 +190,5 @@ def _flat(classes: Mapping[str, Sequence[str]]) -> list[Image]:
 
 
 def _shuffled(images: Sequence[Image], salt: str) -> list[Image]:
-    of = {key: name for name, key in images}
-    return [(of[key], key) for key in tfds_order(salt, list(of))]
+    class_of = {key: name for name, key in images}
+    return [(class_of[key], key) for key in tfds_order(salt, list(class_of))]

@@ -1,4 +1,4 @@
-"""Formats that several image sets have: class folders, lists of files, and arrays that torchvision reads."""
+"""Formats that several image sets share: class folders, lists of files, and arrays that torchvision reads."""
 
 from __future__ import annotations
 
@@ -8,94 +8,97 @@ from pathlib import Path
 from typing import Any
 
 from ..protocol import Task
-from .archive import folders_in, names_in
-from .published import Format, Images, PublishedSplit, absent, by_rule, files, lines_of, miscounted
+from .published import Format, Images, PublishedSplit, image_files, label_by_rule, missing_file, read_lines, wrong_count
+from .reading import file_names, folder_names
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClassFolders(Format):
-    """A folder a class with its .jpg files, all one published split; the official key is CLASS_FILE.
+    """One folder of .jpg files for each class, all of one published split. TFDS's key of an image is CLASS_FILE.
 
-    Classes are those of the task's row, or the folders in alphabetical order where it names none.
+    Classes are those of the task, or the folders in alphabetical order if the task names none.
     """
 
     folders: tuple[str, ...]
-    marks: tuple[str, ...] = ("",)  # folders by which it is told from another
+    markers: tuple[str, ...] = ("",)  # subfolders that must exist, so that no other folder is mistaken for it
 
-    def found(self, folder: Path) -> bool:
-        return all((folder / name).is_dir() for name in self.marks)
+    def matches(self, folder: Path) -> bool:
+        return all((folder / name).is_dir() for name in self.markers)
 
-    def lacks(self, folder: Path, task: Task, original: str) -> str:
-        gone = next((name for name in task.classes if not (folder / name).is_dir()), None)
-        found = len(self._paths(folder, task))
-        return miscounted(folder, found, task.originals[original]) if gone is None else f"{folder / gone} is missing"
+    def missing(self, folder: Path, task: Task, original: str) -> str:
+        for name in task.classes:
+            if not (folder / name).is_dir():
+                return f"{folder / name} is missing"
+        return wrong_count(folder, len(self._paths(folder, task)), task.originals[original])
 
     def open(self, folder: Path, task: Task, original: str, cache: Path) -> PublishedSplit:  # noqa: ARG002
         paths = self._paths(folder, task)
-        numbers = {name: number for number, name in enumerate(task.classes or folders_in(folder))}
+        numbers = {name: number for number, name in enumerate(task.classes or folder_names(folder))}
         return PublishedSplit(
             keys=list(paths),
-            images=files(paths.__getitem__),
+            images=image_files(paths.__getitem__),
             label=lambda key: numbers[paths[key].parent.name],
         )
 
     @staticmethod
     def _paths(folder: Path, task: Task) -> dict[str, Path]:
-        classes = task.classes or folders_in(folder)
-        return {f"{name}_{file}": folder / name / file for name in classes for file in names_in(folder / name, ".jpg")}
+        classes = task.classes or folder_names(folder)
+        return {
+            f"{name}_{file}": folder / name / file for name in classes for file in file_names(folder / name, ".jpg")
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
-class Listed(Format):
-    """Image files that a text file lists, a line each.
+class ListFiles(Format):
+    """Image files that a text file lists, one a line.
 
-    The label is what the task's rule makes of the line, or the number of its annotation, in alphabetical order.
+    The label follows from the line's annotation: by the task's rule, or, without one, by alphabetical order.
     """
 
     folders: tuple[str, ...]
-    lists: Mapping[str, str]  # published split -> list
-    images: str  # the folder that the names of images start from
-    name: Callable[[str], str]  # line -> name
-    annotation: Callable[[str], Any]  # line -> what the label follows from
+    lists: Mapping[str, str]  # published split -> list file
+    images: str  # the folder that image names are relative to
+    name: Callable[[str], str]  # line -> image name
+    annotation: Callable[[str], Any]  # line -> annotation
 
-    def lacks(self, folder: Path, task: Task, original: str) -> str:
+    def missing(self, folder: Path, task: Task, original: str) -> str:
         listing = self.lists[original]
-        if gone := absent(folder, listing):
-            return gone
-        names = [self.name(line) for line in lines_of(folder / listing, errors="replace")]
-        return absent(folder / self.images, *names) or miscounted(
+        if missing := missing_file(folder, listing):
+            return missing
+        names = [self.name(line) for line in read_lines(folder / listing, errors="replace")]
+        return missing_file(folder / self.images, *names) or wrong_count(
             folder / listing, len(names), task.originals[original]
         )
 
     def open(self, folder: Path, task: Task, original: str, cache: Path) -> PublishedSplit:  # noqa: ARG002
         listing = folder / self.lists[original]
-        lines = {self.name(line): line for line in lines_of(listing)}
+        lines = {self.name(line): line for line in read_lines(listing)}
         if task.rule:
-            label = by_rule(task, folder, lambda key: self.annotation(lines[key]))
+            label = label_by_rule(task, folder, lambda key: self.annotation(lines[key]))
         else:
             numbers = {name: i for i, name in enumerate(sorted({self.annotation(line) for line in lines.values()}))}
             label = lambda key: numbers[self.annotation(lines[key])]  # noqa: E731
         return PublishedSplit(
-            keys=list(lines), images=files(lambda key: folder / self.images / key), label=label, files=(listing,)
+            keys=list(lines), images=image_files(lambda key: folder / self.images / key), label=label, files=(listing,)
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class TorchvisionArrays(Format):
-    """Arrays of images that a class of torchvision reads whole and checks against the published checksums."""
+    """Arrays of images that a torchvision class reads at once and checks against the published checksums."""
 
     folders: tuple[str, ...]
     needs: Mapping[str, tuple[str, ...]]  # published split -> its files
     arrays: Callable[[Path, str], tuple[Any, Any]]  # folder, published split -> N H W C, labels
 
-    def found(self, folder: Path) -> bool:
+    def matches(self, folder: Path) -> bool:
         return any((folder / name).is_file() for names in self.needs.values() for name in names)
 
-    def lacks(self, folder: Path, task: Task, original: str) -> str:  # noqa: ARG002  # torchvision counts
-        return absent(folder, *self.needs[original])
+    def missing(self, folder: Path, task: Task, original: str) -> str:  # noqa: ARG002  # torchvision counts
+        return missing_file(folder, *self.needs[original])
 
     def open(self, folder: Path, task: Task, original: str, cache: Path) -> PublishedSplit:  # noqa: ARG002
-        images, labels = by_torchvision(lambda: self.arrays(folder, original), folder)
+        images, labels = read_by_torchvision(lambda: self.arrays(folder, original), folder)
         return PublishedSplit(
             keys=[str(i) for i in range(len(images))],
             images=Images(read=lambda key: images[int(key)]),
@@ -103,8 +106,8 @@ class TorchvisionArrays(Format):
         )
 
 
-def by_torchvision(read: Callable[[], Any], folder: Path) -> Any:
-    """What a class of torchvision reads. Raises ValueError, naming the folder, for what it refuses."""
+def read_by_torchvision(read: Callable[[], Any], folder: Path) -> Any:
+    """What `read`, a call of torchvision, returns. Its errors become a ValueError that names the folder."""
     try:
         return read()
     except RuntimeError as error:

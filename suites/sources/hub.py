@@ -1,8 +1,8 @@
 """The hub's webdataset mirrors `clip-benchmark/wds_vtab-*`: tar files of lossless pictures and class numbers.
 
-A mirror has `train` and `test`. Its `train` is VTAB's without the validation images, in an order that nothing states,
-so that neither train800 nor val200 can be cut from it; the test split is whole. A protocol that fits nothing, such as
-scoring a model's own head, can use it; VTAB-1k cannot, and is told so.
+A mirror has `train` and `test`. Its `train` is VTAB's without the validation images, in an undocumented order, so
+neither train800 nor val200 can be cut from it. The test split is complete. A protocol that trains nothing, such as
+scoring a model's own head, can use it; VTAB-1k cannot, and gets a message that says so.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ from ...stable import sha
 from ..images.decode import read_image_at
 from ..images.decoded import Decoded, file_stamps, with_digest
 from ..protocol import Split, Task
-from .archive import BadArchive, kept
 from .image_set import ImageSet
 from .on_disk import OnDisk
+from .reading import BadArchive, cached_arrays
 from .sets import image_sets
 
 PICTURES = (".webp", ".png", ".jpg", ".jpeg")
-LABEL_BYTES = 32  # at most, of a class number
+LABEL_BYTES = 32  # read of a .cls file, which holds a class number
 
 
 @dataclass(frozen=True)
 class Hub(OnDisk):
     """Mirrors that are on this machine: below the data folder, or in the hub's own cache.
 
-    A mirror is called by one of the task's aliases: "vtab/dtd" is wds_vtab-dtd.
+    A mirror is named after an alias of the task: "vtab/dtd" is wds_vtab-dtd.
     """
 
     sets: Mapping[str, ImageSet] = field(default_factory=image_sets)
     name = "hub"
 
     def readers(self, task: Task) -> tuple[Callable[..., int], ...]:
-        """The image set's own way from a mirror's number to a class, where it has one."""
-        found = self.sets.get(task.images)
-        return (found.hub_label,) if found and found.hub_label else ()
+        """The image set's function from a mirror's number to a class, if it has one."""
+        image_set = self.sets.get(task.images)
+        return (image_set.hub_label,) if image_set and image_set.hub_label else ()
 
     def find(self, task: Task, root: Path) -> Path | None:
         if task.collection != "vtab":
@@ -51,27 +51,27 @@ class Hub(OnDisk):
             places = [root / name, root / "hub" / name, root / "clip-benchmark" / name]
             for cache in (root, _hub_cache()):
                 places += sorted(cache.glob(f"datasets--clip-benchmark--{name}/snapshots/*"))
-            if found := next((place for place in places if (place / "test").is_dir()), None):
-                return found
+            if folder := next((place for place in places if (place / "test").is_dir()), None):
+                return folder
         return None
 
-    def lacks(self, folder: Path, task: Task, splits: Sequence[str]) -> str:  # noqa: ARG002
-        """Which pieces of the test split are not there; of train and val, why they cannot be had from a mirror."""
+    def missing_in(self, folder: Path, task: Task, splits: Sequence[str]) -> str:  # noqa: ARG002
+        """Which tar files of the test split are missing; for train and val, why no mirror has them."""
         if set(splits) - {"test"}:
             return (
                 "its train split lacks the images that val200 is cut from, and its order is not known, so only test "
                 "can be had from it"
             )
-        pieces, total = _pieces(folder), _total(folder)
-        if not pieces or total is None:
+        shards, total = _shards(folder), _shard_count(folder)
+        if not shards or total is None:
             return f"{folder / 'test'} has no tar files, or no nshards.txt that says how many there are"
-        return "" if len(pieces) >= total else f"{folder / 'test'} has {len(pieces)} of {total} tar files"
+        return "" if len(shards) >= total else f"{folder / 'test'} has {len(shards)} of {total} tar files"
 
     def read(self, folder: Path, task: Task, split: str, cache: Path) -> Split:  # noqa: ARG002  # there is only "test"
-        """The test split, in the mirror's order. Raises UsageError for what is damaged."""
-        pieces = _pieces(folder)
-        stamps = file_stamps(pieces)
-        table = kept(cache / "raw" / f"hub-{sha(stamps)}.npz", lambda: index(pieces))
+        """The test split, in the mirror's order. Raises UsageError, naming the file, if one is damaged."""
+        shards = _shards(folder)
+        stamps = file_stamps(shards)
+        table = cached_arrays(cache / "raw" / f"hub-{sha(stamps)}.npz", lambda: index(shards))
         labels = table["labels"]
         if len(labels) != task.splits["test"]:
             raise UsageError(f"{folder}: {len(labels)} test images; expected {task.splits['test']}")
@@ -79,19 +79,19 @@ class Hub(OnDisk):
             labels = np.array([label(task, int(stored)) for stored in labels], dtype=np.int64)
 
         def image(i: int) -> np.ndarray:
-            path, begin = pieces[table["pieces"][i]], int(table["begins"][i])
+            path, begin = shards[table["pieces"][i]], int(table["begins"][i])
             return read_image_at(path, begin, int(table["sizes"][i]), name=f"image {i}, at byte {begin} of {path}")
 
         return with_digest(Split(images=Decoded(image, len(labels)), labels=labels, digest=""), stamps, cache)
 
 
-def index(pieces: Sequence[Path]) -> Mapping[str, np.ndarray]:
-    """Of each sample of tar files: its label, its file's number, and where in that its picture is.
+def index(shards: Sequence[Path]) -> Mapping[str, np.ndarray]:
+    """Arrays with one entry a sample: its label, the number of its tar file, first byte and size of its image.
 
-    Raises BadArchive where a file is no tar file, or a sample is not one picture and one class number.
+    Raises BadArchive if a file is no tar file, or a sample is not one image and one class number.
     """
     rows: list[tuple[int, int, int, int]] = []
-    for number, path in enumerate(pieces):
+    for number, path in enumerate(shards):
         labels: dict[str, int] = {}
         places: dict[str, tuple[int, int]] = {}
         try:
@@ -111,29 +111,29 @@ def index(pieces: Sequence[Path]) -> Mapping[str, np.ndarray]:
             raise
         except (tarfile.TarError, OSError, ValueError, EOFError) as error:
             raise BadArchive(path, f"it is no tar file of a mirror: {error}") from error
-        if odd := labels.keys() ^ places.keys():
-            raise BadArchive(path, f"sample {min(odd)} is not a picture and a class number")
+        if incomplete := labels.keys() ^ places.keys():
+            raise BadArchive(path, f"sample {min(incomplete)} is not a picture and a class number")
         rows += [(labels[key], number, *places[key]) for key in labels]
     columns = np.array(rows, dtype=np.int64).reshape(-1, 4).T
     return dict(zip(("labels", "pieces", "begins", "sizes"), columns, strict=True))
 
 
 def _hub_cache() -> Path:
-    """Where the hub's own library keeps what it has fetched."""
+    """The cache folder of huggingface_hub."""
     if folder := os.environ.get("HF_HUB_CACHE"):
         return Path(folder)
     home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "huggingface"
     return Path(home) / "hub"
 
 
-def _pieces(folder: Path) -> list[Path]:
-    """The tar files of the test split, by number."""
-    found = [path for path in (folder / "test").glob("*.tar") if path.stem.isdecimal()]
-    return sorted(found, key=lambda path: int(path.stem))
+def _shards(folder: Path) -> list[Path]:
+    """The tar files of the test split, in order of their numbers."""
+    paths = [path for path in (folder / "test").glob("*.tar") if path.stem.isdecimal()]
+    return sorted(paths, key=lambda path: int(path.stem))
 
 
-def _total(folder: Path) -> int | None:
-    """How many tar files the test split has, as its nshards.txt says."""
+def _shard_count(folder: Path) -> int | None:
+    """The number of tar files of the test split, from its nshards.txt."""
     try:
         with (folder / "test" / "nshards.txt").open(encoding="ascii") as file:
             return int(file.read(20))

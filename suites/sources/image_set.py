@@ -1,6 +1,6 @@
-"""What an image set is: where its published files are, and how the files that each source has of it are read.
+"""What an image set is: where its published files are, and how each source reads its copy of them.
 
-One module of sets/ declares one, as module-level rows; a user's, in a folder that include=DIR names, likewise.
+A module of sets/ declares an image set as a module-level row. So does a user's file in a folder that include=DIR names.
 """
 
 from __future__ import annotations
@@ -20,34 +20,34 @@ class Download:
     url: str
     size: int | None = None  # bytes
     digest: str = ""  # sha256 (64 digits) or md5 (32), hexadecimal; "": none is published
-    into: str  # folder below the data folder, for the file or what is in it
+    into: str  # folder below the data folder, for the file or its content
     unpack: bool = True  # whether it is an archive to be unpacked there
-    name: str = ""  # where it is not the end of the URL
+    name: str = ""  # file name, if it is not the end of the URL
 
     @property
     def file_name(self) -> str:
         return self.name or self.url.rpartition("/")[2].partition("?")[0]
 
 
-Example = Mapping[str, Any]  # of a data set that TFDS has prepared, the image as the bytes of a file
+Example = Mapping[str, Any]  # an example of a data set that TFDS has prepared; its image is the bytes of a file
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSet:
-    """Images that tasks share (`Task.images`), as they are published and as they go round."""
+    """Images that tasks share (`Task.images`): the published files, and the copies that other sources have."""
 
     aliases: ClassVar[tuple[str, ...]] = ()
     in_globs: ClassVar[bool] = True
 
     name: str
     downloads: tuple[Download, ...] = ()
-    by_hand: str = ""  # what a person has to do where no program may download it; {root} is the data folder
-    archive: str = ""  # what a person puts into the data folder, and `data prepare` unpacks there
-    torchvision: Format | None = None  # as torchvision's class makes it with download=True
-    raw: Format | None = None  # as published
-    # Of a prepared example of TFDS: the label, the cluster where the task has them, and a factor for its pixels.
+    by_hand: str = ""  # instructions for a set that no program may download; {root} is the data folder
+    archive: str = ""  # file that the user puts into the data folder and `data prepare` unpacks there
+    torchvision: Format | None = None  # the folder that torchvision's class makes with download=True
+    raw: Format | None = None  # the published archives, unpacked
+    # For examples that TFDS has prepared: the label, the cluster (if the task has clusters), a factor for the pixels.
     tfds_label: Callable[[Task, Example], int] = lambda task, example: int(example["label"])  # noqa: ARG005
     tfds_cluster: Callable[[Example], str] | None = None
     tfds_scale: int = 1
-    hub_label: Callable[[Task, int], int] | None = None  # from the number in the hub's mirror, where it is no class yet
-    note: str = ""  # what one should know of it
+    hub_label: Callable[[Task, int], int] | None = None  # from the hub mirror's number, if it is not the class
+    note: str = ""  # what users should know about the set

@@ -1,8 +1,8 @@
-"""The official splits, from file names alone: the order of tensorflow-datasets (TFDS) and the slices that VTAB cuts.
+"""The official splits from file names alone: the order of tensorflow-datasets (TFDS) and the slices that VTAB cuts.
 
-TFDS shuffles once, when a data set is prepared, and not by chance: the examples of a split stand in the order of
-md5(split name + key). VTAB's `train[:800]` is a slice of that order, so whoever has the names of all examples has the
-exact split, without TensorFlow. Names, counts and slices are in the task's row (`originals`, `recipe`).
+TFDS orders the examples of a split by md5(split name + key) when it prepares a data set. VTAB's `train[:800]` is a
+slice of that order, so the names of all examples give the exact split, without TensorFlow. Names, counts and slices
+are in the task's row (`originals`, `recipe`).
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ SLICE = re.compile(r"(?P<name>\w+)(?:\[(?P<start>\d*):(?P<stop>\d*)\])?")
 
 
 def tfds_order(split_name: str, keys: Sequence[str]) -> list[str]:
-    """The keys in the order in which TFDS stores that split: by md5(split name + key), as a 128-bit number.
+    """The keys in the order in which TFDS stores the split: by md5(split name + key), as a 128-bit number.
 
-    A numeric key counts as its decimal text, and a backslash as a slash, as in TFDS. Raises ValueError for a key that
-    occurs twice, where TFDS does not build the data set either.
+    A numeric key is hashed as its decimal text, and a backslash as a slash, as in TFDS. Raises ValueError for a
+    repeated key; TFDS does not build such a data set either.
     """
     return list(_ordered(split_name, tuple(keys)))
 
 
-@lru_cache(maxsize=2)  # the three splits of a task are cut from the same order, which takes seconds for dSprites
+@lru_cache(maxsize=2)  # a task's splits share an order, which takes seconds for dSprites
 def _ordered(split_name: str, keys: tuple[str, ...]) -> tuple[str, ...]:
     prefix = split_name.encode()
     hashed = {key: md5(prefix + key.replace("\\", "/").encode(), usedforsecurity=False).digest() for key in keys}
@@ -39,13 +39,12 @@ def _ordered(split_name: str, keys: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def vtab_split(task: Task | str, split: str, listings: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
-    """The images of a task's "train", "val" or "test" as (original split, key) pairs, in their official order.
+    """The images of a task's "train", "val" or "test" as (published split, key) pairs, in their official order.
 
-    `task` is the name of a row or the row itself. `listings` holds, for each original split that `needed` names, the
-    keys of all its examples in any order. Raises ValueError, naming the expected and the found count, for a listing
-    that is incomplete, and for a key that occurs twice.
+    `task` is a task or its name. `listings` holds the keys of all examples, in any order, of each published split that
+    `originals_of` names. Raises ValueError for an incomplete listing and for a key that occurs twice.
     """
-    row = named(task)
+    row = as_task(task)
     pairs: list[tuple[str, str]] = []
     ordered: dict[str, list[str]] = {}
     for name, start, stop in slices(row, split):
@@ -61,30 +60,30 @@ def vtab_split(task: Task | str, split: str, listings: Mapping[str, Sequence[str
     return pairs
 
 
-def needed(task: Task | str, split: str) -> list[str]:
-    """The original splits whose listings `vtab_split` needs for a split of this task."""
-    return list(dict.fromkeys(name for name, _, _ in slices(named(task), split)))
+def originals_of(task: Task | str, split: str) -> list[str]:
+    """The published splits that a split of this task is cut from."""
+    return list(dict.fromkeys(name for name, _, _ in slices(as_task(task), split)))
 
 
 def slices(task: Task, split: str) -> list[tuple[str, int, int]]:
-    """A split's recipe as (original split, first, end) pieces. Raises ValueError for a split that the task has not."""
+    """A split's recipe as (published split, first, end) slices. Raises ValueError for a split that the task lacks."""
     if split not in task.recipe:
         raise ValueError(f"{task.name} has no split '{split}'. Choose from: {', '.join(task.recipe) or 'none'}")
     pieces = []
     for part in task.recipe[split].split("+"):
-        found = SLICE.fullmatch(part.strip())
-        if found is None or found["name"] not in task.originals:
+        match = SLICE.fullmatch(part.strip())
+        if match is None or match["name"] not in task.originals:
             raise ValueError(f"{task.name}: '{part}' is no slice of {', '.join(task.originals)}")
-        size = task.originals[found["name"]]
-        start, stop = int(found["start"] or 0), int(found["stop"] or size)
+        size = task.originals[match["name"]]
+        start, stop = int(match["start"] or 0), int(match["stop"] or size)
         if not start <= stop <= size:
             raise ValueError(f"{task.name}: '{part}' is no slice of {size} images")
-        pieces.append((found["name"], start, stop))
+        pieces.append((match["name"], start, stop))
     return pieces
 
 
-def named(task: Task | str) -> Task:
-    """The row itself, or the row of this name. Raises ValueError where no task is called so."""
+def as_task(task: Task | str) -> Task:
+    """The task itself, or the task of this name. Raises ValueError for an unknown name."""
     if isinstance(task, Task):
         return task
     rows = [row for row in collect(__name__.rsplit(".", 2)[0] + ".tasks", Task) if task in (row.name, *row.aliases)]

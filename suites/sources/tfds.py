@@ -1,7 +1,7 @@
 """Data sets that TFDS has prepared as array_record, read by `tfds.data_source` without TensorFlow.
 
-Prepared once on a machine with TensorFlow (`tfds build NAME --file_format=array_record`) and copied, they hold the
-official images in the official order: a position in the files is a position in the split.
+A data set is prepared once on a machine with TensorFlow (`tfds build NAME --file_format=array_record`) and copied. Its
+files hold the official images in the official order: a position in the files is a position in the split.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ import numpy as np
 from ..images.decode import read_image
 from ..images.decoded import Decoded, file_stamps, with_digest
 from ..protocol import Split, Task
-from .archive import text_of
 from .image_set import Example, ImageSet
 from .on_disk import OnDisk
+from .reading import read_text
 from .sets import image_sets
-from .splits import needed, slices
+from .splits import originals_of, slices
 
-FOLDERS = ("", "tensorflow_datasets", "tfds")  # below the data folder, where TFDS's own folders may be
+FOLDERS = ("", "tensorflow_datasets", "tfds")  # below the data folder, where the folders of TFDS may be
 
 
 @dataclass(frozen=True)
@@ -35,64 +35,64 @@ class Tfds(OnDisk):
     name = "tfds"
 
     def readers(self, task: Task) -> tuple[Callable[..., Any], ...]:
-        """What reads an example of the image set."""
-        found = self._set(task)
-        return (found.tfds_label, *([found.tfds_cluster] if found.tfds_cluster else []))
+        """The functions that read an example of the image set."""
+        image_set = self._set(task)
+        return (image_set.tfds_label, *([image_set.tfds_cluster] if image_set.tfds_cluster else []))
 
     def _set(self, task: Task) -> ImageSet:
         return self.sets.get(task.images, ImageSet(name=task.images))
 
     def find(self, task: Task, root: Path) -> Path | None:
-        """The folder of the newest version that is there."""
+        """The folder of the newest version."""
         if not task.builder or not task.recipe:
             return None
-        found = [
+        versions = [
             path.parent
             for above in FOLDERS
             for path in (root / above / task.builder).glob("*/dataset_info.json")
             if path.parent.name.replace(".", "").isdecimal()
         ]
-        return max(found, key=lambda path: [int(part) for part in path.name.split(".")], default=None)
+        return max(versions, key=lambda path: [int(part) for part in path.name.split(".")], default=None)
 
-    def lacks(self, folder: Path, task: Task, splits: Sequence[str]) -> str:
-        """What of the prepared files is not there or not readable without TensorFlow, in words."""
+    def missing_in(self, folder: Path, task: Task, splits: Sequence[str]) -> str:
+        """Which prepared files are missing or not readable without TensorFlow, in words; "" if none."""
         if find_spec("tensorflow_datasets") is None:
             return "reading it needs tensorflow-datasets: install vit-bench[tfds]"
         try:
-            described = json.loads(text_of(folder / "dataset_info.json"))
+            described = json.loads(read_text(folder / "dataset_info.json"))
             if described["fileFormat"] != "array_record":
                 return (
                     f"{folder} is prepared as {described['fileFormat']}, which is not readable without TensorFlow; "
                     f"prepare it with file_format=array_record"
                 )
-            lengths = {one["name"]: [int(size) for size in one["shardLengths"]] for one in described["splits"]}
+            splits_info = described["splits"]
+            lengths = {info["name"]: [int(size) for size in info["shardLengths"]] for info in splits_info}
         except (KeyError, TypeError, ValueError, RecursionError) as error:
             return f"{folder / 'dataset_info.json'} is damaged: {error}"
         files = {path.name for path in folder.iterdir()}
-        for name in dict.fromkeys(name for split in splits for name in needed(task, split)):
+        for name in dict.fromkeys(name for split in splits for name in originals_of(task, split)):
             sizes = lengths.get(name, [])
             if sum(sizes) != task.originals[name]:
                 return f"{folder} has {sum(sizes)} images in '{name}'; expected {task.originals[name]}"
-            there = sum(f"-{name}.array_record-" in file for file in files)
-            if there < len(sizes):
-                return f"{folder} has {there} of the {len(sizes)} files of '{name}'"
+            present = sum(f"-{name}.array_record-" in file for file in files)
+            if present < len(sizes):
+                return f"{folder} has {present} of the {len(sizes)} files of '{name}'"
         return ""
 
     def read(self, folder: Path, task: Task, split: str, cache: Path) -> Split:
-        """The split, which is a run of positions in the files."""
-        examples, found = _examples(task, split, folder), self._set(task)
+        """The split: the positions in the files that its recipe names."""
+        examples, image_set = _examples(task, split, folder), self._set(task)
         description = folder / "dataset_info.json"
         labels, clusters = [], []
         for example in map(examples, range(task.splits[split])):
-            labels.append(found.tfds_label(task, example))
-            clusters += [found.tfds_cluster(example)] if found.tfds_cluster else []
+            labels.append(image_set.tfds_label(task, example))
+            clusters += [image_set.tfds_cluster(example)] if image_set.tfds_cluster else []
 
         def image(i: int) -> np.ndarray:
-            return read_image(examples(i)["image"], name=f"image {i} of {split} in {folder}") * np.uint8(
-                found.tfds_scale
-            )
+            pixels = read_image(examples(i)["image"], name=f"image {i} of {split} in {folder}")
+            return pixels * np.uint8(image_set.tfds_scale)
 
-        made = Split(
+        result = Split(
             images=Decoded(image, len(labels)),
             labels=np.array(labels, dtype=np.int64),
             digest="",
@@ -100,11 +100,11 @@ class Tfds(OnDisk):
             files=(description,),
         )
         shards = sorted(folder.glob("*.array_record-*"))
-        return with_digest(made, [file_stamps([description, *shards]), task.recipe[split]], cache)
+        return with_digest(result, [file_stamps([description, *shards]), task.recipe[split]], cache)
 
 
 def _examples(task: Task, split: str, folder: Path) -> Callable[[int], Example]:
-    """Number i of a split, its image as the bytes of an image file."""
+    """A function that reads example number i of a split. Its image is the bytes of an image file."""
     import tensorflow_datasets as tfds  # pyright: ignore[reportMissingImports]  # the extra `tfds`
 
     builder: Any = tfds.builder_from_directory(str(folder))

@@ -1,8 +1,8 @@
 """TFRecord files and the tf.Example messages in them, read without TensorFlow.
 
-A file is a row of records: length (8 bytes), a checksum of it, the content, a checksum of that; the checksums are
-CRC-32C, rotated and shifted. An Example is a protobuf message: field 1, Features, is a map (field 1, repeated) from
-a name (1) to a Feature (2), which is a list of bytes (1), of floats (2) or of whole numbers (3), in field 1 of it.
+A file is a sequence of records: length (8 bytes), its checksum, the content, its checksum. The checksums are CRC-32C,
+rotated and shifted. An Example is a protobuf message. Its field 1, Features, is a map (field 1, repeated) from a name
+(field 1) to a Feature (field 2), which is a list of bytes (1), floats (2) or integers (3), in the list's field 1.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from typing import Any
 
 import numpy as np
 
-from .archive import BadArchive
+from .reading import BadArchive
 
-LARGEST = 1 << 26  # bytes of a record: an image, hardly more
-BLOCK = 1024  # bytes whose checksum is one look-up in a table
+LARGEST = 1 << 26  # bytes of a record, which holds one image
+BLOCK = 1024  # bytes that crc32c handles at once
 
 
 def records(path: Path) -> Iterator[tuple[int, bytes]]:
-    """The content of each record of a TFRecord file, and where in the file it begins.
+    """First byte and content of each record of a TFRecord file.
 
-    Raises BadArchive, naming the file and the place, where it is cut short or a checksum does not fit.
+    Raises BadArchive, naming the file and the place, if the file is cut short or a checksum is wrong.
     """
     at = 0
     try:
@@ -48,8 +48,9 @@ def records(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def example(content: bytes) -> Mapping[str, list[Any]]:
-    """The features of a tf.Example: bytes values as (begin, end) in `content`, whole numbers as int; floats are left
-    out. Raises ValueError where it is none.
+    """The features of a tf.Example by name: bytes as (begin, end) in `content`, integers as int; floats are left out.
+
+    Raises ValueError if `content` is no tf.Example.
     """
     features: dict[str, list[Any]] = {}
     for message in _inside(content, (0, len(content)), 1):
@@ -60,7 +61,7 @@ def example(content: bytes) -> Mapping[str, list[Any]]:
 
 
 def _inside(content: bytes, message: tuple[int, int], wanted: int) -> list[tuple[int, int]]:
-    """Begin and end of the fields of this number in a message, bare numbers left out."""
+    """Begin and end of the fields with this number in a message; varints are left out."""
     return [(begin, end) for number, begin, end in _fields(content, *message) if number == wanted and end >= 0]
 
 
@@ -72,16 +73,16 @@ def _values(content: bytes, feature: tuple[int, int]) -> Iterator[Any]:
                 continue
             if kind == 1:
                 yield first, last
-            elif kind == 3 and last < 0:  # a number by itself
+            elif kind == 3 and last < 0:  # one integer
                 yield first
-            elif kind == 3:  # a row of them
+            elif kind == 3:  # packed integers
                 while first < last:
                     value, first = _varint(content, first, last)
                     yield value
 
 
 def _fields(content: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Each field of a message: its number, and begin and end of its content; of a bare number, the value and -1."""
+    """Each field of a message: its number, and begin and end of its content; for a varint, its value and -1."""
     while at < end:
         key, at = _varint(content, at, end)
         kind = key & 7
@@ -102,7 +103,7 @@ def _fields(content: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]
 
 
 def _varint(content: bytes, at: int, end: int) -> tuple[int, int]:
-    """A number of variable length, as signed 64 bits, and what follows it."""
+    """The varint at this place, as a signed 64-bit integer, and the place after it."""
     value = 0
     for shift in range(0, 70, 7):
         if at >= end:
@@ -117,28 +118,28 @@ def _varint(content: bytes, at: int, end: int) -> tuple[int, int]:
 
 
 def masked(crc: int) -> int:
-    """The form of a checksum that is stored: rotated right by 15 bits, plus a constant."""
+    """A checksum as TFRecord files store it: rotated right by 15 bits, plus a constant."""
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 def crc32c(content: bytes) -> int:
     """CRC-32C (Castagnoli) of these bytes.
 
-    The register after a message is linear (over XOR) in the register before it and in the message. So a block's own
-    contribution is the XOR of one table entry for each of its bytes, chosen by place and value, all at once; and what
-    was in the register before goes through the same table as if it were four more bytes in front.
+    The register after a block is linear (over XOR) in the register before it and in the block. So NumPy computes the
+    contribution of each block at once, as the XOR of one table entry per byte, chosen by place and value. The register
+    before a block is XORed onto the block's first four bytes, so it goes through the same table.
     """
     table = _contributions()
     register = 0xFFFFFFFF
     whole = len(content) // BLOCK * BLOCK
     blocks = np.frombuffer(content, dtype=np.uint8, count=whole).reshape(-1, BLOCK)
     places = np.arange(BLOCK - 1, -1, -1) * 256
-    own = np.bitwise_xor.reduce(table[places[None, :] + blocks], axis=1) if whole else ()
-    # The register is XORed onto a block's first four bytes: their entries, by linearity, for the register alone.
+    contributions = np.bitwise_xor.reduce(table[places[None, :] + blocks], axis=1) if whole else ()
+    # Table rows of a block's first four bytes, for the register before it.
     first = [table[(BLOCK - 1 - i) * 256 : (BLOCK - i) * 256].tolist() for i in range(4)] if whole else []
-    for block in own:
-        before = [first[i][register >> 8 * i & 0xFF] for i in range(4)]
-        register = int(block) ^ before[0] ^ before[1] ^ before[2] ^ before[3]
+    for block in contributions:
+        carried = [first[i][register >> 8 * i & 0xFF] for i in range(4)]
+        register = int(block) ^ carried[0] ^ carried[1] ^ carried[2] ^ carried[3]
     step = table[:256].tolist() if whole < len(content) else []
     for byte in content[whole:]:
         register = register >> 8 ^ step[(register ^ byte) & 0xFF]
@@ -147,7 +148,7 @@ def crc32c(content: bytes) -> int:
 
 @cache
 def _contributions() -> np.ndarray:
-    """(BLOCK * 256,) uint32: what a byte that n bytes follow adds to the register, at 256 n + byte."""
+    """(BLOCK * 256,) uint32: at 256 n + byte, what a byte followed by n others adds to the register."""
     row = np.arange(256, dtype=np.uint32)
     for _ in range(8):
         row = np.where(row & 1, row >> 1 ^ np.uint32(0x82F63B78), row >> 1)

@@ -1,11 +1,11 @@
-"""The community's vtab-1k folder: all 19 tasks as lists of files, 1000 training images and the whole test set each.
+"""The community's vtab-1k folder: lists of files for all 19 tasks, with 1000 training images and all test images.
 
     vtab-1k/<task>/train800.txt, val200.txt, test.txt        lines of "images/test/000000.jpg 17"
     vtab-1k/<task>/images/<split>/000000.jpg
 
-Made by NOAH's scripts and shared by SSF, FacT, RepAdapter and others. A task's folder is called by one of its aliases.
-Its images were saved again as JPEG of quality 75, so they are another input than the official ones (28 dB away for
-small photographs); records carry the source's name, and tables do not mix it with others.
+NOAH's scripts make it; SSF, FacT, RepAdapter and others share it. A task's folder is named after one of its aliases.
+The images were re-encoded as JPEG of quality 75, so they differ from the official ones (by 28 dB for small
+photographs). Records carry the source's name, and tables do not mix it with others.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LISTS = {"train": "train800.txt", "val": "val200.txt", "test": "test.txt"}
 
 
 class Vtab1k(OnDisk):
-    """The vtab-1k folder, in the data folder or the data folder itself."""
+    """The vtab-1k folder: inside the data folder, or the data folder itself."""
 
     name = "vtab-1k"
     note = "The folder's images were saved again as JPEG of quality 75: another input than the official one."
@@ -34,21 +34,20 @@ class Vtab1k(OnDisk):
         return next((folder for folder in folders if all((folder / name).is_file() for name in LISTS.values())), None)
 
     def read(self, folder: Path, task: Task, split: str, cache: Path) -> Split:  # noqa: ARG002
-        """The split in the order of its list. Raises ValueError for a line that cannot be read, and BadImages."""
+        """The split in the order of its list. Raises ValueError for a malformed line, and BadImages."""
         listing = folder / LISTS[split]
         paths, labels = _read_list(listing)
         images = Decoded(lambda i: read_image(paths[i]), len(paths))
-        found = Split(images=images, labels=labels, digest="", files=(listing,))
-        return with_digest(found, file_stamps(paths), cache)
+        return with_digest(Split(images=images, labels=labels, digest="", files=(listing,)), file_stamps(paths), cache)
 
 
 def _read_list(listing: Path) -> tuple[list[Path], np.ndarray]:
     """The image paths and labels of a list file."""
     paths, labels = [], []
     for number, line in enumerate(listing.read_text(encoding="utf-8").splitlines(), start=1):
-        name, blank, label = line.strip().rpartition(" ")
+        name, space, label = line.strip().rpartition(" ")
         inside = not Path(name).is_absolute() and ".." not in Path(name).parts
-        if not blank or not label.isdecimal() or not inside:
+        if not space or not label.isdecimal() or not inside:
             raise ValueError(f"{listing}, line {number}: expected 'images/….jpg LABEL', found '{line[:80]}'")
         paths.append(listing.parent / name)
         labels.append(int(label))

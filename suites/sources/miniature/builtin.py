@@ -1,4 +1,4 @@
-"""The built-in tasks: rendered on the spot from code and a few shipped pictures, checked against pinned digests."""
+"""The source of the built-in tasks: images are rendered here and checked against pinned digests."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy as np
 
 from ...images.digest import digest_images, digest_labels
 from ...protocol import Split, Task
-from ..archive import Arrays, kept
+from ..reading import Arrays, cached_arrays
 from . import fundus, photographs, scenes, sprites
 
-# Image set -> what draws image number `index` of a split, with every annotation the set has.
+# Image set -> function (split, index) -> image and all its annotations.
 DRAW: Mapping[str, Callable[[str, int], tuple[np.ndarray, dict[str, int]]]] = {
     "digits": photographs.digit,
     "photos": photographs.photo,
@@ -24,16 +24,16 @@ DRAW: Mapping[str, Callable[[str, int], tuple[np.ndarray, dict[str, int]]]] = {
     "sprites": sprites.sprite,
     "scenes": scenes.scene,
 }
-PINNED = Path(__file__).with_name("digests.csv")  # of the pixels and of each target, split by split
+PINNED = Path(__file__).with_name("digests.csv")  # digests of the pixels and of each target, for every split
 
 
 def _pinned() -> dict[str, dict[str, str]]:
-    """Image set -> "SPLIT/images" or "SPLIT/TARGET" -> the digest that it must have."""
-    found: dict[str, dict[str, str]] = {name: {} for name in DRAW}
+    """Image set -> "SPLIT/images" or "SPLIT/TARGET" -> expected digest."""
+    digests: dict[str, dict[str, str]] = {name: {} for name in DRAW}
     with PINNED.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
-            found[row["image_set"]][row["array"]] = row["digest"]
-    return found
+            digests[row["image_set"]][row["array"]] = row["digest"]
+    return digests
 
 
 DIGESTS = _pinned()
@@ -42,25 +42,25 @@ DIGESTS = _pinned()
 class Builtin:
     """The tasks of "vtab-mini", the same bytes on every machine.
 
-    A set takes seconds to render, so all its splits are kept in the cache folder. What is kept is checked against the
-    pinned digests each time, and rendered again where the file is damaged.
+    A set takes seconds to render, so all its splits are kept in the cache folder. They are checked against the pinned
+    digests each time, and rendered again if the file is damaged.
     """
 
     name = "builtin"
 
     def locate(self, task: Task, root: Path) -> str | None:  # noqa: ARG002
-        """ "built in" for the tasks of "vtab-mini", whatever the data folder; None for others."""
+        """ "built in" for the tasks of "vtab-mini", for any data folder; None for other tasks."""
         return "built in" if task.collection == "vtab-mini" and task.images in DRAW else None
 
     def missing(self, task: Task, root: Path, splits: Sequence[str]) -> str:  # noqa: ARG002
-        """Nothing: what is located is whole."""
+        """Always "": a built-in task is complete."""
         return ""
 
     def load(self, task: Task, split: str, root: Path, cache: Path) -> Split:  # noqa: ARG002
-        """The split, as fresh arrays: images (N, H, W, 3) uint8. Raises ValueError for a split that does not exist.
+        """The split, as new arrays: images (N, H, W, 3) uint8. Raises ValueError for a split that does not exist.
 
-        Raises RuntimeError, naming the file at fault or the image set, where this machine's scikit-image or
-        scikit-learn ships other pictures than the tasks are made of.
+        Raises RuntimeError, naming the file or the image set, if the installed scikit-image or scikit-learn ships other
+        pictures than those that the digests were pinned with.
         """
         if split not in task.splits:
             raise ValueError(f"{task.name} has no split '{split}'. Choose from: {', '.join(task.splits)}")
@@ -72,17 +72,17 @@ class Builtin:
             _check(task.images, arrays)
             return arrays
 
-        arrays = kept(
-            kept_at(task.images, cache),
+        arrays = cached_arrays(
+            cache_path(task.images, cache),
             rendered,
             only=(images, labels),
-            sound=lambda arrays: all(digest(key, array) == pinned[key] for key, array in arrays.items()),
+            valid=lambda arrays: all(digest(key, array) == pinned[key] for key, array in arrays.items()),
         )
         return Split(images=arrays[images], labels=arrays[labels], digest=pinned[images])
 
 
 def render(image_set: str, splits: Mapping[str, int]) -> dict[str, np.ndarray]:
-    """All of an image set: "SPLIT/images" (N, H, W, 3) uint8 and "SPLIT/TARGET" (N,) int64 for each target it has."""
+    """A whole image set: "SPLIT/images" (N, H, W, 3) uint8, and "SPLIT/TARGET" (N,) int64 for each target."""
     arrays: dict[str, np.ndarray] = {}
     for split, size in splits.items():
         drawn = [DRAW[image_set](split, index) for index in range(size)]
@@ -93,18 +93,18 @@ def render(image_set: str, splits: Mapping[str, int]) -> dict[str, np.ndarray]:
 
 
 def digest(key: str, array: np.ndarray) -> str:
-    """The digest of one of `render`'s arrays."""
+    """The digest of an array from `render`."""
     return digest_images(array) if key.endswith("/images") else digest_labels(array)
 
 
-def kept_at(image_set: str, cache: Path) -> Path:
-    """The file of an image set in the cache folder. Its name follows the pinned digests: other pictures, other file."""
+def cache_path(image_set: str, cache: Path) -> Path:
+    """The file of an image set in the cache folder. Its name contains a hash of the pinned digests."""
     pinned = hashlib.sha256("".join(DIGESTS[image_set].values()).encode()).hexdigest()
     return cache / "images" / f"{image_set}-{pinned[:16]}.npz"
 
 
 def _check(image_set: str, arrays: Mapping[str, np.ndarray]) -> None:
-    """Raise RuntimeError where what was rendered is not what is pinned."""
+    """Raise RuntimeError if a rendered array does not have its pinned digest."""
     for key, expected in DIGESTS[image_set].items():
         found = digest(key, arrays[key])
         if found != expected:

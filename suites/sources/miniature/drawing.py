@@ -1,6 +1,6 @@
-"""Exact drawing: a stream of integers from a hash, sines in fixed point, anti-aliasing and resampling without floats.
+"""Exact drawing: random integers from a hash, sines in fixed point, anti-aliasing and resampling without floats.
 
-Every operation on pixels is on integers, so pictures have the same bytes with every numpy, compiler and processor.
+All arithmetic is on integers, so images have the same bytes with every NumPy, compiler and processor.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ ONE = 1 << 14  # 1.0 in the fixed point of the sines
 class Draws:
     """Integers drawn from SHAKE-128 of a name, such as "scenes/train/17".
 
-    numpy's generators promise no stable stream across versions; a hash does. Each draw uses the next four bytes, so
-    what an image draws depends on nothing but its name and the order of its own draws.
+    NumPy's generators promise no stable stream across versions; a hash does. Each draw uses the next four bytes, so an
+    image's draws depend only on its name and their order.
     """
 
     def __init__(self, name: str) -> None:
@@ -30,7 +30,7 @@ class Draws:
     def below(self, bound: int) -> int:
         """Uniform in 0 … bound - 1 (the bias is below bound / 2**32)."""
         if self._next == len(self._words):
-            length = max(256, 8 * len(self._words))  # twice the words so far: a longer digest begins with the shorter
+            length = max(256, 8 * len(self._words))  # doubles the words; a longer digest begins with the shorter
             self._words = np.frombuffer(self._hash.digest(length), dtype="<u4").tolist()
         word = self._words[self._next]
         self._next += 1
@@ -47,7 +47,7 @@ def noise(name: str, height: int, width: int) -> np.ndarray:
     return (raw.reshape(height, width, 4).astype(np.int64) * 6 >> 8).sum(axis=2) - 10
 
 
-# The sines of the directions. None is near a half of the fixed point, so that every machine rounds them alike.
+# Sines of the directions. No value lies near a rounding boundary, so every machine rounds them alike.
 SINE = tuple(round(ONE * math.sin(2 * math.pi * k / TURN)) for k in range(TURN))
 COSINE = SINE[TURN // 4 :] + SINE[: TURN // 4]
 
@@ -63,7 +63,7 @@ def block_sums(samples: np.ndarray) -> np.ndarray:
 
 
 def _areas(image: np.ndarray, size: int) -> np.ndarray:
-    """The sums of `size` equal stretches of rows, in units of 1 / size of a row. (S, W) -> (size, W)"""
+    """The sums of `size` equal bands of rows, in units of 1 / size of a row. (S, W) -> (size, W)"""
     edges = np.arange(size + 1) * len(image)
     whole, part = edges // size, edges % size
     rows = np.pad(image, ((0, 1), (0, 0)))
@@ -78,7 +78,7 @@ def resample(image: np.ndarray, side: int) -> np.ndarray:
 
 
 def turned(image: np.ndarray, orientation: int) -> np.ndarray:
-    """One of the eight ways to lay a square image down: orientation 0 … 7, quarter turns and a mirror."""
+    """A square image in one of its eight orientations, 0 … 7: quarter turns, then the same mirrored."""
     quarter = np.rot90(image, orientation % 4)
     return quarter[:, ::-1] if orientation >= 4 else quarter
 

@@ -12,7 +12,7 @@ CENTRE, RADIUS = 32 * 16, 30 * 16  # of the field of view, in sixteenths of a pi
 SAMPLES = 4 * np.arange(4 * SIDE) + 2  # four samples a pixel, in sixteenths of a pixel
 SINES, COSINES = np.array(SINE), np.array(COSINE)
 MIDDLES = 16 * np.arange(SIDE) + 8
-APART = 64  # sixteenths of a pixel, from dot to dot: closer ones could not be counted
+APART = 64  # sixteenths of a pixel: the least distance of two dots, so that they can be counted
 
 RETINA, VESSEL, DISC, DOT, EXUDATE = (
     np.array(colour) for colour in ((196, 96, 48), (132, 34, 22), (250, 206, 130), (104, 14, 12), (248, 226, 120))
@@ -20,16 +20,16 @@ RETINA, VESSEL, DISC, DOT, EXUDATE = (
 
 
 def _squares(places: np.ndarray, x: int, y: int) -> np.ndarray:
-    """Squared distances of the grid's places from a point. (n,) -> (n, n)"""
+    """Squared distances of grid points from a point. (n,) coordinates of the grid's axis -> (n, n)"""
     return (places[None, :] - x) ** 2 + (places[:, None] - y) ** 2
 
 
 FIELD = block_sums(_squares(SAMPLES, CENTRE, CENTRE) <= RADIUS**2)  # samples of each pixel inside the field of view
-FALL_OFF = _squares(MIDDLES, CENTRE, CENTRE) * 70 // RADIUS**2  # the rim is darker, by so many 256ths
+FALL_OFF = _squares(MIDDLES, CENTRE, CENTRE) * 70 // RADIUS**2  # darkening towards the rim, in 256ths
 
 
 def _brushes() -> tuple[tuple[np.ndarray, np.ndarray], ...]:
-    """Offsets, in samples, of discs of growing radius: what a vessel of a given width covers at each step."""
+    """Offsets, in samples, of discs of growing radius: the area that a vessel covers at each step."""
     grid = np.arange(-4, 5)
     inside = (grid[:, None] ** 2 + grid[None, :] ** 2 <= limit for limit in (2, 4, 8, 13))
     return tuple((rows - 4, cols - 4) for rows, cols in (np.nonzero(disc) for disc in inside))
@@ -39,9 +39,9 @@ BRUSHES = _brushes()
 
 
 def _walk(draws: Draws, starts: np.ndarray, bends: list[int], steps: int) -> np.ndarray:
-    """The courses of vessels from (x, y, direction) each: x, y in sixteenths of a pixel, steps of half a pixel.
+    """Paths of vessels, (vessels, steps, 3), from `starts` (vessels, 3): x, y in sixteenths of a pixel, and direction.
 
-    They bend by so many 256ths of a direction a step and sway at random. Returns (vessels, steps, 3), like `starts`.
+    A step is half a pixel. At each the direction changes by `bends`, in 256ths of a direction, and at random.
     """
     sways = np.array([[draws.between(-120, 120) for _ in range(steps // 8)] for _ in bends])
     turns = np.repeat(sways, 8, axis=1) + np.array(bends)[:, None]
@@ -51,11 +51,11 @@ def _walk(draws: Draws, starts: np.ndarray, bends: list[int], steps: int) -> np.
     return np.stack([x, y, directions], axis=2)
 
 
-def _vessels(draws: Draws, disc: tuple[int, int], away: int) -> np.ndarray:
-    """Samples covered by four arcades that leave the optic disc, each with two branches, as a (256, 256) mask."""
+def _vessels(draws: Draws, disc: tuple[int, int], centre: int) -> np.ndarray:
+    """A (256, 256) mask of the samples covered by four arcades from the optic disc, each with two branches."""
     starts, bends = [], []
     for side, spread in ((1, 20), (-1, 20), (1, 44), (-1, 44)):  # two around the macula, two to the other side
-        starts.append((*disc, away + side * (spread + draws.between(-4, 4))))
+        starts.append((*disc, centre + side * (spread + draws.between(-4, 4))))
         bends.append(-side * draws.between(20, 60) if spread == 20 else side * draws.between(0, 30))
     arcades = _walk(draws, np.array(starts), bends, 88)
     starts, bends = [], []
@@ -66,23 +66,23 @@ def _vessels(draws: Draws, disc: tuple[int, int], away: int) -> np.ndarray:
             bends.append(-side * draws.between(0, 50))
     branches = _walk(draws, np.array(starts), bends, 32)
 
-    beyond = 8  # samples on each side for what leaves the image
-    mask = np.zeros((4 * SIDE + 2 * beyond, 4 * SIDE + 2 * beyond), dtype=bool)
-    for courses, brush in (
+    margin = 8  # samples on each side, for vessels that leave the image
+    mask = np.zeros((4 * SIDE + 2 * margin, 4 * SIDE + 2 * margin), dtype=bool)
+    for paths, brush in (
         (arcades[:, :44], BRUSHES[3]),
         (arcades[:, 44:], BRUSHES[2]),
         (branches[:, :16], BRUSHES[1]),
         (branches[:, 16:], BRUSHES[0]),
     ):
-        points = np.clip((courses[:, :, :2].reshape(-1, 2) >> 2) + beyond, 4, len(mask) - 5)
+        points = np.clip((paths[:, :, :2].reshape(-1, 2) >> 2) + margin, 4, len(mask) - 5)
         mask[points[:, 1, None] + brush[0], points[:, 0, None] + brush[1]] = True
-    return mask[beyond:-beyond, beyond:-beyond]
+    return mask[margin:-margin, margin:-margin]
 
 
 def _places(draws: Draws, number: int, vessels: np.ndarray, taken: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """So many points of the field of view, clear of its rim, of vessels and of one another; added to `taken`."""
-    found: list[tuple[int, int]] = []
-    while len(found) < number:
+    """`number` points in the field of view, away from its rim, vessels and points in `taken`; adds them to `taken`."""
+    places: list[tuple[int, int]] = []
+    while len(places) < number:
         x, y = draws.below(16 * SIDE), draws.below(16 * SIDE)
         if (x - CENTRE) ** 2 + (y - CENTRE) ** 2 > (RADIUS - 56) ** 2:
             continue
@@ -90,13 +90,13 @@ def _places(draws: Draws, number: int, vessels: np.ndarray, taken: list[tuple[in
             continue
         if vessels[(y >> 2) - 8 : (y >> 2) + 9, (x >> 2) - 8 : (x >> 2) + 9].any():
             continue
-        found.append((x, y))
+        places.append((x, y))
         taken.append((x, y))
-    return found
+    return places
 
 
 def _paint(image: np.ndarray, colour: np.ndarray, share: np.ndarray, whole: int) -> None:
-    """Mix a colour over the image, in place, where `share` of `whole` says how much of each pixel it takes."""
+    """Blend a colour into the image, in place. Its weight at each pixel is `share` / `whole`."""
     image += (colour - image) * share[:, :, None] // whole
 
 
@@ -111,20 +111,20 @@ def _spots(image: np.ndarray, colour: np.ndarray, places: list[tuple[int, int]],
 def lesions(split: str, index: int) -> tuple[np.ndarray, dict[str, int]]:
     """A retina seen at any angle, in uneven light, with 0, 1-2, 3-5, 6-9 or 10-15 dark red dots; 64 x 64 pixels.
 
-    As many bright spots, vessels and a dark macula are drawn whatever the grade, so that a mean colour gives little.
+    Bright spots, vessels and a dark macula do not depend on the grade, so the mean colour says little about it.
     """
     name = f"lesions/{split}/{index}"
     draws = Draws(name)
     grade = draws.below(len(GRADES))
     number = draws.between(*GRADES[grade])
-    around, mirror = draws.below(TURN), draws.below(2)
-    away = (around + TURN // 2) % TURN  # from the optic disc to the middle
-    disc_x = CENTRE + (19 * 16 * COSINE[around] >> 14)
-    disc_y = CENTRE + (19 * 16 * SINE[around] >> 14)
-    vessels = _vessels(draws, (disc_x, disc_y), away)
+    disc, mirror = draws.below(TURN), draws.below(2)
+    centre = (disc + TURN // 2) % TURN  # direction from the optic disc to the centre
+    disc_x = CENTRE + (19 * 16 * COSINE[disc] >> 14)
+    disc_y = CENTRE + (19 * 16 * SINE[disc] >> 14)
+    vessels = _vessels(draws, (disc_x, disc_y), centre)
 
     image = np.broadcast_to(RETINA, (SIDE, SIDE, 3)).copy()
-    macula_x, macula_y = CENTRE + (6 * 16 * COSINE[away] >> 14), CENTRE + (6 * 16 * SINE[away] >> 14)
+    macula_x, macula_y = CENTRE + (6 * 16 * COSINE[centre] >> 14), CENTRE + (6 * 16 * SINE[centre] >> 14)
     reach = (draws.between(7, 10) * 16) ** 2
     shade = np.maximum(reach - _squares(MIDDLES, macula_x, macula_y), 0)
     _paint(image, RETINA // 2, shade, 2 * reach)

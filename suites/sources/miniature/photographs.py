@@ -14,8 +14,8 @@ import numpy as np
 from ...images.digest import digest_images
 from .drawing import Draws, pixels, resample, turned
 
-# Lossless files of the scikit-image wheel that are CC0, in the public domain or without known restrictions, and the
-# digest of their decoded pixels. JPEG files are left out because decoders differ.
+# Files of the scikit-image wheel that are CC0, in the public domain or without known restrictions, and the digests of
+# their decoded pixels. There are no JPEG files, because decoders differ.
 PICTURES = {
     "astronaut": "7605af19ba2b975845037d479d9429d3fbc334ff78c7b51f67f112d50f85ed65",
     "brick": "7e395499d8653129325b729a53d858ca4a6209e5e11b918467bcf69190776b15",
@@ -45,18 +45,18 @@ SENSORS = (
 
 
 def _check(path: Path, package: str, images: list[np.ndarray], expected: str) -> None:
-    """Raise RuntimeError, naming the file, where these images of it are not the ones that were pinned."""
-    found = digest_images(images)
-    if found != expected:
+    """Raise RuntimeError, naming the file, if its images do not have the pinned digest."""
+    digest = digest_images(images)
+    if digest != expected:
         version = importlib.metadata.version(package)
         raise RuntimeError(
             f"{path} of {package} {version} on this machine is not the one the built-in tasks are made of: its pixels "
-            f"have the digest {found}, expected {expected}. Install another version of {package}."
+            f"have the digest {digest}, expected {expected}. Install another version of {package}."
         )
 
 
 def _shipped(package: str, module: str, name: str) -> Path:
-    """A file inside an installed package, which is found and not imported: that costs more than reading the file."""
+    """A file inside an installed package, which is not imported, since that takes longer than reading the file."""
     spec = importlib.util.find_spec(module)
     folders = spec.submodule_search_locations if spec else None
     path = Path(next(iter(folders or [module]))) / name
@@ -67,9 +67,9 @@ def _shipped(package: str, module: str, name: str) -> Path:
 
 @functools.cache
 def picture(name: str) -> np.ndarray:
-    """A picture that scikit-image ships, as decoded: (H, W) or (H, W, 3) uint8.
+    """A picture that scikit-image ships: (H, W) or (H, W, 3) uint8.
 
-    Raises RuntimeError, naming the file, where it is missing or its pixels are not the expected ones.
+    Raises RuntimeError, naming the file, if it is missing or has other pixels than expected.
     """
     from PIL import Image
 
@@ -83,7 +83,7 @@ def picture(name: str) -> np.ndarray:
 
 @functools.cache
 def grey(name: str) -> np.ndarray:
-    """The picture in grey, by the integer form of the usual weights (Rec. 601). H W, int64"""
+    """The picture in grey, (H, W) int64, by the Rec. 601 weights in integers."""
     image = picture(name).astype(np.int64)
     if image.ndim == 3:
         image = (299 * image[:, :, 0] + 587 * image[:, :, 1] + 114 * image[:, :, 2] + 500) // 1000
@@ -92,7 +92,7 @@ def grey(name: str) -> np.ndarray:
 
 
 def columns(width: int, split: str) -> tuple[int, int]:
-    """The first and the last-plus-one column a split may use: no pixel is shared between train or val and test."""
+    """The first column that a split may use, and the end: train and val share no pixel with test."""
     return (width - width * 38 // 100, width) if split == "test" else (0, width * 58 // 100)
 
 
@@ -107,9 +107,9 @@ def _deviation(image: np.ndarray) -> int:
 
 
 def _crop(image: np.ndarray, sides: tuple[int, int], split: str, draws: Draws, least: int) -> np.ndarray:
-    """A square of the split's part of the picture, its side between two lengths.
+    """A random square of the split's part of the picture, its side between two lengths.
 
-    One whose deviation is below `least`, such as clear sky, is given up for another; the eighth is taken as it is.
+    A square whose deviation is below `least`, such as clear sky, is drawn again, up to seven times.
     """
     tries = 8
     while True:
@@ -121,7 +121,7 @@ def _crop(image: np.ndarray, sides: tuple[int, int], split: str, draws: Draws, l
 
 
 def _standardised(image: np.ndarray, mean: int, deviation: int, at_most: int) -> np.ndarray:
-    """The image shifted and stretched to a mean and a standard deviation, by no more than a factor `at_most`."""
+    """The image with this mean and standard deviation; contrast grows by at most a factor `at_most`."""
     own = max(_deviation(image), -(-deviation // at_most))
     return mean + (image - int(image.sum()) // image.size) * deviation // own
 
@@ -138,7 +138,7 @@ def photo(split: str, index: int) -> tuple[np.ndarray, dict[str, int]]:
 
 
 def sensor(split: str, index: int) -> tuple[np.ndarray, dict[str, int]]:
-    """A grey 32 x 32 crop, laid down in one of eight ways, of mean and contrast that do not depend on the sensor."""
+    """A grey 32 x 32 crop in one of eight orientations. Mean and contrast do not depend on the sensor."""
     draws = Draws(f"sensor/{split}/{index}")
     label = draws.below(len(SENSORS))
     names = SENSORS[label]
@@ -150,7 +150,9 @@ def sensor(split: str, index: int) -> tuple[np.ndarray, dict[str, int]]:
 
 @functools.cache
 def _stained() -> np.ndarray:
-    """Where ihc.png is brown (red well above blue: the DAB stain of epithelium), as sums from the corner. H+1 W+1"""
+    """(H + 1, W + 1) counts of brown pixels of ihc.png above and left of each point. Brown, red well above blue, is the
+    DAB stain of epithelium.
+    """
     image = picture("ihc").astype(np.int64)
     brown = image[:, :, 0] - image[:, :, 2] >= 40
     return np.pad(brown.astype(np.int64).cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
@@ -159,8 +161,8 @@ def _stained() -> np.ndarray:
 def tissue(split: str, index: int) -> tuple[np.ndarray, dict[str, int]]:
     """A 64 x 64 crop of ihc.png in a random staining, half of them inverted; 1 where the centre 16 x 16 is brown.
 
-    Brown: at least half of the centre's pixels, on the slide itself. Inversion (the look of fluorescence) flips the
-    sign of every difference of colour or brightness, so that those alone do not give the label.
+    The label is 1 if at least half of the centre's pixels are brown on the slide. Inversion, which looks like
+    fluorescence, flips all differences of colour and brightness, so they alone do not give the label.
     """
     draws = Draws(f"tissue/{split}/{index}")
     source, sums, label = picture("ihc"), _stained(), draws.below(2)
@@ -180,7 +182,7 @@ def tissue(split: str, index: int) -> tuple[np.ndarray, dict[str, int]]:
 
 @functools.cache
 def _digits() -> tuple[np.ndarray, np.ndarray, list[int]]:
-    """scikit-learn's digits, (1797, 8, 8) of 0 … 16, their classes, and a fixed order by the hash of their place."""
+    """scikit-learn's digits, (1797, 8, 8) of 0 … 16, their classes, and a fixed order by hashes of their indices."""
     table = _shipped("scikit-learn", "sklearn", "datasets/data/digits.csv.gz")  # what its load_digits reads
     rows = np.loadtxt(table, delimiter=",", dtype=np.uint8)
     images, classes = rows[:, :64].reshape(-1, 8, 8), rows[:, 64].astype(np.int64)
@@ -189,7 +191,7 @@ def _digits() -> tuple[np.ndarray, np.ndarray, list[int]]:
 
 
 def digit(split: str, index: int) -> tuple[np.ndarray, dict[str, int]]:
-    """A handwritten digit at its own 8 x 8 pixels: train, val and test follow one another in the fixed order."""
+    """A handwritten digit of 8 x 8 pixels. Train, val and test are consecutive in the fixed order."""
     images, classes, order = _digits()
     place = order[{"train": 0, "val": 800, "test": 1000}[split] + index]
     return pixels(images[place].astype(np.int64) * 255 // 16), {"digit": int(classes[place])}

@@ -18,8 +18,8 @@ FEWEST, MOST = 3, 10  # objects in a scene
 EDGES = (400, 480, 575, 690, 830, 1000, 1200)
 FARTHEST = 1700
 FOCUS = 96  # pixels: the height of an object at depth 1
-EYE = 220  # pixels below the horizon of the ground at depth 1: the camera is rather more than two objects high
-VISIBLE = (55, 100)  # the least share of an object that nearer ones leave in sight
+EYE = 220  # pixels below the horizon of the ground at depth 1: the camera is a bit more than two objects high
+VISIBLE = (55, 100)  # at least this share of an object is visible
 
 GROUNDS = {"gravel": (210, 205, 200), "grass": (150, 215, 120), "brick": (225, 165, 140)}  # tints, of 256
 SKY = np.array((168, 186, 206))
@@ -39,17 +39,17 @@ COLOURS = np.array(
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """A drawn scene with what the tests look at: which object each sample shows, and how many samples each one has."""
+    """A rendered scene with its geometry, for the tests."""
 
     image: np.ndarray  # (64, 64, 3) uint8
     depths: tuple[int, ...]  # from near to far
-    shown: np.ndarray  # (256, 256) 0 for the ground, k for the k-th object
+    shown: np.ndarray  # (256, 256) 0 where the ground is visible, k where the k-th object is
     areas: tuple[int, ...]  # samples of each object, hidden ones included
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Standing:
-    """An object in its place, in samples."""
+class _Placed:
+    """A placed object; lengths are in samples."""
 
     top: int
     left: int
@@ -85,16 +85,16 @@ SOLIDS = (_sphere, _box, _cylinder, _cone)
 
 @functools.cache
 def _solid(kind: int, size: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """Mask and light (256ths) of a solid `size` samples high and wide, seen from a little above, and its samples."""
+    """Mask, light (256ths) and area in samples of a solid `size` samples high and wide, seen from slightly above."""
     t = ((2 * np.arange(size) + 1 - size) * 1024 // size)[None, :]  # from left to right, -1024 … 1024
-    s = ((2 * (size - 1 - np.arange(size)) + 1) * 512 // size)[:, None]  # from the foot up, 0 … 1024
+    s = ((2 * (size - 1 - np.arange(size)) + 1) * 512 // size)[:, None]  # from bottom to top, 0 … 1024
     mask, light = np.broadcast_arrays(*SOLIDS[kind](t, s))
     return mask, light, int(mask.sum())
 
 
 @functools.cache
 def _rows(horizon: int) -> tuple[np.ndarray, np.ndarray]:
-    """The depth seen in each row of samples below the horizon, in 64ths of an object, and where each column looks."""
+    """Depth of the ground in each row of samples below the horizon, and sideways position; in 64ths of an object."""
     below = np.arange(FINE - SUBSAMPLES * horizon) * 2 + 1  # eighths of a pixel
     depth = EYE * 8 * 64 // below
     across = (2 * np.arange(FINE) + 1 - FINE)[None, :] * depth[:, None] // (8 * FOCUS)
@@ -102,7 +102,7 @@ def _rows(horizon: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _ground(name: str, split: str, horizon: int, draws: Draws) -> np.ndarray:
-    """The ground's grey below the horizon, (256 - 4 horizon, 256) samples: a picture laid on a plane."""
+    """Grey of the ground, (256 - 4 horizon, 256) samples: a picture on a plane in perspective."""
     texture = grey(name)
     left, right = columns(texture.shape[1], split)
     depth, across = _rows(horizon)
@@ -111,11 +111,8 @@ def _ground(name: str, split: str, horizon: int, draws: Draws) -> np.ndarray:
     return texture[row[:, None], column]
 
 
-def _place(shown: np.ndarray, number: int, horizon: int, depth: int, draws: Draws) -> _Standing | None:
-    """Stand one more object on the ground behind those of `shown`, where enough of it stays in sight.
-
-    None where a dozen tries found no room.
-    """
+def _place(shown: np.ndarray, number: int, horizon: int, depth: int, draws: Draws) -> _Placed | None:
+    """Place an object behind those in `shown`, so that enough of it is visible. None if twelve random places failed."""
     size = FOCUS * SUBSAMPLES * draws.between(90, 110) // depth
     mask, light, area = _solid(draws.below(len(SOLIDS)), size)
     top = SUBSAMPLES * horizon + EYE * SUBSAMPLES * 100 // depth - size
@@ -125,7 +122,7 @@ def _place(shown: np.ndarray, number: int, horizon: int, depth: int, draws: Draw
         free = mask & (window == 0)
         if int(free.sum()) * VISIBLE[1] >= area * VISIBLE[0]:
             window[free] = number
-            return _Standing(top=top, left=left, size=size, light=light, area=area)
+            return _Placed(top=top, left=left, size=size, light=light, area=area)
     return None
 
 
@@ -135,7 +132,7 @@ def _depths(draws: Draws, count: int, nearest: int) -> list[int]:
 
 
 def _outlines(shown: np.ndarray) -> np.ndarray:
-    """The samples on both sides of where two things meet: dark lines there keep objects of one colour apart."""
+    """Mask of the samples at borders of objects, drawn dark to separate objects of the same colour."""
     edge = np.zeros(shown.shape, dtype=bool)
     across, down = shown[:, 1:] != shown[:, :-1], shown[1:] != shown[:-1]
     edge[:, 1:] |= across
@@ -145,10 +142,10 @@ def _outlines(shown: np.ndarray) -> np.ndarray:
     return edge
 
 
-def _stand(draws: Draws, depths: list[int], horizon: int) -> tuple[np.ndarray, list[_Standing]] | None:
-    """Objects at these depths, from near to far, and what each sample shows of them; None where one found no room."""
+def _place_all(draws: Draws, depths: list[int], horizon: int) -> tuple[np.ndarray, list[_Placed]] | None:
+    """Place objects at these depths, from near to far. Returns `Scene.shown` and the objects, or None if one failed."""
     shown = np.zeros((FINE, FINE), dtype=np.uint8)
-    objects: list[_Standing] = []
+    objects: list[_Placed] = []
     for number, depth in enumerate(depths, start=1):
         placed = _place(shown, number, horizon, depth, draws)
         if placed is None:
@@ -158,7 +155,7 @@ def _stand(draws: Draws, depths: list[int], horizon: int) -> tuple[np.ndarray, l
 
 
 def compose(split: str, index: int) -> tuple[Scene, dict[str, int]]:
-    """Draw a scene. Both labels are drawn first and apart, so that neither tells the other."""
+    """Draw a scene. Both labels are drawn first and independently."""
     draws = Draws(f"scenes/{split}/{index}")
     count, nearest = draws.between(FEWEST, MOST), draws.below(len(EDGES) - 1)
     horizon = draws.between(5, 8)
@@ -166,34 +163,33 @@ def compose(split: str, index: int) -> tuple[Scene, dict[str, int]]:
     ground = _ground(name, split, horizon, draws)
     while True:
         depths = _depths(draws, count, nearest)
-        standing = _stand(draws, depths, horizon)
-        if standing is not None:
+        placed = _place_all(draws, depths, horizon)
+        if placed is not None:
             break
-    shown, objects = standing
+    shown, objects = placed
 
     clear, edge = shown == 0, _outlines(shown)
     image = np.empty((SIDE, SIDE, 3), dtype=np.int64)  # sums over the samples of each pixel
     image[:horizon] = block_sums(clear[: SUBSAMPLES * horizon])[:, :, None] * SKY
     image[horizon:] = block_sums(ground * clear[SUBSAMPLES * horizon :])[:, :, None] * np.array(GROUNDS[name]) // 256
-    for number, one in enumerate(objects, start=1):
-        rows, cols = (slice(first // 4, -(-(first + one.size) // 4)) for first in (one.top, one.left))
+    for number, item in enumerate(objects, start=1):
+        rows, cols = (slice(first // 4, -(-(first + item.size) // 4)) for first in (item.top, item.left))
         lit = np.zeros((4 * (rows.stop - rows.start), 4 * (cols.stop - cols.start)), dtype=np.int64)
-        window = slice(one.top, one.top + one.size), slice(one.left, one.left + one.size)
-        top, left = one.top % 4, one.left % 4
-        lit[top : top + one.size, left : left + one.size] = np.where(edge[window], one.light // 3, one.light) * (
-            shown[window] == number
-        )
+        window = slice(item.top, item.top + item.size), slice(item.left, item.left + item.size)
+        top, left = item.top % 4, item.left % 4
+        light = np.where(edge[window], item.light // 3, item.light)
+        lit[top : top + item.size, left : left + item.size] = light * (shown[window] == number)
         image[rows, cols] += block_sums(lit)[:, :, None] * COLOURS[draws.below(len(COLOURS))] // 256
     drawn = Scene(
         image=pixels((image + 8) // 16),
         depths=tuple(depths),
         shown=shown,
-        areas=tuple(one.area for one in objects),
+        areas=tuple(item.area for item in objects),
     )
     return drawn, {"count": count - FEWEST, "nearest": nearest}
 
 
 def scene(split: str, index: int) -> tuple[np.ndarray, dict[str, int]]:
-    """A scene of 3 to 10 objects, 64 x 64 pixels, with their number less 3 and the class of the smallest depth."""
+    """A scene of 3 to 10 objects, 64 x 64 pixels. Labels: their number minus 3, and the class of the smallest depth."""
     drawn, labels = compose(split, index)
     return drawn.image, labels

@@ -1,4 +1,4 @@
-"""The built-in image set "sprites": one white shape on black, after dSprites, with its place and angle as labels."""
+"""The built-in image set "sprites", after dSprites: a white shape on black. Labels are its position and angle."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ UNIT = 1024  # shapes are drawn inside |u|, |v| <= UNIT, u to the right and v do
 RADII = (128, 144, 160, 176, 192, 208)  # of the sprite, in sixteenths of a pixel
 PLACES, FIRST, STEP = 32, 233, 18  # the centres along an axis, in sixteenths of a pixel
 ANGLES = 32  # over the full turn: no shape has a rotational symmetry, so each angle looks different
-OWNERS = ("train",) * 4 + ("val",) + ("test",) * 5
+SPLITS = ("train",) * 4 + ("val",) + ("test",) * 5  # chosen from by a hash of each combination
 WINDOW = 14  # pixels on each side of the centre that the largest sprite can touch
 
 
@@ -34,18 +34,18 @@ SHAPES = (_heart, _arrow, _corner)
 
 
 def _draw(split: str, index: int) -> tuple[int, ...]:
-    """Shape, radius, x, y and angle. A hash gives each combination to one split, so that no image is in two."""
+    """Shape, radius, x, y and angle. A hash assigns each combination to one split, so no image is in two."""
     draws = Draws(f"sprites/{split}/{index}")
     while True:
         drawn = tuple(draws.below(number) for number in (len(SHAPES), len(RADII), PLACES, PLACES, ANGLES))
-        if OWNERS[Draws(f"sprites/{drawn}").below(len(OWNERS))] == split:
+        if SPLITS[Draws(f"sprites/{drawn}").below(len(SPLITS))] == split:
             return drawn
 
 
 def sprite(split: str, index: int) -> tuple[np.ndarray, dict[str, int]]:
-    """A heart, an arrow or an L of one of six sizes, at one of 32 x 32 places and one of 32 angles, 64 x 64 pixels.
+    """A heart, arrow or L of one of six sizes, at one of 32 x 32 positions and one of 32 angles; 64 x 64 pixels.
 
-    "x" and "angle" are the place and the angle floor-divided by two, as VTAB divides dSprites' factors into 16 classes.
+    "x" and "angle" are the indices floor-divided by two, as VTAB makes 16 classes of dSprites' factors.
     """
     shape, radius, x, y, angle = _draw(split, index)
     centre_x, centre_y = FIRST + x * STEP, FIRST + y * STEP

@@ -1,6 +1,6 @@
-"""The image sets that are published. One file says all of one: where its files are, and how each source reads them.
+"""The published image sets, one a file: where its files are, and how each source reads them.
 
-A new set is a further file here, and its tasks are rows in suites/tasks. See eurosat.py for class folders, dtd.py for
+To add a set, add a file here, and its tasks as rows in suites/tasks. See eurosat.py for class folders, dtd.py for
 lists of files, and caltech101.py for a format of its own.
 """
 
@@ -15,5 +15,5 @@ from ..image_set import ImageSet
 
 @cache
 def image_sets() -> Mapping[str, ImageSet]:
-    """The image sets there are, by name."""
+    """All image sets by name."""
     return dict(Registry("image set", collect(__name__, ImageSet)))

@@ -8,48 +8,48 @@ from pathlib import Path
 import numpy as np
 
 from ...protocol import Task
-from ..archive import folders_in, names_in
 from ..image_set import Download, ImageSet
-from ..published import Format, PublishedSplit, files, miscounted
+from ..published import Format, PublishedSplit, image_files, wrong_count
+from ..reading import file_names, folder_names
 
-SEED = 1234  # of the public code, which draws 30 training images of each class
+SEED = 1234  # as in the public code, which draws 30 training images of each class
 
 
 class Caltech101(Format):
     """caltech101/101_ObjectCategories/<Class>/image_0001.jpg, all 102 classes.
 
-    torchvision's class leaves out background_google, class 4. The official train split is 30 images of each class drawn
-    in the order in which a file system listed them, which nobody can know; they are drawn here from the sorted names,
-    and the one stray file that is no image is left out.
+    torchvision's class leaves out background_google, class 4. The official train split is 30 images of each class,
+    drawn from the names in the unknown order of some file system. Here they are drawn from the sorted names, without
+    the one stray file that is no image.
     """
 
     folders = ("caltech101/101_ObjectCategories",)
 
-    def lacks(self, folder: Path, task: Task, original: str) -> str:  # noqa: ARG002  # all are in one folder
-        found = self._names(folder)
-        if len(found) != task.num_classes:
-            return f"{folder} holds {len(found)} of {task.num_classes} classes (BACKGROUND_Google is one of them)"
-        return miscounted(folder, sum(map(len, found.values())), sum(task.originals.values()))
+    def missing(self, folder: Path, task: Task, original: str) -> str:  # noqa: ARG002  # one folder has all splits
+        names = self._names(folder)
+        if len(names) != task.num_classes:
+            return f"{folder} holds {len(names)} of {task.num_classes} classes (BACKGROUND_Google is one of them)"
+        return wrong_count(folder, sum(map(len, names.values())), sum(task.originals.values()))
 
     def open(self, folder: Path, task: Task, original: str, cache: Path) -> PublishedSplit:  # noqa: ARG002
-        found = self._names(folder)
-        numbers = {name: i for i, name in enumerate(sorted(found, key=str.lower))}
+        names = self._names(folder)
+        numbers = {name: i for i, name in enumerate(sorted(names, key=str.lower))}
         generator = np.random.RandomState(SEED)  # the generator of the public code
         each = task.originals["train"] // task.num_classes  # 30
         keys = []
-        for name, images in found.items():
+        for name, images in names.items():
             if len(images) < each:
                 raise ValueError(f"{folder / name} holds {len(images)} images; expected at least {each}")
             train = set(generator.choice(images, each, replace=False).tolist())
             keys += [f"{name}/{image}" for image in images if (image in train) == (original == "train")]
         return PublishedSplit(
-            keys=keys, images=files(lambda key: folder / key), label=lambda key: numbers[key.partition("/")[0]]
+            keys=keys, images=image_files(lambda key: folder / key), label=lambda key: numbers[key.partition("/")[0]]
         )
 
     @staticmethod
     def _names(folder: Path) -> Mapping[str, Sequence[str]]:
         """The image files of each class folder, both sorted."""
-        return {name: names_in(folder / name, ".jpg") for name in folders_in(folder)}
+        return {name: file_names(folder / name, ".jpg") for name in folder_names(folder)}
 
 
 CALTECH101 = ImageSet(
@@ -63,7 +63,7 @@ CALTECH101 = ImageSet(
         ),
     ),
     torchvision=Caltech101(),
-    note="The official train split was drawn in the order in which a file system listed the files, so nobody can "
-    "rebuild it: train and val are of the right size and kind, not the official images. A test set of 6085 images also "
+    note="The official train split depends on the order in which a file system listed the files, so it cannot be "
+    "rebuilt: train and val have the right size but are not the official images. A test set of 6085 images also "
     "circulates; 6084 is VTAB's own number.",
 )

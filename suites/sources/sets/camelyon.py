@@ -15,30 +15,31 @@ import numpy as np
 from ...images.decoded import file_stamps
 from ...protocol import Task
 from ..image_set import Download, ImageSet
-from ..published import Format, Images, PublishedSplit, absent, by_rule
+from ..published import Format, Images, PublishedSplit, label_by_rule, missing_file
 
 URL = "https://zenodo.org/record/2546921/files"
 FILE = "camelyonpatch_level_2_split_{}.h5"
 SHORT = {"train": "train", "validation": "valid", "test": "test"}
-# What h5py was seen to raise for damaged files.
+# h5py raises these for damaged files.
 DAMAGED = (OSError, KeyError, IndexError, RuntimeError, ValueError, TypeError, AttributeError)
 
 
 class Camelyon(Format):
-    """pcam/camelyonpatch_level_2_split_{train,valid,test}_{x,y}.h5, read without torchvision's class.
-
-    That one opens both files again for each image.
+    """pcam/camelyonpatch_level_2_split_{train,valid,test}_{x,y}.h5, read without torchvision's class,
+    which opens both files again for each image.
     """
 
     folders = ("pcam",)
 
-    def lacks(self, folder: Path, task: Task, original: str) -> str:  # noqa: ARG002  # two files a split
+    def missing(self, folder: Path, task: Task, original: str) -> str:  # noqa: ARG002
         names = [FILE.format(f"{SHORT[original]}_{kind}") for kind in "xy"]
         for name in names:
             if (folder / f"{name}.gz").is_file() and not (folder / name).is_file():
                 return f"{name}.gz in {folder} is not unpacked (gunzip)"
-        here = find_spec("h5py") is not None
-        return absent(folder, *names) or ("" if here else "reading .h5 files needs h5py: pip install 'vit-bench[data]'")
+        installed = find_spec("h5py") is not None
+        return missing_file(folder, *names) or (
+            "" if installed else "reading .h5 files needs h5py: pip install 'vit-bench[data]'"
+        )
 
     def open(self, folder: Path, task: Task, original: str, cache: Path) -> PublishedSplit:  # noqa: ARG002
         images, labels = (folder / FILE.format(f"{SHORT[original]}_{kind}") for kind in "xy")
@@ -51,14 +52,14 @@ class Camelyon(Format):
             images=Images(
                 read=lambda key: rows[numbers[key]], stamps=lambda keys: rows.stamps(map(numbers.__getitem__, keys))
             ),
-            label=by_rule(task, folder, lambda key: int(targets[numbers[key]])),
+            label=label_by_rule(task, folder, lambda key: int(targets[numbers[key]])),
             files=(labels,),
         )
 
 
 @contextmanager
 def _reading(path: Path) -> Iterator[Any]:
-    """h5py. Raises ValueError, naming the file, for what goes wrong with it in the block."""
+    """Yields the module h5py. Its errors in the block become a ValueError that names the file."""
     import h5py
 
     try:
@@ -68,7 +69,7 @@ def _reading(path: Path) -> Iterator[Any]:
 
 
 class H5Rows:
-    """Rows of a data set of an HDF5 file, (N, H, W, 3) uint8. The file stays open: opening takes longer than a row."""
+    """Rows of a data set (N, H, W, 3) uint8 in an HDF5 file, which stays open, since opening it is slow."""
 
     def __init__(self, path: Path, name: str) -> None:
         self.path = path

@@ -8,22 +8,22 @@ from typing import Any
 from ..formats import TorchvisionArrays
 from ..image_set import Download, ImageSet
 
-TEN = (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta")
-HUNDRED = ("train", "test", "meta")
+FILES = (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta")
+FILES_100 = ("train", "test", "meta")
 
 
-def _ten(folder: Path, original: str) -> tuple[Any, Any]:
+def _arrays(folder: Path, original: str) -> tuple[Any, Any]:
     from torchvision.datasets import CIFAR10
 
-    made = CIFAR10(folder.parent, train=original == "train")
-    return made.data, made.targets
+    cifar = CIFAR10(folder.parent, train=original == "train")
+    return cifar.data, cifar.targets
 
 
-def _hundred(folder: Path, original: str) -> tuple[Any, Any]:
+def _arrays_100(folder: Path, original: str) -> tuple[Any, Any]:
     from torchvision.datasets import CIFAR100
 
-    made = CIFAR100(folder.parent, train=original == "train")
-    return made.data, made.targets
+    cifar = CIFAR100(folder.parent, train=original == "train")
+    return cifar.data, cifar.targets
 
 
 CIFAR_10 = ImageSet(
@@ -35,7 +35,9 @@ CIFAR_10 = ImageSet(
             into="",
         ),
     ),
-    torchvision=TorchvisionArrays(folders=("cifar-10-batches-py",), needs={"train": TEN, "test": TEN}, arrays=_ten),
+    torchvision=TorchvisionArrays(
+        folders=("cifar-10-batches-py",), needs={"train": FILES, "test": FILES}, arrays=_arrays
+    ),
 )
 CIFAR_100 = ImageSet(
     name="CIFAR-100",
@@ -47,6 +49,6 @@ CIFAR_100 = ImageSet(
         ),
     ),
     torchvision=TorchvisionArrays(
-        folders=("cifar-100-python",), needs={"train": HUNDRED, "test": HUNDRED}, arrays=_hundred
+        folders=("cifar-100-python",), needs={"train": FILES_100, "test": FILES_100}, arrays=_arrays_100
     ),
 )

@@ -1,4 +1,4 @@
-"""CLEVR v1.0: rendered scenes, and JSON files that say what stands in each and how far away."""
+"""CLEVR v1.0: rendered scenes, and JSON files that list the objects of each scene and their depths."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import numpy as np
 from ....stable import sha
 from ...images.decoded import file_stamps
 from ...protocol import Task
-from ..archive import BadArchive, kept, names_in
 from ..image_set import Download, Example, ImageSet
-from ..published import Format, PublishedSplit, absent, by_rule, files, miscounted
+from ..published import Format, PublishedSplit, image_files, label_by_rule, missing_file, wrong_count
+from ..reading import BadArchive, cached_arrays, file_names
 
-PARTS = {"train": "train", "validation": "val"}  # official split -> part; the real test set has no scenes
+PARTS = {"train": "train", "validation": "val"}  # published split -> folder; the official test set has no annotations
 CHUNK = 1 << 20  # characters read at a time
-LARGEST = 1 << 24  # characters of one scene: a published one has some ten thousand
+LARGEST = 1 << 24  # characters of one scene: a published one has about ten thousand
 SEPARATORS = re.compile(r"[\s,]*")
 
 
@@ -30,19 +30,19 @@ class Clevr(Format):
 
     folders: tuple[str, ...] = ("clevr/CLEVR_v1.0", "CLEVR_v1.0", "clevr", "")
 
-    def found(self, folder: Path) -> bool:
+    def matches(self, folder: Path) -> bool:
         return (folder / "scenes").is_dir() and (folder / "images").is_dir()
 
-    def lacks(self, folder: Path, task: Task, original: str) -> str:
+    def missing(self, folder: Path, task: Task, original: str) -> str:
         images, expected = folder / "images" / PARTS[original], task.originals[original]
-        found = len(names_in(images, ".png"))
-        return absent(folder, _scenes(original)) or miscounted(images, min(found, expected), expected)
+        count = len(file_names(images, ".png"))
+        return missing_file(folder, _scenes(original)) or wrong_count(images, min(count, expected), expected)
 
     def open(self, folder: Path, task: Task, original: str, cache: Path) -> PublishedSplit:
-        """A scene's annotations are kept: the files are large and take long to parse."""
+        """Open a split. The annotations are cached: the files are large and slow to parse."""
         scenes = folder / _scenes(original)
-        place = cache / "raw" / f"clevr-{original}-{sha(file_stamps([scenes]))}.npz"
-        table = kept(place, lambda: summary(scenes))
+        cached = cache / "raw" / f"clevr-{original}-{sha(file_stamps([scenes]))}.npz"
+        table = cached_arrays(cached, lambda: summarize(scenes))
         rows = {key: i for i, key in enumerate(table["names"].tolist())}
 
         def annotation(key: str) -> Any:
@@ -51,8 +51,8 @@ class Clevr(Format):
 
         return PublishedSplit(
             keys=list(rows),
-            images=files(lambda key: folder / "images" / PARTS[original] / key),
-            label=by_rule(task, folder, annotation),
+            images=image_files(lambda key: folder / "images" / PARTS[original] / key),
+            label=label_by_rule(task, folder, annotation),
             cluster=lambda key: key,
             files=(scenes,),
         )
@@ -66,15 +66,15 @@ def _annotation(target: str, depths: list[float]) -> Any:
     return len(depths) if target == "count" else depths
 
 
-def summary(path: Path) -> Mapping[str, np.ndarray]:
-    """Of each scene of a file: the image's name, the number of objects and the smallest depth (0 without objects)."""
+def summarize(path: Path) -> Mapping[str, np.ndarray]:
+    """For each scene of a file: the image's name, the number of objects, and the smallest depth (0 without objects)."""
     names, counts, nearest = [], [], []
-    for number, scene in enumerate(items(path, "scenes")):
+    for number, scene in enumerate(read_items(path, "scenes")):
         try:
             name = scene["image_filename"]
             depths = [float(item["pixel_coords"][2]) for item in scene["objects"]]
         except (KeyError, IndexError, TypeError, ValueError) as error:
-            raise BadArchive(path, f"scene {number} is none: {type(error).__name__} {error}") from error
+            raise BadArchive(path, f"scene {number} is wrong: {type(error).__name__} {error}") from error
         if not isinstance(name, str) or not name or Path(name).name != name:
             raise BadArchive(path, f"scene {number} names no image file: {str(name)[:80]!r}")
         names.append(name)
@@ -83,10 +83,10 @@ def summary(path: Path) -> Mapping[str, np.ndarray]:
     return {"names": np.array(names, dtype=np.str_), "counts": np.array(counts), "nearest": np.array(nearest)}
 
 
-def items(path: Path, key: str) -> Iterator[Any]:
-    """Each item of the array under `key` of a JSON file, one at a time: the whole would take gigabytes of memory.
+def read_items(path: Path, key: str) -> Iterator[Any]:
+    """The items of the array under `key` of a JSON file, read one by one: the whole would take gigabytes of memory.
 
-    Raises BadArchive where the file is cut short or is no such JSON.
+    Raises BadArchive if the file is cut short or has no such array.
     """
     decoder = json.JSONDecoder()
     try:
@@ -115,8 +115,8 @@ def items(path: Path, key: str) -> Iterator[Any]:
 
 def _tfds_label(task: Task, example: Example) -> int:
     assert task.rule is not None
-    places = np.asarray(example["objects"]["pixel_coords"], dtype=float).reshape(-1, 3)
-    return task.rule(_annotation(task.target, places[:, 2].tolist()))
+    coordinates = np.asarray(example["objects"]["pixel_coords"], dtype=float).reshape(-1, 3)
+    return task.rule(_annotation(task.target, coordinates[:, 2].tolist()))
 
 
 def _tfds_cluster(example: Example) -> str:

@@ -1,4 +1,4 @@
-"""DMLab: frames of a game as tf.Examples in TFRecord files, as VTAB's authors publish them."""
+"""DMLab: frames of a game, tf.Examples in the TFRecord files that VTAB's authors publish."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from ....stable import sha
 from ...images.decode import read_image_at
 from ...images.decoded import file_stamps
 from ...protocol import Task
-from ..archive import BadArchive, kept, names_in
 from ..image_set import Download, ImageSet
-from ..published import Format, Images, PublishedSplit, by_rule
+from ..published import Format, Images, PublishedSplit, label_by_rule
+from ..reading import BadArchive, cached_arrays, file_names
 from ..tfrecord import example, records
 
 SHARD = re.compile(r"dmlab-(?P<split>train|validation|test)\.tfrecord(?:-(?P<number>\d+)-of-(?P<total>\d+))?$")
 
 
 class DMLab(Format):
-    """dmlab-{train,validation,test}.tfrecord, whole or in numbered pieces."""
+    """dmlab-{train,validation,test}.tfrecord, each one file or numbered shards."""
 
     folders = ("dmlab", "DMLab", "")
 
-    def found(self, folder: Path) -> bool:
-        return any(SHARD.match(name) for name in names_in(folder))
+    def matches(self, folder: Path) -> bool:
+        return any(SHARD.match(name) for name in file_names(folder))
 
-    def lacks(self, folder: Path, task: Task, original: str) -> str:  # noqa: ARG002  # by names only
-        found = _shards(folder, original)
-        total = max((int(match["total"] or 1) for match in found), default=0)
-        if not found:
+    def missing(self, folder: Path, task: Task, original: str) -> str:  # noqa: ARG002
+        shards = _shards(folder, original)
+        total = max((int(match["total"] or 1) for match in shards), default=0)
+        if not shards:
             return f"{folder} has no dmlab-{original}.tfrecord"
-        here = f"{folder} has {len(found)} of the {total} pieces of dmlab-{original}.tfrecord"
-        return here if len(found) < total else ""
+        incomplete = f"{folder} has {len(shards)} of the {total} pieces of dmlab-{original}.tfrecord"
+        return incomplete if len(shards) < total else ""
 
     def open(self, folder: Path, task: Task, original: str, cache: Path) -> PublishedSplit:
-        """Where an image begins is kept: finding out takes a look at every byte once."""
+        """Open a split. The index of images is cached: making it reads every byte once."""
         shards = [folder / match.string for match in _shards(folder, original)]
         stamps = file_stamps(shards)
-        table = kept(cache / "raw" / f"dmlab-{original}-{sha(stamps)}.npz", lambda: index(shards))
+        table = cached_arrays(cache / "raw" / f"dmlab-{original}-{sha(stamps)}.npz", lambda: index(shards))
         rows = {key: i for i, key in enumerate(table["names"].tolist())}
 
         def read(key: str) -> np.ndarray:
@@ -48,22 +48,22 @@ class DMLab(Format):
             return read_image_at(shards[shard], begin, end - begin, name=f"{key} in {shards[shard]}")
 
         return PublishedSplit(
-            # A name that two records share would hide one of them: the list is kept, and the split refuses it.
+            # Not list(rows): of two records with one name it has only one, and the error for a repeated key needs both.
             keys=table["names"].tolist(),
             images=Images(read=read, stamps=lambda keys: [stamps, *([original, key] for key in keys)]),
-            label=by_rule(task, folder, lambda key: int(table["labels"][rows[key]])),
+            label=label_by_rule(task, folder, lambda key: int(table["labels"][rows[key]])),
             cluster=lambda key: key.rpartition("_")[0],  # video_1000_0_1021.jpg: the last number is the frame
             files=tuple(shards),
         )
 
 
 def _shards(folder: Path, original: str) -> list[re.Match[str]]:
-    found = map(SHARD.match, names_in(folder))
-    return [match for match in found if match and match["split"] == original]
+    matches = map(SHARD.match, file_names(folder))
+    return [match for match in matches if match and match["split"] == original]
 
 
 def index(paths: Sequence[Path]) -> Mapping[str, np.ndarray]:
-    """Of each record of these files: the image's name, its label, the number of the file and where the image is."""
+    """Arrays with one entry a record: image name, label, number of the file, first byte of the image and its end."""
     names: list[str] = []
     rows: list[tuple[int, int, int, int]] = []
     for number, path in enumerate(paths):
@@ -78,8 +78,8 @@ def index(paths: Sequence[Path]) -> Mapping[str, np.ndarray]:
                     path, f"the record at byte {at} holds no image, filename and label: {error}"
                 ) from error
     columns = np.array(rows, dtype=np.int64).reshape(-1, 4).T
-    found = dict(zip(("labels", "shards", "begins", "ends"), columns, strict=True))
-    return {"names": np.array(names, dtype=np.str_)} | found
+    numbers = dict(zip(("labels", "shards", "begins", "ends"), columns, strict=True))
+    return {"names": np.array(names, dtype=np.str_)} | numbers
 
 
 DMLAB = ImageSet(

@@ -1,4 +1,4 @@
-"""dSprites: 737 280 sprites in one compressed .npz file, of which only what the splits need is ever kept."""
+"""dSprites: 737 280 sprites in one compressed .npz file. Only those that the splits need are kept in the cache."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ....stable import sha
 from ...images.decode import DAMAGED
 from ...images.decoded import file_stamps
 from ...protocol import Task
-from ..archive import BadArchive, exactly, kept
 from ..image_set import Download, Example, ImageSet
-from ..published import Format, Images, PublishedSplit, absent, by_rule
+from ..published import Format, Images, PublishedSplit, label_by_rule, missing_file
+from ..reading import BadArchive, cached_arrays, read_exactly
 from ..splits import vtab_split
 
 URL = "https://github.com/google-deepmind/dsprites-dataset/raw/master"
@@ -26,28 +26,28 @@ CHUNK = 4096  # images unpacked at a time
 
 
 class DSprites(Format):
-    """The file as its authors publish it."""
+    """The published .npz file."""
 
     folders = ("dsprites", "dsprites-dataset", "")
 
-    def found(self, folder: Path) -> bool:
+    def matches(self, folder: Path) -> bool:
         return (folder / FILE).is_file()
 
-    def lacks(self, folder: Path, task: Task, original: str) -> str:  # noqa: ARG002  # there is one file
-        return absent(folder, FILE)
+    def missing(self, folder: Path, task: Task, original: str) -> str:  # noqa: ARG002
+        return missing_file(folder, FILE)
 
     def open(self, folder: Path, task: Task, original: str, cache: Path) -> PublishedSplit:
-        """One pass over the file keeps the sprites of all the task's splits, a bit a pixel, and forgets the others."""
+        """Open a split. One pass over the file caches the sprites of all the task's splits, one bit a pixel."""
         path, total = folder / FILE, task.originals[original]
         keys = tuple(map(str, range(total)))
         stamps = file_stamps([path])
 
-        def chosen() -> Mapping[str, np.ndarray]:
+        def read_sprites() -> Mapping[str, np.ndarray]:
             order = (vtab_split(task, split, {original: keys}) for split in task.recipe)
-            return sprites(path, np.unique([int(key) for pairs in order for _, key in pairs]), total)
+            return load_sprites(path, np.unique([int(key) for pairs in order for _, key in pairs]), total)
 
-        mark = sha([stamps, total, sorted(task.recipe.items())])
-        table = kept(cache / "raw" / f"dsprites-rows-{mark}.npz", chosen)
+        digest = sha([stamps, total, sorted(task.recipe.items())])
+        table = cached_arrays(cache / "raw" / f"dsprites-rows-{digest}.npz", read_sprites)
 
         def place(key: str) -> np.intp:
             return np.searchsorted(table["rows"], int(key))
@@ -59,36 +59,36 @@ class DSprites(Format):
         return PublishedSplit(
             keys=keys,
             images=Images(read=read, stamps=lambda keys: [*stamps, *keys]),
-            label=by_rule(task, folder, lambda key: int(table["classes"][place(key), COLUMNS[task.target]])),
+            label=label_by_rule(task, folder, lambda key: int(table["classes"][place(key), COLUMNS[task.target]])),
             files=(path,),
         )
 
 
-def sprites(path: Path, rows: np.ndarray, total: int) -> Mapping[str, np.ndarray]:
-    """The sprites of these N "rows" of `total`: "bits" (N, 512) uint8, a bit a pixel, and "classes" (N, 6) int64.
+def load_sprites(path: Path, rows: np.ndarray, total: int) -> Mapping[str, np.ndarray]:
+    """N sprites of `total`: "rows" (N,), "bits" (N, 512) uint8, one bit a pixel, and "classes" (N, 6) int64.
 
-    Raises BadArchive where the file is not what was published.
+    Raises BadArchive if the file is not the published one.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             with archive.open("latents_classes.npy") as file:
-                _expect(path, file, "latents_classes", (total, 6), np.dtype("<i8"))
-                classes = np.frombuffer(exactly(file, total * 6 * 8), dtype="<i8").reshape(total, 6)[rows]
+                _check_header(path, file, "latents_classes", (total, 6), np.dtype("<i8"))
+                classes = np.frombuffer(read_exactly(file, total * 6 * 8), dtype="<i8").reshape(total, 6)[rows]
             with archive.open("imgs.npy") as file:
-                _expect(path, file, "imgs", (total, SIDE, SIDE), np.dtype("u1"))
-                return {"rows": rows, "bits": _chosen(file, rows, total), "classes": classes}
+                _check_header(path, file, "imgs", (total, SIDE, SIDE), np.dtype("u1"))
+                return {"rows": rows, "bits": _pack_rows(file, rows, total), "classes": classes}
     except BadArchive:
         raise
     except (*DAMAGED, zipfile.BadZipFile) as error:
         raise BadArchive(path, f"it is no dSprites file, or not a whole one: {error}") from error
 
 
-def _chosen(file: IO[bytes], rows: np.ndarray, total: int) -> np.ndarray:
-    """The images of these rows, which are in order, a bit a pixel."""
+def _pack_rows(file: IO[bytes], rows: np.ndarray, total: int) -> np.ndarray:
+    """(N, 512) uint8: the images of these sorted rows, one bit a pixel."""
     packed = []
     for start in range(0, total, CHUNK):
         count = min(CHUNK, total - start)
-        chunk = np.frombuffer(exactly(file, count * SIDE * SIDE), dtype=np.uint8).reshape(count, -1)
+        chunk = np.frombuffer(read_exactly(file, count * SIDE * SIDE), dtype=np.uint8).reshape(count, -1)
         first, last = np.searchsorted(rows, (start, start + count))
         wanted = chunk[rows[first:last] - start]
         if wanted.size and wanted.max() > 1:
@@ -97,13 +97,13 @@ def _chosen(file: IO[bytes], rows: np.ndarray, total: int) -> np.ndarray:
     return np.concatenate(packed)
 
 
-def _expect(path: Path, file: IO[bytes], name: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
-    """Read an array's head. Raises BadArchive where it is another array than expected."""
+def _check_header(path: Path, file: IO[bytes], name: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
+    """Read an array's header. Raises BadArchive if shape or type differ from those expected."""
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    found, by_column, kind = read(file)
-    if found != shape or by_column or kind != dtype:
-        raise BadArchive(path, f"'{name}' is {kind} of shape {found}; expected {dtype} of shape {shape}")
+    found_shape, fortran_order, kind = read(file)
+    if found_shape != shape or fortran_order or kind != dtype:
+        raise BadArchive(path, f"'{name}' is {kind} of shape {found_shape}; expected {dtype} of shape {shape}")
 
 
 def _tfds_label(task: Task, example: Example) -> int:
@@ -111,18 +111,14 @@ def _tfds_label(task: Task, example: Example) -> int:
 
 
 def _class(task: Task, stored: int) -> int:
-    """VTAB's 16 classes of the 32 and 40 of the data set."""
+    """VTAB's class, 0 to 15, of a class of the data set, 0 to 31 or 39."""
     assert task.rule is not None
     return task.rule(stored)
 
 
 DSPRITES = ImageSet(
     name="dsprites",
-    downloads=(
-        Download(
-            url=f"https://github.com/google-deepmind/dsprites-dataset/raw/master/{FILE}", into="dsprites", unpack=False
-        ),
-    ),
+    downloads=(Download(url=f"{URL}/{FILE}", into="dsprites", unpack=False),),
     raw=DSprites(),
     tfds_label=_tfds_label,
     tfds_scale=255,  # stored as 0 and 1

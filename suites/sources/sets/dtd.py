@@ -1,6 +1,6 @@
 """DTD: textures. The first of its ten partitions is the one of VTAB."""
 
-from ..formats import Listed
+from ..formats import ListFiles
 from ..image_set import Download, ImageSet
 
 DTD = ImageSet(
@@ -13,7 +13,7 @@ DTD = ImageSet(
             into="dtd",
         ),
     ),
-    torchvision=Listed(
+    torchvision=ListFiles(
         folders=("dtd/dtd",),
         lists={"train": "labels/train1.txt", "validation": "labels/val1.txt", "test": "labels/test1.txt"},
         images="images",

@@ -6,34 +6,34 @@ from pathlib import Path
 from typing import Any
 
 from ...protocol import Task
-from ..archive import names_in
-from ..formats import by_torchvision
+from ..formats import read_by_torchvision
 from ..image_set import Download, ImageSet
-from ..published import Format, PublishedSplit, absent, files, miscounted
+from ..published import Format, PublishedSplit, image_files, missing_file, wrong_count
+from ..reading import file_names
 
 URL = "https://www.robots.ox.ac.uk/~vgg/data/flowers/102"
 LISTS = ("imagelabels.mat", "setid.mat")
 
 
 class Flowers102(Format):
-    """flowers-102/{jpg, imagelabels.mat, setid.mat}, whose two lists torchvision checks against their checksums."""
+    """flowers-102/{jpg, imagelabels.mat, setid.mat}, whose two lists torchvision checks against its checksums."""
 
     folders = ("flowers-102",)
 
-    def lacks(self, folder: Path, task: Task, original: str) -> str:  # noqa: ARG002  # all are in one folder
+    def missing(self, folder: Path, task: Task, original: str) -> str:  # noqa: ARG002  # one folder has all
         images = folder / "jpg"
-        found = len(names_in(images, ".jpg"))
-        return absent(folder, *LISTS) or miscounted(images, found, sum(task.originals.values()))
+        found = len(file_names(images, ".jpg"))
+        return missing_file(folder, *LISTS) or wrong_count(images, found, sum(task.originals.values()))
 
     def open(self, folder: Path, task: Task, original: str, cache: Path) -> PublishedSplit:  # noqa: ARG002
         from torchvision import datasets
 
         split = "val" if original == "validation" else original
-        made: Any = by_torchvision(lambda: datasets.Flowers102(folder.parent, split=split), folder)
-        labels = {path.name: label for path, label in zip(made._image_files, made._labels, strict=True)}
+        flowers: Any = read_by_torchvision(lambda: datasets.Flowers102(folder.parent, split=split), folder)
+        labels = {path.name: label for path, label in zip(flowers._image_files, flowers._labels, strict=True)}
         return PublishedSplit(
             keys=list(labels),
-            images=files(lambda key: folder / "jpg" / key),
+            images=image_files(lambda key: folder / "jpg" / key),
             label=lambda key: int(labels[key]),
             files=tuple(folder / name for name in LISTS),
         )

@@ -1,4 +1,4 @@
-"""KITTI's object images with their labels, divided by video as the official split does it."""
+"""KITTI's object detection images with their labels, divided by video as in the official split."""
 
 from __future__ import annotations
 
@@ -9,84 +9,84 @@ from pathlib import Path
 import numpy as np
 
 from ...protocol import Task
-from ..archive import BadArchive, names_in, text_of
 from ..image_set import Download, Example, ImageSet
-from ..published import Format, PublishedSplit, absent, by_rule, files, miscounted
+from ..published import Format, PublishedSplit, image_files, label_by_rule, missing_file, wrong_count
+from ..reading import BadArchive, file_names, read_text
 
 URL = "https://s3.eu-central-1.amazonaws.com/avg-kitti"
-FIELDS = 15  # of a line of a label file: type, truncated, occluded, alpha, box (4), size (3), x, y, z, rotation
+FIELDS = 15  # in a line of a label file: type, truncated, occluded, alpha, box (4), size (3), x, y, z, rotation
 Z = 13
 LARGEST = 1 << 20  # bytes of a text file: published ones are below 100 kB
 LISTS = ("train_rand.txt", "train_mapping.txt")
-VEHICLES = ("Car", "Van", "Truck")  # the first classes of `type`, in TFDS's order
+VEHICLES = ("Car", "Van", "Truck")  # TFDS's classes 0, 1 and 2 of `type`
 
 
 @dataclass(frozen=True)
 class Kitti(Format):
-    """training/image_2/000000.png and training/label_2/000000.txt; and the development kit's two mapping files."""
+    """training/image_2/000000.png training/label_2/000000.txt, and the development kit's two mapping files."""
 
     folders: tuple[str, ...] = ("Kitti/raw", "kitti/raw", "Kitti", "kitti", "KITTI", "")
 
-    def found(self, folder: Path) -> bool:
+    def matches(self, folder: Path) -> bool:
         return (folder / "training" / "image_2").is_dir()
 
-    def lacks(self, folder: Path, task: Task, original: str) -> str:  # noqa: ARG002  # all are in one folder
+    def missing(self, folder: Path, task: Task, original: str) -> str:  # noqa: ARG002  # one folder has all splits
         total = sum(task.originals.values())
         images, labels = folder / "training" / "image_2", folder / "training" / "label_2"
-        lists = absent(_mapping(folder), *LISTS)
+        lists = missing_file(_mapping(folder), *LISTS)
         return (
-            miscounted(images, min(len(names_in(images, ".png")), total), total)
-            or miscounted(labels, min(len(names_in(labels, ".txt")), total), total)
+            wrong_count(images, min(len(file_names(images, ".png")), total), total)
+            or wrong_count(labels, min(len(file_names(labels, ".txt")), total), total)
             or (lists and f"{lists}: the split follows devkit_object.zip, unpacked there")
         )
 
-    def open(self, folder: Path, task: Task, original: str, cache: Path) -> PublishedSplit:  # noqa: ARG002  # is quick
+    def open(self, folder: Path, task: Task, original: str, cache: Path) -> PublishedSplit:  # noqa: ARG002
         order, lines = (_mapping(folder) / name for name in LISTS)
         videos = videos_of(order, lines)
-        parts = parts_of(videos)
+        split_of = split_videos(videos)
         training = folder / "training"
         return PublishedSplit(
-            keys=[f"{number:06d}.png" for number, video in enumerate(videos) if parts[video] == original],
-            images=files(lambda key: training / "image_2" / key),
-            label=by_rule(task, folder, lambda key: objects(training / "label_2" / f"{key[:-4]}.txt")),
+            keys=[f"{number:06d}.png" for number, video in enumerate(videos) if split_of[video] == original],
+            images=image_files(lambda key: training / "image_2" / key),
+            label=label_by_rule(task, folder, lambda key: objects(training / "label_2" / f"{key[:-4]}.txt")),
             cluster=lambda key: videos[int(key[:-4])],
             files=(order, lines),
         )
 
 
 def _mapping(folder: Path) -> Path:
-    """The folder of the development kit's mapping files, which torchvision does not fetch."""
+    """The folder of the development kit's mapping files, which torchvision does not download."""
     places = [folder / name for name in ("mapping", "devkit/mapping", "devkit_object/mapping", "training/mapping")]
     return next((place for place in places if place.is_dir()), folder / "devkit" / "mapping")
 
 
 def videos_of(order: Path, lines: Path) -> list[str]:
-    """The video of each training image: train_rand.txt says which line of train_mapping.txt an image is, from 1.
+    """The video of each training image. train_rand.txt has the line number of each image in train_mapping.txt, from 1.
 
-    Raises BadArchive where the files do not fit together.
+    Raises BadArchive if the files do not fit together.
     """
     drives = []
-    for number, line in enumerate(text_of(lines, "ascii", LARGEST).splitlines(), start=1):
+    for number, line in enumerate(read_text(lines, "ascii", LARGEST).splitlines(), start=1):
         words = line.split()
         if len(words) != 3:
             raise BadArchive(lines, f"line {number}: expected 'DATE DRIVE FRAME', found '{line[:80]}'")
         drives.append(words[1])
     videos = []
-    for word in text_of(order, "ascii", LARGEST).replace("\n", " ").split(","):
+    for word in read_text(order, "ascii", LARGEST).replace("\n", " ").split(","):
         if not word.strip().isdecimal() or not 1 <= int(word) <= len(drives):
             raise BadArchive(order, f"'{word.strip()[:20]}' is no line of {lines.name}, which has {len(drives)}")
         videos.append(drives[int(word) - 1])
     return videos
 
 
-def parts_of(videos: Sequence[str]) -> Mapping[str, str]:
-    """The official split of each video: a tenth of them "test", as many "validation", drawn by NumPy's old generator.
+def split_videos(videos: Sequence[str]) -> Mapping[str, str]:
+    """Video -> official split: a tenth of the videos is "test", as many are "validation".
 
-    The draw is that of TFDS, seed 123, from the sorted names, so that it can be had again.
+    They are drawn from the sorted names as in TFDS, with NumPy's old generator and seed 123.
     """
     names = sorted(set(videos))
     each = max(1, len(names) * 10 // 100)
-    draw = np.random.RandomState(123)  # the official split is made with it
+    draw = np.random.RandomState(123)
     test = set(draw.choice(names, each, replace=False).tolist())
     rest = [name for name in names if name not in test]
     validation = set(draw.choice(rest, min(each, len(rest)), replace=False).tolist()) if rest else set()
@@ -94,25 +94,25 @@ def parts_of(videos: Sequence[str]) -> Mapping[str, str]:
 
 
 def objects(path: Path) -> list[tuple[str, float]]:
-    """Type and z (metres, forward) of each object that a label file lists. Raises BadArchive naming a bad line."""
-    found = []
-    for number, line in enumerate(text_of(path, "ascii", LARGEST).splitlines(), start=1):
+    """Type and z (metres, forward) of each object in a label file. Raises BadArchive, naming a bad line."""
+    listed = []
+    for number, line in enumerate(read_text(path, "ascii", LARGEST).splitlines(), start=1):
         words = line.split()
         try:
             if len(words) != FIELDS:
                 raise ValueError(f"expected {FIELDS} fields, found {len(words)}")
             if words[0] != "DontCare":
-                found.append((words[0], float(words[Z])))
+                listed.append((words[0], float(words[Z])))
         except ValueError as error:
             raise BadArchive(path, f"line {number}: {error}") from error
-    return found
+    return listed
 
 
 def _tfds_label(task: Task, example: Example) -> int:
     assert task.rule is not None
     kinds = [VEHICLES[kind] if kind < len(VEHICLES) else "other" for kind in map(int, example["objects"]["type"])]
-    places = np.asarray(example["objects"]["location"], dtype=float).reshape(-1, 3)
-    return task.rule(list(zip(kinds, places[:, 2].tolist(), strict=True)))
+    locations = np.asarray(example["objects"]["location"], dtype=float).reshape(-1, 3)
+    return task.rule(list(zip(kinds, locations[:, 2].tolist(), strict=True)))
 
 
 KITTI = ImageSet(
@@ -137,7 +137,7 @@ KITTI = ImageSet(
             into="Kitti/raw/devkit",
         ),
     ),
-    # torchvision lists the images as the file system does, and knows no split of VTAB's.
+    # Only torchvision's folder, not its class: that lists images in the file system's order and has no VTAB splits.
     torchvision=Kitti(folders=("Kitti/raw",)),
     raw=Kitti(),
     tfds_label=_tfds_label,

@@ -1,6 +1,6 @@
 """Oxford-IIIT Pets: cats and dogs of 37 breeds."""
 
-from ..formats import Listed
+from ..formats import ListFiles
 from ..image_set import Download, ImageSet
 
 URL = "https://www.robots.ox.ac.uk/~vgg/data/pets/data"
@@ -23,12 +23,12 @@ PETS = ImageSet(
             name="pets-annotations.tar.gz",
         ),
     ),
-    torchvision=Listed(
+    torchvision=ListFiles(
         folders=("oxford-iiit-pet",),
         lists={"train": "annotations/trainval.txt", "test": "annotations/test.txt"},
         images="images",
         name=lambda line: f"{line.partition(' ')[0]}.jpg",
         annotation=lambda line: int(line.split()[1]),  # name, CLASS-ID, species, breed
     ),
-    note="TFDS saved 12 files of the archive again, which have another format than their name says.",
+    note="TFDS re-encoded 12 files of the archive whose format is not the one that their name says.",
 )

@@ -11,6 +11,6 @@ RESISC45 = ImageSet(
     "this command, which unpacks it; or unpack it yourself, so that there is "
     "{root}/NWPU-RESISC45/airplane/airplane_001.jpg",
     raw=ClassFolders(
-        folders=("NWPU-RESISC45", "resisc45/NWPU-RESISC45", "resisc45", ""), marks=("airplane", "terrace")
+        folders=("NWPU-RESISC45", "resisc45/NWPU-RESISC45", "resisc45", ""), markers=("airplane", "terrace")
     ),
 )

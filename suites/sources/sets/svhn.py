@@ -1,4 +1,4 @@
-"""SVHN: house numbers cut from street views, in MATLAB files that torchvision's class checks and reads."""
+"""SVHN: house numbers cut from street views, in MATLAB files that torchvision's class reads."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ URL = "http://ufldl.stanford.edu/housenumbers"
 def _arrays(folder: Path, original: str) -> tuple[Any, Any]:
     from torchvision.datasets import SVHN as Svhn
 
-    made = Svhn(folder, split=original)
-    return made.data.transpose(0, 2, 3, 1), made.labels  # torchvision has made 10 into 0 already
+    svhn = Svhn(folder, split=original)
+    return svhn.data.transpose(0, 2, 3, 1), svhn.labels  # torchvision has replaced 10 by 0
 
 
 SVHN = ImageSet(

@@ -118,15 +118,15 @@ class TestCache:
 
     @pytest.fixture(autouse=True)
     def kept(self, tmp_path: Path, session_cache: Path) -> Path:
-        path = builtin.kept_at("sensor", tmp_path)
+        path = builtin.cache_path("sensor", tmp_path)
         path.parent.mkdir()
-        shutil.copy(builtin.kept_at("sensor", session_cache), path)
+        shutil.copy(builtin.cache_path("sensor", session_cache), path)
         return path
 
     def test_is_used(self, tmp_path, monkeypatch):
         monkeypatch.setattr(builtin, "render", lambda *_: pytest.fail("rendered again"))
         assert self.load(tmp_path) == DIGESTS["sensor"]["test/images"]
-        assert [path.name for path in (tmp_path / "images").iterdir()] == [builtin.kept_at("sensor", tmp_path).name]
+        assert [path.name for path in (tmp_path / "images").iterdir()] == [builtin.cache_path("sensor", tmp_path).name]
 
     @pytest.mark.parametrize("damage", ["empty", "cut", "pixel", "label", "header", "other arrays", "not a zip"])
     def test_damaged_file_is_rendered_again(self, tmp_path, kept, damage):

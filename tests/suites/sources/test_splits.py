@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from vit_bench.suites.sources.splits import needed, slices, tfds_order, vtab_split
+from vit_bench.suites.sources.splits import originals_of, slices, tfds_order, vtab_split
 from vit_bench.suites.tasks import tasks
 
 DATA = Path(__file__).parents[2] / "data"
@@ -198,4 +198,4 @@ def test_a_derived_row_may_be_given() -> None:
         ("test", order["test"][0]),
     ]
     assert vtab_split(small, "test", listing) == [("test", key) for key in order["test"][3:]]
-    assert needed(small, "val") == ["train", "test"]
+    assert originals_of(small, "val") == ["train", "test"]

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from vit_bench.suites.images.decode import BadImage, read_image
-from vit_bench.suites.sources.archive import BadArchive
 from vit_bench.suites.sources.on_disk import AsPublished
-from vit_bench.suites.sources.sets.clevr import items, summary
+from vit_bench.suites.sources.reading import BadArchive
+from vit_bench.suites.sources.sets.clevr import read_items, summarize
 from vit_bench.suites.sources.sets.dmlab import index
 from vit_bench.suites.sources.tfrecord import LARGEST, crc32c, example, masked, records
 
@@ -226,17 +226,20 @@ def test_examples_of_noise() -> None:
         ('{"scenes": [' + SCENE + ', {"b"', "cut short or damaged"),
         ('{"scenes": [' + SCENE, "cut short or damaged"),
         ('{"scenes": ["' + "x" * 3_000_000, "cut short or damaged"),
-        ('{"scenes": [1, 2]}', "scene 0 is none: TypeError"),
+        ('{"scenes": [1, 2]}', "scene 0 is wrong: TypeError"),
         ('{"scenes": [{"image_filename": "../a.png", "objects": []}]}', r"scene 0 names no image file: '\.\./a\.png'"),
         ('{"scenes": [{"image_filename": 7, "objects": []}]}', "scene 0 names no image file: '7'"),
-        ('{"scenes": [{"image_filename": "a", "objects": [{"pixel_coords": [1, 2]}]}]}', "scene 0 is none: IndexError"),
+        (
+            '{"scenes": [{"image_filename": "a", "objects": [{"pixel_coords": [1, 2]}]}]}',
+            "scene 0 is wrong: IndexError",
+        ),
     ],
 )
 def test_scenes_that_are_none(tmp_path: Path, text: str, why: str) -> None:
     path = tmp_path / "scenes.json"
     path.write_text(text)
     with pytest.raises(BadArchive, match=rf"scenes\.json: .*{why}"):
-        summary(path)
+        summarize(path)
 
 
 def test_scenes_are_read_across_the_borders_of_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,7 +249,7 @@ def test_scenes_are_read_across_the_borders_of_pieces(tmp_path: Path, monkeypatc
         path.write_text(json.dumps({"info": {}, "scenes": expected, "more": [1]}, indent=indent))
         for chunk in (40, 41, 97, 1000):
             monkeypatch.setattr("vit_bench.suites.sources.sets.clevr.CHUNK", chunk)
-            assert list(items(path, "scenes")) == expected
+            assert list(read_items(path, "scenes")) == expected
     path.write_bytes(b'{"scenes": ["\xff"]}')
     with pytest.raises(BadArchive, match="it cannot be read: 'utf-8' codec"):
-        list(items(path, "scenes"))
+        list(read_items(path, "scenes"))

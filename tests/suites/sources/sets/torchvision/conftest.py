@@ -22,7 +22,7 @@ from PIL import Image
 from torchvision import datasets
 from vit_bench.suites.protocol import Task
 from vit_bench.suites.sources.sets import sun397
-from vit_bench.suites.sources.sets.kitti import parts_of
+from vit_bench.suites.sources.sets.kitti import split_videos
 from vit_bench.suites.sources.splits import slices
 from vit_bench.suites.tasks import tasks
 
@@ -265,7 +265,7 @@ def kitti(root: Path, _: Patch) -> Made:
     videos = [f"2011_09_26_drive_{i // 2:04d}_sync" for i in range(size)]  # 20 of them: 2 test, 2 validation
     lines = [f"2011_09_26 {video} {i:010d}" for i, video in enumerate(videos)]
     order = np.random.default_rng(0).permutation(size)  # image -> line
-    parts = parts_of([videos[i] for i in order])
+    parts = split_videos([videos[i] for i in order])
     split: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
     for image, line in enumerate(order):
         split[parts[videos[line]]].append(image)

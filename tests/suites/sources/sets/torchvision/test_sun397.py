@@ -17,20 +17,20 @@ Patch = pytest.MonkeyPatch
 
 
 def test_sun397_members_are_counted_and_only_of_the_published_names() -> None:
-    counts = np.bincount(sun397.digits())
+    counts = np.bincount(sun397.split_numbers())
     assert dict(zip(sun397.SPLITS, counts.tolist(), strict=True)) == dict(tasks()["Sun397"].originals)
     with pytest.raises(
         ValueError, match=r"the 2 images are not the 108753 of SUN397 by name.*Unpack SUN397\.tar\.gz again"
     ):
-        sun397.members(["/a/abbey/sun_a.jpg", "/a/abbey/sun_b.jpg", sun397.IGNORED], "train")
+        sun397.names_of_split(["/a/abbey/sun_a.jpg", "/a/abbey/sun_b.jpg", sun397.IGNORED], "train")
 
 
 def test_sun397_members_are_cut_by_digit(monkeypatch: Patch) -> None:
     names = [f"/a/abbey/sun_{i}.jpg" for i in "abcdefg"]
-    monkeypatch.setattr(sun397, "NAMES", hashlib.sha256("\n".join(names).encode()).hexdigest())
-    monkeypatch.setattr(sun397, "digits", lambda: np.array([0, 1, 2, 0, 0, 2, 1], dtype=np.uint8))
-    assert sun397.members(names[::-1], "train") == [names[0], names[3], names[4]]
-    assert sun397.members([*names, sun397.IGNORED], "validation") == [names[1], names[6]]
+    monkeypatch.setattr(sun397, "NAMES_DIGEST", hashlib.sha256("\n".join(names).encode()).hexdigest())
+    monkeypatch.setattr(sun397, "split_numbers", lambda: np.array([0, 1, 2, 0, 0, 2, 1], dtype=np.uint8))
+    assert sun397.names_of_split(names[::-1], "train") == [names[0], names[3], names[4]]
+    assert sun397.names_of_split([*names, sun397.IGNORED], "validation") == [names[1], names[6]]
 
 
 def test_sun397_lists_of_another_set_are_refused(tmp_path: Path, make) -> None:
@@ -53,9 +53,11 @@ def test_sun397_members_are_those_of_the_published_lists() -> None:
     folder = Path(spec.origin).parent / "image_classification"
     lists = {split: (folder / name).read_text().split() for split, name in sun397.LISTS.items()}
     names = [name for part in lists.values() for name in part]
-    assert {split: sun397.members(names, split) for split in lists} == {s: sorted(part) for s, part in lists.items()}
+    assert {split: sun397.names_of_split(names, split) for split in lists} == {
+        s: sorted(part) for s, part in lists.items()
+    }
     train, val = ([key for _, key in vtab_split("Sun397", split, lists)] for split in ("train", "val"))
-    vectors = json.loads((Path(__file__).parents[3] / "data" / "split_vectors.json").read_text())["sun397"]
+    vectors = json.loads((Path(__file__).parents[4] / "data" / "split_vectors.json").read_text())["sun397"]
     digests = [hashlib.sha256("\n".join(part).encode()).hexdigest()[:16] for part in (train, val)]
     assert digests == [vectors["sha256_16_train800"], vectors["sha256_16_val200"]]
     classes = [{key.rpartition("/")[0] for key in part} for part in (train, train + val)]

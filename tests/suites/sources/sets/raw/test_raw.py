@@ -15,7 +15,7 @@ from vit_bench.registry import UsageError
 from vit_bench.suites.images.digest import digest_images
 from vit_bench.suites.protocol import Split, Task
 from vit_bench.suites.sources.on_disk import AsPublished
-from vit_bench.suites.sources.sets.kitti import parts_of
+from vit_bench.suites.sources.sets.kitti import split_videos
 from vit_bench.suites.sources.sets.retinopathy import CIRCLE, GREY, prepare
 from vit_bench.suites.sources.splits import vtab_split
 from vit_bench.suites.sources.tfrecord import BLOCK, crc32c, example, records
@@ -197,8 +197,8 @@ def test_kitti_labels_and_videos(archive) -> None:
 
 
 def test_kitti_has_at_least_one_video_of_each_part() -> None:
-    assert sorted(parts_of([f"v{i}" for i in range(9)]).values()).count("train") == 7
-    assert set(parts_of(["a", "b", "a"]).values()) == {"test", "validation"}
+    assert sorted(split_videos([f"v{i}" for i in range(9)]).values()).count("train") == 7
+    assert set(split_videos(["a", "b", "a"]).values()) == {"test", "validation"}
 
 
 def test_dsprites_rows_labels_and_pixels(archive) -> None:

@@ -1,4 +1,4 @@
-"""What the readers of published files share: listings of folders, and arrays that are kept once they are made."""
+"""Helpers for reading the files of data sets: list folders, read small files, keep computed arrays in the cache."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ Arrays = Mapping[str, np.ndarray]
 
 
 class BadArchive(UsageError):
-    """A file of a data set is not what it was published as. The message names it."""
+    """A file of a data set differs from what was published. The message names the file."""
 
     def __init__(self, path: Path, why: object) -> None:
         super().__init__(f"{path}: {why}")
 
 
-def folders_in(folder: Path) -> list[str]:
-    """The sorted names of the folders in a folder, hidden ones left out."""
+def folder_names(folder: Path) -> list[str]:
+    """The sorted names of the subfolders of a folder, without hidden ones."""
     with os.scandir(folder) as entries:
         return sorted(entry.name for entry in entries if entry.is_dir() and entry.name[0] != ".")
 
 
-def names_in(folder: Path, *suffixes: str) -> tuple[str, ...]:
-    """The sorted names in a folder that end so, whatever their case; none where there is no such folder."""
+def file_names(folder: Path, *suffixes: str) -> tuple[str, ...]:
+    """The sorted names in a folder with one of these suffixes, in any case. Empty if the folder does not exist."""
     try:
-        return _names_in(str(folder), suffixes, folder.stat().st_mtime_ns)
+        return _file_names(str(folder), suffixes, folder.stat().st_mtime_ns)
     except OSError:
         return ()
 
 
 @lru_cache(maxsize=256)
-def _names_in(folder: str, suffixes: tuple[str, ...], changed: int) -> tuple[str, ...]:  # noqa: ARG001  # part of the key
+def _file_names(folder: str, suffixes: tuple[str, ...], changed: int) -> tuple[str, ...]:  # noqa: ARG001  # part of the key
     with os.scandir(folder) as entries:
         return tuple(sorted(entry.name for entry in entries if not suffixes or entry.name.lower().endswith(suffixes)))
 
 
-def text_of(path: Path, encoding: str = "utf-8", largest: int = 1 << 24) -> str:
-    """A text file of a data set. Raises BadArchive where it cannot be read or has more bytes than can be meant."""
+def read_text(path: Path, encoding: str = "utf-8", largest: int = 1 << 24) -> str:
+    """The content of a text file. Raises BadArchive if it cannot be read or has more than `largest` bytes."""
     try:
         size = path.stat().st_size
         if size > largest:
@@ -57,30 +57,30 @@ def text_of(path: Path, encoding: str = "utf-8", largest: int = 1 << 24) -> str:
         raise BadArchive(path, f"it cannot be read: {error}") from error
 
 
-def exactly(file: IO[bytes], size: int) -> bytes:
-    """So many bytes of a file. Raises EOFError where it ends before."""
+def read_exactly(file: IO[bytes], size: int) -> bytes:
+    """The next `size` bytes of a file. Raises EOFError if the file ends before."""
     content = file.read(size)
     if len(content) != size:
         raise EOFError("it is cut short")
     return content
 
 
-def kept(
+def cached_arrays(
     path: Path,
     make: Callable[[], Arrays],
     *,
     only: Iterable[str] | None = None,
-    sound: Callable[[Arrays], bool] = lambda _: True,
+    valid: Callable[[Arrays], bool] = lambda _: True,
 ) -> Arrays:
-    """The arrays that `make` gives, from the file `path` where they were made before, of these names alone.
+    """The arrays in the file `path`, or only those named in `only`. `make` computes them if there is no such file.
 
-    A file that is damaged, or whose arrays are not sound, is made again.
+    A file that is damaged, or whose arrays are not `valid`, is written again.
     """
     if path.is_file():
         try:
             with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
                 arrays = {key: file[key] for key in only or file.files}
-            if sound(arrays):
+            if valid(arrays):
                 return arrays
         except (*DAMAGED, zipfile.BadZipFile, tokenize.TokenError):
             pass
