@@ -69,7 +69,7 @@ class FineTune(ComputeSettings, RecipeSettings, Suite):
     save: Literal["nothing", "weights"] = "nothing"  # weights: each seed's, in kept/<key>/ of the run directory
 
     def check(self) -> None:
-        self.check_said()
+        self.check_given()
         if self.micro_batch is not None and self.micro_batch < 1:
             raise UsageError(f"suite.micro_batch={self.micro_batch}: training needs at least 1")
         if not self.checkpoint_minutes > 0:
@@ -139,7 +139,7 @@ class FineTune(ComputeSettings, RecipeSettings, Suite):
 
     def _typed(self, recipe: Recipe) -> Recipe:
         """A recipe, with what was typed in place of its own. Raises UsageError where a typed resize changes nothing."""
-        said = self.said()
+        said = self.given()
         steps, schedule = said.get("steps", recipe.steps), said.get("schedule", recipe.schedule)
         decay_at = tuple(at * steps // recipe.steps for at in recipe.decay_at) or decays(steps)
         follows: dict[str, Any] = {

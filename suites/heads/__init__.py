@@ -1,1 +1,1 @@
-"""Which class each output of a released head stands for."""
+"""The classes of released heads, and their order."""

@@ -1,14 +1,13 @@
-"""Which head answers which task, and how its release fed it: the one place that says so.
+"""Which head fits which task, and the preprocessing of its release.
 
-A head belongs to the data set whose classes it tells apart, by the name that the release gives it. A task names in its
-row (`head`) the data set that has its classes in the same order. Label order: the releases were trained on TFDS labels;
-our tasks follow the definition of those labels (ImageNet: WordNet numbers in order), which nobody here could try on the
-released files of VTAB-1k tasks. What `suite=classify` measures is therefore searched for a better order
-(suites/heads/label_order.py).
+A head belongs to the data set whose classes it predicts, by the release's name for it. A task's row names the data set
+with its classes in the same order (`Task.head`). Label order: the releases were trained on TFDS labels, and our tasks
+follow the definition of those labels (ImageNet: WordNet numbers in order). For VTAB-1k tasks this was not tested on
+released files, so `suite=classify` looks for a better order in its results (suites/heads/label_order.py).
 
-Feeding: both releases test on images resized straight to a square without a crop, bilinear without antialiasing
-(tf.image.resize), scaled to [-1, 1]; at the size of the last training. Of BiT that is the HyperRule's
-(suites/training/bit_hyperrule.py). Its public code, later, says 480 for all: suite.image_size=480.
+Preprocessing: both releases test on images resized to a square without a crop, bilinear without antialiasing
+(tf.image.resize), scaled to [-1, 1], at the size of the last training. For BiT the HyperRule gives the size
+(suites/training/bit_hyperrule.py); its later public code uses 480 for all: suite.image_size=480.
 """
 
 from __future__ import annotations
@@ -25,29 +24,29 @@ if TYPE_CHECKING:
     from ...models.spec import Model
     from ...models.weights_choice import WeightsChoice
 
-OTHERS = {"ImageNet-21k": 21_843}  # classes of data sets that no task asks about
+OTHERS = {"ImageNet-21k": 21_843}  # number of classes of data sets without a task
 
 
 def _data_of(head: Head) -> str:
-    """Whose classes a head tells apart, in small letters. A sidecar may name a task in place of its data set."""
+    """The data set whose classes a head predicts, in lower case. A sidecar may name a task instead of the data set."""
     return next((task.head for task in tasks().values() if task.head and task.name == head.data), head.data).lower()
 
 
 def tasks_of(head: Head) -> list[Task]:
-    """The tasks of this package that ask for exactly the classes of a head, in their order."""
+    """The built-in tasks with exactly the classes of a head."""
     data = _data_of(head)
     return [task for task in tasks().values() if task.head and task.head.lower() == data]
 
 
 def answers(head: Head, task: Task) -> bool:
-    """Whether a head tells apart exactly the classes of a task."""
+    """Whether a head predicts exactly the classes of a task."""
     return _data_of(head) in (word.lower() for word in (task.head, task.name, *task.aliases) if word)
 
 
 def unfit(model: Model, weights: WeightsChoice, task: Task) -> str:
-    """Why the head of these weights cannot be asked about a task, with what to type instead; "" where it can.
+    """Why the head of these weights does not fit a task, with what to type instead; "" if it does.
 
-    Of a file without a sidecar, another library's weights and a user's model nothing is known beforehand: "".
+    Also "" if nothing is known: for a file without a sidecar, another library's weights, and a user's model.
     """
     who = f"{model.name} with weights={weights}"
     if weights.random:
@@ -55,10 +54,10 @@ def unfit(model: Model, weights: WeightsChoice, task: Task) -> str:
     head = weights.head()
     if head is None or answers(head, task):
         return ""
-    asked = [other.name for other in tasks_of(head)]
-    if not asked and head.data not in OTHERS:
-        asked = [head.data]
-    others = f" It answers task={','.join(asked)}." if asked else ""
+    fitting = [other.name for other in tasks_of(head)]
+    if not fitting and head.data not in OTHERS:
+        fitting = [head.data]
+    others = f" It answers task={','.join(fitting)}." if fitting else ""
     return (
         f"{who}: its head was trained for {head.data} ({_count(head)}), and {task.name} asks about {task.num_classes} "
         f"classes of its own.{others} For {task.name}, type {_tags_for(model, task)}"
@@ -66,7 +65,7 @@ def unfit(model: Model, weights: WeightsChoice, task: Task) -> str:
 
 
 def described(weights: WeightsChoice, task: Task) -> dict[str, str]:
-    """What a record says of the head: whose classes, who says so, and what is known of their order."""
+    """Fields of a record: the head's classes, where that is stated, and what is known about their order."""
     head = weights.head()
     if head is None:
         return {"head": f"of {task.num_classes} classes; whose is not known", "label_order": "taken to be the task's"}
@@ -81,7 +80,7 @@ def _count(head: Head) -> str:
 
 
 def _tags_for(model: Model, task: Task) -> str:
-    fitting = [str(each) for each in model.releases if (head := each.head()) and answers(head, task)]
+    fitting = [str(release) for release in model.releases if (head := release.head()) and answers(head, task)]
     if not fitting:
         return f"weights=FILE (no released file of {model.name} has a head for {task.name})"
     short = sorted(fitting, key=len)
@@ -89,7 +88,7 @@ def _tags_for(model: Model, task: Task) -> str:
 
 
 def view_of(model: Model, weights: WeightsChoice) -> View:
-    """How the release of these weights feeds its images; empty where nothing is known of them."""
+    """The preprocessing of the release of these weights; empty if nothing is known about it."""
     head = weights.head()
     if head is None:
         return View()

@@ -1,10 +1,9 @@
-"""Are a head's classes in another order than the task's? Asked of its answers alone: no image is passed again.
+"""Checks from predictions alone whether a head's classes are in another order than the task's.
 
-If the head is good but its classes are permuted, images of one class get one and the same wrong answer. The best
-one-to-one renaming of answers is the assignment that maximises the confusion matrix's diagonal (H. W. Kuhn 1955;
-scipy.optimize.linear_sum_assignment). Fitted on the images it is scored on, it would flatter even random answers, the
-more so the more classes there are: so it is found on one half of the images, drawn at random, and scored on the other,
-and the reverse.
+If a good head has its classes permuted, images of one class all get the same wrong prediction. The best one-to-one
+renaming is the assignment that maximises the confusion matrix's diagonal (H. W. Kuhn 1955;
+scipy.optimize.linear_sum_assignment). Fitted and scored on the same images, it would flatter even random predictions,
+so it is fitted on a random half of the images and scored on the other half, and vice versa.
 """
 
 from __future__ import annotations
@@ -15,76 +14,76 @@ import numpy as np
 
 from ..metrics import LabelSets
 
-CLEARLY = 10.0  # percentage points that a renaming must gain to be spoken of
-SHIFTS = (1, -1)  # a background class before the others; one that is missing
+CLEARLY = 10.0  # percentage points that a renaming must gain to be reported
+SHIFTS = (1, -1)  # of all class numbers: an extra background class first, or a missing one
 
 
 @dataclass(frozen=True, kw_only=True)
 class Renaming:
-    """The best renaming of the answers, and the accuracies in percent on images that it was not found on."""
+    """The best renaming of predictions, and accuracies in percent on images that it was not fitted on."""
 
-    names: np.ndarray  # (K,) the task's class for each class of the head
+    names: np.ndarray  # (K,) for each class of the head, the task's class
     before: float
     after: float
     noise: float  # one standard error of the difference, percentage points
-    moved: int  # classes that get another name
-    words: str
+    moved: int  # number of classes that are renamed
+    words: str  # describes the renaming
 
     @property
     def clear(self) -> bool:
-        """Whether this is another order of the labels, and not luck: far more images are right, beyond 3 std errors."""
+        """Whether the gain is large and beyond chance: more than 10 points and 3 standard errors."""
         return self.after - self.before > max(CLEARLY, 3 * self.noise)
 
 
 def best_renaming(
     predictions: np.ndarray, labels: np.ndarray, num_classes: int, label_sets: LabelSets | None = None
 ) -> Renaming:
-    """The best renaming of (N,) answers for images of (N,) classes, of K classes each.
+    """The best renaming of (N,) predictions for images with (N,) labels, both of K classes.
 
-    Where an image may have several right classes, `labels` holds one of them and `label_sets` all. Raises ValueError
-    for fewer than two images.
+    If images may have several correct classes, `labels` holds one of them and `label_sets` all. Raises ValueError for
+    fewer than two images.
     """
     if len(labels) < 2:
         raise ValueError("a renaming is found on one half of the images and scored on the other: there is one image")
-    before = _right(predictions, labels, label_sets)
-    names, right = _assignment(predictions, labels, num_classes), np.zeros(len(labels), dtype=bool)
+    before = _correct(predictions, labels, label_sets)
+    names, correct = _assignment(predictions, labels, num_classes), np.zeros(len(labels), dtype=bool)
     halves = random_halves(len(labels))
     for fit, check in (halves, halves[::-1]):
-        found = _assignment(predictions[fit], labels[fit], num_classes)
-        right[check] = _right(found[predictions], labels, label_sets)[check]
+        fitted = _assignment(predictions[fit], labels[fit], num_classes)
+        correct[check] = _correct(fitted[predictions], labels, label_sets)[check]
     shifts = {shift: (np.arange(num_classes) + shift) % num_classes for shift in SHIFTS}
-    hits = {shift: _right(shifted[predictions], labels, label_sets) for shift, shifted in shifts.items()}
+    hits = {shift: _correct(shifted[predictions], labels, label_sets) for shift, shifted in shifts.items()}
     best = max(SHIFTS, key=lambda shift: hits[shift].sum())
-    if hits[best].sum() >= right.sum():
-        names, right = shifts[best], hits[best]
+    if hits[best].sum() >= correct.sum():
+        names, correct = shifts[best], hits[best]
     moved = int((names != np.arange(num_classes)).sum())
     return Renaming(
         names=names,
         before=100.0 * float(before.mean()),
-        after=100.0 * float(right.mean()),
-        noise=100.0 * float((right.astype(int) - before.astype(int)).std()) / len(labels) ** 0.5,
+        after=100.0 * float(correct.mean()),
+        noise=100.0 * float((correct.astype(int) - before.astype(int)).std()) / len(labels) ** 0.5,
         moved=moved,
         words=f"all moved by {best:+d}" if np.array_equal(names, shifts[best]) else f"{moved} of {num_classes} renamed",
     )
 
 
 def random_halves(count: int) -> list[np.ndarray]:
-    """Two halves of the numbers below `count`, always the same ones. Not every other one: labels may take turns."""
+    """Two random halves of the numbers below `count`, always the same. Images may be sorted by label."""
     return [np.sort(half) for half in np.array_split(np.random.default_rng(0).permutation(count), 2)]
 
 
 def _assignment(predictions: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
-    """(K,) the task's class for each of the head's; of equally good renamings one that moves few."""
+    """(K,) for each class of the head, the task's class. Of equally good renamings, one that moves few classes."""
     from scipy.optimize import linear_sum_assignment
 
     confusion = np.zeros((num_classes, num_classes))
     np.add.at(confusion, (predictions, labels), 1.0)
-    confusion[np.diag_indices(num_classes)] += 0.5  # what was never seen keeps its name
+    confusion[np.diag_indices(num_classes)] += 0.5  # classes without images keep their names
     return linear_sum_assignment(confusion, maximize=True)[1]
 
 
-def _right(answers: np.ndarray, labels: np.ndarray, sets: LabelSets | None) -> np.ndarray:
-    """(N,) whether the answers for N images are right."""
+def _correct(predictions: np.ndarray, labels: np.ndarray, sets: LabelSets | None) -> np.ndarray:
+    """(N,) whether each prediction is correct."""
     if sets is None:
-        return answers == labels
-    return np.array([answer in classes for answer, classes in zip(answers.tolist(), sets, strict=True)])
+        return predictions == labels
+    return np.array([predicted in classes for predicted, classes in zip(predictions.tolist(), sets, strict=True)])

@@ -1,4 +1,4 @@
-"""One task a row: a labelled question about a set of images."""
+"""The tasks, one a row: a labelled question about an image set."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ ORDER = ("natural", "specialized", "structured", "transfer", "miniature")  # the
 
 @cache
 def tasks() -> Registry[Task]:
-    """The tasks there are."""
+    """All built-in tasks."""
     return Registry("task", collect(__name__, Task))

@@ -1,7 +1,7 @@
-"""From what the published files hold to a class number: the label rules of the tasks, one small function each.
+"""Label rules: functions from an image's annotation in the published files to its class number.
 
-The rules are those of the VTAB paper's public code. Each takes one image's annotation as it stands in the files and
-raises ValueError for one that no published file has.
+The rules are those of the VTAB paper's public code. Each raises ValueError for an annotation that no published file
+has.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 CLEVR_DEPTHS = (0.0, 8.0, 8.5, 9.0, 9.5, 10.0, 100.0)  # lower edges, in the unit of pixel_coords[2]
 KITTI_METRES = (-100.0, 8.0, 20.0, 999.0)  # lower edges of the distance
 KITTI_VEHICLES = ("Car", "Van", "Truck")
-KITTI_NOTHING = 1000.0  # the distance that stands for "no vehicle"
+NO_VEHICLE = 1000.0  # its distance
 
 
 def clevr_count(objects: int) -> int:
@@ -20,20 +20,20 @@ def clevr_count(objects: int) -> int:
 
 
 def clevr_distance(depths: Sequence[float]) -> int:
-    """0 to 5: the bin of the smallest of the objects' depths (third of `pixel_coords`), an edge in the lower bin."""
+    """0 to 5: the bin of the smallest depth (third of `pixel_coords`). A value at an edge is in the lower bin."""
     if not depths:
-        raise ValueError("a scene without objects has no closest one")
+        raise ValueError("a scene without objects has no closest object")
     return _bin(min(depths), CLEVR_DEPTHS, "depth")
 
 
 def kitti_distance(objects: Iterable[tuple[str, float]]) -> int:
     """0 to 3: nearest vehicle up to 8 m, up to 20 m, beyond, none; from each object's type and z in metres."""
     metres = [z for kind, z in objects if kind in KITTI_VEHICLES]
-    return _bin(min([*metres, KITTI_NOTHING]), (*KITTI_METRES, float("inf")), "z")
+    return _bin(min([*metres, NO_VEHICLE]), (*KITTI_METRES, float("inf")), "z")
 
 
 def dsprites_x(x_class: int) -> int:
-    """0 to 15 for the 32 horizontal positions, two a class. From the class index, never from the float position."""
+    """0 to 15 for the 32 horizontal positions, two a class; from the position's index, not from its float value."""
     return _within(x_class, 0, 31, "the x position's class") // 2
 
 
@@ -92,7 +92,7 @@ def _within(value: int, low: int, high: int, what: str) -> int:
 
 
 def _bin(value: float, edges: Sequence[float], what: str) -> int:
-    """The last bin whose lower edge is below the value; the last edge is the end."""
+    """The last bin whose lower edge is below the value. The last edge is the upper limit."""
     if not edges[0] < value <= edges[-1]:
         raise ValueError(f"{what}: {value}; expected above {edges[0]:g} and at most {edges[-1]:g}")
     return sum(edge < value for edge in edges[:-1]) - 1

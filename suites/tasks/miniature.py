@@ -1,10 +1,10 @@
-"""The miniature: nine small tasks that are made on the spot, for a first run, for teaching and for tests.
+"""The miniature: nine small built-in tasks, rendered when needed, for a first run, for teaching and for tests.
 
-They have the form of VTAB-1k (three groups, 800 + 200 labelled images, a fixed test set) and need no download: real
-pictures that ship with scikit-image and scikit-learn, and drawn ones. They are not VTAB. Photographs are recognised at
-unseen places of pictures that were seen, labels follow from formulas and not from experts, and the test sets are small
-(a standard error near 1.5 points at 50 %). They show whether a pipeline works and roughly which of two models sees
-more; their scores must never stand beside published VTAB numbers.
+They have the form of VTAB-1k (three groups, 800 + 200 labelled images, a fixed test set) and need no download: images
+are drawn, or cut from pictures that ship with scikit-image and scikit-learn. They are not VTAB: train and test crops
+come from the same pictures, labels come from formulas instead of experts, and the test sets are small (a standard
+error near 1.5 points at 50 %). They show whether a pipeline works and roughly which of two models is better. Their
+scores must never be compared with published VTAB numbers.
 
 Train and val crops come from the left 58 % of each picture, test crops from the right 38 %: no pixel is shared.
 """

@@ -1,7 +1,7 @@
 """VTAB's natural tasks: photographs of everyday things, places and digits.
 
-Facts: VTAB paper (arXiv 1910.04867, Section 2 and Appendix A); label rules, splits and sizes as in its public code.
-"train" and "val" are train800 and val200 of VTAB-1k. How many classes occur there: task_adaptation, issue 21.
+Sources: VTAB paper (arXiv 1910.04867, Section 2 and Appendix A); label rules, splits and sizes as in its public code.
+"train" and "val" are train800 and val200 of VTAB-1k. `present` is from task_adaptation, issue 21.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NATURAL = (
         head="VTAB-1k caltech101",
         splits={"train": 800, "val": 200, "test": 6084},
         label="directory name in lower case, alphabetical; background_google is class 4",
-        also={"test": 6085},  # of a copy of the vtab-1k folder: one training image short by a stray file of the archive
+        also={"test": 6085},  # in a copy of the vtab-1k folder
         originals={"train": 3060, "test": 6084},
         recipe={"train": "train[:800]", "val": "train[2754:2954]", "test": "test"},
         builder="caltech101",

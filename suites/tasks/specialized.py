@@ -1,6 +1,6 @@
-"""VTAB's specialized tasks: images of expert equipment, medical and from above.
+"""VTAB's specialized tasks: images from special equipment, medical and aerial.
 
-Facts: VTAB paper (arXiv 1910.04867, Section 2 and Appendix A); label rules, splits and sizes as in its public code.
+Sources: VTAB paper (arXiv 1910.04867, Section 2 and Appendix A); label rules, splits and sizes as in its public code.
 "train" and "val" are train800 and val200 of VTAB-1k.
 """
 

@@ -1,6 +1,6 @@
 """VTAB's structured tasks: counting, distances, positions and angles in scenes, mostly rendered.
 
-Facts: VTAB paper (arXiv 1910.04867, Section 2 and Appendix A); label rules, splits and sizes as in its public code.
+Sources: VTAB paper (arXiv 1910.04867, Section 2 and Appendix A); label rules, splits and sizes as in its public code.
 "train" and "val" are train800 and val200 of VTAB-1k.
 """
 
@@ -30,8 +30,8 @@ STRUCTURED = (
         cluster="scene",
         classes=("3", "4", "5", "6", "7", "8", "9", "10"),
         majority=12.94,
-        # Statistics of a public copy, confirmed by two leaderboard entries that name one class throughout (24.5067 % is
-        # 3676 of 15000, 12.3467 % is 1852 of 15000); likewise of the distances.
+        # Counts of a public copy, also for the distances. Two leaderboard entries that predict a single class confirm
+        # them: 24.5067 % is 3676 of 15000, 12.3467 % is 1852 of 15000.
         histogram=(1898, 1925, 1843, 1852, 1808, 1941, 1877, 1856),
         aliases=(
             "CLEVR-Count",

@@ -1,8 +1,8 @@
 """The transfer sets of the ViT and BiT papers: ImageNet and its re-labelled and re-collected test sets, and four more.
 
-Facts: ViT paper (arXiv 2010.11929v2, Section 4.1 and Table 4): the learning rate is chosen on a part of the published
-training set ("val" here), the final run fits all of it, and the published test set is scored once. Which images the
-part is, the paper does not say; here it is the end of the TFDS order, whose beginning the public code trains on.
+Source: ViT paper (arXiv 2010.11929v2, Section 4.1 and Table 4). The learning rate is chosen on a part of the published
+training set ("val" here), the final run trains on all of it, and the published test set is scored once. The paper does
+not say which part. Here it is the end of the TFDS order; the public code trains on the beginning.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from functools import partial
 from ..protocol import Task
 from . import labels
 
-CIFAR = {"train": 49000, "val": 1000, "test": 10000}  # 2 % to choose on
+CIFAR = {"train": 49000, "val": 1000, "test": 10000}  # val is 2 %
 
-IMAGENET = {"train": 1268355, "val": 12812}  # 1 % to choose on
+IMAGENET = {"train": 1268355, "val": 12812}  # val is 1 %
 IMAGENET_TRAIN = {"train": "train[:1268355]", "val": "train[1268355:]"}
 
 row = partial(Task, collection="transfer", group="transfer")
@@ -108,7 +108,7 @@ TRANSFER = (
         target="class",
         num_classes=37,
         head="VTAB-1k oxford_iiit_pet",
-        splits={"train": 3312, "val": 368, "test": 3669},  # 10 % to choose on
+        splits={"train": 3312, "val": 368, "test": 3669},  # val is 10 %
         label="breed: CLASS-ID minus 1",
         rule=labels.pets_breed,
         originals={"train": 3680, "test": 3669},

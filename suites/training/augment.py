@@ -1,12 +1,11 @@
-"""Training images: cut, mirrored and scaled in batches, with random numbers that belong to the image and the step.
+"""Training images: cropped, flipped and scaled in batches, with random numbers that depend on image and step only.
 
-- `bit`: resize to a square, cut a random square out of it, mirror half of the images (BiT paper, Section 3.3; the ViT
-  paper points to it). Where a task's label forbids it, no cutting (then straight to the final size), or no mirroring.
-- `inception`: a random part of 5 to 100 % of the image's area, 3/4 to 4/3 wide, resized; mirrored (the ViT release).
-- `none`: resized to the final size; mirrored as the others are.
+- `bit`: resize to a square, take a random square crop, flip half of the images (BiT paper, Section 3.3; the ViT paper
+  refers to it). If a task's label forbids it, no crop (then resize to the final size), or no flip.
+- `inception`: a random crop of 5 to 100 % of the area, aspect ratio 3/4 to 4/3, resized; flip (the ViT release).
+- `none`: resize to the final size; flip.
 
-Test images are resized to the final size without a crop, which is what both papers do (`suites.images.transforms`,
-`square`).
+Test images are resized to the final size without a crop, as in both papers (`suites.images.transforms`, `square`).
 """
 
 from __future__ import annotations
@@ -29,18 +28,18 @@ if TYPE_CHECKING:
     from ..protocol import Split, Task
 
 Crop = Literal["bit", "inception", "none"]
-ATTEMPTS = 10  # at a part of the wanted area and shape that fits into the image; else the whole image
+ATTEMPTS = 10  # to draw an area and shape that fit into the image; then the whole image is taken
 AREA, ASPECT = (0.05, 1.0), (3 / 4, 4 / 3)
-IN_MEMORY = 1 << 30  # bytes of images that are kept, if there are more than one pass over them
-OF_FREE = 8  # on a GPU, this part of its free memory
+IN_MEMORY = 1 << 30  # bytes of images that are kept for the next pass
+GPU_SHARE = 8  # on a GPU: an eighth of its free memory
 
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """How training images become what the network takes in; recorded as treatment."""
+    """How training images become the network's input; recorded as treatment."""
 
     crop: Crop
-    resize: tuple[int, int]  # height, width before the random crop of crop=bit; else of no account
+    resize: tuple[int, int]  # height, width before the random crop; used by crop=bit only
     size: tuple[int, int]  # height, width handed to the model
     flip: bool
 
@@ -48,9 +47,9 @@ class Augmentation:
     def of(
         cls, task: Task, size: tuple[int, int], *, crop: Crop, resize: int | None, flip: bool = True
     ) -> Augmentation:
-        """What the task allows of an augmentation (BiT paper, Appendix F): no crop or mirroring that changes the label.
+        """The augmentation without the crop or flip that would change the task's labels (BiT paper, Appendix F).
 
-        Without `resize`, 448/384 of the size, the HyperRule's proportion.
+        resize=None is 448/384 of the size, the HyperRule's proportion.
         """
         before = (resize, resize) if resize else (round(size[0] * 448 / 384), round(size[1] * 448 / 384))
         before = (max(before[0], size[0]), max(before[1], size[1]))
@@ -62,7 +61,7 @@ class Augmentation:
 
 
 class TrainingImages:
-    """The images of some splits as the training loop takes them (training.contract.Batches)."""
+    """The images of some splits for the training loop; implements `contract.Batches`."""
 
     def __init__(self, parts: Sequence[Split], how: Augmentation, model: Input) -> None:
         self.labels = np.concatenate([part.labels for part in parts]).astype(np.int64)
@@ -71,9 +70,9 @@ class TrainingImages:
         self._transform = Transform.for_input(model, "square", how.resize if how.crop == "bit" else how.size)
         self._decoded: dict[int, np.ndarray] = {}
         self._bytes = 0  # of the decoded images
-        self._resized: torch.Tensor | None = None  # N 3 height width, on the device; each made at its first use
-        self._has = np.zeros(0, dtype=bool)  # (N,) which of them are made; of length 0 where they do not fit in memory
-        self._coming: dict[int, Future[np.ndarray]] = {}
+        self._resized: torch.Tensor | None = None  # N 3 height width, on the device; filled on first use
+        self._filled = np.zeros(0, dtype=bool)  # (N,) which of them are filled; empty if they do not fit in memory
+        self._pending: dict[int, Future[np.ndarray]] = {}
         self._pool: ThreadPoolExecutor | None = None
 
     def __len__(self) -> int:
@@ -87,19 +86,19 @@ class TrainingImages:
         }
 
     def ahead(self, indices: np.ndarray) -> None:
-        """Begin to decode these images, where they are not in memory."""
+        """Start to decode these images, if they are not in memory."""
         if all(isinstance(part.images, np.ndarray) for part in self._parts):
             return
         if self._pool is None:
             concurrent = all(getattr(part.images, "concurrent", False) for part in self._parts)
             self._pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1) if concurrent else 1, "images")
         for index in dict.fromkeys(indices.tolist()):
-            kept = index in self._decoded or (len(self._has) and self._has[index])
-            if not kept and index not in self._coming:
-                self._coming[index] = self._pool.submit(self._read, index)
+            in_memory = index in self._decoded or (len(self._filled) and self._filled[index])
+            if not in_memory and index not in self._pending:
+                self._pending[index] = self._pool.submit(self._read, index)
 
     def close(self) -> None:
-        """End what decodes in the background."""
+        """Stop decoding in the background."""
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
@@ -112,54 +111,56 @@ class TrainingImages:
         drawn = torch.rand((len(indices), 1 + 4 * ATTEMPTS), generator=generator, dtype=torch.float64).numpy()[part]
         if self._how.crop == "inception":
             images = map(self._image, indices[part].tolist())
-            pixels = self._scaled([_part_of(image, row[1:]) for image, row in zip(images, drawn, strict=True)], device)
+            pixels = self._scaled(
+                [_random_part(image, row[1:]) for image, row in zip(images, drawn, strict=True)], device
+            )
         else:
             pixels = self._whole(indices[part], device)
         if self._how.crop == "bit":
-            pixels = _cut(pixels, self._how.size, drawn[:, 1:3])
+            pixels = _random_crops(pixels, self._how.size, drawn[:, 1:3])
         if self._how.flip:
-            mirrored = torch.from_numpy(drawn[:, 0] < 0.5).to(device)[:, None, None, None]
-            pixels = torch.where(mirrored, pixels.flip(3), pixels)
+            flipped = torch.from_numpy(drawn[:, 0] < 0.5).to(device)[:, None, None, None]
+            pixels = torch.where(flipped, pixels.flip(3), pixels)
         return pixels
 
     def _scaled(self, images: Iterable[np.ndarray], device: torch.device) -> torch.Tensor:
         return self._transform.apply(pack(list(images), pin=device.type == "cuda"), device)
 
     def _whole(self, chosen: np.ndarray, device: torch.device) -> torch.Tensor:
-        """(P, 3, height, width) whole images, scaled: kept on the device from their first use on, where all fit."""
+        """(P, 3, height, width) whole images, scaled. If all fit, they stay on the device after their first use."""
         import torch
 
         if self._resized is None:
-            limit = torch.cuda.mem_get_info(device)[0] // OF_FREE if device.type == "cuda" else IN_MEMORY
+            limit = torch.cuda.mem_get_info(device)[0] // GPU_SHARE if device.type == "cuda" else IN_MEMORY
             height, width = self._transform.size
             count = len(self) if 12 * len(self) * height * width <= limit else 0
-            self._has = np.zeros(count, dtype=bool)
+            self._filled = np.zeros(count, dtype=bool)
             self._resized = torch.empty((count, 3, height, width), device=device)
-        if not len(self._has):
+        if not len(self._filled):
             return self._scaled(map(self._image, chosen.tolist()), device)
-        new = np.unique(chosen[~self._has[chosen]])
+        new = np.unique(chosen[~self._filled[chosen]])
         if len(new):
             self._resized[torch.from_numpy(new).to(device)] = self._scaled(map(self._image, new.tolist()), device)
-            self._has[new] = True
+            self._filled[new] = True
         return self._resized[torch.from_numpy(chosen).to(device)]
 
     def _image(self, index: int) -> np.ndarray:
-        coming = self._coming.pop(index, None)
+        pending = self._pending.pop(index, None)
         if index in self._decoded:
             return self._decoded[index]
-        image = coming.result() if coming is not None else self._read(index)
-        if self._bytes + image.nbytes <= IN_MEMORY and not len(self._has):
+        image = pending.result() if pending is not None else self._read(index)
+        if self._bytes + image.nbytes <= IN_MEMORY and not len(self._filled):
             self._decoded[index] = image
             self._bytes += image.nbytes
         return image
 
     def _read(self, index: int) -> np.ndarray:
-        place = int(np.searchsorted(self._starts, index, side="right")) - 1
-        return self._parts[place].images[index - int(self._starts[place])]
+        part = int(np.searchsorted(self._starts, index, side="right")) - 1
+        return self._parts[part].images[index - int(self._starts[part])]
 
 
-def _cut(pixels: torch.Tensor, size: tuple[int, int], drawn: np.ndarray) -> torch.Tensor:
-    """(B, 3, height, width) random cuts of (B, 3, H, W) pixels, from (B, 2) numbers in [0, 1)."""
+def _random_crops(pixels: torch.Tensor, size: tuple[int, int], drawn: np.ndarray) -> torch.Tensor:
+    """(B, 3, height, width) crops of (B, 3, H, W) pixels at places given by (B, 2) numbers in [0, 1)."""
     import torch
 
     height, width = size
@@ -173,15 +174,15 @@ def _cut(pixels: torch.Tensor, size: tuple[int, int], drawn: np.ndarray) -> torc
     )
 
 
-def _part_of(image: np.ndarray, drawn: np.ndarray) -> np.ndarray:
-    """A random part of an (H, W, 3) image, from 4 numbers in [0, 1) an attempt: area, shape, and where it is."""
+def _random_part(image: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    """A random part of an (H, W, 3) image, from 4 numbers in [0, 1) per attempt: area, aspect ratio, top, left."""
     height, width = image.shape[:2]
-    for area, shape, down, right in drawn.reshape(ATTEMPTS, 4):
-        wanted = (AREA[0] + (AREA[1] - AREA[0]) * area) * height * width
+    for area, aspect, top_drawn, left_drawn in drawn.reshape(ATTEMPTS, 4):
+        pixels = (AREA[0] + (AREA[1] - AREA[0]) * area) * height * width
         low, high = map(math.log, ASPECT)
-        ratio = math.exp(low + (high - low) * shape)
-        h, w = round(math.sqrt(wanted / ratio)), round(math.sqrt(wanted * ratio))
+        ratio = math.exp(low + (high - low) * aspect)
+        h, w = round(math.sqrt(pixels / ratio)), round(math.sqrt(pixels * ratio))
         if 0 < h <= height and 0 < w <= width:
-            top, left = int(down * (height - h + 1)), int(right * (width - w + 1))
+            top, left = int(top_drawn * (height - h + 1)), int(left_drawn * (width - w + 1))
             return image[top : top + h, left : left + w]
     return image

@@ -1,4 +1,4 @@
-"""Checkpoints of a training run: written whole or not at all, the last two kept, trusted by their checksum alone."""
+"""Checkpoints of a training run: written atomically, verified by checksum; the last two are kept."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ...stable import file_sha, replacing, sha
 from .contract import TrainingError
 
 KEPT = 2
-VERSION = 1  # of the layout; another one's checkpoint is not gone on from
+VERSION = 1  # of the file layout; checkpoints of another version are not used
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """What was found: `facts` are plain data, `state` nested dicts of tensors on the CPU."""
+    """A checkpoint that was read: `facts` are plain data, `state` is nested dicts of tensors on the CPU."""
 
     step: int
     facts: Mapping[str, Any]
@@ -28,28 +28,28 @@ class Checkpoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoints:
-    """The checkpoints in a folder, of one run.
+    """The checkpoints of one run in a folder.
 
-    Each is a `.pt` file (tensors; read with `weights_only`) and a `.json` beside it, written after it, with the step,
-    the run it belongs to and the first file's sha256: without a JSON file there is no checkpoint.
+    A checkpoint is a `.pt` file (tensors, read with `weights_only`), and a `.json` file with the step, the run and the
+    sha256 of the `.pt` file. The JSON file is written last: without it, there is no checkpoint.
     """
 
     folder: Path
-    run: Mapping[str, Any]  # whose they are, as data: another run's are left alone until they are in the way
+    run: Mapping[str, Any]  # describes the run; the first save deletes checkpoints of other runs
     say: Callable[[str], None]
 
     def save(self, step: int, state: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
-        """Raises TrainingError where it cannot be written; what was there before is still there then."""
+        """Write a checkpoint. Raises TrainingError if that fails; earlier checkpoints remain then."""
         tensors = self.folder / f"step-{step:08d}.pt"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            # While a file is being replaced its JSON's checksum is wrong: of two with one name, none would be trusted.
+            # First of all: the old JSON file does not fit the new tensors.
             tensors.with_suffix(".json").unlink(missing_ok=True)
             with replacing(tensors) as temporary, temporary.open("wb") as file:
                 torch.save(state, file)
-            about = {"version": VERSION, "step": step, "run": sha(self.run), "sha256": file_sha(tensors), **facts}
+            metadata = {"version": VERSION, "step": step, "run": sha(self.run), "sha256": file_sha(tensors), **facts}
             with replacing(tensors.with_suffix(".json")) as temporary:
-                temporary.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+                temporary.write_text(json.dumps(metadata, indent=1) + "\n", encoding="utf-8")
             self._prune()
         except (OSError, RuntimeError) as error:
             reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
@@ -59,39 +59,39 @@ class Checkpoints:
             ) from error
 
     def newest(self) -> Checkpoint | None:
-        """The newest one that is whole and this run's, or None. Says why any newer one was passed over."""
+        """The newest intact checkpoint of this run, or None. Says why newer ones are not used."""
         for path in sorted(self.folder.glob("step-*.json"), reverse=True):
-            found = self._read(path)
-            if isinstance(found, Checkpoint):
-                return found
-            self.say(f"{path.with_suffix('.pt')} {found}; it is not used, an older one is if there is one")
+            checkpoint = self._read(path)
+            if isinstance(checkpoint, Checkpoint):
+                return checkpoint
+            self.say(f"{path.with_suffix('.pt')} {checkpoint}; it is not used, an older one is if there is one")
         return None
 
     def _read(self, path: Path) -> Checkpoint | str:
-        """A checkpoint, or what is wrong with it."""
+        """The checkpoint, or a text that says what is wrong with it."""
         tensors = path.with_suffix(".pt")
         try:
-            about = json.loads(path.read_text(encoding="utf-8"))
-            if about["version"] != VERSION or about["run"] != sha(self.run):
+            metadata = json.loads(path.read_text(encoding="utf-8"))
+            if metadata["version"] != VERSION or metadata["run"] != sha(self.run):
                 return "belongs to another run (other settings, images, weights or version)"
-            if file_sha(tensors) != about["sha256"]:
+            if file_sha(tensors) != metadata["sha256"]:
                 return "is damaged (its checksum does not fit)"
             state = torch.load(tensors, map_location="cpu", weights_only=True)
         except (OSError, ValueError, KeyError, TypeError) as error:
             return f"is damaged ({type(error).__name__}: {error})"
-        return Checkpoint(step=about["step"], facts=about, state=state)
+        return Checkpoint(step=metadata["step"], facts=metadata, state=state)
 
     def _prune(self) -> None:
-        """Keep the newest of this run; what is older, not whole or another run's goes."""
-        mine = [path for path in sorted(self.folder.glob("step-*.json"), reverse=True) if self._owns(path)]
+        """Keep the newest of this run; delete older, incomplete and other runs' files."""
+        mine = [path for path in sorted(self.folder.glob("step-*.json"), reverse=True) if self._is_ours(path)]
         kept = {path.stem for path in mine[:KEPT]}
-        for path in sorted(self.folder.glob("step-*")):  # a JSON comes before its tensors
+        for path in sorted(self.folder.glob("step-*")):  # sorted, so that a JSON file goes before its tensors
             if path.stem not in kept:
                 path.unlink(missing_ok=True)
-        for left in self.folder.glob(".step-*.tmp"):  # of a process that was killed while it wrote
-            left.unlink(missing_ok=True)
+        for temporary in self.folder.glob(".step-*.tmp"):  # of a process that was killed while writing
+            temporary.unlink(missing_ok=True)
 
-    def _owns(self, path: Path) -> bool:
+    def _is_ours(self, path: Path) -> bool:
         try:
             return json.loads(path.read_text(encoding="utf-8"))["run"] == sha(self.run)
         except (OSError, ValueError, KeyError, TypeError):

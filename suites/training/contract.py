@@ -1,4 +1,4 @@
-"""What the training loop is given and what it gives back. No torch here."""
+"""Arguments and results of the training loop. Does not import torch."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 
 
 class TrainingError(RuntimeError):
-    """Training cannot go on. The message says at which step, and what to change."""
+    """Training cannot continue. The message says at which step, and what to change."""
 
 
 class Batches(Protocol):
-    """The images of a training set, augmented. Draws nothing but from the generator it is handed."""
+    """The augmented images of a training set. Random numbers come only from the generator that `batch` gets."""
 
     @property
     def labels(self) -> np.ndarray:
@@ -36,47 +36,42 @@ class Batches(Protocol):
     ) -> torch.Tensor:
         """(P, 3, H, W) float32 on `device`: the images `indices[part]`, augmented.
 
-        `indices` (B,) are the images of the whole step, and `part` (P,) the positions in it that are asked for: one
-        micro-batch of one process. The random numbers of all B images are drawn first, image by image or all at once,
-        and those at `part` are used, so that the same image gets the same pixels however the batch is split.
-        `generator` is a new one on the CPU, the same for every part of a step.
+        `indices` (B,) are the images of the whole step, `part` (P,) the positions in it of one micro-batch of one
+        process. Random numbers are drawn for all B images, and those at `part` are used: an image gets the same pixels
+        however the batch is split. `generator` is a new CPU generator with the same seed for every part of a step.
         """
         ...
 
     def ahead(self, indices: np.ndarray) -> None:
-        """These images are asked for next. Who decodes lazily may begin in the background; others do nothing."""
+        """Announce the images of the next step, so that decoding can start in the background."""
         ...
 
     def describe(self) -> Mapping[str, Any]:
-        """The images and the augmentation as readable data (JSON): a checkpoint of other data is not gone on from."""
+        """The images and the augmentation as JSON data. A run resumes only from checkpoints with the same data."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class ComputeSettings:
-    """How a step is computed, as it can be typed. Apart from `precision` none of it changes results beyond rounding."""
+    """The user's settings of how a step is computed. Only `precision` changes results by more than rounding."""
 
     precision: Precision = "fp32"
-    micro_batch: int | None = None  # images that pass at once, a process; None: found from the free memory
+    micro_batch: int | None = None  # images a forward pass and process; None: chosen by the free memory
     compile: bool = False  # torch.compile: minutes at first, faster steps on a GPU
     channels_last: bool = False  # memory format of images and weights; faster for ResNets in bf16 on a GPU
-    # Of several processes. sum: gradients are summed once a step, in a fixed order, so an interrupted run goes on
-    # bitwise on a CPU; running out of memory is survived by any number of processes. ddp: torch's
-    # DistributedDataParallel, which sends gradients while others are computed: sooner where GPUs have no fast link.
-    # FSDP is chosen by `accelerate launch --use_fsdp`.
+    # With several processes. sum: gradients are summed once a step, in a fixed order, so a run on CPUs resumes bitwise,
+    # and any number of processes survives running out of memory. ddp: torch's DistributedDataParallel, which sends
+    # gradients during the backward pass: faster where GPUs have no fast link. FSDP: `accelerate launch --use_fsdp`.
     parallel: Literal["sum", "ddp"] = "sum"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Compute(ComputeSettings):
-    """Where and how a step is computed.
-
-    Several processes, started by torchrun or accelerate launch, each take a part of every batch.
-    """
+    """Where and how a step is computed. Processes of torchrun or accelerate launch share every batch."""
 
     device: torch.device
-    free_memory: Callable[[], int | None] | None = None  # bytes of main memory that can be had; a GPU is asked itself
-    threads: int | None = None  # on a CPU; None: as many as torch uses now. A checkpoint's count wins
+    free_memory: Callable[[], int | None] | None = None  # bytes of main memory; not used on a GPU
+    threads: int | None = None  # on a CPU; None: torch's current number. A resumed run uses its checkpoint's
 
     def __post_init__(self) -> None:
         if self.precision in ("fp16", "tf32") and self.device.type != "cuda":
@@ -88,28 +83,28 @@ class Compute(ComputeSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class Watch:
-    """Where a run leaves its checkpoints and curves, and whom it tells how far it is."""
+    """Where a run writes its checkpoints and curves, and how it reports progress."""
 
-    work: Path | None = None  # a folder of this one training run for checkpoints; None: it cannot be gone on with
+    work: Path | None = None  # folder for checkpoints of this run alone; None: none are written
     every_steps: int | None = None  # between checkpoints; None: only `every_minutes`
     every_minutes: float | None = 10.0
-    curves: Path | None = None  # a CSV file; several runs may share it, told apart by `labels`
-    labels: Mapping[str, Any] = field(default_factory=dict)  # its columns phase, lr and seed
+    curves: Path | None = None  # a CSV file; runs that share it differ in `labels`
+    labels: Mapping[str, Any] = field(default_factory=dict)  # values of its columns phase, lr and seed
     tensorboard: Path | None = None  # a folder for TensorBoard's files
     say: Callable[[str], None] = lambda *_: None
-    # Images done, over all processes; a note for the progress bar.
+    # Called with the number of images done, over all processes, and a note for the progress bar.
     advance: Callable[[int, str], None] = lambda *_: None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """What came of a training run."""
+    """The result of a training run."""
 
     network: Any  # in evaluation mode on the device; the averaged weights where the recipe has `polyak`
     micro_batch: int  # at the end
     processes: int
     loss: float  # of the last step
-    resumed_at: int | None  # the step of the checkpoint that was gone on from
-    # Not empty where the promise of bitwise the same weights after an interruption ended, or micro-batches are not
-    # exact: a micro-batch halved for memory, another number of processes, BatchNorm.
+    resumed_at: int | None  # the step of the checkpoint that the run resumed from
+    # Why weights may differ from those of a run without interruption or with another micro-batch: memory ran out, the
+    # number of processes changed, BatchNorm.
     notes: tuple[str, ...] = ()

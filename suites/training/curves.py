@@ -1,4 +1,4 @@
-"""What a run tells while it goes on: its loss curve in a file, a note for the progress bar, TensorBoard."""
+"""Progress of a training run: the loss curve in a CSV file, a note for the progress bar, TensorBoard."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ from .contract import TrainingError, Watch
 from .recipe import Recipe
 
 COLUMNS: tuple[str, ...] = ("phase", "lr", "seed", "step", "loss", "learning_rate", "grad_norm", "images_per_second")
-ROWS = 1000  # of one run in the file, at most about so many
+ROWS = 1000  # of one run in the file, about, at most
 
 
 class StepMetrics:
-    """One step's numbers on their way from the device."""
+    """Loss and gradient norm of a step, copied from the device without waiting."""
 
     def __init__(self, step: int, learning_rate: float, loss: Tensor, norm: Tensor) -> None:
         self.step, self.learning_rate = step, learning_rate
-        self.arrives: Any = None
+        self.copied: Any = None  # the event after the copy from a GPU
         self._numbers = torch.stack([loss.detach().float(), norm.detach().float()])
         if self._numbers.device.type == "cuda":
-            there, self._numbers = self._numbers, torch.empty(2, pin_memory=True)
-            self._numbers.copy_(there, non_blocking=True)
-            self.arrives = torch.cuda.Event()
-            self.arrives.record()
+            on_device, self._numbers = self._numbers, torch.empty(2, pin_memory=True)
+            self._numbers.copy_(on_device, non_blocking=True)
+            self.copied = torch.cuda.Event()
+            self.copied.record()
 
     def wait(self) -> tuple[float, float]:
         """The loss and the norm of the gradient."""
-        if self.arrives is not None:
-            self.arrives.synchronize()
+        if self.copied is not None:
+            self.copied.synchronize()
         loss, norm = self._numbers.tolist()
         return loss, norm
 
 
 class MetricLogger:
-    """Looks at every step's loss, one step late on a GPU so that it never waits, and writes some of them down."""
+    """Checks every step's loss and logs about a thousand of them. On a GPU it is one step late, so it never waits."""
 
     def __init__(self, watch: Watch, recipe: Recipe, *, first: int, scaled: bool, leads: bool) -> None:
-        """`first`: the step a run begins at or goes on from; rows from there on are written anew. `scaled`: gradients
-        may be inf for a step that is then left out (fp16), so the norm is not looked at."""
+        """`first`: the step at which the run starts or resumes; later rows of the file are deleted. `scaled`: there is
+        a gradient scaler (fp16), which skips steps with infinite gradients, so the norm is not checked."""
         self.loss = math.nan
         self._watch, self._steps, self._batch = watch, recipe.steps, recipe.batch
         self._scaled, self._leads = scaled, leads
@@ -55,24 +55,24 @@ class MetricLogger:
         self._row = self._recent[0]  # steps and time at the last row
         self._board: Any = None
         if leads:
-            _cut(watch, first)
+            _trim_file(watch, first)
             self._board = _tensorboard(watch, first)
 
     def put(self, metrics: StepMetrics) -> None:
-        """Raises TrainingError where an earlier step's loss was NaN or inf."""
+        """Add a step. Raises TrainingError if an earlier step's loss is NaN or inf."""
         self._waiting.append(metrics)
-        if len(self._waiting) > 1 or metrics.arrives is None:
-            self._take(self._waiting.popleft())
+        if len(self._waiting) > 1 or metrics.copied is None:
+            self._log(self._waiting.popleft())
 
     def flush(self) -> None:
         while self._waiting:
-            self._take(self._waiting.popleft())
+            self._log(self._waiting.popleft())
 
     def close(self) -> None:
         if self._board is not None:
             self._board.close()
 
-    def _take(self, metrics: StepMetrics) -> None:
+    def _log(self, metrics: StepMetrics) -> None:
         self.loss, norm = metrics.wait()
         done, rate = metrics.step + 1, metrics.learning_rate
         if not (math.isfinite(self.loss) and (self._scaled or math.isfinite(norm))):
@@ -112,8 +112,8 @@ def _eta(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}"
 
 
-def _cut(watch: Watch, first: int) -> None:
-    """Begin the file, or take out what an interrupted run wrote after its checkpoint, or before it began anew."""
+def _trim_file(watch: Watch, first: int) -> None:
+    """Create the curves file, or delete this run's rows after step `first`."""
     path = watch.curves
     if path is None:
         return
@@ -122,8 +122,8 @@ def _cut(watch: Watch, first: int) -> None:
     if path.exists():
         with path.open(encoding="utf-8", newline="") as file:
             rows = [row for row in csv.DictReader(file) if None not in row and None not in row.values()]
-    mine = {name: str(watch.labels.get(name, "")) for name in COLUMNS[:3]}
-    kept = [row for row in rows if {name: row[name] for name in mine} != mine or int(row["step"]) <= first]
+    labels = {name: str(watch.labels.get(name, "")) for name in COLUMNS[:3]}
+    kept = [row for row in rows if {name: row[name] for name in labels} != labels or int(row["step"]) <= first]
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()

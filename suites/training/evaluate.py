@@ -1,4 +1,4 @@
-"""What a trained network says of images: every image passes once, on any number of processes."""
+"""Logits of a trained network: every image passes once, on any number of processes."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def predict(
 ) -> np.ndarray:
     """(N, K) float32 logits of N images, each (H, W, 3) uint8 RGB, in order, the same on every process.
 
-    Each process passes its own span of the images forward; all call this together. `network` is moved to the device and
-    into evaluation mode. `advance` is called with the number of images of each batch of this process. Raises ValueError
-    where an image cannot be read, and where there is none.
+    Each process takes its share of the images, and all must call this together. `network` is moved to the device and
+    into evaluation mode. `advance` gets the size of each batch of this process. Raises ValueError if there are no
+    images, or one cannot be read.
     """
     if not len(images):
         raise ValueError("there are no images to score")
@@ -51,10 +51,10 @@ def predict(
             if processes.size == 1:
                 raise
             problem = error
-        said = "" if problem is None else f"{type(problem).__name__}: {problem}"
-        told = processes.gather((said, parts))
+        message = "" if problem is None else f"{type(problem).__name__}: {problem}"
+        gathered = processes.gather((message, parts))
         if problem is not None:
             raise problem
-        if other := next((words for words, _ in told if words), None):
+        if other := next((text for text, _ in gathered if text), None):
             raise RuntimeError(f"another process could not score its images: {other}")
-        return np.concatenate([part for _, theirs in told for part in theirs])
+        return np.concatenate([part for _, their_parts in gathered for part in their_parts])

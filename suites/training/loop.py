@@ -1,4 +1,4 @@
-"""Training from the first step, or the last checkpoint, to the end."""
+"""The training loop: from the first step, or from the newest checkpoint, to the last."""
 
 from __future__ import annotations
 
@@ -29,31 +29,31 @@ from .step import StepOutcome, TrainState, out_of_memory
 def train(
     network: Any, data: Batches, recipe: Recipe, *, seed: int, compute: Compute, watch: Watch | None = None
 ) -> Trained:
-    """`network` trained in place on `data`, from its weights or from the newest checkpoint of the same run.
+    """Train `network` in place on `data`, or resume from the newest checkpoint of the same run.
 
-    A checkpoint is of the same run where recipe, seed, data, precision and the network's first weights are. Every
-    process of a launched run calls this with the same arguments (each with its own device). At the end a last
-    checkpoint is written, so calling it again trains nothing; who needs it no more removes the folder `watch.work`.
+    Runs are the same if recipe, seed, data, precision and the network's initial weights are. Every process of a
+    launched run calls this with the same arguments, apart from its device. The last step writes a checkpoint, too, so a
+    second call trains nothing; the caller deletes the folder `watch.work`.
 
-    SIGINT and SIGTERM end the step, or give it up, write a checkpoint and take effect then; a second one takes effect
-    at once. Raises TrainingError where the loss is NaN or inf, where not even one image fits into the memory, and where
-    a checkpoint cannot be written.
+    After SIGINT or SIGTERM the loop finishes or drops the step, writes a checkpoint, and lets the signal take effect. A
+    second signal takes effect at once. Raises TrainingError if the loss is NaN or inf, if not even one image fits into
+    memory, and if a checkpoint cannot be written.
     """
     watch = watch or Watch()
     run = _identity(network, data, recipe, seed, compute)
     checkpoints = None if watch.work is None else Checkpoints(folder=watch.work, run=run, say=watch.say)
     with numerics(compute), closing(_Interrupts()) as interrupts:
         processes = ProcessGroup(compute)
-        found = _found(checkpoints, processes)
-        if found is not None and compute.device.type == "cpu":
-            compute = replace(compute, threads=int(found.facts["threads"]))
+        checkpoint = _newest_checkpoint(checkpoints, processes)
+        if checkpoint is not None and compute.device.type == "cpu":
+            compute = replace(compute, threads=int(checkpoint.facts["threads"]))
             torch.set_num_threads(compute.threads or 1)
-        plain = copy.deepcopy(network).to("meta") if processes.fsdp else network
+        unsharded = copy.deepcopy(network).to("meta") if processes.fsdp else network
         state = TrainState(network, data, recipe, seed=seed, compute=compute, processes=processes)
-        trained = _Loop(state, watch, checkpoints, interrupts).run(found)
-        if processes.fsdp:  # in one piece on every process, of the weights that are spread over them
-            plain.load_state_dict(state.state()["network"], assign=True)
-            trained = replace(trained, network=plain.to(compute.device).eval())
+        trained = _Loop(state, watch, checkpoints, interrupts).run(checkpoint)
+        if processes.fsdp:  # gather the sharded weights on every process
+            unsharded.load_state_dict(state.state()["network"], assign=True)
+            trained = replace(trained, network=unsharded.to(compute.device).eval())
         return trained
 
 
@@ -69,14 +69,14 @@ class _Loop:
         self._micro_batch = 0
         self._notes: list[str] = []
 
-    def run(self, found: Checkpoint | None) -> Trained:
-        first = 0 if found is None else self._go_on_from(found)
+    def run(self, checkpoint: Checkpoint | None) -> Trained:
+        first = 0 if checkpoint is None else self._resume(checkpoint)
         if self._state.has_batch_norm:
             self._note("BatchNorm: each micro-batch is normalised by itself, so micro_batch changes results")
         self._micro_batch = self._micro_batch or self._find_micro_batch()
         options: dict[str, Any] = {"scaled": self._compute.precision == "fp16", "leads": self._processes.leads}
         with closing(MetricLogger(self._watch, self._recipe, first=first, **options)) as metrics:
-            metrics.loss = metrics.loss if found is None else float(found.facts["loss"])
+            metrics.loss = metrics.loss if checkpoint is None else float(checkpoint.facts["loss"])
             step = first
             while step < self._recipe.steps:
                 step = self._step(step, metrics)
@@ -86,27 +86,27 @@ class _Loop:
             micro_batch=self._micro_batch,
             processes=self._processes.size,
             loss=metrics.loss,
-            resumed_at=None if found is None else first,
+            resumed_at=None if checkpoint is None else first,
             notes=tuple(self._notes),
         )
 
     def _step(self, step: int, metrics: MetricLogger) -> int:
-        """The number of steps done after this one was, or was given up."""
-        outcome = self._state.accumulate(step, self._micro_batch, self._interrupts.came)
-        # Processes agree before anything is sent: one that is out of memory or interrupted leaves nobody waiting.
-        given_up, no_memory, stop, due = map(
+        """Do one step. Returns the number of steps done: the same as before if the step was dropped."""
+        outcome = self._state.accumulate(step, self._micro_batch, self._interrupts.pending)
+        # Processes agree before they send gradients, so none waits for one that is out of memory or interrupted.
+        dropped, no_memory, stop, due = map(
             bool,
-            self._processes.most(
+            self._processes.maximum(
                 outcome == "interrupted",
                 outcome == "out of memory",
-                self._interrupts.came() or outcome == "interrupted",
+                self._interrupts.pending() or outcome == "interrupted",
                 self._due(step + 1),
             ),
         )
         if no_memory:
-            self._halve(step, outcome)
+            self._halve_micro_batch(step, outcome)
             return step
-        if not given_up:
+        if not dropped:
             loss, norm = self._state.apply(step)
             metrics.put(StepMetrics(step, self._recipe.learning_rate(step), loss, norm))
             step += 1
@@ -147,34 +147,35 @@ class _Loop:
             raise TrainingError(problem)
         self._saved = time.monotonic()
 
-    def _go_on_from(self, found: Checkpoint) -> int:
-        """Take over a checkpoint's state. Returns the number of steps done."""
-        self._state.restore(found.state)
-        self._micro_batch, self._notes = int(found.facts["micro_batch"]), list(found.facts["notes"])
-        if found.facts["processes"] != self._processes.size:
+    def _resume(self, checkpoint: Checkpoint) -> int:
+        """Restore a checkpoint's state. Returns the number of steps done."""
+        self._state.restore(checkpoint.state)
+        self._micro_batch, self._notes = int(checkpoint.facts["micro_batch"]), list(checkpoint.facts["notes"])
+        before = checkpoint.facts["processes"]
+        if before != self._processes.size:
             self._note(
-                f"the checkpoint of step {found.step} is of {found.facts['processes']} processes, and these are "
+                f"the checkpoint of step {checkpoint.step} is of {before} processes, and these are "
                 f"{self._processes.size}: the weights will differ by rounding from those of a run without interruption"
             )
         if self._processes.leads:
             steps = self._recipe.steps
-            self._watch.say(f"going on from the checkpoint of step {found.step} of {steps}")
-            self._watch.advance(self._recipe.batch * found.step, f"step {found.step}/{steps}")
-        return found.step
+            self._watch.say(f"going on from the checkpoint of step {checkpoint.step} of {steps}")
+            self._watch.advance(self._recipe.batch * checkpoint.step, f"step {checkpoint.step}/{steps}")
+        return checkpoint.step
 
     def _find_micro_batch(self) -> int:
-        most = -(-self._recipe.batch // self._processes.size)
-        found = self._compute.micro_batch
-        if found is None:
+        largest = -(-self._recipe.batch // self._processes.size)
+        size = self._compute.micro_batch
+        if size is None:
             try:
-                found = micro_batch.find(self._state, most, self._processes.beside)
+                size = micro_batch.find(self._state, largest, self._processes.on_this_machine)
             except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error):
                     raise
-                found = 1  # not even two images pass; the first step says whether one does
-        return -int(self._processes.most(-min(found, most))[0])  # the fewest of any process
+                size = 1  # not even two images fit; the first step shows whether one does
+        return -int(self._processes.maximum(-min(size, largest))[0])  # the smallest of all processes
 
-    def _halve(self, step: int, outcome: StepOutcome) -> None:
+    def _halve_micro_batch(self, step: int, outcome: StepOutcome) -> None:
         if self._micro_batch == 1 or (self._processes.averages and self._processes.size > 1):
             own = "" if outcome == "out of memory" else " in another process"
             advice = "Type a smaller suite.image_size, suite.precision=bf16 on a GPU, or choose a smaller model"
@@ -199,30 +200,32 @@ class _Loop:
 
 
 class _Interrupts:
-    """Ctrl-C and SIGTERM, kept back until the state is that of a whole number of steps; on the main thread alone."""
+    """Holds Ctrl-C and SIGTERM back until a step is complete. Active on the main thread only."""
 
     def __init__(self) -> None:
         self._number: int | None = None
-        self._before: dict[int, Any] = {}
+        self._handlers: dict[int, Any] = {}  # those to restore
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+            self._handlers = {
+                number: signal.signal(number, self._receive) for number in (signal.SIGINT, signal.SIGTERM)
+            }
 
-    def _note(self, number: int, _: Any) -> None:
+    def _receive(self, number: int, _: Any) -> None:
         if self._number is not None:
             raise KeyboardInterrupt
         self._number = number
 
-    def came(self) -> bool:
+    def pending(self) -> bool:
         return self._number is not None
 
     def close(self) -> None:
-        """Let them take effect at once again."""
-        for number, handler in self._before.items():
+        """Restore the handlers from before."""
+        for number, handler in self._handlers.items():
             signal.signal(number, handler)
-        self._before = {}
+        self._handlers = {}
 
     def deliver(self) -> None:
-        """What was kept back takes effect, as if it came now."""
+        """Let the held signal take effect now."""
         self.close()
         if self._number is not None and self._number != signal.SIGINT:
             os.kill(os.getpid(), self._number)
@@ -230,8 +233,8 @@ class _Interrupts:
 
 
 def _identity(network: nn.Module, data: Batches, recipe: Recipe, seed: int, compute: Compute) -> dict[str, Any]:
-    """What a checkpoint belongs to."""
-    about = {
+    """The run that a checkpoint belongs to, as JSON data."""
+    run = {
         "recipe": recipe.describe(),
         "seed": seed,
         "data": dict(data.describe()),
@@ -239,19 +242,18 @@ def _identity(network: nn.Module, data: Batches, recipe: Recipe, seed: int, comp
         "weights": weights_digest(network.state_dict()),
         "precision": compute.precision,
     }
-    canonical(about)  # here, where the traceback names the culprit, and not at the first checkpoint
-    return about
+    canonical(run)  # fails now, not at the first checkpoint, if something is no JSON data
+    return run
 
 
-def _found(checkpoints: Checkpoints | None, processes: ProcessGroup) -> Checkpoint | None:
-    """The checkpoint to go on from; the first process decides, so that all go on from the same."""
+def _newest_checkpoint(checkpoints: Checkpoints | None, processes: ProcessGroup) -> Checkpoint | None:
+    """The checkpoint to resume from. The first process chooses it for all."""
     if checkpoints is None:
         return None
-    found = checkpoints.newest() if processes.leads else None
-    step = processes.gather(found and found.step)[0]
+    checkpoint = checkpoints.newest() if processes.leads else None
+    step = processes.gather(checkpoint and checkpoint.step)[0]
     if not processes.leads and step is not None:
-        found = replace(checkpoints, say=lambda _: None).newest()
-        if found is None or found.step != step:
-            where = f"by all processes in {checkpoints.folder}"
-            raise TrainingError(f"the checkpoint of step {step} is not to be read {where}")
-    return found
+        checkpoint = replace(checkpoints, say=lambda _: None).newest()
+        if checkpoint is None or checkpoint.step != step:
+            raise TrainingError(f"not every process can read the checkpoint of step {step} in {checkpoints.folder}")
+    return checkpoint

@@ -1,4 +1,4 @@
-"""Fine-tuning recipes of the papers as pure functions: by task, model family and size of the data set."""
+"""The papers' fine-tuning recipes as pure functions of task, model and size of the data set."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from .bit_hyperrule import LARGEST, decays, image_sizes, is_small, schedule_leng
 from .recipe import Recipe
 
 Source = Literal["paper", "code"]
-Code = Literal["vision_transformer", "big_vision"]  # public codes of the ViT paper's authors
+Code = Literal["vision_transformer", "big_vision"]  # public code of the ViT paper's authors
 SHORT_SIDE = 32  # pixels
-TABLE4: Mapping[str, tuple[int, tuple[float, ...], int]] = {  # of the ViT paper: steps, learning rates, warm-up
+TABLE4: Mapping[str, tuple[int, tuple[float, ...], int]] = {  # ViT paper: steps, learning rates, warm-up
     "ImageNet": (20_000, (0.003, 0.01, 0.03), 500),
     "CIFAR-100-full": (10_000, (0.001, 0.003, 0.01, 0.03), 500),
     "CIFAR-10": (10_000, (0.001, 0.003, 0.01, 0.03), 500),
     "Oxford-IIIT Pets": (500, (0.001, 0.003, 0.01, 0.03), 100),
     "Oxford Flowers-102": (500, (0.001, 0.003, 0.01, 0.03), 100),
 }
-TABLE3_LR = {  # of the ViT paper, on JFT-300M; of all other models 8e-4
+TABLE3_LR = {  # ViT paper, on JFT-300M; 8e-4 for all other models
     "ViT-L/32": 6e-4,
     "ViT-L/16": 4e-4,
     "ViT-H/14": 3e-4,
@@ -34,35 +34,35 @@ TABLE3_LR = {  # of the ViT paper, on JFT-300M; of all other models 8e-4
 
 
 def vit(task: str, images: int, *, resnet: bool = False) -> Recipe:
-    """ViT paper, Table 4, warm-up as in the public code; with a note where the task has no row there.
+    """ViT paper, Table 4, with the public code's warm-up.
 
-    `images` are those to train on. A task without a row takes that of the nearest size, by BiT's thresholds. The table
-    has 0.06 in ImageNet's row; the text says that ResNets and hybrids (`resnet`) alone have it.
+    `images` is the number of training images. A task without a row in the table gets that of a task of similar size, by
+    BiT's thresholds, and a note. The table has 0.06 for ImageNet; the text says only ResNets and hybrids (`resnet`) do.
     """
     _check(images)
-    near = {500: "Oxford-IIIT Pets", 10_000: "CIFAR-10", 20_000: "ImageNet"}[schedule_length(images)]
-    note = f"{task} has no row in the ViT paper's Table 4: {near}'s, by the size of {images} images"
-    row, note = (task, "") if task in TABLE4 else (near, note)
+    similar = {500: "Oxford-IIIT Pets", 10_000: "CIFAR-10", 20_000: "ImageNet"}[schedule_length(images)]
+    note = f"{task} has no row in the ViT paper's Table 4: {similar}'s, by the size of {images} images"
+    row, note = (task, "") if task in TABLE4 else (similar, note)
     steps, lr, warmup = TABLE4[row]
     lr += (0.06,) if row == "ImageNet" and resnet else ()
     return Recipe(steps=steps, lr=lr, warmup=warmup, image_size=384, note=note)
 
 
 def vit_as(code: Code, task: str, images: int, *, resnet: bool = False) -> Recipe:
-    """`vit` with the images as the authors' public codes feed them, where the paper points to BiT's way.
+    """`vit` with the preprocessing of the authors' public code; the paper itself refers to BiT's.
 
-    vision_transformer: Inception crops, and test images resized to a square. big_vision (its transfer configuration):
-    Inception crops, and of test images, their shorter side resized to 448, the central 384 pixels.
+    vision_transformer: Inception crops; test images resized to a square. big_vision (its transfer configuration):
+    Inception crops; the central 384 pixels of test images whose shorter side is resized to 448.
     """
     test: dict[str, Any] = {"test_resize": "shorter_crop", "test_crop_pct": 384 / 448} if code == "big_vision" else {}
     return replace(vit(task, images, resnet=resnet), crop="inception", **test)
 
 
 def imagenet_table2(model: str, images: int, *, task: str = "ImageNet") -> Recipe:
-    """ImageNet as in the ViT paper's Table 2 alone: 512 pixels for ViT-L/16, 518 for ViT-H/14, Polyak factor 0.9999.
+    """The ViT paper's Table 2 for ImageNet: 512 pixels for ViT-L/16, 518 for ViT-H/14, Polyak averaging of 0.9999.
 
-    Sources disagree whether L/16 was averaged, too; replace `polyak` by 0 for a run without. Any other task gets the
-    same settings, with a note.
+    Sources disagree whether L/16 was averaged; replace `polyak` by 0 for a run without. Another task gets the same
+    settings and a note.
     """
     sides = {"ViT-L/16": 512, "ViT-H/14": 518}
     if model not in sides:
@@ -79,8 +79,7 @@ def vtab() -> Recipe:
 def vtab_sweep() -> tuple[Recipe, ...]:
     """The VTAB paper's lightweight sweep: two learning rates by two schedules, images resized to 224 pixels.
 
-    Resized and no more: its public code neither cuts nor mirrors. From a secondary source; what it says of warm-up and
-    decay is not known, and is taken from `vtab`.
+    Its public code neither crops nor flips. From a secondary source, without warm-up and decay: those are `vtab`'s.
     """
     grid = {"lr": (0.01, 0.1), "image_size": 224, "resize": None, "crop": "none", "flip": False}
     return tuple(replace(vtab(), **grid, steps=steps) for steps in (2500, 10_000))
@@ -89,9 +88,9 @@ def vtab_sweep() -> tuple[Recipe, ...]:
 def from_scratch(model: str, images: int, *, pretrain: str = "ImageNet", steps: int | None = None) -> Recipe:
     """The pre-training recipe of the ViT paper's Table 3, for a data set of this many images.
 
-    Rows: JFT-300M (`pretrain`), ImageNet-21k, ImageNet; epochs become steps at batch 4096, unless `steps` says how
-    many. A model without a row takes that of ViT-B. A shorter run than the paper's has a tenth of its steps of warm-up,
-    and says so.
+    `pretrain` is the row: JFT-300M, ImageNet-21k or ImageNet. Without `steps`, the row's epochs are converted at batch
+    4096. A model without a learning rate in the table gets ViT-B's. A run of fewer than 100 000 steps has a tenth of
+    them as warm-up, and a note.
     """
     rows: dict[str, tuple[int, float, float, float]] = {  # epochs, lr, weight decay, clipping
         "JFT-300M": (14 if model == "ViT-H/14" else 7, TABLE3_LR.get(model, 8e-4), 0.1, 0.0),
@@ -122,10 +121,10 @@ def from_scratch(model: str, images: int, *, pretrain: str = "ImageNet", steps: 
 
 
 def short(size: tuple[int, int]) -> Recipe:
-    """Ours, for a small network from scratch on a thousand small images in seconds on a CPU; no paper's.
+    """Our own recipe: a small network from scratch on a thousand small images, in seconds on a CPU.
 
-    `size` is the images' height and width: those of at most 32 x 32 pixels are fed at 32, others at the model's own
-    size. Chosen by the accuracy on the 200 validation images of `digits`, seed 0.
+    `size` is the images' height and width. Images of at most 32 x 32 pixels are resized to 32, others to the model's
+    size. The values were chosen by the accuracy on the 200 validation images of `digits`, seed 0.
     """
     tiny = max(size) <= SHORT_SIDE
     return Recipe(
@@ -142,10 +141,10 @@ def short(size: tuple[int, int]) -> Recipe:
 
 
 def bit(images: int, size: tuple[int, int], *, model: str = "", source: Source = "paper") -> Recipe:
-    """The BiT-HyperRule (training/bit_hyperrule.py), or as the released code has it.
+    """The BiT-HyperRule (training/bit_hyperrule.py), of the paper or of the released code.
 
-    `size` is the images' height and width. The code feeds the largest size to all models, warms up over 100 or 500
-    steps, and decays the short schedule at 200, 300 and 400.
+    `size` is the images' height and width. The code uses the largest image size for all models, warms up over 100 or
+    500 steps, and decays the short schedule at steps 200, 300 and 400.
     """
     _check(images)
     steps = schedule_length(images)

@@ -1,4 +1,4 @@
-"""This process among those that train together: device, precision, and the sums and agreements between them."""
+"""The processes that train together: device, precision, and communication between them."""
 
 from __future__ import annotations
 
@@ -17,33 +17,34 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 MIXED = {"fp32": "no", "tf32": "no", "bf16": "bf16", "fp16": "fp16"}
-PATIENCE = timedelta(days=2)  # the others wait while one of them saves, or decodes
+PATIENCE = timedelta(days=2)  # how long processes wait for one that saves or decodes
 
 
 class ProcessGroup:
-    """The processes of one training run. With one process nothing is ever sent."""
+    """This process among those of a training run. With one process nothing is sent."""
 
     def __init__(self, compute: Compute) -> None:
         self.device = compute.device
         self.accelerator = _accelerator(compute)
         self.rank, self.size = self.accelerator.process_index, self.accelerator.num_processes
         self.fsdp = str(self.accelerator.distributed_type) == "DistributedType.FSDP"
-        self.averages = self.size > 1 and (self.fsdp or compute.parallel == "ddp")  # gradients arrive as means
-        self._words: Any = None  # a group on the CPU, so that agreeing does not wait for GPUs
+        self.averages = self.size > 1 and (self.fsdp or compute.parallel == "ddp")  # gradients are averaged, not summed
+        self._cpu_group: Any = None  # for small messages, which then do not wait for GPUs
         if self.size > 1 and distributed.get_backend() != "gloo":
-            self._words = distributed.new_group(backend="gloo", timeout=PATIENCE)
+            self._cpu_group = distributed.new_group(backend="gloo", timeout=PATIENCE)
 
     @property
     def leads(self) -> bool:
+        """Whether this is the first process."""
         return self.rank == 0
 
     @property
-    def beside(self) -> int:
-        """Processes on this machine, this one included."""
+    def on_this_machine(self) -> int:
+        """Number of processes on this machine."""
         return int(os.environ.get("LOCAL_WORLD_SIZE") or self.size) if self.size > 1 else 1
 
     def wrap(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[nn.Module, Any]:
-        """The network that is called in a step, and the optimizer that knows of a gradient scaler."""
+        """The network to call in a step, and the optimizer to step, prepared for several processes and fp16."""
         if self.fsdp:
             return self.accelerator.prepare(network, optimizer)
         if self.averages:
@@ -53,13 +54,13 @@ class ProcessGroup:
         return network, self.accelerator.prepare_optimizer(optimizer, device_placement=False)
 
     def sync(self, network: nn.Module, last: bool) -> contextlib.AbstractContextManager[Any]:
-        """Around every micro-batch's passes: gradients travel with the last one alone, where DDP sends them."""
+        """A context for a micro-batch's passes: DDP sends gradients in the last one only."""
         if self.averages and not self.fsdp and not last:
             return network.no_sync()  # type: ignore[operator]  # DistributedDataParallel
         return contextlib.nullcontext()
 
     def sum_gradients(self, parameters: list[nn.Parameter], loss: Tensor) -> Tensor:
-        """Sums all gradients over the processes in place, always in the same order, and the loss with them."""
+        """Sum all gradients over the processes in place, in a fixed order. Returns the summed loss."""
         if self.size == 1:
             return loss
         if self.averages:
@@ -74,21 +75,21 @@ class ProcessGroup:
             gradient.copy_(part.view_as(gradient))
         return flat[-1]
 
-    def most(self, *numbers: float) -> list[float]:
-        """The largest of each number over all processes."""
+    def maximum(self, *numbers: float) -> list[float]:
+        """The maximum of each number over all processes."""
         if self.size == 1:
             return list(numbers)
         tensor = torch.tensor(numbers, dtype=torch.float64)
-        distributed.all_reduce(tensor, op=distributed.ReduceOp.MAX, group=self._words)
+        distributed.all_reduce(tensor, op=distributed.ReduceOp.MAX, group=self._cpu_group)
         return tensor.tolist()
 
-    def gather(self, thing: Any) -> list[Any]:
-        """Everybody's, in the order of the ranks."""
+    def gather(self, value: Any) -> list[Any]:
+        """The values of all processes, by rank."""
         if self.size == 1:
-            return [thing]
-        found: list[Any] = [None] * self.size
-        distributed.all_gather_object(found, thing, group=self._words)
-        return found
+            return [value]
+        values: list[Any] = [None] * self.size
+        distributed.all_gather_object(values, value, group=self._cpu_group)
+        return values
 
 
 def _accelerator(compute: Compute) -> Accelerator:
@@ -96,9 +97,9 @@ def _accelerator(compute: Compute) -> Accelerator:
     from accelerate.state import AcceleratorState, PartialState
     from accelerate.utils import FullyShardedDataParallelPlugin, GradientAccumulationPlugin
 
-    AcceleratorState._reset_state()  # of an earlier run with another precision; the processes stay connected
+    AcceleratorState._reset_state()  # an earlier run may have had another precision; processes stay connected
     if not distributed.is_initialized() and not os.environ.get("MASTER_ADDR"):
-        PartialState._reset_state()  # one process alone may change its device from run to run
+        PartialState._reset_state()  # a single process may change its device from run to run
     sharded = os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true" and compute.device.type != "cpu"
     plugin = FullyShardedDataParallelPlugin(fsdp_version=2) if sharded else None
     accelerator = Accelerator(
@@ -106,16 +107,16 @@ def _accelerator(compute: Compute) -> Accelerator:
         mixed_precision=MIXED[compute.precision],
         device_placement=False,
         fsdp_plugin=plugin,
-        # Micro-batches are ours; a launcher's setting would divide the loss once more.
+        # The loop divides into micro-batches itself; a launcher's setting would divide the loss again.
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
     )
-    accelerator.state.device = compute.device  # type: ignore[attr-defined]  # of one process alone it would take the first GPU
+    accelerator.state.device = compute.device  # type: ignore[attr-defined]  # else a single process would use the first GPU
     return accelerator
 
 
 @contextlib.contextmanager
 def numerics(compute: Compute) -> Iterator[None]:
-    """What float32 means, and the random state and threads a run changes, put back afterwards."""
+    """Sets TF32 and the number of threads for a run; restores them and the random state afterwards."""
     from torch.backends import cuda, cudnn
 
     threads, before = torch.get_num_threads(), (cuda.matmul.allow_tf32, cudnn.allow_tf32)

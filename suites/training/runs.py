@@ -1,4 +1,4 @@
-"""The training runs of one job: a network is built, trained from where it was, scored, and what came of it is kept."""
+"""The training runs of one job: build a network, train or resume, score it, keep the result."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from ...models.spec import Input
 
 
-Phase = Literal["choose", "final"]  # of all candidates to choose one, of the best for the number
+Phase = Literal["choose", "final"]  # runs of all candidates to choose one; runs of the best for the result
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A recipe by its name, with one of its learning rates."""
+    """A named recipe and one of its learning rates."""
 
     name: str
     recipe: Recipe
@@ -41,7 +41,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class RunResult:
-    """What is kept of a training run: the predictions on what it was scored on, and what a record says of it."""
+    """The result of a training run: predictions on the scored split, and facts for the record."""
 
     predictions: np.ndarray  # (N,) classes
     facts: dict[str, Any]
@@ -52,7 +52,7 @@ class RunResult:
             return cls(arrays["predictions"], json.loads(str(arrays["facts"])))
 
     def write(self, folder: Path) -> None:
-        """Keep it in the run's folder, whose checkpoints are of no more use."""
+        """Write it to the run's folder, and delete the checkpoints there."""
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         with replacing(folder / "done.npz") as temporary, temporary.open("wb") as file:
@@ -60,17 +60,18 @@ class RunResult:
 
 
 class Trainer:
-    """Does the training runs of one job, each once: the results of an earlier process are in the job's folder."""
+    """Does the training runs of one job. Results of an earlier process of the job are read, not computed again."""
 
     def __init__(
         self, context: Context, compute: Compute, *, checkpoint_minutes: float, tensorboard: bool, save_weights: bool
     ) -> None:
         self._context, self._compute = context, compute
         self._minutes, self._tensorboard, self._save_weights = checkpoint_minutes, tensorboard, save_weights
-        self._done = {path.parent.name: path for path in context.work.glob("*/done.npz")}  # before any process goes on
+        # Listed before any process writes one.
+        self._done = {path.parent.name: path for path in context.work.glob("*/done.npz")}
 
     def run(self, phase: Phase, candidate: Candidate, seed: int, fitted: Sequence[Split], scored: Split) -> RunResult:
-        """The result of a run that is trained on some splits and scored on another: found, gone on with, or made."""
+        """The result of a run trained on `fitted` and scored on `scored`: read, resumed, or computed."""
         from .evaluate import predict
         from .loop import train
 
@@ -100,8 +101,8 @@ class Trainer:
                 f"{context.model.name} gives {logits.shape[1]} numbers for {classes} classes: "
                 "fine-tuning needs a model that takes num_classes"
             )
-        made = {"micro_batch": trained.micro_batch, "processes": trained.processes}
-        result = RunResult(logits.argmax(axis=1), {**made, "weights_notes": [*notes, *trained.notes]})
+        facts = {"micro_batch": trained.micro_batch, "processes": trained.processes}
+        result = RunResult(logits.argmax(axis=1), {**facts, "weights_notes": [*notes, *trained.notes]})
         if leads:
             if self._save_weights and phase == "final":
                 _save(trained.network, context.keep / f"seed{seed}.safetensors", context.task, transform)
@@ -110,9 +111,9 @@ class Trainer:
 
 
 def feeding(model: Input, task: Task, recipe: Recipe) -> tuple[Augmentation, Transform]:
-    """How a recipe feeds a model the training images of a task, and its test images.
+    """The preprocessing of a task's training images and of its test images, by a recipe for a model.
 
-    A label that no training image is cut for bears no cut of a test image either.
+    A task whose training images must not be cropped has no crop of test images either.
     """
     size = model.size if recipe.image_size is None else (recipe.image_size, recipe.image_size)
     augmentation = Augmentation.of(task, size, crop=recipe.crop, resize=recipe.resize, flip=recipe.flip)
@@ -123,41 +124,40 @@ def feeding(model: Input, task: Task, recipe: Recipe) -> tuple[Augmentation, Tra
 
 
 def changes_from_scratch(context: Context, recipe: Recipe) -> Mapping[str, Any]:
-    """What a recipe from scratch changes of the architecture, where the user did not."""
+    """The fields of the architecture that a recipe sets when it trains from scratch, unless the user did."""
     if not context.weights.random:
         return {}
     return context.model.architecture.from_scratch(dropout=recipe.dropout, tanh_layer=recipe.tanh_layer)
 
 
 def _new_head(network: Any, *, trained: bool) -> list[str]:
-    """Put zeros in the head and take away what pre-training had before it. Returns what was done, in words."""
+    """Set the head to zeros and remove the tanh layer of pre-training before it. Returns notes for the record."""
     from torch import nn
 
     head, layer = getattr(network, "head", None), getattr(network, "pre_logits", None)
     if not isinstance(head, nn.Linear):
         return ["the head is as its library draws it"]
-    said = []
+    notes = []
     if isinstance(layer, nn.Linear) and trained:
         network.pre_logits = None
         network.head = head = nn.Linear(layer.in_features, head.out_features, device=head.weight.device)
         network.num_features = layer.in_features
-        said.append("the tanh layer before the head was removed")
+        notes.append("the tanh layer before the head was removed")
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
-    return [*said, "the head is new: a linear layer of zeros"]
+    return [*notes, "the head is new: a linear layer of zeros"]
 
 
 def _save(network: Any, path: Path, task: Task, transform: Transform) -> None:
-    """Write a network's weights, and beside them their sidecar (models/weights/sidecar.py): what their head answers,
-    and how it was fed."""
+    """Write a network's weights and their sidecar (models/weights/sidecar.py): the head's task and preprocessing."""
     from safetensors.torch import save_file
 
     with replacing(path) as temporary:
         save_file(
             {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}, temporary
         )
-    said = {"head": task.name, "image_size": transform.size[0], "antialias": transform.antialias}
-    said |= {"resize": transform.resize} if transform.resize != "square" else {}
-    said |= {"crop_pct": transform.crop_pct} if transform.crop_pct else {}
+    sidecar = {"head": task.name, "image_size": transform.size[0], "antialias": transform.antialias}
+    sidecar |= {"resize": transform.resize} if transform.resize != "square" else {}
+    sidecar |= {"crop_pct": transform.crop_pct} if transform.crop_pct else {}
     with replacing(path.with_name(f"{path.name}.yaml")) as temporary:
-        temporary.write_text("".join(f"{name}: {json.dumps(value)}\n" for name, value in said.items()), "utf-8")
+        temporary.write_text("".join(f"{name}: {json.dumps(value)}\n" for name, value in sidecar.items()), "utf-8")

@@ -1,4 +1,4 @@
-"""One step of training: the passes of its micro-batches, then the update of the weights by their summed gradient."""
+"""One training step: forward and backward passes of its micro-batches, then the update by the summed gradient."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ StepOutcome = Literal["done", "interrupted", "out of memory"]
 
 
 class TrainState:
-    """A network in training. Between two calls of `apply` its state is that of a whole number of steps."""
+    """A network in training with its optimizer. Only `apply` changes weights: the state is always between two steps."""
 
-    def __init__(  # what a step needs, each once
+    def __init__(
         self, network: nn.Module, data: Batches, recipe: Recipe, *, seed: int, compute: Compute, processes: ProcessGroup
     ) -> None:
         self.data, self.recipe, self.seed, self.processes, self.compute = data, recipe, seed, processes, compute
@@ -35,33 +35,34 @@ class TrainState:
         self.optimizer = _optimizer(recipe, self.network, compute.device)
         called, self._stepping = processes.wrap(self.network, self.optimizer)
         self._called: Any = torch.compile(called) if compute.compile else called
-        self.named = {name: one for name, one in self.network.named_parameters() if one.requires_grad}
-        self.parameters = list(self.named.values())
+        named = self.network.named_parameters()
+        self.named_parameters = {name: parameter for name, parameter in named if parameter.requires_grad}
+        self.parameters = list(self.named_parameters.values())
         self.averages = [parameter.detach().clone() for parameter in self.parameters] if recipe.polyak else []
         self._average = get_ema_multi_avg_fn(recipe.polyak) if recipe.polyak else None
-        # Running means change with every pass: a step of such a network is not given up half way.
+        # A step is not dropped half way if each pass changes running means.
         self.has_batch_norm = any(isinstance(module, _BatchNorm) for module in self.network.modules())
-        self._gives_up = not self.has_batch_norm and not processes.averages
+        self._can_drop_step = not self.has_batch_norm and not processes.averages
         self._loss = torch.zeros((), device=compute.device)
 
-    def passes(self, count: int) -> Tensor:
-        """The loss of so many images, to see what memory that takes; of the network alone, no other process."""
+    def test_loss(self, count: int) -> Tensor:
+        """The loss of `count` images in this process alone, to measure the memory that it takes."""
         part = np.arange(count)
         images = self._images(self._indices(0), part, 0)
         with self.processes.accelerator.autocast():
             return self._each_loss(self.network(images), part, 0).sum()
 
     def accumulate(self, step: int, micro_batch: int, interrupted: Callable[[], bool]) -> StepOutcome:
-        """The gradient of this process's part of a step's batch. Unless it is "done" the step can be done again."""
+        """Compute the gradient of this process's part of a step. Unless it is "done", the step can be repeated."""
         self.network.zero_grad(set_to_none=True)
         self._loss = torch.zeros((), device=self.compute.device)
         parts = order.split(self.recipe.batch, self.processes.size, self.processes.rank, micro_batch)
         try:
             for number, part in enumerate(parts):
-                if self._gives_up and interrupted():
+                if self._can_drop_step and interrupted():
                     return "interrupted"
                 if len(part) or self.processes.averages:
-                    self._micro_batch(step, part, last=number == len(parts) - 1)
+                    self._backward(step, part, last=number == len(parts) - 1)
             self.data.ahead(self._indices(step + 1))
         except KeyboardInterrupt:
             return "interrupted"
@@ -72,8 +73,8 @@ class TrainState:
             return "out of memory"
         return "done"
 
-    def _micro_batch(self, step: int, part: np.ndarray, *, last: bool) -> None:
-        shown = part if len(part) else np.arange(1)  # every process joins in, if only with a weight of 0
+    def _backward(self, step: int, part: np.ndarray, *, last: bool) -> None:
+        shown = part if len(part) else np.arange(1)  # a process without images takes part with weight 0
         torch.manual_seed(order.stream(self.seed, order.DROPOUT, step, int(shown[0])))
         images = self._images(self._indices(step), shown, step)
         scale = (self.processes.size if self.processes.averages else 1) / self.recipe.batch
@@ -88,7 +89,7 @@ class TrainState:
         return order.indices(len(self.data), self.recipe.batch, self.seed, step)
 
     def _images(self, indices: np.ndarray, part: np.ndarray, step: int) -> Tensor:
-        """(P, 3, H, W) the images at `part`, each mixed with the one before it in the whole batch."""
+        """(P, 3, H, W) the images at `part`, mixed by MixUp with the image before each in the batch."""
         share = order.mixing(self.recipe.mixup, self.seed, step)
         wanted = part if share == 1 else np.concatenate([[(part[0] - 1) % len(indices)], part])
         generator = torch.Generator().manual_seed(order.stream(self.seed, order.AUGMENT, step))
@@ -98,7 +99,7 @@ class TrainState:
         return images.contiguous(memory_format=torch.channels_last) if self.compute.channels_last else images
 
     def _each_loss(self, logits: Tensor, part: np.ndarray, step: int) -> Tensor:
-        """(P,) cross-entropies, of both classes of a mixed image by its shares."""
+        """(P,) cross-entropies; for mixed images, the weighted sum of those of both classes."""
         indices, smoothing = self._indices(step), self.recipe.label_smoothing
         share = order.mixing(self.recipe.mixup, self.seed, step)
 
@@ -111,7 +112,7 @@ class TrainState:
         return share * loss(part) + (1 - share) * loss((part - 1) % len(indices))
 
     def apply(self, step: int) -> tuple[Tensor, Tensor]:
-        """The update; the loss of the whole batch and the norm of its gradient, as tensors on the device."""
+        """Update the weights. Returns the loss of the batch and the norm of its gradient, as tensors on the device."""
         loss = self.processes.sum_gradients(self.parameters, self._loss)
         limit = self.recipe.clip_norm or float("inf")
         norm: Any = self.processes.accelerator.clip_grad_norm_(self.parameters, limit)
@@ -125,10 +126,10 @@ class TrainState:
         return loss, torch.as_tensor(norm)
 
     def state(self) -> dict[str, Any]:
-        """All that a later process needs, whole and on the CPU. Every process calls this together."""
+        """The state for a checkpoint, unsharded and on the CPU. All processes must call this together."""
         moments = {
             name: {key: _whole(value) for key, value in self.optimizer.state[parameter].items()}
-            for name, parameter in self.named.items()
+            for name, parameter in self.named_parameters.items()
             if parameter in self.optimizer.state
         }
         scaler = self.processes.accelerator.scaler
@@ -140,14 +141,14 @@ class TrainState:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Become what `state` was taken of."""
+        """Restore what `state` returned."""
         network = self.network.state_dict()
         with torch.no_grad():
             for name, tensor in network.items():
                 tensor.copy_(_like(state["network"][name], tensor))
             for average, tensor in zip(self.averages, state["averages"], strict=True):
                 average.copy_(_like(tensor, average))
-        for name, parameter in self.named.items():
+        for name, parameter in self.named_parameters.items():
             for key, value in state["optimizer"].get(name, {}).items():
                 shaped = isinstance(value, Tensor) and value.shape == parameter.shape
                 self.optimizer.state[parameter][key] = (
@@ -157,7 +158,7 @@ class TrainState:
             self.processes.accelerator.scaler.load_state_dict(state["scaler"])
 
     def finish(self) -> None:
-        """Leave the network with its averaged weights, if there are any, without gradients, in evaluation mode."""
+        """Put averaged weights, if any, into the network, drop gradients, and switch to evaluation mode."""
         self.network.zero_grad(set_to_none=True)
         with torch.no_grad():
             for parameter, average in zip(self.parameters, self.averages, strict=False):
@@ -166,7 +167,7 @@ class TrainState:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether this is what a device or the system says when it has no memory left."""
+    """Whether a device or the system raised this because memory ran out."""
     from accelerate.utils.memory import should_reduce_batch_size
 
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
@@ -184,7 +185,7 @@ def _optimizer(recipe: Recipe, network: nn.Module, device: torch.device) -> torc
 
 
 def _whole(value: Any) -> Any:
-    """A tensor gathered from all shards on the CPU, apart from the one that training goes on to change."""
+    """A copy of a tensor on the CPU, gathered from all shards. Other values are returned as they are."""
     if not isinstance(value, Tensor):
         return value
     full = value.full_tensor() if hasattr(value, "full_tensor") else value  # type: ignore[operator]  # a DTensor
@@ -192,7 +193,7 @@ def _whole(value: Any) -> Any:
 
 
 def _like(value: Tensor, other: Tensor) -> Tensor:
-    """A whole tensor, laid out and sharded as another."""
+    """An unsharded tensor with the layout, device and sharding of another."""
     if hasattr(other, "device_mesh"):
         from torch.distributed.tensor import distribute_tensor
 

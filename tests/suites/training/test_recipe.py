@@ -49,7 +49,7 @@ def test_what_makes_no_run_is_refused(values: dict[str, Any], message: str) -> N
 
 def test_a_recipe_says_its_rates_and_steps_and_is_else_as_usual() -> None:
     for values in ({"lr": (0.1,)}, {"steps": 5}):
-        with pytest.raises(TypeError, match="a recipe says its learning rates"):
+        with pytest.raises(TypeError, match="a recipe needs learning rates"):
             Recipe(**values)
     recipe = Recipe(lr=(0.1, 0.2), steps=5)
     assert (recipe.batch, recipe.optimizer, recipe.clip_norm, recipe.crop, recipe.seed) == (
