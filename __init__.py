@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .registry import UsageError
     from .results import load
 
-_HOME = {
+_MODULES = {
     "run": "bench.api",
     "create_model": "models",
     "list_models": "models",
@@ -23,10 +23,10 @@ __all__ = ["UsageError", "create_model", "list_models", "load", "run"]
 
 
 def __getattr__(name: str) -> Any:
-    """Load a public name on first use: `import vit_bench` alone imports neither torch nor pandas."""
-    if name not in _HOME:
+    """Load a public name on first use, so that `import vit_bench` imports neither torch nor pandas."""
+    if name not in _MODULES:
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    return getattr(import_module(f".{_HOME[name]}", __name__), name)
+    return getattr(import_module(f".{_MODULES[name]}", __name__), name)
 
 
 def __dir__() -> list[str]:

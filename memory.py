@@ -1,7 +1,4 @@
-"""How much main memory this process can still have.
-
-Like registry.py known to all four packages, and nothing but the standard library.
-"""
+"""Free main memory. All packages use this module, which imports only the standard library."""
 
 from __future__ import annotations
 
@@ -9,16 +6,16 @@ from pathlib import Path
 
 
 def free_memory() -> int | None:
-    """Bytes of main memory that this process can have without swapping, or None where the system does not say.
+    """Bytes of main memory that this process can get without swapping; None if unknown, as outside Linux.
 
-    Of the machine, or of the container (a control group) that the process runs in. Linux says; others do not.
+    It is the lesser of the machine's free memory and that of the container (control group).
     """
     machine = _available(Path("/proc/meminfo"))
     known = [machine, *(_left_in_group(*map(Path, files)) for files in GROUP_FILES)]
     return min((number for number in known if number is not None), default=None)
 
 
-GROUP_FILES = (  # what a control group may have, what it has, and what of that can be taken back; versions 2 and 1
+GROUP_FILES = (  # limit, usage and statistics of a control group; versions 2 and 1
     tuple(f"/sys/fs/cgroup/memory.{name}" for name in ("max", "current", "stat")),
     tuple(f"/sys/fs/cgroup/memory/memory.{name}" for name in ("limit_in_bytes", "usage_in_bytes", "stat")),
 )
@@ -37,7 +34,7 @@ def _left_in_group(limit: Path, used: Path, parts: Path) -> int | None:
     try:
         left = int(limit.read_text()) - int(used.read_text())
         lines = dict(line.split() for line in parts.read_text().splitlines())
-        cached = sum(int(lines.get(name, 0)) for name in ("active_file", "inactive_file"))  # of files that were read
-    except (OSError, ValueError):  # no such file; "max", for no limit
+        cached = sum(int(lines.get(name, 0)) for name in ("active_file", "inactive_file"))  # freed when needed
+    except (OSError, ValueError):  # no such file, or "max" for no limit
         return None
     return max(left + cached, 0)

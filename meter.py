@@ -1,4 +1,4 @@
-"""How far a download is: a bar on a terminal, plain lines elsewhere, nothing where silence was asked for."""
+"""Progress of downloads: a bar on a terminal, plain lines elsewhere, or nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Meter:
-    """Told what a download is about, how far it is and when it ends. Without a console it is silent."""
+    """Shows the progress of a download on a console; silent without one."""
 
     def __init__(self, console: Console | None) -> None:
         self._console = console
@@ -18,12 +18,12 @@ class Meter:
         self._task: TaskID | None = None
 
     def say(self, text: str) -> None:
-        """One line."""
+        """Print one line."""
         if self._console is not None:
             self._console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
     def start(self, title: str, *, total: int | None, done: int) -> None:
-        """`done` of `total` bytes (None: not known) are here already; further bytes follow."""
+        """Start a bar of `total` bytes (None: unknown), of which `done` are here already."""
         self.end()
         if self._console is not None and self._console.is_terminal:
             from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
@@ -35,26 +35,26 @@ class Meter:
             self._task = self._bar.add_task(title, total=total, completed=done)
 
     def advance(self, count: int) -> None:
-        """So many more bytes are here."""
+        """Add `count` bytes."""
         if self._bar is not None and self._task is not None:
             self._bar.advance(self._task, count)
 
     def end(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
 
 
 def on_stderr() -> Meter:
-    """The meter of whoever asks for weights by name and says no other."""
+    """The default meter for downloads of weights."""
     from rich.console import Console
 
     return Meter(Console(stderr=True))
 
 
 def human(size: int) -> str:
-    """A number of bytes as one reads it: 393.7 MiB, 1.2 GiB."""
+    """A number of bytes for people: 393.7 MiB, 1.2 GiB."""
     for unit in ("B", "KiB", "MiB"):
         if size < 1024:
             return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"

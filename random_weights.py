@@ -1,7 +1,4 @@
-"""What words for weights mean random ones: the one place that says so, for names typed and for records.
-
-Like registry.py known to all four packages, and nothing but the standard library.
-"""
+"""The spelling of random weights in commands and records. All packages use this module."""
 
 from __future__ import annotations
 
@@ -9,5 +6,5 @@ RANDOM = "random"
 
 
 def is_random(word: str) -> bool:
-    """Whether the words of a command or of a record say random weights: `random`, or `random:SEED`."""
+    """Whether `weights` of a command or record means random weights: `random` or `random:SEED`."""
     return word.partition(":")[0] == RANDOM

@@ -1,7 +1,7 @@
-"""Rows with names: a registry is a dict with manners, and the one error that means "type something else".
+"""Registries of named rows, and UsageError for mistakes that users can correct.
 
-Known to all four packages, like stable.py. It uses nothing but the standard library, so asking for a name never costs
-an import of torch or pandas.
+All packages use this module. It imports only the standard library, so looking up a name imports neither torch nor
+pandas.
 """
 
 from __future__ import annotations
@@ -15,19 +15,20 @@ from typing import Any, TypeVar
 
 
 class UsageError(ValueError):
-    """What was asked for cannot be done. The message says what was wrong, where, and what to type instead.
+    """A request cannot be fulfilled. The message says what was wrong, where, and what to type instead.
 
     The command line prints it without a traceback and exits with code 2.
     """
 
 
-R = TypeVar("R")  # a row has `name`, `aliases` and `in_globs`, be it of its own or of its class
+R = TypeVar("R")  # a row has `name`, `aliases` and `in_globs`, on the instance or its class
 
 
 class Registry(Mapping[str, R]):
-    """Rows by name, in the order of their files. A duplicate raises, an unknown name suggests, globs select.
+    """A mapping from names and aliases to rows, in the given order.
 
-    Names and aliases are matched as written first, then without regard to case.
+    A duplicate name raises ValueError, and the error for an unknown name suggests similar ones. Names are matched
+    exactly first, then without regard to case.
     """
 
     def __init__(self, kind: str, rows: Iterable[R]) -> None:
@@ -48,11 +49,11 @@ class Registry(Mapping[str, R]):
         self._words += dict.fromkeys((row.name, *row.aliases))
 
     def __getitem__(self, name: str) -> R:
-        """The row of this name or alias. Raises UsageError, with the nearest names, where there is none."""
-        found = self._names.get(name) or self._names.get(name.lower())
-        if found is None:
+        """The row of this name or alias. Raises UsageError, with the nearest names, if there is none."""
+        row_name = self._names.get(name) or self._names.get(name.lower())
+        if row_name is None:
             raise UsageError(f"there is no {self.kind} '{name}'. {suggest(name, self._words, self.names())}")
-        return self._rows[found]
+        return self._rows[row_name]
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and (name in self._names or name.lower() in self._names)
@@ -67,10 +68,10 @@ class Registry(Mapping[str, R]):
         return list(self._rows)
 
     def select(self, pattern: str) -> list[R]:
-        """The rows a name, an alias or a glob stands for, in registry order.
+        """The rows that a name, an alias or a glob matches, in registry order.
 
-        A glob looks at names and aliases, and passes over rows that ask for it (`in_globs`): small demonstration
-        models must be named. Raises UsageError where nothing matches.
+        A glob skips rows with in_globs=False, such as small demonstration models, which must be named. Raises
+        UsageError if nothing matches.
         """
         if pattern in self or not is_glob(pattern):
             return [self[pattern]]
@@ -85,12 +86,12 @@ class Registry(Mapping[str, R]):
 
 
 def is_glob(word: str) -> bool:
-    """Whether a word selects by a pattern: it has `*`, `?` or `[` in it."""
+    """Whether a word is a glob: whether it contains `*`, `?` or `[`."""
     return any(sign in word for sign in "*?[")
 
 
 def suggest(word: str, candidates: Iterable[str], everything: Sequence[str] = ()) -> str:
-    """A sentence that names the nearest valid choices, or all of `everything` where nothing is near."""
+    """A sentence that names the nearest candidates, or all of `everything` if none is near."""
     original = {candidate.lower(): candidate for candidate in candidates}
     near = difflib.get_close_matches(word.lower(), list(original), n=3, cutoff=0.6)
     if near:
@@ -106,15 +107,15 @@ def first_few(names: Sequence[str], most: int = 8) -> str:
 
 
 def collect(package: str, row_type: type[R]) -> list[R]:
-    """Every module-level row of a type in the modules of a package, also inside lists and tuples, in file order.
+    """All module-level rows of a type in the modules of a package, also in lists and tuples, in file order.
 
-    `package` is a dotted name. Modules are read in alphabetical order unless the package says `ORDER`.
+    `package` is a dotted name. Modules come in the order of the package's `ORDER`, then alphabetically.
     """
     parent = importlib.import_module(package)
-    found = [info.name for info in pkgutil.iter_modules(parent.__path__)]
-    order = [name for name in getattr(parent, "ORDER", ()) if name in found]
+    modules = [info.name for info in pkgutil.iter_modules(parent.__path__)]
+    order = [name for name in getattr(parent, "ORDER", ()) if name in modules]
     rows: list[R] = []
-    for name in [*order, *(name for name in found if name not in order)]:
+    for name in dict.fromkeys([*order, *modules]):
         for value in vars(importlib.import_module(f"{package}.{name}")).values():
             group = value if isinstance(value, list | tuple) else [value]
             rows += [item for item in group if isinstance(item, row_type) and not any(item is r for r in rows)]

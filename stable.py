@@ -1,6 +1,6 @@
-"""Fingerprints that every process and machine agrees on, files that are never half written, and where files are kept.
+"""Digests that are the same on every machine, atomic writing of files, and the cache folder.
 
-Like registry.py known to all four packages, and nothing but the standard library.
+All packages use this module. It imports only the standard library.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 
 def canonical(value: Any) -> str:
-    """The one JSON text of a value made of dicts, lists, strings, numbers, booleans and None."""
+    """The canonical JSON text of a value: keys sorted, no spaces, ASCII."""
     return _CANONICAL.encode(value)
 
 
@@ -23,12 +23,12 @@ _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_asci
 
 
 def sha(value: Any) -> str:
-    """The short name of a value: 16 hexadecimal digits of the sha256 of its canonical text."""
+    """A short digest of a JSON value: the first 16 hexadecimal digits of the sha256 of its canonical text."""
     return hashlib.sha256(canonical(value).encode()).hexdigest()[:16]
 
 
 def cache_folder() -> Path:
-    """Where things that are costly to make twice are kept: BENCH_CACHE, or vit-bench in the user's cache folder."""
+    """The folder for cached results: BENCH_CACHE, or vit-bench in the user's cache folder."""
     if folder := os.environ.get("BENCH_CACHE"):
         return Path(folder).expanduser().absolute()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "vit-bench"
@@ -42,7 +42,7 @@ def file_sha(path: Path) -> str:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` to write to; flushed to disk and renamed to `path` only if the block succeeds."""
+    """Yields a temporary path beside `path`. If the block succeeds, the file is flushed to disk and renamed."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary

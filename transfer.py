@@ -1,14 +1,14 @@
-"""The one way to download: a file from a URL, or from a repository on the hub; and whether that is allowed at all.
+"""All downloads: a file from a URL, or from a repository on the hub.
 
-A file from a URL is resumed where it broke off, checked, and under its name only when it is whole.
+A download from a URL is resumed after an interruption, checked, and gets its name only when it is complete.
 
-Beside `FILE` while it is on its way: `FILE.part` (what is here) and `FILE.part.json` (of which version, how long it is
-to be, its md5 as the server stated it). A part is continued only if the server still has that version (If-Range), else
-it starts again. Finished, it is checked against the length and md5 that the server stated (`x-goog-hash`, which the
-public buckets send), and against the digest that was published with it. Where none was, its sha256 is written to
-`FILE.sha256`. That first sha256 stays when FILE is deleted, and what is fetched again must be the same.
+During the download there are `FILE.part` (the bytes so far) and `FILE.part.json` (version, length and md5 that the
+server states). A part is continued only if the server still has that version (If-Range), else the download starts
+again. The complete file is checked against the server's length and md5 (`x-goog-hash`, which the public buckets send),
+and against the published digest. Without a published digest, its sha256 is written to `FILE.sha256`, which stays when
+FILE is deleted: a later download must have the same sha256.
 
-Two processes that want the same file: the second waits for the first, and then finds it.
+If two processes download the same file, the second waits for the first and then uses its file.
 
 Nothing is downloaded with BENCH_OFFLINE=1 or HF_HUB_OFFLINE=1.
 """
@@ -34,24 +34,24 @@ from .meter import Meter, human
 from .registry import UsageError
 from .stable import replacing
 
-ATTEMPTS = 5  # in a row that bring nothing: connections that break off, a busy server
+ATTEMPTS = 5  # in a row without a new byte, for broken connections and busy servers
 PAUSE = 1.0  # seconds before the second attempt, then twice as long each time
 TIMEOUT = 30  # seconds without a byte
 BLOCK = 1 << 20
-MARGIN = 64 << 20  # bytes of a disk that are left free
+MARGIN = 64 << 20  # bytes of a disk that must stay free
 BUSY = (408, 429, 500, 502, 503, 504)
 SWITCHES = ("BENCH_OFFLINE", "HF_HUB_OFFLINE")
 
 
 def switched_off() -> str:
-    """What forbids downloads, as it was set: "BENCH_OFFLINE=1". "" where they are allowed."""
-    said = {name: os.environ.get(name, "") for name in SWITCHES}
-    allows = ("", "0", "false", "no", "off")
-    return " ".join(f"{name}={value}" for name, value in said.items() if value.lower() not in allows)
+    """The environment variables that forbid downloads, as in "BENCH_OFFLINE=1"; "" if downloads are allowed."""
+    values = {name: os.environ.get(name, "") for name in SWITCHES}
+    off = ("", "0", "false", "no", "off")
+    return " ".join(f"{name}={value}" for name, value in values.items() if value.lower() not in off)
 
 
 class Unreachable(Exception):
-    """The file cannot be had from there now: no network, a refusal, or too many broken connections."""
+    """The file cannot be downloaded now: no network, a refusal, or too many broken connections."""
 
     def __init__(self, url: str, reason: str) -> None:
         super().__init__(f"{url}: {reason}")
@@ -59,12 +59,12 @@ class Unreachable(Exception):
 
 
 class _BrokenOffError(Exception):
-    """A connection that ended early; another attempt goes on from there."""
+    """The connection broke; another attempt can continue."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RemoteFile:
-    """What the server has under the URL, as far as it says."""
+    """What the server states about the file."""
 
     etag: str = ""
     total: int | None = None  # bytes
@@ -73,10 +73,10 @@ class RemoteFile:
 
 @dataclass(frozen=True, kw_only=True)
 class KnownFile:
-    """What is known of a file beforehand, and what a user may do where there is no room for it."""
+    """What is known about a file before the download, and advice for a full disk."""
 
     size: int | None = None  # bytes
-    digest: str = ""  # md5 (32 hexadecimal digits), sha256 (64) or the first digits of a sha256; "": not known
+    digest: str = ""  # md5 (32 hexadecimal digits), sha256 (64) or the first digits of a sha256; "": unknown
     elsewhere: str = "Set BENCH_CACHE to a folder with room that is yours"
 
 
@@ -84,10 +84,10 @@ UNKNOWN = KnownFile()
 
 
 def transfer(url: str, target: Path, meter: Meter, published: KnownFile = UNKNOWN) -> None:
-    """Fetch `url` to `target`, whose folder is made.
+    """Download `url` to `target`; its folder is created.
 
-    Raises Unreachable where it cannot be had, and UsageError where the disk is full or what came is damaged, not what
-    was published or not what came the first time.
+    Raises Unreachable if that is not possible, and UsageError if the disk is full or the file is damaged, not the
+    published one, or not the one of the first download.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -118,7 +118,7 @@ def _fetch(url: str, target: Path, meter: Meter, published: KnownFile) -> None:
     sums = _digests(part)
     first = None if published.digest else target.with_name(f"{target.name}.sha256")
     _check(url, part, version, sums, first)
-    _note(part).unlink(missing_ok=True)
+    _version_file(part).unlink(missing_ok=True)
     check_published(url, part, published, sums)
     part.replace(target)
     if first is not None:
@@ -127,13 +127,13 @@ def _fetch(url: str, target: Path, meter: Meter, published: KnownFile) -> None:
 
 
 def _receive(url: str, part: Path, meter: Meter, published: KnownFile) -> RemoteFile:
-    """Fetch what is missing of `part`. Raises _BrokenOffError where another attempt makes sense, else Unreachable."""
-    import http.client  # these take a while, and most commands fetch nothing
+    """Download the rest of `part`. Raises _BrokenOffError if another attempt may succeed, else Unreachable."""
+    import http.client  # slow to import, and most commands download nothing
     import ssl
     import urllib.error
     import urllib.request
 
-    known = _known(part)
+    known = _read_version(part)
     have = part.stat().st_size if known.etag and part.is_file() else 0
     if have and have == known.total:
         return known
@@ -145,7 +145,7 @@ def _receive(url: str, part: Path, meter: Meter, published: KnownFile) -> Remote
             version, start = _answer(response, part, known, have)
             if start == 0:
                 part.write_bytes(b"")
-                _note(part).write_text(json.dumps(asdict(version)), encoding="ascii")
+                _version_file(part).write_text(json.dumps(asdict(version)), encoding="ascii")
             _check_space(part, version, start, published.elsewhere)
             meter.start(part.name.removesuffix(".part"), total=version.total, done=start)
             with part.open("r+b") as file:
@@ -154,7 +154,7 @@ def _receive(url: str, part: Path, meter: Meter, published: KnownFile) -> Remote
                     file.write(block)
                     meter.advance(len(block))
     except urllib.error.HTTPError as error:
-        if error.code == 416:  # our part is longer than the file
+        if error.code == 416:  # the part is longer than the file
             part.unlink(missing_ok=True)
             raise _BrokenOffError("the file there has become shorter") from error
         if error.code in BUSY:
@@ -173,27 +173,27 @@ def _receive(url: str, part: Path, meter: Meter, published: KnownFile) -> Remote
 
 
 def _answer(response: Any, part: Path, known: RemoteFile, have: int) -> tuple[RemoteFile, int]:
-    """What the server sends, and from which byte on."""
+    """The version that the server sends, and the first byte that it sends."""
     if response.status == 206:
         sent = re.match(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
-        other = response.headers.get("ETag", known.etag) != known.etag
-        if sent is None or int(sent.group(1)) != have or other:
-            part.unlink()  # so that the next attempt starts again
+        changed = response.headers.get("ETag", known.etag) != known.etag
+        if sent is None or int(sent.group(1)) != have or changed:
+            part.unlink()  # the next attempt starts again
             raise _BrokenOffError("the server sends something else than the rest that was asked for")
         return known, have
     length, etag = response.headers.get("Content-Length"), response.headers.get("ETag", "")
     return RemoteFile(
-        etag="" if etag.startswith("W/") else etag,  # a weak one may be of other bytes
+        etag="" if etag.startswith("W/") else etag,  # a weak ETag does not identify the bytes
         total=int(length) if length else None,
         md5=_md5(",".join(response.headers.get_all("x-goog-hash") or [])),
     ), 0
 
 
 def _md5(header: str) -> str:
-    """The md5 of a header like `crc32c=…,md5=…` (base64), as hexadecimal digits; "" where it says none."""
-    found = re.search(r"(?:^|,)\s*md5=([^,\s]*)", header)
+    """The md5 in a header like `crc32c=…,md5=…` (base64), as hexadecimal digits; "" if there is none."""
+    match = re.search(r"(?:^|,)\s*md5=([^,\s]*)", header)
     try:
-        return base64.b64decode(found[1], validate=True).hex() if found else ""
+        return base64.b64decode(match[1], validate=True).hex() if match else ""
     except binascii.Error:
         return ""
 
@@ -212,13 +212,13 @@ def _digests(path: Path) -> dict[str, str]:
     sums = {"md5": hashlib.md5(usedforsecurity=False), "sha256": hashlib.sha256()}
     with path.open("rb") as file:
         while block := file.read(BLOCK):
-            for each in sums.values():
-                each.update(block)
-    return {name: each.hexdigest() for name, each in sums.items()}
+            for digest in sums.values():
+                digest.update(block)
+    return {name: digest.hexdigest() for name, digest in sums.items()}
 
 
 def _check(url: str, part: Path, version: RemoteFile, sums: dict[str, str], first: Path | None) -> None:
-    """Raises UsageError, with the part deleted, unless it is what the server stated and what came the first time."""
+    """Delete the part and raise UsageError unless it is what the server stated and what the first download was."""
     before = first.read_text(encoding="ascii").split()[:1] if first is not None and first.is_file() else []
     size = part.stat().st_size
     problem = ""
@@ -235,45 +235,45 @@ def _check(url: str, part: Path, version: RemoteFile, sums: dict[str, str], firs
         )
     if problem:
         part.unlink()
-        _note(part).unlink(missing_ok=True)
+        _version_file(part).unlink(missing_ok=True)
         raise UsageError(problem)
 
 
 def check_published(url: str, path: Path, published: KnownFile, sums: dict[str, str] | None = None) -> None:
-    """Raise UsageError, and put the file out of the way, where it is not what was published; `sums`: if known."""
+    """Rename the file and raise UsageError unless it is what was published. `sums` are its digests, if known."""
     size, kind = path.stat().st_size, "md5" if len(published.digest) == 32 else "sha256"
     problem = ""
     if published.size not in (None, size):
         problem = f"it has {size} bytes, to be {published.size}"
     elif published.digest:
-        found = (sums or _digests(path))[kind]
-        if not found.startswith(published.digest):
+        digest = (sums or _digests(path))[kind]
+        if not digest.startswith(published.digest):
             to_be = "to be" if len(published.digest) in (32, 64) else "to begin with"
-            problem = f"its {kind} is {found}, {to_be} {published.digest}"
+            problem = f"its {kind} is {digest}, {to_be} {published.digest}"
     if problem:
         aside = path.with_name(f"{path.name.removesuffix('.part')}.wrong")
         path.replace(aside)
         raise UsageError(f"what came of {url} is not what was published: {problem}. It is kept as {aside}")
 
 
-def _note(part: Path) -> Path:
+def _version_file(part: Path) -> Path:
     return part.with_name(f"{part.name}.json")
 
 
-def _known(part: Path) -> RemoteFile:
-    """What the server said when the part was begun; nothing where that cannot be read."""
+def _read_version(part: Path) -> RemoteFile:
+    """What the server stated when the part was started; empty if that cannot be read."""
     try:
-        return RemoteFile(**json.loads(_note(part).read_text(encoding="ascii")))
+        return RemoteFile(**json.loads(_version_file(part).read_text(encoding="ascii")))
     except (OSError, ValueError, TypeError):
         return RemoteFile()
 
 
 @contextmanager
 def _locked(target: Path, meter: Meter) -> Iterator[None]:
-    """One process at a time; the lock goes with the process, however it ends."""
+    """Only one process at a time. The system releases the lock when the process ends."""
     try:
         import fcntl
-    except ImportError:  # not on Windows: there, do not start the same download twice
+    except ImportError:  # Windows: users must not start the same download twice
         yield
         return
     with target.with_name(f".{target.name}.lock").open("w") as lock:
@@ -288,7 +288,7 @@ def _locked(target: Path, meter: Meter) -> Iterator[None]:
 def hub_file(repository: str, names: Sequence[str], cache: Path | None = None) -> Path:
     """The first of these files that a repository on the hub ("OWNER/NAME" or "OWNER/NAME@REVISION") has.
 
-    It is looked for in `cache`, None being the hub's own, and downloaded to there. Raises Unreachable.
+    It is read from the cache folder `cache` (None: the hub's default) or downloaded to it. Raises Unreachable.
     """
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
@@ -299,17 +299,17 @@ def hub_file(repository: str, names: Sequence[str], cache: Path | None = None) -
         cached = try_to_load_from_cache(repo, name, **where)
         if isinstance(cached, str):
             return Path(cached)
-    place = f"{repository}/{' or '.join(names)} on the hub"
+    source = f"{repository}/{' or '.join(names)} on the hub"
     if switch := switched_off():
-        raise Unreachable(place, f"{switch} forbids a download")
+        raise Unreachable(source, f"{switch} forbids a download")
     for name in names:
         try:
             return Path(hf_hub_download(repo, name, **where))
         except LocalEntryNotFoundError as error:  # no network
-            raise Unreachable(place, "the hub cannot be reached") from error
+            raise Unreachable(source, "the hub cannot be reached") from error
         except EntryNotFoundError:
             continue
         except Exception as error:  # whatever the hub's client raises
             first = (str(error).strip().splitlines() or [""])[0]
-            raise Unreachable(place, f"downloading failed: {type(error).__name__}: {first}") from error
-    raise Unreachable(place, "the repository has no such file")
+            raise Unreachable(source, f"downloading failed: {type(error).__name__}: {first}") from error
+    raise Unreachable(source, "the repository has no such file")

@@ -1,1 +1,1 @@
-"""Getting data sets: what is downloaded, unpacked and checked."""
+"""Getting data sets: download, check and unpack."""

@@ -1,4 +1,4 @@
-"""`data prepare`: downloads what may be downloaded, unpacks and verifies it, and says what only a person can do."""
+"""`data prepare`: download, check and unpack data sets, and print instructions for those without a download."""
 
 from __future__ import annotations
 
@@ -20,53 +20,53 @@ if TYPE_CHECKING:
     from ..config import Config
     from ..select.tasks import Shelf
 
-KEPT = "downloads"  # folder below the data folder where archives are until they are unpacked
-ROOM = 2.2  # times the size of an archive that it needs on the disk, itself included
+DOWNLOADS = "downloads"  # folder below the data folder for archives until they are unpacked
+ROOM = 2.2  # disk space for an archive and its content, in sizes of the archive
 
 
 @dataclass(kw_only=True)
 class Preparation:
-    """What became of the tasks that were to be prepared."""
+    """The tasks by the outcome of their preparation."""
 
     ready: list[Task] = field(default_factory=list)
-    by_hand: list[Task] = field(default_factory=list)  # a person has to get these
-    failed: list[str] = field(default_factory=list)
+    by_hand: list[Task] = field(default_factory=list)  # the user has to get their data
+    failed: list[str] = field(default_factory=list)  # "TASK: why"
 
 
 def prepare(tasks: Iterable[Task], shelf: Callable[[], Shelf], meter: Meter) -> Preparation:
-    """Have the data of these tasks below the data folder. `shelf` looks at it anew, since that changes.
+    """Get the data of these tasks into the data folder. `shelf` makes a new view of that folder, which changes here.
 
-    Raises UsageError beforehand where the disk has not the room. A set that fails does not stop the others.
+    Raises UsageError before any download if the disk has too little space. A set that fails does not stop the others.
     """
-    before, done = shelf(), Preparation()
+    before, preparation = shelf(), Preparation()
     root, chosen = before.root, list(tasks)
-    lacking = [task for task in chosen if before.source(task, tuple(task.splits)) is None]
-    wanted = {task.images: before.sets.get(task.images, ImageSet(name=task.images)) for task in lacking}
-    _check_room(root, [file for each in wanted.values() for file in each.downloads])
+    incomplete = [task for task in chosen if before.source(task, tuple(task.splits)) is None]
+    wanted = {task.images: before.sets.get(task.images, ImageSet(name=task.images)) for task in incomplete}
+    _check_room(root, [file for image_set in wanted.values() for file in image_set.downloads])
     for task in chosen:
         image_set = before.sets.get(task.images)
         try:
-            if task in lacking and task.images in wanted:
+            if task in incomplete and task.images in wanted:
                 get(wanted.pop(task.images), root, meter)
         except UsageError as error:
-            done.failed.append(f"{task.name}: {error}")
+            preparation.failed.append(f"{task.name}: {error}")
             continue
         now = shelf()
         source = now.source(task, tuple(task.splits))
         if source is not None:
             meter.say(f"{task.name} is at {source.locate(task, root)} (source {source.name})")
-            done.ready.append(task)
+            preparation.ready.append(task)
         elif image_set is not None and image_set.by_hand:
             meter.say(f"{task.name} has to be got by hand. {image_set.by_hand.format(root=root)}.")
-            done.by_hand.append(task)
+            preparation.by_hand.append(task)
         else:
             lacks = now.lacks(task, tuple(task.splits)) or f"it is not in {root}"
-            done.failed.append(f"{task.name}: {lacks}")
-    return done
+            preparation.failed.append(f"{task.name}: {lacks}")
+    return preparation
 
 
 def get(image_set: ImageSet, root: Path, meter: Meter) -> None:
-    """Fetch and unpack what can be of an image set; nothing where all is up to a person."""
+    """Download an image set's files, and unpack them and the archive that the user put into the data folder."""
     for file in image_set.downloads:
         fetch(file, root, meter)
     archive = root / image_set.archive
@@ -76,17 +76,17 @@ def get(image_set: ImageSet, root: Path, meter: Meter) -> None:
 
 
 def fetch(file: Download, root: Path, meter: Meter) -> None:
-    """Download one file, check it, and unpack it where it is an archive; where that was done, nothing.
+    """Download a file, check it, and unpack it if it is an archive. Does nothing if that was done before.
 
-    Raises UsageError where it cannot be had or is not what was published.
+    Raises UsageError if it cannot be downloaded or is not what was published.
     """
     folder = root / file.into
-    mark = root / KEPT / f"{file.file_name}.done"
+    mark = root / DOWNLOADS / f"{file.file_name}.done"
     if _unpacked(mark) if file.unpack else (folder / file.file_name).is_file():
         return
     if switch := switched_off():
         raise UsageError(f"{file.url} is needed, and downloads are off ({switch})")
-    target = root / KEPT / file.file_name if file.unpack else folder / file.file_name
+    target = root / DOWNLOADS / file.file_name if file.unpack else folder / file.file_name
     published = KnownFile(size=file.size, digest=file.digest, elsewhere="Type data=DIR for a folder with more room")
     if target.is_file():
         check_published(file.url, target, published)
@@ -108,7 +108,7 @@ def fetch(file: Download, root: Path, meter: Meter) -> None:
 
 
 def _unpacked(mark: Path) -> bool:
-    """Whether an archive was unpacked, and the first and last of its files are still there."""
+    """Whether an archive was unpacked and its first and last files still exist."""
     if not mark.is_file():
         return False
     files = mark.read_text(encoding="utf-8").splitlines()
@@ -127,16 +127,16 @@ def _check_room(root: Path, files: Iterable[Download]) -> None:
 
 
 def needs(config: Config, shelf: Shelf) -> tuple[list[Task], list[Release]]:
-    """The tasks and the released files of weights that a plan with these words needs, be they here or not."""
+    """The tasks and released weights that a plan with this configuration needs, on this machine or not."""
     from ...suites import suites
     from .. import config as settings
     from ..select.models import choose_models
     from ..select.weights import choose_weights
 
-    found = [suite for word in config.suite for suite in suites().select(word)]
+    selected = {suite.name: suite for word in config.suite for suite in suites().select(word)}
     tasks: dict[str, Task] = {}
     weights: dict[Release, None] = {}
-    for suite in settings.apply(config, list({suite.name: suite for suite in found}.values())):
+    for suite in settings.apply(config, list(selected.values())):
         named = [task for word in config.task for task in shelf.select(word, config.division, config.division_seed)]
         tasks |= {task.name: task for task in named or shelf.select(suite.default_tasks)}
         for _, choice in choose_weights(suite, choose_models(suite, config, {}, set()), config.weights):

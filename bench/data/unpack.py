@@ -1,4 +1,4 @@
-"""Archives unpacked safely: nothing outside the target, no links, no more than can be meant, whole or not at all."""
+"""Safe unpacking of archives: nothing outside the target, no links, limited size, all or nothing."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from typing import IO, Any
 
 from ...registry import UsageError
 
-GROWTH = 30  # an archive of pictures hardly shrinks them: more times its size is a bomb …
-SPARE = 1 << 28  # … beyond these bytes
+GROWTH = 30  # largest ratio of unpacked to packed size; images hardly compress, so more is a zip bomb …
+SPARE = 1 << 28  # … if it is this many bytes more
 MEMBERS = 2_000_000
 BLOCK = 1 << 20
-MARGIN = 1 << 26  # bytes of the disk that stay free
+MARGIN = 1 << 26  # bytes of the disk that must stay free
 KINDS = (".zip", ".tar", ".tar.gz", ".tgz", ".rar", ".gz")
 BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, NotImplementedError)
 
 
 def unpack(archive: Path, target: Path) -> list[Path]:
-    """Unpack a .zip, .tar(.gz), .tgz, .rar or single .gz file into `target`; the files that it held.
+    """Unpack a .zip, .tar(.gz), .tgz, .rar or single .gz file into `target`. Returns the unpacked files.
 
-    First into a folder of its own beside them, then each file under its name, so that a broken archive leaves nothing.
-    An archive in the archive (`*.tar.gz`) is unpacked, too. Raises UsageError for a member that would land outside, a
-    link or device, more bytes than an honest archive of its size has, a full disk, and a damaged archive.
+    Files are unpacked into a temporary folder and then moved, so a broken archive leaves nothing. `*.tar.gz` files in
+    the archive are unpacked, too. Raises UsageError for a path outside the target, a link or device, an implausible
+    size, a full disk, and a damaged archive.
     """
     staging = target / f".unpacking-{archive.name}"
     shutil.rmtree(staging, ignore_errors=True)
@@ -53,14 +53,14 @@ def unpack(archive: Path, target: Path) -> list[Path]:
 
 @dataclass
 class Budget:
-    """Bytes and members that an archive may still give."""
+    """How many more bytes and files an archive may contain."""
 
     archive: Path
     bytes: int
     members: int
 
     def take(self, folder: Path, size: int, members: int = 0) -> None:
-        """So much more of it goes into the folder. Raises UsageError where that cannot be meant, or does not fit."""
+        """Count bytes and files written to the folder. Raises UsageError if they exceed the limit or the disk."""
         self.bytes -= size
         self.members -= members
         if self.members < 0:
@@ -76,7 +76,7 @@ def _unpack(archive: Path, folder: Path, budget: Budget) -> None:
         raise UsageError(f"{archive} is no archive that can be unpacked ({', '.join(KINDS)})")
     for name, file in _members(archive):
         budget.take(folder, 0, members=1)
-        path = _inside(folder, name, archive)
+        path = _path_inside(folder, name, archive)
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("wb") as out:
             while block := file.read(BLOCK):
@@ -85,7 +85,7 @@ def _unpack(archive: Path, folder: Path, budget: Budget) -> None:
 
 
 def _members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
-    """Name and content of each file in an archive. Raises UsageError for what is neither a file nor a folder."""
+    """Name and content of each file in an archive. Raises UsageError for a link or device."""
     name = archive.name
     if name.endswith((".tar", ".tar.gz", ".tgz")):
         with tarfile.open(archive) as tar:
@@ -99,19 +99,19 @@ def _members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
         with gzip.open(archive) as file:
             yield name.removesuffix(".gz"), file  # pyright: ignore[reportReturnType]  # it reads like a file
     else:
-        with _listed(archive) as listed:
-            for info in listed.infolist():
+        with _open_archive(archive) as opened:
+            for info in opened.infolist():
                 mode = getattr(info, "external_attr", 0) >> 16 if name.endswith(".zip") else info.mode
                 if stat.S_ISLNK(mode):
                     raise UsageError(f"{archive} holds '{info.filename}', which is neither a file nor a folder")
                 if not info.is_dir():
-                    with listed.open(info) as file:
+                    with opened.open(info) as file:
                         yield info.filename, file
 
 
 @contextmanager
-def _listed(archive: Path) -> Iterator[Any]:
-    """A .zip or .rar file, opened. Raises UsageError where .rar cannot be read here."""
+def _open_archive(archive: Path) -> Iterator[Any]:
+    """Open a .zip or .rar file. Raises UsageError if .rar files cannot be read on this machine."""
     if archive.name.endswith(".zip"):
         with zipfile.ZipFile(archive) as file:
             yield file
@@ -130,8 +130,8 @@ def _listed(archive: Path) -> Iterator[Any]:
         raise UsageError(f"{archive} cannot be read: {error}. Unpack it yourself, or get it again") from error
 
 
-def _inside(folder: Path, name: str, archive: Path) -> Path:
-    """Where a member lands. Raises UsageError for a name that leads out of the folder."""
+def _path_inside(folder: Path, name: str, archive: Path) -> Path:
+    """The path of a member in the folder. Raises UsageError for a name that leads out of it."""
     parts = PurePosixPath(name.replace("\\", "/")).parts
     if not parts or parts[0] == "/" or ".." in parts or ":" in parts[0] or "\0" in name:
         raise UsageError(f"{archive} holds '{name}', which would land outside of {folder}; nothing was unpacked")
@@ -139,12 +139,12 @@ def _inside(folder: Path, name: str, archive: Path) -> Path:
 
 
 def _move(staging: Path, target: Path) -> list[Path]:
-    """Every file from the staging folder to its place."""
-    places = []
+    """Move every file from the staging folder to the target. Returns the new paths."""
+    moved = []
     for path in sorted(staging.rglob("*")):
         if path.is_file():
-            place = target / path.relative_to(staging)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            path.replace(place)
-            places.append(place)
-    return places
+            destination = target / path.relative_to(staging)
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(destination)
+            moved.append(destination)
+    return moved

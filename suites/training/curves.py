@@ -6,6 +6,7 @@ import csv
 import math
 import time
 from collections import deque
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -86,7 +87,7 @@ class MetricLogger:
         if self._leads and (done % max(1, self._steps // ROWS) == 0 or done == self._steps):
             row, self._row = self._row, now
             self._write(done, (self.loss, rate, norm, self._speed(row, now)))
-        left = _eta((self._steps - done) * self._batch / max(speed, 1e-9))
+        left = timedelta(seconds=round((self._steps - done) * self._batch / max(speed, 1e-9)))
         note = f"step {done}/{self._steps} loss {self.loss:.3g} lr {rate:.2g} {speed:.0f} im/s {left} left"
         self._watch.advance(self._batch, note)
 
@@ -104,12 +105,6 @@ class MetricLogger:
         if self._board is not None:
             for name, number in zip(COLUMNS[4:], numbers, strict=True):
                 self._board.add_scalar(name, number, step)
-
-
-def _eta(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}"
 
 
 def _trim_file(watch: Watch, first: int) -> None:

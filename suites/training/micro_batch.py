@@ -46,7 +46,7 @@ def _peak_on_gpu(state: TrainState, count: int) -> int:
     for _ in range(2):  # the first pass also makes lasting allocations
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
-        state.test_loss(count).backward()
+        state.trial_loss(count).backward()
         torch.cuda.synchronize(device)
     return torch.cuda.max_memory_allocated(device)
 
@@ -61,6 +61,6 @@ def _saved_for_backward(state: TrainState, count: int) -> int:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        loss = state.test_loss(count)
+        loss = state.trial_loss(count)
     loss.backward()
     return sum(storages.values()) * 3 // 2

@@ -40,12 +40,12 @@ def vit(task: str, images: int, *, resnet: bool = False) -> Recipe:
     BiT's thresholds, and a note. The table has 0.06 for ImageNet; the text says only ResNets and hybrids (`resnet`) do.
     """
     _check(images)
-    similar = {500: "Oxford-IIIT Pets", 10_000: "CIFAR-10", 20_000: "ImageNet"}[schedule_length(images)]
-    note = f"{task} has no row in the ViT paper's Table 4: {similar}'s, by the size of {images} images"
-    row, note = (task, "") if task in TABLE4 else (similar, note)
+    by_size = {500: "Oxford-IIIT Pets", 10_000: "CIFAR-10", 20_000: "ImageNet"}
+    row = task if task in TABLE4 else by_size[schedule_length(images)]
+    note = f"{task} has no row in the ViT paper's Table 4: {row}'s, by the size of {images} images"
     steps, lr, warmup = TABLE4[row]
     lr += (0.06,) if row == "ImageNet" and resnet else ()
-    return Recipe(steps=steps, lr=lr, warmup=warmup, image_size=384, note=note)
+    return Recipe(steps=steps, lr=lr, warmup=warmup, image_size=384, note="" if row == task else note)
 
 
 def vit_as(code: Code, task: str, images: int, *, resnet: bool = False) -> Recipe:

@@ -45,7 +45,7 @@ class TrainState:
         self._can_drop_step = not self.has_batch_norm and not processes.averages
         self._loss = torch.zeros((), device=compute.device)
 
-    def test_loss(self, count: int) -> Tensor:
+    def trial_loss(self, count: int) -> Tensor:
         """The loss of `count` images in this process alone, to measure the memory that it takes."""
         part = np.arange(count)
         images = self._images(self._indices(0), part, 0)

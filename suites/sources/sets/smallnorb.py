@@ -5,10 +5,10 @@ from __future__ import annotations
 import gzip
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 
@@ -49,12 +49,9 @@ class SmallNorb(Format):
         def read(key: str) -> np.ndarray:
             return np.repeat(np.array(pairs[int(key), 0])[..., None], 3, axis=-1)  # camera 0 of the pair
 
-        def stamps(keys: Sequence[str]) -> list[Any]:
-            return [file_stamps(paths), *([original, key] for key in keys)]
-
         return PublishedSplit(
             keys=[str(row) for row in range(total)],
-            images=Images(read=read, stamps=stamps),
+            images=Images(read=read, stamps=lambda keys: [file_stamps(paths), *([original, key] for key in keys)]),
             label=label_by_rule(task, folder, lambda key: info[int(key)].tolist()),
             cluster=lambda key: f"{toys[int(key)]}/{info[int(key)][0]}",  # category, instance
             files=paths,
