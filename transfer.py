@@ -223,11 +223,13 @@ def _check(url: str, part: Path, version: RemoteFile, sums: dict[str, str], firs
     size = part.stat().st_size
     problem = ""
     if version.total is not None and size != version.total:
-        problem = f"{human(size)} came of {url}, which says it has {human(version.total)}. Repeat the command"
+        problem = f"{human(size)} arrived from {url}, which has {human(version.total)}. Repeat the command"
     elif version.md5 and version.md5 != sums["md5"]:
-        problem = f"what came of {url} is damaged: its md5 is {sums['md5']}, to be {version.md5}. Repeat the command"
+        problem = (
+            f"the file from {url} is damaged: its md5 is {sums['md5']}, expected {version.md5}. Repeat the command"
+        )
     elif part.name.endswith(".npz.part") and not zipfile.is_zipfile(part):
-        problem = f"what came of {url} is no .npz file; it may be the page of a proxy. Open that address in a browser"
+        problem = f"the file from {url} is no .npz file; it may be a page of a proxy. Open that address in a browser"
     elif first is not None and before and before != [sums["sha256"]]:
         problem = (
             f"{url} is not the file that was downloaded first: its sha256 is {sums['sha256']}, {first} says "
@@ -244,16 +246,16 @@ def check_published(url: str, path: Path, published: KnownFile, sums: dict[str, 
     size, kind = path.stat().st_size, "md5" if len(published.digest) == 32 else "sha256"
     problem = ""
     if published.size not in (None, size):
-        problem = f"it has {size} bytes, to be {published.size}"
+        problem = f"it has {size} bytes, expected {published.size}"
     elif published.digest:
         digest = (sums or _digests(path))[kind]
         if not digest.startswith(published.digest):
-            to_be = "to be" if len(published.digest) in (32, 64) else "to begin with"
-            problem = f"its {kind} is {digest}, {to_be} {published.digest}"
+            prefix = "" if len(published.digest) in (32, 64) else "one that begins with "
+            problem = f"its {kind} is {digest}, expected {prefix}{published.digest}"
     if problem:
         aside = path.with_name(f"{path.name.removesuffix('.part')}.wrong")
         path.replace(aside)
-        raise UsageError(f"what came of {url} is not what was published: {problem}. It is kept as {aside}")
+        raise UsageError(f"the file from {url} is not what was published: {problem}. It is kept as {aside}")
 
 
 def _version_file(part: Path) -> Path:

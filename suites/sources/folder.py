@@ -39,8 +39,8 @@ class FolderTask(Task):
 def folder_task(path: Path, *, name: str = "", division: Division = "own", seed: int = 0) -> FolderTask:
     """A task from a folder of images. Classes are the class folders in alphabetical order.
 
-    division="own" uses the folders train, val and test if they exist. Without a test folder, val is the test split;
-    without both, 20 % of each class is. Without val, 10 % of each class of the training images is the val split.
+    division="own" uses the folders train, val and test if they exist. Without a test folder, the test split is the val
+    folder, or 20 % of each class if there is none. Without val, 10 % of each class of the training images is val.
     division="800/200" is VTAB-1k's budget: train is 800 and val 200 of all images outside the test split.
 
     Raises UsageError if the folder does not exist, holds no class folders, or too few images.
@@ -102,7 +102,7 @@ Image = tuple[str, str]  # class, name relative to the folder
 class _Listing:
     """The images of a folder."""
 
-    parts: Mapping[str, Mapping[str, Sequence[str]]]  # "train", "val", "test", or "" where undivided -> class -> names
+    parts: Mapping[str, Mapping[str, Sequence[str]]]  # split ("" without split folders) -> class -> names
     sizes: Mapping[str, int]  # name -> bytes
 
 

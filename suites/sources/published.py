@@ -112,19 +112,19 @@ def cut_split(task: Task, split: str, open_split: Callable[[str], PublishedSplit
     (`Split.part_of`). Raises ValueError if a published split is incomplete, a label is out of range, or an image is
     unreadable.
     """
-    part, pairs = _ordered(task, split, open_split, cache)
+    part, pairs = _read_split(task, split, open_split, cache)
     larger = task.within.get(split)
     if larger is None or larger not in task.originals:
         return part
     try:
-        whole, ordered = _ordered(replace(task, recipe={split: larger}), split, open_split, cache)
+        whole, ordered = _read_split(replace(task, recipe={split: larger}), split, open_split, cache)
     except ValueError:  # an unreadable image or missing labels in the larger split; the small one is fine
         return part
     position = {key: i for i, (_, key) in enumerate(ordered)}
     return replace(part, part_of=PartOf(whole=whole, rows=np.array([position[key] for _, key in pairs])))
 
 
-def _ordered(
+def _read_split(
     task: Task, split: str, open_split: Callable[[str], PublishedSplit], cache: Path
 ) -> tuple[Split, list[Pair]]:
     """The split, and for each of its images the published split and the key."""

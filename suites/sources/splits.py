@@ -25,11 +25,11 @@ def tfds_order(split_name: str, keys: Sequence[str]) -> list[str]:
     A numeric key is hashed as its decimal text, and a backslash as a slash, as in TFDS. Raises ValueError for a
     repeated key; TFDS does not build such a data set either.
     """
-    return list(_ordered(split_name, tuple(keys)))
+    return list(_hash_order(split_name, tuple(keys)))
 
 
 @lru_cache(maxsize=2)  # a task's splits share an order, which takes seconds for dSprites
-def _ordered(split_name: str, keys: tuple[str, ...]) -> tuple[str, ...]:
+def _hash_order(split_name: str, keys: tuple[str, ...]) -> tuple[str, ...]:
     prefix = split_name.encode()
     hashed = {key: md5(prefix + key.replace("\\", "/").encode(), usedforsecurity=False).digest() for key in keys}
     if len(hashed) != len(keys):

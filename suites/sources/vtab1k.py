@@ -26,7 +26,7 @@ class Vtab1k(OnDisk):
     """The vtab-1k folder: inside the data folder, or the data folder itself."""
 
     name = "vtab-1k"
-    note = "The folder's images were saved again as JPEG of quality 75: another input than the official one."
+    note = "The folder's images were re-encoded as JPEG of quality 75, so they differ from the official ones."
 
     def find(self, task: Task, root: Path) -> Path | None:
         names = [name for name in task.aliases if name.isidentifier()] if task.collection == "vtab" else []

@@ -115,7 +115,7 @@ class TrainingImages:
                 [_random_part(image, row[1:]) for image, row in zip(images, drawn, strict=True)], device
             )
         else:
-            pixels = self._whole(indices[part], device)
+            pixels = self._whole_images(indices[part], device)
         if self._how.crop == "bit":
             pixels = _random_crops(pixels, self._how.size, drawn[:, 1:3])
         if self._how.flip:
@@ -126,7 +126,7 @@ class TrainingImages:
     def _scaled(self, images: Iterable[np.ndarray], device: torch.device) -> torch.Tensor:
         return self._transform.apply(pack(list(images), pin=device.type == "cuda"), device)
 
-    def _whole(self, chosen: np.ndarray, device: torch.device) -> torch.Tensor:
+    def _whole_images(self, chosen: np.ndarray, device: torch.device) -> torch.Tensor:
         """(P, 3, height, width) whole images, scaled. If all fit, they stay on the device after their first use."""
         import torch
 

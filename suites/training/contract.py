@@ -100,7 +100,7 @@ class Watch:
 class Trained:
     """The result of a training run."""
 
-    network: Any  # in evaluation mode on the device; the averaged weights where the recipe has `polyak`
+    network: Any  # in evaluation mode on the device; with averaged weights if the recipe has `polyak`
     micro_batch: int  # at the end
     processes: int
     loss: float  # of the last step

@@ -128,15 +128,15 @@ class TrainState:
     def state(self) -> dict[str, Any]:
         """The state for a checkpoint, unsharded and on the CPU. All processes must call this together."""
         moments = {
-            name: {key: _whole(value) for key, value in self.optimizer.state[parameter].items()}
+            name: {key: _to_cpu(value) for key, value in self.optimizer.state[parameter].items()}
             for name, parameter in self.named_parameters.items()
             if parameter in self.optimizer.state
         }
         scaler = self.processes.accelerator.scaler
         return {
-            "network": {name: _whole(tensor) for name, tensor in self.network.state_dict().items()},
+            "network": {name: _to_cpu(tensor) for name, tensor in self.network.state_dict().items()},
             "optimizer": moments,
-            "averages": [_whole(tensor) for tensor in self.averages],
+            "averages": [_to_cpu(tensor) for tensor in self.averages],
             "scaler": {} if scaler is None else scaler.state_dict(),
         }
 
@@ -145,14 +145,14 @@ class TrainState:
         network = self.network.state_dict()
         with torch.no_grad():
             for name, tensor in network.items():
-                tensor.copy_(_like(state["network"][name], tensor))
+                tensor.copy_(_laid_out_like(state["network"][name], tensor))
             for average, tensor in zip(self.averages, state["averages"], strict=True):
-                average.copy_(_like(tensor, average))
+                average.copy_(_laid_out_like(tensor, average))
         for name, parameter in self.named_parameters.items():
             for key, value in state["optimizer"].get(name, {}).items():
                 shaped = isinstance(value, Tensor) and value.shape == parameter.shape
                 self.optimizer.state[parameter][key] = (
-                    _like(value, parameter) if shaped else value.to(self.compute.device)
+                    _laid_out_like(value, parameter) if shaped else value.to(self.compute.device)
                 )
         if state["scaler"] and self.processes.accelerator.scaler is not None:
             self.processes.accelerator.scaler.load_state_dict(state["scaler"])
@@ -184,7 +184,7 @@ def _optimizer(recipe: Recipe, network: nn.Module, device: torch.device) -> torc
     return torch.optim.SGD(parameters, momentum=recipe.momentum, **rates)
 
 
-def _whole(value: Any) -> Any:
+def _to_cpu(value: Any) -> Any:
     """A copy of a tensor on the CPU, gathered from all shards. Other values are returned as they are."""
     if not isinstance(value, Tensor):
         return value
@@ -192,7 +192,7 @@ def _whole(value: Any) -> Any:
     return full.detach().to("cpu", memory_format=torch.contiguous_format, copy=True)
 
 
-def _like(value: Tensor, other: Tensor) -> Tensor:
+def _laid_out_like(value: Tensor, other: Tensor) -> Tensor:
     """An unsharded tensor with the layout, device and sharding of another."""
     if hasattr(other, "device_mesh"):
         from torch.distributed.tensor import distribute_tensor

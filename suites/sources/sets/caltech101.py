@@ -35,12 +35,12 @@ class Caltech101(Format):
         names = self._names(folder)
         numbers = {name: i for i, name in enumerate(sorted(names, key=str.lower))}
         generator = np.random.RandomState(SEED)  # the generator of the public code
-        each = task.originals["train"] // task.num_classes  # 30
+        per_class = task.originals["train"] // task.num_classes  # 30
         keys = []
         for name, images in names.items():
-            if len(images) < each:
-                raise ValueError(f"{folder / name} holds {len(images)} images; expected at least {each}")
-            train = set(generator.choice(images, each, replace=False).tolist())
+            if len(images) < per_class:
+                raise ValueError(f"{folder / name} holds {len(images)} images; expected at least {per_class}")
+            train = set(generator.choice(images, per_class, replace=False).tolist())
             keys += [f"{name}/{image}" for image in images if (image in train) == (original == "train")]
         return PublishedSplit(
             keys=keys, images=image_files(lambda key: folder / key), label=lambda key: numbers[key.partition("/")[0]]

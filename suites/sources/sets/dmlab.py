@@ -48,7 +48,7 @@ class DMLab(Format):
             return read_image_at(shards[shard], begin, end - begin, name=f"{key} in {shards[shard]}")
 
         return PublishedSplit(
-            # Not list(rows): of two records with one name it has only one, and the error for a repeated key needs both.
+            # Not list(rows), which has no repeated names: those must reach the split, which raises an error.
             keys=table["names"].tolist(),
             images=Images(read=read, stamps=lambda keys: [stamps, *([original, key] for key in keys)]),
             label=label_by_rule(task, folder, lambda key: int(table["labels"][rows[key]])),

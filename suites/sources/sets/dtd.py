@@ -1,4 +1,4 @@
-"""DTD: textures. The first of its ten partitions is the one of VTAB."""
+"""DTD: textures. VTAB uses the first of its ten partitions."""
 
 from ..formats import ListFiles
 from ..image_set import Download, ImageSet

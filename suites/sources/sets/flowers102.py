@@ -20,10 +20,10 @@ class Flowers102(Format):
 
     folders = ("flowers-102",)
 
-    def missing(self, folder: Path, task: Task, original: str) -> str:  # noqa: ARG002  # one folder has all
+    def missing(self, folder: Path, task: Task, original: str) -> str:  # noqa: ARG002  # one folder has all splits
         images = folder / "jpg"
-        found = len(file_names(images, ".jpg"))
-        return missing_file(folder, *LISTS) or wrong_count(images, found, sum(task.originals.values()))
+        count = len(file_names(images, ".jpg"))
+        return missing_file(folder, *LISTS) or wrong_count(images, count, sum(task.originals.values()))
 
     def open(self, folder: Path, task: Task, original: str, cache: Path) -> PublishedSplit:  # noqa: ARG002
         from torchvision import datasets

@@ -7,7 +7,7 @@ The folder is `imagenet` in the data folder (or ImageNet, ILSVRC2012, imagenet20
     ILSVRC2012_devkit_t12.tar.gz, or unpacked        with one of these two to label them:
     LOC_val_solution.csv, val.csv or labels.csv      lines of "ILSVRC2012_val_00000001,n01751748 …"
     ILSVRC/Data/CLS-LOC/{train,val}                  the same below Kaggle's folders
-    real.json                                        ImageNet ReaL: the right classes of each validation image
+    real.json                                        ImageNet ReaL: the correct classes of each validation image
 
 and beside it imagenetv2-matched-frequency-format-val/0…999/*.jpeg and objectnet-1.0/{images,mappings}. Classes are in
 the order of their WordNet numbers (wnids).

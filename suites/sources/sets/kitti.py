@@ -85,11 +85,11 @@ def split_videos(videos: Sequence[str]) -> Mapping[str, str]:
     They are drawn from the sorted names as in TFDS, with NumPy's old generator and seed 123.
     """
     names = sorted(set(videos))
-    each = max(1, len(names) * 10 // 100)
+    tenth = max(1, len(names) * 10 // 100)
     draw = np.random.RandomState(123)
-    test = set(draw.choice(names, each, replace=False).tolist())
+    test = set(draw.choice(names, tenth, replace=False).tolist())
     rest = [name for name in names if name not in test]
-    validation = set(draw.choice(rest, min(each, len(rest)), replace=False).tolist()) if rest else set()
+    validation = set(draw.choice(rest, min(tenth, len(rest)), replace=False).tolist()) if rest else set()
     return {name: "test" if name in test else "validation" if name in validation else "train" for name in names}
 
 
@@ -141,5 +141,5 @@ KITTI = ImageSet(
     torchvision=Kitti(folders=("Kitti/raw",)),
     raw=Kitti(),
     tfds_label=_tfds_label,
-    note="The videos of each split follow the public code; nothing published proves them.",
+    note="The videos of each split follow the public code; no published list confirms them.",
 )

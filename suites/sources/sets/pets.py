@@ -30,5 +30,5 @@ PETS = ImageSet(
         name=lambda line: f"{line.partition(' ')[0]}.jpg",
         annotation=lambda line: int(line.split()[1]),  # name, CLASS-ID, species, breed
     ),
-    note="TFDS re-encoded 12 files of the archive whose format is not the one that their name says.",
+    note="TFDS re-encoded 12 files of the archive whose format differs from their suffix.",
 )

@@ -130,7 +130,7 @@ def _scaled(pixels: np.ndarray, name: str, cv2) -> np.ndarray:
         radius = pixels.shape[0] / 2
     scale = RADIUS / radius
     if pixels.shape[0] * pixels.shape[1] * scale**2 > MAX_PIXELS:
-        raise BadImage(name, f"its eye is {radius:g} pixels in radius, too small beside the picture to be one")
+        raise BadImage(name, f"its eye is {radius:g} pixels in radius, too small for the picture")
     return cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
 
 

@@ -81,7 +81,7 @@ SUN397 = ImageSet(
     "SUN database or a copy of it. 2. Unpack it in {root}, so that there is {root}/SUN397/ClassName.txt and "
     "{root}/SUN397/a/abbey/sun_….jpg",
     torchvision=Sun397(),
-    note="c/church/outdoor/sun_bhenjvsvrtumjuri.jpg decodes differently from one program to the next, and "
+    note="c/church/outdoor/sun_bhenjvsvrtumjuri.jpg decodes differently in different programs, and "
     "t/track/outdoor/sun_aophkoiosslinihb.jpg not at all in TensorFlow; TFDS leaves both out. Images are the "
     "published ones; TFDS shrinks them to 120 000 pixels and saves them again.",
 )

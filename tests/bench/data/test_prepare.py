@@ -287,7 +287,7 @@ class TestVerb:
         [
             (
                 "Retinopathy",
-                r"Kaggle wants an account.*{root}/diabetic_retinopathy/train/10_left\.jpeg \(35126 files\)",
+                r"Kaggle needs an account.*{root}/diabetic_retinopathy/train/10_left\.jpeg \(35126 files\)",
             ),
             ("Resisc45", r"Put it at {root}/NWPU-RESISC45\.rar and repeat this command"),
             ("Sun397", r"no longer answers.*{root}/SUN397/ClassName\.txt"),

@@ -62,7 +62,7 @@ def test_verify_counts_and_notes_what_is_sound(data, vtab1k) -> None:
     assert code == 0
     assert f"SVHN, from source vtab-1k in {root}/vtab-1k/svhn" in said
     assert "images a class 2 2 0 0 0 0 0 0 0 0; largest class 50.00 %" in said
-    assert "note: The folder's images were saved again as JPEG" in said
+    assert "note: The folder's images were re-encoded as JPEG" in said
     assert said.rstrip().endswith("verified")
     assert "complete, verified 20" in data("list", "SVHN", f"data={root}")[1]
 

@@ -227,7 +227,7 @@ def test_a_download_is_checked_and_kept_where_the_library_looks(
     assert [path.name for path in folder.iterdir() if path.name[0] != "."] == [f"net-{digest}.pth"]
     assert f"downloading {bucket.url}/net-{digest}.pth to {folder}" in capsys.readouterr().err
     with pytest.raises(
-        UsageError, match=r"net-0123abcd.pth is not what was published: its sha256 is .*, to begin with"
+        UsageError, match=r"net-0123abcd.pth is not what was published: its sha256 is .*, expected one that begins with"
     ):
         library_files.file_at_url("x", f"{bucket.url}/net-0123abcd.pth")
     assert not (folder / "net-0123abcd.pth").exists()

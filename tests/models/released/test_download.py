@@ -229,7 +229,7 @@ def test_damage_is_found_and_deleted(bucket, tmp_path: Path, one, silent) -> Non
     bucket.files[FILE] = BODY
     bucket.headers = {"x-goog-hash": "crc32c=AAAA,md5=AAAAAAAAAAAAAAAAAAAAAA=="}
     right = hashlib.md5(BODY).hexdigest()
-    with pytest.raises(UsageError, match=rf"is damaged: its md5 is {right}, to be 0{{32}}. Repeat the command"):
+    with pytest.raises(UsageError, match=rf"is damaged: its md5 is {right}, expected 0{{32}}. Repeat the command"):
         fetch(one, silent)
     assert left(tmp_path) == []
 
