@@ -229,7 +229,7 @@ def _check(url: str, part: Path, version: RemoteFile, sums: dict[str, str], firs
             f"the file from {url} is damaged: its md5 is {sums['md5']}, expected {version.md5}. Repeat the command"
         )
     elif part.name.endswith(".npz.part") and not zipfile.is_zipfile(part):
-        problem = f"the file from {url} is no .npz file; it may be a page of a proxy. Open that address in a browser"
+        problem = f"the file from {url} is no .npz file; it may be the page of a proxy. Open that address in a browser"
     elif first is not None and before and before != [sums["sha256"]]:
         problem = (
             f"{url} is not the file that was downloaded first: its sha256 is {sums['sha256']}, {first} says "
