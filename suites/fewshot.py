@@ -38,10 +38,10 @@ from ..registry import UsageError
 from .images.features import fingerprint
 from .images.transforms import Resize
 from .metrics import LabelSets, accuracies, majority_rate
-from .probes.knn import Neighbours
-from .probes.logistic import Logistics
-from .probes.ridge import Ridges
-from .probes.support import ALL, Classifier, Labelled, ProbeResult, check_problem, draw_supports, surface
+from .probes.knn import NearestNeighbourClassifier
+from .probes.logistic import LogisticClassifier
+from .probes.ridge import RidgeClassifier
+from .probes.support import ALL, Classifier, Labelled, ProbeResult, check_problem, classify_supports, draw_supports
 from .protocol import Context, Features, Measurement, Precision, Suite, task_question
 
 if TYPE_CHECKING:
@@ -196,14 +196,14 @@ class FewShot(Suite):
         check_problem(train, test, num_classes)
         classify: Classifier
         if self.protocol == "knn":
-            classify = Neighbours(train, test, num_classes, k=self.swept, temperature=self.temperature)
+            classify = NearestNeighbourClassifier(train, test, num_classes, k=self.swept, temperature=self.temperature)
         elif self.protocol == "logistic":
-            classify = Logistics(train, test, self.swept)
+            classify = LogisticClassifier(train, test, self.swept)
         else:
-            classify = Ridges(train, test, num_classes, self.swept)
+            classify = RidgeClassifier(train, test, num_classes, self.swept)
         shots, seeds = list(dict.fromkeys(self.shots)), list(dict.fromkeys(seeds))
         supports = draw_supports(train.y, num_classes, shots=shots, seeds=seeds)
-        results = surface(classify, test.y, supports, label_sets)
+        results = classify_supports(classify, test.y, supports, label_sets)
         yield from (list(group) for _, group in groupby(results, lambda result: (result.seed, result.shots)))
 
     def _choices(self, data: ProbeData, val: Labelled) -> Iterator[float]:
@@ -328,7 +328,7 @@ def ridge_probe(  # noqa: PLR0913  # the public signature, promised
     return pd.DataFrame(rows, columns=["seed", "shots", "l2", "n_train", "n_test", "top1"])
 
 
-def ridge_surface(  # the axes of the surface
+def ridge_surface(  # the axes of the classify_supports
     train: Labelled,
     test: Labelled,
     num_classes: int,
@@ -347,7 +347,7 @@ def ridge_surface(  # the axes of the surface
             "whole shots from 1 up, whole seeds from 0 up and finite l2 above 0"
         )
     supports = draw_supports(train.y, num_classes, shots=shots, seeds=seeds)
-    yield from surface(Ridges(train, test, num_classes, l2), test.y, supports)
+    yield from classify_supports(RidgeClassifier(train, test, num_classes, l2), test.y, supports)
 
 
 def _budget(shots: int) -> str:

@@ -1,1 +1,1 @@
-"""What is read from frozen features: ridge regression, nearest neighbours, logistic regression; attention distances."""
+"""Classifiers on frozen features (ridge, nearest neighbours, logistic regression), and statistics of attention maps."""

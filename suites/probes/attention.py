@@ -1,4 +1,4 @@
-"""What attention maps, embedding filters and position embeddings are summed up to: distances, rollout, components."""
+"""Statistics of attention maps, embedding filters and position embeddings: distances, rollout, components."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ClassToken = Literal["out", "zero"]
 
 @dataclass(frozen=True, kw_only=True)
 class Tokens:
-    """Where the tokens of a sequence stand in the image: a class token perhaps, then patches in raster order."""
+    """The positions of a sequence's tokens in the image: an optional class token, then patches in raster order."""
 
     rows: int
     columns: int
@@ -28,7 +28,7 @@ class Tokens:
 
     @property
     def first(self) -> int:
-        """The place of the first patch in the sequence."""
+        """The index of the first patch in the sequence."""
         return int(self.class_token)
 
     def distances(self) -> np.ndarray:
@@ -38,7 +38,7 @@ class Tokens:
         return (self.spacing * steps).astype(np.float32)
 
     def uniform_distance(self) -> float:
-        """The mean attention distance of a head that looks everywhere alike: what no preference looks like."""
+        """The mean attention distance of a head with uniform attention."""
         return float(self.distances().mean())
 
 
@@ -48,24 +48,25 @@ def attention_distance(
     """Mean attention distance of each image and head, (B, heads), in the unit of `distances`, (P, P).
 
     `maps` is (B, heads, N, N), rows are distributions over keys; the patches are the last N - `first` tokens. For each
-    patch as query the distance to every patch, itself included at 0, is weighed by the attention it gets; then the
-    mean over queries (ViT paper, Section 4.5 and Appendix D.7). The class token stands nowhere, so it is no query. As
-    a key it is left out, the rest of the row scaled to sum to one ("out"), or has distance 0 ("zero").
+    query patch, the distances to all patches (0 to itself) are averaged with the attention as weights; the result is
+    the mean over query patches (ViT paper, Section 4.5 and Appendix D.7). The class token has no position, so it is
+    no query. As a key it is left out and the rest of the row is rescaled to sum to one ("out"), or it has distance 0
+    ("zero").
     """
     patches = maps[..., first:, first:]  # B heads P P
-    weighed = (patches * distances).sum(dim=-1)  # B heads P
+    weighted = (patches * distances).sum(dim=-1)  # B heads P
     if class_token == "out":
-        # A query may look at nothing but the class token; its distance is then 0 and not 0/0.
-        weighed = weighed / patches.sum(dim=-1).clamp_min(1e-30)
-    return weighed.mean(dim=-1)
+        # A query may attend to the class token alone; its distance is then 0 and not 0/0.
+        weighted = weighted / patches.sum(dim=-1).clamp_min(1e-30)
+    return weighted.mean(dim=-1)
 
 
 class Rollout:
-    """Attention rollout (Abnar and Zuidema, 2020; ViT paper, Appendix D.8), layer by layer from the image upwards.
+    """Attention rollout (Abnar and Zuidema, 2020; ViT paper, Appendix D.8), layer by layer from the first.
 
-    Heads are averaged, and the layers' matrices multiplied: entry (q, k) of the product says how much of input token k
-    has reached token q. With `identity` half of every layer's matrix is the identity, for the residual connection, as
-    the method's authors have it; the ViT paper does not say whether it adds it.
+    The attention matrices are averaged over heads and multiplied over layers. Entry (q, k) of the product is the share
+    of input token k in token q. With `identity` every layer's matrix is averaged with the identity, for the residual
+    connection, as the method's authors do; the ViT paper does not say whether it does.
     """
 
     def __init__(self, *, identity: bool) -> None:
@@ -73,7 +74,7 @@ class Rollout:
         self._product: torch.Tensor | None = None  # B N N
 
     def add(self, maps: torch.Tensor) -> None:
-        """The next layer's attention, (B, heads, N, N)."""
+        """Add the next layer's attention, (B, heads, N, N)."""
         import torch
 
         mixed = maps.mean(dim=1)
@@ -82,9 +83,9 @@ class Rollout:
         self._product = mixed if self._product is None else mixed @ self._product
 
     def of_output(self, tokens: Tokens) -> torch.Tensor:
-        """How much of each patch reaches the output, (B, rows, columns), 1 in sum.
+        """The share of each patch in the output, (B, rows, columns); the shares of an image sum to 1.
 
-        The output is the class token's, or without one the mean of all tokens, which is what such a model pools.
+        The output is the class token, or the mean of all tokens where the model has none.
         """
         assert self._product is not None
         output = self._product[:, 0] if tokens.class_token else self._product.mean(dim=1)  # B N
@@ -94,9 +95,9 @@ class Rollout:
 
 
 def effective_share(maps: np.ndarray) -> np.ndarray:
-    """How much of the image a distribution over patches (…, rows, columns) is spread over, in percent: (…).
+    """The share of the image that a distribution over patches, (…, rows, columns), covers, in percent: (…).
 
-    exp(entropy) over the number of patches: 100 where all patches count alike, 100 / patches where one alone does.
+    exp(entropy) / patches: 100 for the uniform distribution, 100 / patches where a single patch has all the weight.
     """
     share = maps.reshape(*maps.shape[:-2], -1).astype(np.float64)
     share = share / share.sum(axis=-1, keepdims=True)
@@ -106,29 +107,29 @@ def effective_share(maps: np.ndarray) -> np.ndarray:
 
 
 def principal_components(filters: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The first principal components of filters (D, 3, H, W) in the space of their pixels, and what they explain.
+    """The first principal components of filters (D, 3, H, W), and the variance that each explains.
 
     Returns (C, 3, H, W) float32 components of length 1, the largest variance first, and their (C,) shares of the
-    variance in percent; C is `count`, or as many as there are. The mean filter is taken off first. A component's sign
-    means nothing; here its largest number in size is positive. ViT paper, Figure 7 (left).
+    variance in percent; C is `count`, or fewer where there are not so many. The mean filter is subtracted first. The
+    sign of a component is arbitrary; here its entry of largest magnitude is positive. ViT paper, Figure 7 (left).
     """
     flat = filters.reshape(len(filters), -1).astype(np.float64)
     flat = flat - flat.mean(axis=0)
     _, scale, components = np.linalg.svd(flat, full_matrices=False)
-    there = min(count, len(filters) - 1, flat.shape[1])
-    components = components[:there]
+    count = min(count, len(filters) - 1, flat.shape[1])
+    components = components[:count]
     largest = np.take_along_axis(components, np.abs(components).argmax(axis=1)[:, None], axis=1)
     components = components * np.where(largest < 0, -1, 1)
     variance = scale**2
     total = variance.sum()
-    explained = 100 * variance[:there] / total if total > 0 else np.zeros(there)
-    return components.reshape(there, *filters.shape[1:]).astype(np.float32), explained.astype(np.float32)
+    explained = 100 * variance[:count] / total if total > 0 else np.zeros(count)
+    return components.reshape(count, *filters.shape[1:]).astype(np.float32), explained.astype(np.float32)
 
 
 def position_similarities(embeddings: np.ndarray) -> np.ndarray:
-    """Cosine similarity of each position embedding to each, (R, C, R, C) float32, from (R, C, D).
+    """Cosine similarities of all pairs of position embeddings, (R, C, R, C) float32, from (R, C, D).
 
-    ViT paper, Figure 7 (centre). An embedding of length 0 is like no other.
+    ViT paper, Figure 7 (centre). An embedding of length 0 has similarity 0 to all.
     """
     rows, columns, width = embeddings.shape
     flat = embeddings.reshape(-1, width).astype(np.float64)
@@ -138,7 +139,7 @@ def position_similarities(embeddings: np.ndarray) -> np.ndarray:
 
 
 def neighbour_similarity(similarities: np.ndarray) -> float:
-    """The mean cosine similarity of position embeddings that are neighbours in a row or column; NaN for one patch."""
+    """The mean cosine similarity of horizontally or vertically adjacent position embeddings; NaN for one patch."""
     rows, columns = similarities.shape[:2]
     pairs = [similarities[r, c, r, c + 1] for r in range(rows) for c in range(columns - 1)]
     pairs += [similarities[r, c, r + 1, c] for r in range(rows - 1) for c in range(columns)]

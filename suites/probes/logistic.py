@@ -1,8 +1,8 @@
 """Logistic regression on frozen features by scikit-learn, along a path of l2.
 
 Minimises  sum_i -log softmax(W x_i + b)[y_i] + l2 / 2 ||W||^2  by L-BFGS (for two classes scikit-learn's sigmoid form),
-on features standardised with the support set's mean and std + 1e-5, from the strongest l2 to the weakest, each from
-the solution before. A solution that does not converge is an error, never a number.
+on features standardised with the support set's mean and std + 1e-5, from the strongest l2 to the weakest, each fit
+starting at the previous solution. A fit that does not converge is an error.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from .support import ROWS, Labelled
 ITERATIONS = 5000
 
 
-class Logistics:
-    """Classifies the test images from support sets of the train images, for each l2 (a `support.Classifier`)."""
+class LogisticClassifier:
+    """A `support.Classifier`: classifies the test images with support sets of the training images, for each l2."""
 
     def __init__(self, train: Labelled, test: Labelled, l2: Sequence[float]) -> None:
         self._train = train
@@ -39,7 +39,7 @@ class Logistics:
         mean, scale = x.mean(axis=0), x.std(axis=0) + STD_FLOOR
         x = (x - mean) / scale
         model = LogisticRegression(warm_start=True, max_iter=ITERATIONS)
-        found = {}
+        predictions = {}
         for l2 in sorted(self.settings, reverse=True):
             model.set_params(C=1 / l2)
             with warnings.catch_warnings():
@@ -52,5 +52,5 @@ class Logistics:
                         "iterations; leave out the smallest suite.logistic_l2"
                     ) from warning
             parts = [(self._test.x[i : i + ROWS] - mean) / scale for i in range(0, len(self._test), ROWS)]
-            found[l2] = np.concatenate([model.predict(part) for part in parts])
-        return [found[l2] for l2 in self.settings]
+            predictions[l2] = np.concatenate([model.predict(part) for part in parts])
+        return [predictions[l2] for l2 in self.settings]

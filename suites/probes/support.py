@@ -1,4 +1,4 @@
-"""Few-shot support sets, what is classified from them, and the problems that are none."""
+"""Few-shot support sets: drawing them, classifying test images with them, and checking features and labels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ...registry import UsageError
 from ..metrics import LabelSets, top1
 
 ALL = 0  # as a number of shots: every image of the pool
-ROWS = 8192  # looked at together where a whole array's temporaries would be large
+ROWS = 8192  # of an array that are processed at a time, to keep temporaries small
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Labelled:
 class Support:
     """The images that one few-shot classifier is fitted on."""
 
-    seed: int | None  # None: nothing was drawn
+    seed: int | None  # None: no draw, all images
     shots: int
     chosen: np.ndarray  # indices into the pool, class by class
     short_classes: int  # classes that had fewer images than `shots`
@@ -39,7 +39,7 @@ class Support:
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeResult:
-    """One classifier's answers: one support set, one value of what is swept (l2, or k for neighbours)."""
+    """The predictions of one classifier: one support set, one value of the swept setting (l2, or k)."""
 
     seed: int | None
     shots: int
@@ -51,30 +51,32 @@ class ProbeResult:
 
 
 class Classifier(Protocol):
-    """What fits support sets and classifies the test images, at several settings of what is swept."""
+    """Fits support sets and classifies the test images, for each value of one setting."""
 
     @property
-    def settings(self) -> Sequence[float]: ...
+    def settings(self) -> Sequence[float]:
+        """The values of the swept setting."""
+        ...
 
     def __call__(self, supports: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """(M,) predicted classes for each support set, given by its indices, and each setting, in this order.
+        """(M,) predicted classes for each support set, given as indices, and each setting, in this order.
 
-        Support sets may be taken several at a time.
+        May take several support sets from the iterator before it yields.
         """
         ...
 
 
-def surface(
+def classify_supports(
     classify: Classifier, truth: np.ndarray, supports: Iterable[Support], label_sets: LabelSets | None = None
 ) -> Iterator[ProbeResult]:
-    """Every result of support sets x settings, in that order.
+    """The results of support sets x settings, in that order.
 
-    `truth` are the (M,) classes of the test images, `label_sets` all right ones of each where there may be several.
+    `truth` are the (M,) classes of the test images, `label_sets` all right classes of each where there may be several.
     """
-    supports, taken = tee(supports)  # classifiers may look ahead
-    answers = classify(support.chosen for support in taken)
+    supports, to_fit = tee(supports)  # classifiers may read ahead
+    predicted = classify(support.chosen for support in to_fit)
     for support in supports:
-        for setting, predictions in zip(classify.settings, answers, strict=False):
+        for setting, predictions in zip(classify.settings, predicted, strict=False):
             yield ProbeResult(
                 seed=support.seed,
                 shots=support.shots,
@@ -91,8 +93,8 @@ def draw_supports(
 ) -> Iterator[Support]:
     """The support sets of seeds x shots, in that order, from a pool with these (N,) labels.
 
-    The first k of every class's shuffled images are the seed's k-shot set, so the sets of one seed are nested. A class
-    with fewer images gives what it has. `ALL` shots are the whole pool, once, whatever the seeds.
+    A seed's k-shot set is the first k of every class's shuffled images, so the sets of one seed are nested. A class with
+    fewer images gives all it has. `ALL` shots give the whole pool, once, whatever the seeds.
     """
     drawn = [count for count in shots if count != ALL]
     if ALL in shots:
@@ -108,7 +110,7 @@ def draw_supports(
 def shuffled_by_class(labels: np.ndarray, num_classes: int, seed: int) -> list[np.ndarray]:
     """Each class's indices into (N,) `labels`, shuffled: classes in order, one generator per seed.
 
-    As the authors' public code draws them.
+    This is how the ViT paper's public code draws them.
     """
     generator = np.random.default_rng(seed)
     order = np.argsort(labels, kind="stable")
@@ -117,7 +119,7 @@ def shuffled_by_class(labels: np.ndarray, num_classes: int, seed: int) -> list[n
 
 
 def check_problem(train: Labelled, test: Labelled, num_classes: int) -> None:
-    """Raise UsageError where the features and labels make no classification problem."""
+    """Raise UsageError where features and labels have wrong shapes, types or values, or just one class."""
     for name, part in (("train", train), ("test", test)):
         if part.x.ndim != 2 or part.y.shape != (len(part.x),):
             raise UsageError(

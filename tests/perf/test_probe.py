@@ -1,4 +1,4 @@
-"""The probe's speed beside three other ways to the same surface, interleaved. Not in the default run; takes minutes.
+"""The probe's speed beside three other ways to the same classify_supports, interleaved. Not in the default run; takes minutes.
 
 pytest tests/perf --benchmark-only
 """
@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from vit_bench.suites.fewshot import ridge_probe, ridge_surface
-from vit_bench.suites.probes.ridge import BIAS, STD_FLOOR, Ridges
-from vit_bench.suites.probes.support import Labelled, draw_supports, shuffled_by_class, surface
+from vit_bench.suites.probes.ridge import BIAS, STD_FLOOR, RidgeClassifier
+from vit_bench.suites.probes.support import Labelled, classify_supports, draw_supports, shuffled_by_class
 
 SHOTS, SEEDS, STRENGTHS = (1, 5, 10, 25), (0, 1, 2), tuple(2.0**power for power in range(-10, 21, 3))
 CLASSES, WIDTH, TRAIN, TEST = 100, 768, 5000, 10_000
@@ -137,8 +137,8 @@ def test_a_thousand_draws_take_less_than_a_minute(benchmark) -> None:
     train, test = Labelled(x_train.astype(np.float32), y_train), Labelled(x_test.astype(np.float32), y_test)
 
     def draw() -> int:
-        classify = Ridges(train, test, 10, (2.0**10,))
-        return len(list(surface(classify, y_test, draw_supports(y_train, 10, shots=(5,), seeds=range(1000)))))
+        classify = RidgeClassifier(train, test, 10, (2.0**10,))
+        return len(list(classify_supports(classify, y_test, draw_supports(y_train, 10, shots=(5,), seeds=range(1000)))))
 
     assert benchmark.pedantic(draw, rounds=3) == 1000
     assert benchmark.stats.stats.median < 60

@@ -11,9 +11,9 @@ from vit_bench.registry import UsageError
 from vit_bench.suites.fewshot import ridge_probe
 from vit_bench.suites.probes import ridge as maths
 from vit_bench.suites.probes import scorer as scoring
-from vit_bench.suites.probes.ridge import BIAS, STD_FLOOR, Ridge, Ridges
-from vit_bench.suites.probes.scorer import Scorer, Solution, Span
-from vit_bench.suites.probes.support import ALL, Labelled, draw_supports, shuffled_by_class, surface
+from vit_bench.suites.probes.ridge import BIAS, STD_FLOOR, Ridge, RidgeClassifier
+from vit_bench.suites.probes.scorer import CompressedWeights, Scorer, Solution
+from vit_bench.suites.probes.support import ALL, Labelled, classify_supports, draw_supports, shuffled_by_class
 
 Solve = Callable[[np.ndarray, np.ndarray], list[Solution]]
 STRENGTHS = [2.0**power for power in (-10, -7, -4, -1, 2, 5, 8, 10, 11, 14, 17, 20)]
@@ -121,13 +121,13 @@ def test_the_bound_of_the_float32_scores_holds_and_is_not_idle(strengths: tuple[
     x, y, x_test, _ = problem(300, 40)
     ridge, scorer = Ridge(x, y, 7), Scorer(x_test, x)
     folded = np.stack([scorer._fold(ridge.solution(l2)) for l2 in strengths])
-    span = Span(folded)
+    compressed = CompressedWeights(folded)
     exact = folded @ np.column_stack([(x_test - scorer._centre) / scorer._spread, np.ones(500)]).T  # L K N
-    products = span.basis @ scorer._rounded.T
-    if span.mix is not None:
-        products = (span.mix @ products.reshape(span.mix.shape[1], -1)).reshape(-1, 500)
+    products = compressed.basis @ scorer._rounded.T
+    if compressed.mix is not None:
+        products = (compressed.mix @ products.reshape(compressed.mix.shape[1], -1)).reshape(-1, 500)
     error = np.abs(products.reshape(len(strengths), 7, 500) - exact).max(axis=1)
-    bound = span.doubt[:, None] * scorer._length / 2
+    bound = compressed.margin[:, None] * scorer._length / 2
     assert (error <= bound).all()
     assert (error > bound / 1000).mean() > 0.9
 
@@ -137,7 +137,7 @@ def test_several_l2_share_fewer_products_and_decide_as_float64_does() -> None:
     ridge = Ridge(x, y, 7)
     solutions = [ridge.solution(l2) for l2 in STRENGTHS]
     folded = np.stack([Scorer(x_test, x)._fold(solution) for solution in solutions])
-    assert len(Span(folded).basis) < 7 * len(STRENGTHS)
+    assert len(CompressedWeights(folded).basis) < 7 * len(STRENGTHS)
     narrow = on_the_border(ridge, x_test, STRENGTHS[3], lead=1e-6)  # what a combination leaves out is more than that
     for solution, ours in zip(solutions, Scorer(narrow, x).predict(solutions), strict=True):
         np.testing.assert_array_equal(ours, solution.scores(narrow).argmax(axis=1))
@@ -191,8 +191,8 @@ def test_many_support_sets_at_a_time_are_what_each_is_alone(monkeypatch: pytest.
     train, test = Labelled(x, y), Labelled(x_test, y_test)
 
     def cells(seeds: range) -> list[tuple]:
-        classify = Ridges(train, test, 7, (1.0, 2.0**10, 1.0))
-        found = surface(classify, y_test, draw_supports(y, 7, shots=(1, 5, ALL), seeds=seeds))
+        classify = RidgeClassifier(train, test, 7, (1.0, 2.0**10, 1.0))
+        found = classify_supports(classify, y_test, draw_supports(y, 7, shots=(1, 5, ALL), seeds=seeds))
         return [(c.seed, c.shots, c.setting, c.n_train, c.top1) for c in found]
 
     together = cells(range(40))

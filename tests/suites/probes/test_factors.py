@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 from vit_bench.suites.probes.factors import Cholesky, Tridiagonal
-from vit_bench.suites.probes.threads import Crew
+from vit_bench.suites.probes.threads import SingleThreadedPool
 
 SHIFTS = [2.0**power for power in (-10, 0, 10, 20)]
 
@@ -55,24 +55,24 @@ def test_a_matrix_that_is_not_positive_in_float64_is_solved_as_if_its_least_eige
     assert factor.exceeds(1e12, 1e-14)
 
 
-def test_a_crew_works_side_by_side_in_order_and_gives_blas_its_threads_back() -> None:
-    crew = Crew()
-    before = [library["num_threads"] for library in crew._blas.info()]
+def test_the_pool_works_in_parallel_in_order_and_gives_blas_its_threads_back() -> None:
+    pool = SingleThreadedPool()
+    before = [library["num_threads"] for library in pool._blas.info()]
     within = []
 
     def work(number: int) -> tuple[int, int]:
-        within.append([library["num_threads"] for library in crew._blas.info()])
+        within.append([library["num_threads"] for library in pool._blas.info()])
         time.sleep(0.01)
         return number, threading.get_ident()
 
-    found = crew.map(work, range(8))
+    found = pool.map(work, range(8))
     assert [number for number, _ in found] == list(range(8))
-    if crew.size > 1:
+    if pool.size > 1:
         assert all(threads == [1] * len(before) for threads in within)
         assert threading.get_ident() not in {thread for _, thread in found}
-    assert [library["num_threads"] for library in crew._blas.info()] == before
-    assert crew.map(work, range(1)) == [(0, threading.get_ident())]
-    assert crew.map(work, range(0)) == []
+    assert [library["num_threads"] for library in pool._blas.info()] == before
+    assert pool.map(work, range(1)) == [(0, threading.get_ident())]
+    assert pool.map(work, range(0)) == []
     with pytest.raises(ZeroDivisionError):
-        crew.map(lambda number: 1 / number, range(3))
-    assert [library["num_threads"] for library in crew._blas.info()] == before
+        pool.map(lambda number: 1 / number, range(3))
+    assert [library["num_threads"] for library in pool._blas.info()] == before
