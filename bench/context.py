@@ -17,7 +17,7 @@ from ..models.spec import Backbone
 from ..models.weights_choice import Random
 from ..stable import cache_folder, file_sha
 from ..suites.images.decoded import BadImages
-from ..suites.images.feature_cache import Entry, feature_cache, limit_bytes
+from ..suites.images.feature_cache import FeatureShards, feature_cache, limit_bytes
 from ..suites.images.features import Extraction, extract_spans
 from ..suites.images.feeding import (
     check_split,
@@ -26,7 +26,7 @@ from ..suites.images.feeding import (
     first_images,
     logits_of,
     own_head_transform,
-    paired_facts,
+    paired_test_arrays,
 )
 from ..suites.images.transforms import Resize, Transform, View
 from ..suites.protocol import Features, Precision, Split, Task
@@ -126,7 +126,7 @@ class JobContext:
         check_split(found, task, split, self.skipped.get(split, 0))
         self.files |= dict.fromkeys(found.files)
         if split == "test":
-            self.tested = paired_facts(found)
+            self.tested = paired_test_arrays(found)
         return found
 
     def features(
@@ -196,7 +196,7 @@ class JobContext:
         }
         about = {"model": self.model.name, "variant": self.job.variant, "weights": str(self.job.weights)}
         stored = feature_cache(self.folders.cache)
-        entry = stored.entry(key, len(split), about | {"images": self.task.images})
+        entry = stored.shards(key, len(split), about | {"images": self.task.images})
         parts = {number: entry.get(number) for number in range(len(entry.spans))}
         self.advance(sum(len(part) for part in parts.values() if part is not None))
         missing = [number for number, part in parts.items() if part is None]
@@ -230,7 +230,7 @@ class JobContext:
         return {"files": code} if code else {}
 
     def _compute(
-        self, numbers: list[int], entry: Entry, split: Split, how: Extraction, backbone: Backbone
+        self, numbers: list[int], entry: FeatureShards, split: Split, how: Extraction, backbone: Backbone
     ) -> dict[int, np.ndarray | None]:
         """These shards of what `backbone` makes of a split, each kept as soon as it is whole."""
         spans = {number: entry.spans[number] for number in numbers}

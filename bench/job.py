@@ -111,7 +111,7 @@ class Job:
     def _others(self) -> list[Model]:
         """The rows of other models that the job builds beside its own."""
         rows = []
-        for name in self.suite.others():
+        for name in self.suite.other_models():
             with suppress(UsageError):  # such a job has no number, and says why
                 rows.append(select_model(other_name(self.model, name)).row)
         return rows

@@ -66,7 +66,7 @@ class Plan:
         for job in self.pending:
             work, size = job.work, job.suite.size(job.model, job.weights)
             each = job.model.architecture.macs(size) if work.all else 0
-            shared, own = (job.task.within if job.suite.shares_larger else {}), job.task.recipe
+            shared, own = (job.task.within if job.suite.reads_larger_split else {}), job.task.recipe
             parts = tuple(shared.get(split) or own.get(split, split) for split in job.suite.splits)  # tests differ
             key = (job.group, job.task.images, parts, size, getattr(job.suite, "resize", "square"))
             key = (job.key,) if work.trained else key  # training is shared by nobody
@@ -173,7 +173,7 @@ def _settled(config: Config, variants: Sequence[Suite]) -> tuple[list[Suite], Ma
         )
     machine = environment.machine(config.device)
     kind = environment.pick_device(config.device).type
-    return [suite.settled(kind) for suite in variants], machine
+    return [suite.for_device(kind) for suite in variants], machine
 
 
 def _jobs(asked: SelectedSuite, config: Config, shelf: Shelf) -> list[Job]:

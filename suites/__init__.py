@@ -1,4 +1,4 @@
-"""The protocols: what is asked of a model, and where the images come from."""
+"""The evaluation protocols (suites), their tasks, and the sources of the images."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from functools import cache
 from ..registry import Registry, collect
 from .protocol import Suite
 
-ORDER = ("vtab", "fewshot")  # as listed
+ORDER = ("vtab", "fewshot")  # listed first
 
 
 @cache
 def suites() -> Registry[Suite]:
-    """The protocols there are, each with its default settings."""
+    """All suites by name, each with its default settings."""
     return Registry("suite", collect(__name__, Suite))

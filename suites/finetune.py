@@ -1,20 +1,22 @@
-"""Fine-tuning: the whole network trained on a task, by the papers' recipes, and scored once on its test images.
+"""Fine-tuning: the whole network is trained on a task by the papers' recipes and scored once on the test images.
 
 A job is one model on one task:
 
-1. Where the recipe leaves a choice (learning rates; for ResNets and hybrids also the recipe, the ViT paper's or BiT's),
-   every candidate is trained on the training images and scored on the validation images, once a seed. The best mean
-   over seeds wins; ties go to the smaller learning rate. The test images have no part in it.
-2. The winner is trained on training and validation images together, once a seed, and scored once on every test image.
+1. Where the recipe leaves a choice (learning rates; for ResNets and hybrids also between the ViT paper's recipe and
+   BiT's), every candidate is trained on the training images and scored on the validation images, once per seed. The
+   best mean over seeds wins; ties go to the smaller learning rate. Test images are not used.
+2. The winner is trained on training and validation images together and scored on every test image, once per seed.
 
-The head is replaced by a linear layer of zeros (a tanh layer before it goes, too), position embeddings are resized to
-the image size; both are recorded. From random weights the same loop trains from scratch. A seed draws the order of the
-images, their augmentation, and with `weights=random` the first weights, too; `weights=random:5` are those of all seeds.
+The head is replaced by a linear layer of zeros (a tanh layer before it is removed), and position embeddings are resized
+to the image size; both are recorded. From random weights the same loop trains from scratch. The seed determines the
+order of the images, their augmentation, and with `weights=random` the initial weights; `weights=random:5` uses the
+same initial weights for all seeds.
 
-`recipe=auto` is, with trained weights, the ViT paper's Table 4 (for ResNets and hybrids also the BiT-HyperRule); from
-scratch `short` for small models and the paper's Table 3, ImageNet row, for others. Settings that are typed win.
+`recipe=auto` is the ViT paper's Table 4 for trained weights (for ResNets and hybrids also the BiT-HyperRule); from
+scratch it is `short` for small models and the ImageNet row of the paper's Table 3 for others. Typed settings override
+the recipe.
 
-Every training run leaves checkpoints, and its result, in the job's folder: a run that is killed goes on where it was.
+Every training run writes checkpoints and its result to the job's folder, so a killed run resumes.
 """
 
 from __future__ import annotations
@@ -47,8 +49,8 @@ RecipeName = Literal[
     "auto", "vit", "vit-code", "big-vision", "table2", "bit", "bit-code", "vtab", "vtab-sweep", Table3, "short"
 ]
 SCRATCH = {"scratch": "ImageNet", "scratch-in21k": "ImageNet-21k", "scratch-jft": "JFT-300M"}  # rows of Table 3
-# What a run is done with, and not what it does: no part of the treatment.
-INCIDENTAL = frozenset({"micro_batch", "checkpoint_minutes", "tensorboard"})  # no result depends on them
+INCIDENTAL = frozenset({"micro_batch", "checkpoint_minutes", "tensorboard"})  # settings no result depends on
+# Settings that the treatment does not list: they are recorded elsewhere, or change the way of computing alone.
 NOT_TREATMENT = {"recipe", "seed", "save", "compile", "channels_last", "parallel", *INCIDENTAL}
 
 
@@ -66,7 +68,7 @@ class FineTune(ComputeSettings, RecipeSettings, Suite):
     recipe: RecipeName = "auto"
     checkpoint_minutes: float = 10.0
     tensorboard: bool = False  # write TensorBoard's files to kept/<key>/tensorboard of the run directory
-    save: Literal["nothing", "weights"] = "nothing"  # weights: each seed's, in kept/<key>/ of the run directory
+    save: Literal["nothing", "weights"] = "nothing"  # weights: those of each seed, in kept/<key>/ of the run directory
 
     def check(self) -> None:
         self.check_given()
@@ -76,7 +78,7 @@ class FineTune(ComputeSettings, RecipeSettings, Suite):
             raise UsageError(f"suite.checkpoint_minutes={self.checkpoint_minutes:g}: a number above 0")
 
     def resolved(self, model: Model, weights: WeightsChoice, task: Task) -> Mapping[str, Any]:  # noqa: ARG002
-        """What training may do to the task's images."""
+        """Whether training may crop and flip the task's images."""
         return {"crop": task.crop, "flip": task.flip}
 
     def size(self, model: Model, weights: WeightsChoice) -> tuple[int, int]:
@@ -85,87 +87,88 @@ class FineTune(ComputeSettings, RecipeSettings, Suite):
 
     def estimate(self, model: Model, task: Task, weights: WeightsChoice) -> Work:
         train, val, test = (task.splits.get(split, 0) for split in ("train", "val", "test"))
-        found = self.candidates(model, weights, task, train + val, model.input.size)
-        runs = [recipe.steps * recipe.batch for _, recipe in found for _ in recipe.lr]  # images of each candidate's
-        seeds, choosing = len(found[0][1].seed), runs if len(runs) > 1 else []
-        trained = sum(choosing) + max(runs)  # which one wins is not known
+        candidates = self.candidates(model, weights, task, train + val, model.input.size)
+        runs = [recipe.steps * recipe.batch for _, recipe in candidates for _ in recipe.lr]  # images of each run
+        seeds, choosing = len(candidates[0][1].seed), runs if len(runs) > 1 else []
+        trained = sum(choosing) + max(runs)  # the final run is at most the longest
         return Work(images=seeds * (len(choosing) * val + test), trained=seeds * trained)
 
     def candidates(
         self, model: Model, weights: WeightsChoice, task: Task | None, images: int, size: tuple[int, int]
     ) -> list[tuple[str, Recipe]]:
-        """The recipes to choose from, by name, with what was typed in place of their own.
+        """The names and recipes to choose from; typed settings override those of the recipes.
 
-        `images` are those of the final run, `size` the images' height and width (BiT's rule looks at both).
+        `images` is the number of training images of the final run, `size` their height and width (BiT's rule needs
+        both).
         """
-        wanted = self.own_recipe(model, untrained=weights.random) if self.recipe == "auto" else self.recipe
-        if wanted == "vtab-sweep":  # typed steps leave one schedule
-            found = {f"vtab-sweep {self.steps or one.steps}": one for one in recipes.vtab_sweep()}
+        names = self.auto_recipe(model, untrained=weights.random) if self.recipe == "auto" else self.recipe
+        if names == "vtab-sweep":  # with typed steps all schedules are one
+            by_name = {f"vtab-sweep {self.steps or recipe.steps}": recipe for recipe in recipes.vtab_sweep()}
         else:
-            found = {name: self._recipe(name, model, task, images, size) for name in wanted.split("+")}
-        return [(name, self._typed(recipe)) for name, recipe in found.items()]
+            by_name = {name: self._recipe(name, model, task, images, size) for name in names.split("+")}
+        return [(name, self._override(recipe)) for name, recipe in by_name.items()]
 
     def _recipe(self, name: str, model: Model, task: Task | None, images: int, size: tuple[int, int]) -> Recipe:
-        """The recipe that `recipe=` has this name for."""
-        asked, resnet = "" if task is None else task.name, model.architecture.has_resnet
+        """The recipe of a name that `recipe=` takes."""
+        task_name, resnet = "" if task is None else task.name, model.architecture.has_resnet
         if name in SCRATCH:
             return recipes.from_scratch(model.name, images, pretrain=SCRATCH[name], steps=self.steps)
-        made = {
-            "vit": lambda: recipes.vit(asked, images, resnet=resnet),
-            "vit-code": lambda: recipes.vit_as("vision_transformer", asked, images, resnet=resnet),
-            "big-vision": lambda: recipes.vit_as("big_vision", asked, images, resnet=resnet),
-            "table2": lambda: recipes.imagenet_table2(model.name, images, task=asked or "ImageNet"),
+        make = {
+            "vit": lambda: recipes.vit(task_name, images, resnet=resnet),
+            "vit-code": lambda: recipes.vit_as("vision_transformer", task_name, images, resnet=resnet),
+            "big-vision": lambda: recipes.vit_as("big_vision", task_name, images, resnet=resnet),
+            "table2": lambda: recipes.imagenet_table2(model.name, images, task=task_name or "ImageNet"),
             "bit": lambda: recipes.bit(images, size, model=model.name),
             "bit-code": lambda: recipes.bit(images, size, model=model.name, source="code"),
             "vtab": recipes.vtab,
             "short": lambda: recipes.short(size),
         }
-        return made[name]()
+        return make[name]()
 
-    def own_recipe(self, model: Model, *, untrained: bool) -> str:
-        """What recipe=auto stands for; of several, joined by +, the best on the validation images is taken."""
+    def auto_recipe(self, model: Model, *, untrained: bool) -> str:
+        """The recipe that recipe=auto stands for, or several joined by +, of which validation images choose."""
         if untrained:
             return "short" if model.small else "scratch"
         return "vit+bit" if model.architecture.has_resnet else "vit"
 
-    def typed(self) -> dict[str, Any]:
-        """What of the treatment was typed, as plain data."""
-        found = {
+    def typed_settings(self) -> dict[str, Any]:
+        """The typed settings that are part of the treatment, as plain data."""
+        typed = {
             item.name: getattr(self, item.name)
             for item in fields(FineTune)
             if item.name not in NOT_TREATMENT and getattr(self, item.name) != item.default
         }
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in sorted(found.items())}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in sorted(typed.items())}
 
-    def _typed(self, recipe: Recipe) -> Recipe:
-        """A recipe, with what was typed in place of its own. Raises UsageError where a typed resize changes nothing."""
-        said = self.given()
-        steps, schedule = said.get("steps", recipe.steps), said.get("schedule", recipe.schedule)
+    def _override(self, recipe: Recipe) -> Recipe:
+        """The recipe with the typed settings. Raises UsageError where a typed resize has no effect."""
+        typed = self.given()
+        steps, schedule = typed.get("steps", recipe.steps), typed.get("schedule", recipe.schedule)
         decay_at = tuple(at * steps // recipe.steps for at in recipe.decay_at) or decays(steps)
-        follows: dict[str, Any] = {
+        derived: dict[str, Any] = {
             "decay_at": decay_at if schedule == "steps" else (),
             "warmup": recipe.warmup if recipe.warmup < steps else steps // 10,
-            "resize": None if "image_size" in said else recipe.resize,
-            # The note of a recipe from scratch is about its own warm-up.
-            "note": "" if "warmup" in said and recipe.tanh_layer else recipe.note,
+            "resize": None if "image_size" in typed else recipe.resize,
+            # The note of a recipe from scratch describes its own warm-up.
+            "note": "" if "warmup" in typed and recipe.tanh_layer else recipe.note,
         }
         if self.lr:
-            said["lr"] = tuple(sorted(set(self.lr)))
-        found = replace(recipe, **follows | said)
-        if self.resize is not None and found.crop != "bit":
+            typed["lr"] = tuple(sorted(set(self.lr)))
+        recipe = replace(recipe, **derived | typed)
+        if self.resize is not None and recipe.crop != "bit":
             raise UsageError(
                 f"suite.resize={self.resize} is of a random crop that images are resized for, crop=bit, and changes "
-                f"nothing with crop={found.crop}; leave it out"
+                f"nothing with crop={recipe.crop}; leave it out"
             )
-        if self.resize is not None and self.resize < (found.image_size or 0):
+        if self.resize is not None and self.resize < (recipe.image_size or 0):
             raise UsageError(
-                f"suite.resize={self.resize}: images are resized before {found.image_size} pixels are cut out of them; "
-                f"type suite.resize={round((found.image_size or 0) * 448 / 384)}, or a smaller suite.image_size"
+                f"suite.resize={self.resize}: images are resized before {recipe.image_size} pixels are cut out of them"
+                f"; type suite.resize={round((recipe.image_size or 0) * 448 / 384)}, or a smaller suite.image_size"
             )
-        return found
+        return recipe
 
     def trainer(self, context: Context) -> Trainer:
-        """What does the job's training runs."""
+        """The trainer of the job's runs."""
         settings = {item.name: getattr(self, item.name) for item in fields(ComputeSettings)}
         return Trainer(
             context,
@@ -180,29 +183,29 @@ class FineTune(ComputeSettings, RecipeSettings, Suite):
 
 
 def finetune(suite: FineTune, context: Context) -> Iterator[Measurement]:
-    """The measurements of one job; see the module's head. Raises UsageError where there is nothing to choose on."""
+    """The measurements of one job. Raises UsageError where there are no validation images to choose a candidate on."""
     task = context.task
     if task.num_classes < 2:
         raise UsageError(f"{task.name} has {task.num_classes} class; there is nothing to tell apart")
     train, test = context.images(task, "train"), context.images(task, "test")
     val = context.images(task, "val") if task.splits.get("val") else None
-    fitted = [train] if val is None else [train, val]  # by the final runs
+    fitted = [train] if val is None else [train, val]  # in the final runs
     count = sum(map(len, fitted))
     candidates = _candidates(suite, context, count, np.asarray(train.images[0]))
     seeds, best, trainer = candidates[0].recipe.seed, candidates[0], suite.trainer(context)
-    tried: list[tuple[Candidate, int, float]] = []  # with the seed, and percent of the validation images
+    scores: list[tuple[Candidate, int, float]] = []  # candidate, seed, percent of the validation images
     if len(candidates) > 1:
         if val is None:
             lr = f"suite.lr={best.lr:g}"
             raise UsageError(f"{task.name} has no validation images to choose a learning rate on: type one, {lr}")
         for candidate, seed in product(candidates, seeds):
-            answers = trainer.run("choose", candidate, seed, [train], val).predictions
-            tried.append((candidate, seed, top1(answers, val.labels, val.label_sets)))
-        best, mean = best_of(tried)
+            predictions = trainer.run("choose", candidate, seed, [train], val).predictions
+            scores.append((candidate, seed, top1(predictions, val.labels, val.label_sets)))
+        best, mean = best_candidate(scores)
         context.say(f"chose {best.name}, learning rate {best.lr:g}: {mean:.2f} % on validation")
 
     question = _question(suite, task, [*fitted, test], count)
-    for candidate, seed, value in tried:
+    for candidate, seed, value in scores:
         yield Measurement(
             metric="top1_val",
             value=value,
@@ -227,8 +230,8 @@ def finetune(suite: FineTune, context: Context) -> Iterator[Measurement]:
                 predictions=final.predictions if metric == "top1" else None,
             )
     if context.weights.random and val is not None:
-        probed = _untrained_probe(context, best.recipe.image_size, question)
-        yield replace(probed, n_test=len(test), n_train=count)
+        probe = _untrained_probe(context, best.recipe.image_size, question)
+        yield replace(probe, n_test=len(test), n_train=count)
     yield Measurement(
         metric="majority_rate",
         value=majority_rate(test.labels, test.label_sets),
@@ -239,29 +242,29 @@ def finetune(suite: FineTune, context: Context) -> Iterator[Measurement]:
 
 
 def _candidates(suite: FineTune, context: Context, count: int, first: np.ndarray) -> list[Candidate]:
-    """What there is to choose from, for this many images the first of which is (H, W, 3); notes on them are said."""
+    """The candidates for `count` training images, the first of which is (H, W, 3). The recipes' notes are printed."""
     size = (first.shape[0], first.shape[1])
-    found = suite.candidates(context.model, context.weights, context.task, count, size)
-    for note in dict.fromkeys(recipe.note for _, recipe in found if recipe.note):
+    named_recipes = suite.candidates(context.model, context.weights, context.task, count, size)
+    for note in dict.fromkeys(recipe.note for _, recipe in named_recipes if recipe.note):
         context.say(note)
-    return [Candidate(name, recipe, lr) for name, recipe in found for lr in recipe.lr]
+    return [Candidate(name, recipe, lr) for name, recipe in named_recipes for lr in recipe.lr]
 
 
-def best_of(tried: Sequence[tuple[Candidate, int, float]]) -> tuple[Candidate, float]:
-    """The candidate with the best mean over seeds, and that mean; of equal ones that of the smallest learning rate."""
-    scores: dict[Candidate, list[float]] = {}
-    for candidate, _, value in tried:
-        scores.setdefault(candidate, []).append(value)
-    means = {candidate: float(np.mean(values)) for candidate, values in scores.items()}
+def best_candidate(scores: Sequence[tuple[Candidate, int, float]]) -> tuple[Candidate, float]:
+    """The candidate with the best mean over seeds, and that mean; ties go to the smallest learning rate."""
+    values: dict[Candidate, list[float]] = {}
+    for candidate, _, value in scores:
+        values.setdefault(candidate, []).append(value)
+    means = {candidate: float(np.mean(of_seeds)) for candidate, of_seeds in values.items()}
     best = max(means, key=lambda candidate: (means[candidate], -candidate.lr))
     return best, means[best]
 
 
 def _question(suite: FineTune, task: Task, parts: Sequence[Split], count: int) -> dict[str, Any]:
-    """What is asked on these splits, the test split last, of which `count` images are trained on.
+    """The question of a job on these splits, the test split last; `count` images are trained on.
 
-    What a choice may look at belongs to it. How many candidates a model's recipes leave is treatment: on VTAB one for
-    ViT, two for a ResNet, and the paper sets these side by side.
+    The data that candidates are chosen on is part of the question. The number of candidates is treatment: on VTAB a ViT
+    has one, a ResNet two, and the paper compares them.
     """
     images = [
         Features(
@@ -281,14 +284,14 @@ def _question(suite: FineTune, task: Task, parts: Sequence[Split], count: int) -
 def _treatment(
     suite: FineTune, context: Context, candidate: Candidate, candidates: Sequence[Candidate]
 ) -> dict[str, Any]:
-    """How the model was fed and tuned. What a rule makes of the task is in `recipe`: it makes no other row."""
+    """How the model was fed and tuned. What depends on the task is in `recipe`, by which tables split no rows."""
     recipe = candidate.recipe
     augmentation, transform = feeding(context.model.input, context.task, recipe)
     changed = changes_from_scratch(context, recipe)
     return {
         "head": "a tanh layer, then linear from zero" if "pre_logits" in changed else "linear, from zero",
         "recipe_asked": suite.recipe,
-        "typed": suite.typed(),
+        "typed": suite.typed_settings(),
         "precision": suite.precision,
         "recipe": {
             "name": candidate.name,
@@ -304,9 +307,9 @@ def _treatment(
 
 
 def _untrained_probe(context: Context, image_size: int | None, question: Mapping[str, Any]) -> Measurement:
-    """Top-1 of the closed-form probe, as suites.vtab asks it, before training at the image size of training.
+    """Top-1 of the closed-form probe of suites.vtab before training, at the image size of training.
 
-    One network is asked, the one that `weights=` names, whatever the seeds that are trained.
+    It is measured on one network, with the weights that `weights=` names, whatever the seeds of the training runs.
     """
     options: dict[str, Any] = {"resize": "square", "image_size": image_size}
     parts = [context.features(context.task, (split,), **options) for split in ("train", "val", "test")]

@@ -1,26 +1,25 @@
-"""What is inside a network: its first filters, its position embeddings, how far and where its heads look.
+"""Inside a network: its first filters, its position embeddings, and the distances and rollout of its attention.
 
-The arrays behind Figures 6, 7, 10, 11 and 14 of the ViT paper (Section 4.5, Appendices D.4, D.7 and D.8), measured on
-the first `images` test images of a task and kept beside the record:
+These are the arrays behind Figures 6, 7, 10, 11 and 14 of the ViT paper (Section 4.5, Appendices D.4, D.7 and D.8),
+measured on the first `images` test images of a task and stored beside the record:
 
-- `rgb_filters`: the first 28 principal components of the filters that see the image's colours, centred on their mean.
-  Those are a ViT's patch embedding, and of hybrids and BiT the root convolution (standardised, as it is applied). The
-  value is the share of the variance that the components explain.
+- `rgb_filters`: the first 28 principal components of the first layer's filters, centred on their mean. The layer is
+  the patch embedding of a ViT, and the root convolution of hybrids and BiT (standardised, as it is applied). The value
+  is the share of the variance that the components explain.
 - `position_similarity`: cosine similarities of all position embeddings; the value is the mean over neighbours.
-- `attention_distance`: for each head and layer the distance in pixels of the input image between a query patch and
-  all patches, weighed by the attention, over queries and images. A hybrid's patches lie on its feature map, and their
-  distance is still given in the image's pixels. One value for all layers, one for each.
-- `attention_rollout`: which patches reach the output, for the first `examples` images, which are kept as well. The
-  value is how much of the image the map is spread over: exp(entropy) / patches.
+- `attention_distance`: for each head and layer, the mean distance in pixels of the input image between a query patch
+  and all patches, weighted by attention, over queries and images. The distance between a hybrid's patches, which lie on
+  its feature map, is also in pixels of the image. One value for all layers, and one for each.
+- `attention_rollout`: the share of each patch in the output, for the first `examples` images, which are stored, too.
+  The value is the share of the image that the map covers: exp(entropy) / patches.
 
-What the paper leaves open is a setting. It does not say what becomes of the class token in the distance:
-`class_token=out`, the default, takes it for no place at all, and scales what is left of a row to 1; `class_token=zero`
-leaves its weight in at distance 0, which is what most re-implementations do. A patch counts as its own neighbour at
-distance 0 in either: the paper's shortest distance, 8.0 pixels between patches of 16, is not possible otherwise. Nor
-does the paper say whether rollout adds the identity; `identity=true`, the default, is the cited method's definition.
-Nor which images it took: 128 of them, of whatever `task` is.
+What the paper leaves open is a setting. It does not say how the class token enters the distance. `class_token=out`, the
+default, leaves it out and rescales the rest of a row to sum to 1; `class_token=zero` keeps its weight at distance 0, as
+most re-implementations do. In both, a patch has distance 0 to itself: otherwise the paper's shortest distance, 8.0
+pixels between patches of 16, would not be possible. The paper does not say either whether rollout adds the identity;
+`identity=true`, the default, is the cited method's definition. Nor does it name its 128 images; here `task` does.
 
-A BiT has filters and nothing else of this. Only one layer's attention of one batch is in memory at a time.
+A BiT has filters only. One layer's attention of one batch is in memory at a time.
 """
 
 from __future__ import annotations
@@ -59,7 +58,7 @@ MAPS_BYTES = 2**28  # of one layer's attention of one batch
 
 @dataclass(frozen=True, kw_only=True)
 class Internals(Suite):
-    """What is inside a network: filters, position embeddings, attention distance, rollout (ViT paper, Section 4.5)."""
+    """Inside a network: filters, position embeddings, attention distance, rollout (ViT paper, Section 4.5)."""
 
     name: ClassVar[str] = "internals"
     version: ClassVar[int] = 1
@@ -67,18 +66,18 @@ class Internals(Suite):
     default_tasks: ClassVar[str] = "photos"
     splits: ClassVar[tuple[str, ...]] = ("test",)
 
-    images: int = 128  # the first so many test images, as in the paper's Figure 7
-    examples: int = 8  # the first so many of those: kept with their rollout
+    images: int = 128  # number of test images, from the first; 128 as in the paper's Figure 7
+    examples: int = 8  # number of these, from the first, that are stored with their rollout
     components: int = 28  # of the filters; the paper shows 28
-    class_token: ClassToken = "out"  # out: no place, left out; zero: its weight counts as distance 0
+    class_token: ClassToken = "out"  # out: left out; zero: its weight counts at distance 0
     identity: bool = True  # whether rollout adds the residual connection, as the method's authors do
     resize: Resize = "resize_crop"  # 8/7 of the model's size, then its centre
     image_size: int | None = None  # pixels; None: the model's own
 
     def check(self) -> None:
         self.require_positive("images", "components", "image_size")
-        more = not 0 <= self.examples <= self.images
-        self.refuse("examples", more, f": these are the first of the images={self.images} that are looked at")
+        invalid = not 0 <= self.examples <= self.images
+        self.refuse("examples", invalid, f": these are the first of the images={self.images} that are looked at")
 
     def estimate(self, model: Model, task: Task, weights: WeightsChoice) -> Work:  # noqa: ARG002
         attends = model.architecture.attends
@@ -134,10 +133,10 @@ class Internals(Suite):
         tokens = tokens_of(context.model, size)
         split = context.images(context.task, "test")
         transform = Transform.for_input(network.spec.input, self.resize, size)
-        seen = self._look(context, network, split, tokens, transform)
-        count, shown = len(seen.distance), len(seen.rollout)
-        mean = seen.distance.mean(axis=0)  # layers heads
-        spread = seen.distance.std(axis=0, ddof=1) if count > 1 else np.zeros_like(mean)
+        attention = self._attend(context, network, split, tokens, transform)
+        count, examples = len(attention.distance), len(attention.rollout)
+        mean = attention.distance.mean(axis=0)  # layers heads
+        spread = attention.distance.std(axis=0, ddof=1) if count > 1 else np.zeros_like(mean)
         treatment = {**transform.describe(), "grid": [tokens.rows, tokens.columns], "spacing": tokens.spacing}
         question = {"task": context.task.name, "protocol": "internals", "split": split.digest}
         class_token = {"out": "left out", "zero": "at distance 0"}[self.class_token]
@@ -158,19 +157,19 @@ class Internals(Suite):
                 arrays={} if at else {name: array.astype(np.float32) for name, array in arrays.items()},
             )
         if self.examples:
-            of_rollout = {"metric": "attention_rollout", "images": f"the first {shown} test images"}
+            of_rollout = {"metric": "attention_rollout", "images": f"the first {examples} test images"}
             yield Measurement(
                 metric="attention_rollout",
-                value=float(effective_share(seen.rollout).mean()),
+                value=float(effective_share(attention.rollout).mean()),
                 unit="percent",
-                at={"images": shown},
+                at={"images": examples},
                 question=question | of_rollout | {"identity": self.identity},
                 treatment=treatment,
-                arrays={"rollout": seen.rollout, "images": seen.images},
+                arrays={"rollout": attention.rollout, "images": attention.images},
             )
 
-    def _look(self, context: Context, network: Any, split: Split, tokens: Tokens, transform: Transform) -> Attention:
-        """One pass over the images, a batch and a layer at a time."""
+    def _attend(self, context: Context, network: Any, split: Split, tokens: Tokens, transform: Transform) -> Attention:
+        """Attention distances and rollouts from one pass over the images, a batch and a layer at a time."""
         import torch
 
         count = min(self.images, len(split))
@@ -178,53 +177,53 @@ class Internals(Suite):
         batch = max(1, min(32, MAPS_BYTES // (4 * heads * (tokens.patches + tokens.first) ** 2)))
         spans = [range(start, min(start + batch, count)) for start in range(0, count, batch)]
         device = context.device
-        places = torch.from_numpy(tokens.distances()).to(device)
+        patch_distances = torch.from_numpy(tokens.distances()).to(device)
         distances: list[torch.Tensor] = []
         rollouts = [torch.empty(0, tokens.rows, tokens.columns)]
-        shown = [torch.empty(0, *transform.size, 3, dtype=torch.uint8)]
+        images = [torch.empty(0, *transform.size, 3, dtype=torch.uint8)]
         with contextlib.closing(load_ahead(split.images, spans, device)) as loaded:
             for span, packed in loaded:
-                kept = max(0, min(self.examples, span.stop) - span.start)
+                examples = max(0, min(self.examples, span.stop) - span.start)
                 rollout = Rollout(identity=self.identity)
                 layers: list[torch.Tensor] = []
                 with torch.inference_mode(), exact_convolutions(device):
                     x = transform.apply(packed, device)
                     for maps in network.attention_by_layer(x):
                         layers.append(
-                            attention_distance(maps, places, first=tokens.first, class_token=self.class_token)
+                            attention_distance(maps, patch_distances, first=tokens.first, class_token=self.class_token)
                         )
-                        if kept:
-                            rollout.add(maps[:kept])
+                        if examples:
+                            rollout.add(maps[:examples])
                     distances.append(torch.stack(layers, dim=1).float().cpu())  # B layers heads
-                    if kept:
+                    if examples:
                         rollouts.append(rollout.of_output(tokens).float().cpu())
-                        shown.append(_as_pixels(x[:kept], transform))
+                        images.append(_as_pixels(x[:examples], transform))
                 context.advance(len(span))
         distance = torch.cat(distances).numpy()
         finite = np.isfinite(distance).all(axis=(1, 2))
         if not finite.all():
             raise ValueError(f"{context.model.name} gives NaN or inf for image {int(finite.argmin())} of the split")
-        return Attention(distance=distance, rollout=torch.cat(rollouts).numpy(), images=torch.cat(shown).numpy())
+        return Attention(distance=distance, rollout=torch.cat(rollouts).numpy(), images=torch.cat(images).numpy())
 
 
 @dataclass(frozen=True, kw_only=True)
 class Attention:
-    """What a pass over the images has seen."""
+    """Attention distances of all images, and rollouts of the examples."""
 
     distance: np.ndarray  # images layers heads, pixels
     rollout: np.ndarray  # examples rows columns
-    images: np.ndarray  # examples H W 3 uint8: what the network was shown
+    images: np.ndarray  # examples H W 3 uint8: as fed to the network
 
 
 def tokens_of(model: Model, size: tuple[int, int]) -> Tokens:
-    """Where the tokens of a ViT or hybrid stand in an image of (H, W) pixels."""
+    """The token grid of a ViT or hybrid on an image of (H, W) pixels."""
     vit: Any = model.architecture
     rows, columns = vit.grid(size)
     return Tokens(rows=rows, columns=columns, spacing=vit.patch_size * vit.stride, class_token=vit.pool == "token")
 
 
 def _as_pixels(x: torch.Tensor, transform: Transform) -> torch.Tensor:
-    """(B, H, W, 3) uint8 RGB from a scaled batch."""
+    """(B, H, W, 3) uint8 RGB from a normalised batch."""
     mean, std = (x.new_tensor(value).view(3, 1, 1) for value in (transform.mean, transform.std))
     pixels = ((x * std + mean) * 255).round().clamp(0, 255).byte()
     return pixels.permute(0, 2, 3, 1).cpu()

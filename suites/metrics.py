@@ -1,4 +1,4 @@
-"""Accuracy, as the papers report it: percent, over every test image."""
+"""Accuracy as the papers report it: percent of all test images."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ from collections.abc import Sequence
 
 import numpy as np
 
-ROWS = 8192  # looked at together where a whole array's temporaries would be large
+ROWS = 8192  # of an array that are processed at a time, to keep temporaries small
 LabelSets = Sequence[Sequence[int]]  # N sets of right classes
 
 
 def top1(predictions: np.ndarray, labels: np.ndarray, label_sets: LabelSets | None = None) -> float:
-    """Percent of images, (N,) predicted against (N,) true classes, whose prediction is right.
+    """Percent of images whose prediction is right, from (N,) predicted and (N,) true classes.
 
-    Where an image may have several right classes (ImageNet ReaL), it is right if it is one of them.
+    Where an image may have several right classes (ImageNet ReaL), any of them is right.
     """
     if label_sets is None:
         return 100.0 * float(np.mean(predictions == labels))
-    right = [guess in classes for guess, classes in zip(predictions.tolist(), label_sets, strict=True)]
+    right = [predicted in classes for predicted, classes in zip(predictions.tolist(), label_sets, strict=True)]
     return 100.0 * float(np.mean(right))
 
 
 def top_k(logits: np.ndarray, labels: np.ndarray, label_sets: LabelSets | None = None, k: int = 5) -> float:
     """Percent of images whose right class, or one of them, is among the k highest of (N, K) logits.
 
-    Of equal logits those of lower classes are the higher, as arg-max has it.
+    Ties go to the lower class number, as in argmax.
     """
     if label_sets is None:
         return 100.0 * float((_ranks(logits, labels) < k).mean())
@@ -34,35 +34,35 @@ def top_k(logits: np.ndarray, labels: np.ndarray, label_sets: LabelSets | None =
 
 
 def _ranks(logits: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """(N,) how many classes come before this one in each row of (N, K) logits. In parts, to stay small in memory."""
-    found = []
+    """(N,) ranks from 0 of the given (N,) classes among (N, K) logits."""
+    ranks = []
     for start in range(0, len(logits), ROWS):
-        part, wanted = logits[start : start + ROWS], classes[start : start + ROWS, None]
-        own = np.take_along_axis(part, wanted, axis=1)
-        equal_before = (part == own) & (np.arange(part.shape[1]) < wanted)
-        found.append((part > own).sum(axis=1) + equal_before.sum(axis=1))
-    return np.concatenate(found)
+        part, columns = logits[start : start + ROWS], classes[start : start + ROWS, None]
+        own = np.take_along_axis(part, columns, axis=1)
+        equal_before = (part == own) & (np.arange(part.shape[1]) < columns)
+        ranks.append((part > own).sum(axis=1) + equal_before.sum(axis=1))
+    return np.concatenate(ranks)
 
 
 def mean_per_class(predictions: np.ndarray, labels: np.ndarray) -> float:
-    """Mean over the classes present in `labels` of the percent of that class's images that are right."""
+    """The mean accuracy, in percent, over the classes present in `labels`."""
     counts = np.bincount(labels)
     right = np.bincount(labels[predictions == labels], minlength=len(counts))
     return 100.0 * float(np.mean(right[counts > 0] / counts[counts > 0]))
 
 
 def majority_rate(labels: np.ndarray, label_sets: LabelSets | None = None) -> float:
-    """Percent of images in the most frequent class: what always guessing that class would score."""
-    counted = labels if label_sets is None else np.concatenate([sorted(set(classes)) for classes in label_sets])
-    return 100.0 * float(np.bincount(counted).max() / len(labels))
+    """Percent of images in the most frequent class: the accuracy of always predicting it."""
+    all_labels = labels if label_sets is None else np.concatenate([sorted(set(classes)) for classes in label_sets])
+    return 100.0 * float(np.bincount(all_labels).max() / len(labels))
 
 
 def accuracies(
     predictions: np.ndarray, labels: np.ndarray, label_sets: LabelSets | None = None
 ) -> list[tuple[str, float]]:
-    """The accuracies that a suite reports, by name.
+    """The names and values of the accuracies that every suite reports.
 
-    Where an image may have several right classes there is no mean per class: an image counts for no single one.
+    Where an image may have several right classes it belongs to no single class, and there is no mean per class.
     """
-    found = [("top1", top1(predictions, labels, label_sets))]
-    return found if label_sets is not None else [*found, ("mean_per_class", mean_per_class(predictions, labels))]
+    values = [("top1", top1(predictions, labels, label_sets))]
+    return values if label_sets is not None else [*values, ("mean_per_class", mean_per_class(predictions, labels))]

@@ -1,18 +1,18 @@
-"""VTAB: 19 tasks in three groups, 1000 training images each; and the built-in miniature, a suite of its own.
+"""VTAB: 19 tasks in three groups, 1000 training images each; and `vtab-mini`, the built-in miniature.
 
-Both run VTAB-1k's protocol (VTAB paper, arXiv 1910.04867, Section 3; 800 images to fit, 200 to choose, then all 1000,
-and one score on the whole test set).
+Both follow VTAB-1k's protocol (VTAB paper, arXiv 1910.04867, Section 3): hyperparameters are chosen by fitting on 800
+images and scoring on 200; the final model is fitted on all 1000 and scored once on the whole test set.
 
-`protocol=finetune`, the paper's own and the default of the 19 tasks, trains the whole network (suites/finetune.py):
+`protocol=finetune`, the paper's own and the default of `vtab`, trains the whole network (suites/finetune.py).
 `recipe=auto` is the ViT paper's single setting for all tasks (Table 4: learning rate 0.01, 2500 steps, 384 pixels;
-three seeds); for ResNets and hybrids also the BiT-HyperRule, whichever is better on the validation images; for
-untrained small networks `short`. `vtab-sweep` is the VTAB paper's choice among four.
+three seeds). For ResNets and hybrids the BiT-HyperRule is a second candidate, and the validation images choose; small
+untrained networks use `short`. `recipe=vtab-sweep` chooses among the VTAB paper's four settings.
 
 `protocol=probe` fits the closed-form probe of suites/probes/ridge.py on frozen features:
 
-1. features of the 1000 training and all test images, by a square resize to the model's size, no crop;
-2. l2 is chosen out of `l2` by the accuracy on the 200, fitted on the 800 (ties: the larger l2);
-3. the chosen l2 is fitted on all 1000 and scored once on every test image.
+1. Images are resized to the model's square input, without a crop, to compute features of training and test images.
+2. For each value of `l2` the probe is fitted on the 800 images; the best on the 200 wins (ties: the larger l2).
+3. The probe with this l2 is fitted on all 1000 and scored once on every test image.
 """
 
 from __future__ import annotations
@@ -51,46 +51,46 @@ class Vtab(FineTune):
     )
 
     protocol: Literal["finetune", "probe"] = "finetune"  # the paper's fine-tuning, or the probe on frozen features
-    l2: tuple[float, ...] = L2  # probe: what is chosen from
+    l2: tuple[float, ...] = L2  # probe: candidates to choose from
 
     def check(self) -> None:
         super().check()
         self.require_positive("l2")
         for item in fields(self):
             owner = "probe" if item.name == "l2" else "finetune"
-            shared = item.name in ("protocol", "image_size", "precision", "seed")  # other suites beside it have seeds
+            shared = item.name in ("protocol", "image_size", "precision", "seed")  # seed= may be for other suites
             if not shared and owner != self.protocol and getattr(self, item.name) != item.default:
                 other = f"changes nothing in protocol={self.protocol}"
                 raise UsageError(f"suite.{item.name} is a setting of protocol={owner} and {other}")
-        wrong = self.protocol == "probe" and self.precision not in ("fp32", "bf16")
-        self.refuse("precision", wrong, ": protocol=probe has fp32 and bf16")
+        invalid = self.protocol == "probe" and self.precision not in ("fp32", "bf16")
+        self.refuse("precision", invalid, ": protocol=probe has fp32 and bf16")
 
     def resolved(self, model: Model, weights: WeightsChoice, task: Task) -> Mapping[str, Any]:
         return super().resolved(model, weights, task) if self.protocol == "finetune" else {}
 
     def modules(self) -> tuple[str, ...]:
-        """Those of the protocol alone: the probe's numbers know nothing of training."""
+        """The modules of the chosen protocol alone: the probe's numbers do not depend on training."""
         probe = ("suites.probes.ridge", "suites.probes.support", "suites.metrics", "suites.images.features")
         return probe if self.protocol == "probe" else ("suites.finetune",)
 
-    def own_recipe(self, model: Model, *, untrained: bool) -> str:
+    def auto_recipe(self, model: Model, *, untrained: bool) -> str:
         if untrained and model.small:
             return "short"
         return "vtab+bit" if model.architecture.has_resnet and not untrained else "vtab"
 
     def size(self, model: Model, weights: WeightsChoice) -> tuple[int, int]:
-        of = FineTune if self.protocol == "finetune" else Suite
-        return of.size(self, model, weights)
+        base = FineTune if self.protocol == "finetune" else Suite
+        return base.size(self, model, weights)
 
     def estimate(self, model: Model, task: Task, weights: WeightsChoice) -> Work:
-        of = FineTune if self.protocol == "finetune" else Suite
-        return of.estimate(self, model, task, weights)
+        base = FineTune if self.protocol == "finetune" else Suite
+        return base.estimate(self, model, task, weights)
 
     def run(self, context: Context) -> Iterator[Measurement]:
         return finetune(self, context) if self.protocol == "finetune" else self._probe(context)
 
     def _probe(self, context: Context) -> Iterator[Measurement]:
-        """The closed-form probe: fitted on 800 images, chosen on 200, fitted on all 1000, scored once."""
+        """The closed-form probe: l2 chosen with 800 and 200 images, fitted on all 1000, scored once."""
         task = context.task
         options: dict[str, Any] = {"resize": "square", "image_size": self.image_size, "precision": self.precision}
         parts = [context.features(task, (split,), **options) for split in ("train", "val", "test")]
@@ -137,7 +137,7 @@ class VtabMini(Vtab):
     default_tasks: ClassVar[str] = "vtab-mini"
     fallback: ClassVar[str] = ""
 
-    protocol: Literal["finetune", "probe"] = "probe"  # on random weights the probe is the honest, quick default
+    protocol: Literal["finetune", "probe"] = "probe"  # fast, and meaningful with random weights
 
 
 VTAB = Vtab()

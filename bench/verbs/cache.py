@@ -17,7 +17,7 @@ from .words import help_of, listed, only, option, read_words
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ...suites.images.feature_cache import Kept
+    from ...suites.images.feature_cache import CacheEntry
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help=__doc__)
 SECONDS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
@@ -58,7 +58,7 @@ def list_verb(words: Words = None) -> None:
     from ...suites.images.feature_cache import LIMIT, FeatureCache, limit_bytes
 
     patterns, options = read_words(words or [], CacheOptions, "cache list", name=str)
-    there = FeatureCache(cache_folder()).kept()
+    there = FeatureCache(cache_folder()).entries()
     chosen = _choose(there, patterns, options.older)
     screen = stdout()
     if chosen:
@@ -84,7 +84,7 @@ def clear_verb(words: Words = None) -> None:
     patterns, options = read_words(words or [], ClearOptions, "cache clear", name=str)
     if not patterns and not options.older:
         raise UsageError("say what to clear: `cache clear all`, a pattern such as 'ViT-*', or older=30d")
-    chosen = _choose(FeatureCache(cache_folder()).kept(), [p for p in patterns if p != "all"], options.older)
+    chosen = _choose(FeatureCache(cache_folder()).entries(), [p for p in patterns if p != "all"], options.older)
     screen = stdout()
     size = _size(sum(kept.bytes for kept in chosen))
     if not options.sure:
@@ -102,7 +102,7 @@ app.command("list", help=help_of(list_verb, listed(CacheOptions)))(list_verb)
 app.command("clear", help=help_of(clear_verb, listed(ClearOptions)))(clear_verb)
 
 
-def _choose(there: Sequence[Kept], patterns: Sequence[str], older: str) -> list[Kept]:
+def _choose(there: Sequence[CacheEntry], patterns: Sequence[str], older: str) -> list[CacheEntry]:
     """The entries that any of the patterns matches (all without one) and that were not used since."""
     latest = time.time() - _seconds(older) if older else float("inf")
     chosen = []
@@ -121,7 +121,7 @@ def _seconds(age: str) -> float:
     return float(age[:-1]) * SECONDS[age[-1]]
 
 
-def _print(entries: Sequence[Kept], screen: Screen) -> None:
+def _print(entries: Sequence[CacheEntry], screen: Screen) -> None:
     rows = []
     for kept in entries:
         about, fed = kept.about, kept.key.get("treatment", {})
@@ -147,7 +147,7 @@ def _short(weights: str) -> str:
     return weights if len(weights) <= 40 else f"…{weights[-39:]}"
 
 
-def _count(entries: Sequence[Kept]) -> str:
+def _count(entries: Sequence[CacheEntry]) -> str:
     return f"{len(entries)} {'entry' if len(entries) == 1 else 'entries'}"
 
 

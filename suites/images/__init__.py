@@ -1,1 +1,1 @@
-"""Images from files to what a network is fed, and the features it makes of them."""
+"""Images from files to the input of a network, and the features computed from them."""

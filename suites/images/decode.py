@@ -1,18 +1,16 @@
-"""Image files to pixels: whatever the file holds, (H, W, 3) uint8 RGB, or an error that names the file.
+"""Decode image files to (H, W, 3) uint8 RGB pixels, or raise an error that names the file.
 
-What a file becomes, in the order in which it could matter:
+- The format is detected from the content, not the name: a GIF, PNG or BMP called .jpg is read as what it is.
+- Grey, palette and CMYK images become RGB. 16-bit channels keep their upper 8 bits, as in TensorFlow's and Pillow's
+  decoders. Of an animation, the first frame is read.
+- The alpha channel is dropped, without blending onto a background, as in the official pipelines and torchvision's
+  ImageFolder. CLEVR's images, for one, have an alpha channel of 255 throughout.
+- Colour profiles are ignored, as usual in this field. The EXIF orientation is ignored unless `apply_exif` is set:
+  official splits are read as stored, a user's own photographs as they are displayed.
 
-- The format is told by the content, not by the name: a GIF, PNG or BMP called .jpg is read as what it is.
-- Grey, palette and CMYK images become RGB; 16 bits a channel become the upper 8, as TensorFlow's and Pillow's decoders
-  do; of a film, the first picture counts.
-- Transparency is dropped, not laid on a background: the official pipelines and torchvision's ImageFolder do so, and
-  CLEVR's pictures, for one, have an alpha channel that is 255 throughout.
-- Colour profiles are ignored, as everywhere in this field. So is the orientation a camera noted, unless `apply_exif`
-  asks for it: official splits are read as stored, a user's own photographs as they are shown.
-
-Everything is decoded by Pillow. torchvision's own decoders give the same pixels of a JPEG in three quarters of the
-time, but are deprecated since torchvision 0.29 and will be removed. Pillow lets go of Python's lock while it decodes,
-so that threads decode side by side (suites/images/decoded.py).
+Pillow decodes everything. torchvision's decoders give the same pixels of a JPEG in three quarters of the time, but are
+deprecated since torchvision 0.29 and will be removed. Pillow releases Python's lock while it decodes, so threads decode
+in parallel (suites/images/decoded.py).
 """
 
 from __future__ import annotations
@@ -37,11 +35,11 @@ from ...registry import UsageError
 if TYPE_CHECKING:
     from PIL import Image
 
-MAX_PIXELS = 1 << 26  # a photograph of 67 megapixels; 192 MiB as RGB
+MAX_PIXELS = 1 << 26  # 67 megapixels; 192 MiB as RGB
 MAX_BYTES = 1 << 29  # of a file
-NOTES = 1 << 17  # bytes among which a camera leaves its notes
+EXIF_WITHIN = 1 << 17  # bytes from the start of a file in which EXIF data would be
 
-# What decoding a damaged file was seen to raise, byte by byte (tests/suites/sources/sets/raw/test_damage.py).
+# The exceptions that decoding a damaged file raised in tests (tests/suites/sources/sets/raw/test_damage.py).
 DAMAGED = (
     OSError,
     SyntaxError,
@@ -59,16 +57,16 @@ DAMAGED = (
 
 
 class BadImage(UsageError):
-    """A file that is no image, or not a whole one. The message names it."""
+    """A file that is not an image, or a damaged one. The message names it."""
 
     def __init__(self, name: str, why: object) -> None:
         super().__init__(f"{name} cannot be read as an image: {why}")
 
 
 def read_image(source: Path | bytes, *, name: str = "", apply_exif: bool = False) -> np.ndarray:
-    """(H, W, 3) uint8 RGB pixels of an image file, or of its bytes, which `name` names in messages.
+    """(H, W, 3) uint8 RGB pixels of an image file, or of its bytes. Messages name it by `name`.
 
-    Raises BadImage where it cannot be read whole, or holds more than MAX_PIXELS.
+    Raises BadImage where it cannot be decoded completely, or has more than MAX_PIXELS.
     """
     from PIL.Image import DecompressionBombError
 
@@ -83,12 +81,12 @@ def read_image(source: Path | bytes, *, name: str = "", apply_exif: bool = False
 
 
 def read_image_at(path: Path, start: int, size: int, name: str) -> np.ndarray:
-    """(H, W, 3) uint8 RGB pixels of the image file that lies in a larger file. Raises BadImage, as `read_image`."""
+    """(H, W, 3) uint8 RGB pixels of an image file inside a larger file. Raises BadImage as `read_image` does."""
     return read_image(read_bytes(path, name, start, size), name=name)
 
 
 def read_bytes(path: Path, name: str, start: int = 0, size: int | None = None) -> bytes:
-    """The bytes of an image file, or so many in a larger file. Raises BadImage where there are none, or > MAX_BYTES."""
+    """The bytes of an image file, or `size` bytes of a larger file. Raises BadImage: unreadable, or > MAX_BYTES."""
     try:
         size = path.stat().st_size if size is None else size
         if size > MAX_BYTES:
@@ -103,18 +101,19 @@ def read_bytes(path: Path, name: str, start: int = 0, size: int | None = None) -
 def _opened(content: bytes) -> Image.Image:
     """The image, decoded but not yet converted. Raises one of DAMAGED.
 
-    Not by Image.open: it would try many more formats, and warn of large sizes, which are checked here.
+    Image.open is not used: it would try many more formats, and warn of large sizes, which are checked here.
     """
-    kind, talks = next(((kind, talks) for begin, kind, talks in _formats() if begin.match(content)), (None, False))
-    if kind is None:
+    matching = ((reader, may_warn) for start, reader, may_warn in _formats() if start.match(content))
+    reader, may_warn = next(matching, (None, False))
+    if reader is None:
         raise ValueError("it is none of JPEG, PNG, GIF, BMP, WebP, TIFF and PNM" if content else "it is empty")
-    with _silence() if talks or b"Exif" in content[:NOTES] else nullcontext():
-        image = kind(io.BytesIO(content))
+    with _no_warnings() if may_warn or b"Exif" in content[:EXIF_WITHIN] else nullcontext():
+        image = reader(io.BytesIO(content))
         if image.width * image.height > MAX_PIXELS:
             raise ValueError(f"{image.width} x {image.height} pixels are more than this program takes ({MAX_PIXELS})")
         if not image.width or not image.height:
             raise ValueError("it has no pixels")
-        if talks:
+        if may_warn:
             image.load()
     image.load()
     return image
@@ -122,9 +121,9 @@ def _opened(content: bytes) -> Image.Image:
 
 @cache
 def _formats() -> tuple[tuple[re.Pattern[bytes], Callable[..., Image.Image], bool], ...]:
-    """How the files of each format begin, Pillow's reader for it, and whether that may warn.
+    """The start of each format's files, Pillow's reader for it, and whether the reader may warn.
 
-    EPS and the like, which are programs, are not among them.
+    EPS and similar formats are left out, because their files are programs.
     """
     from PIL import (
         BmpImagePlugin,
@@ -148,21 +147,21 @@ def _formats() -> tuple[tuple[re.Pattern[bytes], Callable[..., Image.Image], boo
 
 
 @cache
-def _silent() -> threading.Lock:
+def _warnings_lock() -> threading.Lock:
     return threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_silent.cache_clear)  # the thread that holds it may be left behind
+    os.register_at_fork(after_in_child=_warnings_lock.cache_clear)  # the thread that holds it is not in the child
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
-    """No warnings: of damaged notes beside the pixels, which change none of them.
+def _no_warnings() -> Iterator[None]:
+    """Suppress warnings about damaged metadata, which does not change the pixels.
 
-    Filters are the whole program's, so one thread at a time, and only for files that may need it.
+    Warning filters are global, so one thread at a time may do this, and only for files that need it.
     """
-    with _silent(), warnings.catch_warnings():
+    with _warnings_lock(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
@@ -177,27 +176,27 @@ def _rgb(image: Image.Image) -> np.ndarray:
         return np.repeat((values >> 8).astype(np.uint8)[..., None], 3, axis=-1)
     if mode == "F":
         raise ValueError("its pixels are floating-point numbers, which have no agreed range")
-    if mode in ("P", "PA"):  # by way of RGBA: Pillow warns of transparency lists otherwise
+    if mode in ("P", "PA"):  # via RGBA: otherwise Pillow warns about transparency
         image = image.convert("RGBA")
     return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
-def _orientation(notes: object) -> int:
-    """The orientation (1 to 8) that a camera noted in a block of EXIF; 1 where there is none or it is damaged."""
+def _orientation(metadata: object) -> int:
+    """The orientation (1 to 8) in a block of EXIF data; 1 where there is none or it is damaged."""
     from PIL import Image
 
     exif = Image.Exif()
     try:
-        with _silence():
-            exif.load(notes if isinstance(notes, bytes) else b"")
-            found = exif.get(0x0112, 1)
+        with _no_warnings():
+            exif.load(metadata if isinstance(metadata, bytes) else b"")
+            orientation = exif.get(0x0112, 1)
     except DAMAGED:
         return 1
-    return found if isinstance(found, int) and 1 <= found <= 8 else 1
+    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
 
 
 def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """The pixels turned and mirrored as an orientation of EXIF says (TIFF 6.0, tag 274)."""
+    """The pixels rotated and mirrored by an EXIF orientation (TIFF 6.0, tag 274)."""
     if orientation >= 5:
         pixels = pixels.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):

@@ -1,7 +1,7 @@
-"""Images that are decoded when they are asked for: by threads sized to the machine, one batch ahead, small sets once.
+"""Images that threads decode on access, one batch ahead; small sets stay in memory.
 
-A split made of them knows the digest of its pixels. Whoever takes it has therefore seen every image decoded, now or
-when the digest was remembered, and an unreadable one is an error before anything is measured, not in the middle.
+A split of such images has the digest of its pixels, now or from the cache. So every image of it was decoded once, and
+an unreadable one is an error before anything is measured.
 """
 
 from __future__ import annotations
@@ -22,40 +22,40 @@ from ..protocol import Split
 from .decode import BadImage
 from .digest import digest_images
 
-KEPT_IMAGES = 1000  # a set of at most this many (a VTAB-1k training set) is kept in memory once decoded, …
-KEPT_BYTES = 1 << 30  # … as far as this goes
-BATCH = 64  # images decoded at a time where nobody asks for a number
-NAMED = 5  # unreadable images that a message names
+IN_MEMORY_IMAGES = 1000  # sets of at most this size (a VTAB-1k training set) stay in memory once decoded, …
+IN_MEMORY_BYTES = 1 << 30  # … up to so many bytes
+BATCH = 64  # images decoded at a time in iteration
+MAX_NAMED = 5  # unreadable images in a message
 
 
 class BadImages(BadImage):
-    """Images of a split cannot be read. `bad` names each and says why; `readable` is the split of the others."""
+    """Some images of a split cannot be read. `bad` has an error for each; `readable` is the split without them."""
 
     def __init__(self, bad: Sequence[BadImage], readable: Split) -> None:
         self.bad = tuple(bad)
         self.readable = readable
         total = len(bad) + len(readable)
-        more = f", and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
+        more = f", and {len(bad) - MAX_NAMED} more" if len(bad) > MAX_NAMED else ""
         ValueError.__init__(
             self,
-            f"{len(bad)} of {total} images cannot be read: {'; '.join(map(str, bad[:NAMED]))}{more}. Get them again, "
-            "or type skip_bad=true to leave them out and have that recorded",
+            f"{len(bad)} of {total} images cannot be read: {'; '.join(map(str, bad[:MAX_NAMED]))}{more}. Get them "
+            "again, or type skip_bad=true to leave them out and have that recorded",
         )
 
 
 class Decoded(Sequence[np.ndarray]):
-    """`size` images, number i as `read(i)` gives it: (H, W, 3) uint8 RGB, or a BadImage is raised.
+    """A sequence of `size` images. `read(i)` returns image i, (H, W, 3) uint8 RGB, or raises BadImage.
 
-    A slice is decoded by several threads, and while it is in use the one that would follow it is decoded, too. Arrays
-    of a small set are the same at every access: not to be written to.
+    Several threads decode a slice, and then the following slice in the background. Do not write to the arrays: those of
+    a small set are the same at every access.
     """
 
     def __init__(self, read: Callable[[int], np.ndarray], size: int) -> None:
         self._read = read
         self._size = size
-        self._kept: dict[int, np.ndarray] = {}
-        self._kept_bytes = 0
-        self._ahead: dict[int, Future[np.ndarray]] = {}
+        self._in_memory: dict[int, np.ndarray] = {}
+        self._in_memory_bytes = 0
+        self._prefetched: dict[int, Future[np.ndarray]] = {}
         self._process = os.getpid()
 
     def __len__(self) -> int:
@@ -68,14 +68,14 @@ class Decoded(Sequence[np.ndarray]):
     def __getitem__(self, index: int | slice) -> np.ndarray | list[np.ndarray]:
         if isinstance(index, slice):
             return [future.result() for future in self._decode(range(*index.indices(self._size)))]
-        return self._one(range(self._size)[index])
+        return self._image(range(self._size)[index])
 
     def __iter__(self) -> Iterator[np.ndarray]:
         for start in range(0, self._size, BATCH):
             yield from self[start : start + BATCH]
 
     def attempts(self) -> Iterator[np.ndarray | BadImage]:
-        """Every image, or what is wrong with it."""
+        """Every image, or its error."""
         for start in range(0, self._size, BATCH):
             for future in self._decode(range(start, min(start + BATCH, self._size))):
                 error = future.exception()
@@ -85,48 +85,48 @@ class Decoded(Sequence[np.ndarray]):
                     yield future.result()
 
     def _decode(self, wanted: range) -> list[Future[np.ndarray]]:
-        ahead, self._ahead = self._ahead, {}
-        if self._process != os.getpid():  # forked: nobody works on these here
-            ahead, self._process = {}, os.getpid()
-        futures = [ahead.get(i) or _workers().submit(self._one, i) for i in wanted]
+        prefetched, self._prefetched = self._prefetched, {}
+        if self._process != os.getpid():  # forked: the threads are not in this process
+            prefetched, self._process = {}, os.getpid()
+        futures = [prefetched.get(i) or _workers().submit(self._image, i) for i in wanted]
         following = range(wanted.stop, min(wanted.stop + len(wanted) * wanted.step, self._size), wanted.step)
         if wanted.step > 0:
-            self._ahead = {i: _workers().submit(self._one, i) for i in following if i not in self._kept}
+            self._prefetched = {i: _workers().submit(self._image, i) for i in following if i not in self._in_memory}
         return futures
 
-    def _one(self, i: int) -> np.ndarray:
-        if i in self._kept:
-            return self._kept[i]
+    def _image(self, i: int) -> np.ndarray:
+        if i in self._in_memory:
+            return self._in_memory[i]
         pixels = self._read(i)
-        if self._size <= KEPT_IMAGES and self._kept_bytes + pixels.nbytes <= KEPT_BYTES:
-            self._kept[i] = pixels
-            self._kept_bytes += pixels.nbytes
+        if self._size <= IN_MEMORY_IMAGES and self._in_memory_bytes + pixels.nbytes <= IN_MEMORY_BYTES:
+            self._in_memory[i] = pixels
+            self._in_memory_bytes += pixels.nbytes
         return pixels
 
 
 def with_digest(split: Split, stamps: Sequence[Any], cache: Path) -> Split:
-    """A split of `Decoded` images with its digest.
+    """The split of `Decoded` images, with its digest.
 
-    `stamps` says, as JSON has it, which bytes the images are decoded from, and under it the digest of the pixels is
-    remembered. Raises BadImages where images cannot be read.
+    `stamps`, plain data, identify the files that the images are decoded from. The digest is cached under them. Raises
+    BadImages where images cannot be read.
     """
     images = split.images
     assert isinstance(images, Decoded)
-    remembered = cache / "digests" / f"{sha([_decoder(), *stamps])}.txt"
-    digest = remembered.read_text(encoding="ascii", errors="replace") if remembered.is_file() else ""
+    cached = cache / "digests" / f"{sha([_decoder(), *stamps])}.txt"
+    digest = cached.read_text(encoding="ascii", errors="replace") if cached.is_file() else ""
     if len(digest) != 2 * hashlib.sha256().digest_size:
         bad: dict[int, BadImage] = {}
         digest = digest_images(_readable(images, bad))
         if bad:
             raise BadImages(list(bad.values()), replace(without(split, bad), digest=digest))
-        remembered.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(remembered) as temporary:
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(cached) as temporary:
             temporary.write_text(digest, encoding="ascii")
     return replace(split, digest=digest)
 
 
 def file_stamps(paths: Sequence[Path]) -> list[Any]:
-    """Paths, sizes and times of files, to know a changed one by. One that is not there is for `read` to complain of."""
+    """Paths, sizes and times of files, to notice a changed one. A missing file is an error later, when it is read."""
     stamps: list[Any] = []
     for path in paths:
         try:
@@ -139,9 +139,9 @@ def file_stamps(paths: Sequence[Path]) -> list[Any]:
 
 
 def without(split: Split, left_out: Sequence[int] | dict[int, Any]) -> Split:
-    """The split without the images of these numbers and all that is said of them. The digest is as it was."""
-    gone = set(left_out)
-    chosen = [i for i in range(len(split)) if i not in gone]
+    """The split without the images of these indices, their labels and clusters. The digest is unchanged."""
+    excluded = set(left_out)
+    chosen = [i for i in range(len(split)) if i not in excluded]
     return replace(
         split,
         images=Decoded(lambda i: split.images[chosen[i]], len(chosen)),
@@ -153,6 +153,7 @@ def without(split: Split, left_out: Sequence[int] | dict[int, Any]) -> Split:
 
 
 def _readable(images: Decoded, bad: dict[int, BadImage]) -> Iterator[np.ndarray]:
+    """The readable images; the errors of the others go to `bad`."""
     for i, image in enumerate(images.attempts()):
         if isinstance(image, BadImage):
             bad[i] = image

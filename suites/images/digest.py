@@ -1,4 +1,4 @@
-"""Content digests of splits: the decoded pixels in order, and the labels apart."""
+"""Digests of splits: one of the decoded pixels in order, one of the labels."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 def digest_images(images: Iterable[np.ndarray]) -> str:
     """SHA-256 (hex) over the shape, as text, and the bytes of every image, in order.
 
-    Images are uint8; anything else raises ValueError, because its bytes would depend on the machine. Labels are not
-    part of it, so that tasks on the same images share what was computed from them.
+    Raises ValueError unless images are uint8, because other types depend on the machine's byte order. Labels are not
+    included, so that tasks on the same images share features.
     """
     sha = hashlib.sha256()
     for image in images:

@@ -1,12 +1,12 @@
-"""Features on disk, in shards under everything that could change them: resumable, checked, bounded in size.
+"""Features on disk, in shards, under a key of everything they depend on: resumable, checked, bounded in size.
 
-    features/<short name of the key>/key.json            the key in words, and when it was last used (the file's time)
-    features/<short name of the key>/00000.safetensors   the features of images 0 to 511, with their checksum
+    features/<digest of the key>/key.json            the key, readable; the file's time is that of the last use
+    features/<digest of the key>/00000.safetensors   the features of images 0 to 511, with their checksum
 
-A shard appears whole or not at all, so a pass that was stopped goes on after the last one, and two processes on the
-same images at worst do the same work. A shard that cannot be read, or whose checksum is wrong, is computed again; the
-others are kept. When the features outgrow the bound, those that were not used for longest go, never those that this
-process uses.
+Shards are written atomically. So a stopped pass resumes after its last shard, and two processes on the same images at
+worst repeat each other's work. A shard that cannot be read, or has a wrong checksum, is computed again; the others are
+used. When the cache exceeds its size limit, the least recently used features are deleted, never those in use by this
+process.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ import numpy as np
 from ...registry import UsageError
 from ...stable import canonical, replacing, sha
 
-ROWS = 512  # images a shard
+ROWS = 512  # images per shard
 DEFAULT_GB = 20.0
 LIMIT = "BENCH_CACHE_GB"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
-    """What is kept of one pass over `rows` images."""
+class FeatureShards:
+    """The shards of one pass over `rows` images."""
 
     folder: Path
     rows: int
@@ -53,14 +53,14 @@ class Entry:
             return None
         try:
             with safe_open(path, framework="numpy") as file:
-                features, said = file.get_tensor("features"), (file.metadata() or {}).get("sha256")
+                features, checksum = file.get_tensor("features"), (file.metadata() or {}).get("sha256")
         except (SafetensorError, KeyError, OSError, ValueError):
             return None
-        fits = features.ndim == 2 and len(features) == len(self.spans[number])
-        return features if fits and said == _checksum(features) else None
+        valid = features.ndim == 2 and len(features) == len(self.spans[number])
+        return features if valid and checksum == _checksum(features) else None
 
     def put(self, number: int, features: np.ndarray) -> None:
-        """Keep a shard."""
+        """Write a shard."""
         from safetensors.numpy import save_file
 
         features = np.ascontiguousarray(features)
@@ -73,63 +73,63 @@ class Entry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kept:
-    """One entry of the cache as `cache list` shows it."""
+class CacheEntry:
+    """One entry of the cache, as `cache list` shows it."""
 
     folder: Path
     bytes: int
     used_at: float  # seconds since 1970
     key: Mapping[str, Any]  # empty where an older version wrote it
-    about: Mapping[str, Any]
-    rows: int
+    about: Mapping[str, Any]  # names of what the key's digests stand for
+    rows: int  # images
 
 
 class FeatureCache:
-    """The features of one cache folder, and which of them this process uses."""
+    """The features of a cache folder. Entries that this process uses are not deleted."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "features"
         self._used: set[Path] = set()
 
-    def entry(self, key: Mapping[str, Any], rows: int, about: Mapping[str, Any]) -> Entry:
-        """The entry under this key, which counts as used now. `about` names what the key's digests stand for."""
+    def shards(self, key: Mapping[str, Any], rows: int, about: Mapping[str, Any]) -> FeatureShards:
+        """The shards under this key, which is marked as used now. `about` names what the key's digests stand for."""
         folder = self.folder / sha(key)
         self._used.add(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        note = folder / "key.json"
-        if note.exists():
-            os.utime(note)
+        key_file = folder / "key.json"
+        if key_file.exists():
+            os.utime(key_file)
         else:
-            with replacing(note) as temporary:
+            with replacing(key_file) as temporary:
                 temporary.write_text(canonical({"key": key, "about": about, "rows": rows}) + "\n", encoding="utf-8")
-        return Entry(folder=folder, rows=rows)
+        return FeatureShards(folder=folder, rows=rows)
 
-    def kept(self) -> list[Kept]:
-        """What there is, the longest unused first."""
+    def entries(self) -> list[CacheEntry]:
+        """All entries, the least recently used first."""
         folders = [path for path in self.folder.glob("*") if path.is_dir() or path.suffix == ".safetensors"]
-        return sorted(filter(None, map(_describe, folders)), key=lambda kept: (kept.used_at, kept.folder.name))
+        return sorted(filter(None, map(_describe, folders)), key=lambda entry: (entry.used_at, entry.folder.name))
 
-    def trim(self, limit: float) -> list[Kept]:
-        """Remove the longest unused until at most `limit` bytes are left; never what this process uses."""
-        there = self.kept()
-        excess = sum(kept.bytes for kept in there) - limit
+    def trim(self, limit: float) -> list[CacheEntry]:
+        """Remove the least recently used entries until at most `limit` bytes are left. Returns what was removed."""
+        entries = self.entries()
+        excess = sum(entry.bytes for entry in entries) - limit
         removed = []
-        for kept in there:
-            if excess > 0 and kept.folder not in self._used:
-                remove(kept)
-                removed.append(kept)
-                excess -= kept.bytes
+        for entry in entries:
+            if excess > 0 and entry.folder not in self._used:
+                remove(entry)
+                removed.append(entry)
+                excess -= entry.bytes
         return removed
 
 
 @cache
 def feature_cache(folder: Path) -> FeatureCache:
-    """The one FeatureCache that this process has of a cache folder."""
+    """This process's one FeatureCache of a cache folder."""
     return FeatureCache(folder)
 
 
 def limit_bytes() -> float:
-    """How large the features may grow: BENCH_CACHE_GB (10^9 bytes), or 20. Raises UsageError for no such number."""
+    """The size limit in bytes: BENCH_CACHE_GB x 10^9, by default 20. Raises UsageError unless it is a number from 0."""
     text = os.environ.get(LIMIT) or str(DEFAULT_GB)
     try:
         limit = float(text)
@@ -140,26 +140,26 @@ def limit_bytes() -> float:
     return limit * 1e9
 
 
-def remove(kept: Kept) -> None:
-    """Take an entry away. What another process removes at the same time is gone as well."""
-    if kept.folder.is_dir():
-        shutil.rmtree(kept.folder, ignore_errors=True)
+def remove(entry: CacheEntry) -> None:
+    """Delete an entry. Files that another process deletes at the same time are no error."""
+    if entry.folder.is_dir():
+        shutil.rmtree(entry.folder, ignore_errors=True)
     else:
-        kept.folder.unlink(missing_ok=True)
+        entry.folder.unlink(missing_ok=True)
 
 
-def _describe(folder: Path) -> Kept | None:
+def _describe(folder: Path) -> CacheEntry | None:
     try:
         files = [path.stat() for path in _files(folder)]
-        note = folder / "key.json"
-        body = json.loads(note.read_text(encoding="utf-8")) if note.is_file() else {}
-        used_at = (note if note.is_file() else folder).stat().st_mtime
-    except (OSError, ValueError):  # being written or removed at this moment, or damaged
+        key_file = folder / "key.json"
+        body = json.loads(key_file.read_text(encoding="utf-8")) if key_file.is_file() else {}
+        used_at = (key_file if key_file.is_file() else folder).stat().st_mtime
+    except (OSError, ValueError):  # being written or removed by another process, or damaged
         body, used_at = {}, 0.0
         files = [path.stat() for path in _files(folder) if path.exists()]
     if not folder.exists():
         return None
-    return Kept(
+    return CacheEntry(
         folder=folder,
         bytes=sum(stat.st_size for stat in files),
         used_at=used_at,

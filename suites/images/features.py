@@ -1,4 +1,4 @@
-"""Frozen features: one pass over each distinct set of images, decoding and forward pass side by side."""
+"""Frozen features: a pass over images in which decoding and the forward pass overlap."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Extraction:
-    """How a network is made to look at images."""
+    """The settings of a pass over images."""
 
     transform: Transform
-    precision: Precision = "fp32"  # "bf16": autocast; features are kept as float32 all the same
-    batch_size: int = 64  # changes no feature beyond rounding
+    precision: Precision = "fp32"  # "bf16": autocast; features are float32 in any case
+    batch_size: int = 64  # features do not depend on it, but for rounding
 
 
 def extract(
@@ -40,14 +40,14 @@ def extract(
     progress: Callable[[int], None] = lambda _: None,
     precision: Precision = "fp32",
 ) -> np.ndarray:
-    """(N, D) float32 features of N images, each (H, W, 3) uint8 RGB, on the device and in the mode `backbone` is in.
+    """(N, D) float32 features of N images, each (H, W, 3) uint8 RGB, on the backbone's device and in its mode.
 
-    `progress` is called with the number of images of each batch. Raises ValueError where an image cannot be read, where
-    a feature is NaN or inf, naming the image, and where not all features have the same width.
+    `progress` is called with the number of images of each batch. Raises ValueError where an image cannot be read or its
+    features have NaN or inf, naming the image, and where the width of the features varies.
     """
-    how = Extraction(transform=transform, precision=precision, batch_size=batch_size)
+    extraction = Extraction(transform=transform, precision=precision, batch_size=batch_size)
     parts: list[np.ndarray] = []
-    for _, part in extract_spans(backbone, images, how, [range(len(images))]):
+    for _, part in extract_spans(backbone, images, extraction, [range(len(images))]):
         parts.append(part)
         progress(len(part))
     if not parts:
@@ -56,48 +56,48 @@ def extract(
 
 
 def extract_spans(
-    backbone: Backbone, images: Sequence[np.ndarray] | np.ndarray, how: Extraction, spans: Iterable[range]
+    backbone: Backbone, images: Sequence[np.ndarray] | np.ndarray, extraction: Extraction, spans: Iterable[range]
 ) -> Iterator[tuple[range, np.ndarray]]:
-    """(B, D) float32 features, batch after batch, of the images in these spans. No batch reaches across two spans.
+    """The spans of the batches and their (B, D) float32 features. No batch crosses the end of a span.
 
-    The features of a batch are fetched while the device works on the next. Raises as `extract` does.
+    The features of a batch are copied while the device computes the next. Raises as `extract` does.
     """
     import torch
 
     device = next((tensor.device for tensor in backbone.state_dict().values()), torch.device("cpu"))
     batches = [
-        range(start, min(start + how.batch_size, span.stop))
+        range(start, min(start + extraction.batch_size, span.stop))
         for span in spans
-        for start in range(span.start, span.stop, how.batch_size)
+        for start in range(span.start, span.stop, extraction.batch_size)
     ]
     width: int | None = None
-    on_the_way: deque[tuple[range, Callable[[], np.ndarray]]] = deque()
+    pending: deque[tuple[range, Callable[[], np.ndarray]]] = deque()
     with contextlib.closing(load_ahead(images, batches, device)) as loaded:
         for span, packed in loaded:
-            features = _forward(backbone, packed, how, device)
+            features = _forward(backbone, packed, extraction, device)
             if width not in (None, features.shape[1]):
                 raise ValueError(
                     f"{backbone.spec.name} gives features of width {features.shape[1]} for images {span.start} to "
                     f"{span.stop - 1} of the split and of width {width} for those before"
                 )
             width = features.shape[1]
-            on_the_way.append((span, _fetch(features)))
-            if len(on_the_way) > 1:
-                yield _arrived(backbone, *on_the_way.popleft())
-    for span, fetched in on_the_way:
-        yield _arrived(backbone, span, fetched)
+            pending.append((span, _fetch(features)))
+            if len(pending) > 1:
+                yield _wait_and_check(backbone, *pending.popleft())
+    for span, fetched in pending:
+        yield _wait_and_check(backbone, span, fetched)
 
 
-def _forward(backbone: Backbone, packed: Packed, how: Extraction, device: torch.device) -> torch.Tensor:
+def _forward(backbone: Backbone, packed: Packed, extraction: Extraction, device: torch.device) -> torch.Tensor:
     import torch
 
-    autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=how.precision == "bf16")
+    autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=extraction.precision == "bf16")
     with torch.inference_mode(), exact_convolutions(device), autocast:
-        return backbone.features(how.transform.apply(packed, device)).float()
+        return backbone.features(extraction.transform.apply(packed, device)).float()
 
 
 def _fetch(features: torch.Tensor) -> Callable[[], np.ndarray]:
-    """Begin to copy a batch of features from the device. What is returned waits for them."""
+    """Start to copy a batch of features from the device. The returned function waits for them and returns them."""
     import torch
 
     if features.device.type != "cuda":
@@ -114,8 +114,8 @@ def _fetch(features: torch.Tensor) -> Callable[[], np.ndarray]:
     return wait
 
 
-def _arrived(backbone: Backbone, span: range, fetched: Callable[[], np.ndarray]) -> tuple[range, np.ndarray]:
-    """The features. Raises ValueError where one is NaN or inf."""
+def _wait_and_check(backbone: Backbone, span: range, fetched: Callable[[], np.ndarray]) -> tuple[range, np.ndarray]:
+    """The span and its features. Raises ValueError where one is NaN or inf."""
     features = fetched()
     finite = np.isfinite(features).all(axis=1)
     if not finite.all():
@@ -126,7 +126,7 @@ def _arrived(backbone: Backbone, span: range, fetched: Callable[[], np.ndarray])
 
 @contextlib.contextmanager
 def exact_convolutions(device: torch.device) -> Iterator[None]:
-    """float32 means float32: convolutions on a GPU would round their inputs to TF32 otherwise."""
+    """Turn TF32 off: by default convolutions on a GPU round their float32 inputs to it."""
     if device.type != "cuda":
         yield
         return
@@ -141,7 +141,7 @@ def exact_convolutions(device: torch.device) -> Iterator[None]:
 
 
 def fingerprint(*parts: Features) -> dict[str, str]:
-    """The identity of the images (in order) and, apart from it, of the labels that a question is asked on."""
+    """Digests of the images, in order, and of the labels: the part of a question that identifies the data."""
     return {
         "split": sha([digest for part in parts for digest in part.digests]),
         "labels": hashlib.sha256(b"".join(map(_label_bytes, parts))).hexdigest()[:16],
@@ -154,7 +154,7 @@ def _label_bytes(part: Features) -> bytes:
 
 
 def weights_digest(state: Mapping[str, torch.Tensor]) -> str:
-    """sha256 over names, types, shapes and bytes of a state dict, in the order of the names."""
+    """SHA-256 (hex) of names, types, shapes and bytes of a state dict, in the order of the names."""
     import torch
 
     digest = hashlib.sha256()

@@ -1,4 +1,4 @@
-"""Decode the next batches in the background while the network works on this one."""
+"""Decode the next batches in background threads while the network works on the current one."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from .transforms import Packed, pack
 if TYPE_CHECKING:
     import torch
 
-AHEAD = 2  # batches that wait beside those being decoded: enough to overlap, and a bound on memory
-MOST_WORKERS = 8
+DECODED_AHEAD = 2  # batches beyond those being decoded: enough to overlap, and a bound on memory
+MAX_WORKERS = 8
 
 
 def load_ahead(
     images: Sequence[np.ndarray] | np.ndarray, spans: Sequence[range], device: torch.device
 ) -> Generator[tuple[range, Packed]]:
-    """The images of each span in order, packed for `device` (pinned for a GPU), decoded ahead by background threads.
+    """The images of each span in order, packed for `device` (pinned for a GPU), decoded ahead in background threads.
 
-    One thread, so that a source need not be safe to read from several; as many as there are processors (8 at most)
-    where the sequence says `concurrent = True`. Raises what decoding raises: a ValueError that names the image. When
-    the caller stops early, by Ctrl-C or otherwise, the threads end before this generator does.
+    There is one thread, so that sequences need not be thread-safe; a sequence with `concurrent = True` gets one per
+    processor (8 at most). Raises a ValueError that names the image where decoding fails. When the caller stops early,
+    by Ctrl-C or otherwise, the threads end before this generator does.
     """
-    workers = min(MOST_WORKERS, _processors()) if getattr(images, "concurrent", False) else 1
+    workers = min(MAX_WORKERS, _processors()) if getattr(images, "concurrent", False) else 1
     pin = device.type == "cuda"
-    todo = iter(spans)
+    remaining = iter(spans)
     waiting: deque[tuple[range, Future[Packed]]] = deque()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="images")
 
     def submit(count: int) -> None:
-        for span in islice(todo, count):
+        for span in islice(remaining, count):
             waiting.append((span, pool.submit(_load, images, span, pin)))
 
     try:
-        submit(workers + AHEAD)
+        submit(workers + DECODED_AHEAD)
         while waiting:
             span, future = waiting.popleft()
             packed = future.result()
@@ -60,7 +60,7 @@ def _load(images: Sequence[np.ndarray] | np.ndarray, span: range, pin: bool) -> 
 
 
 def _first_bad(images: Any, span: range) -> int | None:
-    """The first image of the span that cannot be had alone."""
+    """The first image of the span that cannot be read, each tried alone; None where all can."""
     for index in span:
         try:
             pack(images[index : index + 1])

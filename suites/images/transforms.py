@@ -1,14 +1,14 @@
-"""From decoded images to what a model takes in: the papers' resize protocols, by name, as recorded data.
+"""Preprocessing of decoded images to a model's input. The papers' resize protocols have names, which are recorded.
 
 - `square`: resize to the model's height and width, aspect ratio lost, no crop (VTAB, and the official ViT test rule).
-- `resize_crop`: resize to 8/7 of the model's size, then cut the centre (256 then 224: the authors' few-shot rule).
-- `shorter_crop`: the shorter side to 8/7 of the model's, aspect ratio kept, then cut the centre (timm, torchvision).
+- `resize_crop`: resize to 8/7 of the model's size, then centre crop (256 then 224: the authors' few-shot rule).
+- `shorter_crop`: the shorter side to 8/7 of the model's, aspect ratio kept, then centre crop (timm, torchvision).
 
-`crop_pct` is the share of a side that is kept by the cut where it is not 7/8; the side before it is rounded down then,
-as timm does.
+`crop_pct` is the share of a side that the crop keeps where it is not 7/8; the size before the crop is then rounded
+down, as in timm.
 
-Resizing is done in float32 with antialiasing and no rounding back to eight bits, on the device the model is on, by the
-call that torchvision's own resize makes; importing torchvision for it would cost a small run several seconds.
+Images are resized in float32 with antialiasing, without rounding to eight bits, on the model's device, by the function
+that torchvision's resize calls; importing torchvision would cost a small run several seconds.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from ...models.spec import Input
 
 Resize = Literal["square", "resize_crop", "shorter_crop"]
-Packed: TypeAlias = "list[torch.Tensor]"  # (B, H, W, 3) uint8 on the CPU, in order; one where all sizes are equal
+Packed: TypeAlias = "list[torch.Tensor]"  # (B, H, W, 3) uint8 on the CPU, in order; one if all sizes are equal
 
 
 def pack(images: Sequence[np.ndarray] | np.ndarray, *, pin: bool = False) -> Packed:
-    """Images, each (H, W, 3) uint8 RGB, as few tensors, in pinned memory where they are to be copied to a GPU.
+    """Images, each (H, W, 3) uint8 RGB, as one tensor if all sizes are equal, else one each; `pin`: in pinned memory.
 
     Raises ValueError for anything but uint8 RGB.
     """
@@ -40,14 +40,14 @@ def pack(images: Sequence[np.ndarray] | np.ndarray, *, pin: bool = False) -> Pac
             raise ValueError(f"expected (H, W, 3) uint8, found {image.shape} {image.dtype}")
     if not isinstance(images, np.ndarray) and len({image.shape for image in images}) == 1:
         images = np.stack(list(images))
-    whole = [images] if isinstance(images, np.ndarray) else [image[None] for image in images]
-    packed = [torch.from_numpy(np.ascontiguousarray(part)) for part in whole]
+    arrays = [images] if isinstance(images, np.ndarray) else [image[None] for image in images]
+    packed = [torch.from_numpy(np.ascontiguousarray(array)) for array in arrays]
     return [part.pin_memory() for part in packed] if pin else packed
 
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """What is said of how a model is fed; None is the model's own, or the network's, as far as these say."""
+    """Settings of a model's preprocessing; None stands for the default of the model or its library."""
 
     resize: Resize | None = None
     image_size: int | None = None  # pixels
@@ -59,26 +59,26 @@ class View:
     bgr: bool | None = None
 
     def over(self, other: View) -> View:
-        """This view, and what `other` says where it says nothing."""
-        return replace(other, **self.said())
+        """This view, with the fields of `other` where its own are None."""
+        return replace(other, **self.given())
 
-    def said(self) -> dict[str, Any]:
-        """What it says, by name."""
+    def given(self) -> dict[str, Any]:
+        """The fields that are not None."""
         return {name: value for name, value in vars(self).items() if value is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Transform:
-    """A deterministic preprocessing; two equal ones give equal pixels."""
+    """A deterministic preprocessing; equal transforms give equal pixels."""
 
     resize: Resize
-    size: tuple[int, int]  # height, width handed to the model
+    size: tuple[int, int]  # height, width of the model's input
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     interpolation: str
     antialias: bool = True
     crop_pct: float | None = None
-    bgr: bool = False  # channels handed over as blue, green, red, each with its own mean and std
+    bgr: bool = False  # channels in the order blue, green, red; `mean` and `std`, too
 
     @classmethod
     def for_input(cls, model: Input, resize: Resize, size: tuple[int, int] | None = None) -> Transform:
@@ -93,24 +93,24 @@ class Transform:
 
     @classmethod
     def of_view(cls, model: Input, view: View) -> Transform:
-        """The model's own input contract, changed as the view says; a square resize where it says nothing."""
-        said = view.said()
-        side = said.pop("image_size", None)
-        plain = cls.for_input(model, said.pop("resize", "square"), None if side is None else (side, side))
-        return replace(plain, **said)
+        """The model's own preprocessing, changed by the view; a square resize where that has none."""
+        given = view.given()
+        side = given.pop("image_size", None)
+        base = cls.for_input(model, given.pop("resize", "square"), None if side is None else (side, side))
+        return replace(base, **given)
 
     def describe(self) -> dict[str, Any]:
-        """As readable data, for fingerprints and records. What is rarely used is left out where it is not."""
-        rare = {name for name in ("crop_pct", "bgr") if not getattr(self, name)}
-        said = {key: value for key, value in asdict(self).items() if key not in rare}
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in said.items()}
+        """As plain data, for fingerprints and records. `crop_pct` and `bgr` are left out where unused."""
+        unused = {name for name in ("crop_pct", "bgr") if not getattr(self, name)}
+        used = {key: value for key, value in asdict(self).items() if key not in unused}
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in used.items()}
 
     def batch(self, images: Sequence[np.ndarray] | np.ndarray, device: torch.device) -> torch.Tensor:
         """(B, 3, height, width) float32 on `device` from B images, each (H, W, 3) uint8 RGB."""
         return self.apply(pack(images), device)
 
     def apply(self, packed: Packed, device: torch.device) -> torch.Tensor:
-        """The same of packed images: bytes travel to the device, everything else happens there."""
+        """As `batch`, from packed images: uint8 pixels are copied to the device, and everything else is done there."""
         import torch
 
         parts = [self._apply(part.to(device, non_blocking=True)) for part in packed]
@@ -120,25 +120,25 @@ class Transform:
         import torch
         from torch.nn.functional import interpolate
 
-        # Channels first in memory as well: a permuted view would hand the networks another, slower layout.
-        # Turned as bytes and scaled in place: that halves the time on a CPU.
+        # Channels first in memory as well: a permuted view would have another, slower layout in the network.
+        # Permuting bytes and scaling in place halves the time on a CPU.
         pixels = images.permute(0, 3, 1, 2).contiguous().to(torch.float32)  # B 3 H W, 0..255
         height, width = self.size
-        given = (int(pixels.shape[-2]), int(pixels.shape[-1]))
-        whole = self._before_the_cut(*given)
-        if given != whole:
+        original = (int(pixels.shape[-2]), int(pixels.shape[-1]))
+        resized = self._size_before_crop(*original)
+        if original != resized:
             smooth = self.antialias and self.interpolation != "nearest"
-            pixels = interpolate(pixels, whole, mode=self.interpolation, antialias=smooth)
-        # An odd pixel too many is cut at the end, as the authors' central crop does; the libraries round half to even.
-        cut = round if self.resize == "shorter_crop" else int
-        top, left = cut((whole[0] - height) / 2), cut((whole[1] - width) / 2)
+            pixels = interpolate(pixels, resized, mode=self.interpolation, antialias=smooth)
+        # The authors' central crop removes an odd pixel at the end; the libraries round half to even.
+        whole = round if self.resize == "shorter_crop" else int
+        top, left = whole((resized[0] - height) / 2), whole((resized[1] - width) / 2)
         pixels = pixels[..., top : top + height, left : left + width].contiguous()
         if self.bgr:
             pixels = pixels.flip(1)
         mean, std = (pixels.new_tensor(value).view(3, 1, 1) for value in (self.mean, self.std))
         return pixels.div_(255).sub_(mean).div_(std)
 
-    def _before_the_cut(self, height: int, width: int) -> tuple[int, int]:
+    def _size_before_crop(self, height: int, width: int) -> tuple[int, int]:
         """Height and width that an image of this size is resized to."""
         if self.resize == "square":
             return self.size
@@ -147,5 +147,5 @@ class Transform:
         ]
         if self.resize == "resize_crop":
             return wanted[0], wanted[1]
-        scale = max(wanted[0] / height, wanted[1] / width)  # neither side may become too short
+        scale = max(wanted[0] / height, wanted[1] / width)  # so that both sides are long enough
         return max(wanted[0], int(height * scale + 1e-9)), max(wanted[1], int(width * scale + 1e-9))

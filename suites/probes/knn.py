@@ -18,7 +18,7 @@ BLOCK = 2**22  # similarities in memory at a time
 MIN_LENGTH = 1e-12  # of a feature vector, against division by zero
 
 
-class NearestNeighbourClassifier:
+class KnnClassifier:
     """A `support.Classifier`: classifies the test images with support sets of the training images, for each k."""
 
     def __init__(

@@ -60,7 +60,7 @@ class RidgeClassifier:
         return self._scorer.predict(self._solutions(supports))
 
     def _solutions(self, supports: Iterable[np.ndarray]) -> Iterator[Solution]:
-        """The solutions of support sets x l2, in that order, computed in groups of the size that is scored at a time."""
+        """The solutions of support sets x l2, in that order, computed in groups that are scored at a time."""
         at_once = max(1, COLUMNS // self._num_classes)
         strengths = [self.settings[i : i + at_once] for i in range(0, len(self.settings), at_once)]
         for group in self._groups(supports, at_once // len(self.settings)):

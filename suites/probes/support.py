@@ -93,8 +93,8 @@ def draw_supports(
 ) -> Iterator[Support]:
     """The support sets of seeds x shots, in that order, from a pool with these (N,) labels.
 
-    A seed's k-shot set is the first k of every class's shuffled images, so the sets of one seed are nested. A class with
-    fewer images gives all it has. `ALL` shots give the whole pool, once, whatever the seeds.
+    A seed's k-shot set is the first k of every class's shuffled images, so the sets of one seed are nested. A class
+    with fewer images gives all it has. `ALL` shots give the whole pool, once, whatever the seeds.
     """
     drawn = [count for count in shots if count != ALL]
     if ALL in shots:

@@ -83,7 +83,7 @@ class StoppingRule:
 class ThroughputSettings(Suite):
     """What is asked of a throughput job; suites/throughput.py asks it and says what each setting means."""
 
-    # What rows there are. What is left open is chosen by the scale (`settled`).
+    # What rows there are. What is left open is chosen by the scale (`for_device`).
     scale: Literal["auto", "small", "full"] = "auto"  # auto: small on a CPU, full on a GPU
     image_size: tuple[int, ...] = ()  # pixels; small: 64, 128; full: 224
     batch_size: tuple[int, ...] = ()  # of the offline scenario; small: 8; full: 128
@@ -110,7 +110,7 @@ class ThroughputSettings(Suite):
     ceilings: bool = True  # roofline and products; a second or so a row
     classes: int = 1000  # of the head
 
-    def settled(self, device: str) -> Self:
+    def for_device(self, device: str) -> Self:
         """With what was left open chosen for a kind of device: "cpu", "cuda" or "mps"."""
         small = self.scale == "small" or (self.scale == "auto" and device == "cpu")
         return replace(
@@ -121,7 +121,7 @@ class ThroughputSettings(Suite):
             precision=self.precision or (("fp32",) if small else ("bf16",)),
         )
 
-    def others(self) -> tuple[str, ...]:
+    def other_models(self) -> tuple[str, ...]:
         return () if self.against is None else (self.against,)
 
     def check(self) -> None:

@@ -1,4 +1,4 @@
-"""The probe's speed beside three other ways to the same classify_supports, interleaved. Not in the default run; takes minutes.
+"""The probe's speed beside three other ways to the same results, interleaved. Not in the default run; takes minutes.
 
 pytest tests/perf --benchmark-only
 """

@@ -149,7 +149,7 @@ def test_objectnet_is_right_by_any_of_its_classes_and_also_among_them_alone() ->
     task = replace(tasks()["ObjectNet"], num_classes=8)
     logits = np.eye(8)[[1, 7, 3, 0]] * 3 + np.eye(8)[[0, 2, 2, 4]]
     found = {
-        one.metric: one for one in classify._measured(task, said(logits, [1, 2, 2, 4], ((1, 5), (2,), (2,), (4,))))
+        one.metric: one for one in classify._measurements(task, said(logits, [1, 2, 2, 4], ((1, 5), (2,), (2,), (4,))))
     }
     assert set(found) == {"top1", "top5", "top1_overlap", "majority_rate"}
     assert found["top1"].value == 25
@@ -306,8 +306,8 @@ def test_the_vtab_files_of_a_run_are_one_row() -> None:
 def test_a_permuted_head_is_marked_suspect() -> None:
     logits = np.eye(10)[np.arange(400) % 10]
     task = tasks()["digits"]
-    ok = classify._measured(task, said(logits, (np.arange(400) % 10).tolist()))
+    ok = classify._measurements(task, said(logits, (np.arange(400) % 10).tolist()))
     assert {one.verdict for one in ok} == {""}
     order = np.roll(np.arange(10), 3)
-    found = list(classify._measured(task, said(logits[:, order], (np.arange(400) % 10).tolist())))
+    found = list(classify._measurements(task, said(logits[:, order], (np.arange(400) % 10).tolist())))
     assert found[0].verdict.startswith("suspect: label order; with the head's classes in another order (10 of 10")

@@ -214,7 +214,7 @@ def test_left_out_is_the_recipes_and_none_is_none() -> None:
     assert suite("flip=none", "crop=null") == FineTune(flip=False, crop="none")
     assert suite("steps=recipe", "lr=recipe", "clip_norm=recipe", "crop=recipe", "seed=recipe") == FineTune()
     swept = make_plan(config.read([*WORDS, "clip_norm=recipe,none,0.5"])).jobs
-    assert [cast(Any, job.suite).typed().get("clip_norm") for job in swept] == [None, 0.0, 0.5]
+    assert [cast(Any, job.suite).typed_settings().get("clip_norm") for job in swept] == [None, 0.0, 0.5]
     frame = vit_bench.run(*WORDS, seed=0, clip_norm=None)
     assert json.loads(frame["treatment"].iloc[0])["typed"]["clip_norm"] == 0.0
     assert json.loads(frame["treatment"].iloc[0])["recipe"]["clip_norm"] is None
@@ -308,7 +308,7 @@ def test_what_is_typed_wins_over_the_recipe_and_0_takes_away() -> None:
     assert (found.steps, found.schedule, found.decay_at) == (50, "steps", (15, 30, 45))
     assert (found.clip_norm, found.polyak, found.optimizer, found.flip, found.mixup) == (0.0, 0.9, "adam", False, 0.2)
     assert (found.warmup, found.lr, found.resize) == (5, (0.01,), 448)
-    assert suite.typed() == {
+    assert suite.typed_settings() == {
         "clip_norm": 0.0,
         "flip": False,
         "mixup": 0.2,
@@ -317,7 +317,7 @@ def test_what_is_typed_wins_over_the_recipe_and_0_takes_away() -> None:
         "schedule": "steps",
         "steps": 50,
     }
-    assert FineTune(micro_batch=3, seed=(4,)).typed() == {}
+    assert FineTune(micro_batch=3, seed=(4,)).typed_settings() == {}
 
 
 def test_warm_up_from_scratch_and_what_is_said_of_it_follow_the_steps_that_are_typed() -> None:
@@ -431,7 +431,7 @@ def test_a_model_with_one_setting_stands_beside_one_whose_recipe_was_chosen(monk
     monkeypatch.setattr(Trainer, "run", lambda *words: RunResult(words[-1].labels.copy(), {}))
     words = ("suite=vtab-mini", "protocol=finetune", "task=digits", "seed=0", "image_size=32", "out=r")
     recipes = {"ViT-mini": "vtab", "BiT-mini": "vtab+bit"}
-    monkeypatch.setattr(Vtab, "own_recipe", lambda _, model, **__: recipes[model.name])
+    monkeypatch.setattr(Vtab, "auto_recipe", lambda _, model, **__: recipes[model.name])
     frame = vit_bench.run(*words, model=list(recipes))
     assert set(frame["status"]) == {"ok"}, frame["error"].tolist()
     top1 = frame[frame["metric"] == "top1"]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from vit_bench.registry import UsageError
 from vit_bench.suites.fewshot import FewShot, ridge_probe
-from vit_bench.suites.probes.knn import NearestNeighbourClassifier, nearest
+from vit_bench.suites.probes.knn import KnnClassifier, nearest
 from vit_bench.suites.probes.logistic import LogisticClassifier
 from vit_bench.suites.probes.ridge import STD_FLOOR
 from vit_bench.suites.probes.support import Labelled, shuffled_by_class
@@ -171,7 +171,7 @@ def by_hand(x: np.ndarray, y: np.ndarray, row: np.ndarray, k: int, temperature: 
 def test_neighbours_vote_as_by_hand(k: int) -> None:
     (x, y), (x_test, y_test) = features(60, 0), features(200, 2)
     x[17], y[17] = x[3], (y[3] + 1) % CLASSES  # two images alike, of different classes
-    classify = NearestNeighbourClassifier(Labelled(x, y), Labelled(x_test, y_test), CLASSES, k=(k,), temperature=0.07)
+    classify = KnnClassifier(Labelled(x, y), Labelled(x_test, y_test), CLASSES, k=(k,), temperature=0.07)
     (predictions,) = classify([np.arange(60)])
     assert predictions.tolist() == [by_hand(x, y, row.astype(np.float64), k, 0.07) for row in x_test]
 
@@ -184,7 +184,7 @@ def test_ties_go_to_the_first_of_the_support_set() -> None:
 def test_a_feature_vector_of_zeros_is_a_neighbour_like_any_other() -> None:
     (x, y), (x_test, y_test) = features(60, 0), features(200, 2)
     x[0], x_test[0] = 0.0, 0.0
-    classify = NearestNeighbourClassifier(Labelled(x, y), Labelled(x_test, y_test), CLASSES, k=(3,), temperature=0.07)
+    classify = KnnClassifier(Labelled(x, y), Labelled(x_test, y_test), CLASSES, k=(3,), temperature=0.07)
     (predictions,) = classify([np.arange(60)])
     assert predictions[0] == np.bincount(y[:3], minlength=CLASSES).argmax()
 

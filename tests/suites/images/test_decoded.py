@@ -59,14 +59,14 @@ def test_a_small_set_is_decoded_once_and_a_large_one_is_not_kept(monkeypatch: py
     for _ in range(3):
         list(images)
     assert set(reads.count.values()) == {1}
-    monkeypatch.setattr(decoded, "KEPT_IMAGES", 100)
+    monkeypatch.setattr(decoded, "IN_MEMORY_IMAGES", 100)
     reads = Reads()
     images = Decoded(reads, 200)
     for _ in range(3):
         list(images)
     assert set(reads.count.values()) == {3}
     assert not images._kept
-    monkeypatch.setattr(decoded, "KEPT_IMAGES", 1000)
+    monkeypatch.setattr(decoded, "IN_MEMORY_IMAGES", 1000)
     monkeypatch.setattr(decoded, "KEPT_BYTES", made(0).nbytes * 50)
     images = Decoded(Reads(), 200)
     list(images)

@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from vit_bench.registry import UsageError
-from vit_bench.suites.images.feature_cache import ROWS, Entry, FeatureCache, limit_bytes, remove
+from vit_bench.suites.images.feature_cache import ROWS, FeatureCache, FeatureShards, limit_bytes, remove
 
 KEY = {"weights": "w", "treatment": {"size": [8, 8]}, "split": "s"}
 ABOUT = {"model": "ViT-mini", "weights": "random", "images": "digits"}
 X = np.random.default_rng(0).normal(size=(ROWS + 100, 6)).astype(np.float32)
 
 
-def filled(folder: Path, key: dict = KEY, rows: int = len(X)) -> Entry:
-    entry = FeatureCache(folder).entry(key, rows, ABOUT)
+def filled(folder: Path, key: dict = KEY, rows: int = len(X)) -> FeatureShards:
+    entry = FeatureCache(folder).shards(key, rows, ABOUT)
     for number, span in enumerate(entry.spans):
         entry.put(number, X[span.start : span.stop])
     return entry
@@ -32,7 +32,7 @@ def test_shards_come_back_as_they_went_in(tmp_path: Path) -> None:
     for number, span in enumerate(entry.spans):
         np.testing.assert_array_equal(entry.get(number), X[span.start : span.stop])
     assert json.loads((entry.folder / "key.json").read_text()) == {"key": KEY, "about": ABOUT, "rows": len(X)}
-    assert FeatureCache(tmp_path).entry(KEY | {"split": "t"}, len(X), ABOUT).get(0) is None
+    assert FeatureCache(tmp_path).shards(KEY | {"split": "t"}, len(X), ABOUT).get(0) is None
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty", "gone", "other"])
@@ -54,7 +54,7 @@ def test_a_damaged_shard_is_as_good_as_absent_and_the_others_stay(tmp_path: Path
 
 
 def use(cache: FeatureCache, name: str, hours_ago: float) -> Path:
-    entry = cache.entry(KEY | {"split": name}, 10, ABOUT)
+    entry = cache.shards(KEY | {"split": name}, 10, ABOUT)
     entry.put(0, X[:10])
     then = time.time() - 3600 * hours_ago
     os.utime(entry.folder / "key.json", (then, then))
@@ -65,15 +65,15 @@ def test_the_longest_unused_goes_first_and_never_what_this_process_uses(tmp_path
     other = FeatureCache(tmp_path)
     folders = {name: use(other, name, hours) for name, hours in (("new", 1), ("old", 9), ("mid", 5))}
     mine = FeatureCache(tmp_path)
-    assert [kept.folder for kept in mine.kept()] == [folders[name] for name in ("old", "mid", "new")]
-    each = mine.kept()[0].bytes
+    assert [entry.folder for entry in mine.entries()] == [folders[name] for name in ("old", "mid", "new")]
+    each = mine.entries()[0].bytes
     assert mine.trim(3 * each) == []
-    assert [kept.folder for kept in mine.trim(2 * each)] == [folders["old"]]
-    mine.entry(KEY | {"split": "mid"}, 10, ABOUT)  # used now, so it is the newest, and in use
-    assert [kept.folder for kept in mine.trim(each)] == [folders["new"]]
+    assert [entry.folder for entry in mine.trim(2 * each)] == [folders["old"]]
+    mine.shards(KEY | {"split": "mid"}, 10, ABOUT)  # used now, so it is the newest, and in use
+    assert [entry.folder for entry in mine.trim(each)] == [folders["new"]]
     assert mine.trim(0) == []
     assert folders["mid"].exists()
-    assert [kept.folder for kept in other.kept()] == [folders["mid"]]
+    assert [entry.folder for entry in other.entries()] == [folders["mid"]]
 
 
 def test_files_of_an_older_version_are_listed_and_go_first(tmp_path: Path) -> None:
@@ -82,9 +82,9 @@ def test_files_of_an_older_version_are_listed_and_go_first(tmp_path: Path) -> No
     old.write_bytes(bytes(1000))
     os.utime(old, (0, 0))
     cache = FeatureCache(tmp_path)
-    first = cache.kept()[0]
+    first = cache.entries()[0]
     assert (first.folder, first.bytes, first.about) == (old, 1000, {})
-    assert [kept.folder for kept in cache.trim(cache.kept()[1].bytes)] == [old]
+    assert [entry.folder for entry in cache.trim(cache.entries()[1].bytes)] == [old]
     remove(first)  # twice does no harm
 
 
@@ -109,7 +109,7 @@ from vit_bench.suites.images.feature_cache import FeatureCache
 
 x = np.load("x.npy")
 for _ in range(30):
-    entry = FeatureCache(Path()).entry({"split": "s"}, len(x), {})
+    entry = FeatureCache(Path()).shards({"split": "s"}, len(x), {})
     for number, span in enumerate(entry.spans):
         entry.put(number, x[span.start : span.stop])
 """
@@ -118,7 +118,7 @@ for _ in range(30):
 def test_two_processes_that_write_the_same_features_do_no_harm(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", X)
     writers = [subprocess.Popen([sys.executable, "-c", WRITER], cwd=tmp_path) for _ in range(2)]
-    entry = FeatureCache(tmp_path).entry({"split": "s"}, len(X), {})
+    entry = FeatureCache(tmp_path).shards({"split": "s"}, len(X), {})
     seen = 0
     while any(writer.poll() is None for writer in writers):
         features = entry.get(0)
