@@ -28,7 +28,7 @@ from .heads.classes import described, unfit, view_of
 from .heads.label_order import best_renaming
 from .images.features import fingerprint
 from .images.transforms import Resize, View
-from .metrics import accuracies, majority_rate, top1, top_k
+from .metrics import accuracies, majority_measurement, top1, top_k
 from .protocol import Context, Features, Measurement, Precision, Suite, Task, Work, task_question
 
 if TYPE_CHECKING:
@@ -151,13 +151,7 @@ def _measurements(task: Task, logits: Features) -> Iterator[Measurement]:
             predictions=predictions.get(metric),
             verdict=verdict,
         )
-    yield Measurement(
-        metric="majority_rate",
-        value=majority_rate(logits.labels, logits.label_sets),
-        unit="percent",
-        n_test=len(logits.labels),
-        question=question | {"metric": "majority_rate"},
-    )
+    yield majority_measurement(logits.labels, logits.label_sets, question)
 
 
 def _verdict(task: Task, logits: Features, predictions: np.ndarray) -> str:

@@ -36,7 +36,7 @@ import numpy as np
 from ..registry import UsageError
 from .images.features import fingerprint
 from .images.transforms import Resize
-from .metrics import LabelSets, accuracies, majority_rate
+from .metrics import LabelSets, accuracies, majority_measurement
 from .probes.knn import KnnClassifier
 from .probes.logistic import LogisticClassifier
 from .probes.ridge import RidgeClassifier
@@ -147,13 +147,7 @@ class FewShot(Suite):
             **fingerprint(*data.parts),
             "pool": "all training images" if self.pool is None else f"the first {self.pool} training images",
         }
-        yield Measurement(
-            metric="majority_rate",
-            value=majority_rate(data.test.y, data.label_sets),
-            unit="percent",
-            n_test=len(data.test),
-            question=question | {"metric": "majority_rate"},
-        )
+        yield majority_measurement(data.test.y, data.label_sets, question)
         measurements = ProbeMeasurements(self, data, question)
         chosen = repeat(None) if data.val is None or len(self.swept_values) < 2 else self._chosen(data, data.val)
         draws: dict[tuple[int, float], list[tuple[int, float]]] = {}  # (shots, setting): seeds and accuracies
@@ -300,8 +294,7 @@ class ProbeMeasurements:
         )
 
     def _plain(self, setting: float) -> float | int:
-        """The setting as it is recorded: k is a whole number."""
-        return int(setting) if self._swept == "k" else setting
+        return int(setting) if self._swept == "k" else setting  # as records have it
 
 
 def ridge_probe(  # noqa: PLR0913  # public signature

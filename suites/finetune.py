@@ -30,7 +30,7 @@ import numpy as np
 
 from ..registry import UsageError
 from .images.features import fingerprint
-from .metrics import accuracies, majority_rate, top1
+from .metrics import accuracies, majority_measurement, top1
 from .probes.ridge import L2, classify_by_ridge
 from .probes.support import Labelled
 from .protocol import Context, Features, Measurement, Split, Suite, Task, Work, task_question
@@ -232,13 +232,7 @@ def finetune(suite: FineTune, context: Context) -> Iterator[Measurement]:
     if context.weights.random and val is not None:
         probe = _untrained_probe(context, best.recipe.image_size, question)
         yield replace(probe, n_test=len(test), n_train=count)
-    yield Measurement(
-        metric="majority_rate",
-        value=majority_rate(test.labels, test.label_sets),
-        unit="percent",
-        n_test=len(test),
-        question=question | {"metric": "majority_rate"},
-    )
+    yield majority_measurement(test.labels, test.label_sets, question)
 
 
 def _candidates(suite: FineTune, context: Context, count: int, first: np.ndarray) -> list[Candidate]:

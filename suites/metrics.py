@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+
+from .protocol import Measurement
 
 ROWS = 8192  # of an array that are processed at a time, to keep temporaries small
 LabelSets = Sequence[Sequence[int]]  # N sets of right classes
@@ -55,6 +58,17 @@ def majority_rate(labels: np.ndarray, label_sets: LabelSets | None = None) -> fl
     """Percent of images in the most frequent class: the accuracy of always predicting it."""
     all_labels = labels if label_sets is None else np.concatenate([sorted(set(classes)) for classes in label_sets])
     return 100.0 * float(np.bincount(all_labels).max() / len(labels))
+
+
+def majority_measurement(labels: np.ndarray, label_sets: LabelSets | None, question: Mapping[str, Any]) -> Measurement:
+    """The measurement of the majority rate that every suite adds to its accuracies on a test split."""
+    return Measurement(
+        metric="majority_rate",
+        value=majority_rate(labels, label_sets),
+        unit="percent",
+        n_test=len(labels),
+        question={**question, "metric": "majority_rate"},
+    )
 
 
 def accuracies(

@@ -96,18 +96,18 @@ class Throughput(ThroughputSettings):
     def run(self, context: Context) -> Iterator[Measurement]:
         from .timing.session import Session
 
-        for_device = self.for_device(context.device.type)
-        session = Session(for_device, context)
-        for variant, timing, scenario in for_device.cases():
+        suite = self.for_device(context.device.type)
+        session = Session(suite, context)
+        for variant, timing, scenario in suite.cases():
             at = asdict(variant) | {"timing": timing, "scenario": scenario}
             if not context.enter(at):
                 continue
             yield from session.part(at, partial(session.row, variant, timing, scenario))
             against = asdict(variant) | {"scenario": "offline", "against": self.against}
-            duels = for_device.duels(variant, timing, scenario) and not session.late
-            if duels and context.enter(against):  # the row again: a part of its own, which the row survives
-                yield from session.part(against, partial(session.duel, variant))
-        for variant, timing in for_device.searches().items():
+            compares = suite.compares(variant, timing, scenario) and not session.over_budget
+            if compares and context.enter(against):  # a part of its own: a crash in it leaves the row's numbers
+                yield from session.part(against, partial(session.compare, variant))
+        for variant, timing in suite.searches().items():
             at = asdict(variant) | {"timing": timing, "scenario": "search"}
             del at["batch_size"]
             if context.enter(at):

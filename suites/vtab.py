@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from ..registry import UsageError
 from .finetune import FineTune, finetune
 from .images.features import fingerprint
-from .metrics import majority_rate, mean_per_class, top1
+from .metrics import accuracies, majority_measurement
 from .probes.ridge import L2, classify_by_ridge
 from .probes.support import Labelled, check_problem
 from .protocol import Context, Measurement, Suite, Task, Work, task_question
@@ -105,10 +105,7 @@ class Vtab(FineTune):
             "selection": "l2 on the validation images",
         }
         treatment = {**parts[-1].treatment, "head": "ridge to {-1, 1}^K", "l2": best, "l2_choices": list(self.l2)}
-        for metric, value in (
-            ("top1", top1(predictions, test.y)),
-            ("mean_per_class", mean_per_class(predictions, test.y)),
-        ):
+        for metric, value in accuracies(predictions, test.y):
             yield Measurement(
                 metric=metric,
                 value=value,
@@ -119,13 +116,7 @@ class Vtab(FineTune):
                 treatment=treatment,
                 predictions=predictions if metric == "top1" else None,
             )
-        yield Measurement(
-            metric="majority_rate",
-            value=majority_rate(test.y),
-            unit="percent",
-            n_test=len(test),
-            question=question | {"metric": "majority_rate"},
-        )
+        yield majority_measurement(test.y, None, question)
 
 
 @dataclass(frozen=True, kw_only=True)

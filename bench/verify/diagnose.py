@@ -22,8 +22,8 @@ from ...registry import UsageError
 from ...results.comparison.agreement import Stated
 from ...suites.fewshot import ridge_probe
 from ...suites.heads.label_order import best_renaming, random_halves
+from ...suites.images.decoded import chosen_rows
 from ...suites.images.features import extract
-from ...suites.images.feeding import chosen_rows
 from ...suites.images.transforms import Transform, View
 from ...suites.metrics import top1
 from ..context import JobContext

@@ -141,13 +141,20 @@ def file_stamps(paths: Sequence[Path]) -> list[Any]:
 def without(split: Split, left_out: Sequence[int] | dict[int, Any]) -> Split:
     """The split without the images of these indices, their labels and clusters. The digest is unchanged."""
     excluded = set(left_out)
-    chosen = [i for i in range(len(split)) if i not in excluded]
+    rows = [i for i in range(len(split)) if i not in excluded]
+    return replace(chosen_rows(split, rows), digest=split.digest)
+
+
+def chosen_rows(split: Split, rows: Sequence[int] | np.ndarray) -> Split:
+    """A split of these rows of a split."""
+    chosen, images = [int(row) for row in rows], split.images
     return replace(
         split,
-        images=Decoded(lambda i: split.images[chosen[i]], len(chosen)),
+        images=images[chosen] if isinstance(images, np.ndarray) else Decoded(lambda i: images[chosen[i]], len(chosen)),
         labels=split.labels[chosen],
+        digest=f"{split.digest}[{sha(chosen)}]",
         clusters=None if split.clusters is None else split.clusters[chosen],
-        label_sets=None if split.label_sets is None else tuple(split.label_sets[i] for i in chosen),
+        label_sets=None if split.label_sets is None else tuple(split.label_sets[row] for row in chosen),
         part_of=None,
     )
 

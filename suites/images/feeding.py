@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...stable import sha
 from ..protocol import Features, Precision, Split, Task
-from .decoded import Decoded
+from .decoded import chosen_rows
 from .features import Extraction
 from .transforms import Resize, Transform, View
 
@@ -92,21 +91,6 @@ def first_images(split: Split, count: int | None) -> Split:
         return split
     clusters = None if split.clusters is None else split.clusters[:count]
     return replace(split, labels=split.labels[:count], digest=f"{split.digest}[:{count}]", clusters=clusters)
-
-
-def chosen_rows(split: Split, rows: np.ndarray) -> Split:
-    """A split of these rows of a split."""
-    chosen, images = [int(row) for row in rows], split.images
-    selected = images[chosen] if isinstance(images, np.ndarray) else Decoded(lambda i: images[chosen[i]], len(chosen))
-    return replace(
-        split,
-        images=selected,
-        labels=split.labels[chosen],
-        digest=f"{split.digest}[{sha(chosen)}]",
-        clusters=None if split.clusters is None else split.clusters[chosen],
-        label_sets=None if split.label_sets is None else tuple(split.label_sets[row] for row in chosen),
-        part_of=None,
-    )
 
 
 def paired_test_arrays(test: Split) -> dict[str, np.ndarray]:

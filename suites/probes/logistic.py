@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
+from ..metrics import ROWS
 from .ridge import STD_FLOOR
-from .support import ROWS, Labelled
+from .support import Labelled
 
 ITERATIONS = 5000
 

@@ -10,10 +10,9 @@ from typing import Protocol
 import numpy as np
 
 from ...registry import UsageError
-from ..metrics import LabelSets, top1
+from ..metrics import ROWS, LabelSets, top1
 
 ALL = 0  # as a number of shots: every image of the pool
-ROWS = 8192  # of an array that are processed at a time, to keep temporaries small
 
 
 @dataclass(frozen=True)
@@ -56,14 +55,12 @@ class Classifier(Protocol):
     @property
     def settings(self) -> Sequence[float]:
         """The values of the swept setting."""
-        ...
 
     def __call__(self, supports: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """(M,) predicted classes for each support set, given as indices, and each setting, in this order.
 
         May take several support sets from the iterator before it yields.
         """
-        ...
 
 
 def classify_supports(

@@ -1,1 +1,1 @@
-"""How a duration is measured so that it can be trusted: clocks, samples, ceilings, memory, power and verdicts."""
+"""Measuring durations: clocks, sampling, ceilings, memory, power, and checks that mark numbers as suspect."""

@@ -1,4 +1,4 @@
-"""Clocks: the host's, and a device's own. A test brings one that only pretends."""
+"""Clocks of the host and of devices. Tests use a simulated one."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ import torch
 
 
 class Clock:
-    """The host's clock, for a device that does its work before it returns.
+    """The host's clock, for a synchronous device.
 
-    A mark is a point in the device's work. On other devices it may lie ahead of the host's present.
+    A mark is a point in the device's queue of work. An asynchronous device may reach it later.
     """
 
     def now(self) -> float:
-        """Seconds of the host, from anywhere."""
+        """Seconds of the host's clock, from an arbitrary zero."""
         return time.perf_counter()
 
     def mark(self) -> Any:
-        """The point in the device's work behind all that was given to it so far."""
+        """A mark after all work queued so far."""
         return self.now()
 
     def wait(self) -> None:
-        """Wait until the device has done all that was given to it."""
+        """Wait until the device has done all queued work."""
 
     def between(self, first: Any, second: Any) -> float:
-        """Seconds of device time from one mark to the other; both must have been waited for."""
+        """Seconds of device time between two marks, after `wait`."""
         return second - first
 
 
 class MPSClock(Clock):
-    """Apple's GPU: a mark waits for the device, so that every step is synchronised."""
+    """For Apple's GPU: a mark waits for the device, so that every step is synchronised."""
 
     def mark(self) -> float:
         self.wait()
@@ -42,7 +42,7 @@ class MPSClock(Clock):
 
 
 class CUDAClock(Clock):
-    """Events in the device's current stream: durations of the work itself, whenever the host gave it."""
+    """CUDA events in the device's current stream: durations of the work itself, whenever the host queued it."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device

@@ -1,7 +1,7 @@
-"""How long a job of the throughput suite takes, about: for plans. Nothing measured depends on it.
+"""Estimates how long a job of the throughput suite takes, for plans. No measurement depends on it.
 
-Most of the time is chosen (`min_seconds` to `max_seconds` a timing). The rest is guessed from what was seen: on 2 cores
-of an AMD EPYC, and for GPUs from what others report, as no GPU was at hand when this was written.
+Settings fix most of the time (`min_seconds` to `max_seconds` per timing). The rest is estimated from runs on 2 cores of
+an AMD EPYC, and for GPUs from published figures, as no GPU was available when this was written.
 """
 
 from __future__ import annotations
@@ -11,36 +11,36 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .settings import GATE_IMAGES, Case, ThroughputSettings
+from .settings import COMPARED_IMAGES, Case, ThroughputSettings
 
 if TYPE_CHECKING:
     from ...models.spec import Model
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pace:
-    """What a kind of machine does, about."""
+class MachineSpeed:
+    """Approximate speeds of a kind of machine."""
 
-    start: float  # seconds until a process of its own has loaded torch
+    start: float  # seconds to start a process and load torch
     flops: float  # FLOP/s of a network's step
-    build: float  # parameters a second that are drawn, copied and moved
-    compiling: tuple[float, float]  # seconds a network and batch size
-    ceilings: float  # seconds a row, beside its own products
+    build: float  # parameters per second that are initialised, copied and moved
+    compiling: tuple[float, float]  # least and most seconds per network and batch size
+    ceilings: float  # seconds per row, beside its own products
 
 
-CPU = Pace(start=4.0, flops=1e11, build=1e8, compiling=(10.0, 40.0), ceilings=1.2)
-GPU = Pace(start=8.0, flops=1e14, build=3e8, compiling=(10.0, 35.0), ceilings=1.0)
+CPU = MachineSpeed(start=4.0, flops=1e11, build=1e8, compiling=(10.0, 40.0), ceilings=1.2)
+GPU = MachineSpeed(start=8.0, flops=1e14, build=3e8, compiling=(10.0, 35.0), ceilings=1.0)
 
 
 def seconds_of(suite: ThroughputSettings, model: Model, on_gpu: bool) -> tuple[float, float]:
-    """The least and the most seconds of a job of a settled suite. Models whose size is not known count as small."""
-    pace = GPU if on_gpu else CPU
-    drawn = (model.params or 0) / pace.build
-    total = np.full(2, pace.start + drawn * len(set(suite.image_size)))  # the least and the most
+    """The least and the most seconds of a job; `suite` is the result of `for_device`. Unknown sizes count as 0."""
+    speed = GPU if on_gpu else CPU
+    build = (model.params or 0) / speed.build
+    total = np.full(2, speed.start + build * len(set(suite.image_size)))  # the least and the most
     for case in suite.cases():
-        row = _row(suite, case, model, pace)
-        rows = 3 if suite.duels(*case) else 1  # both again, in turn, and the other has to be made
-        total += rows * (row + drawn)
+        row = _row(suite, case, model, speed)
+        rows = 3 if suite.compares(*case) else 1  # both models in turn, and the other one is built
+        total += rows * (row + build)
         if suite.budget is not None:
             total = np.minimum(total, [suite.budget, suite.budget + row[1]])
     tries = suite.batch_limit.bit_length() * len(suite.searches())
@@ -48,14 +48,14 @@ def seconds_of(suite: ThroughputSettings, model: Model, on_gpu: bool) -> tuple[f
     return float(total[0] + tries * low), float(total[1] + tries * (high + 1.0))
 
 
-def _row(suite: ThroughputSettings, case: Case, model: Model, pace: Pace) -> np.ndarray:
+def _row(suite: ThroughputSettings, case: Case, model: Model, speed: MachineSpeed) -> np.ndarray:
     variant, _, scenario = case
     macs = model.architecture.macs((variant.image_size, variant.image_size)) or 0
-    step = 2 * macs * variant.batch_size * (3 if variant.mode == "train" else 1) / pace.flops  # seconds
+    step = 2 * macs * variant.batch_size * (3 if variant.mode == "train" else 1) / speed.flops  # seconds
     rule = suite.rule(scenario)
     seconds = np.maximum([rule.min_seconds, rule.max_seconds], rule.min_samples * step)
-    seconds += 3 * step * min(1.0, GATE_IMAGES / variant.batch_size)
+    seconds += 3 * step * min(1.0, COMPARED_IMAGES / variant.batch_size)
     seconds += max(rule.warm_up_seconds, rule.warm_up_steps * step)
     if suite.ceilings and scenario == "offline":
-        seconds += pace.ceilings + 4 * step
-    return seconds + pace.compiling if variant.compile else seconds
+        seconds += speed.ceilings + 4 * step
+    return seconds + speed.compiling if variant.compile else seconds

@@ -1,7 +1,7 @@
-"""Intervals of quantiles without any assumption on the distribution of durations, and how many samples they need.
+"""Distribution-free intervals of quantiles, and the number of samples they need.
 
 Of n independent samples, the number below the true q-quantile is Binomial(n, q). So the l-th and the u-th smallest
-sample enclose the quantile with the probability that this number lies in l … u - 1, whatever the distribution is
+sample enclose the quantile with the probability that this number is in l … u - 1, whatever the distribution
 (Conover, Practical Nonparametric Statistics, 3.2).
 """
 
@@ -17,7 +17,7 @@ TAIL = (1 - CONFIDENCE) / 2
 
 
 def quantile_interval(samples: np.ndarray, quantile: float = 0.5) -> tuple[float, float]:
-    """The 95 % interval of a quantile; an end for which there are too few samples is minus or plus infinity."""
+    """The 95 % interval of a quantile; an end is infinite where there are too few samples."""
     low, high = _ranks(len(samples), quantile)
     padded = np.concatenate([[-math.inf], np.sort(samples), [math.inf]])
     return float(padded[low]), float(padded[high])
@@ -25,19 +25,19 @@ def quantile_interval(samples: np.ndarray, quantile: float = 0.5) -> tuple[float
 
 @lru_cache(maxsize=1024)
 def _ranks(count: int, quantile: float) -> tuple[int, int]:
-    """Ranks from 1 of the two samples that enclose the quantile; 0 and count + 1 stand for none."""
+    """Ranks from 1 of the two samples that enclose the quantile; 0 and count + 1 stand for infinity."""
     from scipy.stats import binom
 
     return int(binom.ppf(TAIL, count, quantile)), int(binom.ppf(1 - TAIL, count, quantile)) + 1
 
 
 def samples_for(quantile: float) -> int:
-    """The least number of samples with which `quantile_interval` has both ends: 6 for the median, 72 for the p95."""
+    """The least number of samples with a finite `quantile_interval`: 6 for the median, 72 for the p95."""
     return math.ceil(math.log(TAIL) / math.log(max(quantile, 1 - quantile)))
 
 
 def relative_width(samples: np.ndarray) -> float:
-    """The width of the median's interval over the median; infinity where there are too few samples."""
+    """The width of the median's interval over the median; infinite where there are too few samples."""
     low, high = quantile_interval(samples)
     median = float(np.median(samples))
     return (high - low) / median if median > 0 and math.isfinite(high - low) else math.inf
@@ -46,9 +46,9 @@ def relative_width(samples: np.ndarray) -> float:
 def ratio_interval(
     ours: np.ndarray, theirs: np.ndarray, rng: np.random.Generator, draws: int = 2000
 ) -> tuple[float, float, float]:
-    """median(theirs) / median(ours) of rounds that were timed in turn, and its 95 % percentile bootstrap interval.
+    """median(theirs) / median(ours) of steps timed in alternating rounds, and its 95 % percentile bootstrap interval.
 
-    Rounds are drawn as pairs, so that what slows both down for a while cancels.
+    The bootstrap draws rounds as pairs, so that a disturbance of both cancels.
     """
     chosen = rng.integers(0, len(ours), (draws, len(ours)))
     ratios = np.median(theirs[chosen], axis=1) / np.median(ours[chosen], axis=1)

@@ -1,4 +1,4 @@
-"""Peak memory of a piece of work, and a limit for how much a search may take."""
+"""Peak memory of a piece of work, and a memory limit for it."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ import torch
 from ...memory import free_memory
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-RESET_PEAK = "5"  # what clear_refs takes to let the peak of the resident set start anew
-LEFT_FREE = 2**28  # bytes that a search on a CPU leaves to the rest of the machine
+RESET_PEAK = "5"  # written to clear_refs, resets the peak of the resident set
+RESERVE = 2**28  # bytes of free memory that a measurement on a CPU must leave
 
 
 @dataclass(frozen=True, kw_only=True)
 class Peak:
-    """The most memory that was in use at one time, in bytes."""
+    """The largest amount of memory in use at one time, in bytes."""
 
     used: int | None  # on a GPU allocated tensors, on a CPU the resident set of the process; None: not known
-    reserved: int | None = None  # on a GPU: what the allocator holds
-    kind: str  # what `used` counts, in words
+    reserved: int | None = None  # on a GPU: by the allocator
+    kind: str  # describes `used`
 
 
 def reset_peak(device: torch.device) -> None:
-    """Let the peak start anew at what is in use now."""
+    """Reset the peak to the memory in use now."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     elif CLEAR.exists():
@@ -54,7 +54,7 @@ def _status(name: str) -> int | None:
 
 
 def release(device: torch.device) -> None:
-    """Give back what is no longer used, so that the next try starts as the first did."""
+    """Free unused memory, so that every try starts from the same state."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.synchronize(device)
@@ -64,8 +64,8 @@ def release(device: torch.device) -> None:
 
 
 @contextlib.contextmanager
-def bounded(device: torch.device) -> Iterator[None]:
-    """On a CPU, make what does not fit into the free memory fail instead of swapping, or being killed by the system."""
+def limit_memory(device: torch.device) -> Iterator[None]:
+    """Limit memory on a CPU to what is free, so that a batch that does not fit fails instead of swapping."""
     if device.type != "cpu" or not sys.platform.startswith("linux"):
         yield
         return
@@ -76,7 +76,7 @@ def bounded(device: torch.device) -> Iterator[None]:
     if used is None or free is None:
         yield
         return
-    limit = used + max(0, free - LEFT_FREE)
+    limit = used + max(0, free - RESERVE)
     limit = limit if soft == resource.RLIM_INFINITY else min(limit, soft)
     resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
     try:
@@ -86,8 +86,8 @@ def bounded(device: torch.device) -> Iterator[None]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory did not suffice. torch has a class for it on GPUs only."""
+    """Whether an error is one of memory. torch has a class for these on GPUs only, so messages are searched."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    words = ("can't allocate memory", "out of memory", "not enough memory", "could not create a memory")
-    return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)
+    messages = ("can't allocate memory", "out of memory", "not enough memory", "could not create a memory")
+    return isinstance(error, RuntimeError) and any(message in str(error).lower() for message in messages)

@@ -1,6 +1,6 @@
-"""What a machine does while something is timed on it: power, energy, clocks, throttling, and work that is not ours.
+"""The state of the machine during a timing: power, energy, clocks, throttling, and the load by other processes.
 
-Of an NVIDIA GPU through NVML, where it is there; of a CPU through Linux. Each says why where it cannot be read.
+NVIDIA GPUs are read through NVML where it is installed, the load of the CPU from Linux.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Any
 import torch
 
 PERIOD = 0.05  # seconds between two readings
-CLOCKS = 0.05  # suspect from here: between the highest and the lowest clock
-OTHERS = 0.10  # suspect from here: of the cores this process may use, busy with something else
-# Bits of NVML's clock event reasons that say a GPU is held back; being idle and set application clocks are none.
+MAX_CLOCK_CHANGE = 0.05  # relative, from the highest to the lowest clock; above it a timing is suspect
+MAX_OTHER_LOAD = 0.10  # share of this process's cores that others keep busy; above it a timing is suspect
+# Bits of NVML's clock event reasons that mean throttling; idling and application clocks do not.
 THROTTLING = {
     0x4: "software power cap",
     0x8: "hardware slowdown",
@@ -31,20 +31,20 @@ THROTTLING = {
 
 @dataclass(kw_only=True)
 class Readings:
-    """What was read between start and stop."""
+    """The readings during one timing."""
 
     watts: list[float] = field(default_factory=list)
     clocks: list[float] = field(default_factory=list)  # MHz, of the multiprocessors
     throttling: set[str] = field(default_factory=set)
-    joules: float | None = None  # of the board's own energy counter
-    others: int = 0  # processes on the device besides this one
-    busy: str = ""  # why the cores were not free, in words
+    joules: float | None = None  # by the board's energy counter
+    others: int = 0  # other processes on the device
+    busy: str = ""  # the load by other processes, as a reason
 
     @property
     def reasons(self) -> list[str]:
-        """Why a timing meanwhile cannot be trusted."""
+        """Reasons why the timing is suspect."""
         reasons = [f"throttled: {', '.join(sorted(self.throttling))}"] if self.throttling else []
-        if self.clocks and min(self.clocks) < (1 - CLOCKS) * max(self.clocks):
+        if self.clocks and min(self.clocks) < (1 - MAX_CLOCK_CHANGE) * max(self.clocks):
             reasons.append(f"clocks moved between {min(self.clocks):.0f} and {max(self.clocks):.0f} MHz")
         if self.others:
             reasons.append(f"{self.others} other process(es) on the device")
@@ -52,7 +52,7 @@ class Readings:
 
 
 class MachineMonitor:
-    """Watches the cores, and one GPU from a thread of its own. `absent` says why it cannot read a GPU."""
+    """Reads the load of the cores, and in a thread the state of one GPU. `absent` is why it cannot read a GPU."""
 
     def __init__(self, device: torch.device) -> None:
         self.readings = Readings()
@@ -73,10 +73,10 @@ class MachineMonitor:
 
     @contextlib.contextmanager
     def watch(self) -> Iterator[None]:
-        """Take readings anew, from now to the end of the block."""
-        found = self.readings = Readings()
+        """Take new `readings` during the block."""
+        readings = self.readings = Readings()
         cores, joules, stop = BusyCores.now(), self._energy(), threading.Event()
-        thread = threading.Thread(target=self._read_on, args=(found, stop), daemon=True)
+        thread = threading.Thread(target=self._read_until, args=(readings, stop), daemon=True)
         if not self.absent:
             thread.start()
         try:
@@ -86,8 +86,8 @@ class MachineMonitor:
             if not self.absent:
                 thread.join()
             ended = self._energy()
-            found.joules = None if joules is None or ended is None else ended - joules
-            found.busy = busy_elsewhere(cores, BusyCores.now())
+            readings.joules = None if joules is None or ended is None else ended - joules
+            readings.busy = load_by_others(cores, BusyCores.now())
 
     def _energy(self) -> float | None:
         if self.absent:
@@ -97,24 +97,24 @@ class MachineMonitor:
         except self._nvml.NVMLError:
             return None
 
-    def _read_on(self, found: Readings, stop: threading.Event) -> None:
+    def _read_until(self, readings: Readings, stop: threading.Event) -> None:
         nvml = self._nvml
         while True:
             try:
-                found.watts.append(nvml.nvmlDeviceGetPowerUsage(self._handle) / 1e3)
-                found.clocks.append(float(nvml.nvmlDeviceGetClockInfo(self._handle, nvml.NVML_CLOCK_SM)))
+                readings.watts.append(nvml.nvmlDeviceGetPowerUsage(self._handle) / 1e3)
+                readings.clocks.append(float(nvml.nvmlDeviceGetClockInfo(self._handle, nvml.NVML_CLOCK_SM)))
                 bits = nvml.nvmlDeviceGetCurrentClocksThrottleReasons(self._handle)
-                found.throttling |= {words for bit, words in THROTTLING.items() if bits & bit}
+                readings.throttling |= {words for bit, words in THROTTLING.items() if bits & bit}
                 running = nvml.nvmlDeviceGetComputeRunningProcesses(self._handle)
-                found.others = max(found.others, sum(process.pid != os.getpid() for process in running))
+                readings.others = max(readings.others, sum(process.pid != os.getpid() for process in running))
             except nvml.NVMLError:
-                pass  # a reading that the board does not give is left out
+                pass  # boards do not support all readings
             if stop.wait(PERIOD):
                 return
 
 
 def _handle(nvml: Any, device: torch.device) -> Any:
-    """NVML counts all boards, torch those that it may see: the UUID is the same."""
+    """NVML's handle of the device, by UUID: NVML numbers all boards, torch only the visible ones."""
     uuid = str(getattr(torch.cuda.get_device_properties(device), "uuid", ""))
     if uuid:
         return nvml.nvmlDeviceGetHandleByUUID(uuid if uuid.startswith("GPU-") else f"GPU-{uuid}")
@@ -123,16 +123,16 @@ def _handle(nvml: Any, device: torch.device) -> Any:
 
 @dataclass(frozen=True)
 class BusyCores:
-    """Time that the cores of this process were busy so far, in all and with this process."""
+    """Busy time of the cores that this process may use, in seconds, in total and with this process."""
 
     cores: int
     all: float
     own: float
-    at: float
+    at: float  # the time of reading
 
     @classmethod
     def now(cls) -> BusyCores | None:
-        """None where the system does not say."""
+        """The busy time so far; None where the system does not tell."""
         try:
             lines = Path("/proc/stat").read_text(encoding="ascii").splitlines()
             mine = {f"cpu{core}" for core in os.sched_getaffinity(0)}
@@ -148,10 +148,12 @@ class BusyCores:
         return cls(len(mine), busy / ticks, time.process_time(), time.perf_counter())
 
 
-def busy_elsewhere(before: BusyCores | None, after: BusyCores | None) -> str:
-    """A reason where something else kept the cores busy meanwhile."""
+def load_by_others(before: BusyCores | None, after: BusyCores | None) -> str:
+    """The load by other processes between two readings as a reason for suspicion, or "" where it is small."""
     if before is None or after is None or after.at - before.at < 0.2:  # the system counts in hundredths
         return ""
     elsewhere = (after.all - before.all) - (after.own - before.own)
     cores = elsewhere / (after.at - before.at)
-    return f"other processes kept {cores:.1f} of {after.cores} cores busy" if cores > OTHERS * after.cores else ""
+    if cores <= MAX_OTHER_LOAD * after.cores:
+        return ""
+    return f"other processes kept {cores:.1f} of {after.cores} cores busy"

@@ -1,13 +1,13 @@
-"""Whether a variant still computes the network: how far it is from eager float32, and how far rounding alone takes it.
+"""Check that a variant computes the same as eager float32, up to a multiple of the effect of rounding the weights.
 
-There is no one number that outputs may be away: bfloat16 moves the logits of ViT-mini by 1 % of the largest and those
-of BiT-R50x1 by 7 %, and both are right. So each network says itself what rounding does to it. Storing a weight in a
-number format with unit roundoff u (half the gap between 1 and the next number) changes it by up to u of itself. That is
-done here to the float32 network, with random numbers: how far this takes its outputs, and the gradients of a training
-step, is the network's own scale, conditioning and depth included. A variant, which rounds activations as well as
-weights, may be SAFETY times that away.
+No fixed tolerance fits all networks: bfloat16 changes the logits of ViT-mini by 1 % of the largest and those of
+BiT-R50x1 by 7 %, and both are correct. So the tolerance is measured on each network. Storing a weight in a number
+format with unit roundoff u (half the gap between 1 and the next number) changes it by up to u of itself. Here the
+weights of the float32 network are changed at random by as much. The change of its outputs, and of the gradients of a
+training step, is the network's scale, and reflects its conditioning and depth. The difference of a variant, which
+rounds activations as well as weights, may be SAFETY times this scale.
 
-Why 8: the variant's difference over that scale, measured on an AMD EPYC with torch 2.14 and random weights (4 images;
+Why 8: the variant's difference over the scale, measured on an AMD EPYC with torch 2.14 and random weights (4 images;
 1 to 3 seeds; ranges over them, over eager, compiled, channels-last and training), is
 
     outputs, pixels     float32 compiled or channels-last    bfloat16        float16
@@ -17,10 +17,10 @@ Why 8: the variant's difference over that scale, measured on an AMD EPYC with to
     ViT-Ti/16, 224      0.0 to 0.9                           0.6 to 1.1      0.9 to 1.1
     BiT-R50x1, 224      0.8 to 2.4                           1.2 to 1.5      1.3 to 1.6
 
-(2.4 is compiled, where the group norms add up in another order), so that three times the worst seen passes;
-and of gradients in bfloat16 0.9 to 1.2. The scale of BiT-R50x1's gradients in bfloat16 is 0.9 of their length, so that
-nothing can be seen in them at random weights, and its row passes; in float32 it is 0.008. What is broken is far
-outside: a sign, a layer left out, in float32 the other form of GELU.
+(2.4 is compiled, where the group norms add in another order), and of gradients in bfloat16 0.9 to 1.2. So three times
+the largest observed value passes. The scale of BiT-R50x1's gradients in bfloat16 is 0.9 of their length, so that with
+random weights this check cannot fail for them; in float32 it is 0.008. Errors are far outside: a wrong sign, a missing
+layer, in float32 the other form of GELU.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ import torch
 from . import memory
 from .clock import Clock
 from .runner import Runner, precision_flags
-from .settings import GATE_IMAGES, Mode, NumberFormat, Variant
+from .settings import COMPARED_IMAGES, Mode, NumberFormat, Variant
 
-Pass = tuple[torch.Tensor, list[torch.Tensor]]  # outputs and gradients, as `Runner.compared` gives them
+Pass = tuple[torch.Tensor, list[torch.Tensor]]  # outputs and gradients, as `Runner.outputs_and_gradients` returns them
 
-# Of products where the weights stay float32: TF32 and autocast round what they multiply.
+# Of the operands of products where the weights stay float32: TF32 and autocast round them.
 UNIT_ROUNDOFF: dict[NumberFormat, float] = {"fp32": 2.0**-24, "tf32": 2.0**-11, "bf16": 2.0**-8, "fp16": 2.0**-11}
 SAFETY = 8.0
-# A gradient jumps where a ReLU's input changes its sign, by far more than rounding: seen up to 0.6 % of its length in
-# BiT-mini when weights move by one float32 roundoff.
-LEAST_OF_GRADIENTS = 0.02
+# The least tolerance of gradients, over their length. A gradient jumps where a ReLU's input changes its sign: by up to
+# 0.6 % of its length in BiT-mini when weights change by one float32 roundoff.
+MIN_GRADIENTS_BOUND = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
 class Deviation:
-    """How far a variant is from eager float32, and how far it may be; `unknown` says why that could not be seen."""
+    """The difference of a variant from eager float32, and its bound; `unknown` is why it was not measured."""
 
     outputs: float | None = None
     outputs_bound: float | None = None
@@ -58,36 +58,36 @@ class Deviation:
 
     @property
     def reasons(self) -> list[str]:
-        """What a verdict says of it; nothing where all is well."""
-        found = [f"numerics: {self.unknown}"] if self.unknown.startswith("not seen") else []
+        """Reasons why the row is suspect; empty where the differences are within their bounds."""
+        reasons = [f"numerics: {self.unknown}"] if self.unknown.startswith("not seen") else []
         for value, bound, what in (
             (self.outputs, self.outputs_bound, "outputs are {:.1e} of their largest"),
             (self.gradients, self.gradients_bound, "gradients are {:.1e} of their length"),
         ):
             if value is not None and bound is not None and not value <= bound:
-                found.append(f"numerics: {what.format(value)} away from eager float32, and {bound:.1e} is allowed")
-        return found
+                reasons.append(f"numerics: {what.format(value)} away from eager float32, and {bound:.1e} is allowed")
+        return reasons
 
 
 class NumericsCheck:
-    """Compares variants with eager float32 on the device, and keeps what it is compared with."""
+    """Compares variants with eager float32 on the device, whose passes it caches."""
 
-    def __init__(self, master: Callable[[int], Any], device: torch.device) -> None:
-        """`master` gives the float32 network for an image size, on the CPU."""
-        self._master, self._device = master, device
+    def __init__(self, network: Callable[[int], Any], device: torch.device) -> None:
+        """`network` returns the float32 network for an image size, on the CPU."""
+        self._network, self._device = network, device
         self._references: dict[tuple[int, Mode, int], Pass] = {}
         self._scales: dict[tuple[int, Mode, int], dict[NumberFormat, tuple[float, float]]] = {}
 
     def compare(self, runner: Runner, images: torch.Tensor, clock: Clock) -> tuple[Deviation, float]:
-        """How far the runner's first pass on the batch that is to be timed is from eager float32, and its seconds.
+        """The difference of the runner's first pass on the timed batch from eager float32, and the pass's seconds.
 
-        Outputs are compared for the first GATE_IMAGES images; of a training step, outputs and gradients of the batch.
-        Those of a network with dropout are not compared, and the pass is made all the same.
+        Outputs of the first COMPARED_IMAGES images are compared; for a training step, outputs and gradients of the
+        batch. With dropout nothing is compared, but the pass is run.
         """
         variant = runner.variant
-        count = len(images) if variant.mode == "train" else min(GATE_IMAGES, len(images))
+        count = len(images) if variant.mode == "train" else min(COMPARED_IMAGES, len(images))
         expected, unknown = None, "not compared: dropout draws other numbers in every pass"
-        if not runner.draws:
+        if not runner.is_random:
             try:
                 expected = self._expected(variant, count)
             except (RuntimeError, MemoryError) as error:
@@ -96,46 +96,47 @@ class NumericsCheck:
                 memory.release(self._device)
                 unknown = f"not seen, because eager float32 does not fit at batch_size={count}"
         clock.wait()
-        begun = clock.now()
-        found = runner.compared(images)
+        start = clock.now()
+        result = runner.outputs_and_gradients(images)
         clock.wait()
-        seconds = clock.now() - begun
+        seconds = clock.now() - start
         if expected is None:
             return Deviation(unknown=unknown), seconds
         reference, (outputs_scale, gradients_scale) = expected
-        outputs, gradients = _apart(found, reference)
+        outputs, gradients = _differences(result, reference)
         deviation = Deviation(outputs=outputs, outputs_bound=SAFETY * outputs_scale)
         if variant.mode == "train":
-            bound = max(SAFETY * gradients_scale, LEAST_OF_GRADIENTS)
+            bound = max(SAFETY * gradients_scale, MIN_GRADIENTS_BOUND)
             deviation = replace(deviation, gradients=gradients, gradients_bound=bound)
         return deviation, seconds
 
     def _expected(self, variant: Variant, count: int) -> tuple[Pass, tuple[float, float]]:
-        """The pass of eager float32, and how far rounding the weights takes its outputs and gradients."""
+        """The pass of eager float32, and the scales of its outputs and gradients."""
         key = (variant.image_size, variant.mode, count)
         if key not in self._references:
-            self._references = {at: kept for at, kept in self._references.items() if at[0] == variant.image_size}
-            self._references[key] = self._plain(variant, count)
+            self._references = {old: passed for old, passed in self._references.items() if old[0] == key[0]}
+            self._references[key] = self._float32_pass(variant, count)
         reference = self._references[key]
         scales = self._scales.setdefault(key, {})
         if variant.precision not in scales:
-            scales[variant.precision] = _apart(self._plain(variant, count, UNIT_ROUNDOFF[variant.precision]), reference)
+            rounded = self._float32_pass(variant, count, UNIT_ROUNDOFF[variant.precision])
+            scales[variant.precision] = _differences(rounded, reference)
         return reference, scales[variant.precision]
 
-    def _plain(self, variant: Variant, count: int, roundoff: float = 0.0) -> Pass:
-        """The pass of eager float32, or of a network whose weights are up to `roundoff` of themselves away from it."""
+    def _float32_pass(self, variant: Variant, count: int, roundoff: float = 0.0) -> Pass:
+        """The pass of eager float32, with weights changed at random by up to `roundoff` of themselves."""
         with precision_flags("fp32"):
             eager = Variant(image_size=variant.image_size, batch_size=count, mode=variant.mode)
-            runner = Runner(self._master(variant.image_size), eager, self._device)
+            runner = Runner(self._network(variant.image_size), eager, self._device)
             if roundoff:
-                disturb(runner.plain, roundoff)
-            found = runner.compared(runner.images(count))
+                perturb(runner.eager_network, roundoff)
+            result = runner.outputs_and_gradients(runner.images(count))
         del runner
         memory.release(self._device)
-        return found
+        return result
 
 
-def disturb(network: Any, roundoff: float) -> None:
+def perturb(network: Any, roundoff: float) -> None:
     """Change every weight by up to `roundoff` of itself, at random."""
     with torch.no_grad():
         for number, parameter in enumerate(network.parameters()):
@@ -144,13 +145,14 @@ def disturb(network: Any, roundoff: float) -> None:
             parameter.mul_(1 + roundoff * (2 * noise - 1))
 
 
-def _apart(found: Pass, reference: Pass) -> tuple[float, float]:
-    (outputs, gradients), (expected, expected_gradients) = found, reference
+def _differences(result: Pass, reference: Pass) -> tuple[float, float]:
+    """The `difference` of the outputs and the `distance` of the gradients."""
+    (outputs, gradients), (expected, expected_gradients) = result, reference
     return difference(outputs[: len(expected)], expected), distance(gradients, expected_gradients)
 
 
 def difference(outputs: torch.Tensor, reference: torch.Tensor) -> float:
-    """The largest difference over the largest reference value; infinity where an output is no number."""
+    """The largest difference over the largest reference value; infinity where an output is NaN or inf."""
     if not bool(outputs.isfinite().all()):
         return float("inf")
     return float((outputs - reference).abs().max() / reference.abs().max().clamp_min(1e-30))
@@ -158,8 +160,8 @@ def difference(outputs: torch.Tensor, reference: torch.Tensor) -> float:
 
 def distance(gradients: list[torch.Tensor], reference: list[torch.Tensor]) -> float:
     """The length of the difference over the length of the reference, all parameters together; infinity as above."""
-    if not all(bool(each.isfinite().all()) for each in gradients):
+    if not all(bool(gradient.isfinite().all()) for gradient in gradients):
         return float("inf")
-    apart = sum(float((a - b).double().square().sum()) for a, b in zip(gradients, reference, strict=True))
-    whole = sum(float(b.double().square().sum()) for b in reference)
-    return (apart / max(whole, 1e-60)) ** 0.5
+    squares = sum(float((a - b).double().square().sum()) for a, b in zip(gradients, reference, strict=True))
+    total = sum(float(b.double().square().sum()) for b in reference)
+    return (squares / max(total, 1e-60)) ** 0.5

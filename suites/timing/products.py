@@ -1,9 +1,9 @@
-"""Ceilings that are measured, not looked up: the device's matmul rate and memory bandwidth, and a model's own products.
+"""Measured ceilings of a step: the device's matmul rate and memory bandwidth, and the time of a model's own products.
 
-A network's products are its matrix products, convolutions and attention, fused or not. They are written down while the
-network runs once, with the shapes, types and strides they really have. From that come the FLOPs (where no closed form
-is known), the time that a roofline allows, and, each product timed alone on random numbers, a tighter ceiling: what the
-network would take if there were nothing but its products.
+A network's products are its matrix products, convolutions and attention, fused or not. They are recorded during one run
+of the network with their actual shapes, types and strides. This gives the FLOPs (where no closed form is known), the
+least time by the roofline, and, with each product timed alone on random numbers, a tighter ceiling: the time of the
+network's products without anything else.
 """
 
 from __future__ import annotations
@@ -21,45 +21,45 @@ from torch.utils.flop_counter import flop_registry
 
 from .clock import Clock
 
-ALONE_SECONDS = 0.02  # at least so long, and so often, is each product timed
-ALONE_STEPS = 3
+ALONE_SECONDS = 0.02  # time for each product
+ALONE_STEPS = 3  # the least number of times it is timed
 
 
 @dataclass(frozen=True, kw_only=True)
 class Product:
-    """One operation at one set of shapes, and how often a step does it."""
+    """One operation at one set of shapes, and how often a step runs it."""
 
     operation: Any
-    arguments: tuple[Any, ...]  # shapes and so on in place of tensors
+    arguments: tuple[Any, ...]  # with a Shape in place of each tensor
     options: tuple[tuple[str, Any], ...]
     flops: int
-    bytes: int  # read and written at least: each operand once
+    bytes: int  # read and written, each operand once
     count: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """A tensor's place in a product, without its numbers."""
+    """Size, stride and type of a tensor."""
 
     size: tuple[int, ...]
     stride: tuple[int, ...]
     dtype: Any
 
     def fill(self, device: torch.device) -> torch.Tensor:
-        made = torch.empty_strided(self.size, self.stride, dtype=self.dtype, device=device)
-        return made.normal_() if made.is_floating_point() else made.zero_()
+        tensor = torch.empty_strided(self.size, self.stride, dtype=self.dtype, device=device)
+        return tensor.normal_() if tensor.is_floating_point() else tensor.zero_()
 
     @property
     def bytes(self) -> int:
-        """Of the numbers that are there: a stride of 0 repeats them."""
+        """Bytes of distinct entries: a stride of 0 repeats them."""
         pairs = zip(self.size, self.stride, strict=True)
         return math.prod(size for size, stride in pairs if stride) * self.dtype.itemsize
 
 
 def formulas() -> dict[Any, Callable[..., int]]:
-    """Operations that are products, and how many floating point operations each is.
+    """Operations that are products, with functions for their floating point operations.
 
-    torch's FLOP counter, and fused attention on a CPU, which it does not know in every release (not in 2.14).
+    They are those of torch's FLOP counter, and fused attention on a CPU, which some releases lack (2.14, for one).
     """
 
     def forward(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
@@ -74,16 +74,16 @@ def formulas() -> dict[Any, Callable[..., int]]:
 
 
 def _attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *, products: int) -> int:
-    """Of products between all queries and all keys, (B, heads, N, D) each."""
+    """FLOPs of `products` products between all queries and all keys, (B, heads, N, D) each."""
     batch, heads, queries, width = query.shape
     assert value.shape[-1] == width, "queries, keys and values are as wide as each other here"
     return products * 2 * batch * heads * queries * key.shape[-2] * width
 
 
 def products_of(run: Callable[[], Any]) -> list[Product]:
-    """The products of what `run` does, each distinct one once, with how often it was there."""
+    """The distinct products during `run`, with their counts."""
     known = formulas()
-    found: dict[tuple[Any, ...], list[int]] = {}
+    recorded: dict[tuple[Any, ...], list[int]] = {}
 
     class Recorder(TorchDispatchMode):
         def __torch_dispatch__(
@@ -92,7 +92,7 @@ def products_of(run: Callable[[], Any]) -> list[Product]:
             options = kwargs or {}
             formula = known.get(operation._overloadpacket)
             if formula is None:
-                with self:  # in inference mode a linear layer arrives whole
+                with self:  # in inference mode a linear layer is one operation, not yet decomposed
                     parts = operation.decompose(*args, **options)
                 return operation(*args, **options) if parts is NotImplemented else parts
             out = operation(*args, **options)
@@ -100,14 +100,14 @@ def products_of(run: Callable[[], Any]) -> list[Product]:
             shapes = (tuple(map(_shape, args)), tuple((name, _shape(value)) for name, value in options.items()))
             moved = sum(map(_bytes, (*args, *options.values(), result)))
             flops = int(formula(*args, **options, out_val=out))
-            found.setdefault((operation, *shapes), [flops, moved, 0])[2] += 1
+            recorded.setdefault((operation, *shapes), [flops, moved, 0])[2] += 1
             return out
 
     with Recorder():
         run()
     return [
         Product(operation=key[0], arguments=key[1], options=key[2], flops=flops, bytes=moved, count=count)
-        for key, (flops, moved, count) in found.items()
+        for key, (flops, moved, count) in recorded.items()
     ]
 
 
@@ -123,7 +123,7 @@ def _bytes(value: Any) -> int:
 
 
 def seconds_alone(products: list[Product], device: torch.device, clock: Clock) -> float:
-    """Seconds of a step's products, each timed alone (median) and taken as often as it is there."""
+    """The sum over a step's products of the median seconds alone times the count."""
     total = 0.0
     for product in products:
         with torch.no_grad():
@@ -139,14 +139,14 @@ def _filled(value: Any, device: torch.device) -> Any:
 
 
 def _repeated(call: Callable[[], Any], clock: Clock, seconds: float = ALONE_SECONDS) -> list[float]:
-    """Seconds of each of as many calls as go into so many seconds, after one that is not counted."""
+    """Seconds of each call, repeated for about `seconds`, after a warm-up call."""
     call()
     clock.wait()
     start = clock.now()
     call()
     clock.wait()
-    each = max(clock.now() - start, 1e-9)
-    repeats = max(ALONE_STEPS, min(200, int(seconds / each)))
+    estimate = max(clock.now() - start, 1e-9)
+    repeats = max(ALONE_STEPS, min(200, int(seconds / estimate)))
     marks = [clock.mark()]
     for _ in range(repeats):
         call()
@@ -157,24 +157,24 @@ def _repeated(call: Callable[[], Any], clock: Clock, seconds: float = ALONE_SECO
 
 @dataclass(frozen=True, kw_only=True)
 class Roofline:
-    """What this device did in this run, at its best."""
+    """The best rates measured on this device in this run."""
 
-    flops: float  # floating point operations a second, of square matrix products
-    bandwidth: float  # bytes a second, of copying a large tensor (each read and written)
+    flops: float  # floating point operations per second of square matrix products
+    bandwidth: float  # bytes per second, read plus written, of copying a large tensor
 
     def better(self, other: Roofline) -> Roofline:
-        """Of two measurements of one device the higher numbers: no disturbance makes it faster than it is."""
+        """The higher rates of two measurements: disturbances can only lower them."""
         return Roofline(flops=max(self.flops, other.flops), bandwidth=max(self.bandwidth, other.bandwidth))
 
     def seconds(self, products: list[Product]) -> float:
         """The least time for the products: each is bound by arithmetic or by memory."""
-        return sum(one.count * max(one.flops / self.flops, one.bytes / self.bandwidth) for one in products)
+        return sum(item.count * max(item.flops / self.flops, item.bytes / self.bandwidth) for item in products)
 
 
 def measure_roofline(device: torch.device, dtype: torch.dtype, clock: Clock) -> Roofline:
-    """The matmul rate in a number format, the best of a few sizes, and the bandwidth; half a second of work.
+    """The matmul rate in a number format, the best of a few sizes, and the bandwidth, in about half a second.
 
-    The fastest repetition counts: a ceiling is what the device can do, and no disturbance makes it faster.
+    The fastest repetition counts, because disturbances can only slow it down.
     """
     sides, megabytes = ((2048, 4096, 8192), 1024) if device.type == "cuda" else ((512, 1024, 1536), 128)
     rates = []

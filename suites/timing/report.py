@@ -1,4 +1,4 @@
-"""From timed steps to measurements: one number a row, each with the same columns, question, treatment and verdict."""
+"""Turn timed steps into measurements, which share columns, question, treatment and verdict of their row."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TRAINING = "SGD, momentum 0.9, cross-entropy on the model's own head; forward, b
 
 
 class Row:
-    """The measurements of one row."""
+    """Makes the measurements of one row of settings."""
 
     def __init__(self, model: Model, suite: ThroughputSettings, at: Mapping[str, Any]) -> None:
         self.model, self.at = model, dict(at)
@@ -31,21 +31,21 @@ class Row:
             "stopping": f"{suite.min_seconds:g} to {suite.max_seconds:g} s, interval {suite.interval:g}",
         }
         self.treatment: dict[str, Any] = {}
-        self.reasons: list[str] | None = None  # why its numbers cannot be trusted; None: they bear no verdict
+        self.reasons: list[str] | None = None  # why its numbers are suspect; None: numbers without a verdict
         self.deviation = Deviation(unknown="nothing is timed yet")
-        self.first_pass = 0.0  # seconds, before any step: compiling is a part of it
+        self.first_pass = 0.0  # seconds, compiling included
 
-    def one(
+    def number(
         self,
         metric: str,
         value: float,
         unit: str,
         *,
         samples: np.ndarray | None = None,
-        judged: bool = True,
-        also: str = "",
+        has_verdict: bool = True,
+        reason: str = "",
     ) -> Measurement:
-        """A number of this row, with its verdict where it is `judged`. `also`: what is against this number besides."""
+        """One number of this row. `reason` is a further reason for suspicion of this number alone."""
         return Measurement(
             metric=metric,
             value=float(value),
@@ -53,29 +53,29 @@ class Row:
             at=self.at,
             question=self.question | {"metric": metric},
             treatment=self.treatment,
-            verdict="" if self.reasons is None or not judged else verdict([*self.reasons, also]),
+            verdict="" if self.reasons is None or not has_verdict else verdict([*self.reasons, reason]),
             arrays={} if samples is None else {"samples": samples},
         )
 
-    def several(self, *numbers: tuple[str, float | None, str]) -> Iterator[Measurement]:
-        """Numbers of this row: metric, value, unit. What is not known is left out."""
-        yield from (self.one(metric, value, unit) for metric, value, unit in numbers if value is not None)
+    def numbers(self, *numbers: tuple[str, float | None, str]) -> Iterator[Measurement]:
+        """Numbers of this row, given as metric, value and unit. Those without a value are left out."""
+        yield from (self.number(metric, value, unit) for metric, value, unit in numbers if value is not None)
 
     def failed(self, error: str) -> Measurement:
-        """Why this row has no number."""
-        of_scenario = {"single_stream": "latency", "search": "largest_batch"}
-        metric = of_scenario.get(self.at.get("scenario", ""), "images_per_second")
+        """A measurement without a value, for the row's main metric."""
+        main_metric = {"single_stream": "latency", "search": "largest_batch"}
+        metric = main_metric.get(self.at.get("scenario", ""), "images_per_second")
         metric = "speed_ratio" if "against" in self.at else metric
         return Measurement(
             metric=metric, value=None, unit="", at=self.at, question=self.question | {"metric": metric}, error=error
         )
 
     def speed(self, samples: Samples) -> Iterator[Measurement]:
-        """Images a second: median first, with every timed step; quartiles; the interval of the median."""
+        """Images per second: the median, with all timed steps; quartiles; the interval of the median."""
         batch = self.at["batch_size"]
         (fast, slow), (low, high) = samples.quartiles, samples.interval
-        yield self.one("images_per_second", batch / samples.median, "images/s", samples=samples.seconds)
-        yield from self.several(
+        yield self.number("images_per_second", batch / samples.median, "images/s", samples=samples.seconds)
+        yield from self.numbers(
             ("images_per_second_q25", batch / slow, "images/s"),
             ("images_per_second_q75", batch / fast, "images/s"),
             ("images_per_second_low", batch / high, "images/s"),
@@ -86,30 +86,30 @@ class Row:
         )
 
     def latency(self, samples: Samples) -> Iterator[Measurement]:
-        """Milliseconds an image: median first, with every timed step; quartiles; the p95 and its interval."""
-        yield self.one("latency", 1e3 * samples.median, "ms", samples=samples.seconds)
+        """Milliseconds per image: the median, with all timed steps; quartiles; the p95 and its interval."""
+        yield self.number("latency", 1e3 * samples.median, "ms", samples=samples.seconds)
         p95 = float(np.quantile(samples.seconds, 0.95))
         ends = (*samples.quartiles, p95, *quantile_interval(samples.seconds, 0.95))
         names = ("q25", "q75", "p95", "p95_low", "p95_high")
-        yield from self.several(
+        yield from self.numbers(
             *((f"latency_{name}", 1e3 * value, "ms") for name, value in zip(names, ends, strict=True)),
             *self._counts(samples),
         )
 
     def _counts(self, samples: Samples) -> list[tuple[str, float | None, str]]:
-        away = self.deviation
+        deviation = self.deviation
         return [
             ("timed_steps", len(samples.seconds), "steps"),
             ("warm_up_steps", samples.warm_up_steps, "steps"),
             ("first_pass", 1e3 * self.first_pass, "ms"),
-            ("float32_difference", away.outputs, "of the largest output"),
-            ("float32_difference_allowed", away.outputs_bound, "of the largest output"),
-            ("float32_gradient_difference", away.gradients, "of the gradients' length"),
-            ("float32_gradient_difference_allowed", away.gradients_bound, "of the gradients' length"),
+            ("float32_difference", deviation.outputs, "of the largest output"),
+            ("float32_difference_allowed", deviation.outputs_bound, "of the largest output"),
+            ("float32_gradient_difference", deviation.gradients, "of the gradients' length"),
+            ("float32_gradient_difference_allowed", deviation.gradients_bound, "of the gradients' length"),
         ]
 
 
 def verdict(reasons: Sequence[str]) -> str:
-    """`valid`, or `suspect` with every reason; empty ones count for nothing."""
-    found = [reason for reason in reasons if reason]
-    return f"suspect: {'; '.join(found)}" if found else "valid"
+    """`valid`, or `suspect` with all reasons that are not empty."""
+    given = [reason for reason in reasons if reason]
+    return f"suspect: {'; '.join(given)}" if given else "valid"

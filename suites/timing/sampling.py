@@ -1,4 +1,4 @@
-"""The protocol of a timing: warm up, time every step, and stop when the interval asked for is reached."""
+"""Timing of steps: warm up, time every step, and stop when the interval of the median is narrow enough."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from .clock import Clock
 from .intervals import quantile_interval, ratio_interval, relative_width
 from .settings import StoppingRule, Timing
 
-Tick = Callable[[str], None]  # a step calls it with the name of the part that it has just given to the device
+Tick = Callable[[str], None]  # a step calls it after queueing a part on the device, with the part's name
 Step = Callable[[Tick], Any]
 
-BLOCK_SECONDS = 0.25  # work that is given to the device between two looks at the stopping rule
-BLOCK_STEPS = 200
-LOOKS = 1.5  # the rule is looked at when there are so many times the samples of the last look: few looks, little bias
-SPREAD = 0.10  # suspect from here: interquartile range over the median
-DRIFT = 0.05  # suspect from here: between the medians of the first and the last third
+BLOCK_SECONDS = 0.25  # of work that is queued on the device before the samples are counted
+BLOCK_STEPS = 200  # the most steps of a block
+GROWTH = 1.5  # of the number of samples between checks of the stopping rule: few checks, little bias
+MAX_SPREAD = 0.10  # interquartile range over the median; above it samples are suspect
+MAX_DRIFT = 0.05  # from the median of the first third to that of the last; above it samples are suspect
 
 
 @dataclass(frozen=True, kw_only=True)
 class Samples:
-    """Timed steps, in order, in seconds."""
+    """The seconds of timed steps, in order."""
 
     seconds: np.ndarray  # (steps,)
-    parts: dict[str, np.ndarray] = field(default_factory=dict)  # (steps,) each, by the names that the step ticked
+    parts: dict[str, np.ndarray] = field(default_factory=dict)  # (steps,) for each part of a step, by its name
     warm_up_steps: int
 
     @property
@@ -47,18 +47,18 @@ class Samples:
         return quantile_interval(self.seconds)
 
     def reasons(self, rule: StoppingRule) -> list[str]:
-        """Why they cannot be trusted, as far as they give it away themselves."""
+        """Reasons why the samples are suspect: their spread, interval or drift."""
         reasons = []
         low, high = self.quartiles
         share = (high - low) / self.median
-        if share > SPREAD:
-            reasons.append(f"spread: quartiles {share:.0%} of the median apart, above {SPREAD:.0%}")
+        if share > MAX_SPREAD:
+            reasons.append(f"spread: quartiles {share:.0%} of the median apart, above {MAX_SPREAD:.0%}")
         width = relative_width(self.seconds)
         if width > rule.interval:
             reasons.append(f"the interval of the median is {width:.1%} wide, and {rule.interval:.1%} was asked for")
         thirds = np.array_split(self.seconds, 3)
         drift = float(np.median(thirds[-1]) / np.median(thirds[0]) - 1) if len(self.seconds) >= 9 else 0.0
-        if abs(drift) > DRIFT:
+        if abs(drift) > MAX_DRIFT:
             more = "longer" if drift > 0 else "less"
             reasons.append(f"drift: the last third took {abs(drift):.0%} {more} than the first")
         return reasons
@@ -67,28 +67,27 @@ class Samples:
 def sample(
     step: Step, clock: Clock, rule: StoppingRule, *, timing: Timing, during: AbstractContextManager[Any] | None = None
 ) -> Samples:
-    """Warm up, then time steps until the rule has enough, inside of `during`.
+    """Warm up, then, in the context `during`, time steps until the rule is satisfied.
 
-    sync: the device is waited for after every step, and the host's time of each is taken, launches included (timm's
-    way). pipelined: steps are given to the device one behind the other and the device's own time of each is taken; it
-    is waited for about four times a second.
+    sync: wait for the device after every step and take the host's time, launches included (as timm does). pipelined:
+    queue the steps, take the device's own time of each, and wait for it about four times a second.
     """
-    warm_up, each = _warm_up(step, clock, rule)
-    timed = _Timed(step, clock)
+    warm_up, step_seconds = _warm_up(step, clock, rule)
+    timed = _TimedSteps(step, clock)
     run = timed.synchronised if timing == "sync" else timed.pipelined
-    block = max(1, min(BLOCK_STEPS, int(BLOCK_SECONDS / max(each, 1e-9))))
+    block = max(1, min(BLOCK_STEPS, int(BLOCK_SECONDS / max(step_seconds, 1e-9))))
     with during or nullcontext():
-        begun = clock.now()
-        looked_at = 0
+        start = clock.now()
+        checked_at = 0
         while True:
             run(block)
-            seconds = clock.now() - begun
+            seconds = clock.now() - start
             count = len(timed.totals)
-            if count >= max(rule.min_samples, LOOKS * looked_at) or seconds >= rule.max_seconds:
-                looked_at = count if seconds >= rule.min_seconds else looked_at
+            if count >= max(rule.min_samples, GROWTH * checked_at) or seconds >= rule.max_seconds:
+                checked_at = count if seconds >= rule.min_seconds else checked_at
                 if rule.enough(np.array(timed.totals), seconds):
                     break
-            if count < rule.min_samples:  # no more than asked for, where steps are long
+            if count < rule.min_samples:  # no extra samples where steps are long
                 block = min(block, rule.min_samples - count)
     return Samples(
         seconds=np.array(timed.totals),
@@ -98,17 +97,17 @@ def sample(
 
 
 def _warm_up(step: Step, clock: Clock, rule: StoppingRule) -> tuple[int, float]:
-    """Untimed steps. Returns how many, and the seconds of the last."""
+    """Run untimed steps. Returns their number, and the seconds of the last."""
     count, last = 0, 0.0
-    begun = clock.now()
-    while count < max(1, rule.warm_up_steps) or clock.now() - begun < rule.warm_up_seconds:
+    warm_up_start = clock.now()
+    while count < max(1, rule.warm_up_steps) or clock.now() - warm_up_start < rule.warm_up_seconds:
         start = clock.now()
         step(untimed)
         clock.wait()
         last = clock.now() - start
         count += 1
         if count == 1:
-            begun = clock.now()  # compiling is no warm-up of the device
+            warm_up_start = clock.now()  # the first step may compile, which does not warm up the device
     return count, last
 
 
@@ -116,8 +115,8 @@ def untimed(_: str) -> None:
     """The tick of a step whose parts are not timed."""
 
 
-class _Timed:
-    """The seconds of steps, in all and of the parts that they tick."""
+class _TimedSteps:
+    """Runs steps and collects their seconds, in total and of their parts."""
 
     def __init__(self, step: Step, clock: Clock) -> None:
         self._step, self._clock = step, clock
@@ -143,7 +142,7 @@ class _Timed:
             self._add(clock.between(first, last), first, of_step)
 
     def _ticks(self) -> list[tuple[str, Any]]:
-        """Give a step to the device. Returns the marks behind its parts."""
+        """Queue a step. Returns the name of each part and the mark after it."""
         marks: list[tuple[str, Any]] = []
         self._step(lambda name: marks.append((name, self._clock.mark())))
         return marks
@@ -156,25 +155,25 @@ class _Timed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Duel:
-    """Rounds of two steps that were timed in turn."""
+class PairedTiming:
+    """The times of two steps in alternating rounds."""
 
-    seconds: np.ndarray  # (2, rounds) a step, ours and theirs
-    ratio: float  # median(theirs) / median(ours): above 1 where ours is the faster
-    low: float
+    seconds: np.ndarray  # (2, rounds) per step: ours, theirs
+    ratio: float  # median(theirs) / median(ours): above 1 where ours is faster
+    low: float  # of the ratio's 95 % interval
     high: float
 
 
-def duel(ours: Step, theirs: Step, clock: Clock, rule: StoppingRule, rng: np.random.Generator) -> Duel:
-    """Time two steps in turn, the order turned in every round, until the interval of their ratio is narrow enough.
+def time_pair(ours: Step, theirs: Step, clock: Clock, rule: StoppingRule, rng: np.random.Generator) -> PairedTiming:
+    """Time two steps in alternating order until the interval of their ratio is narrow enough.
 
-    A round is as many steps of each as take about a tenth of BLOCK_SECONDS, with a wait for the device around them.
+    A round runs each step for about a tenth of BLOCK_SECONDS, and waits for the device before and after.
     """
     steps = (ours, theirs)
     repeats = [max(1, int(BLOCK_SECONDS / 10 / max(_warm_up(step, clock, rule)[1], 1e-9))) for step in steps]
     times: tuple[list[float], list[float]] = ([], [])
-    begun = clock.now()
-    looked_at = 0
+    start = clock.now()
+    checked_at = 0
     while True:
         for side in (0, 1) if len(times[0]) % 2 == 0 else (1, 0):
             clock.wait()
@@ -184,11 +183,11 @@ def duel(ours: Step, theirs: Step, clock: Clock, rule: StoppingRule, rng: np.ran
             last = clock.mark()
             clock.wait()
             times[side].append(clock.between(first, last) / repeats[side])
-        seconds, rounds = clock.now() - begun, len(times[0])
-        if rounds < max(rule.min_samples, LOOKS * looked_at) or seconds < rule.min_seconds:
+        seconds, rounds = clock.now() - start, len(times[0])
+        if rounds < max(rule.min_samples, GROWTH * checked_at) or seconds < rule.min_seconds:
             continue
-        looked_at = rounds
-        found = np.array(times)
-        ratio, low, high = ratio_interval(found[0], found[1], rng)
+        checked_at = rounds
+        step_seconds = np.array(times)
+        ratio, low, high = ratio_interval(step_seconds[0], step_seconds[1], rng)
         if seconds >= rule.max_seconds or high - low <= rule.interval * ratio:
-            return Duel(seconds=found, ratio=ratio, low=low, high=high)
+            return PairedTiming(seconds=step_seconds, ratio=ratio, low=low, high=high)

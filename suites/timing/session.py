@@ -1,4 +1,4 @@
-"""What the rows of one model share in one process: the network, its float32 outputs, the device's ceilings."""
+"""Measures the rows of one model in one process. They share the network, its float32 outputs and the ceilings."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from .clock import clock_of
 from .monitor import MachineMonitor
 from .numerics import NumericsCheck
 from .report import Row
-from .runner import Runner, draw_zeros, dtype_of, precision_flags
-from .sampling import Samples, Step, duel, sample, untimed
+from .runner import Runner, dtype_of, precision_flags, randomise_zero_weights
+from .sampling import Samples, Step, sample, time_pair, untimed
 from .settings import Scenario, ThroughputSettings, Timing, Variant
 
 
 class Session:
-    """Runs rows. Of the networks that it makes only the float32 one of the last image size is kept, on the CPU."""
+    """Measures rows. Only the float32 network of the last image size is kept between rows, on the CPU."""
 
     def __init__(self, suite: ThroughputSettings, context: Context) -> None:
         self.suite, self.context = suite, context
@@ -34,18 +34,18 @@ class Session:
         self._clock = clock_of(self._device)
         self._monitor = MachineMonitor(self._device)
         self._network: tuple[int, Any] | None = None
-        self._numerics = NumericsCheck(self._master, self._device)
+        self._numerics = NumericsCheck(self._float32_network, self._device)
         self._rooflines: dict[str, products.Roofline] = {}
-        self._begun = time.monotonic()
-        self._described: set[int] = set()  # image sizes whose facts are told
+        self._start = time.monotonic()
+        self._described: set[int] = set()  # image sizes whose static costs are reported
 
     @property
-    def late(self) -> bool:
-        """Whether the seconds of this model are over."""
-        return self.suite.budget is not None and time.monotonic() > self._begun + self.suite.budget
+    def over_budget(self) -> bool:
+        """Whether `budget` seconds have passed."""
+        return self.suite.budget is not None and time.monotonic() > self._start + self.suite.budget
 
     def part(self, at: Mapping[str, Any], numbers: Callable[[Row], Iterator[Measurement]]) -> Iterator[Measurement]:
-        """What is measured of one row, or why it has no number. Another error ends the process, and this row alone."""
+        """The measurements of one row, or a failed one for a usage or memory error. Other errors end the process."""
         row = Row(self.context.model, self.suite, at)
         try:
             yield from numbers(row)
@@ -59,31 +59,31 @@ class Session:
         self.clean_up()
 
     def clean_up(self) -> None:
-        """After a row: nothing of it stays on the device."""
+        """Free what the last row used on the device."""
         if any(self.suite.compile):
             torch._dynamo.reset()
         memory.release(self._device)
 
     def row(self, variant: Variant, timing: Timing, scenario: Scenario, row: Row) -> Iterator[Measurement]:
-        """One row's numbers, and what is known without a clock where it is the first of its image size.
+        """The numbers of one row; before those of the first row of an image size, the static costs.
 
-        Raises UsageError where the model's budget is over.
+        Raises UsageError after the model's budget.
         """
-        if self.late and self._described:
+        if self.over_budget and self._described:
             raise UsageError(f"not measured: suite.budget={self.suite.budget:g} seconds of this model were over")
         if variant.image_size not in self._described:
             self._described.add(variant.image_size)
-            yield from self._facts(variant.image_size)
+            yield from self._static_costs(variant.image_size)
         single = scenario == "single_stream"
         yield from self._latency(variant, row) if single else self._offline(variant, timing, row)
 
-    def _facts(self, image_size: int) -> Iterator[Measurement]:
-        """What is known without a clock: parameters, multiply-accumulates and operations of one image."""
-        network = self._master(image_size)
+    def _static_costs(self, image_size: int) -> Iterator[Measurement]:
+        """Parameters, and multiply-accumulates and operations of one image."""
+        network = self._float32_network(image_size)
         row = Row(self.context.model, self.suite, {"image_size": image_size})
         total, head = _parameters(network), _head(network)
         in_head = None if head is None else _parameters(head)
-        yield from row.several(
+        yield from row.numbers(
             ("parameters_backbone", None if in_head is None else total - in_head, "parameters"),
             ("parameters_head", in_head, "parameters"),
             ("parameters", total if in_head is None else None, "parameters"),
@@ -91,18 +91,18 @@ class Session:
         macs = row.model.architecture.macs((image_size, image_size))
         if macs is None:
             step = self._step(Variant(image_size=image_size, batch_size=1))
-            found = products.products_of(partial(step, untimed))
-            macs, how = sum(product.count * product.flops for product in found) // 2, "counted by torch"
+            step_products = products.products_of(partial(step, untimed))
+            macs, how = sum(product.count * product.flops for product in step_products) // 2, "counted by torch"
         else:
             macs, how = macs + network.num_features * self.suite.classes, "closed form"
         row.treatment = {"operations": f"{how}: products, convolutions and attention; the head included"}
-        yield from row.several(("gmacs", macs / 1e9, "GMAC"), ("gflops", 2 * macs / 1e9, "GFLOP"))
+        yield from row.numbers(("gmacs", macs / 1e9, "GMAC"), ("gflops", 2 * macs / 1e9, "GFLOP"))
 
     def _offline(self, variant: Variant, timing: Timing, row: Row) -> Iterator[Measurement]:
-        """Images a second of a batch, with memory, parts of a training step, ceilings and power."""
+        """Images per second of a batch, with memory, parts of a training step, ceilings and power."""
         samples, peak = self._timed(variant, timing, row, "offline")
         yield from row.speed(samples)
-        yield from row.several(("peak_memory", peak.used, "bytes"), ("peak_memory_reserved", peak.reserved, "bytes"))
+        yield from row.numbers(("peak_memory", peak.used, "bytes"), ("peak_memory_reserved", peak.reserved, "bytes"))
         if self.suite.ceilings:
             try:
                 yield from self._ceilings(variant, row, samples)
@@ -115,23 +115,23 @@ class Session:
         self.context.advance(0, note)
 
     def _latency(self, variant: Variant, row: Row) -> Iterator[Measurement]:
-        """Milliseconds for one image at a time."""
+        """The latency of one image at a time, and power."""
         samples, _ = self._timed(variant, "sync", row, "single_stream")
         yield from row.latency(samples)
         yield from self._power(row, samples, images=1)
 
     def _timed(self, variant: Variant, timing: Timing, row: Row, scenario: Scenario) -> tuple[Samples, memory.Peak]:
-        """Make the network, compare it with float32, time it, and set the row's treatment and what is against it.
+        """Time the network, with its peak memory. Sets the row's treatment, deviation and reasons for suspicion.
 
-        The comparison is the first pass, on the very batch that is timed: compiling is a part of it, and no step is.
+        Before that, the first pass on the timed batch is compared with float32; it includes compiling.
         """
         variant.check(self._device)
         rule = self.suite.rule(scenario)
-        with precision_flags(variant.precision), memory.bounded(self._device):
-            runner = Runner(self._master(variant.image_size), variant, self._device)
+        with precision_flags(variant.precision), memory.limit_memory(self._device):
+            runner = Runner(self._float32_network(variant.image_size), variant, self._device)
             images = runner.images(variant.batch_size)
             row.deviation, row.first_pass = self._numerics.compare(runner, images, self._clock)
-            samples = sample(runner.step(images), self._clock, rule, timing=timing, during=self._watched())
+            samples = sample(runner.step(images), self._clock, rule, timing=timing, during=self._monitored())
             peak = memory.peak(self._device)
         row.reasons = [*samples.reasons(rule), *self._monitor.readings.reasons, *row.deviation.reasons]
         row.treatment = {
@@ -145,104 +145,104 @@ class Session:
         return samples, peak
 
     @contextlib.contextmanager
-    def _watched(self) -> Iterator[None]:
-        """Let peaks and readings begin anew, behind the warm-up."""
+    def _monitored(self) -> Iterator[None]:
+        """Reset peak memory and take readings during the block, which starts after the warm-up."""
         memory.release(self._device)
         memory.reset_peak(self._device)
         with self._monitor.watch():
             yield
 
     def _step(self, variant: Variant, *, eager: bool = False) -> Step:
-        """A step of this model in a variant, on images of its own."""
-        runner = Runner(self._master(variant.image_size), variant, self._device)
+        """A new step of this model in a variant."""
+        runner = Runner(self._float32_network(variant.image_size), variant, self._device)
         return runner.step(runner.images(variant.batch_size), eager=eager)
 
     def _ceilings(self, variant: Variant, row: Row, samples: Samples) -> Iterator[Measurement]:
-        """How far the step is from what the device can do."""
+        """The step's time as shares of what the device could do."""
         seconds, slow = samples.median, samples.quartiles[1]
         with precision_flags(variant.precision):
-            found = products.products_of(partial(self._step(variant, eager=True), untimed))
+            step_products = products.products_of(partial(self._step(variant, eager=True), untimed))
             memory.release(self._device)
-            flops = sum(product.count * product.flops for product in found)
-            moved = sum(product.count * product.bytes for product in found)
-            alone = products.seconds_alone(found, self._device, self._clock)
-            if alone > slow:  # something came between: once more
-                alone = min(alone, products.seconds_alone(found, self._device, self._clock))
+            flops = sum(product.count * product.flops for product in step_products)
+            moved = sum(product.count * product.bytes for product in step_products)
+            alone = products.seconds_alone(step_products, self._device, self._clock)
+            if alone > slow:  # disturbed: try once more
+                alone = min(alone, products.seconds_alone(step_products, self._device, self._clock))
             roofline = self._roofline(variant)
             if flops / roofline.flops > slow:
                 roofline = self._roofline(variant, again=True)
         over_rate = _over_ceiling("as many operations at the matmul rate", flops / roofline.flops, slow)
         over_products = _over_ceiling("the model's own products", alone, slow)
-        yield row.one("achieved_flops", flops / seconds, "FLOP/s")
-        yield row.one("matmul_rate", roofline.flops, "FLOP/s", judged=False)
-        yield row.one("memory_bandwidth", roofline.bandwidth, "bytes/s", judged=False)
-        yield row.one("share_of_matmul_rate", 100 * flops / seconds / roofline.flops, "percent", also=over_rate)
-        yield row.one("share_of_bandwidth", 100 * moved / seconds / roofline.bandwidth, "percent")
-        yield row.one("share_of_roofline", 100 * roofline.seconds(found) / seconds, "percent")
-        yield row.one("products_time", 1e3 * alone, "ms")
-        yield row.one("share_of_products", 100 * alone / seconds, "percent", also=over_products)
+        yield row.number("achieved_flops", flops / seconds, "FLOP/s")
+        yield row.number("matmul_rate", roofline.flops, "FLOP/s", has_verdict=False)
+        yield row.number("memory_bandwidth", roofline.bandwidth, "bytes/s", has_verdict=False)
+        yield row.number("share_of_matmul_rate", 100 * flops / seconds / roofline.flops, "percent", reason=over_rate)
+        yield row.number("share_of_bandwidth", 100 * moved / seconds / roofline.bandwidth, "percent")
+        yield row.number("share_of_roofline", 100 * roofline.seconds(step_products) / seconds, "percent")
+        yield row.number("products_time", 1e3 * alone, "ms")
+        yield row.number("share_of_products", 100 * alone / seconds, "percent", reason=over_products)
 
     def _roofline(self, variant: Variant, *, again: bool = False) -> products.Roofline:
-        """What the device does in a precision: the best that was measured so far, for the first time or `again`."""
-        known = self._rooflines.get(variant.precision)
-        if known is None or again:
-            found = products.measure_roofline(self._device, dtype_of(variant), self._clock)
-            known = found if known is None else known.better(found)
-            self._rooflines[variant.precision] = known
-        return known
+        """The best rates in a precision so far. They are measured once, and `again` on request."""
+        best = self._rooflines.get(variant.precision)
+        if best is None or again:
+            measured = products.measure_roofline(self._device, dtype_of(variant), self._clock)
+            best = measured if best is None else best.better(measured)
+            self._rooflines[variant.precision] = best
+        return best
 
     def _power(self, row: Row, samples: Samples, *, images: int) -> Iterator[Measurement]:
         readings = self._monitor.readings
         joules, count = readings.joules, images * len(samples.seconds)
-        yield from row.several(
+        yield from row.numbers(
             ("mean_power", float(np.mean(readings.watts)) if readings.watts else None, "W"),
             ("clock", float(np.median(readings.clocks)) if readings.clocks else None, "MHz"),
             ("energy_per_image", None if joules is None else joules / count, "J"),
         )
 
-    def duel(self, variant: Variant, row: Row) -> Iterator[Measurement]:
-        """This model and the other in turn: how many times as fast this one is, with its interval."""
+    def compare(self, variant: Variant, row: Row) -> Iterator[Measurement]:
+        """Time this model and `against` in turn: how many times as fast this one is, with its interval."""
         other = self.suite.against
         assert other is not None
         variant.check(self._device)
         side = variant.image_size
         row.treatment = {"against": self.context.other_name(other)}
         theirs = self.context.other(other, self.suite.classes, (side, side))
-        draw_zeros(theirs)
+        randomise_zero_weights(theirs)
         rule = self.suite.rule("offline")
         rule = replace(rule, min_samples=max(10, rule.min_samples), max_seconds=2 * rule.max_seconds)  # two models
-        with precision_flags(variant.precision), memory.bounded(self._device):
-            runners = [Runner(each, variant, self._device) for each in (self._master(side), theirs)]
+        with precision_flags(variant.precision), memory.limit_memory(self._device):
+            runners = [Runner(network, variant, self._device) for network in (self._float32_network(side), theirs)]
             steps = [runner.step(runner.images(variant.batch_size)) for runner in runners]
             images = runners[1].images(variant.batch_size)
             deviation, _ = NumericsCheck(lambda _: theirs, self._device).compare(runners[1], images, self._clock)
             with self._monitor.watch():
-                found = duel(steps[0], steps[1], self._clock, rule, np.random.default_rng(0))
+                paired = time_pair(steps[0], steps[1], self._clock, rule, np.random.default_rng(0))
         row.reasons = list(self._monitor.readings.reasons)
-        wide = (found.high - found.low) / found.ratio
-        if wide > rule.interval:
-            row.reasons.append(f"the interval of the ratio is {wide:.1%} wide, and {rule.interval:.1%} was asked for")
+        width = (paired.high - paired.low) / paired.ratio
+        if width > rule.interval:
+            row.reasons.append(f"the interval of the ratio is {width:.1%} wide, and {rule.interval:.1%} was asked for")
         row.reasons += [f"{other}: {reason}" for reason in deviation.reasons]
-        yield row.one("speed_ratio", found.ratio, "times as fast", samples=found.seconds)
-        yield from row.several(
-            ("speed_ratio_low", found.low, "times as fast"),
-            ("speed_ratio_high", found.high, "times as fast"),
-            ("images_per_second_other", variant.batch_size / float(np.median(found.seconds[1])), "images/s"),
-            ("rounds", found.seconds.shape[1], "rounds"),
+        yield row.number("speed_ratio", paired.ratio, "times as fast", samples=paired.seconds)
+        yield from row.numbers(
+            ("speed_ratio_low", paired.low, "times as fast"),
+            ("speed_ratio_high", paired.high, "times as fast"),
+            ("images_per_second_other", variant.batch_size / float(np.median(paired.seconds[1])), "images/s"),
+            ("rounds", paired.seconds.shape[1], "rounds"),
         )
 
     def search(self, variant: Variant, timing: Timing, row: Row) -> Iterator[Measurement]:
-        """The largest batch that fits and the fastest, as far as asked for."""
+        """The largest batch that fits, or the fastest, as `find` says."""
         find, limit = self.suite.find, self.suite.batch_limit
         variant.check(self._device)
         fits = partial(self._fits, variant)
         power = largest_power(fits, limit)
         if {"largest", "exact"} & set(find):
             row.question["batch"] = f"largest power of two up to {limit}"
-            yield row.one("largest_batch", power, "images")
+            yield row.number("largest_batch", power, "images")
         if "exact" in find:
             row.question["batch"] = f"largest up to {limit}"
-            yield row.one("largest_batch_exact", largest_exact(fits, power, limit), "images")
+            yield row.number("largest_batch_exact", largest_exact(fits, power, limit), "images")
         if "fastest" in find and power:
             row.question["batch"] = f"fastest power of two up to {limit}"
             yield from self._fastest(variant, timing, row, power)
@@ -256,16 +256,16 @@ class Session:
             self.clean_up()
         assert best is not None
         speed, batch, samples, row.reasons, row.treatment = best
-        yield row.one("fastest_batch", batch, "images")
-        yield row.one("images_per_second_fastest", speed, "images/s", samples=samples.seconds)
+        yield row.number("fastest_batch", batch, "images")
+        yield row.number("images_per_second_fastest", speed, "images/s", samples=samples.seconds)
 
     def _fits(self, variant: Variant, batch: int) -> bool:
-        """Whether two steps of a batch go through, from a clean start."""
+        """Whether two steps of a batch run without an out-of-memory error, after a clean-up."""
         self.clean_up()
         try:
-            with precision_flags(variant.precision), memory.bounded(self._device):
+            with precision_flags(variant.precision), memory.limit_memory(self._device):
                 step = self._step(replace(variant, batch_size=batch))
-                for _ in range(2):  # the first update makes the optimizer's memory
+                for _ in range(2):  # the first update allocates the optimizer's state
                     step(untimed)
                 self._clock.wait()
         except (RuntimeError, MemoryError) as error:
@@ -277,13 +277,13 @@ class Session:
             self.clean_up()
         return True
 
-    def _master(self, image_size: int) -> Any:
+    def _float32_network(self, image_size: int) -> Any:
         """The float32 network for this size, on the CPU."""
         if self._network is None or self._network[0] != image_size:
             self._network = None
-            made = self.context.build(num_classes=self.suite.classes, image_size=(image_size, image_size))
-            draw_zeros(made)
-            self._network = (image_size, made)
+            network = self.context.build(num_classes=self.suite.classes, image_size=(image_size, image_size))
+            randomise_zero_weights(network)
+            self._network = (image_size, network)
         return self._network[1]
 
 
@@ -296,7 +296,7 @@ def largest_power(fits: Callable[[int], bool], limit: int) -> int:
 
 
 def largest_exact(fits: Callable[[int], bool], power: int, limit: int) -> int:
-    """The largest number up to `limit` that fits, by halving between a power of two that fits and its double."""
+    """The largest number up to `limit` that fits, by bisection between a power of two that fits and its double."""
     untried = range(power + 1, min(2 * power, limit + 1))
     return power + bisect_left(untried, True, key=lambda batch: not fits(batch))
 
@@ -306,7 +306,7 @@ def _parameters(network: Any) -> int:
 
 
 def _head(network: Any) -> Any:
-    """The layer that makes logits: the network's, or its library's; None where neither says."""
+    """The layer that computes logits, of the network or of its library's; None where neither is known."""
     head = getattr(network, "head", None)
     if head is None and hasattr(getattr(network, "module", None), "get_classifier"):
         head = network.module.get_classifier()
@@ -314,10 +314,10 @@ def _head(network: Any) -> Any:
 
 
 def _over_ceiling(what: str, seconds: float, slow_step: float) -> str:
-    """A reason where `what`, which a step cannot be faster than, took longer than a slow step (the third quartile) did.
+    """A reason for suspicion where `what`, a lower bound of a step, took longer than a slow step (the third quartile).
 
-    So a share of the ceiling is above 100 % by more than the steps' spread: the ceiling was measured wrongly, or
-    something disturbed it; or, of a compiled step, the program does other products than eager code, whose these are.
+    The share of this ceiling is then above 100 % by more than the spread of the steps: its measurement was wrong or
+    disturbed, or the step is compiled and computes other products than eager code, for which the ceiling holds.
     """
     if seconds <= slow_step:
         return ""

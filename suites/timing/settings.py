@@ -1,4 +1,4 @@
-"""The settings of the throughput suite: what rows there are, and how each is measured. No torch here."""
+"""The settings of the throughput suite: which rows to measure, and how. No torch here."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Scenario = Literal["offline", "single_stream"]
 Find = Literal["largest", "exact", "fastest"]
 Case = tuple["Variant", Timing, Scenario]
 
-GATE_IMAGES = 4  # of a batch, that outputs are compared on
+COMPARED_IMAGES = 4  # of a batch, whose outputs are compared with float32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class Variant:
     memory_format: MemoryFormat = "contiguous"
 
     def check(self, device: torch.device) -> None:
-        """Raises UsageError for what a device cannot do."""
+        """Raise UsageError for what a device cannot do."""
         if self.precision == "tf32" and device.type != "cuda":
             raise UsageError(f"precision=tf32 is of NVIDIA GPUs, and this is {device.type}. Type fp32 or bf16")
         if self.precision == "fp16" and self.mode == "train" and device.type != "cuda":
@@ -48,12 +48,12 @@ class Variant:
 
     @property
     def is_cast(self) -> bool:
-        """Whether the weights themselves are in half precision; a training step keeps them in float32 (autocast)."""
+        """Whether the weights are cast to half precision; in training they stay float32 (autocast)."""
         return self.mode == "inference" and self.precision in ("bf16", "fp16")
 
     @property
     def numbers(self) -> str:
-        """What is in which format, in words."""
+        """The number formats of weights and products, for people."""
         name = {"bf16": "bfloat16", "fp16": "float16"}.get(self.precision)
         if name is None:
             return "float32" + (", products in TF32" if self.precision == "tf32" else ", TF32 off")
@@ -63,17 +63,17 @@ class Variant:
 
 @dataclass(frozen=True, kw_only=True)
 class StoppingRule:
-    """When to begin counting, and when enough is counted."""
+    """When the warm-up is over, and when there are enough samples."""
 
-    warm_up_steps: int = 3  # both must have passed
+    warm_up_steps: int = 3  # warm-up ends when both have passed
     warm_up_seconds: float = 0.0
     min_samples: int = 10
-    min_seconds: float = 0.0  # of timed work without a break
-    max_seconds: float = math.inf  # no longer than this for the interval's sake; never fewer samples than min_samples
+    min_seconds: float = 0.0  # of uninterrupted timing
+    max_seconds: float = math.inf  # then stop whatever the interval, once there are min_samples
     interval: float = 0.05  # width of the median's 95 % interval, over the median
 
     def enough(self, samples: np.ndarray, seconds: float) -> bool:
-        """Whether the samples, taken in this time, will do."""
+        """Whether these samples, taken in this time, are enough."""
         if len(samples) < self.min_samples or seconds < self.min_seconds:
             return False
         return seconds >= self.max_seconds or relative_width(samples) <= self.interval
@@ -81,9 +81,9 @@ class StoppingRule:
 
 @dataclass(frozen=True, kw_only=True)
 class ThroughputSettings(Suite):
-    """What is asked of a throughput job; suites/throughput.py asks it and says what each setting means."""
+    """The settings of a throughput job; suites/throughput.py explains them and measures."""
 
-    # What rows there are. What is left open is chosen by the scale (`for_device`).
+    # Which rows to measure. `scale` sets the defaults (`for_device`).
     scale: Literal["auto", "small", "full"] = "auto"  # auto: small on a CPU, full on a GPU
     image_size: tuple[int, ...] = ()  # pixels; small: 64, 128; full: 224
     batch_size: tuple[int, ...] = ()  # of the offline scenario; small: 8; full: 128
@@ -95,23 +95,23 @@ class ThroughputSettings(Suite):
     scenario: tuple[Scenario, ...] = ("offline", "single_stream")
     find: tuple[Find, ...] = ()  # batches to search for
     batch_limit: int = 1024  # of that search
-    against: str | None = None  # another model to run in turn with each; timm: its network of the same row
-    compile_at: tuple[int, ...] = ()  # image sizes at which compile=true holds; none: all
-    against_at: tuple[int, ...] = ()  # image sizes at which `against` holds; none: all
-    budget: float | None = None  # seconds a model after which no further row begins
+    against: str | None = None  # another model to time in turn with the row's; timm: its network of the same row
+    compile_at: tuple[int, ...] = ()  # image sizes for compile=true; none: all
+    against_at: tuple[int, ...] = ()  # image sizes for `against`; none: all
+    budget: float | None = None  # seconds per model after which no further row begins
     # How a row is measured.
     warm_up_steps: int = 3
     warm_up_seconds: float = 0.3
     min_samples: int = 10
-    latency_samples: int = 72  # of single_stream: the least with which a p95 has an interval
+    latency_samples: int = 72  # for single_stream; 72 is the least with an interval of the p95
     min_seconds: float = 1.0
     max_seconds: float = 4.0
     interval: float = 0.05  # width of the median's 95 % interval, over the median
-    ceilings: bool = True  # roofline and products; a second or so a row
+    ceilings: bool = True  # measure roofline and products; about a second per row
     classes: int = 1000  # of the head
 
     def for_device(self, device: str) -> Self:
-        """With what was left open chosen for a kind of device: "cpu", "cuda" or "mps"."""
+        """The settings with the defaults of a kind of device: "cpu", "cuda" or "mps"."""
         small = self.scale == "small" or (self.scale == "auto" and device == "cpu")
         return replace(
             self,
@@ -143,13 +143,13 @@ class ThroughputSettings(Suite):
         self.refuse("max_seconds", self.max_seconds < self.min_seconds, less)
 
     def cases(self) -> Iterator[Case]:
-        """Every row there is to be: eager before compiled, and of one image size after the other."""
+        """All rows, eager before compiled, by image size."""
         for compiled, size, mode, layout, precision, scenario in itertools.product(
             self.compile, self.image_size, self.mode, self.memory_format, self.precision, self.scenario
         ):
             alone = scenario == "single_stream"
             if alone and mode == "train":
-                continue  # a latency is of inference
+                continue  # latency is measured in inference only
             if compiled and self.compile_at and size not in self.compile_at:
                 continue
             timings: tuple[Timing, ...] = ("sync",) if alone else self.timing
@@ -164,21 +164,21 @@ class ThroughputSettings(Suite):
                 )
                 yield variant, timing, scenario
 
-    def duels(self, variant: Variant, timing: Timing, scenario: Scenario) -> bool:
-        """Whether another model is run in turn with this row, whatever its timing: once, then."""
+    def compares(self, variant: Variant, timing: Timing, scenario: Scenario) -> bool:
+        """Whether `against` is timed in turn with this row. Of rows that differ in `timing` only the first is."""
         once = scenario == "offline" and timing == self.timing[0] and self.against is not None
         return once and (not self.against_at or variant.image_size in self.against_at)
 
     def searches(self) -> dict[Variant, Timing]:
-        """What batches are searched for, each for a batch of 1, and how it is timed."""
-        found: dict[Variant, Timing] = {}
+        """The variants, at batch size 1, for which batches are searched, and how these are timed."""
+        searched: dict[Variant, Timing] = {}
         for variant, timing, scenario in self.cases() if self.find else ():
             if scenario == "offline":
-                found.setdefault(replace(variant, batch_size=1), timing)
-        return found
+                searched.setdefault(replace(variant, batch_size=1), timing)
+        return searched
 
     def rule(self, scenario: Scenario) -> StoppingRule:
-        """When a row of this scenario has enough samples."""
+        """The stopping rule of this scenario."""
         return StoppingRule(
             warm_up_steps=self.warm_up_steps,
             warm_up_seconds=self.warm_up_seconds,

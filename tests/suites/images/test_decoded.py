@@ -65,25 +65,25 @@ def test_a_small_set_is_decoded_once_and_a_large_one_is_not_kept(monkeypatch: py
     for _ in range(3):
         list(images)
     assert set(reads.count.values()) == {3}
-    assert not images._kept
+    assert not images._in_memory
     monkeypatch.setattr(decoded, "IN_MEMORY_IMAGES", 1000)
-    monkeypatch.setattr(decoded, "KEPT_BYTES", made(0).nbytes * 50)
+    monkeypatch.setattr(decoded, "IN_MEMORY_BYTES", made(0).nbytes * 50)
     images = Decoded(Reads(), 200)
     list(images)
-    assert len(images._kept) <= 50 + 32  # threads may pass the bound together
+    assert len(images._in_memory) <= 50 + 32  # threads may pass the bound together
 
 
 def test_the_batch_that_would_follow_is_decoded_ahead_and_only_that() -> None:
     reads = Reads()
     images = Decoded(reads, 5000)
     images[0:10]
-    for future in images._ahead.values():
+    for future in images._prefetched.values():
         future.result()
     assert set(reads.count) == set(range(20))
     images[10:20]
     assert max(reads.count.values()) == 1
     images[4990:5000]
-    assert not images._ahead
+    assert not images._prefetched
 
 
 def test_a_forked_process_does_not_wait_for_threads_it_does_not_have() -> None:

@@ -100,8 +100,8 @@ def test_a_gpus_memory_is_what_its_allocator_says(monkeypatch: pytest.MonkeyPatc
     memory.release(GPU)
     assert (found.used, found.reserved, found.kind) == (300, 400, "allocated on the device")
     assert done == ["reset", "waited", "emptied"]
-    with memory.bounded(GPU):
-        pass  # only a CPU's memory is bounded by us
+    with memory.limit_memory(GPU):
+        pass  # only a CPU's memory is limit_memory by us
 
 
 def test_a_timing_belongs_to_device_driver_and_cuda(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

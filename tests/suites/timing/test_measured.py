@@ -12,10 +12,10 @@ from torch.utils.flop_counter import FlopCounterMode, flop_registry
 from vit_bench.models import catalog, create_model
 from vit_bench.suites.timing import memory, session
 from vit_bench.suites.timing.clock import Clock
-from vit_bench.suites.timing.monitor import BusyCores, MachineMonitor, Readings, busy_elsewhere
+from vit_bench.suites.timing.monitor import BusyCores, MachineMonitor, Readings, load_by_others
 from vit_bench.suites.timing.products import Product, Roofline, products_of, seconds_alone
 from vit_bench.suites.timing.report import verdict
-from vit_bench.suites.timing.runner import Runner, draw_zeros
+from vit_bench.suites.timing.runner import Runner, randomise_zero_weights
 from vit_bench.suites.timing.sampling import Samples
 from vit_bench.suites.timing.settings import StoppingRule, Variant
 
@@ -29,7 +29,7 @@ def variant(**changes: Any) -> Variant:
 
 def network(name: str) -> Any:
     made = create_model(name, num_classes=10, image_size=32)
-    draw_zeros(made)
+    randomise_zero_weights(made)
     return made
 
 
@@ -75,11 +75,11 @@ def test_a_roofline_is_bound_by_arithmetic_or_by_memory() -> None:
 
 def test_a_training_step_trains_and_ticks_its_parts() -> None:
     runner = Runner(network("BiT-mini"), variant(mode="train", precision="bf16"), CPU)
-    before = [parameter.clone() for parameter in runner.plain.parameters()]
+    before = [parameter.clone() for parameter in runner.eager_network.parameters()]
     ticked: list[str] = []
     runner.step(runner.images(2))(ticked.append)
     assert ticked == ["forward", "backward", "optimizer"]
-    assert any(not torch.equal(a, b) for a, b in zip(before, runner.plain.parameters(), strict=True))
+    assert any(not torch.equal(a, b) for a, b in zip(before, runner.eager_network.parameters(), strict=True))
 
 
 def samples(seconds: Any) -> Samples:
@@ -114,8 +114,8 @@ def test_a_ceiling_that_steps_went_through_is_flagged() -> None:
 
 def test_other_processes_on_the_cores_are_noticed() -> None:
     before = BusyCores(2, all=10.0, own=5.0, at=0.0)
-    assert busy_elsewhere(before, BusyCores(2, all=12.0, own=7.0, at=1.0)) == ""
-    said = busy_elsewhere(before, BusyCores(2, all=12.0, own=6.0, at=1.0))
+    assert load_by_others(before, BusyCores(2, all=12.0, own=7.0, at=1.0)) == ""
+    said = load_by_others(before, BusyCores(2, all=12.0, own=6.0, at=1.0))
     assert said == "other processes kept 1.0 of 2 cores busy"
 
 

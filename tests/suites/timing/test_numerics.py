@@ -9,7 +9,7 @@ import torch
 from vit_bench.models import create_model
 from vit_bench.suites.timing.clock import Clock
 from vit_bench.suites.timing.numerics import SAFETY, Deviation, NumericsCheck, difference, distance
-from vit_bench.suites.timing.runner import Runner, draw_zeros, precision_flags
+from vit_bench.suites.timing.runner import Runner, precision_flags, randomise_zero_weights
 from vit_bench.suites.timing.settings import Variant
 
 CPU = torch.device("cpu")
@@ -23,14 +23,14 @@ def variant(**changes: Any) -> Variant:
 @pytest.fixture(scope="module", params=["ViT-mini", "BiT-mini", "R+ViT-mini"])
 def network(request: pytest.FixtureRequest) -> Any:
     made = create_model(request.param, num_classes=10, image_size=32)
-    draw_zeros(made)
+    randomise_zero_weights(made)
     return made
 
 
 def away(network: Any, asked: Variant, change: Any = lambda _: None) -> Deviation:
     with precision_flags(asked.precision):
         runner = Runner(network, asked, CPU)
-        change(runner.plain)
+        change(runner.eager_network)
         return NumericsCheck(lambda _: network, CPU).compare(runner, runner.images(asked.batch_size), Clock())[0]
 
 
@@ -67,7 +67,7 @@ def test_weights_with_the_wrong_sign_do_not(network: Any, precision: str) -> Non
 
 def test_another_gelu_is_seen_in_float32_and_lost_in_the_rounding_of_bfloat16() -> None:
     made = create_model("ViT-mini", num_classes=10, image_size=32)
-    draw_zeros(made)
+    randomise_zero_weights(made)
 
     def exact(plain: Any) -> None:  # the network has the tanh form
         for block in plain.blocks:
@@ -105,7 +105,7 @@ def test_a_reference_that_does_not_fit_makes_the_row_suspect(network: Any, monke
     def too_large(*_: Any, **__: Any) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(NumericsCheck, "_plain", too_large)
+    monkeypatch.setattr(NumericsCheck, "_float32_pass", too_large)
     found = away(network, variant(mode="train"))
     assert found.reasons == ["numerics: not seen, because eager float32 does not fit at batch_size=4"]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from vit_bench.suites.timing.clock import Clock
 from vit_bench.suites.timing.intervals import quantile_interval, ratio_interval, samples_for
-from vit_bench.suites.timing.sampling import Samples, Tick, duel, sample
+from vit_bench.suites.timing.sampling import Samples, Tick, sample, time_pair
 from vit_bench.suites.timing.session import largest_exact, largest_power
 from vit_bench.suites.timing.settings import StoppingRule, Timing
 
@@ -100,7 +100,7 @@ def test_parts_of_a_step_add_up() -> None:
     assert all(len(values) == len(found.seconds) for values in found.parts.values())
 
 
-def test_a_duel_finds_the_ratio_although_the_machine_slows_down() -> None:
+def test_a_paired_timing_finds_the_ratio_although_the_machine_slows_down() -> None:
     machine = Machine(())
     slowness = (1 + 0.002 * i for i in itertools.count())
     at = iter(slowness)
@@ -111,7 +111,7 @@ def test_a_duel_finds_the_ratio_although_the_machine_slows_down() -> None:
 
         return run
 
-    found = duel(step(0.010), step(0.015), machine, StoppingRule(min_samples=60), np.random.default_rng(0))
+    found = time_pair(step(0.010), step(0.015), machine, StoppingRule(min_samples=60), np.random.default_rng(0))
     assert found.low < found.ratio < found.high
     assert found.ratio == pytest.approx(1.5, rel=0.05)
 
