@@ -106,7 +106,8 @@ class TestFetch:
     @pytest.mark.parametrize("facts", [{"digest": "0" * 64}, {"digest": "0" * 32}, {"size": 9}])
     def test_what_is_not_what_was_published_is_put_aside(self, server: Server, tmp_path: Path, facts: dict) -> None:
         file = server.file("b.zip", zipped(x="one"), **facts)
-        with pytest.raises(UsageError, match=r"is not what was published: .*, expected .* It is kept as .*b\.zip\.wrong"):
+        why = r"is not what was published: .*, expected .* It is kept as .*b\.zip\.wrong"
+        with pytest.raises(UsageError, match=why):
             data_prepare.fetch(file, tmp_path / "data", SILENT)
         assert not (tmp_path / "data" / "set").exists()
 
