@@ -107,12 +107,12 @@ def first_few(names: Sequence[str], most: int = 8) -> str:
 
 
 def collect(package: str, row_type: type[R]) -> list[R]:
-    """All module-level rows of a type in the modules of a package, also in lists and tuples, in file order.
+    """All module-level rows of a type in the files of a package, also in lists and tuples, in file order.
 
     `package` is a dotted name. Modules come in the order of the package's `ORDER`, then alphabetically.
     """
     parent = importlib.import_module(package)
-    modules = [info.name for info in pkgutil.iter_modules(parent.__path__)]
+    modules = [info.name for info in pkgutil.iter_modules(parent.__path__) if not info.ispkg]
     order = [name for name in getattr(parent, "ORDER", ()) if name in modules]
     rows: list[R] = []
     for name in dict.fromkeys([*order, *modules]):

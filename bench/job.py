@@ -26,6 +26,7 @@ from .fingerprint import (
     network_modules,
     source_sha,
 )
+from .verbs.words import plain_word
 
 TASK_IDENTITY = (
     "name",
@@ -158,10 +159,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [plain(item) for item in value]
     return str(value) if isinstance(value, Path) else value
-
-
-def plain_word(value: Any) -> str:
-    """A setting's value as one would type it."""
-    if isinstance(value, tuple):
-        return ",".join(map(plain_word, value))
-    return f"{value:.12g}" if isinstance(value, float) else str(value).lower() if value is None else str(value)

@@ -13,7 +13,7 @@ from ...registry import Registry, UsageError, suggest
 from ..config import Config
 from ..console import Screen, stdout
 from .command import single
-from .words import listed, option_of, read_words
+from .words import listed, option_of, plain_word, read_words
 
 if TYPE_CHECKING:
     from ...models.spec import Model
@@ -124,8 +124,6 @@ def _suite(row: Suite) -> list[str]:
 
 def _default(item: Field[Any], value: Any) -> str:
     """A default as one would type it: by a word of the field's, where it has one for that."""
-    from ..job import plain_word
-
     words = item.metadata.get("words", {})
     return next((word for word, meant in words.items() if meant == value), plain_word(value))
 

@@ -38,7 +38,8 @@ def table_verb(
     words: Annotated[list[str] | None, typer.Argument(metavar="[RUN...] [KEY=VALUE...]", show_default=False)] = None,
 ) -> None:
     """RUN is a run directory or a results CSV; without one, the runs/ folders of the suites that the table shows;
-    without any of those, the published numbers alone. A table of your own is found by `include=DIR`, or by a run made with it.
+    without any of those, the published numbers alone. A table of your own is found by `include=DIR`, or by a run that
+    was made with it.
     """
     from ...results.tables import tables
     from ..reproduce import registry_for

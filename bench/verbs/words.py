@@ -280,6 +280,13 @@ _SCALARS: dict[Any, tuple[Callable[[str], Any], str]] = {  # type -> how it is r
 }
 
 
+def plain_word(value: Any) -> str:
+    """A setting's value as one would type it."""
+    if isinstance(value, tuple):
+        return ",".join(map(plain_word, value))
+    return f"{value:.12g}" if isinstance(value, float) else str(value).lower() if value is None else str(value)
+
+
 def as_typed(value: Any) -> str:
     """A value as one would type it. An item with a comma in it is quoted."""
     if isinstance(value, list | tuple):
