@@ -168,7 +168,9 @@ class Internals(Suite):
                 arrays={"rollout": attention.rollout, "images": attention.images},
             )
 
-    def _attend(self, context: Context, network: Any, split: Split, tokens: Tokens, transform: Transform) -> Attention:
+    def _attend(
+        self, context: Context, network: Any, split: Split, tokens: Tokens, transform: Transform
+    ) -> AttentionMaps:
         """Attention distances and rollouts from one pass over the images, a batch and a layer at a time."""
         import torch
 
@@ -203,11 +205,11 @@ class Internals(Suite):
         finite = np.isfinite(distance).all(axis=(1, 2))
         if not finite.all():
             raise ValueError(f"{context.model.name} gives NaN or inf for image {int(finite.argmin())} of the split")
-        return Attention(distance=distance, rollout=torch.cat(rollouts).numpy(), images=torch.cat(images).numpy())
+        return AttentionMaps(distance=distance, rollout=torch.cat(rollouts).numpy(), images=torch.cat(images).numpy())
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attention:
+class AttentionMaps:
     """Attention distances of all images, and rollouts of the examples."""
 
     distance: np.ndarray  # images layers heads, pixels

@@ -61,8 +61,8 @@ def verify_verb(
     """`verify list` shows what there is to replay, what each needs, what of that is not here and the compute; nothing
     is run. `verify ViT-B/16 data=~/data` measures what is here and says `agrees` or `differs`: whether the accuracy
     lies in the binomial 95 % interval of the published one. Where it differs, each link is changed alone and scored
-    again, and the one that brings the accuracy nearest to the published one is named: normalisation, channel order, resize,
-    resolution, label order, split, or head.
+    again, and the one that brings the accuracy nearest to the published one is named: normalisation, channel order,
+    resize, resolution, label order, split, or head.
 
     MODEL, MODEL:TAG and TAG are files, as for `weights list`, globs too (`'ViT-B/16:augreg-*'`); without one, all.
 

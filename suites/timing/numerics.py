@@ -33,10 +33,12 @@ import torch
 
 from . import memory
 from .clock import Clock
-from .runner import Runner, precision_flags
+from .runner import TimedNetwork, precision_flags
 from .settings import COMPARED_IMAGES, Mode, NumberFormat, Variant
 
-Pass = tuple[torch.Tensor, list[torch.Tensor]]  # outputs and gradients, as `Runner.outputs_and_gradients` returns them
+Pass = tuple[
+    torch.Tensor, list[torch.Tensor]
+]  # outputs and gradients, as `TimedNetwork.outputs_and_gradients` returns them
 
 # Of the operands of products where the weights stay float32: TF32 and autocast round them.
 UNIT_ROUNDOFF: dict[NumberFormat, float] = {"fp32": 2.0**-24, "tf32": 2.0**-11, "bf16": 2.0**-8, "fp16": 2.0**-11}
@@ -78,7 +80,7 @@ class NumericsCheck:
         self._references: dict[tuple[int, Mode, int], Pass] = {}
         self._scales: dict[tuple[int, Mode, int], dict[NumberFormat, tuple[float, float]]] = {}
 
-    def compare(self, runner: Runner, images: torch.Tensor, clock: Clock) -> tuple[Deviation, float]:
+    def compare(self, runner: TimedNetwork, images: torch.Tensor, clock: Clock) -> tuple[Deviation, float]:
         """The difference of the runner's first pass on the timed batch from eager float32, and the pass's seconds.
 
         Outputs of the first COMPARED_IMAGES images are compared; for a training step, outputs and gradients of the
@@ -127,7 +129,7 @@ class NumericsCheck:
         """The pass of eager float32, with weights changed at random by up to `roundoff` of themselves."""
         with precision_flags("fp32"):
             eager = Variant(image_size=variant.image_size, batch_size=count, mode=variant.mode)
-            runner = Runner(self._network(variant.image_size), eager, self._device)
+            runner = TimedNetwork(self._network(variant.image_size), eager, self._device)
             if roundoff:
                 perturb(runner.eager_network, roundoff)
             result = runner.outputs_and_gradients(runner.images(count))

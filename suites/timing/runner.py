@@ -50,7 +50,7 @@ def randomise_zero_weights(network: Any) -> None:
                 parameter.normal_(std=0.05, generator=generator)
 
 
-class Runner:
+class TimedNetwork:
     """A copy of a network, prepared for a variant on a device."""
 
     def __init__(self, network: Any, variant: Variant, device: torch.device) -> None:

@@ -20,7 +20,7 @@ from .clock import clock_of
 from .monitor import MachineMonitor
 from .numerics import NumericsCheck
 from .report import Row
-from .runner import Runner, dtype_of, precision_flags, randomise_zero_weights
+from .runner import TimedNetwork, dtype_of, precision_flags, randomise_zero_weights
 from .sampling import Samples, Step, sample, time_pair, untimed
 from .settings import Scenario, ThroughputSettings, Timing, Variant
 
@@ -128,7 +128,7 @@ class Session:
         variant.check(self._device)
         rule = self.suite.rule(scenario)
         with precision_flags(variant.precision), memory.limit_memory(self._device):
-            runner = Runner(self._float32_network(variant.image_size), variant, self._device)
+            runner = TimedNetwork(self._float32_network(variant.image_size), variant, self._device)
             images = runner.images(variant.batch_size)
             row.deviation, row.first_pass = self._numerics.compare(runner, images, self._clock)
             samples = sample(runner.step(images), self._clock, rule, timing=timing, during=self._monitored())
@@ -154,7 +154,7 @@ class Session:
 
     def _step(self, variant: Variant, *, eager: bool = False) -> Step:
         """A new step of this model in a variant."""
-        runner = Runner(self._float32_network(variant.image_size), variant, self._device)
+        runner = TimedNetwork(self._float32_network(variant.image_size), variant, self._device)
         return runner.step(runner.images(variant.batch_size), eager=eager)
 
     def _ceilings(self, variant: Variant, row: Row, samples: Samples) -> Iterator[Measurement]:
@@ -212,7 +212,9 @@ class Session:
         rule = self.suite.rule("offline")
         rule = replace(rule, min_samples=max(10, rule.min_samples), max_seconds=2 * rule.max_seconds)  # two models
         with precision_flags(variant.precision), memory.limit_memory(self._device):
-            runners = [Runner(network, variant, self._device) for network in (self._float32_network(side), theirs)]
+            runners = [
+                TimedNetwork(network, variant, self._device) for network in (self._float32_network(side), theirs)
+            ]
             steps = [runner.step(runner.images(variant.batch_size)) for runner in runners]
             images = runners[1].images(variant.batch_size)
             deviation, _ = NumericsCheck(lambda _: theirs, self._device).compare(runners[1], images, self._clock)

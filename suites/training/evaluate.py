@@ -12,7 +12,7 @@ import torch
 from ..images.loading import load_ahead
 from ..images.transforms import Transform
 from .contract import Compute
-from .parallel import ProcessGroup, numerics
+from .parallel import TrainingProcesses, numerics
 
 BATCH = 64  # images a forward pass
 
@@ -34,7 +34,7 @@ def predict(
     if not len(images):
         raise ValueError("there are no images to score")
     with numerics(compute):
-        processes = ProcessGroup(compute)
+        processes = TrainingProcesses(compute)
         network = network.to(compute.device).eval()
         first, end = (len(images) * rank // processes.size for rank in (processes.rank, processes.rank + 1))
         batches = [range(start, min(start + BATCH, end)) for start in range(first, end, BATCH)]

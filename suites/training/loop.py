@@ -21,7 +21,7 @@ from . import micro_batch
 from .checkpoint import Checkpoint, Checkpoints
 from .contract import Batches, Compute, Trained, TrainingError, Watch
 from .curves import MetricLogger, StepMetrics
-from .parallel import ProcessGroup, numerics
+from .parallel import TrainingProcesses, numerics
 from .recipe import Recipe
 from .step import StepOutcome, TrainState, out_of_memory
 
@@ -43,7 +43,7 @@ def train(
     run = _identity(network, data, recipe, seed, compute)
     checkpoints = None if watch.work is None else Checkpoints(folder=watch.work, run=run, say=watch.say)
     with numerics(compute), closing(_Interrupts()) as interrupts:
-        processes = ProcessGroup(compute)
+        processes = TrainingProcesses(compute)
         checkpoint = _newest_checkpoint(checkpoints, processes)
         if checkpoint is not None and compute.device.type == "cpu":
             compute = replace(compute, threads=int(checkpoint.facts["threads"]))
@@ -246,7 +246,7 @@ def _identity(network: nn.Module, data: Batches, recipe: Recipe, seed: int, comp
     return run
 
 
-def _newest_checkpoint(checkpoints: Checkpoints | None, processes: ProcessGroup) -> Checkpoint | None:
+def _newest_checkpoint(checkpoints: Checkpoints | None, processes: TrainingProcesses) -> Checkpoint | None:
     """The checkpoint to resume from. The first process chooses it for all."""
     if checkpoints is None:
         return None

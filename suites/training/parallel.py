@@ -20,7 +20,7 @@ MIXED = {"fp32": "no", "tf32": "no", "bf16": "bf16", "fp16": "fp16"}
 PATIENCE = timedelta(days=2)  # how long processes wait for one that saves or decodes
 
 
-class ProcessGroup:
+class TrainingProcesses:
     """This process among those of a training run. With one process nothing is sent."""
 
     def __init__(self, compute: Compute) -> None:

@@ -40,14 +40,14 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class RunResult:
+class TrainingRunResult:
     """The result of a training run: predictions on the scored split, and facts for the record."""
 
     predictions: np.ndarray  # (N,) classes
     facts: dict[str, Any]
 
     @classmethod
-    def read(cls, path: Path) -> RunResult:
+    def read(cls, path: Path) -> TrainingRunResult:
         with np.load(path, allow_pickle=False) as arrays:
             return cls(arrays["predictions"], json.loads(str(arrays["facts"])))
 
@@ -70,7 +70,9 @@ class Trainer:
         # Listed before any process writes one.
         self._done = {path.parent.name: path for path in context.work.glob("*/done.npz")}
 
-    def run(self, phase: Phase, candidate: Candidate, seed: int, fitted: Sequence[Split], scored: Split) -> RunResult:
+    def run(
+        self, phase: Phase, candidate: Candidate, seed: int, fitted: Sequence[Split], scored: Split
+    ) -> TrainingRunResult:
         """The result of a run trained on `fitted` and scored on `scored`: read, resumed, or computed."""
         from .evaluate import predict
         from .loop import train
@@ -79,7 +81,7 @@ class Trainer:
         name = f"{phase}-{sha({'recipe': candidate.name, 'lr': candidate.lr})[:8]}-seed{seed}"
         if name in self._done:
             context.advance(recipe.steps * recipe.batch)
-            return RunResult.read(self._done[name])
+            return TrainingRunResult.read(self._done[name])
         augmentation, transform = feeding(context.model.input, context.task, recipe)
         changes, classes = changes_from_scratch(context, recipe), context.task.num_classes
         network: Any = context.build(classes, augmentation.size, changes, seed)
@@ -102,7 +104,7 @@ class Trainer:
                 "fine-tuning needs a model that takes num_classes"
             )
         facts = {"micro_batch": trained.micro_batch, "processes": trained.processes}
-        result = RunResult(logits.argmax(axis=1), {**facts, "weights_notes": [*notes, *trained.notes]})
+        result = TrainingRunResult(logits.argmax(axis=1), {**facts, "weights_notes": [*notes, *trained.notes]})
         if leads:
             if self._save_weights and phase == "final":
                 _save(trained.network, context.keep / f"seed{seed}.safetensors", context.task, transform)

@@ -14,7 +14,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from . import order
 from .contract import Batches, Compute
-from .parallel import ProcessGroup
+from .parallel import TrainingProcesses
 from .recipe import Recipe
 
 StepOutcome = Literal["done", "interrupted", "out of memory"]
@@ -24,7 +24,14 @@ class TrainState:
     """A network in training with its optimizer. Only `apply` changes weights: the state is always between two steps."""
 
     def __init__(
-        self, network: nn.Module, data: Batches, recipe: Recipe, *, seed: int, compute: Compute, processes: ProcessGroup
+        self,
+        network: nn.Module,
+        data: Batches,
+        recipe: Recipe,
+        *,
+        seed: int,
+        compute: Compute,
+        processes: TrainingProcesses,
     ) -> None:
         self.data, self.recipe, self.seed, self.processes, self.compute = data, recipe, seed, processes, compute
         self.network = network.to(compute.device)

@@ -13,7 +13,7 @@ import pytest
 import torch
 from vit_bench.models import create_model
 from vit_bench.suites.timing.clock import Clock
-from vit_bench.suites.timing.runner import Runner
+from vit_bench.suites.timing.runner import TimedNetwork
 from vit_bench.suites.timing.sampling import sample
 from vit_bench.suites.timing.settings import StoppingRule, Timing, Variant
 
@@ -23,14 +23,14 @@ ROUNDS = 41  # of both in turn, short ones: a machine slows down and speeds up w
 
 
 @pytest.fixture
-def runner() -> Runner:
+def runner() -> TimedNetwork:
     variant = Variant(
         image_size=64, batch_size=8, precision="fp32", mode="inference", compile=False, memory_format="contiguous"
     )
-    return Runner(create_model("ViT-Ti/16", num_classes=1000, image_size=64), variant, torch.device("cpu"))
+    return TimedNetwork(create_model("ViT-Ti/16", num_classes=1000, image_size=64), variant, torch.device("cpu"))
 
 
-def test_reported_speed_is_that_of_a_stopwatch(runner: Runner, benchmark: Any) -> None:
+def test_reported_speed_is_that_of_a_stopwatch(runner: TimedNetwork, benchmark: Any) -> None:
     images = runner.images(8)
     step = runner.step(images)
     ends: list[float] = []
@@ -49,7 +49,7 @@ def test_reported_speed_is_that_of_a_stopwatch(runner: Runner, benchmark: Any) -
 
 @pytest.mark.parametrize("timing", ["pipelined", "sync"])
 def test_the_harness_costs_at_most_two_percent(
-    runner: Runner, compare: Callable[..., Any], timing: Timing, monkeypatch: pytest.MonkeyPatch
+    runner: TimedNetwork, compare: Callable[..., Any], timing: Timing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vit_bench.suites.timing.sampling.BLOCK_STEPS", STEPS)
     images = runner.images(8)

@@ -25,7 +25,7 @@ from vit_bench.suites.finetune import FineTune, finetune
 from vit_bench.suites.protocol import Split, Task
 from vit_bench.suites.training.augment import Augmentation, TrainingImages
 from vit_bench.suites.training.paper_recipes import from_scratch, short, vit_as, vtab_sweep
-from vit_bench.suites.training.runs import RunResult, Trainer, feeding
+from vit_bench.suites.training.runs import Trainer, TrainingRunResult, feeding
 from vit_bench.suites.vtab import Vtab
 
 WORDS = ("suite=finetune", "task=digits", "model=ViT-mini", "batch=8", "steps=2", "crop=none", "image_size=32", "out=r")
@@ -108,7 +108,7 @@ def test_the_rate_is_chosen_on_validation_images_and_the_winner_is_trained_on_al
         wrong = 0 if candidate.lr in (0.01, 0.03) else 10  # two rates are equally good
         predictions = scored.labels.copy()
         predictions[:wrong] = (predictions[:wrong] + 1) % 10
-        return RunResult(predictions, {})
+        return TrainingRunResult(predictions, {})
 
     monkeypatch.setattr(Trainer, "run", fake)
     frame = vit_bench.run(*WORDS, "lr=0.03,0.01,0.1", "seed=0,4")
@@ -428,7 +428,7 @@ def test_where_a_label_forbids_cutting_no_test_image_is_cut_either(crop, resize,
 def test_a_model_with_one_setting_stands_beside_one_whose_recipe_was_chosen(monkeypatch) -> None:
     """VTAB: ViT has a single setting, BiT the better of two on the validation images; one question, one table."""
 
-    monkeypatch.setattr(Trainer, "run", lambda *words: RunResult(words[-1].labels.copy(), {}))
+    monkeypatch.setattr(Trainer, "run", lambda *words: TrainingRunResult(words[-1].labels.copy(), {}))
     words = ("suite=vtab-mini", "protocol=finetune", "task=digits", "seed=0", "image_size=32", "out=r")
     recipes = {"ViT-mini": "vtab", "BiT-mini": "vtab+bit"}
     monkeypatch.setattr(Vtab, "auto_recipe", lambda _, model, **__: recipes[model.name])

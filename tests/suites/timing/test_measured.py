@@ -15,7 +15,7 @@ from vit_bench.suites.timing.clock import Clock
 from vit_bench.suites.timing.monitor import BusyCores, MachineMonitor, Readings, load_by_others
 from vit_bench.suites.timing.products import Product, Roofline, products_of, seconds_alone
 from vit_bench.suites.timing.report import verdict
-from vit_bench.suites.timing.runner import Runner, randomise_zero_weights
+from vit_bench.suites.timing.runner import TimedNetwork, randomise_zero_weights
 from vit_bench.suites.timing.sampling import Samples
 from vit_bench.suites.timing.settings import StoppingRule, Variant
 
@@ -41,7 +41,7 @@ def test_of_two_rooflines_the_higher_numbers_count() -> None:
 @pytest.mark.parametrize("name", ["ViT-mini", "BiT-mini", "R+ViT-mini"])
 def test_products_hold_all_operations_of_a_step(name: str) -> None:
     made = network(name)
-    runner = Runner(made, variant(), CPU)
+    runner = TimedNetwork(made, variant(), CPU)
     step = runner.step(runner.images(2))
     found = products_of(lambda: step(lambda _: None))
     macs = catalog()[name].architecture.macs((32, 32))
@@ -52,7 +52,7 @@ def test_products_hold_all_operations_of_a_step(name: str) -> None:
 
 def test_products_of_a_training_step_are_what_torch_counts_and_attention() -> None:
     made = network("ViT-mini")
-    runner = Runner(made, variant(mode="train"), CPU)
+    runner = TimedNetwork(made, variant(mode="train"), CPU)
     step = runner.step(runner.images(2))
     with FlopCounterMode(display=False) as counter:
         step(lambda _: None)
@@ -74,7 +74,7 @@ def test_a_roofline_is_bound_by_arithmetic_or_by_memory() -> None:
 
 
 def test_a_training_step_trains_and_ticks_its_parts() -> None:
-    runner = Runner(network("BiT-mini"), variant(mode="train", precision="bf16"), CPU)
+    runner = TimedNetwork(network("BiT-mini"), variant(mode="train", precision="bf16"), CPU)
     before = [parameter.clone() for parameter in runner.eager_network.parameters()]
     ticked: list[str] = []
     runner.step(runner.images(2))(ticked.append)

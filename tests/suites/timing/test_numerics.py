@@ -9,7 +9,7 @@ import torch
 from vit_bench.models import create_model
 from vit_bench.suites.timing.clock import Clock
 from vit_bench.suites.timing.numerics import SAFETY, Deviation, NumericsCheck, difference, distance
-from vit_bench.suites.timing.runner import Runner, precision_flags, randomise_zero_weights
+from vit_bench.suites.timing.runner import TimedNetwork, precision_flags, randomise_zero_weights
 from vit_bench.suites.timing.settings import Variant
 
 CPU = torch.device("cpu")
@@ -29,7 +29,7 @@ def network(request: pytest.FixtureRequest) -> Any:
 
 def away(network: Any, asked: Variant, change: Any = lambda _: None) -> Deviation:
     with precision_flags(asked.precision):
-        runner = Runner(network, asked, CPU)
+        runner = TimedNetwork(network, asked, CPU)
         change(runner.eager_network)
         return NumericsCheck(lambda _: network, CPU).compare(runner, runner.images(asked.batch_size), Clock())[0]
 
