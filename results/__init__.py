@@ -1,4 +1,4 @@
-"""What was measured, and what is said of it: records, tables. No torch in here."""
+"""Records of what was measured, and tables, figures, comparisons, reports and exports of them. Imports no torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["load"]
 
 
 def __getattr__(name: str) -> Any:
-    """`load`, on first use: pandas is not imported by asking for the package alone."""
+    """Import `load` on first use, so that importing the package does not import pandas."""
     if name != "load":
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
     from .record import load

@@ -1,4 +1,4 @@
-"""The file that holds a run, packed and unpacked: results.csv, the cells and what lies beside them, with digests."""
+"""Bundles: zip files that hold results.csv, the cells and their arrays and curves, with a SHA-256 of each file."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ..stable import cache_folder, file_sha, replacing
 from .checks import BROKEN_ZIP, KEY
 
 FORMAT = 1
-INSIDE = re.compile(rf"(results\.csv|cells/{KEY.pattern}\.(json|npz|curves\.csv))")
-LIMIT = 4 * 2**30  # bytes that one file of a bundle may unpack to
+MEMBER = re.compile(rf"(results\.csv|cells/{KEY.pattern}\.(json|npz|curves\.csv))")
+LARGEST_MEMBER = 4 * 2**30  # bytes that one file of a bundle may unpack to
 
 
-def packed(files: Mapping[str, bytes], records: int) -> bytes:
-    """A bundle of these files, by their path in the run directory; the same files make the same bytes."""
+def pack(files: Mapping[str, bytes], records: int) -> bytes:
+    """The bytes of a bundle. `files` are keyed by path in the run directory; the same files give the same bytes."""
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     manifest = {"format": "vit-bench bundle", "version": FORMAT, "records": records, "sha256": digests}
     buffer = io.BytesIO()
@@ -31,7 +31,7 @@ def packed(files: Mapping[str, bytes], records: int) -> bytes:
 
 
 def is_bundle(path: Path) -> bool:
-    """Whether a file is a bundle, by its first bytes and its manifest's name."""
+    """Whether a file is a zip archive with a manifest."""
     if not path.is_file() or not zipfile.is_zipfile(path):
         return False
     try:
@@ -41,8 +41,11 @@ def is_bundle(path: Path) -> bool:
         return False
 
 
-def unpacked(path: Path) -> Path:
-    """The bundle as a run directory in the cache folder, checked against its digests; made once a content."""
+def unpack(path: Path) -> Path:
+    """Unpack a bundle to a run directory in the cache folder, once for each content, and return that directory.
+
+    Raises UsageError for a file that is not a bundle, or whose contents do not match the digests in its manifest.
+    """
     folder = cache_folder() / "bundles" / file_sha(path)[:16]
     if not (folder / "whole").exists():
         (folder / "cells").mkdir(parents=True, exist_ok=True)
@@ -61,7 +64,7 @@ def _contents(path: Path) -> dict[str, bytes]:
                 raise UsageError(f"{path} is no bundle of this version ({manifest['format']} {manifest['version']})")
             contents = {}
             for name, digest in manifest["sha256"].items():
-                if not INSIDE.fullmatch(name) or archive.getinfo(name).file_size > LIMIT:
+                if not MEMBER.fullmatch(name) or archive.getinfo(name).file_size > LARGEST_MEMBER:
                     raise UsageError(f"{path}: a bundle holds no file '{name}'. Export the run again")
                 contents[name] = archive.read(name)
                 if hashlib.sha256(contents[name]).hexdigest() != digest:

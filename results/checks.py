@@ -1,4 +1,4 @@
-"""Records and files that cannot be right: numbers that are none, cells that stand there twice, what cannot be read."""
+"""Checks of records and files: unknown statuses, values that are not numbers, duplicates, unreadable files."""
 
 from __future__ import annotations
 
@@ -25,40 +25,40 @@ BROKEN_ZIP = (  # what reading a damaged zip archive raises, besides ValueError
     struct.error,
     zlib.error,
 )
-KEY = re.compile("[0-9a-f]{16}")  # of a cell, and the name of its files
+KEY = re.compile("[0-9a-f]{16}")  # a cell's key, which is also the name of its files
 STATUSES = ("ok", "failed", "skipped")
 
 
 class Damaged(UsageError):
     """A file of a run directory that cannot be read: `path` is the file, `why` what is wrong with it."""
 
-    def __init__(self, path: Path, why: object, cure: str) -> None:
-        super().__init__(f"{path} is damaged ({why}). {cure}")
+    def __init__(self, path: Path, why: object, remedy: str) -> None:
+        super().__init__(f"{path} is damaged ({why}). {remedy}")
         self.path = path
         self.why = why
 
 
 def checked(frame: pd.DataFrame, places: Sequence[str]) -> pd.DataFrame:
-    """The records of one file or run, unchanged. `places` says of each where it is written: file and row.
+    """Check the records of one file or run and return them unchanged. `places` names the file and row of each record.
 
-    Raises UsageError, naming place and column, for a status that is none, for a record of status "ok" whose value is
-    missing, NaN or infinite, and for two records of one measurement.
+    Raises UsageError, naming place and column, for an unknown status, for a record of status "ok" whose value is
+    missing, NaN or infinite, and for two records with the same `measurement`.
     """
-    wrong = frame.index[~frame["status"].isin(STATUSES)]
-    if len(wrong):
-        i = int(wrong[0])
+    bad_status = frame.index[~frame["status"].isin(STATUSES)]
+    if len(bad_status):
+        i = int(bad_status[0])
         raise UsageError(f"{places[i]}, column status: '{frame['status'].iloc[i]}' is not {', '.join(STATUSES)}")
-    no_number = frame.index[(frame["status"] == "ok") & ~frame["value"].map(math.isfinite)]
-    if len(no_number):
-        i = int(no_number[0])
+    bad_value = frame.index[(frame["status"] == "ok") & ~frame["value"].map(math.isfinite)]
+    if len(bad_value):
+        i = int(bad_value[0])
         raise UsageError(
             f"{places[i]}, column value: {frame['value'].iloc[i]} for {frame['metric'].iloc[i]} of "
             f"{frame['model'].iloc[i]} on {frame['task'].iloc[i]}, whose status is ok. A finite number is needed"
         )
-    named = frame[frame["measurement"] != ""]
-    twice = named[named["measurement"].duplicated(keep=False)]
-    if len(twice):
-        name = twice["measurement"].iloc[0]
-        rows = [places[int(i)] for i in twice.index[twice["measurement"] == name]]
+    with_name = frame[frame["measurement"] != ""]
+    duplicates = with_name[with_name["measurement"].duplicated(keep=False)]
+    if len(duplicates):
+        name = duplicates["measurement"].iloc[0]
+        rows = [places[int(i)] for i in duplicates.index[duplicates["measurement"] == name]]
         raise UsageError(f"{rows[0]} and {rows[1]}, column measurement: both are {name}. Delete the one that is wrong")
     return frame

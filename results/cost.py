@@ -1,7 +1,7 @@
 """What runs cost: core-hours of CPUs and device-hours of GPUs, from the wall-clock seconds of their jobs.
 
-Neither is the papers' TPUv3-core-day (a TPUv3 chip has 2 cores), nor can one be made into another: a core, a GPU and a
-TPU core do different amounts of work in an hour. They stand beside each other with their names.
+These units and the papers' TPUv3-core-days (a TPUv3 chip has 2 cores) cannot be converted into each other: a CPU core,
+a GPU and a TPU core do different amounts of work in an hour. So each is shown under its own name.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ NOT_TPU = "not the papers' TPUv3-core-days"
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """Of some records' jobs, each counted once, however many numbers it has."""
+    """The cost of the jobs behind some records. A job counts once, however many records it has."""
 
     core_hours: float = 0.0  # on CPUs: wall time times the threads of the process, or the machine's cores
     device_hours: float = 0.0  # on GPUs: wall time times the processes, each of which has a device
     devices: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        said = [f"{hours(self.core_hours)} core-hours"] if self.core_hours else []
-        said += [f"{hours(self.device_hours)} device-hours"] if self.device_hours else []
+        parts = [f"{hours(self.core_hours)} core-hours"] if self.core_hours else []
+        parts += [f"{hours(self.device_hours)} device-hours"] if self.device_hours else []
         gpus = [name for name in self.devices if name != "cpu"]
-        return " and ".join(said) + (f" on {', '.join(gpus)}" if gpus else "")
+        return " and ".join(parts) + (f" on {', '.join(gpus)}" if gpus else "")
 
 
 def cost(frame: pd.DataFrame) -> Cost:
-    """What the jobs behind these records took; published records took nothing here."""
+    """The cost of the jobs behind these records. Published records have no cost."""
     jobs = frame[frame["seconds"].notna()]
     if jobs.empty:
         return Cost()
@@ -41,42 +41,44 @@ def cost(frame: pd.DataFrame) -> Cost:
     cores = devices = 0.0
     names: dict[str, None] = {}
     for row in jobs.to_dict("records"):
-        took = float(row["seconds"]) / 3600 * _processes(row)
+        job_hours = float(row["seconds"]) / 3600 * _processes(row)
         device = str(row["device"] or "cpu")
         names[device] = None
         if device == "cpu":
-            cores += took * _whole(row.get("env.threads")) or took * (_whole(row.get("env.cpus")) or 1)
+            cores += job_hours * _integer(row.get("env.threads")) or job_hours * (_integer(row.get("env.cpus")) or 1)
         else:
-            devices += took
+            devices += job_hours
     return Cost(core_hours=cores, device_hours=devices, devices=tuple(names))
 
 
 def cost_note(frame: pd.DataFrame, what: str = "these measurements") -> list[str]:
-    """The cost in a sentence for below a table, and what is known of the weights' own; none where neither is."""
+    """Notes for below a table: the cost of the runs, and the published pre-training cost of the weights."""
     text = str(cost(frame))
-    said = [f"Cost of {what}: {text} ({NOT_TPU})."] if text else []
+    notes = [f"Cost of {what}: {text} ({NOT_TPU})."] if text else []
     if "pretrain.core_days" in frame:
         weights = frame[frame["pretrain.core_days"].notna()].drop_duplicates(["model", "weights"])
         days = [
             f"{row['model']} {row['weights']} {float(row['pretrain.core_days']):,.0f}"
             for row in weights.to_dict("records")
         ]
-        said += [f"Pre-training of these weights, as published, in TPUv3-core-days: {', '.join(days)}."] if days else []
-    return said
+        notes += (
+            [f"Pre-training of these weights, as published, in TPUv3-core-days: {', '.join(days)}."] if days else []
+        )
+    return notes
 
 
 def hours(value: float) -> str:
-    """Three digits, whatever the size."""
+    """A number of hours with three significant digits, or as a whole number from 100 up."""
     return f"{value:.3g}" if value < 100 else f"{value:,.0f}"
 
 
 def _processes(row: dict[Any, Any]) -> int:
-    """How many processes shared the job, each with a device or its threads."""
+    """How many processes shared the job. Each has its own device or threads."""
     treatment = str(row.get("treatment") or "")
-    return max(1, _whole(json.loads(treatment).get("processes"))) if '"processes"' in treatment else 1
+    return max(1, _integer(json.loads(treatment).get("processes"))) if '"processes"' in treatment else 1
 
 
-def _whole(value: Any) -> int:
+def _integer(value: Any) -> int:
     try:
         return int(value)
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""What lies beside the records in `cells/<key>.npz`, for all that read it: who was right, samples of timings, draws."""
+"""Reads the arrays in `cells/<key>.npz`: predictions and labels, samples of timings, draws, pictures."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from .checks import BROKEN_ZIP, Damaged
 if TYPE_CHECKING:
     import numpy as np
 
-ROUNDING = 0.01  # percentage points by which a stored value may differ from its predictions: values may be float32
+ROUNDING = 0.01  # percentage points by which a stored value, possibly float32, may differ from its predictions
 
 
 @dataclass(frozen=True)
 class Scored:
-    """The test images behind one record: `right` (N,) booleans, their `labels` (N,), their groups (N,) or None."""
+    """The N test images of one record, in (N,) arrays: whether each was classified right, its label and its group."""
 
     right: np.ndarray
     labels: np.ndarray
@@ -28,29 +28,29 @@ class Scored:
 
 
 class Predictions:
-    """The arrays of the cells in some run directories, each file read once.
+    """The arrays of the cells in some run directories. Each file is read once.
 
-    A record's arrays are those of the first folder that has some. They are found among the files that are there: what
-    a record calls its measurement never becomes a path.
+    A record's arrays come from the first folder that has some. They are looked up among the files found there: a
+    record's `measurement`, which may come from elsewhere, is never made into a path.
     """
 
     def __init__(self, folders: Sequence[str | Path]) -> None:
         self.folders = tuple(map(str, folders))
-        self._there: dict[str, list[Path]] = {}
+        self._paths: dict[str, list[Path]] = {}
         for folder in folders:
             for path in (Path(folder) / "cells").glob("*.npz"):
-                self._there.setdefault(path.stem, []).append(path)
+                self._paths.setdefault(path.stem, []).append(path)
         self._read: dict[Path, dict[str, dict[str, np.ndarray]]] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._there)
+        return bool(self._paths)
 
     def scored(self, measurement: str, value: float | None = None) -> Scored | None:
-        """The images behind a record's `measurement`, or None where no predictions or no labels were kept.
+        """The test images of a record, named by its `measurement`; None if predictions or labels were not stored.
 
-        An image of several right classes (ReaL) is right where the prediction is any of them. Raises UsageError for a
-        file that cannot be read, predictions of another length than the labels, and predictions that do not give the
-        accuracy `value` (percent) that the record says.
+        An image with several right classes (ReaL) is right if the prediction is any of them. Raises UsageError for an
+        unreadable file, for predictions and labels of different lengths, and for predictions whose accuracy differs
+        from the record's `value` (percent).
         """
         import numpy as np
 
@@ -72,25 +72,25 @@ class Predictions:
             raise UsageError(f"{path}: {len(clusters)} clusters of {len(labels)} labelled images")
         return Scored(right, labels, clusters)
 
-    def beside(self, measurement: str) -> dict[str, np.ndarray]:
-        """What else was kept for a record, by plain names: "samples" (R,) of a timing, "draws" (R,), pictures."""
+    def other_arrays(self, measurement: str) -> dict[str, np.ndarray]:
+        """A record's arrays other than predictions, by name: "samples" (R,) of a timing, "draws" (R,), pictures."""
         _, arrays, number = self._find(measurement)
         return {name: array for name, array in arrays.get(number, {}).items() if name}
 
     def of_cell(self, key: str) -> dict[str, np.ndarray]:
-        """Every array of a cell as its file names it: `3`, `3.draws`, `labels`. None where nothing was kept."""
-        paths = self._there.get(key)
+        """Every array of a cell under its name in the file (`3`, `3.draws`, `labels`); empty if none was stored."""
+        paths = self._paths.get(key)
         return read_arrays(paths[0]) if paths else {}
 
     def has_unlabelled(self, measurement: str) -> bool:
-        """Whether predictions were kept without labels, as early versions of this project did."""
+        """Whether predictions were stored without labels, as early versions of this project did."""
         _, arrays, number = self._find(measurement)
         return "" in arrays.get(number, {}) and "labels" not in arrays
 
     def _find(self, measurement: str) -> tuple[Path | None, Mapping[str, Mapping[str, np.ndarray]], str]:
-        """The file with a record's arrays, all that is in it, and the record's number there."""
+        """The file with a record's arrays, all arrays in it, and the record's number in the file."""
         key, _, number = measurement.partition("/")
-        for path in self._there.get(key, ()):
+        for path in self._paths.get(key, ()):
             if path not in self._read:
                 self._read[path] = _by_owner(read_arrays(path))
             if number in self._read[path]:
@@ -99,30 +99,35 @@ class Predictions:
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Every array of a cell's file, by name. Raises UsageError, naming the file, where one of them is not whole."""
+    """Every array of a cell's file, by name. Raises Damaged, a UsageError, for an incomplete or unreadable file."""
     import numpy as np
 
     try:
         with ZipFile(path) as archive:
-            whole = {name: archive.read(name) for name in archive.namelist()}  # np.load checks no sum of a cut array
+            contents = {
+                name: archive.read(name) for name in archive.namelist()
+            }  # np.load does not verify the checksum of a truncated array
         read = np.lib.format.read_array
-        return {name.removesuffix(".npy"): read(BytesIO(data), allow_pickle=False) for name, data in whole.items()}
+        return {name.removesuffix(".npy"): read(BytesIO(data), allow_pickle=False) for name, data in contents.items()}
     except (*BROKEN_ZIP, ValueError) as error:
-        cure = "Delete it and its .json, and repeat the run: its job runs again"
-        raise Damaged(path, error, cure) from error
+        remedy = "Delete it and its .json, and repeat the run: its job runs again"
+        raise Damaged(path, error, remedy) from error
 
 
 def _by_owner(arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
     """`3`, `3.draws` and `labels` as {"3": {"": …, "draws": …}, "labels": {"": …}}."""
-    found: dict[str, dict[str, np.ndarray]] = {}
+    by_owner: dict[str, dict[str, np.ndarray]] = {}
     for name, array in arrays.items():
         owner, _, plain = name.partition(".")
-        found.setdefault(owner, {})[plain] = array
-    return found
+        by_owner.setdefault(owner, {})[plain] = array
+    return by_owner
 
 
 def _in_sets(predicted: np.ndarray, values: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """(N,) whether each prediction is among the right classes of its image, given one after the other."""
+    """(N,) whether each prediction is a right class of its image.
+
+    `values` has the classes of all images one after the other; `starts` (N,) is where each image's begin.
+    """
     import numpy as np
 
     sizes = np.diff([*starts, len(values)])

@@ -1,19 +1,19 @@
-"""One number, one record; a run directory of records; and all of it as one long DataFrame.
+"""Records (one number each), the run directories that store them, and `load`, which reads them as one DataFrame.
 
 A run directory holds
 
     config.yaml          the settings of the last command
-    cells/<key>.json     one file a job: who was asked, what came out or what went wrong, on which versions
+    cells/<key>.json     one file a job: its identity, its records or its error, and the versions it ran on
     cells/<key>.npz      the predictions behind its measurements, for paired tests, with the images' "labels" (and
                          "label_sets.*", where some have several) and, where images of one group (a video, a patient)
                          are not independent, the group of each, as "clusters"
     cells/<key>.curves.csv   training curves, of a job that trained
-    work/<key>/          checkpoints of a job that is not finished
-    kept/<key>/          what a job was asked to keep, such as fine-tuned weights
-    results.csv          the long table, derived from the cells and nothing else
+    work/<key>/          checkpoints of an unfinished job
+    kept/<key>/          files that the user asked a job to keep, such as fine-tuned weights
+    results.csv          the long table, derived from the cells alone
     log.txt              one line a job, and tracebacks
 
-A cell's file appears whole or not at all. Cells are self-contained: copying them from another machine merges two runs.
+A cell's file is written whole or not at all. Copying cells from another machine merges two runs.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..registry import UsageError
 from ..stable import canonical, replacing, sha
-from .bundle import is_bundle, unpacked
+from .bundle import is_bundle, unpack
 from .checks import KEY, Damaged, checked
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-FORMAT = 2  # of a cell's file; 1 wrote every question and treatment out, and is read, too
+FORMAT = 2  # of a cell's file; format 1, which repeats every question and treatment, is still read
 Status = Literal["ok", "failed", "skipped"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """One number with everything needed to trust it; or, with status "failed" or "skipped", why there is none."""
+    """One number and how it was measured; or, with status "failed" or "skipped", why there is no number."""
 
     suite: str
     protocol: str = ""
@@ -86,27 +86,27 @@ class Record:
 COLUMNS = [
     item.name for item in fields(Record) if item.name not in ("at", "question", "treatment", "provenance", "env")
 ]
-_NUMERIC = (float, int, NoneType)  # as JSON has them; exact, because True is an int to isinstance
-REPEATED = ("question", "treatment", "provenance", "env")  # dicts that many records of a cell have in common
+_NUMBER_TYPES = (float, int, NoneType)  # compared exactly, because isinstance takes True for an int
+REPEATED = ("question", "treatment", "provenance", "env")  # dicts that many records of a cell share
 NUMBERS = ("seed", "value", "n_train", "n_test", "n_skipped", "seconds")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """What one job left behind."""
+    """The stored result of one job."""
 
     key: str  # the job's identity, code included
-    slot: str  # its identity without code and source: of the cells in one slot the latest of each source counts
-    order: tuple[int | str, ...]  # where its rows stand in the table
+    slot: str  # its identity without code and source; the latest cell of each slot and source counts
+    order: tuple[int | str, ...]  # sorts its rows into the table
     identity: Mapping[str, Any]
     status: Status
     started_at: str
     records: tuple[Record, ...]
-    inputs: tuple[Mapping[str, Any], ...] = ()  # files that were read: path, size, mtime_ns, sha256
+    inputs: tuple[Mapping[str, Any], ...] = ()  # files that the job read: path, size, mtime_ns, sha256
 
 
 class Store:
-    """The cells of one run directory. Reading needs no directory; writing makes it."""
+    """The cells of one run directory. Writing creates the directory; reading works without one."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -114,44 +114,44 @@ class Store:
         self._read: dict[Path, tuple[int, Cell]] = {}
 
     def path(self, key: str) -> Path:
-        """Where the cell of this key is kept. Every way to its files goes through here.
+        """The path of this key's cell. `arrays` and `curves` use it too, so that every key is checked.
 
-        Raises UsageError for what is no key: it might lead out of the run directory.
+        Raises UsageError for a text that is not a key, since it might lead out of the run directory.
         """
         if not KEY.fullmatch(key):
             raise UsageError(f"'{key}' is no key of a cell, which is 16 hexadecimal digits")
         return self.cells_folder / f"{key}.json"
 
     def arrays(self, key: str) -> Path:
-        """Where the predictions behind a cell are kept, if it has some."""
+        """The path of a cell's predictions. The file need not exist."""
         return self.path(key).with_suffix(".npz")
 
     def curves(self, key: str) -> Path:
-        """Where the training curves of a job are kept, if it has some."""
+        """The path of a job's training curves. The file need not exist."""
         return self.path(key).with_suffix(".curves.csv")
 
     def get(self, key: str) -> Cell | None:
-        """The cell of this key, or None. Raises UsageError for a file that is damaged."""
+        """The cell of this key, or None. Raises UsageError for a damaged file."""
         path = self.path(key)
         return self._load(path) if path.exists() else None
 
     def cells(self) -> list[Cell]:
-        """Every cell that counts, in table order: of each slot and source the latest; skipped where nothing else is.
+        """The latest cell of each slot and source, in table order; skipped cells only of slots without other cells.
 
-        Raises UsageError for a file that is damaged.
+        Raises UsageError for a damaged file.
         """
         latest: dict[tuple[str, str], Cell] = {}
         for cell in map(self._load, sorted(self.cells_folder.glob("*.json"))):
-            place = (cell.slot, str(cell.identity.get("source")))
-            other = latest.get(place)
+            slot_and_source = (cell.slot, str(cell.identity.get("source")))
+            other = latest.get(slot_and_source)
             if other is None or (other.started_at, other.key) < (cell.started_at, cell.key):
-                latest[place] = cell
+                latest[slot_and_source] = cell
         measured = {cell.slot for cell in latest.values() if cell.status != "skipped"}
         counting = [cell for cell in latest.values() if cell.status != "skipped" or cell.slot not in measured]
         return sorted(counting, key=lambda cell: ([_sortable(part) for part in cell.order], cell.key))
 
     def set_damaged_aside(self) -> list[Path]:
-        """Rename cells that cannot be read, so that they stand in nobody's way. Returns their former paths."""
+        """Rename cells that cannot be read, so that runs ignore them. Returns their former paths."""
         damaged = []
         for path in sorted(self.cells_folder.glob("*.json")):
             try:
@@ -162,9 +162,9 @@ class Store:
         return damaged
 
     def put(self, cell: Cell, predictions: Mapping[str, np.ndarray] | None = None, curves: bytes | None = None) -> None:
-        """Keep a cell: what lies beside it first, then its file, each under a temporary name until it is whole.
+        """Write a cell: predictions and curves first, then its own file, each by renaming a finished temporary file.
 
-        Without `predictions` those there are deleted; without `curves` those there stay.
+        Without `predictions` older ones are deleted; without `curves` older ones stay.
         """
         path, arrays = self.path(cell.key), self.arrays(cell.key)
         self.cells_folder.mkdir(parents=True, exist_ok=True)
@@ -182,7 +182,7 @@ class Store:
             temporary.write_text(_dump(cell), encoding="utf-8")
 
     def copy_from(self, other: Store, key: str) -> None:
-        """Take over a cell of another run directory, file by file, predictions first."""
+        """Copy a cell from another run directory, file by file, predictions first."""
         names = (Store.arrays, Store.curves, Store.path)
         files = [(where(other, key), where(self, key)) for where in names]
         self.cells_folder.mkdir(parents=True, exist_ok=True)
@@ -212,14 +212,14 @@ def load(*sources: str | Path) -> pd.DataFrame:
 
     Columns: those of `Record`, then one per setting that varied inside jobs (shots, l2, …), then question and treatment
     as JSON, then pretrain.NAME (images, epochs, core_days, where known), then env.NAME. `attrs["folders"]` are the run
-    directories, for what is kept beside the records. Raises UsageError for a path that is neither, and for a CSV
-    without the columns needed.
+    directories, where predictions and curves are. Raises UsageError for any other path, and for a CSV without the
+    columns needed.
     """
     import pandas as pd
 
     if not sources:
         raise UsageError("load() needs at least one run directory or results CSV")
-    with _uncollected():
+    with _garbage_collection_off():
         frames = [_load_one(Path(source)) for source in sources]
     frame = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
     frame.attrs["folders"] = tuple(str(folder) for folder in map(_run_directory, sources) if folder is not None)
@@ -228,9 +228,9 @@ def load(*sources: str | Path) -> pd.DataFrame:
 
 @contextmanager
 def in_bundle(path: Path) -> Iterator[Store]:
-    """The cells of a bundle. Raises UsageError for a damaged file in it, naming the bundle and the file."""
+    """A store of a bundle's cells. Turns errors about a damaged file into a UsageError that names the bundle, too."""
     try:
-        yield Store(unpacked(path))
+        yield Store(unpack(path))
     except Damaged as error:
         raise UsageError(
             f"{path}: cells/{error.path.name} in it is damaged ({error.why}). Export the run again where it was "
@@ -239,13 +239,13 @@ def in_bundle(path: Path) -> Iterator[Store]:
 
 
 def read_variant(text: str) -> dict[str, str]:
-    """The settings in the text of a record's `variant`, "depth=2 pool=gap", by name. A value may have spaces in it."""
+    """The settings in a record's `variant`, such as "depth=2 pool=gap", by name. A value may contain spaces."""
     _, *parts = re.split(r"(?:^| )([^\W\d]\w*)=", text)
     return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
 def frame_of(records: Iterable[Record]) -> pd.DataFrame:
-    """Records as a DataFrame with the columns that `load` documents."""
+    """Records as a DataFrame with the columns that `load` lists."""
     import pandas as pd
 
     rows = list(records)
@@ -260,27 +260,27 @@ def frame_of(records: Iterable[Record]) -> pd.DataFrame:
 
 
 def _canonical(dicts: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The canonical text of each; of a dict that many rows share it is made once."""
-    texts = {key: canonical(one) for key, one in {id(one): one for one in dicts}.items()}
-    return [texts[id(one)] for one in dicts]
+    """The canonical text of each dict. A dict that many rows share is converted once."""
+    texts = {key: canonical(item) for key, item in {id(item): item for item in dicts}.items()}
+    return [texts[id(item)] for item in dicts]
 
 
 def _spread(
     dicts: Sequence[Mapping[str, Any]], start: str, *, text: bool = False, leave: Sequence[str] = ()
 ) -> dict[str, list[Any]]:
-    """Dicts, one a row, as a column for each name in them; NaN where a row has none. Many rows may share one dict."""
-    names = {name: None for one in {id(one): one for one in dicts}.values() for name in one if name not in leave}
-    found: dict[str, list[Any]] = {}
+    """A column for each name in the dicts, of which each row has one; NaN where a row's dict lacks the name."""
+    names = {name: None for item in {id(item): item for item in dicts}.values() for name in item if name not in leave}
+    columns: dict[str, list[Any]] = {}
     for name in names:
-        column = [one.get(name, nan) for one in dicts]
-        found[f"{start}{name}"] = [value if value is nan else str(value) for value in column] if text else column
-    return found
+        column = [item.get(name, nan) for item in dicts]
+        columns[f"{start}{name}"] = [value if value is nan else str(value) for value in column] if text else column
+    return columns
 
 
 def _run_directory(source: str | Path) -> Path | None:
-    """Where the cells of a run directory, of a bundle's unpacked one, or beside a results CSV, are."""
+    """The run directory that a source is or lies in, unpacked if it is a bundle; None if there are no cells."""
     if is_bundle(Path(source)):
-        return unpacked(Path(source))
+        return unpack(Path(source))
     folder = Path(source) if Path(source).is_dir() else Path(source).parent
     return folder if (folder / "cells").is_dir() else None
 
@@ -292,9 +292,9 @@ def _load_one(path: Path) -> pd.DataFrame:
         with in_bundle(path) as store:
             return _load_one(store.folder)
     if (path / "cells").is_dir():
-        found = frame_of(record for cell in Store(path).cells() for record in cell.records)
+        frame = frame_of(record for cell in Store(path).cells() for record in cell.records)
         start = str(path / "cells") + os.sep
-        return checked(found, [f"{start}{name.partition('/')[0]}.json" for name in found["measurement"]])
+        return checked(frame, [f"{start}{name.partition('/')[0]}.json" for name in frame["measurement"]])
     if path.is_dir():
         raise UsageError(
             f"{path} is no run directory: it has no cells/ folder. Runs are made by `bench run … out={path}`"
@@ -313,17 +313,17 @@ def _load_one(path: Path) -> pd.DataFrame:
     for name in [name for name in map(str, frame) if name not in known and not name.startswith("env.")]:
         frame[name] = as_numbers(frame[name])
     try:
-        whole = typed(frame)
+        frame = typed(frame)
     except (TypeError, ValueError) as error:
         raise UsageError(f"{path}: {error}") from error
-    return checked(whole, [f"{path}, row {i + 2}" for i in range(len(whole))])
+    return checked(frame, [f"{path}, row {i + 2}" for i in range(len(frame))])
 
 
 _CSV_TYPES = defaultdict(lambda: "str", dict.fromkeys(NUMBERS, "object"))  # any other column is text at first
 
 
 def as_numbers(column: pd.Series) -> pd.Series:
-    """A column of text as numbers, where each text in it is one; empty ones are NaN then."""
+    """A column of text as numbers, with NaN for empty texts, if every other text is a number; else unchanged."""
     import pandas as pd
 
     filled = column.where(column != "")
@@ -332,14 +332,14 @@ def as_numbers(column: pd.Series) -> pd.Series:
 
 
 def typed(frame: pd.DataFrame) -> pd.DataFrame:
-    """The numeric columns as numbers; whole ones may be empty."""
+    """Convert the columns in NUMBERS, in place: value and seconds to float64, the others to nullable Int64."""
     for name in NUMBERS:
         frame[name] = frame[name].astype("float64" if name in ("value", "seconds") else "Int64")
     return frame
 
 
 def _dump(cell: Cell) -> str:
-    """A cell as JSON: a line a record; what all share, and each question that several answer, is written once."""
+    """A cell as JSON, a line a record. Fields that all records share, and repeated dicts, are written once."""
     rows = [asdict(record) for record in cell.records]
     shared = (
         {name: rows[0][name] for name in rows[0] if all(row[name] == rows[0][name] for row in rows)} if rows else {}
@@ -358,7 +358,7 @@ def _dump(cell: Cell) -> str:
 
 
 def _is_input(item: Any) -> bool:
-    """Whether this is what a cell notes of a file: path, size, time and digest."""
+    """Whether this is an entry of `Cell.inputs`: path, size, time and digest of a file."""
     kinds = {"path": str, "size": int, "mtime_ns": int, "sha256": str}
     return isinstance(item, dict) and all(type(item.get(name)) is kind for name, kind in kinds.items())
 
@@ -374,44 +374,44 @@ def _parse(path: Path) -> Cell:
         for name, choices in several.items():
             for record in records:
                 record[name] = choices[record[name]]  # one dict for all records that share it
-        made = tuple(_record(shared | record) for record in records)
-        wrong = [name for name in NUMBERS if any(type(getattr(record, name)) not in _NUMERIC for record in made)]
+        parsed = tuple(_record(shared | record) for record in records)
+        wrong = [name for name in NUMBERS if any(type(getattr(record, name)) not in _NUMBER_TYPES for record in parsed)]
         if not isinstance(body["identity"], dict) or not all(_is_input(item) for item in body["inputs"]):
             raise TypeError("its identity or a file that it read is not described as cells describe them")
-        if wrong or not made:
+        if wrong or not parsed:
             raise TypeError(f"{wrong[0]} is no number" if wrong else "no records")
-        return Cell(**body | {"order": tuple(body["order"]), "inputs": tuple(body["inputs"])}, records=made)
+        return Cell(**body | {"order": tuple(body["order"]), "inputs": tuple(body["inputs"])}, records=parsed)
     except (json.JSONDecodeError, UnicodeDecodeError, LookupError, TypeError, AttributeError) as error:
         raise Damaged(path, error, "Delete it, and the job it belongs to runs again") from error
 
 
 def _record(values: Mapping[str, Any]) -> Record:
-    """`Record(**values)`, five times as fast: a frozen dataclass's own way sets its 28 fields one by one."""
-    if "suite" not in values or not values.keys() <= _BLANK.keys():
-        return Record(**values)  # says which name is wrong
-    made = object.__new__(Record)
-    made.__dict__.update(_BLANK)
-    made.__dict__.update(values)
-    return made
+    """`Record(**values)`, five times as fast: a frozen dataclass sets its 28 fields one by one."""
+    if "suite" not in values or not values.keys() <= _DEFAULTS.keys():
+        return Record(**values)  # raises an error that names the wrong field
+    record = object.__new__(Record)
+    record.__dict__.update(_DEFAULTS)
+    record.__dict__.update(values)
+    return record
 
 
-_BLANK = vars(Record(suite=""))
+_DEFAULTS = vars(Record(suite=""))
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without the garbage collector, which would look at a million new objects, none of them in a cycle, many times."""
-    on = gc.isenabled()
+def _garbage_collection_off() -> Iterator[None]:
+    """Switch the garbage collector off: it would scan a million new objects many times, and none is in a cycle."""
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        if on:
+        if was_enabled:
             gc.enable()
 
 
 def _sortable(part: int | str) -> tuple[int, int | str]:
-    """Numbers before words, so that any two orders compare."""
+    """A sort key that puts numbers before words, so that any two orders compare."""
     return (0, part) if isinstance(part, int) else (1, part)
 
 

@@ -1,8 +1,8 @@
-"""Is a difference more than noise: intervals and tests over images, groups of dependent images, seeds and timings.
+"""Confidence intervals and significance tests over images, groups of dependent images, seeds and timings.
 
-Everything here is a pure function on arrays. Accuracies and their differences are in percent and percentage points; a
-difference is always `a - b`. What is random is said by the name of the method: the test
-images (`paired`, `mcnemar`, `wilson`), or training (`welch`, `paired_seeds`).
+All functions are pure functions on arrays. Accuracies are in percent, their differences in percentage points; a
+difference is always `a - b`. `paired`, `mcnemar` and `wilson` take the test images as random; `welch` and
+`paired_seeds` take training as random.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 LEVEL = 0.95
 RESAMPLES = 10_000
-EXACT_DISCORDANT = 1000  # McNemar's exact binomial up to so many images; it is cheap, so there is no reason for less
-FEW_CLUSTERS = 14  # up to so many clusters that differ, all 2^n changes of sign are counted
+MOST_EXACT = 1000  # discordant images up to which McNemar's test is the exact binomial
+MOST_ENUMERATED = 14  # clusters up to which all 2^n changes of sign are counted
 
 
 @dataclass(frozen=True)
 class Difference:
-    """`value` of a - b (or the ratio a / b), its confidence interval, a two-sided p, and how they were found.
+    """The value of a - b (or the ratio a / b), its confidence interval, a two-sided p, and the method.
 
-    `p` is None, and the interval's ends are NaN, where nothing can be said: with a single seed, for example.
+    Where no test is possible, with a single seed for example, `p` is None and the interval's ends are NaN.
     """
 
     value: float
@@ -35,7 +35,7 @@ class Difference:
 
 
 def wilson(correct: float, n: int, level: float = LEVEL) -> tuple[float, float]:
-    """The interval of one accuracy in percent: Wilson's score interval, `correct` of `n` independent images.
+    """Wilson's score interval, in percent, of the accuracy `correct` of `n` independent images.
 
     Source: E. B. Wilson, JASA 22 (1927); scipy.stats.binomtest. `correct` need not be whole (a mean over seeds).
     Raises ValueError for `n` < 1 or more correct than images.
@@ -54,8 +54,8 @@ def wilson(correct: float, n: int, level: float = LEVEL) -> tuple[float, float]:
 def welch(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray, level: float = LEVEL) -> Difference:
     """Difference of the means of two sets of seeds, of unequal variance and number (Welch 1947, scipy.stats).
 
-    `a` and `b` are one value a seed. It speaks of other seeds on the same test images. With fewer than two seeds on a
-    side there is no test: the value alone.
+    `a` and `b` have one value a seed. The test generalises to other seeds on the same test images. With fewer than two
+    seeds on a side there is no test.
     """
     import numpy as np
 
@@ -67,15 +67,15 @@ def welch(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray, leve
 
 
 def paired_seeds(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray, level: float = LEVEL) -> Difference:
-    """Mean difference of the same seeds on both sides, one value a seed in the same order: Student's paired t."""
+    """Student's paired t-test of the same seeds on both sides, one value a seed in the same order."""
     import numpy as np
 
-    ahead = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
-    value = float(ahead.mean())
-    if len(ahead) < 2:
+    differences = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
+    value = float(differences.mean())
+    if len(differences) < 2:
         return _untested(value, "one seed")
-    terms = float(ahead.var(ddof=1) / len(ahead)), float(len(ahead) - 1)
-    return _t_interval(value, terms, level, f"t over {len(ahead)} paired seeds")
+    terms = float(differences.var(ddof=1) / len(differences)), float(len(differences) - 1)
+    return _t_interval(value, terms, level, f"t over {len(differences)} paired seeds")
 
 
 def paired(
@@ -87,33 +87,37 @@ def paired(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Difference:
-    """Difference in accuracy on the same images, in percentage points: bootstrap interval and a matched test.
+    """Difference in accuracy on the same images, in percentage points, with a bootstrap interval and a paired test.
 
     `a_right` and `b_right` are (N,) booleans, or (N,) shares of the seeds in which an image was right, or (S, N) with a
-    row a seed; these are averaged over seeds first, so that the test is over images given these trained models.
-    `clusters` (N,) names the group of dependent images (a video, a patient) that each belongs to; then whole groups are
-    drawn, and the p is of a sign-flip test over groups.
+    row a seed, which are averaged over seeds first: the test is over images, given these trained models. `clusters`
+    (N,) names the group of dependent images (a video, a patient) that each image belongs to; with it whole groups are
+    resampled, and p is of a sign-flip test over groups.
 
     Interval: percentile bootstrap (Efron 1979; Koehn 2004 for its paired use). For independent booleans a resample is
-    three counts (only a right, only b right, the rest), a multinomial draw: the same distribution as drawing images, at
-    no cost in N. p: `mcnemar` for booleans, else `sign_flip`. Raises ValueError where the arrays do not match.
+    a multinomial draw of three counts (only a right, only b right, the rest): the same distribution as drawing images,
+    at a cost that does not grow with N. p: `mcnemar` for booleans, else `sign_flip`.
+
+    Raises ValueError for arrays of different lengths.
     """
     import numpy as np
 
-    a, b = (_over_seeds(np.asarray(right, dtype=np.float64)) for right in (a_right, b_right))
+    a, b = (_mean_over_seeds(np.asarray(right, dtype=np.float64)) for right in (a_right, b_right))
     if a.shape != b.shape or not a.size:
         raise ValueError(f"{a.shape} and {b.shape}: the two sides were not scored on the same images")
-    ahead = a - b
-    value, n = 100 * float(ahead.mean()), len(ahead)
+    differences = a - b
+    value, n = 100 * float(differences.mean()), len(differences)
     generator = np.random.default_rng(seed)
     if clusters is None:
-        levels, counts = np.unique(ahead, return_counts=True)  # few: 3 for booleans, at most 2 S + 1 for S seeds
+        levels, counts = np.unique(
+            differences, return_counts=True
+        )  # 3 levels for booleans, at most 2 S + 1 for S seeds
         draws = generator.multinomial(n, counts / n, size=resamples) @ levels / n
         whole = _booleans(a, b)
-        p = mcnemar(a > 0, b > 0) if whole else sign_flip(ahead, resamples=resamples, seed=seed)
+        p = mcnemar(a > 0, b > 0) if whole else sign_flip(differences, resamples=resamples, seed=seed)
         method = f"paired bootstrap over {n} images, {'McNemar' if whole else 'sign flips'}"
     else:
-        sums, sizes = _by_cluster(ahead, clusters)
+        sums, sizes = _by_cluster(differences, clusters)
         draws = _cluster_draws(sums, sizes, generator, resamples)
         p = sign_flip(sums, resamples=resamples, seed=seed)
         method = f"paired bootstrap over {len(sums)} groups of {n} images, sign flips of groups"
@@ -135,18 +139,18 @@ def mcnemar(a_right: np.ndarray, b_right: np.ndarray) -> float:
     differ = only_a + only_b
     if differ == 0:
         return 1.0
-    if differ <= EXACT_DISCORDANT:
+    if differ <= MOST_EXACT:
         return float(stats.binomtest(only_a, differ).pvalue)
     statistic = max(abs(only_a - only_b) - 1, 0) ** 2 / differ
     return float(stats.chi2.sf(statistic, 1))
 
 
 def sign_flip(sums: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0) -> float:
-    """Two-sided p that differences, one a group (or image), are symmetric about 0: the randomisation test of Fisher.
+    """Fisher's randomisation test: two-sided p that differences, one a group (or image), are symmetric about 0.
 
-    Under the null hypothesis a and b may be exchanged within each group, which flips the sign of its sum. All changes
-    of sign are counted up to 14 groups; above that `resamples` random ones (Phipson and Smyth 2010: (b + 1) / (m + 1)),
-    or, for more than 1000 groups, the normal approximation, which the 10 000 draws could not refine.
+    Under the null hypothesis a and b may be exchanged within each group, which flips the sign of its sum. Up to 14
+    groups all changes of sign are counted, above that `resamples` random ones (Phipson and Smyth 2010:
+    (b + 1) / (m + 1)). Above 1000 groups the normal approximation is as good as 10 000 draws.
     """
     import numpy as np
     from scipy import stats
@@ -159,20 +163,20 @@ def sign_flip(sums: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0) ->
         return 1.0
     if n > 1000:
         return float(2 * stats.norm.sf(observed / float(np.sqrt((sums**2).sum()))))
-    if n <= FEW_CLUSTERS:
+    if n <= MOST_ENUMERATED:
         signs = 1.0 - 2.0 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
         return float((np.abs(signs @ sums) >= observed - 1e-9).mean())
     generator = np.random.default_rng(seed)
-    sizes, counts = np.unique(np.abs(sums).round(12), return_counts=True)  # of equal ones only the number matters
+    sizes, counts = np.unique(np.abs(sums).round(12), return_counts=True)  # equal sums are drawn together
     flipped = generator.binomial(counts, 0.5, size=(resamples, len(counts)))
     as_far = int((np.abs((counts - 2 * flipped) @ sizes) >= observed - 1e-9).sum())
     return (as_far + 1) / (resamples + 1)
 
 
 def holm(ps: Sequence[float | None]) -> list[float | None]:
-    """The p values of a family, adjusted so that any false one among those at most 5 % is a 5 % risk (Holm 1979).
+    """Holm's (1979) correction of a family of p values, which bounds the risk of any false positive among them.
 
-    In the given order; None (no test) stays None and does not count.
+    The order is kept. None (no test) stays None and does not count as a test.
     """
     known = sorted((p, i) for i, p in enumerate(ps) if p is not None)
     adjusted: list[float | None] = [None] * len(ps)
@@ -185,10 +189,10 @@ def holm(ps: Sequence[float | None]) -> list[float | None]:
 
 @dataclass(frozen=True)
 class Resolution:
-    """The least that a task can tell: one image in percentage points, and the least difference that can be significant.
+    """What a task can resolve: one image in percentage points (`step`), and the least significant difference (`least`).
 
-    `least` is that of two classifiers which differ nowhere but where one of them is right: any further image on which
-    they differ raises it. NaN where there are too few groups for any difference to be significant.
+    `least` holds if one classifier is right wherever the two differ; every image on which the other is right raises it.
+    It is NaN if there are too few groups for any difference to be significant.
     """
 
     step: float
@@ -196,10 +200,10 @@ class Resolution:
 
 
 def resolution(n: int, clusters: np.ndarray | None = None, level: float = LEVEL) -> Resolution:
-    """The resolution floor of a test set of `n` images, or of the groups (N,) that its images fall into.
+    """The resolution of a test set of `n` images; `clusters` (N,) names the group of each, if images are dependent.
 
-    k discordant images (or groups, the smallest of them first, a single image each) all on one side have
-    p = 2 * 0.5^k in an exact test: k = 6 at 95 %.
+    k discordant images (or groups, in each of which one image differs) all on one side have p = 2 * 0.5^k in an exact
+    test: k = 6 at 95 %.
     """
     import numpy as np
 
@@ -220,9 +224,9 @@ def ratio_of_medians(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Difference:
-    """How many times b is a, of timings or throughputs: median(a) / median(b), bootstrap interval, Mann-Whitney's p.
+    """median(a) / median(b) of timings or throughputs, with a bootstrap interval and Mann-Whitney's p.
 
-    `a` and `b` are positive samples of any length, drawn anew independently (repeats of a timing are not paired).
+    `a` and `b` are positive samples of any length, resampled independently (repeats of a timing are not paired).
     Raises ValueError for an empty side or a value that is not positive.
     """
     import numpy as np
@@ -245,43 +249,44 @@ def ratio_of_medians(
 def ratio_over_runs(
     a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray, level: float = LEVEL
 ) -> Difference:
-    """How many times b is a, of timings or throughputs of several runs a side, one positive number a run.
+    """The ratio a / b of timings or throughputs of several runs a side, one positive number a run.
 
-    Welch's test on logarithms: a ratio of geometric means. A process differs from the next by more than the steps
-    within one tell (where its memory lies, what runs beside it), so only several runs speak of the next one. With fewer
-    than two on a side there is no test. Raises ValueError for an empty side or a value that is not positive.
+    Welch's test on logarithms: a ratio of geometric means. Two processes differ by more than the steps of one process
+    show (memory layout, other load), so a test needs several runs. With fewer than two on a side there is no test.
+    Raises ValueError for an empty side or a value that is not positive.
     """
     import numpy as np
 
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if not a.size or not b.size or not (a > 0).all() or not (b > 0).all():
         raise ValueError("a ratio of runs is of positive numbers")
-    found = welch(np.log(a), np.log(b), level)
-    value, low, high = (float(np.exp(end)) for end in (found.value, found.low, found.high))
-    return Difference(value, low, high, found.p, f"Welch on logarithms, {len(a)} and {len(b)} runs")
+    difference = welch(np.log(a), np.log(b), level)
+    value, low, high = (float(np.exp(end)) for end in (difference.value, difference.low, difference.high))
+    return Difference(value, low, high, difference.p, f"Welch on logarithms, {len(a)} and {len(b)} runs")
 
 
 def both_sources(over_images: Difference, a: np.ndarray, b: np.ndarray, level: float = LEVEL) -> Difference:
-    """The difference with training and test images both drawn anew: the two variances added.
+    """The difference with both training and test images taken as random: the two variances are added.
 
-    `over_images` is `paired` of correctness averaged over seeds (images vary, the trained models stay); `a` and `b` are
-    the (S,) accuracies a seed (models vary, the images stay), in the same order of the same seeds. Neither alone is
-    enough: three seeds on 700 images may agree by luck of the images, and 70 000 images cannot tell of other seeds. The
-    interval is t's, its degrees of freedom those of Satterthwaite with the image part known. With one seed: as given.
+    `over_images` is `paired` of correctness averaged over seeds (images vary, trained models are fixed); `a` and `b`
+    are the (S,) accuracies of the same seeds in the same order (models vary, images are fixed). Either source alone is
+    not enough: three seeds on 700 images may agree by chance, and 70 000 images say nothing of other seeds. The
+    interval is Student's t with Satterthwaite's degrees of freedom, the image part taken as known. With one seed
+    `over_images` is returned.
     """
     import numpy as np
     from scipy import stats
 
-    ahead = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
-    if len(ahead) < 2:
+    differences = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
+    if len(differences) < 2:
         return over_images
     of_images = ((over_images.high - over_images.low) / (2 * _normal(0.5 + level / 2))) ** 2
-    of_seeds = float(ahead.var(ddof=1)) / len(ahead)
+    of_seeds = float(differences.var(ddof=1)) / len(differences)
     total = of_images + of_seeds
-    method = f"{over_images.method.split(',')[0]} and {len(ahead)} paired seeds, t"
+    method = f"{over_images.method.split(',')[0]} and {len(differences)} paired seeds, t"
     if total == 0:
         return Difference(over_images.value, over_images.value, over_images.value, 1.0, method)
-    freedom = total**2 / (of_seeds**2 / (len(ahead) - 1)) if of_seeds else float("inf")
+    freedom = total**2 / (of_seeds**2 / (len(differences) - 1)) if of_seeds else float("inf")
     half = float(stats.t.ppf(0.5 + level / 2, freedom)) * total**0.5
     p = float(2 * stats.t.sf(abs(over_images.value) / total**0.5, freedom))
     return Difference(over_images.value, over_images.value - half, over_images.value + half, p, method)
@@ -309,14 +314,14 @@ def _t_interval(value: float, terms: tuple[float, float], level: float, method: 
     from scipy import stats
 
     variance, freedom = terms
-    if variance == 0:  # every seed gave the same: nothing to estimate noise from
+    if variance == 0:  # every seed gave the same value, so noise cannot be estimated
         return _untested(value, "no spread over seeds") if value else Difference(0.0, 0.0, 0.0, 1.0, method)
     half = float(stats.t.ppf(0.5 + level / 2, freedom)) * variance**0.5
     p = float(2 * stats.t.sf(abs(value) / variance**0.5, freedom))
     return Difference(value, value - half, value + half, p, method)
 
 
-def _over_seeds(right: np.ndarray) -> np.ndarray:
+def _mean_over_seeds(right: np.ndarray) -> np.ndarray:
     return right.mean(axis=0) if right.ndim == 2 else right
 
 
@@ -324,18 +329,18 @@ def _booleans(*arrays: np.ndarray) -> bool:
     return all(bool(((array == 0) | (array == 1)).all()) for array in arrays)
 
 
-def _by_cluster(ahead: np.ndarray, clusters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sum of the differences and number of images, a group."""
+def _by_cluster(differences: np.ndarray, clusters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The sum of the differences and the number of images of each group."""
     import numpy as np
 
-    if len(clusters) != len(ahead):
-        raise ValueError(f"{len(clusters)} groups named for {len(ahead)} images")
+    if len(clusters) != len(differences):
+        raise ValueError(f"{len(clusters)} groups named for {len(differences)} images")
     _, number = np.unique(clusters, return_inverse=True)
-    return np.bincount(number, weights=ahead), np.bincount(number).astype(np.float64)
+    return np.bincount(number, weights=differences), np.bincount(number).astype(np.float64)
 
 
 def _cluster_draws(sums: np.ndarray, sizes: np.ndarray, generator: np.random.Generator, resamples: int) -> np.ndarray:
-    """Mean difference of each resample of groups; groups alike in sum and size are drawn by their number alone."""
+    """The mean difference of each resample of groups. Groups of equal sum and size are drawn together."""
     import numpy as np
 
     kinds, counts = np.unique(np.stack([sums, sizes]), axis=1, return_counts=True)

@@ -101,7 +101,7 @@ def _source(run: Path) -> ReportedRun:
     config = read_config(store.folder / "config.yaml")
     cells = store.cells()
     own = run if run.is_dir() else run.with_suffix("")
-    behind = {
+    details = {
         cell.key: JobDetails(
             command=job_command(cell, config, f"{own}-again"),
             settings=settings_of(cell),
@@ -109,7 +109,7 @@ def _source(run: Path) -> ReportedRun:
         )
         for cell in cells
     }
-    return ReportedRun(name=str(run), frame=frame, commands=tuple(run_commands(cells, config, own)), behind=behind)
+    return ReportedRun(name=str(run), frame=frame, commands=tuple(run_commands(cells, config, own)), details=details)
 
 
 app = single(report_verb, listed(ReportOptions))

@@ -1,1 +1,1 @@
-"""How two sets of records compare: matched rows, differences with their intervals, and how they are told."""
+"""Comparing two sets of records: matching cells, differences with their intervals and tests, and their tables."""

@@ -1,4 +1,4 @@
-"""Does a measured accuracy lie where a published one says it should?"""
+"""Whether a measured accuracy agrees with a published one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Verdict = Literal["agrees", "differs"]
 
 @dataclass(frozen=True, kw_only=True)
 class Stated:
-    """A published accuracy in percent, as printed: its last digit says how it was rounded."""
+    """A published accuracy in percent, as printed. Its number of decimals gives the rounding."""
 
     text: str
     n: int  # test images
@@ -27,11 +27,11 @@ class Stated:
         return 0.5 * 10.0 ** -len(self.text.partition(".")[2])
 
     def interval(self, level: float = LEVEL, tolerance: float = 0.0) -> tuple[float, float]:
-        """Where the accuracy of a draw of `n` images lies, two-sided, if the published one is the true rate.
+        """The two-sided binomial interval, in percent, of accuracies on `n` images whose true rate is this one.
 
-        Binomial, of both ends of what rounds to the published number, and `tolerance` percentage points wider. The
-        images are the same for whoever measured, so this is generous: a file that is read and fed as it was meant to be
-        differs by a few images in rounding, not by a draw.
+        It covers every rate that rounds to the published number and is wider by `tolerance` percentage points. Since
+        both were measured on the same images, it is generous: weights that are read and fed correctly differ by a few
+        images only.
         """
         from scipy.stats import binom
 

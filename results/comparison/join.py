@@ -1,4 +1,4 @@
-"""Which records of two sides belong together: what they are joined on, what stands alone, what may not be compared."""
+"""Matching the records of two sides: what they are joined on, which are unmatched, which must not be compared."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from ..record import COLUMNS
 if TYPE_CHECKING:
     import pandas as pd
 
-AXES = ("model", "variant", "weights", "source")  # who is compared, or what the images came from
+AXES = ("model", "variant", "weights", "source")  # what is compared, or where the images came from
 ALWAYS = ("suite", "protocol", "task", "metric")
 TUNED = ("l2", "k")
-MISSING = "—"  # in the place of an empty key
+MISSING = "—"  # stands for an empty key
 
 
 @dataclass(frozen=True)
 class Joined:
-    """The cells of both sides, a row each: the key columns, and for each side `_a` and `_b` what `summary` makes."""
+    """The matched cells, a row each: the key columns and, with suffixes `_a` and `_b`, the columns of `_summarise`."""
 
     pairs: pd.DataFrame
     keys: tuple[str, ...]
@@ -31,28 +31,28 @@ class Joined:
 
 
 def join(a: pd.DataFrame, b: pd.DataFrame, names: tuple[str, str], *, by: str = "", mix: bool = False) -> Joined:
-    """The cells of two sides that answer the same question, with the seeds of each as one row.
+    """Match the cells of two sides that answer the same question. The seeds of a cell become one row.
 
-    Joined on suite, protocol, task, metric, model, variant, weights, and every column that varied inside jobs; `by`
-    (model, variant, weights or source) is what differs. `source` counts only where a side has several of one cell.
-    Raises UsageError for duplicates, mixed units, values that are no numbers, no common cell, and, unless `mix`, for
-    different questions, naming the fields.
+    The sides are joined on suite, protocol, task, metric, model, variant, weights, and every column that varied inside
+    jobs, but not on `by` (model, variant, weights or source). `source` counts only if a side has several of one cell.
+    Raises UsageError for duplicates, mixed units, values that are not finite, if no cell is common, and, unless `mix`,
+    for different questions, naming the fields.
     """
     sides = [_checked(a, names[0]), _checked(b, names[1])]
-    inner = _inner(*sides)
+    inner_columns = _inner_columns(*sides)
     optional = [axis for axis in AXES if axis != by and (axis == "source" or by == "model")]
-    firm = [axis for axis in AXES if axis != by and axis not in optional]
-    dropped = [name for name in inner if _is_treatment(name, sides)]
-    varied = [name for name in inner if name not in dropped]
-    keys = [*ALWAYS, *firm, *varied]
+    required = [axis for axis in AXES if axis != by and axis not in optional]
+    dropped = [name for name in inner_columns if _is_treatment(name, sides)]
+    varied = [name for name in inner_columns if name not in dropped]
+    keys = [*ALWAYS, *required, *varied]
     for name in (*optional, "fed"):
         if any(side.duplicated([*keys, "seed"]).any() for side in sides):
             keys.append(name)
     for side, name in zip(sides, names, strict=True):
         _number_runs(side, keys)
         _refuse_duplicates(side, keys, name)
-    by_value = dict.fromkeys(varied, object)  # a column of numbers alone, and one with gaps, too
-    left, right = (_summary(side, keys).astype(by_value) for side in sides)
+    by_value = dict.fromkeys(varied, object)  # so that a column of numbers matches one with gaps
+    left, right = (_summarise(side, keys).astype(by_value) for side in sides)
     merged = left.merge(right, on=keys, how="outer", suffixes=("_a", "_b"), indicator=True, sort=False)
     pairs = merged[merged["_merge"] == "both"].reset_index(drop=True)
     only = [merged[merged["_merge"] == word] for word in ("left_only", "right_only")]
@@ -62,34 +62,34 @@ def join(a: pd.DataFrame, b: pd.DataFrame, names: tuple[str, str], *, by: str = 
             f"{_first_difference(left, right, keys)}"
         )
     notes = [f"{name} differs ({_values(sides[0], name)} and {_values(sides[1], name)})." for name in dropped]
-    mixed = _differing(pairs, "question")
-    if mixed and not mix:
+    questions = _differing(pairs, "question")
+    if questions and not mix:
         raise UsageError(
-            f"{names[0]} and {names[1]} do not answer the same question: {'; '.join(mixed)}. Compare what does, or "
+            f"{names[0]} and {names[1]} do not answer the same question: {'; '.join(questions)}. Compare what does, or "
             "type mix=true"
         )
-    notes += [f"MIXED (mix=true): the questions differ: {'; '.join(mixed)}."] if mixed else []
-    fed = _differing(pairs, "treatment", ignore=TUNED)
-    notes += [f"The sides differ in how images are fed: {'; '.join(fed)}."] if fed else []
+    notes += [f"MIXED (mix=true): the questions differ: {'; '.join(questions)}."] if questions else []
+    treatments = _differing(pairs, "treatment", ignore=TUNED)
+    notes += [f"The sides differ in how images are fed: {'; '.join(treatments)}."] if treatments else []
     if "" in set(pairs["question_a"]) | set(pairs["question_b"]):
-        notes.append("Some records do not say which question they answer; whether these are the same is not known.")
+        notes.append("Some records do not say which question they answer; these may differ.")
     return Joined(pairs, tuple(keys), only[0], only[1], tuple(notes))
 
 
 def _checked(frame: pd.DataFrame, name: str) -> pd.DataFrame:
-    """The records with a number, keys without gaps. Raises UsageError where a number or its unit is not as it must."""
+    """The records of status ok, with column `fed` added. Raises UsageError for bad values and mixed units."""
     frame = frame[frame["status"] == "ok"]
-    bad = frame[~frame["value"].between(-float("inf"), float("inf"), inclusive="neither")]
-    if len(bad):
-        row = bad.iloc[0]
+    not_finite = frame[~frame["value"].between(-float("inf"), float("inf"), inclusive="neither")]
+    if len(not_finite):
+        row = not_finite.iloc[0]
         raise UsageError(
-            f"{name}: {_row(bad.index[0])} has no number in column value ({row['model']} on {row['task']}, "
-            f"{row['metric']}); {len(bad)} such rows"
+            f"{name}: {_row(not_finite.index[0])} has no number in column value ({row['model']} on {row['task']}, "
+            f"{row['metric']}); {len(not_finite)} such rows"
         )
     units = frame.groupby("metric", observed=True)["unit"].unique()
-    for metric, found in units.items():
-        if len(found) > 1:
-            raise UsageError(f"{name}: column unit: {metric} is in {' and '.join(sorted(map(str, found)))}")
+    for metric, of_metric in units.items():
+        if len(of_metric) > 1:
+            raise UsageError(f"{name}: column unit: {metric} is in {' and '.join(sorted(map(str, of_metric)))}")
     frame = frame.copy()
     canonical = {text: _without_tuned(text) for text in frame["treatment"].unique()}
     frame["fed"] = frame["treatment"].astype(object).map(canonical)
@@ -98,11 +98,11 @@ def _checked(frame: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def _row(index: Any) -> str:
-    return f"row {int(index) + 2}"  # as an editor counts: the first line is the heading
+    return f"row {int(index) + 2}"  # as editors number lines; the first is the heading
 
 
-def _inner(a: pd.DataFrame, b: pd.DataFrame) -> list[str]:
-    """The columns of what varied inside jobs, filled in where a side lacks them."""
+def _inner_columns(a: pd.DataFrame, b: pd.DataFrame) -> list[str]:
+    """The columns that varied inside jobs; fills gaps in them with MISSING on both sides, in place."""
     known = {*COLUMNS, "question", "treatment", "fed"}
     names = [
         name
@@ -118,16 +118,16 @@ def _inner(a: pd.DataFrame, b: pd.DataFrame) -> list[str]:
 
 
 def _is_treatment(name: str, sides: Sequence[pd.DataFrame]) -> bool:
-    """Whether a column holds one value on each side, another one each, and no question asks for it."""
+    """Whether a column has one value on each side, these differ, and no question contains the column."""
     values = [set(side[name].unique()) for side in sides]
-    if any(len(found) != 1 for found in values) or values[0] == values[1] or {MISSING} in values:
+    if any(len(side_values) != 1 for side_values in values) or values[0] == values[1] or {MISSING} in values:
         return False
     questions = [json.loads(text or "{}") for side in sides for text in side["question"].unique()]
     return any(questions) and not any(name in question for question in questions)
 
 
 def _number_runs(side: pd.DataFrame, keys: list[str]) -> None:
-    """Give the timings of a cell that were taken in several runs a number each, as seeds have; in place."""
+    """Number the runs of a cell whose timings come from several runs, in the column seed, in place."""
     import pandas as pd
 
     timings = (side["unit"] != "percent") & (side["seed"] < 0)
@@ -135,65 +135,66 @@ def _number_runs(side: pd.DataFrame, keys: list[str]) -> None:
     if repeated.any():
         taken = side[repeated].assign(run=side["started_at"].astype(str) + side["measurement"].astype(str))
         runs = taken.groupby(keys, sort=False, dropna=False, observed=True)["run"]
-        side.loc[repeated, "seed"] = runs.transform(lambda found: pd.factorize(found)[0]).astype("float64")
+        side.loc[repeated, "seed"] = runs.transform(lambda of_cell: pd.factorize(of_cell)[0]).astype("float64")
 
 
 def _refuse_duplicates(side: pd.DataFrame, keys: list[str], name: str) -> None:
-    twice = side.duplicated([*keys, "seed"], keep=False)
-    if not twice.any():
+    duplicates = side.duplicated([*keys, "seed"], keep=False)
+    if not duplicates.any():
         return
-    first = side[twice].iloc[0]
-    same = side[twice & (side[[*keys, "seed"]] == first[[*keys, "seed"]]).all(axis=1)]
+    first = side[duplicates].iloc[0]
+    same = side[duplicates & (side[[*keys, "seed"]] == first[[*keys, "seed"]]).all(axis=1)]
     if same["question"].nunique() > 1:
+        questions = [json.loads(text or "{}") for text in same["question"].unique()]
         raise UsageError(
             f"{name} answers several questions about {first['model']} on {first['task']}: "
-            f"{'; '.join(_fields([json.loads(text or '{}') for text in same['question'].unique()]))}. Give one of them"
+            f"{'; '.join(_differing_fields(questions))}. Give one of them"
         )
-    what = ", ".join(f"{key} {first[key]}" for key in ("model", "task", "metric") if first[key] != "")
+    cell = ", ".join(f"{key} {first[key]}" for key in ("model", "task", "metric") if first[key] != "")
     seed = f", seed {first['seed']:.0f}" if first["seed"] >= 0 else ""
-    raise UsageError(f"{name}: {' and '.join(map(_row, same.index[:4]))} are of the same cell: {what}{seed}")
+    raise UsageError(f"{name}: {' and '.join(map(_row, same.index[:4]))} are of the same cell: {cell}{seed}")
 
 
-def _summary(side: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """A row a cell: mean, variance and number of its seeds, and, as tuples, the seeds and their measurements."""
+def _summarise(side: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """A row a cell: mean, variance and count over seeds, and tuples of the seeds, measurements and values."""
     import numpy as np
 
     side = side.sort_values("seed", kind="stable")
     groups = side.groupby(keys, sort=False, dropna=False, observed=True)
-    made = groups.agg(
+    summary = groups.agg(
         **{name: (name, "first") for name in ("group", "unit", "question", "treatment", "n_test")},
         **{name: ("value", how) for name, how in (("mean", "mean"), ("var", "var"), ("count", "size"))},
     ).reset_index()
-    together = np.argsort(groups.ngroup().to_numpy(), kind="stable")  # groups are numbered as `made` has them
-    ends = made["count"].cumsum().to_numpy()
+    order = np.argsort(groups.ngroup().to_numpy(), kind="stable")  # groups are numbered in the order of `summary`
+    ends = summary["count"].cumsum().to_numpy()
     for name, plural in (("seed", "seeds"), ("measurement", "measurements"), ("value", "values")):
-        column = side[name].to_numpy(dtype=object)[together].tolist()
-        made[plural] = [tuple(column[end - n : end]) for n, end in zip(made["count"], ends, strict=True)]
-    return made
+        column = side[name].to_numpy(dtype=object)[order].tolist()
+        summary[plural] = [tuple(column[end - n : end]) for n, end in zip(summary["count"], ends, strict=True)]
+    return summary
 
 
 def _differing(pairs: pd.DataFrame, column: str, ignore: Sequence[str] = ()) -> list[str]:
-    """For pairs whose JSON differs between the sides, the fields in which it does, a sentence each."""
+    """The fields of a JSON column that differ between the sides, a sentence each; at most six, then a count."""
     unequal = pairs[(pairs[f"{column}_a"] != pairs[f"{column}_b"]).to_numpy()]
-    found: dict[str, None] = {}
+    sentences: dict[str, None] = {}
     for texts in unequal[[f"{column}_a", f"{column}_b"]].drop_duplicates().itertuples(index=False, name=None):
         if "" not in texts:
-            found |= dict.fromkeys(_fields([json.loads(text) for text in texts], ignore))
-    shown = list(found)
-    return shown if len(shown) <= 6 else [*shown[:6], f"{len(shown) - 6} more"]
+            sentences |= dict.fromkeys(_differing_fields([json.loads(text) for text in texts], ignore))
+    listed = list(sentences)
+    return listed if len(listed) <= 6 else [*listed[:6], f"{len(listed) - 6} more"]
 
 
-def _fields(dicts: Sequence[dict[str, Any]], ignore: Sequence[str] = ()) -> list[str]:
+def _differing_fields(dicts: Sequence[dict[str, Any]], ignore: Sequence[str] = ()) -> list[str]:
     names = [name for name in dict.fromkeys(name for item in dicts for name in item) if name not in ignore]
-    said = []
+    sentences = []
     for name in names:
-        values = [_word(item.get(name)) for item in dicts]
+        values = [_text(item.get(name)) for item in dicts]
         if len(set(values)) > 1:
-            said.append(f"{name} is {' and '.join(dict.fromkeys(values))}")
-    return said
+            sentences.append(f"{name} is {' and '.join(dict.fromkeys(values))}")
+    return sentences
 
 
-def _word(value: Any) -> str:
+def _text(value: Any) -> str:
     if isinstance(value, list) and len(value) == 2:
         return "x".join(map(str, value))
     return "not said" if value is None else str(value)
@@ -208,24 +209,24 @@ def _values(side: pd.DataFrame, name: str) -> str:
 
 
 def _first_difference(left: pd.DataFrame, right: pd.DataFrame, keys: Sequence[str]) -> str:
-    """The first key column in which the sides share no value."""
+    """In words, the first key column in which the sides share no value."""
     for key in keys:
         if not set(left[key]) & set(right[key]):
-            one, other = _some(left[key]), _some(right[key])
+            left_values, right_values = _some(left[key]), _some(right[key])
             hint = f". To compare these, type by={key} a=… b=…" if key in AXES else ""
-            return f"{key} is {one} on one side and {other} on the other{hint}"
+            return f"{key} is {left_values} on one side and {right_values} on the other{hint}"
     return "each value is on both sides, but in other combinations"
 
 
 def _some(column: pd.Series) -> str:
-    found = [str(value) or "(none)" for value in column.unique()]
-    return ", ".join(found[:3]) + (", …" if len(found) > 3 else "")
+    values = [str(value) or "(none)" for value in column.unique()]
+    return ", ".join(values[:3]) + (", …" if len(values) > 3 else "")
 
 
 def choose(frame: pd.DataFrame, by: str, word: str, where: str) -> pd.DataFrame:
-    """The records whose column `by` is `word`. Raises UsageError, with the nearest, where there are none."""
-    found = frame[frame[by] == word]
-    if found.empty:
+    """The records whose column `by` is `word`. Raises UsageError, suggesting similar values, if there are none."""
+    chosen = frame[frame[by] == word]
+    if chosen.empty:
         known = [str(value) for value in frame[by].unique()]
         raise UsageError(f"{where} has no {by} '{word}'. {suggest(word, known)}")
-    return found
+    return chosen

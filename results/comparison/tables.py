@@ -1,4 +1,4 @@
-"""A comparison as tables: a row a cell, a row a group of tasks, and what a reader must know below them."""
+"""The tables of a comparison: one with a row a cell, one with a row a group of tasks, both with notes."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from .join import MISSING
 if TYPE_CHECKING:
     import pandas as pd
 
-SHOWN = 200  # pairs in a terminal
-Z = 1.959964
+SHOWN = 200  # most pairs in a terminal
+Z = 1.959964  # half the width of a 95 % interval, in standard errors
 
 
 def tables(comparison: Comparison, *, every: bool = True) -> list[Table]:
-    """The cells, then the groups and the whole. Not `every`: at most 200 cells, those with the least p."""
-    return [_cells(comparison, every), _summary(comparison)]
+    """The table of cells, then that of groups. Without `every` at most 200 cells, those with the least p."""
+    return [_pair_table(comparison, every), _summary_table(comparison)]
 
 
-def _cells(comparison: Comparison, every: bool) -> Table:
+def _pair_table(comparison: Comparison, every: bool) -> Table:
     pairs = list(comparison.pairs)
     notes = []
     if len(pairs) > SHOWN and not every:
@@ -34,18 +34,20 @@ def _cells(comparison: Comparison, every: bool) -> Table:
     constant = {key: pairs[0].key[key] for key in keys if len({str(pair.key[key]) for pair in comparison.pairs}) == 1}
     varying = [key for key in keys if key not in constant] or ["task"]
     ratio = any(pair.ratio for pair in pairs)
-    methods = list(dict.fromkeys(_kind(pair.difference.method) for pair in pairs))
+    methods = list(dict.fromkeys(_short_method(pair.difference.method) for pair in pairs))
     rows = tuple(_row(pair, varying) for pair in pairs)
-    said = ", ".join(f"{key} {_text(value)}" for key, value in constant.items() if _text(value) not in ("", MISSING))
-    notes += [f"Joined on {', '.join(keys)}." + (f" In every row: {said}." if said else "")]
+    constants = ", ".join(
+        f"{key} {_text(value)}" for key, value in constant.items() if _text(value) not in ("", MISSING)
+    )
+    notes += [f"Joined on {', '.join(keys)}." + (f" In every row: {constants}." if constants else "")]
     notes += [
-        _only(comparison.joined.only_a, comparison.names[0]),
-        _only(comparison.joined.only_b, comparison.names[1]),
+        _unmatched_note(comparison.joined.only_a, comparison.names[0]),
+        _unmatched_note(comparison.joined.only_b, comparison.names[1]),
     ]
     notes += comparison.notes
     notes += [
         f"delta: A minus B. Verdict on A. Test: {'; '.join(methods)}; interval: 95 %.",
-        f"Holm's p: corrected for {_tests(comparison)} tests; verdicts at {ALPHA:g}.",
+        f"Holm's p: corrected for {_count_tests(comparison)} tests; verdicts at {ALPHA:g}.",
     ]
     if all(pair.verdict == UNTESTED and not pair.ratio for pair in comparison.pairs):
         notes.append(
@@ -78,32 +80,35 @@ def _cells(comparison: Comparison, every: bool) -> Table:
 
 
 def _row(pair: Pair, keys: list[str]) -> tuple[str, ...]:
-    found, digits = pair.difference, 3 if pair.ratio else 2
-    alone = found.p is None and pair.unit == "percent"
+    difference, digits = pair.difference, 3 if pair.ratio else 2
+    untested = difference.p is None and pair.unit == "percent"
     sides = [
-        f"{value:.2f}" + (f" [{', '.join(f'{end:.1f}' for end in wilson(value * n / 100, n))}]" if alone and n else "")
+        f"{value:.2f}"
+        + (f" [{', '.join(f'{end:.1f}' for end in wilson(value * n / 100, n))}]" if untested and n else "")
         for value, n in zip((pair.a, pair.b), pair.n, strict=True)
     ]
-    value = f"{found.value:.{digits}f}" if pair.ratio else f"{found.value:+.{digits}f}"
-    interval = "" if found.low != found.low else f"[{found.low:.{digits}f}, {found.high:.{digits}f}]"
+    value = f"{difference.value:.{digits}f}" if pair.ratio else f"{difference.value:+.{digits}f}"
+    interval = (
+        "" if difference.low != difference.low else f"[{difference.low:.{digits}f}, {difference.high:.{digits}f}]"
+    )
     floor = "" if pair.floor is None else f"{pair.floor:.2f}"
     return (
         *(_text(pair.key[key]) for key in keys),
-        *(*sides, value, interval, _p(found.p), _p(pair.p), floor, _kind(found.method), pair.verdict),
+        *(*sides, value, interval, _p(difference.p), _p(pair.p), floor, _short_method(difference.method), pair.verdict),
     )
 
 
-def _kind(method: str) -> str:
+def _short_method(method: str) -> str:
     """A method without its counts."""
     if method.startswith("no test"):
         return "none"
     if "paired bootstrap" in method:
-        what = "groups" if "groups" in method else "images"
-        return f"{what} + seeds" if "seeds" in method else "McNemar" if "McNemar" in method else f"sign flips, {what}"
+        units = "groups" if "groups" in method else "images"
+        return f"{units} + seeds" if "seeds" in method else "McNemar" if "McNemar" in method else f"sign flips, {units}"
     return "Mann-Whitney" if "Mann" in method else "Welch"
 
 
-def _tests(comparison: Comparison) -> int:
+def _count_tests(comparison: Comparison) -> int:
     return sum(pair.p is not None for pair in comparison.pairs)
 
 
@@ -115,7 +120,7 @@ def _text(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _only(frame: pd.DataFrame, name: str) -> str:
+def _unmatched_note(frame: pd.DataFrame, name: str) -> str:
     if frame.empty:
         return ""
     labels = [
@@ -127,8 +132,8 @@ def _only(frame: pd.DataFrame, name: str) -> str:
     return f"{cells} only in {name}: {', '.join(shown[:5])}{', …' if len(shown) > 5 else ''}."
 
 
-def _summary(comparison: Comparison) -> Table:
-    """Groups of tasks and the whole; a mean difference only where every task of the group has one."""
+def _summary_table(comparison: Comparison) -> Table:
+    """A row for each group of tasks and for all tasks; a mean difference only if every task of the group has one."""
     lines: list[tuple[str, str, list[Pair], int | None]] = []
     for (suite, metric), pairs in _by_suite(comparison).items():
         sizes = GROUP_SIZES.get(suite, {})
@@ -156,32 +161,32 @@ def _summary(comparison: Comparison) -> Table:
         rows=tuple(rows),
         labels=2,
         notes=(
-            "Counts of pairs. A mean only where every task of a group is on both sides; its interval speaks of these "
-            "tasks, not of others, and takes them as independent, those on the same images as erring together. Without "
-            "a mean: mixed where some pairs are better and others worse.",
+            "Counts of pairs. A mean only where every task of a group is on both sides; its interval is for these "
+            "tasks, not for others. It takes tasks as independent, but errors of tasks on the same images as fully "
+            "correlated. Without a mean: mixed where some pairs are better and others worse.",
         ),
     )
 
 
 def _by_suite(comparison: Comparison) -> dict[tuple[str, str], list[Pair]]:
-    found: dict[tuple[str, str], list[Pair]] = {}
+    by_suite: dict[tuple[str, str], list[Pair]] = {}
     for pair in comparison.pairs:
-        found.setdefault((str(pair.key["suite"]), str(pair.key["metric"])), []).append(pair)
-    return found
+        by_suite.setdefault((str(pair.key["suite"]), str(pair.key["metric"])), []).append(pair)
+    return by_suite
 
 
 def _mean(pairs: list[Pair], size: int | None) -> Difference | str:
-    """The mean over tasks of A - B, or why there is none: "7/19". One pair a task is needed, in percent."""
+    """The mean over tasks of A - B, in percentage points; or why there is none, such as "7/19" tasks."""
     tasks = {pair.key["task"] for pair in pairs}
     if size is None or any(pair.unit != "percent" for pair in pairs):
         return ""
     if len(tasks) != size:
         return f"{len(tasks)}/{size}"
     per_task = [[pair.difference for pair in pairs if pair.key["task"] == task] for task in tasks]
-    if len({len(found) for found in per_task}) != 1:
+    if len({len(differences) for differences in per_task}) != 1:
         return "uneven"
     value = sum(pair.difference.value for pair in pairs) / len(pairs)
-    if len(pairs) != len(tasks):  # several models or settings: not independent, so a mean but no test
+    if len(pairs) != len(tasks):  # several models or settings are not independent: a mean without a test
         return Difference(value, float("nan"), float("nan"), None, "none")
     error = _error_of_mean(pairs)
     if not error > 0:
@@ -195,17 +200,16 @@ def _mean(pairs: list[Pair], size: int | None) -> Difference | str:
 def _error_of_mean(pairs: list[Pair]) -> float:
     """The standard error of the mean difference of one pair a task.
 
-    Tasks on different images are independent: other images, and support sets or training runs of their own, so their
-    variances add. Tasks that ask about the same images (dSprites' location and orientation) err on the same ones; how
-    far is not known from their intervals alone, so they are taken to err together, and their standard errors add: never
-    too narrow an interval.
+    Tasks on different images are independent, so their variances add. The errors of tasks on the same images (dSprites'
+    location and orientation) are correlated, to an unknown degree; they are taken as fully correlated, so their
+    standard errors add and the interval is never too narrow.
     """
-    together: dict[str, float] = {}
+    by_images: dict[str, float] = {}
     for i, pair in enumerate(pairs):
         error = (pair.difference.high - pair.difference.low) / 2 / Z
         name = pair.images or f"unknown {i}"
-        together[name] = together.get(name, 0.0) + error
-    return sum(error**2 for error in together.values()) ** 0.5 / len(pairs)
+        by_images[name] = by_images.get(name, 0.0) + error
+    return sum(error**2 for error in by_images.values()) ** 0.5 / len(pairs)
 
 
 def _overall(counts: Counter[str]) -> str:

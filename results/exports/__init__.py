@@ -1,6 +1,6 @@
-"""Other projects' formats: records out as timm, CLIP_benchmark and mteb write them, and theirs in, as published.
+"""Export to and import from the formats of other projects: timm, CLIP_benchmark, mteb; and this project's bundles.
 
-A module that holds an `Exchange` at module level adds a format.
+A module here that has an `Exchange` at module level adds a format.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from .exchange import Exchange
 
 @cache
 def formats() -> Registry[Exchange]:
-    """The formats there are, by name."""
+    """All formats, by name."""
     return Registry("format", collect(__name__, Exchange))
 
 

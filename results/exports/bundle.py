@@ -1,4 +1,4 @@
-"""One file that holds a run: results.csv, the cells and what lies beside them, with digests."""
+"""The format `bundle`: results.csv, the cells, their arrays and curves in one zip file, with digests."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...registry import UsageError
-from ..bundle import packed
+from ..bundle import pack
 from ..predictions import Predictions
 from ..record import Store, in_bundle
 from .exchange import Exchange, Incoming, Written
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def write(frame: pd.DataFrame) -> Written:
-    """bundle.zip of the run directories behind the frame. Raises UsageError where there is none."""
+    """bundle.zip of the run directories that the frame was read from. Raises UsageError for CSV files alone."""
     folders = [Path(folder) for folder in frame.attrs.get("folders", ())]
     if not folders:
         raise UsageError("a bundle holds cells and predictions: name run directories, not CSV files")
@@ -30,15 +30,15 @@ def write(frame: pd.DataFrame) -> Written:
                     data = path.read_bytes()
                     if files.setdefault(name, data) != data:
                         raise UsageError(f"{name} differs between these runs: bundle them one at a time")
-    return Written(files={"bundle.zip": packed(files, len(frame))})
+    return Written(files={"bundle.zip": pack(files, len(frame))})
 
 
 def read(path: Path) -> Incoming:
-    """The cells of a bundle and what lies beside them, as they were measured. Raises UsageError for a damaged one."""
+    """The cells of a bundle, unchanged, with their arrays and curves. Raises UsageError for a damaged bundle."""
     with in_bundle(path) as store:
         cells = store.cells()
-        kept = Predictions([store.folder])
-        arrays = {cell.key: kept.of_cell(cell.key) for cell in cells}
+        predictions = Predictions([store.folder])
+        arrays = {cell.key: predictions.of_cell(cell.key) for cell in cells}
         files = {cell.key: store.curves(cell.key) for cell in cells}
         curves = {key: file.read_bytes() for key, file in files.items() if file.exists()}
     if not cells:

@@ -1,4 +1,4 @@
-"""CLIP_benchmark's JSON, one file a run: dataset, model, pretrained, task, metrics as fractions, language."""
+"""The format of CLIP_benchmark: a JSON file a run with dataset, model, pretrained, task, metrics and language."""
 
 from __future__ import annotations
 
@@ -14,62 +14,63 @@ from .foreign import cells_of, label, left_out, name_of_file, number, read_json,
 if TYPE_CHECKING:
     import pandas as pd
 
-TOLD = {"top1": "acc1", "top5": "acc5", "mean_per_class": "mean_per_class_recall"}  # ours -> theirs, as fractions
-NO_PROBES = ("finetune", "classify")  # protocols that train the network, or ask its own head
+# ours -> theirs, which are fractions
+METRICS = {"top1": "acc1", "top5": "acc5", "mean_per_class": "mean_per_class_recall"}
+NO_PROBES = ("finetune", "classify")  # protocols and suites that are not linear probes
 SETTINGS = ("seed", "shots", "l2", "k")
 
 
 def write(frame: pd.DataFrame) -> Written:
-    """A file for each model, task, seed and setting: their template has neither, so ours ends in them where needed."""
-    told = frame[(frame["status"] == "ok") & frame["metric"].isin(TOLD) & (frame["unit"] == "percent")]
-    inner = [name for name in SETTINGS if name in told]
-    keys = ["suite", "protocol", "model", "variant", "weights", "task", *inner]
+    """A file for each model, task, seed and setting. Seeds and settings are appended to CLIP_benchmark's file names."""
+    exported = frame[(frame["status"] == "ok") & frame["metric"].isin(METRICS) & (frame["unit"] == "percent")]
+    settings = [name for name in SETTINGS if name in exported]
+    keys = ["suite", "protocol", "model", "variant", "weights", "task", *settings]
     files: dict[str, bytes] = {}
-    for place, part in told.groupby(keys, sort=False, dropna=False):
-        at: dict[str, Any] = dict(zip(keys, place, strict=True))
-        known = {name: at[name] for name in inner if not _empty(at[name])}
-        probe = at["protocol"] not in NO_PROBES and at["suite"] not in NO_PROBES
+    for group, part in exported.groupby(keys, sort=False, dropna=False):
+        values: dict[str, Any] = dict(zip(keys, group, strict=True))
+        set_values = {name: values[name] for name in settings if not _empty(values[name])}
+        probe = values["protocol"] not in NO_PROBES and values["suite"] not in NO_PROBES
         metrics: dict[str, Any] = {
-            f"{'lp_' if probe else ''}{TOLD[row['metric']]}": round(row["value"] / 100, 8)
+            f"{'lp_' if probe else ''}{METRICS[row['metric']]}": round(row["value"] / 100, 8)
             for row in part.to_dict("records")
         }
-        metrics |= {"fewshot_k": int(known["shots"])} if "shots" in known else {}
-        metrics |= {name: float(known[name]) for name in ("l2", "k") if name in known}
-        metrics |= {"seed": int(known["seed"])} if "seed" in known else {}
+        metrics |= {"fewshot_k": int(set_values["shots"])} if "shots" in set_values else {}
+        metrics |= {name: float(set_values[name]) for name in ("l2", "k") if name in set_values}
+        metrics |= {"seed": int(set_values["seed"])} if "seed" in set_values else {}
         body = {
-            "dataset": f"vtab/{at['task']}" if at["suite"] == "vtab" else at["task"],
-            "model": label(at),
-            "pretrained": at["weights"],
-            "task": "linear_probe" if probe else str(at["protocol"] or at["suite"]),
+            "dataset": f"vtab/{values['task']}" if values["suite"] == "vtab" else values["task"],
+            "model": label(values),
+            "pretrained": values["weights"],
+            "task": "linear_probe" if probe else str(values["protocol"] or values["suite"]),
             "metrics": metrics,
             "language": "en",
         }
         words = [str(body[name]) for name in ("dataset", "pretrained", "model", "language", "task")]
-        name = name_of_file("_".join([*words, *(f"{name}{value:g}" for name, value in known.items())])) + ".json"
+        name = name_of_file("_".join([*words, *(f"{name}{value:g}" for name, value in set_values.items())])) + ".json"
         if name in files:
             raise UsageError(
                 f"two records would be written to {name}: {part.iloc[0]['measurement']} and one before it. "
                 "Export runs of different treatments one at a time"
             )
         files[name] = (json.dumps(body, allow_nan=False) + "\n").encode()
-    rest = frame[~frame.index.isin(told.index)]
+    rest = frame[~frame.index.isin(exported.index)]
     return Written(files=files, left_out=tuple(left_out(rest, "CLIP_benchmark has no metric for it")))
 
 
 def read(path: Path) -> Incoming:
-    """One of their JSON files. Raises UsageError naming the file and the key of what cannot be read."""
+    """One of CLIP_benchmark's JSON files. Raises UsageError, naming file and key, for what cannot be read."""
     body = read_json(path, ("dataset", "model", "pretrained", "task", "metrics"))
     metrics = body["metrics"]
     if not isinstance(metrics, dict):
         raise UsageError(f"{path}: metrics is no object")
-    theirs = {f"{prefix}{name}": ours for ours, name in TOLD.items() for prefix in ("", "lp_")}
+    theirs = {f"{prefix}{name}": ours for ours, name in METRICS.items() for prefix in ("", "lp_")}
     at = {
         ours: number(metrics[name], path, "metrics", name)
         for name, ours in (("fewshot_k", "shots"), ("l2", "l2"), ("k", "k"))
         if metrics.get(name) is not None and not (name == "fewshot_k" and metrics[name] == -1)
     }
     seed = metrics.get("seed")
-    found = [
+    records = [
         Record(
             suite="clip_benchmark",
             protocol=f"CLIP_benchmark {body['task']}",
@@ -85,9 +86,9 @@ def read(path: Path) -> Incoming:
         for name, ours in theirs.items()
         if name in metrics
     ]
-    if not found:
+    if not records:
         raise UsageError(f"{path}: metrics has none of {', '.join(theirs)}; it has {', '.join(metrics)}")
-    return Incoming(cells=cells_of(path, "clip_benchmark", found))
+    return Incoming(cells=cells_of(path, "clip_benchmark", records))
 
 
 def _empty(value: Any) -> bool:

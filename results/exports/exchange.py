@@ -1,4 +1,4 @@
-"""A row of the registry of formats, and what passes through one: files out, cells in."""
+"""The registry row of a format, and the results of an export and of an import."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """What an export made: files by their path below `out` (as bytes), and in words what the format cannot express.
+    """An export: the bytes of files by path below `out`, and a line for each kind of record that the format lacks.
 
-    Raises UsageError for a path that leads out of `out`: paths are made of what records say.
+    Raises UsageError for a path that leads out of `out`, since paths contain names from records.
     """
 
     files: Mapping[str, bytes]
@@ -28,31 +28,31 @@ class Written:
 
     def __post_init__(self) -> None:
         for name in self.files:
-            path = PureWindowsPath(name)  # knows all signs that part folders
+            path = PureWindowsPath(name)  # splits at / and at \
             if path.anchor or ".." in path.parts:
                 raise UsageError(
-                    f"these records would be written to '{name}', outside of out=. A path stands where they name a "
-                    "model, weights, task or setting: mend that"
+                    f"these records would be written to '{name}', outside of out=. One of them has a path as its "
+                    "model, weights, task or setting: correct that"
                 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Incoming:
-    """What an import read, all of it checked: cells, and what lies beside them."""
+    """An import, already checked: cells, and their arrays and curves by the cell's key."""
 
     cells: Sequence[Cell]
-    arrays: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)  # predictions, by cell's key
-    curves: Mapping[str, bytes] = field(default_factory=dict)  # training curves, likewise
+    arrays: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)  # predictions and other arrays
+    curves: Mapping[str, bytes] = field(default_factory=dict)  # training curves, as CSV
 
 
 @dataclass(frozen=True, kw_only=True)
 class Exchange:
-    """One row of the registry of formats."""
+    """One row of the registry of formats. `write` exports records, `read` imports a file."""
 
     name: str
     summary: str
     write: Callable[[pd.DataFrame], Written]
     read: Callable[[Path], Incoming]
-    trailer: Callable[[pd.DataFrame], str] | None = None  # what its bulk runner looks for at the end of the output
+    trailer: Callable[[pd.DataFrame], str] | None = None  # text that its bulk runner reads at the end of the output
     aliases: tuple[str, ...] = ()
     in_globs: bool = True

@@ -1,4 +1,4 @@
-"""What the formats share: which records can be told, and how a number of another project becomes a cell of ours."""
+"""Helpers that the formats share: reading and checking numbers, cells of imported records, notes on omitted ones."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def cells_of(path: Path, kind: str, found: Iterable[Record]) -> list[Cell]:
-    """A cell for each model, weights and task of a file. `kind` is the format; the source column says so.
+def cells_of(path: Path, kind: str, records: Iterable[Record]) -> list[Cell]:
+    """A cell for each model, weights and task of an imported file. `kind` is the format, which the column source names.
 
-    `found` are its numbers. Their protocol is in the other project's words and enters the question, so that they never
-    mix with what was measured here. Raises UsageError, naming the file, where two of them claim the same place.
+    The protocol of `records` is in the other project's words and part of the question, so that they never mix with
+    records measured here. Raises UsageError, naming the file, for no records and for duplicates.
     """
     groups: dict[tuple[str, ...], list[Record]] = {}
-    for one in found:
-        groups.setdefault((one.suite, one.protocol, one.model, one.weights, one.task), []).append(one)
+    for record in records:
+        groups.setdefault((record.suite, record.protocol, record.model, record.weights, record.task), []).append(record)
     if not groups:
         raise UsageError(f"{path} holds no number of the format {kind}")
     digest = file_sha(path)[:16]
     stamp = datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(timespec="milliseconds")
     cells = []
     for number, (place, group) in enumerate(groups.items()):
-        _refuse_twice(path, group)
+        _refuse_duplicates(path, group)
         identity = {"imported": kind, "source": f"imported:{kind}", "file": path.name, "place": list(place)}
         key = sha(identity | {"sha256": digest})
         base = {
@@ -52,44 +52,44 @@ def cells_of(path: Path, kind: str, found: Iterable[Record]) -> list[Cell]:
                 status="ok",
                 started_at=stamp,
                 records=tuple(
-                    replace(_published(one, kind, path), measurement=f"{key}/{i}", **base)
-                    for i, one in enumerate(group)
+                    replace(_published(record, kind, path), measurement=f"{key}/{i}", **base)
+                    for i, record in enumerate(group)
                 ),
             )
         )
     return cells
 
 
-def _refuse_twice(path: Path, group: Sequence[Record]) -> None:
+def _refuse_duplicates(path: Path, group: Sequence[Record]) -> None:
     seen: set[str] = set()
-    for one in group:
-        where = json.dumps([one.metric, one.seed, dict(one.at), dict(one.treatment)], sort_keys=True)
-        if where in seen:
+    for record in group:
+        settings = json.dumps([record.metric, record.seed, dict(record.at), dict(record.treatment)], sort_keys=True)
+        if settings in seen:
             raise UsageError(
-                f"{path}: {one.metric} of {one.model} {one.task} stands there twice, with the same settings"
+                f"{path}: {record.metric} of {record.model} {record.task} is in it twice, with the same settings"
             )
-        seen.add(where)
+        seen.add(settings)
 
 
-def _published(one: Record, kind: str, path: Path) -> Record:
+def _published(record: Record, kind: str, path: Path) -> Record:
     question = {
-        "protocol": one.protocol,
+        "protocol": record.protocol,
         "published_by": kind,
         "file": path.name,
-        "task": one.task,
-        "metric": one.metric,
+        "task": record.task,
+        "metric": record.metric,
     }
     return replace(
-        one,
-        weights=one.weights or "published",
+        record,
+        weights=record.weights or "published",
         question=question,
         protocol_sha=short(question),
-        treatment_sha=short(one.treatment),
+        treatment_sha=short(record.treatment),
     )
 
 
 def left_out(frame: pd.DataFrame, why: str) -> list[str]:
-    """A line for each kind of record that a format cannot express, with how many there are."""
+    """A line for each kind of record that a format cannot express: their number, what they are, and `why`."""
     lines = []
     columns = ["suite", "metric", "status"]
     for (suite, metric, status), part in frame.groupby(columns, sort=False, dropna=False):
@@ -101,18 +101,18 @@ def left_out(frame: pd.DataFrame, why: str) -> list[str]:
 
 
 def number(value: Any, path: Path, row: str, column: str) -> float:
-    """A finite number, or a UsageError that names file, row and column."""
+    """The value as a float. Raises UsageError, naming file, row and column, if it is not a finite number."""
     try:
-        found = float(value)
+        parsed = float(value)
     except (TypeError, ValueError) as error:
         raise UsageError(f"{path}: {row}, column {column}: '{value}' is no number") from error
-    if not math.isfinite(found):
+    if not math.isfinite(parsed):
         raise UsageError(f"{path}: {row}, column {column}: {value} is no finite number")
-    return found
+    return parsed
 
 
 def read_json(path: Path, needed: tuple[str, ...]) -> dict[str, Any]:
-    """A JSON object with at least these keys. Raises UsageError, naming the file and the key."""
+    """A file's JSON object. Raises UsageError, naming the file, for other content and missing keys."""
     try:
         body = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
@@ -124,19 +124,19 @@ def read_json(path: Path, needed: tuple[str, ...]) -> dict[str, Any]:
 
 
 def label(row: Mapping[Any, Any]) -> str:
-    """The model as a foreign table can name it: with its variant."""
+    """The model with its variant, as exported files name it."""
     return f"{row['model']}[{row['variant']}]" if row["variant"] else str(row["model"])
 
 
 def name_of_file(text: str) -> str:
-    """The text without signs that a file's name may not have."""
+    """The text with characters that are unsafe in file names replaced by underscores."""
     return re.sub(r"[^\w.+=\[\]-]", "_", text)
 
 
 def share(value: Any, path: Path, row: str, column: str, whole: float = 1) -> float:
-    """A number from 0 to `whole`, which is 1 for a fraction and 100 for a percentage, or a UsageError."""
-    found = number(value, path, row, column)
-    if not 0 <= found <= whole:
+    """`number` from 0 to `whole` (1: a fraction, 100: a percentage). Raises UsageError outside of that."""
+    parsed = number(value, path, row, column)
+    if not 0 <= parsed <= whole:
         kind = "fraction" if whole == 1 else "percentage"
-        raise UsageError(f"{path}: {row}, column {column}: {found:g} is no {kind}")
-    return found
+        raise UsageError(f"{path}: {row}, column {column}: {parsed:g} is no {kind}")
+    return parsed

@@ -12,7 +12,7 @@ from ..record import COLUMNS, NUMBERS, typed
 if TYPE_CHECKING:
     import pandas as pd
 
-# their column -> our metric, unit, and what one of theirs is of ours (accuracies here are in percent)
+# their column -> our metric, its unit, and the factor from their value to ours (our accuracies are in percent)
 METRICS: Mapping[str, tuple[str, str, float]] = {
     "top1": ("top1", "percent", 1),
     "top5": ("top5", "percent", 1),
@@ -45,7 +45,7 @@ OURS = ("model", "weights", "variant", "task", "group", "seed", "n_test", "image
 
 
 def is_foreign(path: Path) -> bool:
-    """Whether a file is a CSV without our columns, and with a model's and a known metric's."""
+    """Whether a file is a CSV with a column for the model and without our column `measurement`."""
     if not path.is_file():
         return False
     header = _header(path)
@@ -53,12 +53,12 @@ def is_foreign(path: Path) -> bool:
 
 
 def read_foreign(path: Path, mapping: Mapping[str, str] | None = None, metric: str = "") -> pd.DataFrame:
-    """Records of a CSV of another project, in the columns of `load`. They say no question: `compare` notes it.
+    """The records of another project's CSV, in the columns of `load`. Their question is empty, which `compare` notes.
 
-    `mapping` is ours -> theirs, for example `{"model": "name", "value": "top1"}`; the value's metric is the name of its
-    column where that is known, and then fractions become percent; of an unknown column it is `metric` where that is one
-    of ours (its values are in our unit), else the column's name, without a unit. Raises UsageError for a column that is
-    not there and for words in place of numbers, naming the row.
+    `mapping` is ours -> theirs, for example `{"model": "name", "value": "top1"}`. If the value's column is in METRICS,
+    it gives the metric, and fractions become percent. If not, the metric is `metric`, if that is one of ours (with
+    values in our unit), else the column's name, without a unit. Raises UsageError for a missing column and, naming
+    the row, for text in place of a number.
     """
     import pandas as pd
 
@@ -72,12 +72,12 @@ def read_foreign(path: Path, mapping: Mapping[str, str] | None = None, metric: s
             raise UsageError(f"map={ours}:{theirs}: {suggest(ours, OURS)}")
         if theirs not in raw:
             raise UsageError(f"{path} has no column '{theirs}' (map={ours}:{theirs}). {suggest(theirs, map(str, raw))}")
-    taken = {ours: theirs for theirs, ours in reversed(list(COLUMNS_OF_OTHERS.items())) if theirs in raw} | dict(
+    columns = {ours: theirs for theirs, ours in reversed(list(COLUMNS_OF_OTHERS.items())) if theirs in raw} | dict(
         mapping
     )
-    values = [taken.pop("value")] if "value" in taken else [name for name in METRICS if name in raw]
-    if "model" not in taken or not values:
-        wanted = "a model" if "model" not in taken else "a known metric"
+    values = [columns.pop("value")] if "value" in columns else [name for name in METRICS if name in raw]
+    if "model" not in columns or not values:
+        wanted = "a model" if "model" not in columns else "a known metric"
         raise UsageError(
             f"{path} has no column for {wanted}: it has "
             f"{', '.join(map(str, raw))}. Say which with map=model:COLUMN,value:COLUMN"
@@ -86,29 +86,29 @@ def read_foreign(path: Path, mapping: Mapping[str, str] | None = None, metric: s
         raise UsageError(f"{path} has a heading and no row")
     parts = []
     for name in values:
-        said, unit, factor = METRICS.get(name, (metric, UNITS[metric], 1) if metric in UNITS else (name, "", 1))
-        part = pd.DataFrame({column: _column(raw, taken[column], path, column) for column in taken})
+        metric_name, unit, factor = METRICS.get(name, (metric, UNITS[metric], 1) if metric in UNITS else (name, "", 1))
+        part = pd.DataFrame({column: _column(raw, columns[column], path, column) for column in columns})
         part["value"] = _column(raw, name, path, "value") * factor
-        part = part.assign(metric=said, unit=unit)[(raw[name] != "").to_numpy()]
+        part = part.assign(metric=metric_name, unit=unit)[(raw[name] != "").to_numpy()]
         parts.append(part)
     frame = pd.concat(parts, ignore_index=True)
-    inner = [name for name in frame if name not in COLUMNS]
-    frame = frame.reindex(columns=[*COLUMNS, *inner, "question", "treatment"])
-    words = [name for name in frame if name not in (*NUMBERS, *inner)]
-    frame[words] = frame[words].astype(object).fillna("")
+    at_columns = [name for name in frame if name not in COLUMNS]
+    frame = frame.reindex(columns=[*COLUMNS, *at_columns, "question", "treatment"])
+    text_columns = [name for name in frame if name not in (*NUMBERS, *at_columns)]
+    frame[text_columns] = frame[text_columns].astype(object).fillna("")
     return typed(frame.assign(status="ok"))
 
 
 def _column(raw: pd.DataFrame, name: str, path: Path, ours: str) -> pd.Series:
-    """A column as text, or as numbers where ours is one."""
+    """A column as text, or as numbers if `ours` is a numeric column."""
     import pandas as pd
 
     if ours not in (*NUMBERS, "image_size", "batch_size", "shots"):
         return raw[name]
     numbers = pd.to_numeric(raw[name].where(raw[name] != ""), errors="coerce")
-    bad = raw.index[numbers.isna() & (raw[name] != "")]
-    if len(bad):
-        raise UsageError(f"{path}: row {bad[0] + 2}, column {name}: '{raw[name][bad[0]]}' is no number")
+    not_numbers = raw.index[numbers.isna() & (raw[name] != "")]
+    if len(not_numbers):
+        raise UsageError(f"{path}: row {not_numbers[0] + 2}, column {name}: '{raw[name][not_numbers[0]]}' is no number")
     return numbers
 
 

@@ -1,4 +1,4 @@
-"""mteb's results folder: MODEL/REVISION/TASK.json, a score as a fraction, one experiment a seed."""
+"""The format of mteb's results folder: MODEL/REVISION/TASK.json, scores as fractions, one experiment a seed."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ def write(frame: pd.DataFrame) -> Written:
 
     Records of one task that differ in more than the seed (shots, l2) go to experiments/NAME, as mteb's variants do.
     """
-    told = frame[(frame["status"] == "ok") & (frame["metric"] == "top1") & (frame["unit"] == "percent")]
-    inner = [name for name in ("shots", "l2", "k") if name in told]
-    keys = ["suite", "model", "variant", "weights", "weights_sha", "task", *inner]
-    several = {name for name in inner if told[name].nunique() > 1}
+    exported = frame[(frame["status"] == "ok") & (frame["metric"] == "top1") & (frame["unit"] == "percent")]
+    settings = [name for name in ("shots", "l2", "k") if name in exported]
+    keys = ["suite", "model", "variant", "weights", "weights_sha", "task", *settings]
+    varying = {name for name in settings if exported[name].nunique() > 1}
     files: dict[str, bytes] = {}
-    for place, part in told.groupby(keys, sort=False, dropna=False):
-        at = dict(zip(keys, place, strict=True))
+    for group, part in exported.groupby(keys, sort=False, dropna=False):
+        values = dict(zip(keys, group, strict=True))
         seeds = part["seed"].dropna()
         if seeds.duplicated().any() or (len(part) > 1 and len(seeds) < len(part)):
             raise UsageError(
-                f"{at['model']} on {at['task']} has two numbers of one seed ({part.iloc[0]['measurement']}), and "
-                "mteb's layout has room for one. Export runs of different treatments one at a time"
+                f"{values['model']} on {values['task']} has two numbers of one seed ({part.iloc[0]['measurement']}), "
+                "and mteb's layout has room for one. Export runs of different treatments one at a time"
             )
         runs = [
             {"accuracy": round(value / 100, 6), **({} if seed != seed else {"seed": int(seed)})}
@@ -48,28 +48,28 @@ def write(frame: pd.DataFrame) -> Written:
         row: dict[str, Any] = {str(k): v for k, v in part.iloc[0].to_dict().items()}
         body = {
             "dataset_revision": str(row["split_sha"]),
-            "task_name": str(at["task"]),
+            "task_name": str(values["task"]),
             "mteb_version": "",  # not made by mteb
             "scores": {"test": [score]},
             "evaluation_time": float(row["seconds"]) if row["seconds"] == row["seconds"] else None,
             "kg_co2_emissions": None,
             "date": str(row["started_at"]),
         }
-        words = [f"{name}_{at[name]:g}" for name in inner if name in several and at[name] == at[name]]
-        experiment = "-".join([*([str(at["suite"])] if told["suite"].nunique() > 1 else []), *words])
-        model = label(at)
-        revision = _name(str(at["weights_sha"] or at["weights"]) or "no_revision_available")
+        words = [f"{name}_{values[name]:g}" for name in settings if name in varying and values[name] == values[name]]
+        experiment = "-".join([*([str(values["suite"])] if exported["suite"].nunique() > 1 else []), *words])
+        model = label(values)
+        revision = _name(str(values["weights_sha"] or values["weights"]) or "no_revision_available")
         folder = f"results/{_name(model)}/{revision}"
-        meta = {"name": model, "revision": revision, "loader": "vit-bench", "weights": at["weights"]}
+        meta = {"name": model, "revision": revision, "loader": "vit-bench", "weights": values["weights"]}
         files[f"{folder}/model_meta.json"] = (json.dumps(meta) + "\n").encode()
-        inside = f"{folder}/experiments/{experiment}" if experiment else folder
-        files[f"{inside}/{_name(str(at['task']))}.json"] = (json.dumps(body, allow_nan=False) + "\n").encode()
-    rest = frame[~frame.index.isin(told.index)]
+        task_folder = f"{folder}/experiments/{experiment}" if experiment else folder
+        files[f"{task_folder}/{_name(str(values['task']))}.json"] = (json.dumps(body, allow_nan=False) + "\n").encode()
+    rest = frame[~frame.index.isin(exported.index)]
     return Written(files=files, left_out=tuple(left_out(rest, "mteb's image classification has accuracy alone")))
 
 
 def read(path: Path) -> Incoming:
-    """One task's JSON file in its folder MODEL/REVISION. Raises UsageError naming file and key."""
+    """One task's JSON file in its folder MODEL/REVISION. Raises UsageError, naming file and key, for bad content."""
     body = read_json(path, ("task_name", "scores"))
     parts = path.parts
     depth = parts.index("experiments") if "experiments" in parts[:-1] else len(parts) - 1
@@ -82,7 +82,7 @@ def read(path: Path) -> Incoming:
         model = str(read_json(meta, ("name",))["name"])
     if not isinstance(body["scores"], dict):
         raise UsageError(f"{path}: scores is no object")
-    found = []
+    records = []
     for split, scores in body["scores"].items():
         for i, score in enumerate(scores):
             if not isinstance(score, dict) or "main_score" not in score:
@@ -93,7 +93,7 @@ def read(path: Path) -> Incoming:
                 where = f"scores, {split}, entry {i}, experiment {seed}"
                 column = "accuracy" if run else "main_score"
                 value = share(run.get("accuracy", score["main_score"]), path, where, column)
-                found.append(
+                records.append(
                     Record(
                         suite="mteb",
                         protocol=f"mteb {experiment} {body.get('mteb_version') or ''}".strip(),
@@ -107,7 +107,7 @@ def read(path: Path) -> Incoming:
                         at={"subset": f"{split}/{score.get('hf_subset', 'default')}"},
                     )
                 )
-    return Incoming(cells=cells_of(path, "mteb", found))
+    return Incoming(cells=cells_of(path, "mteb", records))
 
 
 def _name(text: str) -> str:

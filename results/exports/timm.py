@@ -1,4 +1,4 @@
-"""timm's tables: `results-TASK.csv` of validate.py and `benchmark-*.csv` of benchmark.py, and its `--result`."""
+"""The format of timm: `results-TASK.csv` of validate.py, `benchmark-*.csv` of benchmark.py, and their `--result`."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ def write(frame: pd.DataFrame) -> Written:
     """A file for each task of suite classify, and one for each mode, precision and device of suite throughput."""
     files: dict[str, bytes] = {}
     ok = frame[frame["status"] == "ok"]
-    of_heads = ok[(ok["suite"] == "classify") & ok["metric"].isin(["top1", "top5"])]
-    for task, part in of_heads.groupby("task", sort=False):
-        files[f"results-{_slug(str(task))}.csv"] = _csv(VALIDATE, _validated(part))
-    for name, rows in _benchmarked(ok).items():
+    accuracies = ok[(ok["suite"] == "classify") & ok["metric"].isin(["top1", "top5"])]
+    for task, part in accuracies.groupby("task", sort=False):
+        files[f"results-{_slug(str(task))}.csv"] = _csv(VALIDATE, _accuracy_rows(part))
+    for name, rows in _speed_rows(ok).items():
         files[name] = _csv(_columns(name.split("-")[1], rows), rows)
-    told = set(of_heads.index) | set(ok[(ok["suite"] == "throughput") & ok["metric"].isin(_TOLD)].index)
-    rest = frame[~frame.index.isin(list(told))]
+    exported = set(accuracies.index) | set(ok[(ok["suite"] == "throughput") & ok["metric"].isin(SPEED_METRICS)].index)
+    rest = frame[~frame.index.isin(list(exported))]
     why = "timm's tables have top1 and top5 of a checkpoint's own head, and speed at a fixed batch"
-    more = rest[rest["suite"].eq("throughput") & rest["status"].eq("ok")]
-    lines = left_out(rest[~rest.index.isin(list(more.index))], why)
-    if len(more):  # there are many kinds of them
-        names = ", ".join(dict.fromkeys(map(str, more["metric"])))
-        lines.append(f"{len(more)} records of suite throughput that timm has no columns for: {names}")
+    other_speeds = rest[rest["suite"].eq("throughput") & rest["status"].eq("ok")]
+    lines = left_out(rest[~rest.index.isin(list(other_speeds.index))], why)
+    if len(other_speeds):  # there are many kinds of them
+        names = ", ".join(dict.fromkeys(map(str, other_speeds["metric"])))
+        lines.append(f"{len(other_speeds)} records of suite throughput that timm has no columns for: {names}")
     return Written(files=files, left_out=tuple(lines))
 
 
-_TOLD = ("images_per_second", "step_time", "gmacs", *PARTS, *PARAMETERS)
+SPEED_METRICS = ("images_per_second", "step_time", "gmacs", *PARTS, *PARAMETERS)
 
 
 def _columns(mode: str, rows: list[dict[str, Any]]) -> tuple[str, ...]:
-    """timm's columns in its order; the parts of a training step only where they were measured."""
+    """timm's columns in timm's order; the parts of a training step only if they were measured."""
     parts = [f"{mode}_{word}" for word in PARTS.values()]
     detail = [name for name in parts if any(name in row for row in rows)]
     profile = ("infer_gmacs", "infer_macts") if mode == "infer" else ()  # timm profiles inference alone
@@ -56,11 +56,11 @@ def _columns(mode: str, rows: list[dict[str, Any]]) -> tuple[str, ...]:
 
 
 def trailer(frame: pd.DataFrame) -> str:
-    """What timm's scripts print last, and its bulk runner looks for: `--result` and the rows as JSON.
+    """The last lines that timm's scripts print and its bulk runner reads: `--result` and the rows as JSON.
 
-    One row is an object, which is what the bulk runner reads; inference and training of one model and size are one
-    row, as timm's `--bench both` makes it. Several rows are a list. Raises UsageError where no record is of timm's
-    kind.
+    Inference and training of one model and size are one row, as in timm's `--bench both`. One row is printed as an
+    object, which the bulk runner reads, several as a list. Raises UsageError if timm has columns for none of the
+    records.
     """
     import csv
 
@@ -68,19 +68,19 @@ def trailer(frame: pd.DataFrame) -> str:
     for name, text in write(frame).files.items():
         mode = name.split("-")[1] if name.startswith("benchmark-") else name
         for row in csv.DictReader(text.decode().splitlines()):
-            known = {key: _plain(value) for key, value in row.items() if value != ""}
-            size = known.get(f"{mode}_img_size", known.get("img_size"))
-            place = (known["model"], size)
-            while place in rows and any(key in rows[place] for key in known if key.startswith((mode, "top1"))):
-                place = (*place, "another")
-            rows[place] = rows.get(place, {}) | known
+            values = {key: _parsed(value) for key, value in row.items() if value != ""}
+            size = values.get(f"{mode}_img_size", values.get("img_size"))
+            row_key = (values["model"], size)
+            while row_key in rows and any(key in rows[row_key] for key in values if key.startswith((mode, "top1"))):
+                row_key = (*row_key, "another")
+            rows[row_key] = rows.get(row_key, {}) | values
     if not rows:
         raise UsageError("trailer=timm prints speeds (suite=throughput) and a checkpoint's own top1 (suite=classify)")
-    body = list(rows.values())
-    return f"--result\n{json.dumps(body[0] if len(body) == 1 else body, indent=4)}\n"
+    merged = list(rows.values())
+    return f"--result\n{json.dumps(merged[0] if len(merged) == 1 else merged, indent=4)}\n"
 
 
-def _plain(text: str) -> Any:
+def _parsed(text: str) -> Any:
     try:
         value = float(text)
     except ValueError:
@@ -88,14 +88,14 @@ def _plain(text: str) -> Any:
     return int(value) if re.fullmatch(r"\d+", text) else value
 
 
-def _validated(part: pd.DataFrame) -> list[dict[str, Any]]:
+def _accuracy_rows(part: pd.DataFrame) -> list[dict[str, Any]]:
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
     for record in part.to_dict("records"):
         fed = json.loads(str(record["treatment"]) or "{}")
         size = fed.get("size") or [""]
         row = rows.setdefault(
-            (_tagged(record), str(size), record["treatment"]),
-            {"model": _tagged(record), "img_size": size[-1], "interpolation": fed.get("interpolation", "")},
+            (_model_and_tag(record), str(size), record["treatment"]),
+            {"model": _model_and_tag(record), "img_size": size[-1], "interpolation": fed.get("interpolation", "")},
         )
         metric = record["metric"]
         row |= {metric: f"{record['value']:.3f}", f"{metric}_err": f"{100 - record['value']:.3f}"}
@@ -103,68 +103,72 @@ def _validated(part: pd.DataFrame) -> list[dict[str, Any]]:
     return sorted(rows.values(), key=lambda row: -float(row.get("top1", 0)))
 
 
-def _benchmarked(ok: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
+def _speed_rows(ok: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
     """The rows of each file, the fastest first, as timm sorts them."""
-    speed = ok[(ok["suite"] == "throughput") & ok["metric"].isin(_TOLD)]
-    facts: dict[tuple[Any, ...], float] = {}  # of a model, a model and size, or a row, by metric
+    speed = ok[(ok["suite"] == "throughput") & ok["metric"].isin(SPEED_METRICS)]
+    values: dict[tuple[Any, ...], float] = {}  # by metric, and by model, model and size, or row
     for record in speed.to_dict("records"):
         of_model = record["metric"] in PARAMETERS
-        of_size = (_label(record), _whole(record.get("image_size"))) if record["metric"] == "gmacs" else None
-        facts[record["metric"], _label(record) if of_model else of_size or _place(record)] = record["value"]
+        of_size = (_timed_model(record), _integer(record.get("image_size"))) if record["metric"] == "gmacs" else None
+        values[record["metric"], _timed_model(record) if of_model else of_size or _row_key(record)] = record["value"]
     rows: dict[str, dict[tuple[Any, ...], dict[str, Any]]] = {}
     for record in speed[speed["metric"] == "images_per_second"].to_dict("records"):
         mode = "train" if record.get("mode") == "train" else "infer"
-        name, place = _label(record), _place(record)
-        batch, size = (_whole(record.get(key)) for key in ("batch_size", "image_size"))
+        model, row_key = _timed_model(record), _row_key(record)
+        batch, size = (_integer(record.get(key)) for key in ("batch_size", "image_size"))
         row: dict[str, Any] = {
-            "model": name,
+            "model": model,
             f"{mode}_img_size": size,
             f"{mode}_samples_per_sec": f"{record['value']:.2f}",
             f"{mode}_step_time": f"{1e3 * float(batch) / record['value']:.3f}" if batch else "",
             f"{mode}_batch_size": batch,
         }
         row |= {
-            f"{mode}_{theirs}": f"{facts[ours, place]:.3f}" for ours, theirs in PARTS.items() if (ours, place) in facts
+            f"{mode}_{theirs}": f"{values[ours, row_key]:.3f}"
+            for ours, theirs in PARTS.items()
+            if (ours, row_key) in values
         }
-        counted = [facts[part, name] / 1e6 for part in PARAMETERS if (part, name) in facts]
-        if counted:  # theirs is of all of a model, its head included
-            row["param_count"] = f"{sum(counted):.2f}"
-        if mode == "infer" and ("gmacs", (name, size)) in facts:
-            row["infer_gmacs"] = f"{facts['gmacs', (name, size)]:.2f}"
-        of_file = rows.setdefault(_file_name(record, mode), {})
-        if place in of_file:
+        parameters = [values[part, model] / 1e6 for part in PARAMETERS if (part, model) in values]
+        if parameters:  # timm counts the head, too
+            row["param_count"] = f"{sum(parameters):.2f}"
+        if mode == "infer" and ("gmacs", (model, size)) in values:
+            row["infer_gmacs"] = f"{values['gmacs', (model, size)]:.2f}"
+        file_rows = rows.setdefault(_file_name(record, mode), {})
+        if row_key in file_rows:
             raise UsageError(
-                f"timm's table holds one speed a model and size, and these records hold several of {name} at "
+                f"timm's table holds one speed a model and size, and these records hold several of {model} at "
                 f"{size} pixels (measurement {record['measurement']}). Export one run at a time"
             )
-        of_file[place] = row
+        file_rows[row_key] = row
     return {
-        name: sorted(found.values(), key=lambda row: -max(float(v) for k, v in row.items() if k.endswith("per_sec")))
-        for name, found in rows.items()
+        name: sorted(of_file.values(), key=lambda row: -max(float(v) for k, v in row.items() if k.endswith("per_sec")))
+        for name, of_file in rows.items()
     }
 
 
-def _place(record: Mapping[Any, Any]) -> tuple[Any, ...]:
-    """What makes a row of a file, and the file."""
+def _row_key(record: Mapping[Any, Any]) -> tuple[Any, ...]:
+    """The values that identify a row and its file."""
     settings = ("mode", "precision", "compile", "memory_format", "timing", "scenario", "device")
-    numbers = (_whole(record.get(name)) for name in ("image_size", "batch_size"))
-    return (_label(record), *numbers, *(str(record.get(name)) for name in settings))
+    sizes = (_integer(record.get(name)) for name in ("image_size", "batch_size"))
+    return (_timed_model(record), *sizes, *(str(record.get(name)) for name in settings))
 
 
-def _label(record: Mapping[Any, Any]) -> str:
-    """The model of a timing: weights change no speed, and timm's models have their names without our prefix."""
-    return _tagged(record if not is_random(str(record["weights"])) else {**record, "weights": ""}).removeprefix("timm:")
+def _timed_model(record: Mapping[Any, Any]) -> str:
+    """The model of a timing, without random weights, which do not matter there, and without our prefix for timm."""
+    return _model_and_tag(record if not is_random(str(record["weights"])) else {**record, "weights": ""}).removeprefix(
+        "timm:"
+    )
 
 
-def _tagged(record: Mapping[Any, Any]) -> str:
-    """The model with its weights as timm writes a tag."""
+def _model_and_tag(record: Mapping[Any, Any]) -> str:
+    """The model with its weights as a tag, as timm writes it."""
     return f"{label(record)}.{record['weights']}" if record["weights"] else label(record)
 
 
 def _file_name(record: Mapping[Any, Any], mode: str) -> str:
     """benchmark-{infer|train}-{precision}-{nchw|nhwc}-pt{version}-{cuNNN|cpu}-{device}[-dynamo].csv"""
     precision = str(record.get("precision") or "fp32")
-    if mode == "train":  # half precision is autocast there, which timm calls amp
+    if mode == "train":  # half precision is autocast in training, which timm calls amp
         precision = {"bf16": "amp_bf16", "fp16": "amp"}.get(precision, precision)
     layout = LAYOUTS.get(str(record.get("memory_format")), "nchw")
     version, _, build = str(record.get("env.torch") or "").partition("+")
@@ -179,7 +183,7 @@ def _file_name(record: Mapping[Any, Any], mode: str) -> str:
 
 
 def read(path: Path) -> Incoming:
-    """A published CSV, by column name. Raises UsageError naming the file, row and column of what cannot be read."""
+    """The records of a CSV of timm's. Raises UsageError, naming file, row and column, for what cannot be read."""
     import pandas as pd
 
     try:
@@ -193,14 +197,14 @@ def read(path: Path) -> Incoming:
         raise UsageError(f"{path} has no column {wanted}: it has {', '.join(map(str, raw))}")
     if raw.empty:
         raise UsageError(f"{path} has a heading and no row")
-    found: list[Record] = []
+    records: list[Record] = []
     for i, row in enumerate(raw.to_dict("records"), start=2):
         if row.get("error"):
             continue
-        found += _accuracies(path, row, f"row {i}", accuracies)
+        records += _accuracies(path, row, f"row {i}", accuracies)
         for mode in speeds:
-            found += _speeds(path, row, f"row {i}", mode)
-    return Incoming(cells=cells_of(path, "timm", found))
+            records += _speeds(path, row, f"row {i}", mode)
+    return Incoming(cells=cells_of(path, "timm", records))
 
 
 def _accuracies(path: Path, row: Mapping[Any, Any], where: str, names: list[str]) -> list[Record]:
@@ -225,14 +229,14 @@ def _accuracies(path: Path, row: Mapping[Any, Any], where: str, names: list[str]
 def _speeds(path: Path, row: Mapping[Any, Any], where: str, mode: str) -> list[Record]:
     if row[f"{mode}_samples_per_sec"] == "":
         return []
-    said = _of_file_name(path)
-    machine = said.pop("machine", "")
-    at: dict[str, Any] = {"mode": "inference" if mode == "infer" else "train", **said}
+    settings = _settings_of_file_name(path)
+    machine = settings.pop("machine", "")
+    at: dict[str, Any] = {"mode": "inference" if mode == "infer" else "train", **settings}
     for theirs, ours in (("img_size", "image_size"), ("batch_size", "batch_size")):
         if row.get(f"{mode}_{theirs}"):
             at[ours] = int(number(row[f"{mode}_{theirs}"], path, where, f"{mode}_{theirs}"))
     model, _, tag = str(row["model"]).partition(".")
-    told = {  # their column: our metric and unit, and what one of theirs is of ours
+    columns = {  # their column: our metric, its unit, and the factor from their value to ours
         f"{mode}_samples_per_sec": ("images_per_second", "images/s", 1.0),
         f"{mode}_gmacs": ("gmacs", "GMAC", 1.0),
         "param_count": ("parameters", "parameters", 1e6),
@@ -250,22 +254,22 @@ def _speeds(path: Path, row: Mapping[Any, Any], where: str, mode: str) -> list[R
             at=at,
             treatment={"published_file": path.stem},
         )
-        for column, (metric, unit, factor) in told.items()
+        for column, (metric, unit, factor) in columns.items()
         if row.get(column)
     ]
 
 
-def _of_file_name(path: Path) -> dict[str, Any]:
-    """What the name of a file says, as `_file_name` writes it."""
+def _settings_of_file_name(path: Path) -> dict[str, Any]:
+    """The settings and the machine in the name of a file, as `_file_name` writes it."""
     words = path.stem.split("-")
     if words[0] != "benchmark" or len(words) < 3:
         return {}
     layouts = {theirs: ours for ours, theirs in LAYOUTS.items()}
     compiled = words[-1] == "dynamo"
-    found: dict[str, Any] = {"precision": words[2], "compile": compiled}
+    settings: dict[str, Any] = {"precision": words[2], "compile": compiled}
     if len(words) > 3 and words[3] in layouts:
-        found["memory_format"] = layouts[words[3]]
-    return found | {"machine": "-".join(words[6 : len(words) - compiled])}
+        settings["memory_format"] = layouts[words[3]]
+    return settings | {"machine": "-".join(words[6 : len(words) - compiled])}
 
 
 def _csv(columns: tuple[str, ...], rows: list[dict[str, Any]]) -> bytes:
@@ -274,7 +278,7 @@ def _csv(columns: tuple[str, ...], rows: list[dict[str, Any]]) -> bytes:
     return pd.DataFrame(rows, columns=list(columns)).to_csv(index=False).encode()
 
 
-def _whole(value: Any) -> int | str:
+def _integer(value: Any) -> int | str:
     return "" if value is None or value != value or value == "" else int(float(value))
 
 

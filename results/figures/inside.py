@@ -316,7 +316,7 @@ def _found(
 
 def _arrays(label: str, row: dict[str, Any], kept: Predictions, needed: tuple[str, ...]) -> dict[str, np.ndarray]:
     """What is kept beside a record, by plain names. Raises UsageError where it is in no run directory, or damaged."""
-    found = kept.beside(str(row["measurement"]))
+    found = kept.other_arrays(str(row["measurement"]))
     if not found:
         key = str(row["measurement"]).partition("/")[0]
         where = ", ".join(kept.folders) or "a CSV file, which has no arrays: name the run directory"

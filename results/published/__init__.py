@@ -1,6 +1,6 @@
-"""What the papers and releases printed: CSV files of facts, each number with its source and how it was verified.
+"""Numbers that papers and releases published, in CSV files with the source of each and how it was verified.
 
-The files are taken over as they are; nothing in them was measured by this project. Rows are plain text, as printed
+Nothing in these files was measured by this project. Rows are plain text, as printed
 ("85.30" keeps its zero), so that a published table costs no import of pandas; `frame` gives a DataFrame.
 """
 
@@ -25,13 +25,13 @@ Row = Mapping[str, str]
 
 
 def names() -> list[str]:
-    """The files there are, without their ending."""
+    """The names of the CSV files, without their ending."""
     return sorted(path.stem for path in FOLDER.glob("*.csv"))
 
 
 @cache
 def rows(name: str) -> tuple[Row, ...]:
-    """The rows of a file, each value as it is printed. Raises UsageError for a name that is none of `names()`."""
+    """The rows of a file, each value as printed. Raises UsageError for a name that is not in `names()`."""
     path = FOLDER / f"{name}.csv"
     if not path.is_file():
         raise UsageError(f"there are no published numbers '{name}'. {suggest(name, names())}")
@@ -40,34 +40,34 @@ def rows(name: str) -> tuple[Row, ...]:
 
 
 def frame(name: str) -> pd.DataFrame:
-    """The rows of a file as a DataFrame: `value`, `std` and other columns of numbers alone as numbers.
+    """The rows of a file as a DataFrame. Columns of numbers alone, such as `value` and `std`, are numeric.
 
-    Empty cells are NaN in columns of numbers and "" elsewhere. Raises UsageError as `rows` does.
+    Empty cells are NaN in numeric columns and "" elsewhere. Raises UsageError as `rows` does.
     """
     return _with_numbers(rows(name))
 
 
 def drawn(figure: str, panel: str = "") -> list[Row]:
-    """The points of one panel of a paper's figure, read from its vector graphics: series, x, y, in order."""
+    """The points (series, x, y) of one panel of a paper's figure, as read from its vector graphics, in order."""
     return [row for row in rows("figures_digitized") if (row["figure"], row["panel"]) == (figure, panel)]
 
 
 def digitized(figure: str, panel: str = "") -> pd.DataFrame:
-    """The points of `drawn` as a DataFrame; y is a number, and x where all of the panel's are."""
+    """The points of `drawn` as a DataFrame; y is numeric, and so is x if all x of the panel are numbers."""
     return _with_numbers(drawn(figure, panel))
 
 
-def _with_numbers(found: Iterable[Row]) -> pd.DataFrame:
+def _with_numbers(table: Iterable[Row]) -> pd.DataFrame:
     import pandas as pd
 
-    made = pd.DataFrame(list(found))
-    for name in made:
-        made[name] = as_numbers(made[name]) if (made[name] != "").any() else made[name]
-    return made
+    frame = pd.DataFrame(list(table))
+    for name in frame:
+        frame[name] = as_numbers(frame[name]) if (frame[name] != "").any() else frame[name]
+    return frame
 
 
 def model_name(spelling: str) -> str:
-    """The catalog's name of a model as a published table or figure writes it; other words come back unchanged."""
+    """The catalog's name for a published spelling of a model. Any other text is returned unchanged."""
     if spelling.startswith("Noisy Student"):
         return NOISY_STUDENT
     text = re.sub(r",.*| \(.*\)$", "", spelling)
@@ -80,10 +80,10 @@ def model_name(spelling: str) -> str:
 
 
 def is_reproducible(model: str, pretrain: str) -> bool:
-    """False where the weights behind a number were never released by those who printed it. Names as published.
+    """Whether the weights of a published number were released by its authors. Names are as published.
 
-    JFT-300M weights never were; of the ViT paper's models those of ImageNet-21k alone were. Of models of neither the
-    ViT nor the BiT paper nothing is known: True. The tests hold this against the list of released files.
+    Weights trained on JFT-300M never were; of the ViT paper's models only those trained on ImageNet-21k were. For
+    models of other papers it is not known, and the answer is True. The tests compare this with the released files.
     """
     name = model_name(model)
     if name == NOISY_STUDENT:

@@ -1,12 +1,12 @@
-"""One self-contained HTML page of runs: tables, figures, bars, failures, versions, and what stands behind each number.
+"""A report of runs as one self-contained HTML page: tables, figures, bars, failures, versions, details of each number.
 
     made = report.make(report.ReportRequest(sources=(...), facts=..., models=...))
     report.save(made, Path("report.html"))
 
-The page has no network access at all (a Content-Security-Policy says so to the browser, and names the digest of the
-one script that may run), and the same records give the same bytes. Which tables and figures stand in it follows from
-the suites of the records. It is kept under 2 MB: predictions stay in the run directories, figures that would not fit
-are named with the command that draws them, and of very many numbers those stay that stand in tables.
+The page loads nothing from the network: its Content-Security-Policy allows only its own script, by digest. The same
+records give the same bytes. The suites of the records determine which tables and figures it shows. It stays below 2 MB:
+predictions stay in the run directories, figures that do not fit are named with the command that draws them, and if
+there are too many numbers, those in tables and bars are kept first.
 """
 
 from __future__ import annotations
@@ -18,66 +18,65 @@ from pathlib import Path
 from ...registry import UsageError
 from ...stable import replacing
 from . import about, page
-from .asked import JobDetails, ReportedRun, ReportRequest
 from .bars import Bars, bars
-from .drawings import Drawn, drawings
+from .drawings import EmbeddedFigure, drawings
 from .numbers import Numbers
+from .request import JobDetails, ReportedRun, ReportRequest
 from .sheets import Sheet, sheets
 
-LIMIT = 1_950_000  # bytes of a page
-FIGURES = 800_000  # bytes of all figures
+PAGE_LIMIT = 1_950_000  # bytes of a page
+FIGURES_LIMIT = 800_000  # bytes of all figures
 
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """A finished page, and in words what it could not show."""
+    """A finished page, and notes on what it does not show."""
 
     html: str
     notes: tuple[str, ...] = ()
     parts: Mapping[str, int] = field(default_factory=dict)  # bytes of "figures", "numbers" and "all"
 
 
-def make(asked: ReportRequest) -> Page:
+def make(request: ReportRequest) -> Page:
     """The page of these runs.
 
-    Raises UsageError where there is no record at all, where jinja2 or matplotlib is not installed, and for records that
-    no page can show.
+    Raises UsageError if there are no records or if jinja2 or matplotlib is not installed.
     """
-    frame, runs = asked.frame()
+    frame, runs = request.frame()
     if frame.empty:
-        raise UsageError(f"{', '.join(source.name for source in asked.sources)}: there are no records to report yet")
-    template = page.template()  # says at once where jinja2 is missing
-    shown, unshown = sheets(frame, asked)
-    made: Sequence[Bars] = bars(frame)
-    drawn, undrawn = drawings(frame, asked, FIGURES)
-    behind = [*_names(shown, made), *frame[frame["status"] != "ok"]["measurement"]]
-    numbers = Numbers(frame, runs, asked.sources, first=behind)
-    values = about.values(frame, runs, asked) | {
-        "sheets": shown,
-        "bars": made,
-        "figures": drawn,
-        "unshown": [*unshown, *undrawn],
+        raise UsageError(f"{', '.join(source.name for source in request.sources)}: there are no records to report yet")
+    template = page.template()  # first, since it raises an error if jinja2 is missing
+    tables, tables_left_out = sheets(frame, request)
+    bar_charts: Sequence[Bars] = bars(frame)
+    figures, figures_left_out = drawings(frame, request, FIGURES_LIMIT)
+    first = [*_shown_measurements(tables, bar_charts), *frame[frame["status"] != "ok"]["measurement"]]
+    numbers = Numbers(frame, runs, request.sources, first=first)
+    values = about.values(frame, runs, request) | {
+        "sheets": tables,
+        "bars": bar_charts,
+        "figures": figures,
+        "unshown": [*tables_left_out, *figures_left_out],
     }
-    rest = len(page.filled(template, values, numbers.none()).encode())
-    numbers.fit(LIMIT - rest)
+    rest = len(page.filled(template, values, numbers.without_records()).encode())
+    numbers.fit(PAGE_LIMIT - rest)
     html = page.filled(template, values, numbers)
     parts = {
-        "figures": sum(len(one.svg.encode()) for one in drawn),
+        "figures": sum(len(figure.svg.encode()) for figure in figures),
         "numbers": len(numbers.text.encode()),
         "all": len(html.encode()),
     }
-    notes = [*unshown, *undrawn, *([numbers.left_out] if numbers.left_out else [])]
+    notes = [*tables_left_out, *figures_left_out, *([numbers.left_out] if numbers.left_out else [])]
     return Page(html=html, notes=tuple(notes), parts=parts)
 
 
-def _names(shown: Sequence[Sheet], made: Sequence[Bars]) -> list[str]:
-    """The measurements behind what tables and bars show, in their order."""
-    cells = [name for sheet in shown for name in sheet.behind()]
-    return list(dict.fromkeys([*cells, *(name for one in made for name in one.behind())]))
+def _shown_measurements(tables: Sequence[Sheet], bar_charts: Sequence[Bars]) -> list[str]:
+    """The measurements in tables and bars, in the order shown, each once."""
+    cells = [name for sheet in tables for name in sheet.measurements()]
+    return list(dict.fromkeys([*cells, *(name for chart in bar_charts for name in chart.measurements())]))
 
 
 def check_place(path: Path) -> None:
-    """Raise UsageError for a name or folder to which no page can be written."""
+    """Raise UsageError for a path without the ending .html or in a folder that does not exist."""
     if path.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"out={path}: a report is written as .html, for example out={path.with_suffix('.html')}")
     if not path.parent.is_dir():
@@ -85,7 +84,7 @@ def check_place(path: Path) -> None:
 
 
 def save(made: Page, path: Path) -> None:
-    """Write the page, whole or not at all. Raises UsageError for a place that cannot be written."""
+    """Write the page, whole or not at all. Raises UsageError for a path that cannot be written."""
     check_place(path)
     try:
         with replacing(path) as temporary:
@@ -94,4 +93,4 @@ def save(made: Page, path: Path) -> None:
         raise UsageError(f"out={path} cannot be written ({error.strerror or error}). Type another out=") from error
 
 
-__all__ = ["Drawn", "JobDetails", "Page", "ReportRequest", "ReportedRun", "check_place", "make", "save"]
+__all__ = ["EmbeddedFigure", "JobDetails", "Page", "ReportRequest", "ReportedRun", "check_place", "make", "save"]

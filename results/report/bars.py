@@ -1,4 +1,4 @@
-"""Accuracy task by task, in VTAB's groups: a bar a model, and where always guessing one class would end."""
+"""Bar charts of accuracy by task, in VTAB's groups: a bar a model, and a line at the majority rate."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Bar:
-    """One model on one task: `value` in percent, or None with "failed" or "skipped" as its text."""
+    """One model on one task: `value` in percent, or None with the text "failed" or "skipped"."""
 
     model: str
-    look: int  # the place of the model among all, for its colour
+    colour: int  # the index of the model, which picks its colour
     value: float | None
     text: str
-    names: tuple[str, ...]
+    measurements: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -35,46 +35,46 @@ class TaskBars:
 
 @dataclass(frozen=True)
 class Bars:
-    """One suite and protocol: its groups, each with how many tasks it has and should have."""
+    """One suite and protocol: for each group its name, how many of its tasks are there, and its tasks."""
 
     id: str
     title: str
     groups: tuple[tuple[str, str, tuple[TaskBars, ...]], ...]
 
-    def behind(self) -> Iterator[str]:
+    def measurements(self) -> Iterator[str]:
         for _, _, tasks in self.groups:
-            for one in tasks:
-                for bar in one.bars:
-                    yield from bar.names
+            for task in tasks:
+                for bar in task.bars:
+                    yield from bar.measurements
 
 
 def bars(frame: pd.DataFrame) -> list[Bars]:
-    """The bars of `vtab` and `vtab-mini`, one set a protocol; none where answers to different questions would mix."""
-    made = []
+    """The charts of `vtab` and `vtab-mini`, one a protocol. Records that answer different questions make no chart."""
+    charts = []
     part = frame[frame["suite"].isin(list(GROUP_SIZES))]
     for (suite, protocol), of_protocol in part.groupby(["suite", "protocol"], sort=False):
         of_protocol = once(of_protocol)
         if mixed_fields(of_protocol):
-            continue  # the table of these says which fields differ
+            continue  # the error of their table names the fields that differ
         groups = _groups(of_protocol, GROUP_SIZES[str(suite)])
         title = f"{suite}, {protocol}" if protocol else str(suite)
-        made.append(Bars(f"bars-{len(made) + 1}", title, tuple(groups)))
-    return made
+        charts.append(Bars(f"bars-{len(charts) + 1}", title, tuple(groups)))
+    return charts
 
 
 def _groups(frame: pd.DataFrame, sizes: dict[str, int]) -> Iterator[tuple[str, str, tuple[TaskBars, ...]]]:
     majority = majority_rates(frame)
     labelled = row_labels(only_metric(frame, "top1"))
     for group in [name for name in GROUPS if name in set(frame["group"])]:
-        names = list(dict.fromkeys(str(task) for task in frame[frame["group"] == group]["task"]))
+        task_names = list(dict.fromkeys(str(task) for task in frame[frame["group"] == group]["task"]))
         tasks = []
-        for task in names:
-            found = []
-            for look, (label, part) in enumerate(labelled):
+        for task in task_names:
+            task_bars = []
+            for colour, (label, part) in enumerate(labelled):
                 cell = part[part["task"] == task]
                 if len(cell):
                     value, text = mean_and_std(cell)
-                    found.append(Bar(label, look, value, text, measurements(cell)))
-            tasks.append(TaskBars(task, majority.get(task), tuple(found)))
+                    task_bars.append(Bar(label, colour, value, text, measurements(cell)))
+            tasks.append(TaskBars(task, majority.get(task), tuple(task_bars)))
         size = sizes[group]
-        yield group, f"{len(names)} of {size} tasks" if len(names) < size else f"{size} tasks", tuple(tasks)
+        yield group, f"{len(task_names)} of {size} tasks" if len(task_names) < size else f"{size} tasks", tuple(tasks)

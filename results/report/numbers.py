@@ -1,10 +1,10 @@
-"""Every record in little room: columns whose values are written once, and what is common to a job apart.
+"""The records of a report as compact JSON: each different value once a column, and the columns of jobs apart.
 
     {"sources": [...], "jobs": {"n": 27, "columns": {"model": {"v": ["ViT-mini", …], "i": [0, 0, 1, …]}, …}},
      "records": {"n": 189, "columns": {"job": …, "metric": …}}}
 
-A column without "i" has the same value in each row; one of many different numbers has them in "x" instead of "v" and
-"i". The page's script reads no more than that.
+"v" has the different values and "i" the index of each row's value. A column without "i" has one value for all rows. A
+column of mostly different numbers has them in "x" instead. page.js reads this format.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..record import COLUMNS
-from .asked import ReportedRun
+from .request import ReportedRun
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +28,7 @@ OF_RECORD = tuple(name for name in COLUMNS if name not in (*OF_JOB, "measurement
 
 
 class Numbers:
-    """The records that a page holds. `first` are the measurements that come first where not all fit."""
+    """The records that a page contains. If not all fit, the measurements in `first` are taken first."""
 
     def __init__(
         self, frame: pd.DataFrame, runs: Sequence[int], sources: Sequence[ReportedRun], *, first: Iterable[str] = ()
@@ -37,25 +37,25 @@ class Numbers:
         self._names = [str(name) for name in frame["measurement"]]
         wanted = {name for name in first if name}
         self._order = sorted(range(len(frame)), key=lambda i: self._names[i] not in wanted)  # stable
-        self._keep(self._order)
+        self._select(self._order)
 
-    def none(self) -> Numbers:
-        """The same without any record: what a page weighs without them."""
-        made = Numbers.__new__(Numbers)
-        made.__dict__ |= self.__dict__
-        made._keep([])
-        return made
+    def without_records(self) -> Numbers:
+        """A copy that contains no record, to find the size of the page without records."""
+        numbers = Numbers.__new__(Numbers)
+        numbers.__dict__ |= self.__dict__
+        numbers._select([])
+        return numbers
 
-    def fit(self, room: int) -> None:
-        """Keep as many as fit into so many bytes, those that come first before others."""
+    def fit(self, limit: int) -> None:
+        """Keep as many records as fit into `limit` bytes."""
         count = len(self._order)
-        while count and len(self.text) > room:  # ASCII: a character is a byte
-            count = min(count - 1, int(count * room / len(self.text) * 0.98))
-            self._keep(self._order[:count])
+        while count and len(self.text) > limit:  # the text is ASCII: a character is a byte
+            count = min(count - 1, int(count * limit / len(self.text) * 0.98))
+            self._select(self._order[:count])
 
-    def _keep(self, chosen: Sequence[int]) -> None:
+    def _select(self, chosen: Sequence[int]) -> None:
         rows = sorted(chosen)
-        self.text = _for_a_script(self._encoded(rows))
+        self.text = _script_json(self._encoded(rows))
         self.kept = len(rows)
         self._place: dict[str, int] = {}
         for place, i in enumerate(rows):
@@ -65,14 +65,14 @@ class Numbers:
 
     @property
     def left_out(self) -> str:
-        """In words, how many numbers are not on the page; "" where all are."""
-        lacking = len(self._order) - self.kept
+        """A sentence on how many numbers are left out of the page; "" if none is."""
+        missing = len(self._order) - self.kept
         return (
-            f"{lacking:,} of {len(self._order):,} numbers are left out of the page's list for size" if lacking else ""
+            f"{missing:,} of {len(self._order):,} numbers are left out of the page's list for size" if missing else ""
         )
 
     def refs(self, names: Iterable[str]) -> str:
-        """The places of these measurements in the page's list, with commas; runs of places as FIRST-LAST."""
+        """The indices of these measurements in the page's list as text, such as "3,5-8"."""
         places = [self._place[name] for name in names if name in self._place]
         parts: list[str] = []
         i = 0
@@ -85,7 +85,7 @@ class Numbers:
         return ",".join(parts)
 
     def ref(self, row: int) -> str:
-        """The place of a row of the frame, "" where it is not on the page."""
+        """The index in the page's list of a row of the frame; "" if it is left out."""
         return str(self._of_row.get(row, ""))
 
     def _encoded(self, rows: Sequence[int]) -> dict[str, Any]:
@@ -94,7 +94,7 @@ class Numbers:
         known = {*COLUMNS, *env, "question", "treatment"}
         at = [name for name in map(str, frame) if name not in known]
         of_job = [name for name in (*OF_JOB, *env) if name in frame]
-        columns = {name: _plain(frame[name]) for name in (*of_job, *OF_RECORD, *at)}
+        columns = {name: _json_values(frame[name]) for name in (*of_job, *OF_RECORD, *at)}
         columns |= {name: [json.loads(text or "{}") for text in frame[name]] for name in ("question", "treatment")}
         names = [self._names[i].partition("/") for i in rows]
         jobs: dict[tuple[Any, ...], int] = {}
@@ -104,33 +104,33 @@ class Numbers:
         ]
         per_job = {"run": [key[0] for key in jobs], "key": [key[1] for key in jobs]}
         per_job |= {name: [key[2 + i] for key in jobs] for i, name in enumerate(of_job)}
-        per_job |= self._behind(per_job["run"], per_job["key"])
+        per_job |= self._job_details(per_job["run"], per_job["key"])
         own = {name: columns[name] for name in (*OF_RECORD, *at, "question", "treatment")}
         number = [int(name[2]) if name[2].isdigit() else None for name in names]
         return {
             "sources": [source.name for source in self._sources],
             "at": at,
-            "jobs": _table(per_job, len(jobs)),
-            "records": _table({"job": job_of, "number": number, **own}, len(rows)),
+            "jobs": _packed_table(per_job, len(jobs)),
+            "records": _packed_table({"job": job_of, "number": number, **own}, len(rows)),
         }
 
-    def _behind(self, runs: Sequence[int], keys: Sequence[str]) -> dict[str, list[Any]]:
-        """What `bench` knows of each job; a command as its words, which many jobs share."""
-        found = [self._sources[run].behind.get(key) for run, key in zip(runs, keys, strict=True)]
+    def _job_details(self, runs: Sequence[int], keys: Sequence[str]) -> dict[str, list[Any]]:
+        """The columns of `JobDetails`, a value a job."""
+        details = [self._sources[run].details.get(key) for run, key in zip(runs, keys, strict=True)]
         return {
-            "command": [None if one is None else one.command for one in found],
-            "settings": [None if one is None else dict(one.settings) for one in found],
-            "files": [None if one is None else list(one.files) for one in found],
+            "command": [None if job is None else job.command for job in details],
+            "settings": [None if job is None else dict(job.settings) for job in details],
+            "files": [None if job is None else list(job.files) for job in details],
         }
 
 
-def _table(columns: Mapping[str, Sequence[Any]], n: int) -> dict[str, Any]:
+def _packed_table(columns: Mapping[str, Sequence[Any]], n: int) -> dict[str, Any]:
     packed = {name: _packed(values) for name, values in columns.items()}
     return {"n": n, "columns": {name: column for name, column in packed.items() if column is not None}}
 
 
 def _packed(values: Sequence[Any]) -> dict[str, Any] | None:
-    """A column in the shorter of the two ways; None for one that is empty everywhere."""
+    """A column in the module's format; None if all its values are empty."""
     places: dict[str, int] = {}
     different: list[Any] = []
     codes = []
@@ -149,12 +149,12 @@ def _packed(values: Sequence[Any]) -> dict[str, Any] | None:
     return {"v": different, "i": codes}
 
 
-def _plain(column: pd.Series) -> list[Any]:
-    """The values as JSON has them: whole numbers without a point, nothing for what is empty."""
-    return [_one(value) for value in column.astype(object).tolist()]
+def _json_values(column: pd.Series) -> list[Any]:
+    """The values as JSON types: whole numbers as int, None for missing values."""
+    return [_json_value(value) for value in column.astype(object).tolist()]
 
 
-def _one(value: Any) -> Any:
+def _json_value(value: Any) -> Any:
     import numpy as np
     import pandas as pd
 
@@ -168,7 +168,7 @@ def _one(value: Any) -> Any:
     return value if isinstance(value, int | str) else str(value)
 
 
-def _for_a_script(value: Any) -> str:
-    """JSON that cannot end the element it stands in, whatever a model is called."""
+def _script_json(value: Any) -> str:
+    """JSON in which no text, such as a model's name, can end the script element around it."""
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

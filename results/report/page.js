@@ -1,5 +1,5 @@
 "use strict";
-// Sorting, filtering, the list of all numbers, and what stands behind one. Text is only ever set as text.
+// Sorting, filtering, the list of all numbers, and the details of a number. All text is set as text, never as HTML.
 (() => {
   const data = JSON.parse(document.getElementById("records").textContent);
 
@@ -36,8 +36,8 @@
     return Array.from({ length: (last ?? first) - first + 1 }, (_, i) => first + i);
   });
 
-  // What stands behind a number.
-  let within = null; // the list of numbers that the dialog shows
+  // The details of a number.
+  let within = null; // the list of numbers that the dialog shows, to go back to
   const dialog = document.getElementById("behind");
   const title = document.getElementById("behind-title");
   const body = dialog.querySelector(".body");
@@ -89,7 +89,7 @@
       make("p", `Their plain mean, not rounded: ${values.reduce((a, b) => a + b, 0) / values.length}`, body);
     }
     const table = make("table", "", make("div", "", body, "scroll"), "data");
-    make("caption", "Each opens what stands behind it", table);
+    make("caption", "Click a number for its details", table);
     const headings = make("tr", "", make("thead", "", table));
     const shown = [["model", who], ["task", (row) => get(row, "task")], ["setting", setting], ["seed", (row) => get(row, "seed")], ["metric", (row) => get(row, "metric")]]
       .filter(([, column], i) => !i || rows.some((row) => !empty(column(row))));
@@ -134,7 +134,7 @@
     button.title = parts.filter((part) => !empty(part)).join("; ");
   });
 
-  // One stop of the tab key a table; arrows move between its numbers.
+  // The tab key stops once in a table; the arrow keys move between its numbers.
   const cells = (table) => [...table.querySelectorAll("button.n")].filter((button) => button.offsetParent !== null);
   const oneStop = (table) => cells(table).forEach((button, i) => { button.tabIndex = i ? -1 : 0; });
   const steps = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
@@ -160,7 +160,7 @@
     }
   });
 
-  // Sorting: numbers before words, what is empty last. A block of rows goes by its first row that says something.
+  // Sorting: numbers before words, empty cells last. A block of rows is sorted by its first row that is not empty.
   const key = (cells) => {
     const text = cells.map((cell) => cell.textContent.trim()).find((text) => text) ?? "";
     const number = /^[+\-\u2212]?[\d,]*\.?\d+(e[+-]?\d+)?/i.exec(text);
@@ -174,7 +174,7 @@
     const column = heading.cellIndex;
     const before = heading.getAttribute("aria-sort");
     const numeric = !heading.classList.contains("label");
-    const down = before ? before === "ascending" : numeric; // numbers: the greatest first
+    const down = before ? before === "ascending" : numeric; // numbers start with the greatest
     for (const other of table.querySelectorAll("thead th")) other.removeAttribute("aria-sort");
     heading.setAttribute("aria-sort", down ? "descending" : "ascending");
     return [column, down ? -1 : 1, table];
@@ -193,7 +193,7 @@
     oneStop(table);
   }
 
-  // Filtering: every word must stand somewhere in the row.
+  // Filtering: a row must contain every word.
   const matches = (words, text) => words.every((word) => text.includes(word));
   const split = (input) => input.value.toLowerCase().split(/\s+/).filter(Boolean);
   for (const sheet of document.querySelectorAll(".sheet:not(#all)")) {
@@ -246,7 +246,7 @@
   };
   const list = () => {
     const words = split(input);
-    chosen = order.filter((row) => matches(words, texts[row]) && selects.every((one) => !one.value || String(get(row, one.name) ?? "") === one.value));
+    chosen = order.filter((row) => matches(words, texts[row]) && selects.every((select) => !select.value || String(get(row, select.name) ?? "") === select.value));
     lines.replaceChildren();
     shown = 0;
     more();

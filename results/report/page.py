@@ -1,4 +1,4 @@
-"""The page's template, filled in: everything escaped, one script, and a policy that lets the browser fetch nothing."""
+"""Rendering the page's template: all values are escaped, and its policy lets the browser fetch nothing."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def template() -> Template:
 
 
 def filled(page: Template, values: Mapping[str, Any], numbers: Numbers) -> str:
-    """The page as text."""
+    """The page as HTML text."""
     from markupsafe import Markup
 
     script = (FOLDER / "page.js").read_text(encoding="utf-8")

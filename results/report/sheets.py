@@ -1,4 +1,4 @@
-"""The tables of a report, each cell with the records behind it."""
+"""The tables of a report. Each cell knows the records it was computed from."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ...registry import UsageError
 from ..tables import Table, make, tables_for
-from .asked import ReportRequest
+from .request import ReportRequest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,26 +16,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SheetCell:
-    """The text of one place, and the measurements behind it."""
+    """A cell's text, and the measurements it was computed from."""
 
     text: str
-    names: tuple[str, ...] = ()
+    measurements: tuple[str, ...] = ()
     bold: bool = False
 
 
 @dataclass(frozen=True)
 class SheetRow:
-    """Leading labels, then cells. `again` counts the leading labels that are the same as in the row above."""
+    """Labels, then cells. `repeated` counts the leading labels that are the same as in the row above."""
 
     labels: tuple[str, ...]
     cells: tuple[SheetCell, ...]
     rule: bool
-    again: int = 0
+    repeated: int = 0
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """A table as the page shows it: its rows in blocks that stay together when it is sorted."""
+    """A table as the page shows it. The rows of a block stay together when the table is sorted."""
 
     id: str
     title: str
@@ -44,55 +44,59 @@ class Sheet:
     blocks: tuple[tuple[SheetRow, ...], ...]
     notes: tuple[str, ...]
 
-    def behind(self) -> Iterator[str]:
-        """The measurements behind its cells, in their order, as often as they stand there."""
+    def measurements(self) -> Iterator[str]:
+        """The measurements of all cells in order, with repetitions."""
         for block in self.blocks:
             for row in block:
                 for cell in row.cells:
-                    yield from cell.names
+                    yield from cell.measurements
 
 
-def sheets(frame: pd.DataFrame, asked: ReportRequest) -> tuple[list[Sheet], list[str]]:
-    """The tables of the suites in the records, then those of the papers that hold a number of theirs; and what failed.
+def sheets(frame: pd.DataFrame, request: ReportRequest) -> tuple[list[Sheet], list[str]]:
+    """The tables of the suites in the records, then the papers' tables with a number of these records; and error messages.
 
-    A table that refuses the records (they answer different questions, say) is named with its reason.
+    There is a message for each table that refuses the records, because they answer different questions for example.
     """
-    own = {spec.name: (spec, part) for spec, part in tables_for(frame, asked.tables)}
+    own = {spec.name: (spec, part) for spec, part in tables_for(frame, request.tables)}
     suites = set(frame["suite"])
-    others = [spec for spec in asked.tables.values() if spec.name not in own and suites & set(spec.suites)]
-    made: list[Sheet] = []
+    others = [spec for spec in request.tables.values() if spec.name not in own and suites & set(spec.suites)]
+    shown: list[Sheet] = []
     refused: list[str] = []
     facts = None
     for spec, part in [*own.values(), *((spec, frame) for spec in others)]:
         if spec.needs_facts and facts is None:
-            facts = asked.facts()
+            facts = request.facts()
         try:
-            found = make(spec, part, mix=asked.mix, facts=facts)
+            tables = make(spec, part, mix=request.mix, facts=facts)
         except UsageError as error:
             refused.append(f"table {spec.name} is not shown: {error}")
             continue
-        for i, table in enumerate(found):
+        for i, table in enumerate(tables):
             if spec.name in own or table.sources:
-                made.append(_sheet(table, f"table-{spec.name}" + (f"-{i + 1}" if i else "")))
-    return made, refused
+                shown.append(_sheet(table, f"table-{spec.name}" + (f"-{i + 1}" if i else "")))
+    return shown, refused
 
 
 def _sheet(table: Table, name: str) -> Sheet:
-    kind = table.columns[table.labels - 1] == ""  # ours, published, difference: a block of each subject
-    named = table.labels - 1 if kind else table.labels
+    has_kinds = (
+        table.columns[table.labels - 1] == ""
+    )  # a column "ours", "published", "difference": its rows make a block
+    labels_compared = table.labels - 1 if has_kinds else table.labels
     blocks: list[list[SheetRow]] = []
-    before: Sequence[str] = ()
+    previous: Sequence[str] = ()
     for i, texts in enumerate(table.rows):
         labels = texts[: table.labels]
         cells = tuple(
             SheetCell(text, table.sources.get((i, j), ()), (i, j) in table.bold)
             for j, text in enumerate(texts[table.labels :], start=table.labels)
         )
-        again = next((n for n in range(named) if labels[n : n + 1] != before[n : n + 1]), named)
-        row = SheetRow(labels, cells, i in table.rules, again)
-        if kind and blocks and again == named:
+        repeated = next(
+            (n for n in range(labels_compared) if labels[n : n + 1] != previous[n : n + 1]), labels_compared
+        )
+        row = SheetRow(labels, cells, i in table.rules, repeated)
+        if has_kinds and blocks and repeated == labels_compared:
             blocks[-1].append(row)
         else:
             blocks.append([row])
-        before = labels
+        previous = labels
     return Sheet(name, table.title, table.columns, table.labels, tuple(map(tuple, blocks)), table.notes)

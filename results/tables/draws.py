@@ -83,7 +83,7 @@ def _chance(a: pd.DataFrame, b: pd.DataFrame, shots: int, kept: Predictions) -> 
         if len(found) != 1:
             return ""
         rows += found
-    first, second = (kept.beside(str(row["measurement"])).get("draws") for row in rows)
+    first, second = (kept.other_arrays(str(row["measurement"])).get("draws") for row in rows)
     if first is None or second is None or len(first) != len(second):
         return ""
     return f"{100 * probability_better(first, second, int(rows[0]['n_test'])):.1f}"

@@ -138,10 +138,10 @@ def test_what_is_kept_is_found_by_the_records_name(tmp_path: Path) -> None:
     scored = kept.scored(f"{key}/0")
     assert scored is not None and scored.right.tolist() == (predicted(0.5) == LABELS).tolist()
     assert scored.clusters is None
-    assert kept.beside(f"{key}/0") == {} and list(kept.beside(f"{key}/1")) == ["draws"]
+    assert kept.other_arrays(f"{key}/0") == {} and list(kept.other_arrays(f"{key}/1")) == ["draws"]
     assert kept and not Predictions([]) and not Predictions([tmp_path / "nothing"])
     for name in ("", "/0", f"{key}", f"{key}/", f"{key}/9", f"{key}/labels.x", f"../cells/{key}/0", f"{folder}/x/0"):
-        assert kept.scored(name) is None and kept.beside(name) == {} and not kept.has_unlabelled(name)
+        assert kept.scored(name) is None and kept.other_arrays(name) == {} and not kept.has_unlabelled(name)
 
 
 def test_each_file_is_read_once_and_of_several_folders_the_first_that_has_the_record(
@@ -156,7 +156,7 @@ def test_each_file_is_read_once_and_of_several_folders_the_first_that_has_the_re
         np.savez(tmp_path / name / "cells" / f"{'0' * 16}.npz", **arrays)
     kept = Predictions([tmp_path / name for name in "abc"])
     for _ in range(3):
-        assert kept.beside(f"{'0' * 16}/1")["draws"].tolist() == [1, 1, 1]
+        assert kept.other_arrays(f"{'0' * 16}/1")["draws"].tolist() == [1, 1, 1]
         assert kept.has_unlabelled(f"{'0' * 16}/0")
     assert [path.parts[-3] for path in opened] == ["a", "b"]
 

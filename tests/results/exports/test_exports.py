@@ -253,7 +253,7 @@ def test_of_a_bundle_with_one_bad_cell_nothing_is_written(
 )
 def test_records_do_not_lead_an_export_out_of_its_folder(name: str, one: Record, tmp_path: Path) -> None:
     frame_of([one]).to_csv(tmp_path / "a.csv", index=False)
-    with pytest.raises(UsageError, match=r"would be written to '.*', outside of out=.*: mend that"):
+    with pytest.raises(UsageError, match=r"would be written to '.*', outside of out=.*: correct that"):
         export_verb(name, [str(tmp_path / "a.csv"), f"out={tmp_path / 'here' / 'below'}"])
     assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
 
@@ -284,7 +284,7 @@ def test_every_kind_of_damage_to_a_bundle_is_told_and_leaves_nothing(tmp_path: P
         ("model,top1\na,80\nb,nan\n", "row 3, column top1: nan is no finite number"),
         ("model,top1\na,high\n", "row 2, column top1: 'high' is no number"),
         ("model,top1\na,120\n", "row 2, column top1: 120 is no percentage"),
-        ("model,top1\na,1\na,2\n", "top1 of timm:a t stands there twice"),
+        ("model,top1\na,1\na,2\n", "top1 of timm:a t is in it twice"),
     ],
 )
 def test_what_cannot_be_read_is_named_by_file_row_and_column(text: str, message: str, tmp_path: Path) -> None:

@@ -61,9 +61,9 @@ def run(folder: Path, models: tuple[str, ...] = MODELS) -> Path:
 def asked(*folders: Path, **values) -> report.ReportRequest:
     sources = []
     for folder in folders:
-        behind = {
+        details = {
             cell.key: report.JobDetails(command=COMMAND, settings={"protocol": "probe"}, files=(f"{EVIL}  3 bytes",))
             for cell in Store(folder).cells()
         }
-        sources.append(report.ReportedRun(name=folder.name, frame=load(folder), commands=(COMMAND,), behind=behind))
+        sources.append(report.ReportedRun(name=folder.name, frame=load(folder), commands=(COMMAND,), details=details))
     return report.ReportRequest(**{"sources": tuple(sources), "version": "1.2"} | values)

@@ -1,4 +1,4 @@
-"""What a report is made of: runs as the user named them, and what `bench` knows of their jobs."""
+"""The input of a report: the runs, what `bench` adds about their jobs, and what tables and figures need."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class JobDetails:
-    """What a job's records do not say themselves: the command that repeats it, its suite's settings, files it read."""
+    """What a job's records do not contain: the command that repeats it, its suite's settings, the files it read."""
 
     command: str
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -28,30 +28,30 @@ class ReportedRun:
 
     name: str  # as the user typed it
     frame: pd.DataFrame  # as `load` gives it
-    commands: tuple[str, ...] = ()  # that repeat all of it
-    behind: Mapping[str, JobDetails] = field(default_factory=dict)  # by the job's key
-    note: str = ""  # what a reader must know of it
+    commands: tuple[str, ...] = ()  # that repeat the whole run
+    details: Mapping[str, JobDetails] = field(default_factory=dict)  # by the job's key
+    note: str = ""  # a warning for the reader
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReportRequest:
-    """The runs, and what tables and figures need to know of models."""
+    """The runs of a report, the facts its tables and figures need, and which of these it may show."""
 
     sources: tuple[ReportedRun, ...]
-    facts: Callable[[], Facts] = Facts  # collected where a table that is shown needs them
-    models: pd.DataFrame | None = None  # as figures want them: model, variant, family, macs
+    facts: Callable[[], Facts] = Facts  # called only if a shown table needs them
+    models: pd.DataFrame | None = None  # for figures: columns model, variant, family, macs
     title: str = "vit-bench report"
     mix: bool = False  # whether answers to different questions may share a table or a figure
     version: str = ""
-    tables: Mapping[str, TableSpec] = field(default_factory=tables)  # that may stand in it
+    tables: Mapping[str, TableSpec] = field(default_factory=tables)  # that the report may show
     figures: Mapping[str, Figure] = field(default_factory=figures)
 
     def frame(self) -> tuple[pd.DataFrame, list[int]]:
-        """All records as one frame, and for each the place of its source in `sources`."""
+        """All records as one frame, and for each record the index of its run in `sources`."""
         import pandas as pd
 
         frames = [source.frame for source in self.sources]
         frame = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0].reset_index(drop=True)
-        folders = dict.fromkeys(folder for one in frames for folder in one.attrs.get("folders", ()))
+        folders = dict.fromkeys(folder for part in frames for folder in part.attrs.get("folders", ()))
         frame.attrs["folders"] = tuple(folders)
-        return frame, [i for i, one in enumerate(frames) for _ in range(len(one))]
+        return frame, [i for i, part in enumerate(frames) for _ in range(len(part))]
