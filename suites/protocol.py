@@ -122,12 +122,15 @@ class Source(Protocol):
 
         Fast: it looks at file names and reads no image.
         """
+        ...
 
     def missing(self, task: Task, root: Path, splits: Sequence[str]) -> str:
         """What is missing of these splits of a task that `locate` finds, for people; "" where nothing is."""
+        ...
 
     def load(self, task: Task, split: str, root: Path, cache: Path) -> Split:
         """The split. `cache` is a folder for anything that is costly to compute again."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,26 +159,33 @@ class Context(Protocol):
     @property
     def work(self) -> Path:
         """The job's folder for checkpoints and the like, to resume after a kill. Deleted when the job is done."""
+        ...
 
     @property
     def keep(self) -> Path:
         """The job's folder for what the user asked to keep, such as fine-tuned weights."""
+        ...
 
     @property
     def curves(self) -> Path:
         """The CSV file in `work` for the job's training curves; it is stored beside the job's record."""
+        ...
 
     def free_memory(self) -> int | None:
         """Bytes of available main memory, or None where the system does not say."""
+        ...
 
     def say(self, text: str) -> None:
         """Print one line for the user and write it to the log, before the job is done."""
+        ...
 
     def advance(self, images: int, note: str = "") -> None:
         """Count images as done, in the units of `Suite.estimate`; the progress bar shows the note."""
+        ...
 
     def enter(self, at: Mapping[str, Any]) -> bool:
         """Begin a part of the job. False: skip it, because an earlier process of this job finished it or died in it."""
+        ...
 
     def build(
         self,
@@ -189,18 +199,22 @@ class Context(Protocol):
         `changes` are fields of its architecture that the suite's recipe sets: {"dropout": 0.1}. `seed` is that of the
         random weights for `weights=random`; `weights=random:5` has its own.
         """
+        ...
 
     def other(self, name: str, num_classes: int, image_size: tuple[int, int]) -> Backbone:
         """Another model, named as in `other_name`, with random weights, on the CPU, in evaluation mode."""
+        ...
 
     def other_name(self, name: str) -> str:
         """The full name of another model: any name that `model=` takes, or `timm` for timm's network of this row.
 
         Raises UsageError where timm has none.
         """
+        ...
 
     def images(self, task: Task, split: str) -> Split:
         """The split, or an error where it does not have the number of images that the task declares."""
+        ...
 
     def features(
         self,
@@ -216,6 +230,7 @@ class Context(Protocol):
 
         With `first`, only of the first images of each split.
         """
+        ...
 
     def logits(
         self, task: Task, split: str, view: View, *, precision: Precision = "fp32", rows: np.ndarray | None = None
@@ -225,6 +240,7 @@ class Context(Protocol):
         What the view leaves open is as in the evaluation of the network's library, or else a square resize. With
         `rows`, only of these images. Raises UsageError where the network has no head of its own.
         """
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)

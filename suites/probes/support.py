@@ -55,12 +55,14 @@ class Classifier(Protocol):
     @property
     def settings(self) -> Sequence[float]:
         """The values of the swept setting."""
+        ...
 
     def __call__(self, supports: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """(M,) predicted classes for each support set, given as indices, and each setting, in this order.
 
         May take several support sets from the iterator before it yields.
         """
+        ...
 
 
 def classify_supports(
