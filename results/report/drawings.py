@@ -74,7 +74,7 @@ def _by_task(figure: Figure, base: FigureRequest, left_out: list[str]) -> Iterat
 def inline(svg: str, prefix: str) -> tuple[str, float]:
     """An SVG file as an element of a page, with `prefix` on its ids, and its width in points.
 
-    The XML heading, sizes, metadata, comments and the style of strokes are removed; the page sets these for all figures.
+    The XML heading, sizes, metadata, comments and the style of strokes are removed; page.css sets these for all.
     """
     body = svg[svg.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>\s*", "", body, flags=re.DOTALL)

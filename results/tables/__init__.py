@@ -1,7 +1,7 @@
-"""The tables: each a pivot of the long DataFrame, a row of a registry in one file, and what a reader must know below.
+"""The tables: pivots of the long DataFrame with notes below, each a `TableSpec` in a registry.
 
-A module that holds a `TableSpec` at module level adds a table. The first that shows a suite is the one that a run of
-the suite prints; the table `measurements` stands in for suites that no other shows.
+A module here that has a `TableSpec` at module level adds a table. A run of a suite prints the first table that shows
+the suite; the table `measurements` is for suites that no other table shows.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ORDER = ("vtab", "fewshot", "transfer", "checkpoints", "throughput")  # as `list
 
 @cache
 def tables() -> Registry[TableSpec]:
-    """The tables there are, by name: those of suites, then those of the ViT paper by number."""
+    """All tables, by name: those of suites, then those of the ViT paper by number."""
     specs = collect(__name__, TableSpec)
     return Registry("table", sorted(specs, key=lambda spec: int(spec.name) if spec.name.isdigit() else 0))  # stable
 
@@ -36,12 +36,11 @@ def make(
     show: Show | None = None,
     facts: Facts | None = None,
 ) -> list[Table]:
-    """The table of these records, or of the published numbers alone where `frame` is None. A name is of `tables()`.
+    """The tables of these records, or of published numbers alone if `frame` is None. A name is looked up in `tables()`.
 
-    `show` is what stands in it: "ours", "published", "both" with the difference, or "delta", the difference alone;
-    None is "both" with records and "published" without. Raises UsageError for an unknown name, where no record belongs
-    into the table, for units that differ, and, unless `mix`, where one column would hold answers to different
-    questions.
+    `show`: "ours", "published", "both" with their difference, or "delta", the difference alone; None means "both" with
+    records and "published" without. Raises UsageError for an unknown name, for records of which none belongs into the
+    table, for differing units, and, unless `mix`, for a column with answers to different questions.
     """
     spec = tables()[table] if isinstance(table, str) else table
     request = TableRequest(frame=frame, show=show or ("published" if frame is None else "both"), facts=facts or Facts())
@@ -51,23 +50,23 @@ def make(
         return list(spec.build(replace(request, frame=None)))
     suites = spec.shown(list(frame["suite"]))
     if not suites:
-        there = ", ".join(sorted(set(frame["suite"]))) or "no suite: there are none"
-        raise UsageError(f"table {spec.name} shows suite {' or '.join(spec.suites)}; these records are of {there}")
+        found = ", ".join(sorted(set(frame["suite"]))) or "no suite: there are none"
+        raise UsageError(f"table {spec.name} shows suite {' or '.join(spec.suites)}; these records are of {found}")
     parts = [frame[frame["suite"].isin(suites)]]
     if spec.by_protocol:
         by_suite = [frame[frame["suite"] == suite] for suite in suites]
         parts = [part for of_suite in by_suite for _, part in of_suite.groupby("protocol", sort=False)]
-    made = []
+    tables_made = []
     for part in parts:
         part.attrs = frame.attrs
         comparable, warning = _comparable(part, mix)
         built = spec.build(replace(request, frame=comparable))
-        made += [replace(one, notes=warning + one.notes) for one in built]
-    return made
+        tables_made += [replace(table_made, notes=warning + table_made.notes) for table_made in built]
+    return tables_made
 
 
 def _comparable(frame: pd.DataFrame, mix: bool) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """The records that count, and a warning where they do not answer the same questions (with `mix`; else an error)."""
+    """The records that count and, with `mix`, a warning if their questions differ. Without `mix` that is an error."""
     part = once(frame)
     part.attrs = frame.attrs
     if units := mixed_units(part):
@@ -81,7 +80,7 @@ def _comparable(frame: pd.DataFrame, mix: bool) -> tuple[pd.DataFrame, tuple[str
 
 
 def table_of(suite: str, among: Mapping[str, TableSpec] | None = None) -> TableSpec:
-    """The table that shows a suite: the first `among` these (by default `tables()`) that names it, or one of any."""
+    """The first table `among` these (by default `tables()`) that names a suite; else the table `measurements`."""
     specs = (tables() if among is None else among).values()
     return next((spec for spec in specs if suite in spec.suites), tables()["measurements"])
 

@@ -22,7 +22,7 @@ EMBEDDINGS = {"none": "none", "1d": "1-D", "2d": "2-D", "relative": "relative"}
 
 
 def table7(request: TableRequest) -> list[Table]:
-    """Datasets as rows, optimisers as columns. This project does not pre-train: nothing of ours can stand here."""
+    """Datasets as rows, optimisers as columns, published numbers alone, since this project does not pre-train."""
     grid = Grid(
         title="ViT paper, Table 7: ResNets pre-trained with Adam or SGD, top-1 after fine-tuning, percent",
         label_names=("dataset",),
@@ -37,7 +37,7 @@ def table7(request: TableRequest) -> list[Table]:
 
 
 def table8(request: TableRequest) -> list[Table]:
-    """Embeddings as rows, places as columns: the paper's, then each of our models measured with `model.posembed=…`."""
+    """Embeddings as rows, where they are added as columns: the paper's rows, then our runs with `model.posembed=…`."""
     grid = Grid(
         title="ViT paper, Table 8: position embeddings, accuracy in percent",
         label_names=("model and question", "embedding"),
@@ -52,7 +52,7 @@ def table8(request: TableRequest) -> list[Table]:
                 grid.printed[grid.add(line, place)] = percent
         grid.notes.append("Published: linear 5-shot ImageNet, printed as fractions, here in percent.")
     if request.frame is not None:
-        _ours(grid, request.frame)
+        _add_ours(grid, request.frame)
         grid.notes.append(
             "Ours have other weights than the paper's, or another question: they stand apart."
             if grid.measured
@@ -61,27 +61,29 @@ def table8(request: TableRequest) -> list[Table]:
     return [grid.table(request)]
 
 
-def _ours(grid: Grid, frame: pd.DataFrame) -> None:
+def _add_ours(grid: Grid, frame: pd.DataFrame) -> None:
     top1 = only_metric(frame, "top1")
     if "shots" not in top1:
         top1 = top1.assign(shots=float("nan"))
-    by = ["suite", "protocol", "model", "weights", "pretrain", "task", "shots"]
-    for keys, part in top1.groupby(by, sort=False, dropna=False):
-        protocol, model, weights, pretrain, task = map(str, keys[1:6])
-        shots: Any = keys[6]
-        settings = {text: read_variant(text) for text in part["variant"].unique()}
-        if not any("posembed" in one or "posembed_at" in one for one in settings.values()):
+    keys = ["suite", "protocol", "model", "weights", "pretrain", "task", "shots"]
+    for group, part in top1.groupby(keys, sort=False, dropna=False):
+        protocol, model, weights, pretrain, task = map(str, group[1:6])
+        shots: Any = group[6]
+        by_variant = {text: read_variant(text) for text in part["variant"].unique()}
+        if not any("posembed" in settings or "posembed_at" in settings for settings in by_variant.values()):
             continue
-        for variant, one in settings.items():
-            kind = EMBEDDINGS.get(one.get("posembed", "1d"))
-            place = PLACES.get(one.get("posembed_at", "stem"))
+        for variant, settings in by_variant.items():
+            kind = EMBEDDINGS.get(settings.get("posembed", "1d"))
+            place = PLACES.get(settings.get("posembed_at", "stem"))
             cell = measured(part[part["variant"] == variant])
             if kind is None or place is None or cell is None:
                 continue
-            others = [f"{name}={value}" for name, value in one.items() if not name.startswith("posembed")]
+            other_settings = [f"{name}={value}" for name, value in settings.items() if not name.startswith("posembed")]
             trained = "random" if is_random(weights) else pretrain or weights
-            asked = f"{task}, {int(shots)}-shot" if shots == shots else f"{task}, {protocol}"
-            grid.measured[grid.add((f"{' '.join([model, *others])}, {trained}: {asked}", kind), place)] = cell
+            question = f"{task}, {int(shots)}-shot" if shots == shots else f"{task}, {protocol}"
+            grid.measured[grid.add((f"{' '.join([model, *other_settings])}, {trained}: {question}", kind), place)] = (
+                cell
+            )
 
 
 TABLE7 = of_paper("7", "optimisers for pre-training ResNets", table7, ("finetune",))

@@ -1,4 +1,4 @@
-"""Which of our numbers is the best, and whether that is more than noise."""
+"""Marks the best of our numbers, if its lead is significant."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ Mark = Literal["best", "tied"]
 
 
 def mark_best(lines: Iterable[Mapping[Position, Measured]], folders: Sequence[str]) -> dict[Position, Mark]:
-    """Of each line's cells, which answer one question: "best" for one significantly above all others, else "tied".
+    """For each line, whose cells answer one question: "best" for the highest cell, or "tied" for it and its equals.
 
-    The highest is tested against each other cell, over test images where both sides stored predictions and over seeds
-    where both have several; all tests of the table are one family (Holm, 5 %). Where one of the tests cannot be made,
-    nothing is marked.
+    The highest cell is tested against each other cell: over test images if both stored predictions, over seeds if both
+    have several. All tests of the table are one family (Holm, 5 %). The cell is best if all tests are significant, else
+    it is tied with those that are not. If one of the tests is impossible, nothing in the line is marked.
     """
     lines = [line for line in lines if len(line) > 1]
     tests: list[tuple[int, Position, Position]] = []
     ps: list[float | None] = []
-    kept = Predictions(folders)
+    predictions = Predictions(folders)
     for i, line in enumerate(lines):
         first, *others = sorted(line, key=lambda place: -(line[place].value or 0))
         for other in others:
             tests.append((i, first, other))
-            ps.append(_p(kept, line[first], line[other]))
+            ps.append(_p(predictions, line[first], line[other]))
     if not ps:
         return {}
     from ..statistics import holm
@@ -35,34 +35,34 @@ def mark_best(lines: Iterable[Mapping[Position, Measured]], folders: Sequence[st
     marks: dict[Position, Mark] = {}
     adjusted = list(zip(tests, holm(ps), strict=True))
     for i in range(len(lines)):
-        mine = [(first, other, p) for (line, first, other), p in adjusted if line == i]
-        if any(p is None for _, _, p in mine):
+        line_tests = [(first, other, p) for (line, first, other), p in adjusted if line == i]
+        if any(p is None for _, _, p in line_tests):
             continue
-        tied = [other for _, other, p in mine if p is not None and p >= ALPHA]
-        marks |= dict.fromkeys((mine[0][0], *tied), "tied") if tied else {mine[0][0]: "best"}
+        tied = [other for _, other, p in line_tests if p is not None and p >= ALPHA]
+        marks |= dict.fromkeys((line_tests[0][0], *tied), "tied") if tied else {line_tests[0][0]: "best"}
     return marks
 
 
-def _p(kept: Predictions, a: Measured, b: Measured) -> float | None:
-    """The two-sided p of no difference between two cells, None where neither predictions nor seeds can tell."""
+def _p(predictions: Predictions, a: Measured, b: Measured) -> float | None:
+    """The two-sided p of no difference between two cells; None without predictions or several seeds."""
     import numpy as np
 
     from ..statistics import both_sources, paired, welch
 
-    first, second = ([float(one["value"]) for one in cell.records] for cell in (a, b))
+    first, second = ([float(record["value"]) for record in cell.records] for cell in (a, b))
     several = len(first) > 1 and len(second) > 1
-    same_seeds = [one["seed"] for one in a.records] == [one["seed"] for one in b.records]
-    sides = [_scored(kept, cell) if same_seeds or not several else None for cell in (a, b)]
+    same_seeds = [record["seed"] for record in a.records] == [record["seed"] for record in b.records]
+    sides = [_scored(predictions, cell) if same_seeds or not several else None for cell in (a, b)]
     if sides[0] is not None and sides[1] is not None and len(sides[0][0].right) == len(sides[1][0].right):
-        right = [np.stack([one.right for one in side]) for side in (sides[0], sides[1])]  # S N
+        right = [np.stack([record.right for record in side]) for side in (sides[0], sides[1])]  # S N
         over_images = paired(right[0], right[1], sides[0][0].clusters)
         return both_sources(over_images, np.array(first), np.array(second)).p if several else over_images.p
     return welch(first, second).p if several else None
 
 
-def _scored(kept: Predictions, cell: Measured) -> list[Scored] | None:
-    """The test images of each seed, equally many; None where predictions are not stored."""
-    found = [kept.scored(str(record["measurement"])) for record in cell.records]
-    scored = [one for one in found if one is not None]
-    whole = len(scored) == len(found) and len({len(one.right) for one in scored}) == 1
-    return scored if whole else None
+def _scored(predictions: Predictions, cell: Measured) -> list[Scored] | None:
+    """The test images of each seed, equally many; None if predictions are not stored for all."""
+    per_seed = [predictions.scored(str(record["measurement"])) for record in cell.records]
+    scored = [seed for seed in per_seed if seed is not None]
+    complete = len(scored) == len(per_seed) and len({len(seed.right) for seed in scored}) == 1
+    return scored if complete else None

@@ -1,4 +1,4 @@
-"""What stands in a cell of a table: a published number as printed, or what our records say, with their marks."""
+"""The cells of tables: published numbers as printed, and numbers from our records, both with footnote marks."""
 
 from __future__ import annotations
 
@@ -37,38 +37,38 @@ class Printed:
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What our records say for one cell: a mean over seeds, or in words why there is none."""
+    """A cell of our records: a mean over seeds, or in words why there is none."""
 
     value: float | None = None
     std: float | None = None
     words: str = ""  # "failed", "skipped", "17/19"
     marks: str = ""
     records: tuple[Mapping[str, Any], ...] = ()  # one a seed; empty for a mean over tasks
-    behind: tuple[str, ...] = ()  # the measurements of a mean over tasks
+    of_tasks: tuple[str, ...] = ()  # the measurements of a mean over tasks
 
     @property
     def measurements(self) -> tuple[str, ...]:
-        """The names of the records behind it."""
-        return tuple(str(one["measurement"]) for one in self.records if one["measurement"]) or self.behind
+        """The measurements that the cell was computed from."""
+        return tuple(str(record["measurement"]) for record in self.records if record["measurement"]) or self.of_tasks
 
     def shown(self, decimals: int, marks: str | None = None) -> str:
-        """The cell's text, with those of its marks that are among `marks`: all of them by default."""
-        kept = "".join(mark for mark in self.marks if marks is None or mark in marks)
+        """The cell's text with its marks, or only with those in `marks`."""
+        shown_marks = "".join(mark for mark in self.marks if marks is None or mark in marks)
         if self.value is None:
-            return self.words + kept
+            return self.words + shown_marks
         spread = "" if self.std is None else f" ± {self.std:.{decimals}f}"
-        return f"{self.value:.{decimals}f}{spread}{kept}"
+        return f"{self.value:.{decimals}f}{spread}{shown_marks}"
 
 
 def difference(ours: float, printed: Printed, decimals: int) -> str:
-    """Ours minus the published number, and in units of its std where it has one above 0."""
-    away = ours - printed.value
+    """Ours minus the published number as text, also in units of the published std if that is above 0."""
+    delta = ours - printed.value
     std = float(printed.std or 0)
-    return f"{away:+.{decimals}f}" + (f" (z {away / std:+.1f})" if std else "")
+    return f"{delta:+.{decimals}f}" + (f" (z {delta / std:+.1f})" if std else "")
 
 
 def stated(text: str, mark: str = "", value: float | None = None) -> Printed:
-    """A published number by its text, where `value` says nothing else."""
+    """A published number from its text. `value` overrides the number that the text gives."""
     return Printed(value=float(text) if value is None else value, text=text, mark=mark)
 
 

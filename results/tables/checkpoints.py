@@ -1,4 +1,4 @@
-"""Checkpoints with their own heads: what their releases state, and what we measure."""
+"""Checkpoints with their own heads: the accuracies that releases state and that we measure."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 OTHER_RUN = "°"
-VTAB_RUN = r"(vtab-run\d)-"  # in the tags of BiT's files of single VTAB-1k tasks
-COLUMNS = {  # of the table of releases: with which `show` each stands there
+VTAB_RUN = r"(vtab-run\d)-"  # in the tags of BiT's files for single VTAB-1k tasks
+COLUMNS = {  # columns of the table of releases, and for which `show` each is there
     "ours": ("ours", "both"),
     "published": ("published", "both"),
     "difference": ("both", "delta"),
@@ -29,21 +29,21 @@ COLUMNS = {  # of the table of releases: with which `show` each stands there
 
 
 def released(request: TableRequest) -> list[Table]:
-    """A row a released file with a stated accuracy: ImageNet top-1 as stated, as measured here, and as timm has it."""
+    """A row a released file: ImageNet top-1 as stated by the release, as measured here, and as stated by timm."""
     show = request.show
-    ours = _of_imagenet(request.frame)
+    ours = _imagenet_cells(request.frame)
     columns = [name for name, shows in COLUMNS.items() if show in shows]
     lines: list[tuple[str, ...]] = []
-    letters: dict[str, str] = {}  # where a number is stated: its note
-    for one in request.facts.releases:
-        top1, cell = one["published_top1"], ours.pop((one["model"], one["tag"]), None)
-        if (show in ("ours", "delta") and cell is None) or (top1, one["timm_top1"], cell) == (None, None, None):
+    letters: dict[str, str] = {}  # the basis of a stated number: the letter of its note
+    for release in request.facts.releases:
+        top1, cell = release["published_top1"], ours.pop((release["model"], release["tag"]), None)
+        if (show in ("ours", "delta") and cell is None) or (top1, release["timm_top1"], cell) == (None, None, None):
             continue
         letter = ""
         if top1 is not None:
-            letter = letters.setdefault(one["published_top1_basis"], f"({chr(ord('a') + len(letters))})")
-        texts = _texts(one, cell)
-        lines.append((one["model"], one["tag"], texts["px"], *(texts[name] for name in columns), letter))
+            letter = letters.setdefault(release["published_top1_basis"], f"({chr(ord('a') + len(letters))})")
+        texts = _texts(release, cell)
+        lines.append((release["model"], release["tag"], texts["px"], *(texts[name] for name in columns), letter))
     for (model, weights), cell in ours.items() if show in ("ours", "both") else ():
         lines.append((model, weights, "", *(cell.shown(2) if name == "ours" else "" for name in columns), ""))
     notes = [
@@ -63,13 +63,13 @@ def released(request: TableRequest) -> list[Table]:
     ]
 
 
-def _texts(one: Mapping[str, Any], cell: Measured | None) -> dict[str, str]:
-    """What is stated and measured of a released file, by column."""
-    texts = dict.fromkeys(COLUMNS, "") | {"px": one["resolution_as_stated"]}
-    if one["timm_top1"] is not None:
-        texts["timm"] = f"{one['timm_top1']:g} ({one['timm_resolution']})"
-    if one["published_top1"] is not None:
-        texts["published"] = f"{one['published_top1']:g}"
+def _texts(release: Mapping[str, Any], cell: Measured | None) -> dict[str, str]:
+    """The cells of a released file by column."""
+    texts = dict.fromkeys(COLUMNS, "") | {"px": release["resolution_as_stated"]}
+    if release["timm_top1"] is not None:
+        texts["timm"] = f"{release['timm_top1']:g} ({release['timm_resolution']})"
+    if release["published_top1"] is not None:
+        texts["published"] = f"{release['published_top1']:g}"
     if cell is not None:
         texts["ours"] = cell.shown(2)
         if texts["published"] and cell.value is not None:
@@ -77,18 +77,18 @@ def _texts(one: Mapping[str, Any], cell: Measured | None) -> dict[str, str]:
     return texts
 
 
-def _of_imagenet(frame: pd.DataFrame | None) -> dict[tuple[str, str], Measured]:
-    found = {}
-    for one in [] if frame is None else subjects(only_metric(frame[frame["task"] == "ImageNet"], "top1")):
-        cell = measured(one.frame)
-        plain = one.label.split(" (")[0] == one.model
+def _imagenet_cells(frame: pd.DataFrame | None) -> dict[tuple[str, str], Measured]:
+    cells = {}
+    for subject in [] if frame is None else subjects(only_metric(frame[frame["task"] == "ImageNet"], "top1")):
+        cell = measured(subject.frame)
+        plain = subject.label.split(" (")[0] == subject.model
         if cell is not None:
-            found[one.model if plain else one.label, one.weights] = cell
-    return found
+            cells[subject.model if plain else subject.label, subject.weights] = cell
+    return cells
 
 
 def classify(request: TableRequest) -> list[Table]:
-    """Checkpoints with their own heads; BiT's files of single VTAB-1k tasks in a table of their own, a row a run."""
+    """Checkpoints with their own heads. BiT's files for single VTAB-1k tasks have a table of their own, a row a run."""
     frame = request.frame
     if frame is None:
         return released(request)
@@ -98,7 +98,7 @@ def classify(request: TableRequest) -> list[Table]:
 
 
 def _vtab_runs(frame: pd.DataFrame) -> Table:
-    """The files of one model and run as if they were one model: a column a task, means where no task is missing."""
+    """A row a model and run, as if its files for single tasks were one model; means if no task is missing."""
     runs = frame["weights"].astype(str).str.extract(VTAB_RUN, expand=False)
     table = vtab_table(frame.assign(suite="vtab", weights=runs))
     readme = [row for row in rows("table9_vtab_tasks") if row["table"] == "BiT code release README"]
@@ -111,35 +111,39 @@ def _vtab_runs(frame: pd.DataFrame) -> Table:
 
 
 def _own_heads(request: TableRequest, frame: pd.DataFrame) -> Table:
-    """A row a model and its weights, a column a task and metric, top-1 with its interval; stated top-1 beside ours."""
+    """A row a model and weights, a column a task and metric, with intervals of top-1; stated top-1 for comparison."""
     grid = Grid(title="Checkpoints with their own heads, percent", label_names=("model", "weights"))
-    releases = {(one["model"], one["tag"]): one for one in request.facts.releases if one["published_top1"] is not None}
+    releases = {
+        (subject["model"], subject["tag"]): subject
+        for subject in request.facts.releases
+        if subject["published_top1"] is not None
+    }
     rates = majority_rates(frame)
-    chosen = frame[frame["metric"] != "majority_rate"]
-    shown = weights_labels(list(dict.fromkeys(map(str, frame["weights"]))))
-    for one in subjects(chosen):
-        row = (one.label.split(" (")[0] if not one.variant else one.label, shown[one.weights])
-        for (task, metric), part in one.frame.groupby(["task", "metric"], sort=False):
+    shown_records = frame[frame["metric"] != "majority_rate"]
+    weights_names = weights_labels(list(dict.fromkeys(map(str, frame["weights"]))))
+    for subject in subjects(shown_records):
+        row = (subject.label.split(" (")[0] if not subject.variant else subject.label, weights_names[subject.weights])
+        for (task, metric), part in subject.frame.groupby(["task", "metric"], sort=False):
             cell = measured(part, rates.get(str(task)) if metric == "top1" else None)
             if cell is None:
                 continue
             grid.measured[grid.add(row, f"{task} {metric or 'top1'}")] = cell
             if metric == "top1" and (interval := _interval(cell)) is not None:
                 grid.measured[grid.add(row, f"{task} 95 %")] = interval
-        release = releases.get((one.model, one.weights)) if not one.variant else None
+        release = releases.get((subject.model, subject.weights)) if not subject.variant else None
         place = (row, "ImageNet top1")
         if release is not None and place in grid.measured:
             mark = "" if release["top1_of"] == "file" else OTHER_RUN
             text = release["published_top1_as_stated"]
             grid.printed[place] = Printed(value=release["published_top1"], text=text, mark=mark)
-    grid.notes += [*protocol_notes(chosen), *provenance_notes(chosen), *_head_notes(chosen)]
-    if request.show != "ours" and any(one.mark for one in grid.printed.values()):
+    grid.notes += [*protocol_notes(shown_records), *provenance_notes(shown_records), *_head_notes(shown_records)]
+    if request.show != "ours" and any(subject.mark for subject in grid.printed.values()):
         grid.notes.append(f"{OTHER_RUN} Stated of the configuration, from another training run than this file's.")
     return grid.table(request)
 
 
 def _interval(cell: Measured) -> Measured | None:
-    """Wilson's interval of an accuracy, as text; None for a mean of several records or of an unknown number."""
+    """Wilson's interval of an accuracy as text; None for a mean of several records or if `n_test` is unknown."""
     from ..statistics import wilson
 
     if len(cell.records) != 1 or cell.value is None:
@@ -152,16 +156,16 @@ def _interval(cell: Measured) -> Measured | None:
 
 
 def _head_notes(frame: pd.DataFrame) -> list[str]:
-    """What a reader must know of heads and intervals, and which numbers are suspect."""
+    """Notes on heads, intervals, label order and suspect numbers."""
     ok = frame[frame["status"] == "ok"]
     notes = (
         ["95 %: Wilson's interval of top-1 over test images, taken as independent of each other."] if len(ok) else []
     )
     treatments = [json.loads(text or "{}") for text in dict.fromkeys(ok["treatment"])]
-    heads = dict.fromkeys(one["head"] for one in treatments if one.get("head"))
+    heads = dict.fromkeys(treatment["head"] for treatment in treatments if treatment.get("head"))
     if heads:
         notes.append(f"Heads: {'; '.join(heads)}.")
-    if any("tried on no released file" in one.get("label_order", "") for one in treatments):
+    if any("tried on no released file" in treatment.get("label_order", "") for treatment in treatments):
         notes.append(
             "The label order of BiT's VTAB-1k heads is taken to be TFDS's; nobody here could try a released file."
         )

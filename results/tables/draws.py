@@ -1,4 +1,4 @@
-"""Few-shot accuracy over thousands of support sets: how often a 3-seed comparison names the better model."""
+"""Few-shot accuracy over thousands of support sets: how often one model beats another in a 3-seed comparison."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-SEEDS = 3  # support sets in the comparison that papers make
+SEEDS = 3  # support sets in a comparison, as usual in papers
 
 
 def probability_better(a: np.ndarray, b: np.ndarray, n_test: int, seeds: int = SEEDS) -> float:
-    """The probability that model A beats model B where each is given the same `seeds` support sets and the means count.
+    """The probability that model A's mean accuracy over `seeds` support sets is above model B's over the same sets.
 
-    `a` and `b` are (R,) accuracies in percent of `n_test` images, draw for draw on the same support set. The support
-    sets of a comparison are drawn from these with replacement; a tie counts half. Exact: the differences are whole
-    numbers of images, so the distribution of their sum is a convolution power. Raises ValueError for draws that do not
-    pair up.
+    `a` and `b` are (R,) accuracies in percent of `n_test` images, in the same order of the same R support sets. The
+    sets of a comparison are drawn from these with replacement; a tie counts half. The result is exact: differences are
+    whole numbers of images, so the distribution of their sum is a convolution power. Raises ValueError for `a` and `b`
+    of different lengths.
     """
     import numpy as np
 
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if a.shape != b.shape or a.ndim != 1 or not len(a):
         raise ValueError(f"{a.shape} and {b.shape} draws: two models are compared draw for draw")
-    ahead = np.rint((a - b) * n_test / 100).astype(np.int64)  # images
-    least, most = int(ahead.min()), int(ahead.max())
+    leads = np.rint((a - b) * n_test / 100).astype(np.int64)  # images
+    least, most = int(leads.min()), int(leads.max())
     length = seeds * (most - least) + 1
-    share = np.bincount(ahead - least, minlength=most - least + 1) / len(ahead)
+    share = np.bincount(leads - least, minlength=most - least + 1) / len(leads)
     total = np.fft.irfft(np.fft.rfft(share, 2 * length) ** seeds, 2 * length)[:length]  # of the sum, from seeds x least
     level = -seeds * least  # where the sum is 0
     above = total[max(level + 1, 0) :].sum()
@@ -41,14 +41,14 @@ def probability_better(a: np.ndarray, b: np.ndarray, n_test: int, seeds: int = S
 
 
 def draws_tables(frame: pd.DataFrame) -> list[Table]:
-    """For records of one suite: for each pair of models with draws, the probability that the first beats the second.
+    """A table of the probability that one model beats another, for each pair with draws; [] without draws.
 
-    The draws themselves are read from the run directories in `frame.attrs["folders"]`; without them there is no table.
+    The draws are read from the run directories in `frame.attrs["folders"]`.
     """
     means = frame[(frame["metric"] == "top1_draws_mean") & (frame["status"] == "ok")]
     if means.empty:
         return []
-    kept = Predictions(frame.attrs.get("folders", ()))
+    predictions = Predictions(frame.attrs.get("folders", ()))
     dial, several = swept(means)
     shots = sorted({int(count) for count in means["shots"]})
     rows: list[tuple[str, ...]] = []
@@ -57,7 +57,7 @@ def draws_tables(frame: pd.DataFrame) -> list[Table]:
             part = of_task if strength is None else of_task[of_task[dial] == strength]
             setting = () if strength is None else (f"{strength:g}",)
             for (first, of_first), (second, of_second) in combinations(row_labels(part), 2):
-                texts = [_chance(of_first, of_second, count, kept) for count in shots]
+                texts = [_chance(of_first, of_second, count, predictions) for count in shots]
                 rows.append((str(task), first, second, *setting, *texts))
     if not any(text for row in rows for text in row[-len(shots) :]):
         return []
@@ -70,20 +70,20 @@ def draws_tables(frame: pd.DataFrame) -> list[Table]:
             labels=4 if several else 3,
             notes=(
                 f"Over {' or '.join(map(str, counts))} support sets, the same for A and B; {SEEDS} of them are drawn, "
-                "and the means compared. A tie counts half. 50 is a coin toss: such a comparison says nothing.",
+                "and the means compared. A tie counts half. 50 is a coin toss.",
             ),
         )
     ]
 
 
-def _chance(a: pd.DataFrame, b: pd.DataFrame, shots: int, kept: Predictions) -> str:
+def _chance(a: pd.DataFrame, b: pd.DataFrame, shots: int, predictions: Predictions) -> str:
     rows: list[dict[str, Any]] = []
     for part in (a, b):
-        found: list[dict[str, Any]] = part[part["shots"] == shots].to_dict("records")  # pyright: ignore
-        if len(found) != 1:
+        of_shots: list[dict[str, Any]] = part[part["shots"] == shots].to_dict("records")  # pyright: ignore
+        if len(of_shots) != 1:
             return ""
-        rows += found
-    first, second = (kept.other_arrays(str(row["measurement"])).get("draws") for row in rows)
+        rows += of_shots
+    first, second = (predictions.other_arrays(str(row["measurement"])).get("draws") for row in rows)
     if first is None or second is None or len(first) != len(second):
         return ""
     return f"{100 * probability_better(first, second, int(rows[0]['n_test'])):.1f}"

@@ -25,12 +25,15 @@ from .table import Table, TableRequest, TableSpec
 if TYPE_CHECKING:
     import pandas as pd
 
-# Of a cell's records. All hundred columns copied for each of hundreds of cells took longer than the probe itself.
-LOOKED_AT = ("metric", "status", "value", "measurement", "shots", "draws")
+# Columns that cells need. Copying all hundred columns for each of hundreds of cells took longer than the probe itself.
+NEEDED = ("metric", "status", "value", "measurement", "shots", "draws")
 
 
 def fewshot(request: TableRequest) -> list[Table]:
-    """Records of one protocol and, where draws were kept, how often each model beats another; or published points."""
+    """The table of one protocol's records and, if draws were stored, of how often models beat each other.
+
+    Without records, the published points.
+    """
     if request.frame is None:
         return published_fewshot(request)
     return [fewshot_table(request.frame), *draws_tables(request.frame)]
@@ -39,8 +42,8 @@ def fewshot(request: TableRequest) -> list[Table]:
 def fewshot_table(frame: pd.DataFrame) -> Table:
     """A row a task and model, a column a number of shots: mean and std (ddof 1) over seeds; and the majority rate.
 
-    With several l2 (or k) a row each, one for the value that validation images choose and one for the test set's own
-    choice, the oracle. With draws, a row for their distribution.
+    Several l2 (or k) make a row each, one for the value that is best on validation images, and one for the oracle, the
+    value that is best on test images. Draws make a row for their distribution.
     """
     top1 = only_metric(frame, "top1")
     majority = majority_rates(frame)
@@ -53,21 +56,21 @@ def fewshot_table(frame: pd.DataFrame) -> Table:
         rules.add(len(rows))
         rate = f"{majority[str(task)]:.1f}" if str(task) in majority else ""
         for label, part in row_labels(of_task[of_task["metric"] != "majority_rate"]):
-            part = part[[name for name in (*LOOKED_AT, dial) if name in part]]
+            part = part[[name for name in (*NEEDED, dial) if name in part]]
             for setting, cell in _settings(part, dial if several else None):
                 parts = [cell[(cell["shots"] == k) | cell["shots"].isna()] for k in shots] or [cell]
                 labels = (str(task), label, *setting)
-                for column, one in enumerate(parts, start=len(labels)):
-                    if found := measurements(one):
-                        sources[len(rows), column] = found
-                rows.append((*labels, *(mean_and_std(one)[1] for one in parts), rate))
-            rows += _distributions(str(task), label, part, shots, dial if several else None)
+                for column, cell_part in enumerate(parts, start=len(labels)):
+                    if names := measurements(cell_part):
+                        sources[len(rows), column] = names
+                rows.append((*labels, *(mean_and_std(cell_part)[1] for cell_part in parts), rate))
+            rows += _draw_rows(str(task), label, part, shots, dial if several else None)
     protocol = str(frame["protocol"].iloc[0])
-    kind = f" ({protocol})" if protocol in ("knn", "logistic") else ""
+    protocol_label = f" ({protocol})" if protocol in ("knn", "logistic") else ""
     setting = (str(dial),) if several else ()
     counts = [f"{k}-shot" if k else "all" for k in shots] or ["accuracy"]
     return Table(
-        title=f"fewshot{kind}: top-1 accuracy, percent, by images a class",
+        title=f"fewshot{protocol_label}: top-1 accuracy, percent, by images a class",
         columns=("task", "model", *setting, *counts, "majority class"),
         rows=tuple(rows),
         labels=2 + several,
@@ -95,23 +98,23 @@ def _notes(frame: pd.DataFrame, top1: pd.DataFrame, dial: str | None, several: b
 
 
 def _settings(part: pd.DataFrame, dial: str | None) -> list[tuple[tuple[str, ...], pd.DataFrame]]:
-    """The records of a row by setting of the dial (all of them without one), then the chosen one's and the oracle's."""
+    """Labels and records by value of `dial` ("l2", "k" or None), then of the chosen value and the oracle."""
     fixed = only_metric(part, "top1")
     if dial is None:
         return [((), fixed)]
     empty = fixed[dial].isna()
     values = sorted(fixed[dial].dropna().unique())
-    found = [((f"{value:g}",), fixed[(fixed[dial] == value) | empty]) for value in values]
-    for word, metric in (("chosen", f"top1_val_{dial}"), ("ORACLE", f"top1_oracle_{dial}")):
+    settings = [((f"{value:g}",), fixed[(fixed[dial] == value) | empty]) for value in values]
+    for label, metric in (("chosen", f"top1_val_{dial}"), ("ORACLE", f"top1_oracle_{dial}")):
         if (part["metric"] == metric).any():
-            found.append(((word,), part[part["metric"] == metric]))
-    return found or [(("",), fixed)]
+            settings.append(((label,), part[part["metric"] == metric]))
+    return settings or [(("",), fixed)]
 
 
-def _distributions(
+def _draw_rows(
     task: str, label: str, part: pd.DataFrame, shots: Sequence[int], dial: str | None
 ) -> list[tuple[str, ...]]:
-    """A row for the distribution over draws, for each setting of the dial."""
+    """A row of the distribution over draws for each value of `dial`."""
     part = part[part["metric"].str.startswith("top1_draws_")]
     rows = []
     for setting in [None] if dial is None else sorted(part[dial].dropna().unique()):
@@ -133,17 +136,19 @@ def _distributions(
 
 
 def published_fewshot(request: TableRequest) -> list[Table]:
-    """Published linear 5-shot accuracies on ImageNet: by size of the pre-training set, and of the last figure."""
-    what = "linear 5-shot ImageNet top-1, percent"
-    sizes = Grid(title=f"ViT paper, Figure 4: {what}, by images of JFT-300M", label_names=("model",))
+    """Published linear 5-shot accuracies on ImageNet: ViT paper, Figure 4 and Figure 13."""
+    metric = "linear 5-shot ImageNet top-1, percent"
+    figure4 = Grid(title=f"ViT paper, Figure 4: {metric}, by images of JFT-300M", label_names=("model",))
     for row in drawn("ViT Figure 4"):
-        sizes.printed[sizes.add((row["series"],), f"{float(row['x']):g} M")] = stated(row["y"], NOT_RELEASED)
-    last = Grid(title=f"ViT paper, Figure 13: {what}", label_names=("model",))
+        figure4.printed[figure4.add((row["series"],), f"{float(row['x']):g} M")] = stated(row["y"], NOT_RELEASED)
+    figure13 = Grid(title=f"ViT paper, Figure 13: {metric}", label_names=("model",))
     for row in drawn("ViT Figure 13", "left"):
-        last.printed[last.add((row["series"],), "5-shot")] = stated(f"{100 * float(row['y']):.1f}", NOT_RELEASED)
-    for grid in (sizes, last):
+        figure13.printed[figure13.add((row["series"],), "5-shot")] = stated(
+            f"{100 * float(row['y']):.1f}", NOT_RELEASED
+        )
+    for grid in (figure4, figure13):
         grid.notes.append("Pre-trained on JFT-300M. Read from the paper's vector graphics.")
-    return [grid.table(replace(request, show="published")) for grid in (sizes, last)]
+    return [grid.table(replace(request, show="published")) for grid in (figure4, figure13)]
 
 
 FEWSHOT = TableSpec(

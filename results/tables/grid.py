@@ -1,4 +1,4 @@
-"""Ours, the published number and the difference, cell by cell: the frame that all tables of the paper hang in."""
+"""`Grid`, which the paper tables fill with our and published numbers, and which adds their differences."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ KINDS |= {"both": ("ours", "published", "difference")}
 
 @dataclass(kw_only=True)
 class Grid:
-    """A table in the making: row labels and columns in order, and what stands at each position."""
+    """A table under construction: row labels and columns in order, and the cell at each position."""
 
     title: str
     label_names: tuple[str, ...]
@@ -35,14 +35,14 @@ class Grid:
     rows: list[tuple[str, ...]] = field(default_factory=list)
     printed: dict[Position, Printed] = field(default_factory=dict)
     measured: dict[Position, Measured] = field(default_factory=dict)
-    plain: dict[Position, str] = field(default_factory=dict)  # facts that have no other side
+    plain: dict[Position, str] = field(default_factory=dict)  # published text without a number of ours to compare with
     decimals: int = 2
     models_are_columns: bool = False
-    marks: str | None = None  # those that are shown; None: all, and which of our numbers is the best
+    marks: str | None = None  # the marks to show; None: all, and mark the best of our numbers
     notes: list[str] = field(default_factory=list)
 
     def add(self, row: tuple[str, ...], column: str) -> Position:
-        """The position, its row and column made where they are new."""
+        """The position of a row and column. Adds the row and the column if they are new."""
         if row not in self.rows:
             self.rows.append(row)
         if column not in self.columns:
@@ -50,25 +50,25 @@ class Grid:
         return row, column
 
     def table(self, request: TableRequest) -> Table:
-        """The table: for each row a line for ours, the published and the difference, as far as there is something."""
+        """The table, with up to three lines a row: ours, published, difference. Empty ones are left out."""
         marked = self.marks is None and request.show in ("ours", "both") and self.measured
         best = mark_best(self._lines(), request.folders) if marked else {}
-        found: list[tuple[tuple[str, ...], str, dict[str, str]]] = []
+        text_rows: list[tuple[tuple[str, ...], str, dict[str, str]]] = []
         for row in self.rows:
             for kind in KINDS[request.show]:
                 texts = {column: self._text(kind, (row, column), best) for column in self.columns}
                 if any(texts.values()):
-                    found.append((row, kind, texts))
-        named = len({kind for _, kind, _ in found}) > 1  # the kind needs a column of its own
-        grouped = len({row for row, _, _ in found}) < len(found)
-        columns = [column for column in self.columns if any(texts[column] for _, _, texts in found)]
+                    text_rows.append((row, kind, texts))
+        has_kinds = len({kind for _, kind, _ in text_rows}) > 1  # the kind needs a column of its own
+        grouped = len({row for row, _, _ in text_rows}) < len(text_rows)
+        columns = [column for column in self.columns if any(texts[column] for _, _, texts in text_rows)]
         lines: list[tuple[str, ...]] = []
         rules, bold, sources = set(), set(), {}
-        for i, (row, kind, texts) in enumerate(found):
-            if grouped and i and row != found[i - 1][0]:
+        for i, (row, kind, texts) in enumerate(text_rows):
+            if grouped and i and row != text_rows[i - 1][0]:
                 rules.add(i)
-            lines.append((*row, *((kind,) if named else ()), *(texts[column] for column in columns)))
-            for j, column in enumerate(columns if kind == "ours" else [], start=len(row) + named):
+            lines.append((*row, *((kind,) if has_kinds else ()), *(texts[column] for column in columns)))
+            for j, column in enumerate(columns if kind == "ours" else [], start=len(row) + has_kinds):
                 cell = self.measured.get((row, column))
                 if cell is not None and cell.measurements:
                     sources[i, j] = cell.measurements
@@ -76,9 +76,9 @@ class Grid:
                     bold.add((i, j))
         return Table(
             title=self.title,
-            columns=(*self.label_names, *(("",) if named else ()), *columns),
+            columns=(*self.label_names, *(("",) if has_kinds else ()), *columns),
             rows=tuple(lines),
-            labels=len(self.label_names) + named,
+            labels=len(self.label_names) + has_kinds,
             notes=tuple(self._notes("".join(cell for line in lines for cell in line))),
             rules=frozenset(rules),
             bold=frozenset(bold),
@@ -86,23 +86,23 @@ class Grid:
         )
 
     def _notes(self, text: str) -> list[str]:
-        """The notes, and what the marks in the table's text mean."""
+        """The notes, and the meaning of each mark in the table's text."""
         notes = [note for note in self.notes if UNTRAINED not in text or "untrained networks, of which" not in note]
         notes += [Z_NOTE] if "(z " in text else []
-        return notes + [f"{mark} {said}" for mark, said in FOOTNOTES.items() if mark in text]
+        return notes + [f"{mark} {meaning}" for mark, meaning in FOOTNOTES.items() if mark in text]
 
     def _lines(self) -> list[dict[Position, Measured]]:
-        """The cells of ours that stand beside each other: of one dataset, with one and the same question."""
-        found: dict[Any, dict[Position, Measured]] = {}
+        """Groups of our cells that may be compared: the same dataset and the same question."""
+        lines: dict[Any, dict[Position, Measured]] = {}
         for row in self.rows:
             for column in self.columns:
                 cell = self.measured.get((row, column))
                 if cell is None or cell.value is None or not cell.records:
                     continue
                 first = cell.records[0]
-                asked = (first["task"], first["metric"], first["protocol_sha"], first.get("shots"))
-                found.setdefault((row if self.models_are_columns else column, asked), {})[row, column] = cell
-        return list(found.values())
+                question = (first["task"], first["metric"], first["protocol_sha"], first.get("shots"))
+                lines.setdefault((row if self.models_are_columns else column, question), {})[row, column] = cell
+        return list(lines.values())
 
     def _text(self, kind: str, position: Position, best: Mapping[Position, Mark]) -> str:
         ours, printed = self.measured.get(position), self.printed.get(position)

@@ -1,4 +1,4 @@
-"""VTAB as others publish it by task: the public leaderboard's ResNet-50s, and AugReg's checkpoints on the full sets."""
+"""VTAB by task as published elsewhere: the public leaderboard's ResNet-50s, and AugReg's checkpoints on full sets."""
 
 from __future__ import annotations
 

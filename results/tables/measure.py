@@ -1,4 +1,4 @@
-"""From records to the cells of a table: who was measured, with which pre-training, and what came out."""
+"""From records to table cells: which models were measured, with which pre-training, and their mean results."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from .rows import measurements, only_metric, row_labels, trained_here
 if TYPE_CHECKING:
     import pandas as pd
 
-# Tags of weights that other papers trained in other ways on sets of the same name: AugReg, SAM, BiT's distillation.
+# Tags of weights that other papers (AugReg, SAM, BiT's distillation) trained differently on sets of the same name.
 OTHER_TRAINING = ("augreg", "sam", "distilled", "teacher")
 RESAVED_SOURCES = ("vtab-1k",)
-KEPT = ("task", "metric", "protocol_sha", "shots", "value", "seed", "measurement", "n_test")  # of a cell's records
+CELL_FIELDS = ("task", "metric", "protocol_sha", "shots", "value", "seed", "measurement", "n_test")  # kept in a cell
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Subject:
-    """A model as it was measured: with its variant, its weights and how it was fed."""
+    """A measured model: one variant, weights and treatment, with its records in `frame`."""
 
     label: str
     model: str
@@ -36,16 +36,16 @@ class Subject:
 
     @property
     def title(self) -> str:
-        """The label with the weights and what they were trained on: never the name of a published column."""
+        """The label with the weights and their pre-training set, so that it never equals a published column's name."""
         short = PurePath(self.weights).name
         label = self.label if short in self.label or not short else f"{self.label} ({short})"
         return label if is_random(self.weights) or not self.pretrain else f"{label}, {self.pretrain}"
 
     def stands_for(self, model: str, pretrain: str, epochs: float | None = None) -> bool:
-        """Whether a published number of this model and pre-training set, as published, is about the same thing.
+        """Whether a published number of this model and pre-training set, spelled as published, is comparable.
 
-        The set must be the same, and the model no variant; weights of another paper's training on the same set, and
-        those trained for another known number of epochs, are something else.
+        The pre-training set must be the same and this model no variant. Weights of another paper's training on the
+        same set, and weights trained for another known number of epochs, are not comparable.
         """
         if self.variant or model_name(model) != self.model:
             return False
@@ -57,53 +57,53 @@ class Subject:
 
 
 def subjects(frame: pd.DataFrame) -> list[Subject]:
-    """Who was measured in these records, in their order."""
-    found = []
+    """The measured models in these records, in order."""
+    listed = []
     for label, part in row_labels(frame):
         first: dict[Any, Any] = part.iloc[0].to_dict()
-        words = {name: str(first[name]) for name in ("model", "variant", "weights", "pretrain")}
+        texts = {name: str(first[name]) for name in ("model", "variant", "weights", "pretrain")}
         epochs: Any = first.get("pretrain.epochs")
         known = isinstance(epochs, int | float) and epochs == epochs  # not NaN
-        found.append(Subject(label=label, epochs=float(epochs) if known else None, frame=part, **words))
-    return found
+        listed.append(Subject(label=label, epochs=float(epochs) if known else None, frame=part, **texts))
+    return listed
 
 
 def matched(
-    found: Sequence[Subject], published: Iterable[tuple[Any, ...]]
+    subjects: Sequence[Subject], published: Iterable[tuple[Any, ...]]
 ) -> tuple[list[tuple[Any, list[Subject]]], list[Subject]]:
-    """For each published row our subjects that stand for it, each once, and all other subjects.
+    """Each published key with the subjects that match it, and the subjects that match none. A subject matches once.
 
-    A published row begins with its model, its pre-training set and, where those matter, its epochs.
+    A published key is the arguments of `Subject.stands_for`: model, pre-training set and, in some tables, epochs.
     """
-    rest = list(found)
+    unmatched = list(subjects)
     rows = []
     for key in published:
-        ours = [one for one in rest if one.stands_for(*key)]
-        rest = [one for one in rest if one not in ours]
+        ours = [subject for subject in unmatched if subject.stands_for(*key)]
+        unmatched = [subject for subject in unmatched if subject not in ours]
         rows.append((key, ours))
-    return rows, rest
+    return rows, unmatched
 
 
 def measured(part: pd.DataFrame, majority: float | None = None, *, one_a_seed: bool = True) -> Measured | None:
-    """The cell of these records, one a seed; None where there are none.
+    """The cell of these records, or None if there are none.
 
-    Raises UsageError for a seed that is there twice, unless not `one_a_seed`.
+    With `one_a_seed`, raises UsageError for two records of the same seed.
     """
     if part.empty:
         return None
     ok = part[part["status"] == "ok"]
     if ok.empty:
         return Measured(words=str(part["status"].iloc[0]), marks=marks_of(part))
-    twice = ok[ok["seed"].duplicated(keep=False)]
-    if len(twice) and one_a_seed:
-        one = twice.iloc[0]
+    duplicates = ok[ok["seed"].duplicated(keep=False)]
+    if len(duplicates) and one_a_seed:
+        row = duplicates.iloc[0]
         raise UsageError(
-            f"two records are of the same cell: {one['model']} on {one['task']}, {one['metric']}, seed {one['seed']} "
-            f"({', '.join(map(str, twice['measurement']))}). Name the run that counts"
+            f"two records are of the same cell: {row['model']} on {row['task']}, {row['metric']}, seed {row['seed']} "
+            f"({', '.join(map(str, duplicates['measurement']))}). Name the run that counts"
         )
     value = float(ok["value"].mean())
     below = BELOW if majority is not None and value < majority else ""
-    records = ok.sort_values("seed", kind="stable")[[name for name in KEPT if name in ok]].to_dict("records")
+    records = ok.sort_values("seed", kind="stable")[[name for name in CELL_FIELDS if name in ok]].to_dict("records")
     return Measured(
         value=value,
         std=float(ok["value"].std(ddof=1)) if len(ok) > 1 else None,
@@ -126,16 +126,16 @@ def marks_of(part: pd.DataFrame) -> str:
 
 
 def mean_of_tasks(frame: pd.DataFrame, total: int) -> Measured:
-    """The mean over tasks and, where all have the same several seeds, the std (ddof 1) of the means of each seed.
+    """The mean over tasks; if all tasks have the same seeds, with the std (ddof 1) over seeds of each seed's mean.
 
-    Where not all `total` tasks have a number, how many have.
+    If not all `total` tasks have a number, the cell says how many have one.
     """
     part = only_metric(frame, "top1")
     ok = part[part["status"] == "ok"]
     count = ok["task"].nunique()
     if count != total:
-        return Measured(words=f"{count}/{total}", marks=marks_of(part), behind=measurements(ok))
+        return Measured(words=f"{count}/{total}", marks=marks_of(part), of_tasks=measurements(ok))
     per_task = ok.groupby("task")["value"].mean()
     seeds = ok.pivot_table(index="seed", columns="task", values="value")
     spread = float(seeds.mean(axis=1).std(ddof=1)) if len(seeds) > 1 and not seeds.isna().any(axis=None) else None
-    return Measured(value=float(per_task.mean()), std=spread, marks=marks_of(ok), behind=measurements(ok))
+    return Measured(value=float(per_task.mean()), std=spread, marks=marks_of(ok), of_tasks=measurements(ok))

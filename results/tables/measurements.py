@@ -1,6 +1,6 @@
-"""Any suite's records: a row a model and setting, a column a task and metric.
+"""A table for any suite: a row a model and setting, a column a task and metric.
 
-`run` and reports show it for a suite that no other table shows, such as a user's own.
+`run` and reports show it for suites that no other table shows, such as a user's own.
 """
 
 from __future__ import annotations
@@ -15,35 +15,35 @@ if TYPE_CHECKING:
 
 
 def plain_table(request: TableRequest) -> list[Table]:
-    """The records of one suite and protocol: mean and std (ddof 1) over seeds of each metric on each task."""
+    """The mean and std (ddof 1) over seeds of each metric on each task, for one suite and protocol."""
     frame = request.frame
     assert frame is not None
     suite, protocol = frame[["suite", "protocol"]].iloc[0]
-    inner = [name for name in at_columns(frame) if frame[name].nunique(dropna=False) > 1]
+    varying = [name for name in at_columns(frame) if frame[name].nunique(dropna=False) > 1]
     columns: dict[str, None] = {}
     rows: dict[tuple[str, ...], dict[str, pd.DataFrame]] = {}
     for label, of_model in row_labels(frame):
-        for keys, part in of_model.groupby([*inner, "task", "metric", "unit"], sort=False, dropna=False):
+        for keys, part in of_model.groupby([*varying, "task", "metric", "unit"], sort=False, dropna=False):
             *settings, task, metric, unit = keys
             heading = " ".join(filter(None, (str(task), str(metric))))
             heading = heading if unit in ("", "percent") else f"{heading} ({unit})"
             columns[heading] = None
             labels = (label, *("" if value != value else str(value) for value in settings))
             rows.setdefault(labels, {})[heading] = part
-    texts = [(*labels, *(_text(cells.get(name)) for name in columns)) for labels, cells in rows.items()]
+    lines = [(*labels, *(_text(cells.get(name)) for name in columns)) for labels, cells in rows.items()]
     sources = {
         (i, j): names
         for i, (labels, cells) in enumerate(rows.items())
         for j, heading in enumerate(columns, start=len(labels))
         if heading in cells and (names := measurements(cells[heading]))
     }
-    kind = f" ({protocol})" if protocol not in ("", suite) else ""
+    protocol_label = f" ({protocol})" if protocol not in ("", suite) else ""
     return [
         Table(
-            title=f"{suite}{kind}: every measurement",
-            columns=("model", *inner, *columns),
-            rows=tuple(texts),
-            labels=1 + len(inner),
+            title=f"{suite}{protocol_label}: every measurement",
+            columns=("model", *varying, *columns),
+            rows=tuple(lines),
+            labels=1 + len(varying),
             notes=(*protocol_notes(frame), *provenance_notes(frame)),
             sources=sources,
         )
@@ -51,7 +51,7 @@ def plain_table(request: TableRequest) -> list[Table]:
 
 
 def _text(cell: pd.DataFrame | None) -> str:
-    """Mean and std over seeds with a decimal, or with more where they are small; "failed" or "skipped"."""
+    """The cell's text: mean and std over seeds, with one decimal, or four for means below 1; "failed" or "skipped"."""
     if cell is None:
         return ""
     ok = cell[cell["status"] == "ok"]["value"]

@@ -40,7 +40,7 @@ LATEX = {
 
 
 def render(table: Table, style: Format) -> str:
-    """The table in a file format, its notes below it (CSV is data alone)."""
+    """The table as text in a format, with its notes below it, except in CSV."""
     if style == "csv":
         file = io.StringIO()
         writer = csv.writer(file, lineterminator="\n")
@@ -56,7 +56,7 @@ def render(table: Table, style: Format) -> str:
 
 
 def _marked(table: Table, escape, strong: str) -> list[list[str]]:
-    """The cells, escaped, and those that are the best within `strong`, where {} stands for the text."""
+    """The escaped cells; bold cells are inserted at {} in `strong`."""
     return [
         [strong.replace("{}", escape(cell)) if (i, j) in table.bold else escape(cell) for j, cell in enumerate(row)]
         for i, row in enumerate(table.rows)
@@ -78,7 +78,7 @@ def _github(table: Table) -> str:
 
 
 def _latex(table: Table) -> str:
-    """A table environment that needs the package booktabs and nothing else."""
+    """A LaTeX table environment that needs the package booktabs."""
     lines = [" & ".join(row) + r" \\" for row in _marked(table, _tex, r"\textbf{{}}")]
     for i in sorted(table.rules, reverse=True):
         lines.insert(i, r"\midrule")
@@ -124,34 +124,38 @@ def _html(table: Table) -> str:
 
 
 def show_table(table: Table, console: Console) -> None:
-    """Print the table to a terminal; one that is too wide for it is turned on its side, or shown in several parts."""
+    """Print the table to a terminal. A table that is too wide is transposed or split into parts."""
     from rich import box
     from rich.measure import Measurement
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    def build(one: Table) -> RichTable:
-        made = RichTable(title=one.title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-        for i, name in enumerate(one.columns):
-            heading = name if i < one.labels else _broken(name)
-            made.add_column(Text(heading), justify="left" if i < one.labels else "right", no_wrap=True)
-        for i, row in enumerate(one.rows):
-            cells = [Text(cell, style="bold" if (i, j) in one.bold else "") for j, cell in enumerate(row)]
-            made.add_row(*cells, end_section=i + 1 in one.rules)  # Text: "[depth=2]" is no markup
-        return made
+    def build(part: Table) -> RichTable:
+        rich_table = RichTable(
+            title=part.title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False
+        )
+        for i, name in enumerate(part.columns):
+            heading = name if i < part.labels else _broken_heading(name)
+            rich_table.add_column(Text(heading), justify="left" if i < part.labels else "right", no_wrap=True)
+        for i, row in enumerate(part.rows):
+            cells = [Text(cell, style="bold" if (i, j) in part.bold else "") for j, cell in enumerate(row)]
+            rich_table.add_row(
+                *cells, end_section=i + 1 in part.rules
+            )  # Text, so that "[depth=2]" is not read as markup
+        return rich_table
 
-    def width(one: Table) -> int:
-        return Measurement.get(console, console.options.update(width=10_000), build(one)).maximum
+    def width(part: Table) -> int:
+        return Measurement.get(console, console.options.update(width=10_000), build(part)).maximum
 
     parts = [table]
     if console.is_terminal and width(table) > console.width:
-        either = [_split(one, lambda part: width(part) <= console.width) for one in (_turned(table), table)]
-        parts = min(either, key=len)
-    for part in parts:
-        wide = width(part)
-        if wide > console.width:  # better broken by the terminal than cut
+        layouts = [_split(part, lambda piece: width(piece) <= console.width) for part in (_transposed(table), table)]
+        parts = min(layouts, key=len)
+    for piece in parts:
+        wide = width(piece)
+        if wide > console.width:  # let the terminal break the lines instead of cutting them
             console = type(console)(file=console.file, width=wide, force_terminal=console.is_terminal)
-        console.print(build(part))
+        console.print(build(piece))
     for note in table.notes:
         console.print(note, style="dim", markup=False, emoji=False, highlight=False, soft_wrap=True)
 
@@ -159,8 +163,8 @@ def show_table(table: Table, console: Console) -> None:
 show = show_table  # the name that others import
 
 
-def _turned(table: Table) -> Table:
-    """The table with its rows as columns, their labels in one heading each."""
+def _transposed(table: Table) -> Table:
+    """The table transposed. The labels of a row become one heading."""
     headings = [", ".join(filter(None, row[: table.labels])) for row in table.rows]
     lines = list(zip(table.columns[table.labels :], *(row[table.labels :] for row in table.rows), strict=True))
     bold = frozenset((column - table.labels, row + 1) for row, column in table.bold)
@@ -169,7 +173,7 @@ def _turned(table: Table) -> Table:
 
 
 def _split(table: Table, fits) -> list[Table]:
-    """The table in parts that fit, each with the labels and as many of the columns as go in."""
+    """The table in parts that fit, each with the label columns and as many others as possible."""
     parts: list[Table] = []
     chosen: list[int] = []
 
@@ -191,8 +195,8 @@ def _split(table: Table, fits) -> list[Table]:
     return [*parts, part(chosen)]
 
 
-def _broken(heading: str) -> str:
-    """A heading on several lines, so that a column is hardly wider than its numbers."""
+def _broken_heading(heading: str) -> str:
+    """A heading broken into several lines, so that a column is not much wider than its numbers."""
     if ", " in heading:  # a model and what it was pre-trained on
         return heading.replace(", ", "\n").replace(" (", "\n(").replace(" + ", "\n+ ")
     return {"specialized": "special-\nized", "structured": "struc-\ntured"}.get(

@@ -1,4 +1,4 @@
-"""What tables have in common: which records make a row, what may stand side by side, and what is said below."""
+"""Helpers that tables share: which records make a row, which may be compared, and the notes below a table."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ..record import COLUMNS
 if TYPE_CHECKING:
     import pandas as pd
 
-# Treatment that is swept, or chosen per task on validation images: it makes no other row.
+# Fields of the treatment that are swept or chosen per task: records that differ in these alone share a row.
 TUNED = ("l2", "k", "lr", "recipe", "micro_batch", "processes")
 
 
 def once(frame: pd.DataFrame) -> pd.DataFrame:
-    """The records without those that were measured again: same model, question, treatment, seed. The latest counts.
+    """The records without earlier measurements of the same model, question, treatment and seed.
 
-    Timings of several devices are not the same.
+    Timings on different devices count as different.
     """
     same = ["suite", "protocol", "model", "variant", "weights", "weights_sha", "task", "source", "metric", "seed"]
     same += ["question", "treatment", "status", *at_columns(frame)]
@@ -30,24 +30,24 @@ def once(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def at_columns(frame: pd.DataFrame) -> list[str]:
-    """The columns of what varied inside jobs: all that is neither a record's own field nor of weights or machine."""
+    """The columns of settings that varied inside jobs (`Record.at`)."""
     known = {*COLUMNS, "question", "treatment"}
     return [name for name in map(str, frame) if name not in known and not name.startswith(("env.", "pretrain."))]
 
 
 def only_metric(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """The records of one metric, with those of jobs that have no number at all."""
+    """The records of one metric, and those of failed and skipped jobs."""
     return frame[(frame["metric"] == metric) | (frame["status"] != "ok")]
 
 
 def swept(frame: pd.DataFrame) -> tuple[str | None, bool]:
-    """Which setting of the probe these records have (l2 or k, if any), and whether it has several values."""
+    """The probe's setting in these records (l2, k or None), and whether it has several values."""
     dial = next((name for name in ("l2", "k") if name in frame and frame[name].notna().any()), None)
     return dial, dial is not None and frame[dial].nunique() > 1
 
 
 def trained_here(frame: pd.DataFrame) -> pd.Series:
-    """Which records are of networks after training on the task, and not as their weights came."""
+    """(N,) whether each record is of a network that was trained on the task."""
     tuned = frame["suite"].eq("finetune") | frame["protocol"].eq("finetune")
     return tuned & frame["metric"].ne("top1_untrained_probe")
 
@@ -59,7 +59,7 @@ def majority_rates(frame: pd.DataFrame) -> dict[str, float]:
 
 
 def mean_and_std(cell: pd.DataFrame) -> tuple[float | None, str]:
-    """Mean over seeds, and the cell's text: a number, "mean ± std", "failed", "skipped" or nothing."""
+    """The mean over seeds or None, and the cell's text: a number, "mean ± std", "failed", "skipped" or ""."""
     ok = cell[cell["status"] == "ok"]
     if ok.empty:
         return None, str(cell["status"].iloc[0]) if len(cell) else ""
@@ -70,7 +70,7 @@ def mean_and_std(cell: pd.DataFrame) -> tuple[float | None, str]:
 
 
 def measurements(cell: pd.DataFrame) -> tuple[str, ...]:
-    """The names of the records behind a cell; those of failed jobs, which have none, do not count."""
+    """The measurements of a cell's records. Failed and skipped jobs have none."""
     return tuple(name for name in cell[cell["status"] == "ok"]["measurement"].astype(str) if name)
 
 
@@ -80,37 +80,37 @@ def model_label(record: Any) -> str:
 
 
 def row_labels(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """The records of each row and its label: model and variant, and as much more as tells it from the others.
+    """The label and the records of each row. Labels are model and variant, and what else distinguishes the row.
 
-    A model that was fed in two ways on one task makes two rows; what differs from task to task only, or is tuned per
-    task, does not.
+    A model with two treatments on one task makes two rows. Treatment that only differs between tasks, or is tuned per
+    task, makes no further row.
     """
     shown = weights_labels(list(dict.fromkeys(frame["weights"])))
-    found: list[tuple[str, pd.DataFrame]] = []
+    labelled: list[tuple[str, pd.DataFrame]] = []
     for (_, _, weights), of_model in frame.groupby(["model", "variant", "weights"], sort=False):
         label = model_label(of_model.iloc[0])
         label += f" ({shown[str(weights)]})" if len(shown) > 1 else ""
         treatments = [json.loads(canonical_treatment(text)) for text in of_model["treatment"]]
         differs = _fed_differently(of_model)
-        fed = [json.dumps({name: one.get(name) for name in differs}) if one else "{}" for one in treatments]
+        fed = [json.dumps({name: item.get(name) for name in differs}) if item else "{}" for item in treatments]
         of_model = of_model.assign(fed=fed)
         for text in [text for text in dict.fromkeys(fed) if text != "{}"] or ["{}"]:
             suffix = " ".join(f"{name}={in_words(value)}" for name, value in json.loads(text).items())
-            found.append((f"{label} {suffix}".strip(), of_model[of_model["fed"].isin([text, "{}"])]))
-    return found
+            labelled.append((f"{label} {suffix}".strip(), of_model[of_model["fed"].isin([text, "{}"])]))
+    return labelled
 
 
 def _fed_differently(frame: pd.DataFrame) -> list[str]:
-    """The fields in which treatments on one and the same task differ."""
+    """The fields in which treatments of the same task differ."""
     by_task: dict[str, list[dict[str, Any]]] = {}
     for task, text in zip(frame["task"], map(canonical_treatment, frame["treatment"]), strict=True):
         if text != "{}":
             by_task.setdefault(task, []).append(json.loads(text))
-    return list(dict.fromkeys(name for several in by_task.values() for name in differing(several)))
+    return list(dict.fromkeys(name for treatments in by_task.values() for name in differing(treatments)))
 
 
 def weights_labels(names: Sequence[str]) -> dict[str, str]:
-    """How tables write each of these weights: a file by as much of the end of its path as tells it from the others."""
+    """The label of each of these weights: a path is cut to as much of its end as distinguishes it from the others."""
     labels = {name: name for name in names}
     for name, parts in ((name, PurePath(name).parts) for name in names):
         others = [PurePath(other).parts for other in names if other != name]
@@ -122,7 +122,7 @@ def weights_labels(names: Sequence[str]) -> dict[str, str]:
 
 
 def canonical_treatment(text: str) -> str:
-    """A treatment's JSON without what was tuned per task; each setting that was typed is a field of its own."""
+    """A treatment's JSON without the fields in TUNED, with each typed setting as a field of its own."""
     treatment = json.loads(text or "{}")
     typed = treatment.pop("typed", {})
     return json.dumps({name: value for name, value in treatment.items() if name not in TUNED} | typed, sort_keys=True)
@@ -135,57 +135,57 @@ def differing(dicts: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def in_words(value: Any) -> str:
-    """A value of a question or treatment as tables write it: a size as 224x224."""
+    """A value of a question or treatment as text; a size as 224x224."""
     return "x".join(map(str, value)) if isinstance(value, list) and len(value) == 2 else str(value)
 
 
 def mixed_fields(frame: pd.DataFrame) -> list[str]:
-    """For each task and metric answered under several questions, the fields in which those differ."""
+    """A sentence for each task and metric with several questions: the fields in which these differ."""
     ok = frame[frame["status"] == "ok"]
-    inner = [name for name in at_columns(ok) if name not in TUNED]
-    found = []
-    for keys, part in ok.groupby(["suite", "protocol", "task", "metric", *inner], sort=False, dropna=False):
+    settings = [name for name in at_columns(ok) if name not in TUNED]
+    sentences = []
+    for keys, part in ok.groupby(["suite", "protocol", "task", "metric", *settings], sort=False, dropna=False):
         questions = [json.loads(text or "{}") for text in part["question"].unique()]
         values = [
             f"{name} is {' and '.join(sorted({in_words(q.get(name)) for q in questions}))}"
             for name in differing(questions)
         ]
         if len(questions) > 1:
-            found.append(f"for {keys[2] or keys[0]}, {', '.join(values)}")
-    return list(dict.fromkeys(found))
+            sentences.append(f"for {keys[2] or keys[0]}, {', '.join(values)}")
+    return list(dict.fromkeys(sentences))
 
 
 def mixed_units(frame: pd.DataFrame) -> list[str]:
-    """For each metric with values in several units, those units and a model that has each."""
+    """A sentence for each metric in several units: the units, and a model with each."""
     ok = frame[frame["status"] == "ok"]
-    found = []
+    sentences = []
     for (suite, metric), part in ok.groupby(["suite", "metric"], sort=False):
         units = part.drop_duplicates("unit")
         if len(units) > 1:
             words = (f"{row['unit'] or 'none'} ({row['model']} on {row['task']})" for row in units.to_dict("records"))
-            found.append(f"{metric} of {suite} is in {' and '.join(words)}")
-    return found
+            sentences.append(f"{metric} of {suite} is in {' and '.join(words)}")
+    return sentences
 
 
 def protocol_notes(frame: pd.DataFrame) -> list[str]:
-    """What all the questions have in common, in a sentence."""
+    """A note on the protocol, training budget and selection rule that all records share; [] if they share none."""
     questions = [json.loads(text) for text in frame[frame["status"] == "ok"]["question"].unique()]
-    said = []
+    parts = []
     for name in ("protocol", "budget", "selection"):
         values = {str(question.get(name)) for question in questions if question.get(name)}
         if len(values) == 1:
-            said.append(values.pop() if name == "protocol" else f"{name}: {values.pop()}")
-    return [f"Protocol: {'; '.join(said)}."] if said else []
+            parts.append(values.pop() if name == "protocol" else f"{name}: {values.pop()}")
+    return [f"Protocol: {'; '.join(parts)}."] if parts else []
 
 
 def provenance_notes(frame: pd.DataFrame) -> list[str]:
-    """Untrained weights, models that are fed differently, jobs without a number."""
+    """Notes on untrained weights, treatments that differ between rows, and failed or skipped jobs."""
     notes = []
     weights = list(dict.fromkeys(frame["weights"]))
     untrained = [name for name in dict.fromkeys(frame["weights"][~trained_here(frame)]) if is_random(name)]
     if untrained:
-        who = "All weights are random" if len(untrained) == len(weights) else f"Rows with {', '.join(untrained)}"
-        notes.append(f"{who}: untrained networks, of which only architecture and initialisation show.")
+        subject = "All weights are random" if len(untrained) == len(weights) else f"Rows with {', '.join(untrained)}"
+        notes.append(f"{subject}: untrained networks, of which only architecture and initialisation show.")
     if differs := _fed_differently(frame):
         notes.append(f"Rows differ in how images are fed: {', '.join(differs)}.")
     for status in ("failed", "skipped"):

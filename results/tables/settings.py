@@ -1,4 +1,4 @@
-"""Tables 3 and 4: the papers' settings, and this code's beside them."""
+"""Tables 3 and 4: training settings of the papers, and this code's fine-tuning settings to compare."""
 
 from __future__ import annotations
 
@@ -31,12 +31,20 @@ FINE_TUNING = {  # column of table4_finetuning.csv: heading
 
 
 def table3(request: TableRequest) -> list[Table]:
-    """Pre-training as published, and which of these weights were released."""
-    files = [one for one in request.facts.releases if one["family"] == "ViT (original release)" and not one["finetune"]]
+    """Published pre-training settings, and which of the weights were released."""
+    releases = [
+        release
+        for release in request.facts.releases
+        if release["family"] == "ViT (original release)" and not release["finetune"]
+    ]
     lines = []
     for row in rows("table3_pretraining"):
-        fitting = [one for one in files if one["pretrain"] == row["pretrain"] and _fits(row["model"], one["model"])]
-        tags = " ".join(f"{one['model']}:{one['tag']}" for one in fitting)
+        matching = [
+            release
+            for release in releases
+            if release["pretrain"] == row["pretrain"] and _fits(row["model"], release["model"])
+        ]
+        tags = " ".join(f"{release['model']}:{release['tag']}" for release in matching)
         released = (tags or "never released",) if request.facts.releases else ()
         lines.append((*(row[name] for name in PRE_TRAINING), *released))
     return [
@@ -55,8 +63,8 @@ def table3(request: TableRequest) -> list[Table]:
 
 
 def table4(request: TableRequest) -> list[Table]:
-    """Fine-tuning as published and as this code does it, setting by setting."""
-    ours = {(one["table"], one["dataset"]): one for one in request.facts.recipes}
+    """Fine-tuning settings, published and of this code, with the differences."""
+    ours = {(recipe["table"], recipe["dataset"]): recipe for recipe in request.facts.recipes}
     published = rows("table4_finetuning")
     lines: list[tuple[str, ...]] = []
     rules = set()
@@ -67,8 +75,8 @@ def table4(request: TableRequest) -> list[Table]:
             kinds["ours"] = ours[label]
         if request.show in ("published", "both"):
             kinds["published"] = row
-        if request.show in ("delta", "both") and (differs := _differences(ours.get(label, {}), row)):
-            kinds["difference"] = differs
+        if request.show in ("delta", "both") and (differences := _differences(ours.get(label, {}), row)):
+            kinds["difference"] = differences
         rules |= {len(lines)} if lines and kinds else set()
         lines += [(*label, kind, *(values.get(name, "") for name in FINE_TUNING)) for kind, values in kinds.items()]
     notes = [
@@ -101,7 +109,7 @@ def _differences(ours: Mapping[str, str], published: Mapping[str, str]) -> dict[
 
 
 def _fits(pattern: str, model: str) -> bool:
-    """Whether a model is one of those that a row of Table 3 names: "ViT-B/{16,32}", "ViT-*"."""
+    """Whether a model matches the name in a row of Table 3, such as "ViT-B/{16,32}" or "ViT-*"."""
     head, brace, rest = pattern.partition("{")
     if not brace:
         return fnmatchcase(model, pattern)

@@ -1,4 +1,4 @@
-"""A finished table, and the row of the registry that makes one."""
+"""A finished table, the request for one, and the registry row of a table."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ EVERY_SUITE = "*"
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A finished table: cells are text, every row as long as `columns`, and `notes` belong below it."""
+    """A finished table: cells are text, every row is as long as `columns`, and `notes` are printed below it."""
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    labels: int = 1  # leading columns that name the row
+    labels: int = 1  # the number of leading columns that name the row
     notes: tuple[str, ...] = ()
-    rules: frozenset[int] = frozenset()  # rows that have a line above them
+    rules: frozenset[int] = frozenset()  # rows with a line above them
     bold: frozenset[tuple[int, int]] = frozenset()  # (row, column) of cells that are significantly the best
-    sources: Mapping[tuple[int, int], tuple[str, ...]] = field(default_factory=dict)  # measurements behind a cell
+    sources: Mapping[tuple[int, int], tuple[str, ...]] = field(default_factory=dict)  # measurements of a cell
 
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What `bench` hands over of the other packages: a mapping a row. `results` imports none of them."""
+    """Rows of the other packages, collected by `bench`, because `results` imports none of them."""
 
-    models: tuple[Mapping[str, Any], ...] = ()  # of the catalog; see bench/facts.py for the names
+    models: tuple[Mapping[str, Any], ...] = ()  # of the catalog; bench/facts.py lists the keys
     releases: tuple[Mapping[str, Any], ...] = ()  # released weights files
     recipes: tuple[Mapping[str, Any], ...] = ()  # how this code fine-tunes, task by task
 
 
 @dataclass(frozen=True, kw_only=True)
 class TableRequest:
-    """What a table is made of: records or none, what to show of them, and facts."""
+    """The input of a table: records or None, what to show, and facts."""
 
     frame: pd.DataFrame | None = None
     show: Show = "both"
@@ -52,7 +52,7 @@ class TableRequest:
 
     @property
     def folders(self) -> Sequence[str]:
-        """The run directories behind the records."""
+        """The run directories of the records."""
         return () if self.frame is None else tuple(self.frame.attrs.get("folders", ()))
 
 
@@ -60,22 +60,21 @@ class TableRequest:
 class TableSpec:
     """One row of the registry of tables.
 
-    `build` is given the records of `suites`, or none where published numbers alone are asked for. A table without
-    suites shows no records.
+    `build` gets the records of `suites`, or None for published numbers alone. A table without suites shows no records.
     """
 
     name: str
     summary: str
     build: Callable[[TableRequest], Sequence[Table]]
-    suites: tuple[str, ...] = ()  # whose records it shows; EVERY_SUITE: whatever there is
-    by_protocol: bool = False  # whether the records of each suite and protocol make tables of their own
+    suites: tuple[str, ...] = ()  # whose records it shows; EVERY_SUITE for all
+    by_protocol: bool = False  # whether each suite and protocol makes a table of its own
     published: bool = True  # whether there is something to show without a run
-    needs_facts: bool = False  # whether `build` reads facts, which take a moment to collect
+    needs_facts: bool = False  # whether `build` reads facts, which are slow to collect
     aliases: tuple[str, ...] = ()
     in_globs: bool = True
 
     def shown(self, suites: Sequence[str]) -> list[str]:
-        """Those of these suites whose records it shows, in the order of its own."""
+        """The suites among these whose records it shows, in the order of `self.suites`."""
         if EVERY_SUITE in self.suites:
             return list(dict.fromkeys(suites))
         return [suite for suite in self.suites if suite in suites]

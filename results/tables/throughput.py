@@ -1,4 +1,4 @@
-"""The throughput tables: a row a way to run a model, its spread, ceilings, memory and verdict; and published speeds."""
+"""The throughput tables: a row a model and setting, with speed, ceilings, memory and verdict; and published speeds."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SETTINGS = ("image_size", "batch_size", "precision", "mode", "compile", "memory_format", "timing", "scenario")
 HEADINGS = {"image_size": "px", "batch_size": "batch", "memory_format": "layout"}
 KEYS = ("model", "variant", "weights", "device")
-SHOWN = {  # columns that always stand, and the metrics in them
+ALWAYS = {  # columns that are always there, and the metrics in them
     "images/s": ("images_per_second", "images_per_second_fastest", "largest_batch", "largest_batch_exact"),
     "latency ms": ("latency",),
     "p95 ms": ("latency_p95",),
@@ -30,33 +30,33 @@ SHOWN = {  # columns that always stand, and the metrics in them
     "% of ceiling": ("share_of_products",),
     "GiB": ("peak_memory",),
 }
-OPTIONAL = {  # columns that stand where there is something in them, and the metrics in them
+OPTIONAL = {  # columns that are there if not empty, and the metrics in them
     "fwd + bwd + opt ms": ("forward_time", "backward_time", "optimizer_time"),
     "J an image": ("energy_per_image",),
     "W": ("mean_power",),
 }
-FACTS = ("parameters", "parameters_backbone", "parameters_head", "gmacs", "gflops")  # what needs no clock
+SIZE_METRICS = ("parameters", "parameters_backbone", "parameters_head", "gmacs", "gflops")  # counted, not timed
 
 
 def throughput(request: TableRequest) -> list[Table]:
-    """Records of one protocol: speeds, comparisons of two models in turn, what the models are; or published speeds."""
+    """Tables of one protocol: speeds, models timed in turn, sizes of models; without records, published speeds."""
     if request.frame is None:
         return published_throughput(request)
     frame = request.frame.assign(**{name: None for name in SETTINGS if name not in request.frame})
-    made = [throughput_table(frame)]
+    tables = [throughput_table(frame)]
     if "against" in frame and frame["against"].notna().any():
-        made.append(_ratios(frame[frame["against"].notna()]))
-    facts = frame[frame["metric"].isin(FACTS) & frame["status"].eq("ok")]
-    return made if facts.empty else [*made, _models(facts)]
+        tables.append(_comparison_table(frame[frame["against"].notna()]))
+    sizes = frame[frame["metric"].isin(SIZE_METRICS) & frame["status"].eq("ok")]
+    return tables if sizes.empty else [*tables, _size_table(sizes)]
 
 
 def throughput_table(frame: pd.DataFrame) -> Table:
-    """A row a model and setting: images a second (median and quartiles) or latency (median and p95), with its cost.
+    """A row a model and setting: images a second (median and quartiles) or latency (median and p95).
 
-    Settings that are the same in all rows stand below. Every verdict other than `valid` has a footnote with its reason.
-    Records of other projects (`import timm`) have what those state, and `published` for a verdict.
+    Settings that are the same in all rows are in a note, as is the cost. Every verdict other than `valid` has a
+    footnote with its reason. Imported records (`import timm`) have the verdict `published`.
     """
-    timed = frame[~frame["metric"].isin(FACTS)]
+    timed = frame[~frame["metric"].isin(SIZE_METRICS)]
     timed = timed[timed["against"].isna()] if "against" in timed else timed
     optional = {name: metrics for name, metrics in OPTIONAL.items() if timed["metric"].isin(metrics).any()}
     source = _source(frame)
@@ -69,66 +69,68 @@ def throughput_table(frame: pd.DataFrame) -> Table:
             "peak of memory (on a CPU of the process)."
         )
     title = "throughput, published elsewhere" if source else "throughput"
-    table = _timings(title, timed, (), SHOWN | optional, _cells, [*notes, *_samples(timed)])
+    table = _timing_table(title, timed, (), ALWAYS | optional, _speed_cells, [*notes, *_sample_notes(timed)])
     return replace(table, notes=(*table.notes, *cost_note(frame)))
 
 
-def _ratios(duels: pd.DataFrame) -> Table:
-    """A row a setting in which two models were run in turn: how many times as fast as the other one is."""
-    fixed = _settings(duels)[1]
+def _comparison_table(comparisons: pd.DataFrame) -> Table:
+    """A row a model and setting that was timed in turn with another model: how many times as fast it is."""
+    fixed = _settings(comparisons)[1]
     notes = ["; ".join(fixed) + "."] if fixed else []
     notes.append(
         "Times as fast: median time of the other over ours, of rounds in turn in one process [95 % bootstrap "
         "interval]; above 1 ours is the faster."
     )
     columns: dict[str, tuple[str, ...]] = {"times as fast": (), "images/s of the other": (), "rounds": ()}
-    return _timings("throughput: in turn with another model", duels, ("against",), columns, _ratio, notes)
+    return _timing_table(
+        "throughput: in turn with another model", comparisons, ("against",), columns, _comparison_cells, notes
+    )
 
 
-def _timings(
+def _timing_table(
     title: str,
     timed: pd.DataFrame,
-    more: tuple[str, ...],
+    extra_keys: tuple[str, ...],
     columns: dict[str, tuple[str, ...]],
     cells: Callable[[pd.DataFrame], dict[str, str]],
     notes: list[str],
 ) -> Table:
-    """A row for each model and setting, and for each value of `more`: what `cells` makes of its records, and a verdict.
+    """A row for each model and setting, and for each value of the columns `extra_keys`, with a verdict.
 
-    `columns` has the headings, and the metrics whose records stand behind each.
+    `cells` makes the texts of a row, by heading, from its records. `columns` has the headings and the metrics in each.
     """
     varying = _settings(timed)[0]
-    keys = [*KEYS, *SETTINGS, *more]
+    keys = [*KEYS, *SETTINGS, *extra_keys]
     rows: list[tuple[str, ...]] = []
     reasons: dict[str, int] = {}
     sources: dict[tuple[int, int], tuple[str, ...]] = {}
-    for at, part in timed.groupby(keys, sort=False, dropna=False):
-        known: dict[str, Any] = dict(zip(keys, at, strict=True))
-        labels = (_model(known), *(_word(known[name]) for name in (*varying, *more)))
+    for group, part in timed.groupby(keys, sort=False, dropna=False):
+        values: dict[str, Any] = dict(zip(keys, group, strict=True))
+        labels = (_model(values), *(_word(values[name]) for name in (*varying, *extra_keys)))
         for column, metrics in enumerate(columns.values(), start=len(labels)):
-            if behind := measurements(part[part["metric"].isin(metrics)]):
-                sources[len(rows), column] = behind
+            if names := measurements(part[part["metric"].isin(metrics)]):
+                sources[len(rows), column] = names
         texts = cells(part)
-        said = _verdict(part)
-        word = said.partition(":")[0]
-        noted = word if word == said else f"{word} {reasons.setdefault(said, len(reasons) + 1)}"
-        rows.append((*labels, *(texts.get(name, "") for name in columns), noted))
+        verdict = _verdict(part)
+        word = verdict.partition(":")[0]
+        verdict_text = word if word == verdict else f"{word} {reasons.setdefault(verdict, len(reasons) + 1)}"
+        rows.append((*labels, *(texts.get(name, "") for name in columns), verdict_text))
     return Table(
         title=title,
-        columns=("model", *(HEADINGS.get(name, name) for name in (*varying, *more)), *columns, "verdict"),
+        columns=("model", *(HEADINGS.get(name, name) for name in (*varying, *extra_keys)), *columns, "verdict"),
         rows=tuple(rows),
-        labels=1 + len(varying) + len(more),
+        labels=1 + len(varying) + len(extra_keys),
         notes=(*notes, *(f"{number}: {reason}" for reason, number in reasons.items())),
         sources=sources,
     )
 
 
-def _models(facts: pd.DataFrame) -> Table:
+def _size_table(sizes: pd.DataFrame) -> Table:
     """A row a model and image size: parameters of backbone and head, multiply-accumulates and operations."""
     rows: dict[tuple[str, str], dict[str, float]] = {}
-    for row in facts.to_dict("records"):
-        place = _model(row), _word(row.get("image_size"))
-        rows.setdefault(place, {})[str(row["metric"])] = float(row["value"])
+    for row in sizes.to_dict("records"):
+        model_and_size = _model(row), _word(row.get("image_size"))
+        rows.setdefault(model_and_size, {})[str(row["metric"])] = float(row["value"])
 
     def cells(value: dict[str, float]) -> tuple[str, ...]:
         split = [value.get(f"parameters_{name}") for name in ("backbone", "head")]
@@ -141,17 +143,17 @@ def _models(facts: pd.DataFrame) -> Table:
     return Table(
         title="throughput: the models",
         columns=("model", "px", "backbone M", "head M", "parameters M", "GMAC", "GFLOP"),
-        rows=tuple((*place, *cells(value)) for place, value in rows.items()),
+        rows=tuple((*model_and_size, *cells(value)) for model_and_size, value in rows.items()),
         labels=2,
         notes=("GMAC: 1e9 multiply-accumulates of one image, head and attention included. GFLOP: 2 a GMAC.",),
     )
 
 
 def published_throughput(request: TableRequest) -> list[Table]:
-    """The published speeds, which are of other machines: ours have a table of their own."""
+    """The published speeds. They are from other machines, so they are not combined with ours."""
     grids = []
-    for panel, what in (("left", "peak images a second and core"), ("right", "largest batch a core")):
-        grid = Grid(title=f"ViT paper, Figure 12: {what}", label_names=("model",))
+    for panel, metric in (("left", "peak images a second and core"), ("right", "largest batch a core")):
+        grid = Grid(title=f"ViT paper, Figure 12: {metric}", label_names=("model",))
         for row in sorted(published.drawn("ViT Figure 12", panel), key=lambda row: float(row["x"])):
             grid.printed[grid.add((row["series"],), f"{row['x']} px")] = stated(row["y"])
         grid.notes += [
@@ -162,14 +164,14 @@ def published_throughput(request: TableRequest) -> list[Table]:
     grid = Grid(title="AugReg, Table 3: images a second on a V100 (timm)", label_names=("model",))
     for row in published.rows("augreg_table3_imagenet"):
         if row["unit"] == "img/sec":
-            place = grid.add((published.model_name(row["model"]),), f"{row['resolution']} px")
-            grid.printed[place] = stated(row["value"])
+            position = grid.add((published.model_name(row["model"]),), f"{row['resolution']} px")
+            grid.printed[position] = stated(row["value"])
     grid.notes.append("Another machine and another program: no difference is formed.")
-    return [one.table(replace(request, show="published")) for one in (*grids, grid)]
+    return [made.table(replace(request, show="published")) for made in (*grids, grid)]
 
 
 def _settings(timed: pd.DataFrame) -> tuple[list[str], list[str]]:
-    """The settings that have a column, and those that are the same in all rows, in words."""
+    """The settings that get a column, and a text for each setting that is the same in all rows."""
     used = [name for name in SETTINGS if timed[name].notna().any()]
     varying = [name for name in used if timed[name].astype(str).nunique() > 1 or name in SETTINGS[:3]]
     return varying, [f"{name}={_word(timed[name].iloc[0])}" for name in used if name not in varying]
@@ -180,22 +182,22 @@ def _values(part: pd.DataFrame) -> dict[str, float]:
     return dict(zip(ok["metric"].astype(str), ok["value"].astype(float), strict=True))
 
 
-def _model(known: dict[Any, Any]) -> str:
-    said = str(known["weights"])
-    quiet = said in ("", "own", "published") or is_random(said)
-    return model_label(known) if quiet else f"{model_label(known)} ({said})"
+def _model(row: dict[Any, Any]) -> str:
+    weights = str(row["weights"])
+    quiet = weights in ("", "own", "published") or is_random(weights)
+    return model_label(row) if quiet else f"{model_label(row)} ({weights})"
 
 
 def _source(frame: pd.DataFrame) -> str:
-    """Where published records come from; "" for measurements."""
+    """Where imported records come from; "" for measurements."""
     if not frame["source"].astype(str).str.startswith("imported:").all():
         return ""
     files = sorted(set(frame["env.imported_from"].astype(str))) if "env.imported_from" in frame else []
     return f"{', '.join(sorted(set(frame['source'])))}: {', '.join(files)}; another machine and another program"
 
 
-def _samples(timed: pd.DataFrame) -> list[str]:
-    """From how many samples a p95 is, in a sentence; none where there is none."""
+def _sample_notes(timed: pd.DataFrame) -> list[str]:
+    """A note on the number of samples behind a p95; [] if there is no p95."""
     alone = timed[timed["scenario"].eq("single_stream") & timed["metric"].eq("timed_steps")]["value"]
     if alone.empty:
         return []
@@ -204,22 +206,22 @@ def _samples(timed: pd.DataFrame) -> list[str]:
 
 
 def _verdict(part: pd.DataFrame) -> str:
-    """The row's verdict; where one of its numbers has more reasons against it, such as a ceiling, that number's."""
+    """The row's verdict: "failed: …", else the longest doubt about one of its numbers, else "valid" or ""."""
     bad = part[part["status"] != "ok"]
     if len(bad):
         return f"failed: {bad['error'].iloc[0]}"
-    said = [str(text) for text in part["verdict"] if text]
-    doubts = [text for text in said if text != "valid"]
-    return max(doubts, key=len) if doubts else said[0] if said else ""
+    verdicts = [str(text) for text in part["verdict"] if text]
+    doubts = [text for text in verdicts if text != "valid"]
+    return max(doubts, key=len) if doubts else verdicts[0] if verdicts else ""
 
 
 def _limits(part: pd.DataFrame) -> set[float]:
-    """The largest batches that a search was to try."""
-    asked = [str(json.loads(text or "{}").get("batch", "")) for text in part["question"].unique()]
-    return {float(text.rpartition(" ")[2]) for text in asked if text.startswith("largest")}
+    """The upper limits of the searches for the largest batch."""
+    batch_rules = [str(json.loads(text or "{}").get("batch", "")) for text in part["question"].unique()]
+    return {float(text.rpartition(" ")[2]) for text in batch_rules if text.startswith("largest")}
 
 
-def _cells(part: pd.DataFrame) -> dict[str, str]:
+def _speed_cells(part: pd.DataFrame) -> dict[str, str]:
     """The cells of a row of timings, by heading."""
     value = _values(part)
 
@@ -249,8 +251,8 @@ def _cells(part: pd.DataFrame) -> dict[str, str]:
     }
 
 
-def _ratio(part: pd.DataFrame) -> dict[str, str]:
-    """The cells of a row of two models in turn, by heading."""
+def _comparison_cells(part: pd.DataFrame) -> dict[str, str]:
+    """The cells of a row of the table of models timed in turn, by heading."""
     value = _values(part)
     return {
         "times as fast": "{speed_ratio:.3f} [{speed_ratio_low:.3f}, {speed_ratio_high:.3f}]".format(**value)
@@ -266,16 +268,16 @@ def _significant(number: float | None) -> str:
 
 
 def _machine(frame: pd.DataFrame) -> list[str]:
-    """Device and versions, as far as they are the same for all rows."""
-    found = []
+    """Device and versions; where they differ between rows, all of them, marked DIFFERS."""
+    parts = []
     for name in ("device", "env.processor", "env.threads", "env.driver", "env.cuda", "env.torch", "env.commit"):
         values: Sequence[str] = sorted({str(value) for value in frame[name] if str(value)}) if name in frame else ()
         plain = name.removeprefix("env.")
         if len(values) == 1:
-            found.append(f"{plain} {values[0][:10] if name == 'env.commit' else values[0]}")
+            parts.append(f"{plain} {values[0][:10] if name == 'env.commit' else values[0]}")
         elif values:
-            found.append(f"{plain} DIFFERS: {', '.join(values)}")
-    return found
+            parts.append(f"{plain} DIFFERS: {', '.join(values)}")
+    return parts
 
 
 def _word(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Fine-tuning on the transfer sets: ours, and what papers and releases state for the same model and pre-training."""
+"""Fine-tuning on the transfer sets: our numbers, and published ones of the same model and pre-training."""
 
 from __future__ import annotations
 
@@ -28,43 +28,43 @@ README_SETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet2012": "
 
 
 def fine_tuned(frame: pd.DataFrame) -> pd.DataFrame:
-    """The top-1 records of fine-tuning, with those of jobs that have no number."""
+    """The top-1 records of fine-tuning, and those of failed and skipped jobs."""
     probes = frame["suite"].eq("vtab") & frame["protocol"].ne("finetune")
     return only_metric(frame[~probes], "top1")
 
 
 def finetune(request: TableRequest) -> list[Table]:
-    """A row a model and pre-training set, a column a transfer set; published rows of the models that were measured."""
+    """A row a model and pre-training set, a column a transfer set. Published rows are shown for measured models."""
     grid = Grid(
         title="Transfer by fine-tuning: top-1 accuracy, percent",
         label_names=("model", "published in"),
         columns=list(TASKS),
     )
-    found: list[Subject] = []
-    probes: dict[str, Subject] = {}  # of networks before they were trained from scratch, by the label of their row
-    rates: dict[str, float] = {}
+    measured_models: list[Subject] = []
+    probes: dict[str, Subject] = {}  # ridge probes before training from scratch, by the row's label
+    majority: dict[str, float] = {}
     if request.frame is not None:
-        chosen = fine_tuned(request.frame)
-        found = subjects(chosen)
+        shown = fine_tuned(request.frame)
+        measured_models = subjects(shown)
         untrained = request.frame[request.frame["metric"] == "top1_untrained_probe"]
-        probes = {one.label: one for one in subjects(untrained)}
-        rates = majority_rates(request.frame)
-        grid.notes += [*protocol_notes(chosen), *provenance_notes(chosen), *cost_note(chosen, "our runs")]
-    models = {one.model for one in found}
-    published = {key: facts for key, facts in _published().items() if not models or model_name(key[0]) in models}
-    placed, rest = matched(found, [key[:2] for key in published])
-    for ((model, pretrain, where), facts), (_, ours) in zip(published.items(), placed, strict=True):
-        for i, one in enumerate(ours or [None]):
-            name = f"{model}, {pretrain}" if one is None or len(ours) == 1 else one.title
-            row = (name, where if i == 0 else f"{where} (again)")
-            for dataset, stated in facts.items():
+        probes = {subject.label: subject for subject in subjects(untrained)}
+        majority = majority_rates(request.frame)
+        grid.notes += [*protocol_notes(shown), *provenance_notes(shown), *cost_note(shown, "our runs")]
+    models = {subject.model for subject in measured_models}
+    published = {key: numbers for key, numbers in _published().items() if not models or model_name(key[0]) in models}
+    matches, unmatched = matched(measured_models, [key[:2] for key in published])
+    for ((model, pretrain, where), numbers), (_, ours) in zip(published.items(), matches, strict=True):
+        for i, subject in enumerate(ours or [None]):
+            label = f"{model}, {pretrain}" if subject is None or len(ours) == 1 else subject.title
+            row = (label, where if i == 0 else f"{where} (again)")
+            for dataset, stated in numbers.items():
                 grid.printed[grid.add(row, dataset)] = printed(stated)
-            if one is not None:
-                _put(grid, row, one, rates)
-    for one in rest:
-        _put(grid, (one.title, ""), one, rates)
-        if one.label in probes:
-            _put(grid, (f"{one.title}, ridge probe before training", ""), probes[one.label], rates)
+            if subject is not None:
+                _add_ours(grid, row, subject, majority)
+    for subject in unmatched:
+        _add_ours(grid, (subject.title, ""), subject, majority)
+        if subject.label in probes:
+            _add_ours(grid, (f"{subject.title}, ridge probe before training", ""), probes[subject.label], majority)
     if request.show != "ours" and grid.printed:
         grid.notes.append(
             "Published: fine-tuning as the papers do it (ViT: 384 pixels, the best of a few learning rates; BiT: its "
@@ -73,15 +73,15 @@ def finetune(request: TableRequest) -> list[Table]:
     return [grid.table(request)]
 
 
-def _put(grid: Grid, row: tuple[str, ...], one: Subject, rates: dict[str, float]) -> None:
-    for task, part in one.frame.groupby("task", sort=False):
-        cell = measured(part, rates.get(str(task)))
+def _add_ours(grid: Grid, row: tuple[str, ...], subject: Subject, majority: dict[str, float]) -> None:
+    for task, part in subject.frame.groupby("task", sort=False):
+        cell = measured(part, majority.get(str(task)))
         if cell is not None:
             grid.measured[grid.add(row, DATASETS.get(str(task), str(task)))] = cell
 
 
 def _published() -> dict[tuple[str, str, str], dict[str, Row]]:
-    """What is published of transfer, by model, pre-training set and where: a row for each data set."""
+    """Published transfer results by (model, pre-training set, place of publication), then by data set."""
     chosen = [(row, row["table"], row["dataset"]) for row in rows("table5_transfer")]
     chosen += [
         (row, row["table"], row["dataset"])
@@ -93,10 +93,10 @@ def _published() -> dict[tuple[str, str, str], dict[str, Row]]:
         for row in rows("readme_finetune_results")
         if "replication" in row["source"]
     ]
-    found: dict[tuple[str, str, str], dict[str, Row]] = {}
+    by_row: dict[tuple[str, str, str], dict[str, Row]] = {}
     for row, where, dataset in chosen:
-        found.setdefault((row["model"], row["pretrain"], where), {})[dataset] = row
-    return found
+        by_row.setdefault((row["model"], row["pretrain"], where), {})[dataset] = row
+    return by_row
 
 
 FINETUNE = TableSpec(

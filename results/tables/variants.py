@@ -13,7 +13,7 @@ HEADINGS = ("layers", "width", "MLP", "heads")
 
 
 def table1(request: TableRequest) -> list[Table]:
-    """A row a model. Without facts of the catalog, the printed rows alone."""
+    """A row a model: ours and published sizes; published rows alone without facts of the catalog."""
     published = {_size(row["model"]): row for row in rows("table1_variants")}
     sources = f"Published: {'; '.join(dict.fromkeys(row['source'] for row in published.values()))}."
     if request.show == "published" or not request.facts.models:
@@ -37,10 +37,10 @@ def table1(request: TableRequest) -> list[Table]:
         if row is None and request.show == "delta":
             continue
         built = model["params"] / 1e6
-        printed, away = "", ""
+        printed, delta = "", ""
         if row is not None:
-            printed, away = row["params_millions"], f"{built - float(row['params_millions']):+.1f}"
-        shown = {"ours": [f"{built:.1f}"], "both": [f"{built:.1f}", printed, away], "delta": [away]}[request.show]
+            printed, delta = row["params_millions"], f"{built - float(row['params_millions']):+.1f}"
+        shown = {"ours": [f"{built:.1f}"], "both": [f"{built:.1f}", printed, delta], "delta": [delta]}[request.show]
         lines.append((model["name"], *(_text(model, name) for name in SIZES), *shown, _text(model, "gflop")))
     return [
         Table(
@@ -57,7 +57,7 @@ def table1(request: TableRequest) -> list[Table]:
 
 
 def _size(name: str) -> str:
-    """What a row of the paper and ours have in common: "ViT-Base" and "ViT-B/16" are ViT-B."""
+    """The size in a model's name, to match the paper's rows with ours: ViT-B for "ViT-Base" and "ViT-B/16"."""
     long = {"ViT-Base": "ViT-B", "ViT-Large": "ViT-L", "ViT-Huge": "ViT-H"}
     if name in long:
         return long[name]

@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 
 def vtab(request: TableRequest) -> list[Table]:
-    """Records of one suite and protocol, or what the ViT paper printed."""
+    """The table of one suite and protocol; without records, the ViT paper's Table 9."""
     return table9(replace(request, show="published")) if request.frame is None else [vtab_table(request.frame)]
 
 
 def vtab_table(frame: pd.DataFrame) -> Table:
-    """A row a model, a column a task, group means, both totals; below them the majority rate of each task.
+    """A row a model, a column a task, group means and both totals; the last row is the majority rate of each task.
 
-    A mean stands only where every task of the group (or of the suite) has a number; else the cell says how many have.
-    The totals are the mean over tasks (the VTAB and ViT papers') and the mean of the three group means (later papers').
+    If a task of a group (or of the suite) has no number, the cell of the mean says how many tasks have one. The totals
+    are the mean over tasks (VTAB and ViT papers) and the mean of the three group means (later papers).
     """
     suite = str(frame["suite"].iloc[0])
     tasks = frame.drop_duplicates("task")
@@ -36,9 +36,9 @@ def vtab_table(frame: pd.DataFrame) -> Table:
     top1 = only_metric(frame, "top1")
     majority = majority_rates(frame)
     for label, part in row_labels(top1):
-        put_row(grid, (label,), part, suite, majority, one_a_seed=False)
+        add_row(grid, (label,), part, suite, majority, one_a_seed=False)
     rates = frame[(frame["metric"] == "majority_rate") & (frame["status"] == "ok")].drop_duplicates("task", keep="last")
-    put_row(grid, ("majority class",), rates.assign(metric="top1", measurement=""), suite, {}, one_a_seed=False)
+    add_row(grid, ("majority class",), rates.assign(metric="top1", measurement=""), suite, {}, one_a_seed=False)
     for (row, column), cell in grid.measured.items():
         if column in means:
             grid.measured[row, column] = replace(cell, std=None)
@@ -51,10 +51,10 @@ def vtab_table(frame: pd.DataFrame) -> Table:
     return replace(table, rules=frozenset({len(table.rows) - 1}))
 
 
-def put_row(
+def add_row(
     grid: Grid, row: tuple[str, ...], frame: pd.DataFrame, suite: str, majority: dict[str, float], *, one_a_seed: bool
 ) -> None:
-    """The records of one model: its tasks, the mean of each group, of all tasks, and of the groups' means."""
+    """Add a model's records as a row: its tasks, the mean of each group, of all tasks, and of the group means."""
     sizes = GROUP_SIZES[suite]
     total, group_mean = totals_of(suite)
     for task, part in frame.groupby("task", sort=False):
@@ -63,21 +63,21 @@ def put_row(
             grid.measured[grid.add(row, str(task))] = cell
     of_group = {group: mean_of_tasks(frame[frame["group"] == group], size) for group, size in sizes.items()}
     grid.measured |= {(row, group): cell for group, cell in of_group.items()}
-    every = grid.measured[grid.add(row, total)] = mean_of_tasks(frame, sum(sizes.values()))
+    all_tasks = grid.measured[grid.add(row, total)] = mean_of_tasks(frame, sum(sizes.values()))
     values = [cell.value for cell in of_group.values() if cell.value is not None]
     if len(values) == len(sizes):
-        every = replace(every, value=sum(values) / len(values), std=None)
-    grid.measured[row, group_mean] = every
+        all_tasks = replace(all_tasks, value=sum(values) / len(values), std=None)
+    grid.measured[row, group_mean] = all_tasks
 
 
 def totals_of(suite: str) -> tuple[str, str]:
-    """The columns of both totals: the mean of all tasks, and of the means of groups."""
+    """The names of the columns for the mean of all tasks and the mean of group means."""
     sizes = GROUP_SIZES[suite]
     return f"mean of {sum(sizes.values())}", f"mean of {len(sizes)} groups"
 
 
 def table9(request: TableRequest) -> list[Table]:
-    """VTAB-1k by task as the ViT paper prints it, our fine-tuned models beside; probes are rows of their own."""
+    """VTAB-1k by task: the ViT paper's rows with our fine-tuned models, and rows of their own for our probes."""
     published = rows("table9_vtab_tasks")
     tasks = dict.fromkeys(row["task"] for row in published if row["table"] == "ViT Table 9" and row["group"] != "All")
     grid = Grid(
@@ -86,20 +86,20 @@ def table9(request: TableRequest) -> list[Table]:
         columns=[*tasks, *GROUPS, *totals_of("vtab")],
         decimals=1,
     )
-    models: dict[tuple[str, str], tuple[str, ...]] = {}  # and pre-training set: the row
+    models: dict[tuple[str, str], tuple[str, ...]] = {}  # (model, pre-training set): row labels
     for row in published:
-        drawn = row["table"] == "ViT Figure 2" and not row["model"].startswith("ViT-")
-        if drawn or "ViT Table 9" in row["table"]:
-            label = f"{row['model']}, {row['pretrain']}{' (Figure 2)' if drawn else ''}"
+        in_figure2 = row["table"] == "ViT Figure 2" and not row["model"].startswith("ViT-")
+        if in_figure2 or "ViT Table 9" in row["table"]:
+            label = f"{row['model']}, {row['pretrain']}{' (Figure 2)' if in_figure2 else ''}"
             models[row["model"], row["pretrain"]] = (label,)
             grid.printed[grid.add((label,), column_of(row))] = printed(row)
     for line in grid.rows:
         means = [grid.printed[line, group] for group in GROUPS if (line, group) in grid.printed]
         if len(means) == len(GROUPS):
-            mean = sum(one.value for one in means) / len(GROUPS)
+            mean = sum(mean_cell.value for mean_cell in means) / len(GROUPS)
             grid.printed[line, totals_of("vtab")[1]] = stated(f"{mean:.2f}", means[0].mark, mean)
     if request.frame is not None:
-        _put_ours(grid, request.frame, models)
+        _add_ours(grid, request.frame, models)
     if request.show != "ours":
         grid.notes.append(
             "Published: group means are computed from the table (BiT-L, VIVI, S4L: drawn in Figure 2), and so is the "
@@ -118,17 +118,17 @@ def column_of(row: Row) -> str:
     return totals_of("vtab")[0] if row["group"] == "All" else row["group"].lower()
 
 
-def _put_ours(grid: Grid, frame: pd.DataFrame, models: dict[tuple[str, str], tuple[str, ...]]) -> None:
+def _add_ours(grid: Grid, frame: pd.DataFrame, models: dict[tuple[str, str], tuple[str, ...]]) -> None:
     majority = majority_rates(frame)
     for protocol, of_protocol in only_metric(frame, "top1").groupby("protocol", sort=False):
-        for one in subjects(of_protocol):
-            row = (one.title if protocol == "finetune" else f"{one.title} [{protocol}]",)
+        for subject in subjects(of_protocol):
+            row = (subject.title if protocol == "finetune" else f"{subject.title} [{protocol}]",)
             for published, line in models.items():
                 taken = any(position[0] == line for position in grid.measured)
-                if protocol == "finetune" and not taken and one.stands_for(*published):
+                if protocol == "finetune" and not taken and subject.stands_for(*published):
                     row = line
                     break
-            put_row(grid, row, one.frame, "vtab", majority, one_a_seed=True)
+            add_row(grid, row, subject.frame, "vtab", majority, one_a_seed=True)
     grid.notes += [*protocol_notes(frame), *provenance_notes(only_metric(frame, "top1"))]
     if (frame["protocol"] != "finetune").any():
         grid.notes.append("Probes on frozen features are not the paper's fine-tuning: they stand in rows of their own.")
