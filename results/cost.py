@@ -61,9 +61,8 @@ def cost_note(frame: pd.DataFrame, what: str = "these measurements") -> list[str
             f"{row['model']} {row['weights']} {float(row['pretrain.core_days']):,.0f}"
             for row in weights.to_dict("records")
         ]
-        notes += (
-            [f"Pre-training of these weights, as published, in TPUv3-core-days: {', '.join(days)}."] if days else []
-        )
+        if days:
+            notes.append(f"Pre-training of these weights, as published, in TPUv3-core-days: {', '.join(days)}.")
     return notes
 
 

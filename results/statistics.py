@@ -102,16 +102,15 @@ def paired(
     """
     import numpy as np
 
-    a, b = (_mean_over_seeds(np.asarray(right, dtype=np.float64)) for right in (a_right, b_right))
+    sides = (np.asarray(right, dtype=np.float64) for right in (a_right, b_right))
+    a, b = (right.mean(axis=0) if right.ndim == 2 else right for right in sides)
     if a.shape != b.shape or not a.size:
         raise ValueError(f"{a.shape} and {b.shape}: the two sides were not scored on the same images")
     differences = a - b
     value, n = 100 * float(differences.mean()), len(differences)
     generator = np.random.default_rng(seed)
     if clusters is None:
-        levels, counts = np.unique(
-            differences, return_counts=True
-        )  # 3 levels for booleans, at most 2 S + 1 for S seeds
+        levels, counts = np.unique(differences, return_counts=True)  # at most 2 S + 1 levels for S seeds
         draws = generator.multinomial(n, counts / n, size=resamples) @ levels / n
         whole = _booleans(a, b)
         p = mcnemar(a > 0, b > 0) if whole else sign_flip(differences, resamples=resamples, seed=seed)
@@ -319,10 +318,6 @@ def _t_interval(value: float, terms: tuple[float, float], level: float, method: 
     half = float(stats.t.ppf(0.5 + level / 2, freedom)) * variance**0.5
     p = float(2 * stats.t.sf(abs(value) / variance**0.5, freedom))
     return Difference(value, value - half, value + half, p, method)
-
-
-def _mean_over_seeds(right: np.ndarray) -> np.ndarray:
-    return right.mean(axis=0) if right.ndim == 2 else right
 
 
 def _booleans(*arrays: np.ndarray) -> bool:

@@ -63,7 +63,7 @@ def figure_verb(
         frame=frame,
         show=show,
         task=options.task,
-        facts=None if frame is None else model_facts(frame),
+        models=None if frame is None else model_facts(frame),
         mix=options.mix,
     )
     drawing = draw(row, asked)

@@ -33,18 +33,9 @@ if TYPE_CHECKING:
 ALPHA = 0.05
 BY = ("model", "variant", "weights", "source")
 PREFERRED = ("top1", "mean_per_class", "images_per_second")
-LOWER = (
-    "seconds",
-    "latency",
-    "memory",
-    "loss",
-    "_err",
-    "error",
-    "step_time",
-    "joules",
-    "energy",
-)  # metrics of which less is better
-LOWER_UNITS = ("s", "ms", "bytes", "J")  # units of which less is better, whatever the metric
+# metrics, and units of any metric, of which less is better
+LOWER = ("seconds", "latency", "memory", "loss", "_err", "error", "step_time", "joules", "energy")
+LOWER_UNITS = ("s", "ms", "bytes", "J")
 ONE_RUN = "one run a side"
 BETTER, WORSE, SAME, UNTESTED = "better", "worse", "no difference seen", "not tested"
 
@@ -94,10 +85,9 @@ def compare(a: pd.DataFrame, b: pd.DataFrame, names: tuple[str, str], **options:
     predictions = Predictions(a.attrs.get("folders", ())), Predictions(b.attrs.get("folders", ()))
     rows: list[dict[str, Any]] = joined.pairs.to_dict("records")  # pyright: ignore[reportAssignmentType]
     warnings: set[str] = set()
-    welch_tests = _welch_tests(joined.pairs)
+    by_welch = _welch_tests(joined.pairs)
     tested = [
-        _test_cell(row, predictions, warnings) or (welch_test, None)
-        for row, welch_test in zip(rows, welch_tests, strict=True)
+        _test_cell(row, predictions, warnings) or (welch, None) for row, welch in zip(rows, by_welch, strict=True)
     ]
     if any(ONE_RUN in difference.method for difference, _ in tested):
         warnings.add(
@@ -157,9 +147,7 @@ def _test_cell(
             scored = arrays.scored(measurement, value if row["metric"].startswith("top1") else None)
             if scored is None or not row["metric"].startswith("top1"):
                 if arrays.has_unlabelled(measurement):
-                    warnings.add(
-                        "Some predictions were kept without labels, by an early version: not tested by images."
-                    )
+                    warnings.add("Some predictions are stored without labels (early versions): not tested by images.")
                 return None
             of_seeds.append(scored)
         sides.append(of_seeds)
@@ -181,9 +169,7 @@ def _test_over_images(
     return both_sources(over_images, np.array(row["values_a"]), np.array(row["values_b"])), floor
 
 
-def _compare_timings(
-    row: dict[str, Any], predictions: tuple[Predictions, Predictions]
-) -> tuple[Difference, float | None]:
+def _compare_timings(row: dict[str, Any], files: tuple[Predictions, Predictions]) -> tuple[Difference, float | None]:
     """The ratio over several runs a side; with one run a side the ratio of medians of its steps, untested."""
     import numpy as np
 
@@ -191,7 +177,7 @@ def _compare_timings(
     if all(len(side) > 1 and (side > 0).all() for side in values):
         return ratio_over_runs(values[0], values[1]), None
     sides: list[np.ndarray] = []
-    for letter, arrays in zip("ab", predictions, strict=True):
+    for letter, arrays in zip("ab", files, strict=True):
         samples = [arrays.other_arrays(measurement).get("samples") for measurement in row[f"measurements_{letter}"]]
         stored = [array for array in samples if array is not None]
         complete = stored and len(stored) == len(samples)

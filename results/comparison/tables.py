@@ -36,10 +36,8 @@ def _pair_table(comparison: Comparison, every: bool) -> Table:
     ratio = any(pair.ratio for pair in pairs)
     methods = list(dict.fromkeys(_short_method(pair.difference.method) for pair in pairs))
     rows = tuple(_row(pair, varying) for pair in pairs)
-    constants = ", ".join(
-        f"{key} {_text(value)}" for key, value in constant.items() if _text(value) not in ("", MISSING)
-    )
-    notes += [f"Joined on {', '.join(keys)}." + (f" In every row: {constants}." if constants else "")]
+    fixed = ", ".join(f"{key} {_text(value)}" for key, value in constant.items() if _text(value) not in ("", MISSING))
+    notes += [f"Joined on {', '.join(keys)}." + (f" In every row: {fixed}." if fixed else "")]
     notes += [
         _unmatched_note(comparison.joined.only_a, comparison.names[0]),
         _unmatched_note(comparison.joined.only_b, comparison.names[1]),
@@ -80,21 +78,18 @@ def _pair_table(comparison: Comparison, every: bool) -> Table:
 
 
 def _row(pair: Pair, keys: list[str]) -> tuple[str, ...]:
-    difference, digits = pair.difference, 3 if pair.ratio else 2
-    untested = difference.p is None and pair.unit == "percent"
+    delta, digits = pair.difference, 3 if pair.ratio else 2
+    alone = delta.p is None and pair.unit == "percent"
     sides = [
-        f"{value:.2f}"
-        + (f" [{', '.join(f'{end:.1f}' for end in wilson(value * n / 100, n))}]" if untested and n else "")
+        f"{value:.2f}" + (f" [{', '.join(f'{end:.1f}' for end in wilson(value * n / 100, n))}]" if alone and n else "")
         for value, n in zip((pair.a, pair.b), pair.n, strict=True)
     ]
-    value = f"{difference.value:.{digits}f}" if pair.ratio else f"{difference.value:+.{digits}f}"
-    interval = (
-        "" if difference.low != difference.low else f"[{difference.low:.{digits}f}, {difference.high:.{digits}f}]"
-    )
+    value = f"{delta.value:.{digits}f}" if pair.ratio else f"{delta.value:+.{digits}f}"
+    interval = "" if delta.low != delta.low else f"[{delta.low:.{digits}f}, {delta.high:.{digits}f}]"
     floor = "" if pair.floor is None else f"{pair.floor:.2f}"
     return (
         *(_text(pair.key[key]) for key in keys),
-        *(*sides, value, interval, _p(difference.p), _p(pair.p), floor, _short_method(difference.method), pair.verdict),
+        *(*sides, value, interval, _p(delta.p), _p(pair.p), floor, _short_method(delta.method), pair.verdict),
     )
 
 
@@ -186,10 +181,8 @@ def _mean(pairs: list[Pair], size: int | None) -> Difference | str:
     if len({len(differences) for differences in per_task}) != 1:
         return "uneven"
     value = sum(pair.difference.value for pair in pairs) / len(pairs)
-    if len(pairs) != len(tasks):  # several models or settings are not independent: a mean without a test
-        return Difference(value, float("nan"), float("nan"), None, "none")
-    error = _error_of_mean(pairs)
-    if not error > 0:
+    error = _error_of_mean(pairs) if len(pairs) == len(tasks) else 0.0  # several models or settings are not independent
+    if not error > 0:  # a mean without a test
         return Difference(value, float("nan"), float("nan"), None, "none")
     from statistics import NormalDist
 

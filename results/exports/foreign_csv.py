@@ -46,9 +46,15 @@ OURS = ("model", "weights", "variant", "task", "group", "seed", "n_test", "image
 
 def is_foreign(path: Path) -> bool:
     """Whether a file is a CSV with a column for the model and without our column `measurement`."""
+    import csv
+
     if not path.is_file():
         return False
-    header = _header(path)
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            header = next(csv.reader(file), [])
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return False
     return "measurement" not in header and any(name in header for name in ("model", "model_name"))
 
 
@@ -110,13 +116,3 @@ def _column(raw: pd.DataFrame, name: str, path: Path, ours: str) -> pd.Series:
     if len(not_numbers):
         raise UsageError(f"{path}: row {not_numbers[0] + 2}, column {name}: '{raw[name][not_numbers[0]]}' is no number")
     return numbers
-
-
-def _header(path: Path) -> list[str]:
-    import csv
-
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return next(csv.reader(file), [])
-    except (OSError, UnicodeDecodeError, csv.Error):
-        return []

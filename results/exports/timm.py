@@ -155,9 +155,8 @@ def _row_key(record: Mapping[Any, Any]) -> tuple[Any, ...]:
 
 def _timed_model(record: Mapping[Any, Any]) -> str:
     """The model of a timing, without random weights, which do not matter there, and without our prefix for timm."""
-    return _model_and_tag(record if not is_random(str(record["weights"])) else {**record, "weights": ""}).removeprefix(
-        "timm:"
-    )
+    weights = "" if is_random(str(record["weights"])) else record["weights"]
+    return _model_and_tag({**record, "weights": weights}).removeprefix("timm:")
 
 
 def _model_and_tag(record: Mapping[Any, Any]) -> str:

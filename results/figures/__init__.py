@@ -1,6 +1,6 @@
-"""The paper's figures: each a row of a registry that draws published points, records of ours, or both.
+"""The papers' figures, each a `Figure` in a registry, drawn from published points, our records, or both.
 
-A module that holds a `Figure` at module level adds a figure.
+A module here that has a `Figure` at module level adds a figure.
 """
 
 from __future__ import annotations
@@ -25,40 +25,40 @@ FORMATS: tuple[FigureFormat, ...] = get_args(FigureFormat)
 
 @cache
 def figures() -> Registry[Figure]:
-    """The figures there are, by number, then those that the paper does not have."""
+    """All figures, by name: those of the ViT paper by number, then the others."""
     rows = collect(__name__, Figure)
     return Registry("figure", sorted(rows, key=lambda row: (not row.name.isdigit(), row.name.zfill(3))))
 
 
-def draw(figure: str | Figure, asked: FigureRequest) -> Drawing:
-    """The figure, or that of `figures()` with this name. Without records the published points alone.
+def draw(figure: str | Figure, request: FigureRequest) -> Drawing:
+    """Draw a figure, given by its row or its name in `figures()`. Without records, published points alone.
 
-    Raises UsageError for an unknown name, for records that the figure does not show, naming what would measure them,
-    for numbers that are missing or NaN, and where matplotlib is not installed.
+    Raises UsageError for an unknown name, for missing records, with the command that measures them, for values that
+    are missing or NaN, and if matplotlib is not installed.
     """
     from . import style
 
     row = figures()[figure] if isinstance(figure, str) else figure
-    if asked.frame is None and not row.published:
+    if request.frame is None and not row.published:
         raise UsageError(
             f"figure {row.name} shows arrays that are measured and published nowhere. Measure them with "
             f"`python -m bench run {row.measured_by}` and name the run directory, or leave its name out where it is "
             f"runs/{row.suites[0]}"
         )
-    if asked.frame is None and asked.show == "ours":
+    if request.frame is None and request.show == "ours":
         raise UsageError(
             f"show=ours: no run is named. Measure one with `python -m bench run {row.measured_by}`"
             if row.suites
             else f"figure {row.name} has published points alone"
         )
     with style.applied():
-        return row.draw(asked)
+        return row.draw(request)
 
 
 def drawable(frame: pd.DataFrame, among: Mapping[str, Figure] | None = None) -> list[Figure]:
-    """The figures that show records of any of these suites: what a report may try to draw."""
-    there = set(frame[frame["status"] == "ok"]["suite"])
-    return [row for row in (figures() if among is None else among).values() if there & set(row.suites)]
+    """The figures that show records of a suite with results in `frame`."""
+    suites = set(frame[frame["status"] == "ok"]["suite"])
+    return [row for row in (figures() if among is None else among).values() if suites & set(row.suites)]
 
 
 def render(drawing: Drawing, file_format: FigureFormat) -> bytes:
@@ -77,7 +77,7 @@ def render(drawing: Drawing, file_format: FigureFormat) -> bytes:
 
 
 def save(drawing: Drawing, path: Path) -> None:
-    """Write the figure, whole or not at all. Raises UsageError for a suffix or a place that cannot be written."""
+    """Write the figure, whole or not at all. Raises UsageError for an unknown suffix or an unwritable path."""
     data = render(drawing, format_of(path))
     try:
         with replacing(path) as temporary:
@@ -87,7 +87,7 @@ def save(drawing: Drawing, path: Path) -> None:
 
 
 def format_of(path: Path) -> FigureFormat:
-    """The file format that a path's suffix says. Raises UsageError for one that is not written."""
+    """The file format of a path's suffix. Raises UsageError for an unknown suffix."""
     suffix = path.suffix.lower().removeprefix(".")
     for known in FORMATS:
         if suffix == known:

@@ -21,28 +21,28 @@ PANELS = {
     "grad_norm": "gradient norm",
     "images_per_second": "images per second",
 }
-SMOOTH = 0.02  # of the steps of a curve: the width of the running median of the loss
-MOST = 24  # lines that a panel can show
+SMOOTH = 0.02  # width of the running median of the loss, as a fraction of the steps
+MOST_LINES = 24  # in a panel
 
 
-def draw(asked: FigureRequest) -> Drawing:
-    """A panel a quantity, a line a model: the median over seeds, their range shaded; of final runs, if there are."""
-    frame = relevant(asked, CURVES)
-    folders = [Path(folder) for folder in (asked.frame.attrs if asked.frame is not None else {}).get("folders", ())]
-    trained = [_file(str(name), folders) is not None for name in frame["measurement"]]  # probes leave no curves
+def draw(request: FigureRequest) -> Drawing:
+    """A panel a quantity, a line a model: the median over seeds, their range shaded; final runs alone, if any."""
+    frame = relevant(request, CURVES)
+    folders = [Path(folder) for folder in (request.frame.attrs if request.frame is not None else {}).get("folders", ())]
+    trained = [_curves_file(str(name), folders) is not None for name in frame["measurement"]]  # probes have no curves
     frame = frame[trained] if any(trained) else frame
     tasks = list(dict.fromkeys(frame["task"]))
-    if asked.task is not None:
-        frame = frame[frame["task"].str.lower() == asked.task.lower()]
+    if request.task is not None:
+        frame = frame[frame["task"].str.lower() == request.task.lower()]
         if frame.empty:
-            raise UsageError(f"task={asked.task}: these records are of {', '.join(tasks)}")
+            raise UsageError(f"task={request.task}: these records are of {', '.join(tasks)}")
         tasks = list(dict.fromkeys(frame["task"]))
     lines = len(frame.drop_duplicates(["model", "variant", "weights", "task"]))
-    if lines > MOST and len(tasks) > 1:
+    if lines > MOST_LINES and len(tasks) > 1:
         raise SeveralTasks(
             f"{lines} learning curves are too many to tell apart: type task=NAME, one of {', '.join(tasks)}", tasks
         )
-    looks = style.Looks()
+    styles = style.SeriesStyles()
     canvas = style.canvas(style.PAGE, 3.9)
     panels = dict(zip(PANELS, canvas.subplots(2, 2, sharex=True).flat, strict=True))
     phases: set[str] = set()
@@ -52,10 +52,10 @@ def draw(asked: FigureRequest) -> Drawing:
             curves = _curves(part, folders)
             if curves is None:
                 continue
-            chosen, phase = _final(curves)
+            chosen, phase = _final_phase(curves)
             phases.add(phase)
-            _lines(panels, chosen, looks[name])
-    if not looks.names:
+            _plot_lines(panels, chosen, styles[name])
+    if not styles.names:
         where = ", ".join(map(str, folders)) or "a CSV file: name the run directory"
         raise UsageError(
             f"no learning curve (cells/<key>.curves.csv) of these records is in {where}. "
@@ -70,7 +70,7 @@ def draw(asked: FigureRequest) -> Drawing:
     for axes in (panels["grad_norm"], panels["images_per_second"]):
         axes.set_xlabel("step")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    style.legend(canvas, looks)
+    style.legend(canvas, styles)
     notes = [
         f"Lines: median over seeds of the {' and '.join(sorted(phases))} runs; shaded: their range. The loss is a "
         f"running median over {100 * SMOOTH:g} % of the steps.",
@@ -80,7 +80,7 @@ def draw(asked: FigureRequest) -> Drawing:
 
 
 def read_curves(path: Path) -> pd.DataFrame:
-    """A cell's learning curves. Raises UsageError naming file, row and column for what is missing or no number."""
+    """A cell's learning curves. Raises UsageError, naming file, line and column, for missing and non-numeric values."""
     import pandas as pd
 
     try:
@@ -103,38 +103,38 @@ def read_curves(path: Path) -> pd.DataFrame:
 
 
 def _curves(part: pd.DataFrame, folders: list[Path]) -> pd.DataFrame | None:
-    """The curves of all cells of a row."""
+    """The learning curves of all cells of these records; None if there are none."""
     import pandas as pd
 
-    found = []
+    tables = []
     for key in dict.fromkeys(str(name).partition("/")[0] for name in part["measurement"]):
-        path = _file(key, folders)
+        path = _curves_file(key, folders)
         if path is not None:
-            found.append(read_curves(path).assign(cell=key))
-    return pd.concat(found, ignore_index=True) if found else None
+            tables.append(read_curves(path).assign(cell=key))
+    return pd.concat(tables, ignore_index=True) if tables else None
 
 
-def _file(measurement: str, folders: list[Path]) -> Path | None:
-    """The curves of the cell of a measurement, where one of the run directories has them."""
+def _curves_file(measurement: str, folders: list[Path]) -> Path | None:
+    """The file with the learning curves of a measurement's cell, or None."""
     name = f"{measurement.partition('/')[0]}.curves.csv"
     return next((file for folder in folders if (file := folder / "cells" / name).is_file()), None)
 
 
-def _final(curves: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """The runs that gave the result, where runs to choose a learning rate are beside them."""
+def _final_phase(curves: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """The curves of the phase `final`, else of the last phase (no search of a learning rate), and its name."""
     phases = list(dict.fromkeys(curves["phase"]))
     last = "final" if "final" in phases else phases[-1]
     return curves[curves["phase"] == last], str(last) or "training"
 
 
 def _smoothed(curves: pd.DataFrame) -> pd.DataFrame:
-    """The curves, each run's loss as its running median."""
+    """The curves with each run's loss replaced by its running median."""
     width = max(1, round(SMOOTH * curves["step"].nunique()))
     runs = curves.sort_values("step").groupby(["cell", "lr", "seed"], dropna=False, sort=False)["loss"]
-    return curves.assign(loss=runs.transform(lambda one: one.rolling(width, min_periods=1).median()))
+    return curves.assign(loss=runs.transform(lambda loss: loss.rolling(width, min_periods=1).median()))
 
 
-def _lines(panels: dict[str, Any], curves: pd.DataFrame, look: dict[str, Any]) -> None:
+def _plot_lines(panels: dict[str, Any], curves: pd.DataFrame, line_style: dict[str, Any]) -> None:
     for name, axes in panels.items():
         if curves[name].isna().all():
             continue
@@ -143,9 +143,10 @@ def _lines(panels: dict[str, Any], curves: pd.DataFrame, look: dict[str, Any]) -
             values = _smoothed(curves)
         by_step = values.groupby("step")[name]
         middle = by_step.median()
-        axes.plot(middle.index, middle, markevery=max(1, len(middle) // 8), **{**look, "markersize": 3.5})
+        axes.plot(middle.index, middle, markevery=max(1, len(middle) // 8), **{**line_style, "markersize": 3.5})
         if by_step.count().max() > 1:
-            axes.fill_between(middle.index, by_step.min(), by_step.max(), color=look["color"], alpha=0.15, linewidth=0)
+            shade = {"color": line_style["color"], "alpha": 0.15, "linewidth": 0}
+            axes.fill_between(middle.index, by_step.min(), by_step.max(), **shade)
 
 
 CURVES = Figure(

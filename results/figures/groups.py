@@ -1,4 +1,4 @@
-"""Figure 2: VTAB in its groups, mean over all tasks and over those of each group."""
+"""Figure 2: VTAB accuracy, the mean over all tasks and over each group."""
 
 from __future__ import annotations
 
@@ -22,82 +22,82 @@ PANELS = {
 Means = dict[str, tuple[float, float | None]]  # by panel: mean, and std over seeds
 
 
-def draw(asked: FigureRequest) -> Drawing:
-    """Dots with the std over seeds, a panel a group: the axis does not start at zero, so no bars."""
+def draw(request: FigureRequest) -> Drawing:
+    """A panel a group, a dot a model, with the std over seeds. No bars, since the axis does not start at zero."""
     notes: list[str] = []
     ours: dict[str, Means] = {}
     suite = "vtab"
-    if asked.ours:
-        frame = relevant(asked, FIGURE2, "top1")
+    if request.ours:
+        frame = relevant(request, FIGURE2, "top1")
         suite = "vtab" if (frame["suite"] == "vtab").any() else "vtab-mini"
         part = frame[frame["suite"] == suite]
-        check_question(part, asked)
+        check_question(part, request)
         for label, of_model in row_labels(part):
-            ours[label], lacking = _means(of_model, GROUP_SIZES[suite])
-            if lacking:
-                notes.append(f"{label}: no mean of {', '.join(lacking)} without all of their tasks.")
+            ours[label], missing = _means(of_model, GROUP_SIZES[suite])
+            if missing:
+                notes.append(f"{label}: no mean of {', '.join(missing)} without all of their tasks.")
         if suite == "vtab-mini":
             notes.append("The built-in miniature, not VTAB: nothing published can stand beside it.")
         notes += caveats(part)
-    theirs = _published() if asked.published and suite == "vtab" else {}
+    theirs = _published() if request.published and suite == "vtab" else {}
     if theirs:
         notes.append("Published: ViT paper, Figure 2, read from its vector graphics (about 0.01).")
 
     sizes = GROUP_SIZES[suite]
-    looks = style.Looks(lines=False)
-    rows = [(name, means, looks.hollow) for name, means in theirs.items()]
-    rows += [(name, means, looks.filled) for name, means in ours.items()]
+    styles = style.SeriesStyles(lines=False)
+    rows = [(name, means, styles.hollow) for name, means in theirs.items()]
+    rows += [(name, means, styles.filled) for name, means in ours.items()]
     canvas = style.canvas(style.PAGE, 1.15 + 0.19 * len(rows))
     panels = canvas.subplots(1, 4, sharey=True)
     for axes, (key, title) in zip(panels, PANELS.items(), strict=True):
         drawn = {place: means[key] for place, (_, means, _) in enumerate(rows) if key in means}
         for place, (value, std) in drawn.items():
-            name, _, look = rows[place]
-            axes.errorbar(value, place, xerr=std, **look(name))
-            beside = {"textcoords": "offset points", "va": "center", "fontsize": 6.5}
-            axes.annotate(f"{value:.1f}", (value + (std or 0), place), (5, 0), **beside)
+            name, _, series_style = rows[place]
+            axes.errorbar(value, place, xerr=std, **series_style(name))
+            text_style = {"textcoords": "offset points", "va": "center", "fontsize": 6.5}
+            axes.annotate(f"{value:.1f}", (value + (std or 0), place), (5, 0), **text_style)
         axes.set_title(title.format(sum(sizes.values()) if key == "All" else sizes[key]))
         axes.set_xlabel("top-1 accuracy (%)")
         if drawn:
             values = [value for value, _ in drawn.values()]
             low, high = min(values), max(values)
-            room = max(high - low, 4.0)
-            axes.set_xlim(max(0, low - 0.15 * room), high + 0.4 * room)
+            margin = max(high - low, 4.0)
+            axes.set_xlim(max(0, low - 0.15 * margin), high + 0.4 * margin)
     both = bool(ours) and bool(theirs)
     labels = [*theirs, *(f"{name} (ours)" if both else name for name in ours)]
     panels[0].set_yticks(range(len(rows)), labels)
     panels[0].set_ylim(len(rows) - 0.5, -0.5)
     for axes in panels:
         axes.grid(visible=False, axis="x")
-    style.legend(canvas, style.Looks(), columns=2, ours=bool(ours), published=bool(theirs))
+    style.legend(canvas, style.SeriesStyles(), columns=2, ours=bool(ours), published=bool(theirs))
     return Drawing(
         title=f"Figure 2: {'VTAB-1k' if suite == 'vtab' else suite} by group", canvas=canvas, notes=tuple(notes)
     )
 
 
 def _means(frame: pd.DataFrame, sizes: dict[str, int]) -> tuple[Means, list[str]]:
-    """Mean and std over seeds of each group and of all, where every task of it has a number for the seed."""
-    found: Means = {}
-    lacking = []
+    """The mean and std over seeds by panel, and the panels without a seed that has a number for every task."""
+    means: Means = {}
+    missing = []
     for key in PANELS:
         part = frame if key == "All" else frame[frame["group"] == key]
         needed = sum(sizes.values()) if key == "All" else sizes[key]
         by_seed = part.assign(seed=part["seed"].fillna(-1)).groupby("seed").agg({"task": "nunique", "value": "mean"})
-        whole = by_seed[by_seed["task"] == needed]["value"]
-        if whole.empty:
-            lacking.append(key)
+        complete = by_seed[by_seed["task"] == needed]["value"]
+        if complete.empty:
+            missing.append(key)
             continue
-        found[key] = float(whole.mean()), float(whole.std(ddof=1)) if len(whole) > 1 else None
-    return found, lacking
+        means[key] = float(complete.mean()), float(complete.std(ddof=1)) if len(complete) > 1 else None
+    return means, missing
 
 
 def _published() -> dict[str, Means]:
-    found: dict[str, Means] = {}
+    by_model: dict[str, Means] = {}
     for row in published.rows("table9_vtab_tasks"):
         if row["table"] == "ViT Figure 2":
             group = row["group"] if row["group"] == "All" else row["group"].lower()
-            found.setdefault(row["model"], {})[group] = (float(row["value"]), None)
-    return found
+            by_model.setdefault(row["model"], {})[group] = (float(row["value"]), None)
+    return by_model
 
 
 FIGURE2 = Figure(

@@ -25,8 +25,8 @@ OVERVIEW = 3  # images of Figure 6, as in the paper
 
 
 @dataclass(frozen=True, kw_only=True)
-class Activations:
-    """One model's arrays of one metric."""
+class ModelArrays:
+    """One model's arrays of one metric, with what a figure says about them."""
 
     label: str
     model: str
@@ -36,26 +36,26 @@ class Activations:
     images: int
 
 
-def draw6(asked: FigureRequest) -> Drawing:
-    """The first images, and what of them reaches the output."""
-    return _rollout(asked, FIGURE6, OVERVIEW)
+def draw6(request: FigureRequest) -> Drawing:
+    """Attention rollout of the first images."""
+    return _rollout(request, FIGURE6, OVERVIEW)
 
 
-def draw14(asked: FigureRequest) -> Drawing:
-    """All images that were kept."""
-    return _rollout(asked, FIGURE14, None)
+def draw14(request: FigureRequest) -> Drawing:
+    """Attention rollout of all stored images."""
+    return _rollout(request, FIGURE14, None)
 
 
-def _rollout(asked: FigureRequest, figure: Figure, most: int | None) -> Drawing:
-    found = _found(asked, figure, "attention_rollout", ("rollout", "images"))
-    for one in found:
-        pictures, maps = one.arrays["images"], one.arrays["rollout"]
+def _rollout(request: FigureRequest, figure: Figure, most_images: int | None) -> Drawing:
+    models = _model_arrays(request, figure, "attention_rollout", ("rollout", "images"))
+    for model in models:
+        pictures, maps = model.arrays["images"], model.arrays["rollout"]
         if pictures.ndim != 4 or maps.ndim != 3 or len(pictures) != len(maps):
-            raise UsageError(f"{one.label}: images {pictures.shape} and rollout {maps.shape} do not belong together")
-    count = max(len(one.arrays["images"][:most]) for one in found)
+            raise UsageError(f"{model.label}: images {pictures.shape} and rollout {maps.shape} do not belong together")
+    count = max(len(model.arrays["images"][:most_images]) for model in models)
     across = min(count, 8)
-    blocks = -(-count // across)  # of pictures; each has a row of inputs and a row a model
-    rows = blocks * (1 + len(found))
+    blocks = -(-count // across)  # each block has a row of input images and a row a model
+    rows = blocks * (1 + len(models))
     cell = min(1.1, (style.PAGE - 1.0) / across)
     canvas = style.canvas(1.0 + cell * across, 0.25 + (cell + 0.04) * rows)
     grid = canvas.subplots(rows, across, squeeze=False)
@@ -63,31 +63,32 @@ def _rollout(asked: FigureRequest, figure: Figure, most: int | None) -> Drawing:
         axes.set_axis_off()
     for block in range(blocks):
         chosen = slice(block * across, (block + 1) * across)
-        top = block * (1 + len(found))
+        top = block * (1 + len(models))
         shown: list[tuple[str, Sequence[np.ndarray] | np.ndarray]] = [
-            ("input", found[0].arrays["images"][:most][chosen])
+            ("input", models[0].arrays["images"][:most_images][chosen])
         ]
-        for one in found:
-            pairs = zip(one.arrays["images"][:most][chosen], one.arrays["rollout"][:most][chosen], strict=True)
-            shown.append((one.label, [lit(picture, share) for picture, share in pairs]))
+        for model in models:
+            arrays = (model.arrays[name][:most_images][chosen] for name in ("images", "rollout"))
+            pairs = zip(*arrays, strict=True)
+            shown.append((model.label, [brightened(picture, share) for picture, share in pairs]))
         for line, (label, pictures) in zip(grid[top:], shown, strict=False):
             for axes, picture in zip(line, pictures, strict=False):
                 axes.imshow(picture, interpolation="nearest")
             _name_row(line[0], label)
-    identity = sorted({"with" if one.question.get("identity") else "without" for one in found})
+    identity = sorted({"with" if model.question.get("identity") else "without" for model in models})
     notes = [
         f"Attention rollout, {' or '.join(identity)} the identity; heads averaged. An image is shown as bright as its "
         "patches' share in the output, the largest at full brightness.",
-        f"Images: the first {max(one.images for one in found)} test images of {_tasks(found)}.",
-        *caveats(relevant(asked, figure, "attention_rollout")),
+        f"Images: the first {max(model.images for model in models)} test images of {_tasks(models)}.",
+        *caveats(relevant(request, figure, "attention_rollout")),
     ]
     return Drawing(
         title=f"Figure {figure.name}: attention from the output to the input", canvas=canvas, notes=tuple(notes)
     )
 
 
-def lit(picture: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """A picture (H, W, 3) uint8, as bright everywhere as its patches' share (rows, columns), the largest at 1."""
+def brightened(picture: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """A picture (H, W, 3) uint8 times the share (rows, columns) of its patches, which is scaled to a maximum of 1."""
     height, width = picture.shape[:2]
     light = share / share.max() if share.max() > 0 else np.zeros_like(share)
     light = _stretch(_stretch(light, height, 0), width, 1)
@@ -104,23 +105,29 @@ def _stretch(values: np.ndarray, size: int, axis: int) -> np.ndarray:
     return np.take(values, low, axis) * (1 - weight) + np.take(values, high, axis) * weight
 
 
-def draw7(asked: FigureRequest) -> Drawing:
-    """A row a model: the filters' components, the position embeddings' similarity, attention distance by depth."""
-    filters = _found(asked, FIGURE7, "rgb_filters", ("components",))
-    positions = {one.label: one for one in _found(asked, FIGURE7, "position_similarity", ("similarity",), needed=False)}
-    distances = {one.label: one for one in _found(asked, FIGURE7, "attention_distance", ("distance",), needed=False)}
+def draw7(request: FigureRequest) -> Drawing:
+    """A row a model: principal components of filters, similarity of position embeddings, attention distance."""
+    filters = _model_arrays(request, FIGURE7, "rgb_filters", ("components",))
+    positions = {
+        model.label: model
+        for model in _model_arrays(request, FIGURE7, "position_similarity", ("similarity",), needed=False)
+    }
+    distances = {
+        model.label: model
+        for model in _model_arrays(request, FIGURE7, "attention_distance", ("distance",), needed=False)
+    }
     canvas = style.canvas(style.PAGE, 2.1 * len(filters) + 0.35)
     panels = canvas.subplots(len(filters), 4, squeeze=False, width_ratios=(1.45, 1, 0.06, 1.35))
     notes: list[str] = []
-    both = False
-    for row, one in zip(panels, filters, strict=True):
-        components = one.arrays["components"]
+    has_published = False
+    for row, model in zip(panels, filters, strict=True):
+        components = model.arrays["components"]
         row[0].imshow(mosaic(components), interpolation="nearest")
         row[0].set_title(f"RGB embedding filters\n(first {len(components)} principal components)")
         row[0].set_axis_off()
         if len(filters) > 1:
             row[0].annotate(
-                one.label,
+                model.label,
                 (-0.04, 0.5),
                 xycoords="axes fraction",
                 rotation=90,
@@ -128,104 +135,105 @@ def draw7(asked: FigureRequest) -> Drawing:
                 va="center",
                 fontweight="bold",
             )
-        if one.label in positions:
-            image = _tiles(row[1], positions[one.label].arrays["similarity"])
+        if model.label in positions:
+            image = _tiles(row[1], positions[model.label].arrays["similarity"])
             row[1].set_title("position embeddings")
             bar = canvas.colorbar(image, cax=row[2], ticks=[-1, 0, 1])
             bar.set_label("cosine similarity", labelpad=-2)
         else:
-            _say(row[1], "no position\nembeddings")
+            _placeholder(row[1], "no position\nembeddings")
             row[2].set_axis_off()
-        if one.label in distances:
-            both |= _distance_panel(row[3], distances[one.label], asked)
+        if model.label in distances:
+            has_published |= _distance_panel(row[3], distances[model.label], request)
             row[3].set_title("mean attention distance")
         else:
-            _say(row[3], "no attention")
+            _placeholder(row[3], "no attention")
     if distances:
-        notes += _of_distances(list(distances.values()))
-    style.legend(canvas, style.Looks(), columns=2, ours=both, published=both, what="published (ViT paper, 224 px)")
-    notes += caveats(relevant(asked, FIGURE7, "rgb_filters"))
+        notes += _distance_notes(list(distances.values()))
+    what = "published (ViT paper, 224 px)"
+    style.legend(canvas, style.SeriesStyles(), columns=2, ours=has_published, published=has_published, what=what)
+    notes += caveats(relevant(request, FIGURE7, "rgb_filters"))
     return Drawing(
         title="Figure 7: filters, position embeddings, attention distance", canvas=canvas, notes=tuple(notes)
     )
 
 
-def draw10(asked: FigureRequest) -> Drawing:
-    """Position embeddings' similarity of several models, or of one trained in several ways."""
-    found = _found(asked, FIGURE10, "position_similarity", ("similarity",))
-    across = min(len(found), 3)
-    down = -(-len(found) // across)
+def draw10(request: FigureRequest) -> Drawing:
+    """The similarity of position embeddings, a panel a model."""
+    models = _model_arrays(request, FIGURE10, "position_similarity", ("similarity",))
+    across = min(len(models), 3)
+    down = -(-len(models) // across)
     canvas = style.canvas(min(style.PAGE, 0.6 + 2.1 * across), 2.3 * down)
     panels = canvas.subplots(down, across, squeeze=False)
     image: Any = None
-    for axes, one in zip(panels.flat, found, strict=False):
-        image = _tiles(axes, one.arrays["similarity"])
-        axes.set_title(one.label)
-    for axes in panels.flat[len(found) :]:
+    for axes, model in zip(panels.flat, models, strict=False):
+        image = _tiles(axes, model.arrays["similarity"])
+        axes.set_title(model.label)
+    for axes in panels.flat[len(models) :]:
         axes.set_axis_off()
     bar = canvas.colorbar(image, ax=panels, shrink=0.7, ticks=[-1, -0.5, 0, 0.5, 1])
     bar.set_label("cosine similarity")
-    notes = caveats(relevant(asked, FIGURE10, "position_similarity"))
+    notes = caveats(relevant(request, FIGURE10, "position_similarity"))
     return Drawing(title="Figure 10: position embeddings", canvas=canvas, notes=tuple(notes))
 
 
-def draw11(asked: FigureRequest) -> Drawing:
+def draw11(request: FigureRequest) -> Drawing:
     """Mean attention distance by depth, a dot a head, a panel a model."""
-    found = _found(asked, FIGURE11, "attention_distance", ("distance",)) if asked.ours else []
-    drawn = {}
-    if asked.published:
+    models = _model_arrays(request, FIGURE11, "attention_distance", ("distance",)) if request.ours else []
+    published_points = {}
+    if request.published:
         for series in ("ViT-L/16", "R50x1 + ViT-L/16"):
-            drawn[published.model_name(series)] = published.digitized("ViT Figure 11", series)
-    apart = [name for name in drawn if name not in [one.model for one in found]]
-    total = len(found) + len(apart)
+            published_points[published.model_name(series)] = published.digitized("ViT Figure 11", series)
+    published_only = [name for name in published_points if name not in [model.model for model in models]]
+    total = len(models) + len(published_only)
     across = 2 if total == 4 else min(total, 3)
     canvas = style.canvas(style.PAGE if across > 2 else 2.9 * across, 2.4 * -(-total // across) + 0.2)
     panels = list(canvas.subplots(-(-total // across), across, squeeze=False).flat)
-    for axes, one in zip(panels, found, strict=False):
-        _distance_panel(axes, one, asked)
-        axes.set_title(one.label)
-    for axes, name in zip(panels[len(found) :], apart, strict=False):
-        part = drawn[name]
+    for axes, model in zip(panels, models, strict=False):
+        _distance_panel(axes, model, request)
+        axes.set_title(model.label)
+    for axes, name in zip(panels[len(models) :], published_only, strict=False):
+        part = published_points[name]
         axes.plot(part["x"], part["y"], **_dots(hollow=True))
-        axes.set_title(f"{name} (published)" if found else name)
+        axes.set_title(f"{name} (published)" if models else name)
         _distance_axes(axes, 224, float(part["y"].max()))
     for axes in panels[total:]:
         axes.set_axis_off()
-    notes = _of_distances(found) if found else []
-    if drawn:
+    notes = _distance_notes(models) if models else []
+    if published_points:
         notes.append("Published: ViT paper, Figure 11, 16 heads a layer, 128 images, read from its vector graphics.")
-    if asked.ours:
-        notes += caveats(relevant(asked, FIGURE11, "attention_distance"))
-    style.legend(canvas, style.Looks(), columns=2, ours=bool(found), published=bool(drawn))
+    if request.ours:
+        notes += caveats(relevant(request, FIGURE11, "attention_distance"))
+    style.legend(canvas, style.SeriesStyles(), columns=2, ours=bool(models), published=bool(published_points))
     return Drawing(title="Figure 11: mean attention distance", canvas=canvas, notes=tuple(notes))
 
 
-def _distance_panel(axes: Axes, one: Activations, asked: FigureRequest) -> bool:
-    """A dot a head; the published ones of the same model beside them. Returns whether there are any."""
-    distance = one.arrays["distance"]
+def _distance_panel(axes: Axes, model: ModelArrays, request: FigureRequest) -> bool:
+    """Plot a dot a head, and the published dots of the same model. Returns whether there are published ones."""
+    distance = model.arrays["distance"]
     layers = np.repeat(np.arange(len(distance)), distance.shape[1])
-    width = _side(one)
-    theirs = False
+    width = _image_width(model)
+    has_published = False
     top = float(distance.max())
-    series = {"ViT-L/16": "ViT-L/16", "R50+ViT-L/16": "R50x1 + ViT-L/16"}.get(one.model)
-    if asked.published and series and width == 224:
+    series = {"ViT-L/16": "ViT-L/16", "R50+ViT-L/16": "R50x1 + ViT-L/16"}.get(model.model)
+    if request.published and series and width == 224:
         part = published.digitized("ViT Figure 11", series)
         axes.plot(part["x"] + 0.25, part["y"], **_dots(hollow=True))
-        theirs, top = True, max(top, float(part["y"].max()))
+        has_published, top = True, max(top, float(part["y"].max()))
     axes.plot(layers, distance.reshape(-1), **_dots(hollow=False))
-    if "uniform" in one.arrays:
-        level = float(one.arrays["uniform"])
+    if "uniform" in model.arrays:
+        level = float(model.arrays["uniform"])
         axes.axhline(level, color="#888888", linewidth=0.8, linestyle=(0, (4, 2)), zorder=1)
         top = max(top, level)
     _distance_axes(axes, width, top)
-    return theirs
+    return has_published
 
 
 def _dots(*, hollow: bool) -> dict[str, Any]:
-    look: dict[str, Any] = {"marker": "o", "linestyle": "none", "markersize": 2.8, "markeredgewidth": 0.6}
+    dot_style: dict[str, Any] = {"marker": "o", "linestyle": "none", "markersize": 2.8, "markeredgewidth": 0.6}
     if hollow:
-        return look | {"color": "#444444", "markerfacecolor": "white", "zorder": 2}
-    return look | {"color": style.COLOURS[0], "alpha": 0.75, "zorder": 3}
+        return dot_style | {"color": "#444444", "markerfacecolor": "white", "zorder": 2}
+    return dot_style | {"color": style.COLOURS[0], "alpha": 0.75, "zorder": 3}
 
 
 def _distance_axes(axes: Axes, width: int, top: float) -> None:
@@ -238,7 +246,7 @@ def _distance_axes(axes: Axes, width: int, top: float) -> None:
 
 
 def _tiles(axes: Axes, similarity: np.ndarray) -> Any:
-    """A tile a patch: how similar its position embedding is to that of each patch; tiles a thin line apart."""
+    """Plot a tile a patch: the similarity (rows, columns) of its position embedding to that of every patch."""
     rows, columns = similarity.shape[:2]
     gap = 1
     whole = np.full((rows * (rows + gap) - gap, columns * (columns + gap) - gap), np.nan)
@@ -260,7 +268,7 @@ def _tiles(axes: Axes, similarity: np.ndarray) -> Any:
 
 
 def mosaic(components: np.ndarray, columns: int = 7) -> np.ndarray:
-    """Components (C, 3, H, W) as one picture, `columns` a row, each stretched to its own range around mid-grey."""
+    """Components (C, 3, H, W) as one picture, `columns` in a row. Each is scaled to its own range around mid-grey."""
     count, _, height, width = components.shape
     columns = min(columns, count)
     rows = -(-count // columns)
@@ -273,78 +281,78 @@ def mosaic(components: np.ndarray, columns: int = 7) -> np.ndarray:
     return whole
 
 
-def _found(
-    asked: FigureRequest, figure: Figure, metric: str, arrays: tuple[str, ...], *, needed: bool = True
-) -> list[Activations]:
-    """The arrays behind one metric of every model in the records."""
-    frame = asked.frame
+def _model_arrays(
+    request: FigureRequest, figure: Figure, metric: str, arrays: tuple[str, ...], *, needed: bool = True
+) -> list[ModelArrays]:
+    """The arrays of one metric of every model in the records. Not `needed`: [] without such records."""
+    frame = request.frame
     assert frame is not None
-    if not asked.ours:
+    if not request.ours:
         raise UsageError(f"show=published: figure {figure.name} shows arrays that are published nowhere")
     if not needed and not (frame["metric"] == metric).any():
         return []
-    part = relevant(asked, figure, metric)
+    part = relevant(request, figure, metric)
     if "layer" in part:
         part = part[part["layer"].isna()]
     tasks = [task for task in dict.fromkeys(part["task"]) if task]
-    if asked.task is not None and metric.startswith("attention"):
-        part = part[part["task"].str.lower() == asked.task.lower()]
+    if request.task is not None and metric.startswith("attention"):
+        part = part[part["task"].str.lower() == request.task.lower()]
         if part.empty:
-            raise UsageError(f"task={asked.task}: these records are of {', '.join(tasks)}")
-    beside = Predictions(frame.attrs.get("folders", ()))
-    found: list[Activations] = []
+            raise UsageError(f"task={request.task}: these records are of {', '.join(tasks)}")
+    predictions = Predictions(frame.attrs.get("folders", ()))
+    models: list[ModelArrays] = []
     for label, rows in row_labels(part):
         row: dict[str, Any] = {str(name): value for name, value in rows.iloc[-1].items()}
         images = row.get("images")
-        found.append(
-            Activations(
+        models.append(
+            ModelArrays(
                 label=label,
                 model=row["model"] if not row["variant"] else label,
-                arrays=_arrays(label, row, beside, arrays),
+                arrays=_arrays(label, row, predictions, arrays),
                 treatment=json.loads(row["treatment"] or "{}"),
                 question=json.loads(row["question"] or "{}"),
                 images=int(images) if images is not None and images == images and images != "" else 0,
             )
         )
-    if len(found) > MOST_MODELS:
+    if len(models) > MOST_MODELS:
         raise UsageError(
-            f"figure {figure.name} shows at most {MOST_MODELS} models and these records hold {len(found)}: "
-            f"{', '.join(one.label for one in found)}. Name runs of fewer"
+            f"figure {figure.name} shows at most {MOST_MODELS} models and these records hold {len(models)}: "
+            f"{', '.join(model.label for model in models)}. Name runs of fewer"
         )
-    return found
+    return models
 
 
-def _arrays(label: str, row: dict[str, Any], kept: Predictions, needed: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """What is kept beside a record, by plain names. Raises UsageError where it is in no run directory, or damaged."""
-    found = kept.other_arrays(str(row["measurement"]))
-    if not found:
+def _arrays(label: str, row: dict[str, Any], stored: Predictions, needed: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """A record's arrays by name. Raises UsageError if they are not stored, incomplete, or not finite."""
+    arrays = stored.other_arrays(str(row["measurement"]))
+    if not arrays:
         key = str(row["measurement"]).partition("/")[0]
-        where = ", ".join(kept.folders) or "a CSV file, which has no arrays: name the run directory"
+        where = ", ".join(stored.folders) or "a CSV file, which has no arrays: name the run directory"
         raise UsageError(f"the arrays of {row['model']} ({row['metric']}, cell {key}) are not in {where}")
     for name in needed:
-        if name not in found:
+        if name not in arrays:
             raise UsageError(f"{label}: its cell {row['measurement']} holds no array '{name}'. Measure it again")
-        if found[name].dtype.kind == "f" and not np.isfinite(found[name]).all():
+        if arrays[name].dtype.kind == "f" and not np.isfinite(arrays[name]).all():
             raise UsageError(f"{label}: the array '{name}' of its cell {row['measurement']} has NaN or inf in it")
-    return found
+    return arrays
 
 
-def _side(one: Activations) -> int:
-    size = one.treatment.get("size")
+def _image_width(model: ModelArrays) -> int:
+    size = model.treatment.get("size")
     return int(size[1]) if isinstance(size, list) and len(size) == 2 else 224
 
 
-def _tasks(found: list[Activations]) -> str:
-    return ", ".join(sorted({str(one.question.get("task")) for one in found}))
+def _tasks(models: list[ModelArrays]) -> str:
+    return ", ".join(sorted({str(model.question.get("task")) for model in models}))
 
 
-def _of_distances(found: list[Activations]) -> list[str]:
-    token = sorted({str(one.question.get("class_token")) for one in found if one.question.get("class_token") != "none"})
-    counts = sorted({one.images for one in found})
-    said = f" The class token is {' or '.join(token)}." if token else ""
+def _distance_notes(models: list[ModelArrays]) -> list[str]:
+    token_kinds = sorted({str(model.question.get("class_token")) for model in models} - {"none"})
+    counts = sorted({model.images for model in models})
+    token_note = f" The class token is {' or '.join(token_kinds)}." if token_kinds else ""
     return [
-        f"A dot is a head: the mean over {' or '.join(map(str, counts))} images of {_tasks(found)}, in pixels "
-        f"of the input.{said} Dashed: a head that looks everywhere alike."
+        f"A dot is a head: the mean over {' or '.join(map(str, counts))} images of {_tasks(models)}, in pixels "
+        f"of the input.{token_note} Dashed: a head that looks everywhere alike."
     ]
 
 
@@ -361,7 +369,7 @@ def _name_row(axes: Axes, text: str) -> None:
     )
 
 
-def _say(axes: Axes, text: str) -> None:
+def _placeholder(axes: Axes, text: str) -> None:
     axes.set_axis_off()
     axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes, color="#555555")
 

@@ -1,4 +1,4 @@
-"""From records to the points of figures: which count, means over seeds, names, and what refuses to be drawn."""
+"""From records to the points of figures: selection, means over seeds, labels, and refusals with a reason."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class SeveralTasks(UsageError):
-    """Which of several tasks a figure is to show was not said; `tasks` are their names."""
+    """The records are of several tasks, the figure shows one, and none was chosen; `tasks` are their names."""
 
     def __init__(self, message: str, tasks: Sequence[str]) -> None:
         super().__init__(message)
@@ -28,12 +28,12 @@ class SeveralTasks(UsageError):
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """The mean of one model's accuracy over seeds; `std` (ddof 1) is None for a single one. Percent."""
+    """The mean of one model's accuracy over seeds, in percent; `std` (ddof 1) is None for a single seed."""
 
     label: str
     mean: float
     std: float | None
-    row: dict[str, Any] = field(repr=False)  # the first record behind it
+    row: dict[str, Any] = field(repr=False)  # its first record
 
     @property
     def model(self) -> str:
@@ -44,68 +44,68 @@ class Point:
         return self.row["variant"]
 
 
-def relevant(asked: FigureRequest, figure: Figure, *metrics: str) -> pd.DataFrame:
-    """The records that a figure shows, without failures, of what was measured again the latest.
+def relevant(request: FigureRequest, figure: Figure, *metrics: str) -> pd.DataFrame:
+    """The successful records that a figure shows, without repeated measurements but the latest.
 
-    Raises UsageError where there are none, naming the command that measures them, and for a value that is NaN.
+    Raises UsageError if there are none, with the command that measures them, and for a value that is NaN.
     """
-    frame = asked.frame
+    frame = request.frame
     assert frame is not None
     ok = frame[(frame["status"] == "ok") & frame["suite"].isin(figure.suites)]
     if ok.empty:
-        there = ", ".join(sorted(set(frame["suite"]))) or "nothing"
+        suites = ", ".join(sorted(set(frame["suite"]))) or "nothing"
         failed = "" if frame.empty or (frame["status"] == "ok").any() else ", all failed or skipped"
         raise UsageError(
-            f"figure {figure.name} shows records of suite {' or '.join(figure.suites)}; these are of {there}{failed}. "
+            f"figure {figure.name} shows records of suite {' or '.join(figure.suites)}; these are of {suites}{failed}. "
             f"`python -m bench run {figure.measured_by}` measures them"
         )
-    found = ok[ok["metric"].isin(metrics)] if metrics else ok
-    if found.empty:
+    of_metrics = ok[ok["metric"].isin(metrics)] if metrics else ok
+    if of_metrics.empty:
         raise UsageError(
             f"figure {figure.name} shows {' and '.join(metrics)}; these records have none, only "
             f"{', '.join(sorted(set(ok['metric'])))}. `python -m bench run {figure.measured_by}` measures them"
         )
-    empty = found[found["value"].isna()]
+    empty = of_metrics[of_metrics["value"].isna()]
     if len(empty):
         row = empty.iloc[0]
         raise UsageError(
             f"the {row['metric']} of {row['model']} on '{row['task']}' (measurement {row['measurement']}) is NaN or "
             "empty, which no figure can show. Measure it again, or take its row out"
         )
-    return once(found).copy()
+    return once(of_metrics).copy()
 
 
 def need(frame: pd.DataFrame, figure: Figure, *columns: str) -> None:
-    """Raise UsageError for a column that a figure needs and the records do not have."""
+    """Raise UsageError if the records lack one of these columns."""
     missing = [name for name in columns if name not in frame or frame[name].isna().all()]
     if missing:
         raise UsageError(f"figure {figure.name} needs the column '{missing[0]}', which these records do not have")
 
 
-def choose_task(frame: pd.DataFrame, asked: FigureRequest, usual: str) -> str:
-    """The task to draw: the one asked for, the paper's, or the only one. Raises SeveralTasks where there are more."""
-    there = list(dict.fromkeys(frame["task"]))
-    if asked.task is not None:
-        near = [task for task in there if task.lower() == asked.task.lower()]
-        if not near:
-            raise UsageError(f"task={asked.task}: these records are of {', '.join(there)}")
-        return near[0]
-    if usual in there:
+def choose_task(frame: pd.DataFrame, request: FigureRequest, usual: str) -> str:
+    """The task to draw: the requested one, else the `usual` one, else the only one. Else raises SeveralTasks."""
+    tasks = list(dict.fromkeys(frame["task"]))
+    if request.task is not None:
+        matching = [task for task in tasks if task.lower() == request.task.lower()]
+        if not matching:
+            raise UsageError(f"task={request.task}: these records are of {', '.join(tasks)}")
+        return matching[0]
+    if usual in tasks:
         return usual
-    if len(there) == 1:
-        return there[0]
+    if len(tasks) == 1:
+        return tasks[0]
     raise SeveralTasks(
-        f"these records are of several tasks, none of them {usual}: type task=NAME, one of {', '.join(there)}", there
+        f"these records are of several tasks, none of them {usual}: type task=NAME, one of {', '.join(tasks)}", tasks
     )
 
 
-def points(frame: pd.DataFrame, asked: FigureRequest) -> list[Point]:
-    """A point a model, variant and way of feeding: the mean over seeds of the accuracies on one task.
+def points(frame: pd.DataFrame, request: FigureRequest) -> list[Point]:
+    """A point a row label (model, variant, treatment): the mean accuracy over seeds on one task.
 
-    Raises UsageError for answers to different questions, and for several l2 (or k) of which none was chosen.
+    Raises UsageError for answers to different questions, and for records of several l2 (or k).
     """
-    check_question(frame, asked)
-    found = []
+    check_question(frame, request)
+    collected = []
     for label, part in row_labels(frame):
         dial, several = swept(part)
         if several:
@@ -117,13 +117,13 @@ def points(frame: pd.DataFrame, asked: FigureRequest) -> list[Point]:
         values = part["value"]
         std = float(values.std(ddof=1)) if len(values) > 1 else None
         row = {str(name): value for name, value in part.iloc[0].items()}
-        found.append(Point(label=label, mean=float(values.mean()), std=std, row=row))
-    return found
+        collected.append(Point(label=label, mean=float(values.mean()), std=std, row=row))
+    return collected
 
 
-def check_question(frame: pd.DataFrame, asked: FigureRequest) -> None:
-    """Raise UsageError, unless `asked.mix`, where points of one task answer different questions."""
-    if asked.mix:
+def check_question(frame: pd.DataFrame, request: FigureRequest) -> None:
+    """Raise UsageError, unless `request.mix`, if records of one task answer different questions."""
+    if request.mix:
         return
     keys = ["suite", "task", "metric", *(["shots"] if "shots" in frame else [])]
     for key, part in frame.groupby(keys, sort=False, dropna=False):
@@ -136,24 +136,24 @@ def check_question(frame: pd.DataFrame, asked: FigureRequest) -> None:
             )
 
 
-def compute_of(point: Point, asked: FigureRequest) -> float | None:
-    """exaFLOPs of a model's pre-training as the ViT paper counts them, None where images, epochs or MACs are unknown.
+def compute_of(point: Point, request: FigureRequest) -> float | None:
+    """exaFLOPs of a model's pre-training as the ViT paper counts them; None if images, epochs or MACs are unknown.
 
     Two operations a MAC, and a backward pass costs two forward passes: 6 x MACs x images x epochs. That gives the
     numbers of Table 6 (tests/results/figures/test_figures.py).
     """
     images, epochs = (_number(point.row.get(f"pretrain.{name}")) for name in ("images", "epochs"))
-    macs = fact(point, asked, "macs")
+    macs = model_value(point, request, "macs")
     if images is None or epochs is None or macs is None:
         return None
     return 6 * float(macs) * images * epochs / 1e18
 
 
-def fact(point: Point, asked: FigureRequest, name: str) -> Any:
-    """What is known of a point's model beyond its records, or None."""
-    if asked.facts is None or asked.facts.empty:
+def model_value(point: Point, request: FigureRequest, name: str) -> Any:
+    """A column of `request.models` for the point's model, or None."""
+    if request.models is None or request.models.empty:
         return None
-    rows = asked.facts[(asked.facts["model"] == point.model) & (asked.facts["variant"] == point.variant)]
+    rows = request.models[(request.models["model"] == point.model) & (request.models["variant"] == point.variant)]
     value = None if rows.empty else rows.iloc[0][name]
     return _number(value) if not isinstance(value, str) else value
 
@@ -163,7 +163,7 @@ def _number(value: Any) -> float | None:
 
 
 def caveats(frame: pd.DataFrame) -> list[str]:
-    """What a reader must know of the models: weights that are random."""
+    """Notes on random weights."""
     random = frame["weights"].astype(str).map(is_random).astype(bool)
     scratch = random & trained_here(frame)
     kinds = {

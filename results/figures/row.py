@@ -1,4 +1,4 @@
-"""A row of the registry of figures, what it is drawn from, and what comes out."""
+"""The registry row of a figure, the request for one, and the finished drawing."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class FigureRequest:
-    """What a figure is to be drawn from."""
+    """The input of a figure: records or None, what to show, and facts about the models."""
 
-    frame: pd.DataFrame | None = None  # records as `load` gives them; None: there are none
+    frame: pd.DataFrame | None = None  # records as `load` returns them
     show: FigureShow = "both"
-    task: str | None = None  # which task's accuracy; None: the paper's, or the only one there is
-    facts: pd.DataFrame | None = None  # of the models in the records: model, variant, family, macs
+    task: str | None = None  # the task to show; None: the paper's, or the only one in the records
+    models: pd.DataFrame | None = None  # columns model, variant, family, macs; the models in the records
     mix: bool = False  # whether answers to different questions may share a panel
 
     @property
@@ -34,7 +34,7 @@ class FigureRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class Drawing:
-    """A finished figure, and in words what a reader must know below it."""
+    """A finished figure, and the notes below it."""
 
     title: str
     canvas: Canvas
@@ -43,14 +43,14 @@ class Drawing:
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One row of the registry. A figure with a number is `figure3`, too."""
+    """One row of the registry of figures. A numbered figure has an alias such as `figure3`."""
 
     name: str  # the paper's number, or a word
     summary: str
     draw: Callable[[FigureRequest], Drawing]
     suites: tuple[str, ...] = ()  # whose records it shows
-    measured_by: str = ""  # the words after `bench run` that measure them
-    published: bool = True  # whether there is something to draw without a run
+    measured_by: str = ""  # the arguments of `bench run` that measure them
+    published: bool = True  # whether there are published points to draw without a run
     in_globs: ClassVar[bool] = True
 
     @property

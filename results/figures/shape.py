@@ -8,18 +8,18 @@ from . import style
 from .row import Drawing, Figure, FigureRequest
 
 
-def draw8(asked: FigureRequest) -> Drawing:
+def draw8(request: FigureRequest) -> Drawing:
     """5-shot accuracy when one dimension of the model is scaled, against compute relative to the base model's."""
-    _published_only("8", asked)
-    looks = style.Looks()
+    _published_only("8", request)
+    styles = style.SeriesStyles()
     canvas = style.canvas(style.PAGE, 2.6)
     for axes, panel in zip(canvas.subplots(1, 2), ("ImageNet 5-shot", "Average 5-shot"), strict=True):
-        style.series(axes, looks, published.digitized("ViT Figure 8", panel), _words)
+        style.series(axes, styles, published.digitized("ViT Figure 8", panel), _words)
         style.plain_log(axes, "x", [0.2, 0.5, 1, 2, 5, 10])
         axes.set_title(panel)
         axes.set_xlabel("relative compute")
         axes.set_ylabel("5-shot accuracy")
-    style.legend(canvas, looks, columns=5, ours=False)
+    style.legend(canvas, styles, columns=5, ours=False)
     notes = (
         "Relative compute 1: 8 layers, width 1024, MLP 2048, patch 32.",
         "Published: ViT paper, Figure 8, read from its vector graphics.",
@@ -27,22 +27,22 @@ def draw8(asked: FigureRequest) -> Drawing:
     return Drawing(title="Figure 8: scaling the transformer's dimensions", canvas=canvas, notes=notes)
 
 
-def draw9(asked: FigureRequest) -> Drawing:
+def draw9(request: FigureRequest) -> Drawing:
     """5-shot accuracy during pre-training, with a class token and with the mean of tokens (GAP)."""
-    _published_only("9", asked)
-    looks = style.Looks()
+    _published_only("9", request)
+    styles = style.SeriesStyles()
     canvas = style.canvas(style.COLUMN * 1.15, 2.6)
     axes = canvas.subplots()
-    style.series(axes, looks, published.digitized("ViT Figure 9"), markevery=3, markersize=3.5)
+    style.series(axes, styles, published.digitized("ViT Figure 9"), markevery=3, markersize=3.5)
     axes.set_xlabel("epochs of pre-training")
     axes.set_ylabel("ImageNet linear 5-shot top-1 (%)")
-    style.legend(canvas, looks, columns=3, ours=False)
+    style.legend(canvas, styles, columns=3, ours=False)
     notes = ("Published: ViT paper, Figure 9, read from its vector graphics. The paper does not name the model.",)
     return Drawing(title="Figure 9: class token and global average pooling", canvas=canvas, notes=notes)
 
 
-def _published_only(name: str, asked: FigureRequest) -> None:
-    if asked.frame is not None:
+def _published_only(name: str, request: FigureRequest) -> None:
+    if request.frame is not None:
         raise UsageError(f"figure {name} shows published points alone; leave the runs out")
 
 

@@ -1,4 +1,4 @@
-"""How figures look: sized for a paper, told apart without colour, hollow where published and filled where measured."""
+"""The style of figures: sized for a paper, readable without colour, hollow markers for published points."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
 COLUMN, PAGE = 3.3, 6.8  # inches: the width of one column, and of a page
-# Okabe and Ito's palette, which people with any kind of colour vision can tell apart, darkest first.
+# Okabe and Ito's palette, distinguishable with any kind of colour vision, darkest first.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9", "#7F7F7F")
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "p", "h", "<", ">")
 LINES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (5, 1.2, 1, 1.2)), (0, (7, 2)))
@@ -48,13 +48,13 @@ SETTINGS: dict[str, Any] = {
     "figure.dpi": 100,
     "svg.hashsalt": "vit-bench",
     "svg.fonttype": "none",  # text stays text: it can be searched, read aloud and styled by the page
-    "pdf.fonttype": 42,  # fonts as journals ask for them
+    "pdf.fonttype": 42,  # the font type that journals require
 }
 
 
 @contextmanager
 def applied() -> Iterator[None]:
-    """The project's style on top of matplotlib's own defaults, whatever the user's settings are."""
+    """A context with the project's style on top of matplotlib's defaults. The user's settings have no effect."""
     matplotlib = library()
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
@@ -74,26 +74,26 @@ def library() -> Any:
 
 
 def canvas(width: float, height: float) -> Canvas:
-    """An empty figure of so many inches that fits its parts together itself."""
+    """An empty matplotlib figure of this size in inches, with a constrained layout."""
     library()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    made = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(made)  # measures texts while the figure is drawn
-    return made
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)  # needed to measure texts
+    return figure
 
 
 @dataclass
-class Looks:
-    """A colour, a marker and a line (without `lines`, none) for each name, the same wherever a figure has it."""
+class SeriesStyles:
+    """A colour, marker and line for each name, the same in all panels of a figure. Without `lines`, markers alone."""
 
     lines: bool = True
     names: dict[str, int] = field(default_factory=dict)
-    others: list[Any] = field(default_factory=list)  # what else the legend explains
+    others: list[Any] = field(default_factory=list)  # further handles of the legend
 
     def __getitem__(self, name: str) -> dict[str, Any]:
-        """What matplotlib's `plot` takes."""
+        """The arguments of matplotlib's `plot` for this name."""
         i = self.names.setdefault(name, len(self.names))
         return {
             "color": COLOURS[i % len(COLOURS)],
@@ -102,32 +102,32 @@ class Looks:
         }
 
     def filled(self, name: str, **more: Any) -> dict[str, Any]:
-        """Measured here."""
+        """The style of a series that was measured here."""
         return {**self[name], "zorder": 3, **more}
 
     def hollow(self, name: str, **more: Any) -> dict[str, Any]:
-        """Published."""
+        """The style of a published series."""
         return {**self[name], "markerfacecolor": "white", "linewidth": 0.9, "zorder": 2, **more}
 
 
 def legend(
     canvas: Canvas,
-    looks: Looks,
+    styles: SeriesStyles,
     *,
     columns: int = 4,
     ours: bool = True,
     published: bool = False,
     what: str = "published",
 ) -> None:
-    """One legend below all panels: a name a marker (hollow without `ours`), and what filled and hollow mean.
+    """One legend below all panels: a marker for each name (hollow without `ours`).
 
-    The latter where both stand; `what` is said of hollow markers.
+    With `ours` and `published` it also explains filled and hollow markers, the latter with the text `what`.
     """
     from matplotlib.lines import Line2D
 
-    look = looks.filled if ours else looks.hollow
-    handles = [Line2D([], [], label=name, **look(name)) for name in looks.names]
-    handles += looks.others
+    series_style = styles.filled if ours else styles.hollow
+    handles = [Line2D([], [], label=name, **series_style(name)) for name in styles.names]
+    handles += styles.others
     if ours and published:
         grey: dict[str, Any] = {"color": "#444444", "marker": "o", "linestyle": "none"}
         handles.append(Line2D([], [], label="measured here", **grey))
@@ -136,27 +136,29 @@ def legend(
         canvas.legend(handles=handles, loc="outside lower center", ncols=min(columns, len(handles)))
 
 
-def series(axes: Axes, looks: Looks, points: pd.DataFrame, name: Callable[[str], str] = str, **more: Any) -> None:
-    """A hollow line for each published series of these points, called what `name` makes of it."""
+def series(
+    axes: Axes, styles: SeriesStyles, points: pd.DataFrame, name: Callable[[str], str] = str, **more: Any
+) -> None:
+    """Plot a hollow line for each series of these published points. `name` maps a series to its label."""
     for written, part in points.groupby("series", sort=False):
         part = part.sort_values("x", kind="stable")
-        axes.plot(part["x"], part["y"], **looks.hollow(name(str(written)), **more))
+        axes.plot(part["x"], part["y"], **styles.hollow(name(str(written)), **more))
 
 
 def plain_log(axes: Axes, axis: str, ticks: Sequence[float] | None = None) -> None:
-    """A logarithmic axis whose ticks are written as plain numbers. Call it when everything is plotted."""
+    """Make an axis logarithmic, with ticks as plain numbers. Call it after plotting, since it reads the limits."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
-    one = getattr(axes, f"{axis}axis")
+    axis_object = getattr(axes, f"{axis}axis")
     getattr(axes, f"set_{axis}scale")("log")
     low, high = getattr(axes, f"get_{axis}lim")()
-    between = (1, 2, 5) if high < 60 * low else (1, 3) if high < 3000 * low else (1,)  # as many as there is room for
-    one.set_major_locator(FixedLocator(list(ticks)) if ticks else LogLocator(subs=between))
-    one.set_minor_locator(NullLocator())
-    one.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    between = (1, 2, 5) if high < 60 * low else (1, 3) if high < 3000 * low else (1,)  # fewer ticks for a wider range
+    axis_object.set_major_locator(FixedLocator(list(ticks)) if ticks else LogLocator(subs=between))
+    axis_object.set_minor_locator(NullLocator())
+    axis_object.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
 
 
-# Where a text may stand beside its point: steps to the right and upwards, and how it is aligned there.
+# Where a text may be placed next to its point (right, up), and the alignment that belongs to each.
 SIDES = ((1, 0), (0, 1), (0, -1), (-1, 0), (1, 1), (-1, 1), (1, -1), (-1, -1))
 HORIZONTAL, VERTICAL = {1: "left", 0: "center", -1: "right"}, {1: "bottom", 0: "center", -1: "top"}
 GAP = 5.0  # points between a marker's centre and its text
@@ -164,44 +166,44 @@ Box = tuple[float, float, float, float]  # left, low, right, top
 
 
 def annotate(axes: Axes, points: Sequence[tuple[float, float, str]]) -> None:
-    """A text beside each point, on the side where it covers least of the others. Call it when everything is plotted."""
+    """Write a text next to each point, where it overlaps others least. Call it after plotting everything."""
     figure: Any = axes.figure
-    figure.draw_without_rendering()  # lays the panels out
+    figure.draw_without_rendering()  # computes the layout
     renderer = figure.canvas.get_renderer()
     scale = figure.dpi / 72 * GAP  # pixels
-    places = axes.transData.transform([(x, y) for x, y, _ in points]) if points else []
+    pixels = axes.transData.transform([(x, y) for x, y, _ in points]) if points else []
     inside = axes.get_window_extent(renderer)
     taken: list[Box] = []
 
-    def cost(box: Box, far: float) -> float:
+    def cost(box: Box, distance: float) -> float:
         left, low, right, top = box
         covered = 3 * sum(_overlap(box, other) for other in taken)
-        covered += 40 * sum(left - 1 < x < right + 1 and low < y < top for x, y in places)
+        covered += 40 * sum(left - 1 < x < right + 1 and low < y < top for x, y in pixels)
         outside = 30 * (left < inside.x0) + 30 * (top > inside.y1)
-        return covered + outside + 1e4 * (right > inside.x1 + 40) + 1e4 * (low < inside.y0) + 2 * far
+        return covered + outside + 1e4 * (right > inside.x1 + 40) + 1e4 * (low < inside.y0) + 2 * distance
 
-    for (x, y, text), (across, up) in zip(points, places, strict=True):
+    for (x, y, text), (x_pixel, y_pixel) in zip(points, pixels, strict=True):
         label = axes.annotate(text, (x, y), fontsize=6.2, zorder=4, textcoords="offset points", xytext=(0, 0))
         size = label.get_window_extent(renderer)
         label.remove()
         boxes: dict[tuple[float, int, int], Box] = {}
-        for far, (right, above) in product((1.0, 2.2), SIDES):
-            left = across + scale * far * right + (right - 1) / 2 * size.width
-            low = up + scale * far * above + (above - 1) / 2 * size.height
-            boxes[far, right, above] = (left, low, left + size.width, low + size.height)
-        far, right, above = min(boxes, key=lambda place: cost(boxes[place], place[0]))
-        taken.append(boxes[far, right, above])
+        for distance, (right, above) in product((1.0, 2.2), SIDES):
+            left = x_pixel + scale * distance * right + (right - 1) / 2 * size.width
+            low = y_pixel + scale * distance * above + (above - 1) / 2 * size.height
+            boxes[distance, right, above] = (left, low, left + size.width, low + size.height)
+        distance, right, above = min(boxes, key=lambda place: cost(boxes[place], place[0]))
+        taken.append(boxes[distance, right, above])
         line = {"arrowstyle": "-", "linewidth": 0.4, "color": "#888888", "shrinkA": 0, "shrinkB": 2}
         axes.annotate(
             text,
             (x, y),
-            xytext=(far * GAP * right, far * GAP * above),
+            xytext=(distance * GAP * right, distance * GAP * above),
             textcoords="offset points",
             ha=HORIZONTAL[right],
             va=VERTICAL[above],
             fontsize=6.2,
             zorder=4,
-            arrowprops=line if far > 1 else None,
+            arrowprops=line if distance > 1 else None,
         )
 
 

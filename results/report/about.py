@@ -80,7 +80,7 @@ def _summary(frame: pd.DataFrame) -> list[tuple[str, str]]:
 def _run_summary(source: ReportedRun, frame: pd.DataFrame) -> RunSummary:
     ok = frame["status"] == "ok"
     unfinished = [f"{_jobs(frame[frame['status'] == word])} {word}" for word in ("failed", "skipped")]
-    properties = [
+    pairs = [
         ("suites", ", ".join(dict.fromkeys(frame["suite"]))),
         ("models", _shortened(list(dict.fromkeys(frame["model"])))),
         ("jobs", ", ".join([f"{_jobs(frame):,}", *(text for text in unfinished if not text.startswith("0 "))])),
@@ -89,9 +89,7 @@ def _run_summary(source: ReportedRun, frame: pd.DataFrame) -> RunSummary:
         ("device", ", ".join(sorted({str(name) for name in frame["device"] if str(name)}))),
         ("took", str(cost(frame))),
     ]
-    return RunSummary(
-        source.name, tuple((name, text) for name, text in properties if text), source.commands, source.note
-    )
+    return RunSummary(source.name, tuple(pair for pair in pairs if pair[1]), source.commands, source.note)
 
 
 def _jobs(frame: pd.DataFrame) -> int:

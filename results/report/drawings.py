@@ -36,7 +36,7 @@ def drawings(frame: pd.DataFrame, request: ReportRequest, limit: int) -> tuple[l
     left_out: list[str] = []
     used = 0
     run_names = " ".join(shlex.quote(source.name) for source in request.sources)
-    base = FigureRequest(frame=frame, facts=request.models, mix=request.mix)
+    base = FigureRequest(frame=frame, models=request.models, mix=request.mix)
     for figure in drawable(frame, request.figures):
         name = figure.name
         try:

@@ -78,10 +78,8 @@ def sheets(frame: pd.DataFrame, request: ReportRequest) -> tuple[list[Sheet], li
 
 
 def _sheet(table: Table, name: str) -> Sheet:
-    has_kinds = (
-        table.columns[table.labels - 1] == ""
-    )  # a column "ours", "published", "difference": its rows make a block
-    labels_compared = table.labels - 1 if has_kinds else table.labels
+    has_kinds = table.columns[table.labels - 1] == ""  # ours, published, difference: rows that make a block
+    compared = table.labels - 1 if has_kinds else table.labels
     blocks: list[list[SheetRow]] = []
     previous: Sequence[str] = ()
     for i, texts in enumerate(table.rows):
@@ -90,11 +88,9 @@ def _sheet(table: Table, name: str) -> Sheet:
             SheetCell(text, table.sources.get((i, j), ()), (i, j) in table.bold)
             for j, text in enumerate(texts[table.labels :], start=table.labels)
         )
-        repeated = next(
-            (n for n in range(labels_compared) if labels[n : n + 1] != previous[n : n + 1]), labels_compared
-        )
+        repeated = next((n for n in range(compared) if labels[n : n + 1] != previous[n : n + 1]), compared)
         row = SheetRow(labels, cells, i in table.rules, repeated)
-        if has_kinds and blocks and repeated == labels_compared:
+        if has_kinds and blocks and repeated == compared:
             blocks[-1].append(row)
         else:
             blocks.append([row])

@@ -81,9 +81,8 @@ def _add_ours(grid: Grid, frame: pd.DataFrame) -> None:
             other_settings = [f"{name}={value}" for name, value in settings.items() if not name.startswith("posembed")]
             trained = "random" if is_random(weights) else pretrain or weights
             question = f"{task}, {int(shots)}-shot" if shots == shots else f"{task}, {protocol}"
-            grid.measured[grid.add((f"{' '.join([model, *other_settings])}, {trained}: {question}", kind), place)] = (
-                cell
-            )
+            line = f"{' '.join([model, *other_settings])}, {trained}: {question}", kind
+            grid.measured[grid.add(line, place)] = cell
 
 
 TABLE7 = of_paper("7", "optimisers for pre-training ResNets", table7, ("finetune",))

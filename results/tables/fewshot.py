@@ -143,9 +143,8 @@ def published_fewshot(request: TableRequest) -> list[Table]:
         figure4.printed[figure4.add((row["series"],), f"{float(row['x']):g} M")] = stated(row["y"], NOT_RELEASED)
     figure13 = Grid(title=f"ViT paper, Figure 13: {metric}", label_names=("model",))
     for row in drawn("ViT Figure 13", "left"):
-        figure13.printed[figure13.add((row["series"],), "5-shot")] = stated(
-            f"{100 * float(row['y']):.1f}", NOT_RELEASED
-        )
+        percent = stated(f"{100 * float(row['y']):.1f}", NOT_RELEASED)
+        figure13.printed[figure13.add((row["series"],), "5-shot")] = percent
     for grid in (figure4, figure13):
         grid.notes.append("Pre-trained on JFT-300M. Read from the paper's vector graphics.")
     return [grid.table(replace(request, show="published")) for grid in (figure4, figure13)]

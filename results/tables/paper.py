@@ -35,16 +35,14 @@ TABLE6_COLUMNS = {  # columns of table6_scaling.csv
 def table2(request: TableRequest) -> list[Table]:
     """Datasets as rows, models as columns; two rows for the cost of the paper's pre-training and of our runs."""
     published = [row for row in rows("table2_sota") if row["table"] == "ViT Table 2"]
-    measured_models = _subjects(request.frame)
+    chosen = _subjects(request.frame)
     grid = Grid(
         title="ViT paper, Table 2: comparison with the state of the art, top-1 accuracy in percent",
         label_names=("dataset",),
         models_are_columns=True,
     )
-    grid.rows = [(column,) for column in dict.fromkeys(map(_dataset, published))] + (
-        [(OUR_COST,)] if measured_models else []
-    )
-    matches, unmatched = matched(measured_models, dict.fromkeys((row["model"], row["pretrain"]) for row in published))
+    grid.rows = [(name,) for name in dict.fromkeys(map(_dataset, published))] + ([(OUR_COST,)] if chosen else [])
+    matches, unmatched = matched(chosen, dict.fromkeys((row["model"], row["pretrain"]) for row in published))
     for (model, pretrain), ours in matches:
         for subject in ours or [None]:
             column = f"{model}, {pretrain}" if subject is None or len(ours) == 1 else subject.title
@@ -62,7 +60,7 @@ def table2(request: TableRequest) -> list[Table]:
             "Published: mean ± std of three fine-tuning runs (BiT-L: the median), at 384 pixels but for ImageNet: 512 "
             "(ViT-L/16) and 518 (ViT-H/14), with Polyak averaging there. Noisy Student: 88.5 is Touvron et al.'s.",
         ]
-    if measured_models:
+    if chosen:
         grid.notes += _notes_on_ours(request.frame)
         grid.notes.append(
             "Core-days are the paper's cost of pre-training, 2 cores a TPUv3 chip; our core-hours (CPU) and "
@@ -102,7 +100,7 @@ def table5(request: TableRequest) -> list[Table]:
     """Pre-training sets and datasets as rows, models as columns."""
     published = rows("table5_transfer")
     models = ["ViT-B/16", "ViT-B/32", "ViT-L/16", "ViT-L/32", "ViT-H/14"]
-    measured_models = _subjects(request.frame)
+    chosen = _subjects(request.frame)
     grid = Grid(
         title="ViT paper, Table 5: top-1 accuracy by pre-training set, percent",
         label_names=("pre-training", "dataset"),
@@ -112,22 +110,22 @@ def table5(request: TableRequest) -> list[Table]:
     for row in published:
         grid.printed[grid.add((row["pretrain"], row["dataset"]), row["model"])] = printed(row)
     pretraining_sets = dict.fromkeys(row["pretrain"] for row in published)
-    matches, _ = matched(measured_models, [(model, pretrain) for model in models for pretrain in pretraining_sets])
+    matches, _ = matched(chosen, [(model, pretrain) for model in models for pretrain in pretraining_sets])
     matched_models = [ours[0] for _, ours in matches if ours]
-    for subject in measured_models:
+    for subject in chosen:
         pretrain = "none (random)" if is_random(subject.weights) else subject.pretrain
         group = f"{pretrain}, {subject.weights}" if pretrain == subject.pretrain else pretrain
         column, group = (subject.model, subject.pretrain) if subject in matched_models else (subject.label, group)
         for dataset, cell in _by_dataset(subject):
             grid.measured[grid.add((group or subject.weights, dataset), column)] = cell
     grid.notes.append("Published: 384 pixels, no Polyak averaging; no std was published.")
-    grid.notes += _notes_on_ours(request.frame) if measured_models else []
+    grid.notes += _notes_on_ours(request.frame) if chosen else []
     return [grid.table(request)]
 
 
 def table6(request: TableRequest) -> list[Table]:
     """Models as rows; datasets and pre-training compute as columns. Our compute is calculated from our own MACs."""
-    measured_models = _subjects(request.frame)
+    chosen = _subjects(request.frame)
     macs = {row["name"]: row["macs"] for row in request.facts.models if row["macs"]}
     grid = Grid(
         title="ViT paper, Table 6: top-1 accuracy in percent, and compute of pre-training",
@@ -135,9 +133,8 @@ def table6(request: TableRequest) -> list[Table]:
         columns=[*TABLE6_COLUMNS, EXAFLOPS],
     )
     published = rows("table6_scaling")
-    matches, unmatched = matched(
-        measured_models, [(row["model"], row["pretrain"], float(row["epochs"])) for row in published]
-    )
+    keys = [(row["model"], row["pretrain"], float(row["epochs"])) for row in published]
+    matches, unmatched = matched(chosen, keys)
     for row, (_, ours) in zip(published, matches, strict=True):
         line = (f"{row['model']}, {row['pretrain']}", row["epochs"])
         for dataset, column in TABLE6_COLUMNS.items():
@@ -157,7 +154,7 @@ def table6(request: TableRequest) -> list[Table]:
             "Our exaFLOPs: 303 million images x epochs x 6 x this code's multiply-accumulates of one image at 224 "
             "pixels (forward once, backward twice, 2 operations each; no head)."
         )
-    grid.notes += _notes_on_ours(request.frame) if measured_models else []
+    grid.notes += _notes_on_ours(request.frame) if chosen else []
     return [grid.table(request)]
 
 

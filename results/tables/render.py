@@ -131,18 +131,15 @@ def show_table(table: Table, console: Console) -> None:
     from rich.text import Text
 
     def build(part: Table) -> RichTable:
-        rich_table = RichTable(
-            title=part.title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False
-        )
+        made = RichTable(title=part.title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
         for i, name in enumerate(part.columns):
             heading = name if i < part.labels else _broken_heading(name)
-            rich_table.add_column(Text(heading), justify="left" if i < part.labels else "right", no_wrap=True)
+            made.add_column(Text(heading), justify="left" if i < part.labels else "right", no_wrap=True)
         for i, row in enumerate(part.rows):
+            # Text, so that "[depth=2]" is not read as markup
             cells = [Text(cell, style="bold" if (i, j) in part.bold else "") for j, cell in enumerate(row)]
-            rich_table.add_row(
-                *cells, end_section=i + 1 in part.rules
-            )  # Text, so that "[depth=2]" is not read as markup
-        return rich_table
+            made.add_row(*cells, end_section=i + 1 in part.rules)
+        return made
 
     def width(part: Table) -> int:
         return Measurement.get(console, console.options.update(width=10_000), build(part)).maximum

@@ -32,19 +32,15 @@ FINE_TUNING = {  # column of table4_finetuning.csv: heading
 
 def table3(request: TableRequest) -> list[Table]:
     """Published pre-training settings, and which of the weights were released."""
-    releases = [
-        release
-        for release in request.facts.releases
-        if release["family"] == "ViT (original release)" and not release["finetune"]
+    files = [
+        file for file in request.facts.releases if file["family"] == "ViT (original release)" and not file["finetune"]
     ]
     lines = []
     for row in rows("table3_pretraining"):
         matching = [
-            release
-            for release in releases
-            if release["pretrain"] == row["pretrain"] and _fits(row["model"], release["model"])
+            file for file in files if file["pretrain"] == row["pretrain"] and _fits(row["model"], file["model"])
         ]
-        tags = " ".join(f"{release['model']}:{release['tag']}" for release in matching)
+        tags = " ".join(f"{file['model']}:{file['tag']}" for file in matching)
         released = (tags or "never released",) if request.facts.releases else ()
         lines.append((*(row[name] for name in PRE_TRAINING), *released))
     return [

@@ -82,9 +82,8 @@ def _comparison_table(comparisons: pd.DataFrame) -> Table:
         "interval]; above 1 ours is the faster."
     )
     columns: dict[str, tuple[str, ...]] = {"times as fast": (), "images/s of the other": (), "rounds": ()}
-    return _timing_table(
-        "throughput: in turn with another model", comparisons, ("against",), columns, _comparison_cells, notes
-    )
+    title = "throughput: in turn with another model"
+    return _timing_table(title, comparisons, ("against",), columns, _comparison_cells, notes)
 
 
 def _timing_table(

@@ -17,7 +17,7 @@ from vit_bench.registry import UsageError
 from vit_bench.results import figures as package
 from vit_bench.results.figures import FigureRequest, draw, drawable, figures, render, save
 from vit_bench.results.figures.curves import read_curves
-from vit_bench.results.figures.inside import lit, mosaic
+from vit_bench.results.figures.inside import brightened, mosaic
 from vit_bench.results.figures.records import Point, SeveralTasks, compute_of
 from vit_bench.results.figures.speed import pareto_front
 from vit_bench.results.published import frame, model_name
@@ -33,7 +33,7 @@ MEASURED = [row.name for row in figures().values() if not row.published]
 
 
 def asked(frame: pd.DataFrame, **more) -> FigureRequest:
-    return FigureRequest(frame=frame, facts=model_facts(frame), **more)
+    return FigureRequest(frame=frame, models=model_facts(frame), **more)
 
 
 def lines_of(drawing) -> list[tuple[np.ndarray, np.ndarray, bool]]:
@@ -104,7 +104,7 @@ def test_pretraining_compute_is_that_of_table_6() -> None:
         facts = pd.DataFrame([{"model": model.name, "variant": "", "family": model.family, "macs": model.macs}])
         known = {"pretrain.images": 303_000_000, "pretrain.epochs": float(row["epochs"])}
         point = Point(label="", mean=0, std=None, row={"model": model.name, "variant": "", **known})
-        found = compute_of(point, FigureRequest(facts=facts))
+        found = compute_of(point, FigureRequest(models=facts))
         assert found == pytest.approx(float(row["exaflops_figure5"]), rel=0.05), row["model"]
 
 
@@ -290,7 +290,7 @@ def test_arrays_that_are_missing_damaged_or_nan(run: Path, tmp_path: Path) -> No
 
 def test_pictures_are_lit_by_their_patches_and_components_stand_in_rows() -> None:
     share = np.array([[0.0, 1.0], [0.5, 0.5]])
-    picture = lit(np.full((8, 8, 3), 200, dtype=np.uint8), share)
+    picture = brightened(np.full((8, 8, 3), 200, dtype=np.uint8), share)
     assert picture[0, 0].tolist() == [0, 0, 0]
     assert picture[0, 7].tolist() == [200, 200, 200]
     assert picture[7, 0].tolist() == [100, 100, 100]
