@@ -42,10 +42,7 @@ def is_bundle(path: Path) -> bool:
 
 
 def unpack(path: Path) -> Path:
-    """Unpack a bundle to a run directory in the cache folder, once for each content, and return that directory.
-
-    Raises UsageError for a file that is not a bundle, or whose contents do not match the digests in its manifest.
-    """
+    """Unpack a bundle to a run directory in the cache folder, which is returned. Raises UsageError for a bad bundle."""
     folder = cache_folder() / "bundles" / file_sha(path)[:16]
     if not (folder / "whole").exists():
         (folder / "cells").mkdir(parents=True, exist_ok=True)

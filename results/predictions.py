@@ -124,10 +124,7 @@ def _by_owner(arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarra
 
 
 def _in_sets(predicted: np.ndarray, values: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """(N,) whether each prediction is a right class of its image.
-
-    `values` has the classes of all images one after the other; `starts` (N,) is where each image's begin.
-    """
+    """(N,) whether each prediction is a right class of its image, whose classes begin at `starts` in `values`."""
     import numpy as np
 
     sizes = np.diff([*starts, len(values)])

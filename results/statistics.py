@@ -97,7 +97,6 @@ def paired(
     Interval: percentile bootstrap (Efron 1979; Koehn 2004 for its paired use). For independent booleans a resample is
     a multinomial draw of three counts (only a right, only b right, the rest): the same distribution as drawing images,
     at a cost that does not grow with N. p: `mcnemar` for booleans, else `sign_flip`.
-
     Raises ValueError for arrays of different lengths.
     """
     import numpy as np
@@ -112,7 +111,7 @@ def paired(
     if clusters is None:
         levels, counts = np.unique(differences, return_counts=True)  # at most 2 S + 1 levels for S seeds
         draws = generator.multinomial(n, counts / n, size=resamples) @ levels / n
-        whole = _booleans(a, b)
+        whole = bool(np.isin([a, b], (0, 1)).all())
         p = mcnemar(a > 0, b > 0) if whole else sign_flip(differences, resamples=resamples, seed=seed)
         method = f"paired bootstrap over {n} images, {'McNemar' if whole else 'sign flips'}"
     else:
@@ -318,10 +317,6 @@ def _t_interval(value: float, terms: tuple[float, float], level: float, method: 
     half = float(stats.t.ppf(0.5 + level / 2, freedom)) * variance**0.5
     p = float(2 * stats.t.sf(abs(value) / variance**0.5, freedom))
     return Difference(value, value - half, value + half, p, method)
-
-
-def _booleans(*arrays: np.ndarray) -> bool:
-    return all(bool(((array == 0) | (array == 1)).all()) for array in arrays)
 
 
 def _by_cluster(differences: np.ndarray, clusters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

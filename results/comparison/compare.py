@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from ...registry import UsageError, suggest
 from ..predictions import Predictions, Scored
 from ..statistics import Difference, both_sources, holm, paired, ratio_of_medians, ratio_over_runs, resolution
-from .join import Joined, choose, join
+from .join import Joined, join
 
 if TYPE_CHECKING:
     import numpy as np
@@ -106,7 +106,10 @@ def select(frame: pd.DataFrame, by: str, word: str, where: str) -> pd.DataFrame:
     """The records of one side: those whose column `by` is `word`. Raises UsageError if there are none."""
     if by not in BY:
         raise UsageError(f"by={by}: {suggest(by, BY)}")
-    chosen = choose(frame, by, word, where)
+    chosen = frame[frame[by] == word]
+    if chosen.empty:
+        known = [str(value) for value in frame[by].unique()]
+        raise UsageError(f"{where} has no {by} '{word}'. {suggest(word, known)}")
     chosen.attrs = frame.attrs
     return chosen
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ...registry import UsageError, suggest
+from ...registry import UsageError
 from ..record import COLUMNS
 
 if TYPE_CHECKING:
@@ -221,12 +221,3 @@ def _first_difference(left: pd.DataFrame, right: pd.DataFrame, keys: Sequence[st
 def _some(column: pd.Series) -> str:
     values = [str(value) or "(none)" for value in column.unique()]
     return ", ".join(values[:3]) + (", …" if len(values) > 3 else "")
-
-
-def choose(frame: pd.DataFrame, by: str, word: str, where: str) -> pd.DataFrame:
-    """The records whose column `by` is `word`. Raises UsageError, suggesting similar values, if there are none."""
-    chosen = frame[frame[by] == word]
-    if chosen.empty:
-        known = [str(value) for value in frame[by].unique()]
-        raise UsageError(f"{where} has no {by} '{word}'. {suggest(word, known)}")
-    return chosen

@@ -43,9 +43,10 @@ def _pair_table(comparison: Comparison, every: bool) -> Table:
         _unmatched_note(comparison.joined.only_b, comparison.names[1]),
     ]
     notes += comparison.notes
+    tests = sum(pair.p is not None for pair in comparison.pairs)
     notes += [
         f"delta: A minus B. Verdict on A. Test: {'; '.join(methods)}; interval: 95 %.",
-        f"Holm's p: corrected for {_count_tests(comparison)} tests; verdicts at {ALPHA:g}.",
+        f"Holm's p: corrected for {tests} tests; verdicts at {ALPHA:g}.",
     ]
     if all(pair.verdict == UNTESTED and not pair.ratio for pair in comparison.pairs):
         notes.append(
@@ -101,10 +102,6 @@ def _short_method(method: str) -> str:
         units = "groups" if "groups" in method else "images"
         return f"{units} + seeds" if "seeds" in method else "McNemar" if "McNemar" in method else f"sign flips, {units}"
     return "Mann-Whitney" if "Mann" in method else "Welch"
-
-
-def _count_tests(comparison: Comparison) -> int:
-    return sum(pair.p is not None for pair in comparison.pairs)
 
 
 def _p(p: float | None) -> str:

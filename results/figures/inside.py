@@ -108,14 +108,10 @@ def _stretch(values: np.ndarray, size: int, axis: int) -> np.ndarray:
 def draw7(request: FigureRequest) -> Drawing:
     """A row a model: principal components of filters, similarity of position embeddings, attention distance."""
     filters = _model_arrays(request, FIGURE7, "rgb_filters", ("components",))
-    positions = {
-        model.label: model
-        for model in _model_arrays(request, FIGURE7, "position_similarity", ("similarity",), needed=False)
-    }
-    distances = {
-        model.label: model
-        for model in _model_arrays(request, FIGURE7, "attention_distance", ("distance",), needed=False)
-    }
+    positions, distances = (
+        {model.label: model for model in _model_arrays(request, FIGURE7, metric, (array,), needed=False)}
+        for metric, array in (("position_similarity", "similarity"), ("attention_distance", "distance"))
+    )
     canvas = style.canvas(style.PAGE, 2.1 * len(filters) + 0.35)
     panels = canvas.subplots(len(filters), 4, squeeze=False, width_ratios=(1.45, 1, 0.06, 1.35))
     notes: list[str] = []

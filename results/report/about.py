@@ -122,7 +122,8 @@ def _warnings(frame: pd.DataFrame, versions: Sequence[EnvironmentEntry]) -> Iter
     for entry in versions:
         different = dict.fromkeys(value.partition("+")[0] for value, _ in entry.values)  # 2.14.1+cu130 counts as 2.14.1
         if len(different) > 1 and entry.name not in (*NOT_COMPARED, "dirty"):
-            differences.append(f"{entry.name} is {' and '.join(_short(entry.name, value) for value in different)}")
+            texts = [value[:10] if entry.name == "commit" else value for value in different]
+            differences.append(f"{entry.name} is {' and '.join(texts)}")
     if differences:
         yield f"Not all numbers were made by the same: {'; '.join(differences)}."
     dirty = next((entry for entry in versions if entry.name == "dirty"), None)
@@ -146,10 +147,6 @@ def _missing_warnings(failures: Sequence[Failure]) -> Iterator[str]:
         count = sum(failure.status == status for failure in failures)
         if count:
             yield f"{_count(count, 'record')} {status}: no number, and no mean that needs one (see Failures)."
-
-
-def _short(name: str, value: str) -> str:
-    return value[:10] if name == "commit" else value
 
 
 def _dates(frame: pd.DataFrame) -> str:

@@ -93,8 +93,8 @@ def classify(request: TableRequest) -> list[Table]:
     if frame is None:
         return released(request)
     of_vtab = frame["weights"].astype(str).str.match(VTAB_RUN)
-    made = [] if of_vtab.all() else [_own_heads(request, frame[~of_vtab])]
-    return [*made, *([_vtab_runs(frame[of_vtab])] if of_vtab.any() else [])]
+    tables = [] if of_vtab.all() else [_own_heads(request, frame[~of_vtab])]
+    return [*tables, *([_vtab_runs(frame[of_vtab])] if of_vtab.any() else [])]
 
 
 def _vtab_runs(frame: pd.DataFrame) -> Table:

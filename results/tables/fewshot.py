@@ -30,10 +30,7 @@ NEEDED = ("metric", "status", "value", "measurement", "shots", "draws")
 
 
 def fewshot(request: TableRequest) -> list[Table]:
-    """The table of one protocol's records and, if draws were stored, of how often models beat each other.
-
-    Without records, the published points.
-    """
+    """The tables of one protocol's records: accuracies and comparisons over draws. No records: published points."""
     if request.frame is None:
         return published_fewshot(request)
     return [fewshot_table(request.frame), *draws_tables(request.frame)]

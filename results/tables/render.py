@@ -46,13 +46,10 @@ def render(table: Table, style: Format) -> str:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerows([table.columns, *table.rows])
         return file.getvalue()
-    if style == "html":
-        return _html(table)
-    if style == "latex":
-        return _latex(table)
-    if style == "github":
-        return _github(table)
-    raise ValueError(f"no such format: {style}")
+    writers = {"html": _html, "latex": _latex, "github": _github}
+    if style not in writers:
+        raise ValueError(f"no such format: {style}")
+    return writers[style](table)
 
 
 def _marked(table: Table, escape, strong: str) -> list[list[str]]:
@@ -172,24 +169,24 @@ def _transposed(table: Table) -> Table:
 def _split(table: Table, fits) -> list[Table]:
     """The table in parts that fit, each with the label columns and as many others as possible."""
     parts: list[Table] = []
-    chosen: list[int] = []
+    fitting: list[int] = []
 
     def part(columns: Sequence[int]) -> Table:
-        kept = [*range(table.labels), *columns]
+        shown = [*range(table.labels), *columns]
         return replace(
             table,
             title=table.title if not parts else f"{table.title} (continued)",
-            columns=tuple(table.columns[i] for i in kept),
-            rows=tuple(tuple(row[i] for i in kept) for row in table.rows),
-            bold=frozenset((row, kept.index(i)) for row, i in table.bold if i in kept),
+            columns=tuple(table.columns[i] for i in shown),
+            rows=tuple(tuple(row[i] for i in shown) for row in table.rows),
+            bold=frozenset((row, shown.index(i)) for row, i in table.bold if i in shown),
         )
 
     for column in range(table.labels, len(table.columns)):
-        if chosen and not fits(part([*chosen, column])):
-            parts.append(part(chosen))
-            chosen = []
-        chosen.append(column)
-    return [*parts, part(chosen)]
+        if fitting and not fits(part([*fitting, column])):
+            parts.append(part(fitting))
+            fitting = []
+        fitting.append(column)
+    return [*parts, part(fitting)]
 
 
 def _broken_heading(heading: str) -> str:
