@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def write(frame: pd.DataFrame) -> Written:
-    """results/MODEL/REVISION/TASK.json for each model and task, and model_meta.json beside them.
+    """results/MODEL/REVISION/TASK.json for each model and task, with a model_meta.json.
 
     Records of one task that differ in more than the seed (shots, l2) go to experiments/NAME, as mteb's variants do.
     """

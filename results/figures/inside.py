@@ -26,7 +26,7 @@ OVERVIEW = 3  # images of Figure 6, as in the paper
 
 @dataclass(frozen=True, kw_only=True)
 class ModelArrays:
-    """One model's arrays of one metric, with what a figure says about them."""
+    """One model's arrays of one metric, with its label, treatment, question and number of images."""
 
     label: str
     model: str

@@ -1,4 +1,4 @@
-"""The figures of a report, as SVG that stands inside the page."""
+"""The figures of a report, as SVG elements of the page."""
 
 from __future__ import annotations
 

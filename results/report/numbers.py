@@ -1,4 +1,4 @@
-"""The records of a report as compact JSON: each different value once a column, and the columns of jobs apart.
+"""The records of a report as compact JSON: a column has each value once, columns of jobs are separate.
 
     {"sources": [...], "jobs": {"n": 27, "columns": {"model": {"v": ["ViT-mini", …], "i": [0, 0, 1, …]}, …}},
      "records": {"n": 189, "columns": {"job": …, "metric": …}}}

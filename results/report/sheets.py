@@ -53,7 +53,7 @@ class Sheet:
 
 
 def sheets(frame: pd.DataFrame, request: ReportRequest) -> tuple[list[Sheet], list[str]]:
-    """The tables of the suites in the records, then the papers' tables with a number of theirs; and error messages.
+    """The tables of the suites in the records, then the papers' tables that use these records; and error messages.
 
     There is a message for each table that refuses the records, because they answer different questions for example.
     """

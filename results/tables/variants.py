@@ -1,4 +1,4 @@
-"""Table 1: sizes and parameters of the models, as this code builds them beside the printed ones."""
+"""Table 1: sizes and parameters of the models, as this code builds them and as printed."""
 
 from __future__ import annotations
 
