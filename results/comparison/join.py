@@ -72,7 +72,7 @@ def join(a: pd.DataFrame, b: pd.DataFrame, names: tuple[str, str], *, by: str = 
     treatments = _differing(pairs, "treatment", ignore=TUNED)
     notes += [f"The sides differ in how images are fed: {'; '.join(treatments)}."] if treatments else []
     if "" in set(pairs["question_a"]) | set(pairs["question_b"]):
-        notes.append("Some records do not say which question they answer; these may differ.")
+        notes.append("Some records do not say which question they answer; whether it is the same is not known.")
     return Joined(pairs, tuple(keys), only[0], only[1], tuple(notes))
 
 

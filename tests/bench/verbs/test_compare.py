@@ -225,4 +225,4 @@ def test_verdicts_name_their_assumption() -> None:
     of_group("a", 0.3, ["p", "q", "r", "s"])
     frame = load("a")
     _, summary = tables(compare(frame, frame, ("a", "a")))
-    assert "those on the same images as erring together" in summary.notes[0]
+    assert "errors of tasks on the same images as fully correlated" in summary.notes[0]
