@@ -22,6 +22,7 @@ def test_a_users_rows_take_forty_lines() -> None:
     assert 0 < len([line for line in lines if line.strip()]) <= 40
 
 
+@pytest.mark.slow
 def test_a_users_model_task_suite_and_table_do_what_the_readme_says(tmp_path: Path) -> None:
     folder = shutil.copytree(OWN, tmp_path / "mine")
     commands = [line.split() for line in (OWN / "README.md").read_text().splitlines() if line.startswith("    python ")]

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import vit_bench
 from vit_bench.bench import config, environment
-from vit_bench.bench import plan as planning
 from vit_bench.bench.plan import make_plan
 from vit_bench.registry import Registry, UsageError
+from vit_bench.suites import suites
 from vit_bench.suites.protocol import Context, Measurement, Suite, Work
 
 
@@ -64,8 +64,9 @@ class Clock(Suite):
 
 @pytest.fixture(autouse=True)
 def more_suites(monkeypatch: pytest.MonkeyPatch) -> None:
-    known = [*planning.suites().values(), Trial(), Clock()]
-    monkeypatch.setattr(planning, "suites", lambda: Registry("suite", known))
+    registry = Registry("suite", [*suites().values(), Trial(), Clock()])
+    for where in ("plan", "select.tasks"):
+        monkeypatch.setattr(f"vit_bench.bench.{where}.suites", lambda: registry)
     monkeypatch.setattr(Suite, "modules", lambda _: ("suites.protocol",))  # a test's file is no module of ours
 
 

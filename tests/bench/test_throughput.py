@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 import vit_bench
 from vit_bench.bench import config as settings
-from vit_bench.bench.cli import plan_verb, run_verb
 from vit_bench.bench.context import Folders
 from vit_bench.bench.plan import make_plan
 from vit_bench.bench.subprocess_job import JobPayload, run_isolated
+from vit_bench.bench.verbs.plan import plan_verb
+from vit_bench.bench.verbs.run import run_verb
 from vit_bench.registry import UsageError
 from vit_bench.results.cost import cost
 from vit_bench.results.tables import make

@@ -211,6 +211,7 @@ for model in ("ViT-mini", "BiT-mini", "R+ViT-mini"):
 """
 
 
+@pytest.mark.slow
 def test_a_family_is_three_files(clone: Clone, tmp_path: Path) -> None:
     before = clone.script(KEYS)
     clone.add_family()
