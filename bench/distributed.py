@@ -1,8 +1,8 @@
-"""Several processes as one run: what `accelerate launch -m bench run …` and `torchrun -m bench run …` start.
+"""Several processes of one run, as started by `accelerate launch -m bench run …` or `torchrun -m bench run …`.
 
-Each process plans the same jobs and walks through them in step. The shards of a feature pass are dealt out among them,
-so each image passes through a network exactly once; the first process alone writes records and prints. All of it is on
-one machine: the processes meet in the cache folder.
+Each process plans the same jobs and runs them in the same order. The shards of a feature pass are divided among them,
+so each image passes through a network exactly once. Only the first process writes records and prints. All processes
+run on one machine and share the cache folder.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from . import environment
 if TYPE_CHECKING:
     import torch
 
-END = "end"  # of a job
-PATIENCE = timedelta(days=2)  # the others wait while the first computes what is not shared
+END = "end"  # what a process sends at the end of a job
+PATIENCE = timedelta(days=2)  # the others wait while the first computes what is not divided
 
 
-class LeftBehindError(RuntimeError):
-    """Another process of the run failed at what all were to do together."""
+class OtherProcessError(RuntimeError):
+    """Another process of the run failed in a step that all take together."""
 
 
 @dataclass
 class ProcessGroup:
-    """This process among those of its run; a run of one process needs no other."""
+    """The place of this process among the processes of its run."""
 
     rank: int = 0
     size: int = 1
@@ -61,28 +61,28 @@ class ProcessGroup:
         return picked if on_cpu or mine is None else mine
 
     def agree(self, error: str = "") -> None:
-        """Wait until all processes have done their part. Raises LeftBehindError with what went wrong elsewhere."""
+        """Wait until all processes have done their part. Raises OtherProcessError with the error of another process."""
         if self.size == 1:
             return
-        for rank, said in enumerate(self._gather(error)):
-            if said and rank != self.rank:
-                raise LeftBehindError("another process has left the job" if said == END else said)
+        for rank, message in enumerate(self._gather(error)):
+            if message and rank != self.rank:
+                raise OtherProcessError("another process has left the job" if message == END else message)
 
     def finish_job(self) -> None:
-        """Wait until all processes are through with the job, whether they failed at it or not."""
-        while self.size > 1 and any(said != END for said in self._gather(END)):
+        """Wait until all processes have ended the job, whether they failed or not."""
+        while self.size > 1 and any(message != END for message in self._gather(END)):
             pass
 
-    def _gather(self, word: str) -> list[str]:
+    def _gather(self, message: str) -> list[str]:
         from torch import distributed
 
-        words: list[Any] = [None] * self.size
-        distributed.all_gather_object(words, word, group=self._group)
-        return words
+        messages: list[Any] = [None] * self.size
+        distributed.all_gather_object(messages, message, group=self._group)
+        return messages
 
 
 def process_group() -> ProcessGroup:
-    """The processes that the launcher's environment variables tell of."""
+    """The process group that the launcher's environment variables describe."""
     if not os.environ.get("MASTER_ADDR"):
         return ProcessGroup()
     return ProcessGroup(rank=int(os.environ.get("RANK", "0")), size=int(os.environ.get("WORLD_SIZE", "1")))

@@ -1,4 +1,4 @@
-"""What makes two jobs the same job: the code behind a number, and the files that it was read from."""
+"""Digests of the code that computes a number, and of the files that a cell was computed from."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 PACKAGE = __name__.rsplit(".", 2)[0]
 ROOT = Path(__file__).resolve().parent.parent
-# Modules that run in a job and are not in its key, each with the reason why no number depends on its code, but where a
-# job names one itself. Names are relative to the package; a star stands for anything. A test holds what really runs
-# against this list.
+# Modules that run in a job but are not in its key, each with the reason why no number depends on its code. A job may
+# still name one as a root of its code. Names are relative to the package; * matches anything. A test compares the
+# modules that really run with this list.
 NOT_COUNTED: Mapping[str, str] = {
     "registry": "names, and what to type instead",
     "errors": "words of errors",
@@ -66,7 +66,7 @@ NOT_COUNTED: Mapping[str, str] = {
     "bench.select.user_rows": "finds a user's files, whose code is in the key by itself",
     "results.*": "records and tables of numbers that are there",
 }
-# Modules of rows, which are in a job's identity by their values: of these, imports, classes and functions count alone.
+# Modules of rows. The values of rows are in a job's identity, so only imports, classes and functions of these count.
 ROWS = "models.catalog.*"
 
 
@@ -74,55 +74,55 @@ ROWS = "models.catalog.*"
 def code_sha(*roots: str, alone: tuple[str, ...] = ()) -> str:
     """A short digest of the code of these modules and of every module of ours that they import, directly or not.
 
-    Of those `alone` what they import is left out. Names are relative to the package: "suites.probes.ridge". Comments,
-    docstrings, the layout of lines and the names of modules do not count, so that writing a comment or moving a module
-    makes no result stale.
+    Of the modules in `alone` only their own code counts, not what they import. Names are relative to the package:
+    "suites.probes.ridge". Comments, docstrings, the layout of lines and the names of modules do not count, so that
+    writing a comment or moving a module makes no result stale.
     """
     counted = _closure(roots) | set(alone)
     return sha(sorted(_linked(name, counted) for name in counted))
 
 
 def _closure(modules: Iterable[str]) -> set[str]:
-    todo, found = list(modules), set()
+    todo, closure = list(modules), set()
     while todo:
         name = todo.pop()
-        if name not in found:
-            found.add(name)
+        if name not in closure:
+            closure.add(name)
             todo += filter(is_counted, _code(name).imports)
-    return found
+    return closure
 
 
 def is_counted(module: str) -> bool:
-    """Whether the code of a module counts where a number's own code imports it."""
+    """Whether the code of a module counts where counted code imports it."""
     return not any(fnmatchcase(module, pattern) for pattern in NOT_COUNTED)
 
 
 def _linked(module: str, counted: set[str]) -> str:
-    """The digest of a module's code, with those of the modules that it imports in place of their names."""
+    """The digest of a module's code together with the digests of the modules that it imports."""
     code = _code(module)
     return sha([code.digest, *(_code(name).digest if name in counted else "" for name in code.imports)])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Code:
-    """What of a module's text counts."""
+    """The part of a module's text that counts."""
 
-    digest: str  # of its tokens, without the names of modules of ours
-    imports: tuple[str, ...]  # modules of ours that it imports when it runs, wherever in its text
+    digest: str  # of the tokens, without the names of our modules
+    imports: tuple[str, ...]  # our modules that it imports when it runs, anywhere in its text
 
 
 TOKEN = re.compile(
     r"""\#[^\n]*"""  # a comment
     r"""|[A-Za-z]{0,2}\"{3}(?:[^\\]|\\.)*?\"{3}|[A-Za-z]{0,2}'{3}(?:[^\\]|\\.)*?'{3}"""  # a long string
     r"""|[A-Za-z]{0,2}"(?:[^"\\\n]|\\.)*"|[A-Za-z]{0,2}'(?:[^'\\\n]|\\.)*'"""  # a short one
-    r"""|\n[ \t]*|\w+|\\\n|[^\s\w]""",  # the start of a line, a name or number, a line that goes on, a sign
+    r"""|\n[ \t]*|\w+|\\\n|[^\s\w]""",  # a line start, a name or number, a continued line, a sign
     re.DOTALL,
 )
 
 
 @cache
 def _code(module: str) -> Code:
-    """Read token by token and not by Python's own tokenizer, whose tokens differ from version to version."""
+    """The counted code of a module. Python's own tokenizer is not used: its tokens differ between versions."""
     package = module.split(".") if _file(module).name == "__init__.py" else module.split(".")[:-1]
     kept: list[str] = []
     imports: dict[str, None] = {}
@@ -146,18 +146,18 @@ def _code(module: str) -> Code:
 
 
 def read_text(module: str) -> str:
-    """The source of a module of ours, with the line ends that it has everywhere."""
+    """The source of one of our modules, with \\n as line ends."""
     return _file(module).read_text(encoding="utf-8").replace("\r\n", "\n")
 
 
 def _lines(text: str) -> Iterator[tuple[int, list[str]]]:
-    """The logical lines of Python source: how far each is indented, and its tokens. Comments and docstrings are out."""
+    """The logical lines of Python source: the indentation and the tokens of each, without comments and docstrings."""
     indent, depth = 0, 0
     tokens: list[str] = []
     for token in [*TOKEN.findall(text), "\n"]:
         if token[0] == "\n":
             if depth == 0:
-                if tokens and not _is_text(tokens):
+                if tokens and not _is_docstring(tokens):
                     yield indent, tokens
                 indent, tokens = len(token) - 1, []
         elif token[0] not in "#\\":
@@ -165,7 +165,7 @@ def _lines(text: str) -> Iterator[tuple[int, list[str]]]:
             tokens.append(token)
 
 
-def _is_text(tokens: list[str]) -> bool:
+def _is_docstring(tokens: list[str]) -> bool:
     return len(tokens) == 1 and tokens[0][-1] in "\"'"
 
 
@@ -176,60 +176,60 @@ def _absolute(package: list[str], path: list[str]) -> str:
 
 
 def _names(tokens: list[str]) -> list[str]:
-    """What `import` names: the first word of each part between commas."""
+    """The names that follow `import`, without what comes after `as`."""
     words = " ".join(token for token in tokens if token not in "()").split(" , ")
     return [word.split(" ")[0] for word in words]
 
 
 def _targets(module: str, names: Iterable[str]) -> Iterator[str]:
-    """The modules that `from MODULE import NAMES` loads: of a package those that are named, or itself."""
+    """The modules that `from MODULE import NAMES` loads: submodules of these names, otherwise MODULE itself."""
     for name in names:
         inside = f"{module}.{name}".strip(".")
-        found = inside if name and _file(inside).is_file() else module
-        if found and _file(found).is_file():
-            yield found
+        target = inside if name and _file(inside).is_file() else module
+        if target and _file(target).is_file():
+            yield target
 
 
 def imported_modules(thing: Any) -> set[str]:
-    """The modules of ours that the file of a user's class imports, wherever in it."""
-    found: set[str] = set()
+    """Our modules that the file of a user's class imports, anywhere in it."""
+    modules: set[str] = set()
     with suppress(OSError, TypeError, SyntaxError):
         for node in ast.walk(ast.parse(Path(inspect.getfile(thing)).read_bytes())):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{PACKAGE}."):
                 module = str(node.module).removeprefix(f"{PACKAGE}.")
-                found |= {*_targets(module, [alias.name for alias in node.names])}
-    return found
+                modules |= {*_targets(module, [alias.name for alias in node.names])}
+    return modules
 
 
 def network_modules(model: Model) -> tuple[str, ...]:
-    """The modules that build the network of a row and that it is made of."""
+    """The modules that define and build the network of a row."""
     return tuple(sorted(f"models.{name}" for name in model.architecture.modules))
 
 
 def is_ours(thing: Any) -> bool:
-    """Whether a class or function is of this package, and not of a user's file."""
-    return behind_call(thing).__module__.startswith(f"{PACKAGE}.")
+    """Whether a class or function is defined in this package and not in a user's file."""
+    return called_code(thing).__module__.startswith(f"{PACKAGE}.")
 
 
 def module_of(thing: Any) -> str:
-    """The module of a class or function of ours, relative to the package."""
-    return behind_call(thing).__module__.removeprefix(f"{PACKAGE}.")
+    """The module of one of our classes or functions, relative to the package."""
+    return called_code(thing).__module__.removeprefix(f"{PACKAGE}.")
 
 
 def source_sha(thing: Any) -> str:
-    """A short digest of the code that a class or function of a user's is from; of its name, typed at a prompt.
+    """A short digest of the code of a user's class, function, partial function or callable object.
 
-    Of a partial function or an object that can be called it is that of the function or class behind it.
+    Where there is no source file, as at a prompt, it is the digest of the name.
     """
-    behind = behind_call(thing)
+    code = called_code(thing)
     try:
-        return code_of(thing, Path(inspect.getfile(behind)).resolve(strict=True))
+        return code_of(thing, Path(inspect.getfile(code)).resolve(strict=True))
     except (OSError, TypeError):
-        return sha(f"{behind.__module__}.{behind.__qualname__}")
+        return sha(f"{code.__module__}.{code.__qualname__}")
 
 
-def behind_call(thing: Any) -> Any:
-    """The function or class whose code runs when something is called."""
+def called_code(thing: Any) -> Any:
+    """The function or class whose code runs when `thing` is called."""
     while isinstance(thing, partial):
         thing = thing.func
     return thing if hasattr(thing, "__qualname__") else type(thing)
@@ -240,16 +240,16 @@ def _file(module: str) -> Path:
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
-def seen(path: Path) -> dict[str, Any]:
-    """What a cell notes of a file that it was computed from."""
+def input_entry(path: Path) -> dict[str, Any]:
+    """A file's path, size, time and digest, as the `inputs` of a cell have them."""
     stat = path.stat()
     return {"path": str(path.resolve()), "size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": file_sha(path)}
 
 
 def changed(inputs: Iterable[Mapping[str, Any]]) -> str | None:
-    """The first of these files whose content is no longer what it was, or None.
+    """The path of the first of these files whose content has changed, or None.
 
-    Content is only read where size or time differ. A file that is gone says nothing against a number it once gave.
+    The content is only read where size or time differ. A file that is gone does not count as changed.
     """
     for item in inputs:
         path = Path(item["path"])

@@ -1,4 +1,4 @@
-"""One question to one model: what is asked, and the key that its answer is kept under."""
+"""A job: one question to one model, and the key that its cell is stored under."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..registry import UsageError
 from ..stable import sha
 from ..suites.protocol import NO_TASK, Source, Suite, Task, Work
 from .fingerprint import (
-    behind_call,
+    called_code,
     code_sha,
     imported_modules,
     is_ours,
@@ -37,7 +37,7 @@ TASK_IDENTITY = (
     "label",
     "recipe",
     "revision",
-)  # the rest of a task's row only describes
+)  # the other fields of a task only describe it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,16 +48,16 @@ class Job:
     model: Model
     weights: WeightsChoice
     task: Task
-    source: str  # the kind of source, "" where no source has the task
-    order: tuple[int | str, ...]  # where it stands in tables
+    source: str  # name of the source, "" where no source has the task
+    order: tuple[int | str, ...]  # sort key: the place in tables
     missing: str = ""  # why it cannot run here
-    machine: Mapping[str, str] = field(default_factory=dict)  # device and libraries, where the numbers are theirs
-    skip_bad: bool = False  # whether images that cannot be read are left out
+    machine: Mapping[str, str] = field(default_factory=dict)  # device and libraries, where the numbers depend on them
+    skip_bad: bool = False  # whether unreadable images are left out
     provider: Source | None = field(default=None, compare=False, repr=False)  # the source itself
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """Everything declared that can change the job's numbers, as plain data. No file is read for it but code."""
+        """All settings that can change the job's numbers, as plain data. No data or weights file is read for it."""
         return {
             "suite": self.suite.name,
             "version": self.suite.version,
@@ -71,13 +71,13 @@ class Job:
             "weights": str(self.weights),
             "task": {name: plain(getattr(self.task, name)) for name in TASK_IDENTITY},
             "source": self.source,
-            **({"skip_bad": True} if self.skip_bad else {}),  # a number without them is no number of the whole
+            **({"skip_bad": True} if self.skip_bad else {}),  # fewer images are another question
             **({"machine": dict(self.machine)} if self.machine else {}),
         }
 
     @cached_property
     def slot(self) -> str:
-        """The short name of the identity without code, source and skipping: of each source, the newest in it counts."""
+        """The digest of the identity without code, source and skip_bad. Of a slot and source the newest cell counts."""
         code = self.model.architecture.code_fields
         architecture = {name: value for name, value in self.identity["architecture"].items() if name not in code}
         asked = {name: value for name, value in self.identity.items() if name != "skip_bad"}
@@ -85,7 +85,7 @@ class Job:
 
     @cached_property
     def key(self) -> str:
-        """The short name of the identity and of the code behind it."""
+        """The digest of the identity and of the code that computes the numbers."""
         suite = type(self.suite)
         included = {source_sha(thing) for thing in (suite, *self._declared_by) if not is_ours(thing)}  # users' files
         resolved = plain(self.suite.resolved(self.model, self.weights, self.task))
@@ -100,7 +100,7 @@ class Job:
 
     @property
     def modules(self) -> tuple[str, ...]:
-        """Modules of ours whose code is behind the numbers, besides the suite's own file, with all that they import."""
+        """The modules of ours that compute the numbers, besides the suite's own; what they import counts, too."""
         fed = () if self.task is NO_TASK else ("suites.images.feeding",)
         ours = {module_of(thing) for thing in self._declared_by if is_ours(thing)}
         networks = {module for row in (self.model, *self._others) for module in network_modules(row)}
@@ -110,50 +110,50 @@ class Job:
 
     @cached_property
     def _others(self) -> list[Model]:
-        """The rows of other models that the job builds beside its own."""
+        """The rows of the other models that the job builds."""
         rows = []
         for name in self.suite.other_models():
-            with suppress(UsageError):  # such a job has no number, and says why
+            with suppress(UsageError):  # the job itself fails with this error
                 rows.append(select_model(other_name(self.model, name)).row)
         return rows
 
     @property
     def _declared_by(self) -> list[Any]:
-        """What else says how images and labels come about: the source, its readers, and the task's label rule."""
-        readers = getattr(self.provider, "readers", None)  # of a source that has several; a user's need not have it
+        """The classes and functions that define images and labels: the source, its readers, the task's label rule."""
+        readers = getattr(self.provider, "readers", None)  # a user's source need not have it
         things = [self.provider, *(readers(self.task) if readers else ())]
         rule = [self.task.rule] if self.task.rule else []
-        return [*(behind_call(thing) for thing in things if thing is not None), *rule]
+        return [*(called_code(thing) for thing in things if thing is not None), *rule]
 
     @property
     def variant(self) -> str:
-        """The settings that make the model differ from the named row."""
+        """The settings in which the model differs from the named row: "depth=8"."""
         return " ".join(f"{name}={plain_word(value)}" for name, value in self.model.variant)
 
     @cached_property
     def work(self) -> Work:
-        """What the job comes to, at most."""
+        """The images that the job passes and trains on, at most."""
         return self.suite.estimate(self.model, self.task, self.weights)
 
     @property
     def release(self) -> Release | None:
-        """The released file that the weights are, if they are one."""
+        """The release of the weights, None for other weights."""
         return self.weights.release
 
     @property
     def group(self) -> tuple[str, ...]:
-        """Jobs that share a network and its pass over a set of images."""
+        """The same for jobs that share a network and its passes over images."""
         return (self.model.name, self.variant, str(self.weights))
 
 
 def _architecture(row: Model) -> dict[str, Any]:
-    """What of a row's architecture tells it from others, as plain data."""
-    kept = [item.name for item in fields(row.architecture) if item.compare]
-    return plain({name: getattr(row.architecture, name) for name in kept})
+    """The fields of a row's architecture that are compared, as plain data."""
+    names = [item.name for item in fields(row.architecture) if item.compare]
+    return plain({name: getattr(row.architecture, name) for name in names})
 
 
 def plain(value: Any) -> Any:
-    """A value of dataclass fields as JSON has it."""
+    """A value of a dataclass field in the types that JSON has."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):

@@ -1,4 +1,4 @@
-"""The seconds a job has taken, over all attempts of which it has something to go on from."""
+"""Measures the seconds that a job takes, over all attempts that it resumes from."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from pathlib import Path
 from ..stable import replacing
 
 FILE = "seconds"  # in the folder of a job that is not finished
-EVERY = 10.0  # seconds; a killed process leaves no more than these uncounted
+EVERY = 10.0  # seconds between two savings; a killed process loses no more
 
 
 class JobClock:
-    """A clock that goes on where the attempt before stood.
+    """Counts on from the time that the previous attempt saved.
 
-    It is kept only in a folder that is there: a job without one begins anew, and so does its time.
+    The time is saved only where the work folder exists: a job without one starts again from the beginning.
     """
 
-    def __init__(self, folder: Path, *, keeps: bool = True) -> None:
-        """`keeps`: whether this process writes the time down."""
-        self._path, self._keeps = folder / FILE, keeps
-        self._begun = self._kept = time.monotonic()
+    def __init__(self, folder: Path, *, saves: bool = True) -> None:
+        """`saves`: whether this process writes the time to the folder."""
+        self._path, self._saves = folder / FILE, saves
+        self._begun = self._saved = time.monotonic()
         self._before = _read(self._path)
 
     @property
@@ -29,14 +29,14 @@ class JobClock:
         return self._before + time.monotonic() - self._begun
 
     def tick(self) -> None:
-        """The job has moved on."""
-        if time.monotonic() - self._kept >= EVERY:
-            self.keep()
+        """Save the time where the last saving is long enough ago."""
+        if time.monotonic() - self._saved >= EVERY:
+            self.save()
 
-    def keep(self) -> None:
-        """Write the time so far down, for the next attempt; on a full disk it is lost, and the job goes on."""
-        self._kept = time.monotonic()
-        if self._keeps and self._path.parent.is_dir():
+    def save(self) -> None:
+        """Write the time so far for the next attempt. On a full disk it is lost, and the job goes on."""
+        self._saved = time.monotonic()
+        if self._saves and self._path.parent.is_dir():
             with contextlib.suppress(OSError), replacing(self._path) as temporary:
                 temporary.write_text(f"{self.seconds!r}\n", encoding="utf-8")
 

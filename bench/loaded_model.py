@@ -1,4 +1,4 @@
-"""One model with its weights, built when it is first needed: what the jobs of a group share."""
+"""A model with its weights, built on first use and shared by the jobs of a group."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 
 class LoadedModel:
-    """One model with its weights, built on first use: what jobs of a group share. One is in memory at a time."""
+    """A model with its weights, shared by the jobs of a group. A run has one in memory at a time."""
 
     def __init__(
         self, job: Job, device: torch.device, processes: ProcessGroup | None = None, problem: UsageError | None = None
     ) -> None:
-        """`problem`: why the weights of this job cannot be had, as a download has found before."""
+        """`problem`: the error of the failed download of these weights; it is raised when they are needed."""
         self.model = job.model
         self.weights = job.weights
         self.device = device
@@ -37,14 +37,14 @@ class LoadedModel:
 
     @cached_property
     def source(self) -> WeightsChoice:
-        """The weights on this machine. Raises UsageError where a release is not here."""
+        """The weights on this machine. Raises UsageError where a released file is not here."""
         if self._problem is not None:
             raise self._problem
         return self.weights.local(Meter(None))
 
     @property
     def weights_files(self) -> list[Path]:
-        """The files that the weights are read from; none for random ones and a user's model that brings them."""
+        """The files that the weights are read from; none for random weights and for those of a user's own model."""
         return self.source.files()
 
     @cached_property
@@ -56,19 +56,19 @@ class LoadedModel:
         return weights_digest(self.backbone.state_dict())
 
     def free(self) -> None:
-        """Let the networks go, before another model is built."""
+        """Release the networks' memory, before another model is built."""
         self._resized = None
         self.__dict__.pop("backbone", None)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was done to fit the weights to the networks that were built so far, and to the image size asked for."""
-        used = self._resized or self.__dict__.get("backbone")
-        return getattr(used, "notes", ())
+        """How the weights were adapted to the network that was built last and to its image size."""
+        network = self._resized or self.__dict__.get("backbone")
+        return getattr(network, "notes", ())
 
     @cached_property
     def trained_at(self) -> int | None:
-        """The side in pixels of the square images that a file's position embeddings are of; None where unknown."""
+        """The image side in pixels that the file's position embeddings were trained at; None where unknown."""
         if not self.model.architecture.attends or self.source.path is None:
             return None
         return trained_at(self.source.path)
@@ -87,10 +87,10 @@ class LoadedModel:
         return network.eval()
 
     def resized(self, image_size: tuple[int, int]) -> Backbone:
-        """The network for images of this size; of other sizes than its own, the last one is kept."""
+        """The network for images of this size. Besides its own size, the last one asked for is kept in memory."""
         if image_size == self.backbone.image_size:
             return self.backbone
         if self._resized is None or self._resized.image_size != image_size:
-            self._resized = None  # before the next is built
+            self._resized = None  # freed before the next is built
             self._resized = self.build(image_size=image_size).to(self.device)
         return self._resized

@@ -1,4 +1,4 @@
-"""From a Config to the list of jobs: pure, printable, and without a look at any image or weight."""
+"""Makes the list of jobs from a Config. It reads no image and no weights, and writes nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .config import Config, data_folder
 from .fingerprint import changed
 from .job import Job
 from .select.models import choose_models
-from .select.tasks import FOLDER, Shelf, choose_tasks
+from .select.tasks import FOLDER, AvailableData, choose_tasks
 from .select.weights import choose_weights
 from .verbs.words import Mistakes, each
 
@@ -32,20 +32,20 @@ State = Literal["done", "reuse", "to do", "stale", "failed", "skipped"]
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a command comes to: the jobs in table order, and how each stands in the run directory."""
+    """The jobs of a command in table order, and the state of each in the run directory."""
 
     config: Config
     out: Path
     jobs: tuple[Job, ...]
     states: tuple[State, ...]
-    notes: tuple[str, ...] = ()  # what a user must be told before anything else
+    notes: tuple[str, ...] = ()  # printed before anything else
 
     def with_state(self, *states: State) -> list[Job]:
         return [job for job, state in zip(self.jobs, self.states, strict=True) if state in states]
 
     @property
     def pending(self) -> list[Job]:
-        """What a run would compute, jobs that share a network and images side by side."""
+        """The jobs that a run would compute. Those that share a network and images are adjacent."""
         todo = self.with_state("to do", "stale", "failed")
         groups = {group: i for i, group in enumerate(dict.fromkeys(job.group for job in todo))}
         images = {name: i for i, name in enumerate(dict.fromkeys(job.task.images for job in todo))}
@@ -57,52 +57,54 @@ class Plan:
         return [release for release in needed if release is not None and releases.locate(release) is None]
 
     def work(self) -> tuple[Work, int | None]:
-        """Images to pass through networks, and multiply-accumulates of that; None where a model's are not known.
+        """Images to pass through networks, and the multiply-accumulates; None where those of a model are not known.
 
-        Tasks on the same images share a pass; features that are cached already are not known here, and counted. A
-        backward pass costs two forward passes.
+        Tasks on the same images share a pass. Cached features are counted as if they had to be computed. A backward
+        pass costs two forward passes.
         """
         passes: dict[tuple[Any, ...], tuple[Work, int | None]] = {}
         for job in self.pending:
             work, size = job.work, job.suite.size(job.model, job.weights)
-            each = job.model.architecture.macs(size) if work.all else 0
+            macs = job.model.architecture.macs(size) if work.all else 0
             shared, own = (job.task.within if job.suite.reads_larger_split else {}), job.task.recipe
-            parts = tuple(shared.get(split) or own.get(split, split) for split in job.suite.splits)  # tests differ
+            parts = tuple(
+                shared.get(split) or own.get(split, split) for split in job.suite.splits
+            )  # test images differ
             key = (job.group, job.task.images, parts, size, getattr(job.suite, "resize", "square"))
-            key = (job.key,) if work.trained else key  # training is shared by nobody
-            passes[key] = (work, None if each is None else (work.images + 3 * work.trained) * each)
+            key = (job.key,) if work.trained else key  # no other job shares a training
+            passes[key] = (work, None if macs is None else (work.images + 3 * work.trained) * macs)
         works = [work for work, _ in passes.values()]
-        counted = [macs for _, macs in passes.values() if macs is not None]
+        known = [macs for _, macs in passes.values() if macs is not None]
         total = Work(images=sum(work.images for work in works), trained=sum(work.trained for work in works))
-        return total, sum(counted) if len(counted) == len(passes) else None
+        return total, sum(known) if len(known) == len(passes) else None
 
     def seconds(self) -> tuple[float, float] | None:
-        """About the least and the most seconds of the pending jobs that are bound by time; None where none is."""
-        found = [job.suite.seconds(job.model, job.machine.get("device") != "cpu") for job in self.pending]
-        known = [one for one in found if one is not None]
+        """The estimated least and most seconds of the pending jobs that measure durations; None where none does."""
+        estimates = [job.suite.seconds(job.model, job.machine.get("device") != "cpu") for job in self.pending]
+        known = [estimate for estimate in estimates if estimate is not None]
         return (sum(low for low, _ in known), sum(high for _, high in known)) if known else None
 
 
 def make_plan(config: Config, given: Mapping[str, Model] | None = None) -> Plan:
-    """The plan of a command. `given` are models passed from Python, by the name that `config.model` has for them.
+    """The plan of a command. `given`: models passed from Python, by their names in `config.model`.
 
-    Pure: nothing is written and no image or weight is read. Raises UsageError, which says what to type instead, for
+    Nothing is written, and no image or weights file is read. Raises UsageError, which says what to type instead, for
     names that do not exist, settings that nothing uses, and data or weights that are not on this machine.
     """
     if not config.suite:
         raise UsageError(f"say what to run: suite={', suite='.join(suites().names())}")
     root = data_folder(config)
-    shelf = Shelf(root, tasks(), config.include, config.source)
-    selected = [suite for found in each(shelf.suites.select, config.suite) for suite in found]
+    available = AvailableData(root, tasks(), config.include, config.source)
+    selected = [suite for suites_of_word in each(available.suites.select, config.suite) for suite in suites_of_word]
     selected = list({suite.name: suite for suite in selected}.values())
-    selected, notes = _or_fallback(config, selected, shelf)
-    asked = _choose(config, selected, shelf, given or {})
-    jobs = [job for one in asked for job in _jobs(one, config, shelf)]
+    selected, notes = _with_fallback(config, selected, available)
+    choices = _choose(config, selected, available, given or {})
+    jobs = [job for chosen in choices for job in _jobs(chosen, config, available)]
     jobs = sorted({job.key: job for job in jobs}.values(), key=lambda job: [(isinstance(p, str), p) for p in job.order])
     out = config.out or Path("runs") / ",".join(dict.fromkeys(suite.name for suite in selected))
-    jobs = _with_finished_elsewhere(jobs, out, shelf.sources)
+    jobs = _with_finished_elsewhere(jobs, out, available.sources)
     if any(job.release for job in jobs):
-        releases.weights_folder()  # a folder that is not there is an error before a long download
+        releases.weights_folder()  # a missing folder is an error before a long download
     return Plan(
         config=config,
         out=out,
@@ -114,7 +116,7 @@ def make_plan(config: Config, given: Mapping[str, Model] | None = None) -> Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class SelectedSuite:
-    """One suite with its settings, and what it is to ask of whom."""
+    """One suite with its settings, and the tasks, models and weights to run it on."""
 
     suite: Suite
     tasks: Sequence[Task]
@@ -122,8 +124,10 @@ class SelectedSuite:
     machine: Mapping[str, str]
 
 
-def _choose(config: Config, selected: Sequence[Suite], shelf: Shelf, given: Mapping[str, Model]) -> list[SelectedSuite]:
-    """What the words of a command select, a suite and setting at a time. Raises UsageError with all their mistakes."""
+def _choose(
+    config: Config, selected: Sequence[Suite], available: AvailableData, given: Mapping[str, Model]
+) -> list[SelectedSuite]:
+    """The suites of a command, one for each value of a swept setting. Raises UsageError with all mistakes at once."""
     mistakes = Mistakes()
     divided = [word for word in ("division", "division_seed") if word in config.origin]
     if divided and not any(word.startswith(FOLDER) for word in config.task):
@@ -138,30 +142,31 @@ def _choose(config: Config, selected: Sequence[Suite], shelf: Shelf, given: Mapp
         mistakes.note(f"task={','.join(config.task)}: suite={','.join(config.suite)} asks about no task; leave it out")
     machine: Mapping[str, str] = {}
     with mistakes:
-        variants, machine = _settled(config, variants)
+        variants, machine = _fit_device(config, variants)
 
-    asked, names = [], set[str]()
+    choices, names = [], set[str]()
     used, chosen_all = set[str](), True
     for suite in variants:
-        found: Sequence[Task] = ()
+        selected_tasks: Sequence[Task] = ()
         models: list[tuple[Model, WeightsChoice]] = []
         with mistakes:
-            found = choose_tasks(suite, config, shelf)
+            selected_tasks = choose_tasks(suite, config, available)
         with mistakes:
             chosen_all = False
             rows = choose_models(suite, config, given, used)
             chosen_all = True
             names |= {name for row in rows for name in row.model.settable()}
             models = list(choose_weights(suite, rows, config.weights))
-        asked.append(SelectedSuite(suite=suite, tasks=found, models=models, machine=machine if suite.by_device else {}))
+        here = machine if suite.by_device else {}
+        choices.append(SelectedSuite(suite=suite, tasks=selected_tasks, models=models, machine=here))
     for word in sorted(set(config.model_settings) - used) if chosen_all else ():
         mistakes.note(f"no selected model has a setting '{word}'. {suggest(word, sorted(names))}")
     mistakes.tell()
-    return asked
+    return choices
 
 
-def _settled(config: Config, variants: Sequence[Suite]) -> tuple[list[Suite], Mapping[str, str]]:
-    """The suites with what was left open chosen for the device, and what tells this machine from others."""
+def _fit_device(config: Config, variants: Sequence[Suite]) -> tuple[list[Suite], Mapping[str, str]]:
+    """The suites with the defaults that depend on the device, and the machine where a suite's numbers depend on it."""
     if not any(suite.by_device for suite in variants):
         return list(variants), {}
     from . import environment
@@ -176,40 +181,46 @@ def _settled(config: Config, variants: Sequence[Suite]) -> tuple[list[Suite], Ma
     return [suite.for_device(kind) for suite in variants], machine
 
 
-def _jobs(asked: SelectedSuite, config: Config, shelf: Shelf) -> list[Job]:
-    """The jobs of one suite: of its models and tasks, those that fit. Raises UsageError where a named one fits none."""
-    suite, jobs = asked.suite, []
-    for model, weights in asked.models:
-        model.architecture.grid(suite.size(model, weights))  # a size that the patches do not fit is an error now
-        fitting = [task for task in asked.tasks if not suite.unfit(model, weights, task)]
+def _jobs(chosen: SelectedSuite, config: Config, available: AvailableData) -> list[Job]:
+    """The jobs of one suite: all fitting pairs of model and task. Raises UsageError for a named task without any."""
+    suite, jobs = chosen.suite, []
+    for model, weights in chosen.models:
+        model.architecture.grid(suite.size(model, weights))  # raises where the patches do not fit the image size
+        fitting = [task for task in chosen.tasks if not suite.unfit(model, weights, task)]
         if not fitting:
-            raise UsageError(suite.unfit(model, weights, asked.tasks[0]))
-        made = [_job(suite, model, weights, task, shelf, skip_bad=config.skip_bad) for task in fitting]
-        jobs += [replace(job, machine=asked.machine) for job in made]
-    for task in asked.tasks if config.task else ():
+            raise UsageError(suite.unfit(model, weights, chosen.tasks[0]))
+        made = [_job(suite, model, weights, task, available, skip_bad=config.skip_bad) for task in fitting]
+        jobs += [replace(job, machine=chosen.machine) for job in made]
+    for task in chosen.tasks if config.task else ():
         if all(job.task.name != task.name for job in jobs):
             raise UsageError(next(suite.unfit(job.model, job.weights, task) for job in jobs))
     return jobs
 
 
-def _or_fallback(config: Config, selected: Sequence[Suite], shelf: Shelf) -> tuple[Sequence[Suite], tuple[str, ...]]:
-    """The selected suites; or, of a suite that was typed alone and has no data here, its fallback and a note."""
+def _with_fallback(
+    config: Config, selected: Sequence[Suite], available: AvailableData
+) -> tuple[Sequence[Suite], tuple[str, ...]]:
+    """The selected suites; for a suite that is typed alone and has no data here, its fallback and a note."""
     suite = selected[0]
     bare = {key for key, where in config.origin.items() if where == "command"} - {"out"} == {"suite"}
-    own = shelf.collection(suite.default_tasks)
-    if not (bare and suite.fallback and len(selected) == 1) or any(shelf.source(task, suite.splits) for task in own):
+    own = available.collection(suite.default_tasks)
+    if not (bare and suite.fallback and len(selected) == 1) or any(
+        available.source(task, suite.splits) for task in own
+    ):
         return selected, ()
     note = (
-        f"None of {suite.name.upper()}'s {len(own)} data sets is on this machine (looked in {shelf.root}; data=DIR or "
-        f"BENCH_DATA change that). {suite.how_to_get_data} Running the built-in miniature instead "
+        f"None of {suite.name.upper()}'s {len(own)} data sets is on this machine (looked in {available.root}; "
+        f"data=DIR or BENCH_DATA change that). {suite.how_to_get_data} Running the built-in miniature instead "
         f"(suite={suite.fallback})."
     )
     return [suites()[suite.fallback]], (note,)
 
 
-def _job(suite: Suite, model: Model, weights: WeightsChoice, task: Task, shelf: Shelf, *, skip_bad: bool) -> Job:
-    source = None if task is NO_TASK else shelf.source(task, suite.splits)
-    rows, questions = catalog().names(), shelf.tasks.names()
+def _job(
+    suite: Suite, model: Model, weights: WeightsChoice, task: Task, available: AvailableData, *, skip_bad: bool
+) -> Job:
+    source = None if task is NO_TASK else available.source(task, suite.splits)
+    model_names, task_names = catalog().names(), available.tasks.names()
     return Job(
         suite=suite,
         model=model,
@@ -217,28 +228,30 @@ def _job(suite: Suite, model: Model, weights: WeightsChoice, task: Task, shelf: 
         task=task,
         source=source.name if source else "",
         order=(
-            shelf.suites.names().index(suite.name),
-            rows.index(model.name) if model.name in rows else model.name,
+            available.suites.names().index(suite.name),
+            model_names.index(model.name) if model.name in model_names else model.name,
             " ".join(f"{name}={value}" for name, value in model.variant),
             in_natural_order(str(weights)),
-            questions.index(task.name) if task.name in questions else task.name,
+            task_names.index(task.name) if task.name in task_names else task.name,
         ),
-        missing="" if source or task is NO_TASK else shelf.lacks(task, suite.splits) or f"no data in {shelf.root}",
+        missing=""
+        if source or task is NO_TASK
+        else available.lacks(task, suite.splits) or f"no data in {available.root}",
         skip_bad=skip_bad,
         provider=source,
     )
 
 
 def _with_finished_elsewhere(jobs: Sequence[Job], out: Path, sources: Sequence[Source]) -> list[Job]:
-    """The jobs, where one whose data is gone was finished when they were there, as that finished one."""
+    """The jobs; one whose data is gone takes the source that it was finished with before."""
     if not any(job.missing for job in jobs):
         return list(jobs)
     finished = {cell.key for cell in Store(out).cells() if cell.status == "ok"}
-    found = []
+    replaced = []
     for job in jobs:
-        then = [replace(job, source=one.name, provider=one, missing="") for one in sources if job.missing]
-        found.append(next((other for other in then if other.key in finished), job))
-    return found
+        others = [replace(job, source=source.name, provider=source, missing="") for source in sources if job.missing]
+        replaced.append(next((other for other in others if other.key in finished), job))
+    return replaced
 
 
 def _state(job: Job, out: Path) -> State:
@@ -246,7 +259,7 @@ def _state(job: Job, out: Path) -> State:
         return "skipped"
     try:
         cell = Store(out).get(job.key)
-    except UsageError:  # damaged; a run sets it aside
+    except UsageError:  # a damaged cell, which a run sets aside
         cell = None
     if cell is not None and cell.status == "ok":
         return "stale" if changed(cell.inputs) else "done"
@@ -256,12 +269,12 @@ def _state(job: Job, out: Path) -> State:
 
 
 def sibling(job: Job, out: Path) -> Store | None:
-    """A run directory beside `out` that has the finished, unchanged cell of a job."""
+    """A run directory next to `out` that has the job finished, with input files that have not changed since."""
     try:
-        beside = sorted(out.resolve().parent.glob(f"*/cells/{job.key}.json"))
+        paths = sorted(out.resolve().parent.glob(f"*/cells/{job.key}.json"))
     except OSError:
         return None
-    for path in beside:
+    for path in paths:
         store = Store(path.parent.parent)
         try:
             cell = store.get(job.key)

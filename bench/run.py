@@ -1,4 +1,4 @@
-"""From a plan to records: one network in memory at a time, a cell a job as soon as it is done, failures included."""
+"""Runs the jobs of a plan: one network in memory at a time; each job's cell is written when it ends or fails."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ if TYPE_CHECKING:
     from .context import JobContext
     from .loaded_model import LoadedModel
 
-Log = Callable[[str], None]  # takes what happened
+Log = Callable[[str], None]  # writes one line of log.txt
 
 
 @dataclass(kw_only=True)
 class RunResult:
-    """How a run went. `computed`, `reused`, `kept` and `skipped` count jobs; `failed` are the cells of some."""
+    """The outcome of a run. `computed`, `reused`, `kept` and `skipped` count jobs; `failed` are the failed cells."""
 
     computed: int = 0
-    reused: int = 0
-    kept: int = 0
+    reused: int = 0  # copied from another run directory
+    kept: int = 0  # finished before in this one
     failed: list[Cell] = field(default_factory=list)
     skipped: int = 0
     interrupted: bool = False
-    leads: bool = True  # False: another process of the same run writes and prints
+    leads: bool = True  # False: another process of this run writes and prints
     seconds: float = 0.0
 
     @property
@@ -57,10 +57,10 @@ class RunResult:
 
 
 def execute(plan: Plan, progress: Progress) -> RunResult:
-    """Run what is missing of a plan and bring results.csv up to date.
+    """Run the pending jobs of a plan and bring results.csv up to date.
 
     A job that fails becomes a record; the others go on. Ctrl-C ends after the last finished job. Raises UsageError
-    where the run directory cannot be written or the device is not there, before any work.
+    before any work where the run directory cannot be written or the device does not exist.
     """
     begun = time.monotonic()
     processes = process_group()
@@ -74,11 +74,11 @@ def execute(plan: Plan, progress: Progress) -> RunResult:
             for path in store.set_damaged_aside():
                 progress.say(f"{path} is damaged; set aside as {path.name}.damaged")
             for job in plan.with_state("reuse"):
-                beside = sibling(job, plan.out)
-                if beside is not None:
-                    store.copy_from(beside, job.key)
+                other = sibling(job, plan.out)
+                if other is not None:
+                    store.copy_from(other, job.key)
                     result.reused += 1
-                    log(f"reused {_title(job)} from {beside.folder}")
+                    log(f"reused {_title(job)} from {other.folder}")
             for job in plan.with_state("skipped"):
                 store.put(_cell(job, [_record(job, status="skipped", error=job.missing)]))
                 result.skipped += 1
@@ -94,7 +94,7 @@ def execute(plan: Plan, progress: Progress) -> RunResult:
             progress.close()
         store.write_results()
         if device is not None and not result.interrupted:
-            processes.agree()  # whoever reads the records now finds them
+            processes.agree()  # after this, the other processes may read the records
         result.seconds = time.monotonic() - begun
         log(
             f"computed {result.computed}, reused {result.reused}, kept {result.kept}, skipped {result.skipped}, "
@@ -104,7 +104,7 @@ def execute(plan: Plan, progress: Progress) -> RunResult:
 
 
 def _follow(plan: Plan, processes: ProcessGroup) -> RunResult:
-    """What every process of a run but the first does: its part of the jobs that can be shared. It writes no record."""
+    """What every process of a run but the first does: its part of the data-parallel jobs. It writes no record."""
     result = RunResult(leads=False)
     if not plan.pending:
         return result
@@ -121,12 +121,12 @@ def _follow(plan: Plan, processes: ProcessGroup) -> RunResult:
 
 
 def _compute(runner: Runner, store: Store) -> Iterator[Cell]:
-    """Each pending job's cell, as soon as it is kept."""
+    """Run the pending jobs and yield the cell of each as soon as it is stored."""
     from .context import Folders
 
     progress, log = runner.progress, runner.log
     log(f"device {environment.device_name(runner.device)}, {runner.processes.size} processes")
-    said: set[tuple[Any, ...]] = set()
+    reported: set[tuple[Any, ...]] = set()
     for job, model in runner.jobs(_download(runner)):
         progress.begin(_title(job), images=job.work.all)
         cell, predictions, trace = runner.attempt(job, model)
@@ -135,8 +135,8 @@ def _compute(runner: Runner, store: Store) -> Iterator[Cell]:
         if cell.status == "ok":
             _clear(Folders.of(runner.plan).work(job.key), store.curves(job.key))
         for note in model.notes:
-            if (job.group, note) not in said:
-                said.add((job.group, note))
+            if (job.group, note) not in reported:
+                reported.add((job.group, note))
                 runner.say(f"{job.model.name} {job.weights}: {note}")
         log(f"{cell.status} {cell.key} {_title(job)} {cell.records[0].seconds:.1f} s\n{trace}".rstrip())
         progress.end(_headline(cell))
@@ -144,7 +144,7 @@ def _compute(runner: Runner, store: Store) -> Iterator[Cell]:
 
 
 def _download(runner: Runner) -> dict[Release | None, UsageError]:
-    """Fetch the released files that are not here, before anything is computed. Returns why, for those that failed."""
+    """Download the released files that are missing. Returns the errors of those that failed."""
     problems: dict[Release | None, UsageError] = {}
     needed = runner.plan.downloads()
     if needed:
@@ -162,19 +162,19 @@ def _download(runner: Runner) -> dict[Release | None, UsageError]:
 
 
 def _clear(work: Path, curves: Path) -> None:
-    """Take away what a finished job no longer needs, but for its training curves."""
+    """Delete the work folder of a finished job, but keep its training curves."""
     from .context import CURVES
 
     if (work / CURVES).is_file():
         (work / CURVES).replace(curves)
     shutil.rmtree(work, ignore_errors=True)
     with contextlib.suppress(OSError):
-        work.parent.rmdir()  # after the last of them
+        work.parent.rmdir()  # where it was the last
 
 
 @dataclass(frozen=True)
 class Runner:
-    """Where and with whom this process computes the jobs of a plan, and who hears of it."""
+    """Computes the jobs of a plan in this process and reports to the terminal and the log."""
 
     plan: Plan
     device: torch.device
@@ -183,12 +183,12 @@ class Runner:
     log: Log
 
     def say(self, text: str) -> None:
-        """Tell the user and the log."""
+        """Print a line and write it to the log."""
         self.log(text)
         self.progress.say(text)
 
     def jobs(self, problems: Mapping[Release | None, UsageError]) -> Iterator[tuple[Job, LoadedModel]]:
-        """The pending jobs, each with its model. `problems`: why the weights of some cannot be had."""
+        """The pending jobs, each with its model. `problems`: the errors of downloads that failed."""
         from .loaded_model import LoadedModel
 
         for _, group in groupby(self.plan.pending, key=lambda job: job.group):
@@ -200,13 +200,13 @@ class Runner:
             gc.collect()
 
     def attempt(self, job: Job, model: LoadedModel) -> tuple[Cell, dict[str, np.ndarray], str]:
-        """The cell of one job, the predictions behind it, and the traceback if it failed."""
+        """Run one job. Returns its cell, its predictions, and the traceback if it failed."""
         from .context import Folders, JobContext
-        from .subprocess_job import in_a_line
+        from .subprocess_job import one_line
 
         started = datetime.now(UTC)
         folders = Folders.of(self.plan)
-        clock = JobClock(folders.work(job.key), keeps=self.processes.leads)
+        clock = JobClock(folders.work(job.key), saves=self.processes.leads)
         device = environment.device_name(self.device)
         surroundings = environment.Surroundings()
         try:
@@ -219,20 +219,20 @@ class Runner:
             records, predictions = _records(context, measured, common)
             cell = _cell(job, records, started, context.inputs())
             if trace or all(record.status == "failed" for record in records):
-                return replace(cell, status="failed"), predictions, trace  # to be tried again
+                return replace(cell, status="failed"), predictions, trace  # the next run tries it again
             return replace(cell, status="ok"), predictions, ""
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # noqa: BLE001  # the one place where whatever goes wrong, sys.exit() too, is a record
-            record = _record(job, status="failed", error=in_a_line(error), device=device, seconds=clock.seconds)
+        except BaseException as error:  # noqa: BLE001  # any error of a job, sys.exit() too, becomes a record
+            record = _record(job, status="failed", error=one_line(error), device=device, seconds=clock.seconds)
             return _cell(job, [record], started), {}, traceback.format_exc()
         finally:
             surroundings.restore()
-            clock.keep()
+            clock.save()
 
 
 class JobReporter:
-    """Takes what a job says to the terminal and the log, and moves its clock on."""
+    """Passes a job's messages and progress to the terminal and the log, and ticks its clock."""
 
     def __init__(self, runner: Runner, clock: JobClock) -> None:
         self.say = runner.say
@@ -244,11 +244,11 @@ class JobReporter:
 
 
 def _measure(context: JobContext, include: tuple[Path, ...], reporter: JobReporter) -> tuple[list[Measurement], str]:
-    """What a suite measures, in this process or in the job's own; and the traceback of parts that did not survive."""
+    """The measurements of a job, taken in this process or in one of its own, and the tracebacks of failed parts."""
     from . import subprocess_job as isolated
 
     job = context.job
-    if not job.suite.isolated or not isolated.can_travel(job):
+    if not job.suite.isolated or not isolated.can_be_pickled(job):
         return list(job.suite.run(context)), ""
     payload = isolated.JobPayload(
         job=job,
@@ -263,9 +263,9 @@ def _measure(context: JobContext, include: tuple[Path, ...], reporter: JobReport
 def _records(
     context: JobContext, measured: list[Measurement], common: Mapping[str, Any]
 ) -> tuple[list[Record], dict[str, np.ndarray]]:
-    """Measurements as records, each with its number in the cell, and the predictions under that number.
+    """The records of the measurements, and the predictions by the measurement's number in the cell.
 
-    Where unreadable images of a split were left out, their number is part of the question: it is another one then.
+    Where unreadable images were left out, their number is part of the question.
     """
     import numpy as np
 
@@ -306,12 +306,12 @@ def _records(
             )
         )
     if any(one.predictions is not None for one in measured):
-        predictions |= context.tested
+        predictions |= context.test_arrays
     return records, predictions
 
 
 def _record(job: Job, **values: Any) -> Record:
-    """A record with everything that is known of the job beforehand."""
+    """A record with the columns that follow from the job, and these values."""
     return Record(
         suite=job.suite.name,
         protocol=str(getattr(job.suite, "protocol", job.suite.name)),
@@ -345,7 +345,10 @@ def _cell(
 
 
 def _prepare(plan: Plan, progress: Progress, processes: ProcessGroup) -> torch.device | None:
-    """The folders, the device (if anything is to be computed) and config.yaml; or a UsageError that leaves no trace."""
+    """Create the folders and config.yaml. Returns the device, None where nothing is pending.
+
+    Raises UsageError, after removing the folders that it created.
+    """
     cells, cache = plan.out / "cells", cache_folder()
     new = [folder for folder in (cells, *cells.parents) if not folder.exists()]
     with _writable(f"out={plan.out}", "Type another out="):
@@ -358,7 +361,7 @@ def _prepare(plan: Plan, progress: Progress, processes: ProcessGroup) -> torch.d
         device = None
         if plan.pending:
             progress.start(jobs=len(plan.pending), images=sum(job.work.all for job in plan.pending))
-            device = processes.meet(plan.config.device)  # torch starts to load here
+            device = processes.meet(plan.config.device)  # imports torch
             environment.keep_freed_memory()
     except UsageError:
         progress.close()
@@ -382,7 +385,7 @@ def _writable(what: str, instead: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _log(out: Path) -> Iterator[Log]:
-    """log.txt of a run directory: a time and a line for each thing that happened."""
+    """Opens log.txt of a run directory: one line with a time for each event."""
     with (out / "log.txt").open("a", encoding="utf-8") as file:
 
         def log(text: str) -> None:

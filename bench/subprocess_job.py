@@ -1,8 +1,8 @@
-"""A job in a process of its own, so that what kills that process ends one part of the job, and nothing else.
+"""Runs a job in a child process, so that what kills the process fails one part of the job and nothing else.
 
-The child gets the job on its standard input and sends back measurements as they come, what it would say, and which part
-it enters, through a pipe. Where it dies in a part, or a part raises, that part becomes a measurement without a number
-and a new child goes on behind it.
+The child gets the job on its standard input. Through a pipe it sends measurements, messages, and which part it enters.
+Where it dies in a part, or a part raises, that part becomes a measurement without a number, and a new child goes on
+with the next part.
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ MODULE = __spec__.name if __spec__ else __name__
 
 @dataclass(frozen=True, kw_only=True)
 class JobPayload:
-    """What a child is sent."""
+    """What a child process is sent."""
 
     job: Job
     folders: Folders
     device: str
     batch_size: int
-    include: tuple[Path, ...] = ()  # whose files define what the job is made of
-    entered: frozenset[str] = frozenset()  # parts that an earlier child entered
+    include: tuple[Path, ...] = ()  # folders of the user's files that the job may need
+    entered: frozenset[str] = frozenset()  # parts that earlier children entered
 
 
 class ChildError(RuntimeError):
-    """A process of a job's own died before it came to any part of the job."""
+    """The child process of a job died before it entered any part of the job."""
 
 
-def can_travel(job: Job) -> bool:
-    """Whether a job can be sent to another process; a module that was made in a notebook cannot."""
+def can_be_pickled(job: Job) -> bool:
+    """Whether a job can be sent to another process; one with a module defined in a notebook cannot."""
     try:
         pickle.dumps(job)
     except (pickle.PicklingError, AttributeError, TypeError):
@@ -57,16 +57,16 @@ def can_travel(job: Job) -> bool:
     return True
 
 
-def in_a_line(error: BaseException) -> str:
-    """What an error says, without line breaks and colours; its type, too, unless it is a UsageError."""
+def one_line(error: BaseException) -> str:
+    """An error's message without line breaks and colours; with its type, unless it is a UsageError."""
     text = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())
     return text if isinstance(error, UsageError) else f"{type(error).__name__}: {text}"
 
 
 def run_isolated(payload: JobPayload, reporter: Reporter) -> tuple[list[Measurement], str]:
-    """What all parts of a job measure, in as many processes as it takes, and the traceback of those that failed.
+    """The measurements of all parts of a job, and the tracebacks of failed parts. A failed part costs one more process.
 
-    Raises ChildError where a process dies before any part.
+    Raises ChildError where a process dies before it enters a part.
     """
     measured: list[Measurement] = []
     trace = ""
@@ -80,32 +80,32 @@ def run_isolated(payload: JobPayload, reporter: Reporter) -> tuple[list[Measurem
         if child.part is None:
             raise ChildError(child.death)
         part, last = child.part, child.death.strip().splitlines()[-1]
-        measured = [one for one in measured if one.error or not part.items() <= one.at.items()]
+        measured = [item for item in measured if item.error or not part.items() <= item.at.items()]
         measured.append(Measurement(metric="", value=None, unit="", at=part, error=last))
-        words = " ".join(f"{name}={value}" for name, value in part.items())
-        reporter.say(f"{payload.job.model.name} {words}: {last}")
+        place = " ".join(f"{name}={value}" for name, value in part.items())
+        reporter.say(f"{payload.job.model.name} {place}: {last}")
         payload = replace(payload, entered=payload.entered | child.entered)
 
 
 def _without_repeats(measured: list[Measurement]) -> list[Measurement]:
-    """Without what a second child said again."""
-    return list({(one.metric, canonical(dict(one.at))): one for one in reversed(measured)}.values())[::-1]
+    """Without measurements that a later child sent again: the last of each is kept."""
+    return list({(item.metric, canonical(dict(item.at))): item for item in reversed(measured)}.values())[::-1]
 
 
 class _Child:
-    """One process of a job, from its start to its end or death."""
+    """One child process, from its start to its end or death."""
 
     def __init__(self, payload: JobPayload, reporter: Reporter) -> None:
         self._payload, self._reporter = payload, reporter
         self.measured: list[Measurement] = []
         self.entered: set[str] = set()  # parts
-        self.part: Mapping[str, Any] | None = None  # the one it was in last
-        self.ended = False  # whether it came to the end of the job
+        self.part: Mapping[str, Any] | None = None  # the last one that it entered
+        self.ended = False  # whether it finished the job
         self.death = ""  # why it did not
 
     def run(self) -> None:
         read, write = os.pipe()
-        with tempfile.TemporaryFile() as output:  # a pipe that nobody reads would fill up
+        with tempfile.TemporaryFile() as output:  # a pipe that is not read would fill up
             child = subprocess.Popen(
                 [sys.executable, "-m", MODULE, str(write)],
                 stdin=subprocess.PIPE,
@@ -118,7 +118,7 @@ class _Child:
             try:
                 assert child.stdin is not None
                 with contextlib.suppress(BrokenPipeError), child.stdin as stdin:
-                    pickle.dump((sys.path, self._payload.include), stdin)  # users' code is found as it is here
+                    pickle.dump((sys.path, self._payload.include), stdin)  # so that the child finds the user's code
                     pickle.dump(self._payload, stdin)
                 with os.fdopen(read, "rb") as pipe:
                     for kind, value in _messages(pipe):
@@ -160,12 +160,12 @@ def _messages(pipe: BinaryIO) -> Iterator[tuple[str, Any]]:
     while True:
         try:
             yield pickle.load(pipe)
-        except (EOFError, pickle.UnpicklingError):  # it ended, maybe in the middle of a word
+        except (EOFError, pickle.UnpicklingError):  # the child ended, maybe within a message
             return
 
 
 def main() -> None:
-    """The child."""
+    """What the child process runs."""
     pipe = os.fdopen(int(sys.argv[1]), "wb")
 
     def send(kind: str, value: Any = None) -> None:
@@ -182,7 +182,7 @@ def main() -> None:
     from .loaded_model import LoadedModel
 
     class ChildContext(JobContext):
-        """The context of a job whose parts are entered once, whatever becomes of the process."""
+        """A context that enters no part that an earlier child entered."""
 
         def enter(self, at: Mapping[str, Any]) -> bool:
             if canonical(dict(at)) in payload.entered:
@@ -191,7 +191,7 @@ def main() -> None:
             return True
 
     class Sender:
-        """The reporter of a job whose user sits at another process."""
+        """Sends messages and progress to the parent process."""
 
         def say(self, text: str) -> None:
             send("say", text)
@@ -203,12 +203,12 @@ def main() -> None:
     model = LoadedModel(payload.job, environment.pick_device(payload.device))
     context = ChildContext(payload.job, model, payload.folders, Sender(), batch_size=payload.batch_size)
     try:
-        for one in payload.job.suite.run(context):
-            send("measured", one)
+        for measurement in payload.job.suite.run(context):
+            send("measured", measurement)
     except KeyboardInterrupt:
         sys.exit(130)
-    except BaseException as error:  # noqa: BLE001  # whatever goes wrong in a part is that part's record
-        send("raised", f"{traceback.format_exc()}\n{in_a_line(error)}")
+    except BaseException as error:  # noqa: BLE001  # any error in a part becomes the record of that part
+        send("raised", f"{traceback.format_exc()}\n{one_line(error)}")
         sys.exit(1)
     send("end")
 

@@ -1,4 +1,4 @@
-"""The models that the words of `model=` select, with the settings that make variants of them."""
+"""Selects models: the words of `model=`, and the variants that `model.X=` settings make of them."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from ...suites.protocol import Suite
 from .. import config as settings
 from ..config import Config
 from ..verbs.words import each
-from .weights import Choice
+from .weights import ChosenModel
 
 
-def choose_models(suite: Suite, config: Config, given: Mapping[str, Model], used: set[str]) -> list[Choice]:
-    """The models, each with the tag of its weights where the word that names it says them."""
-    chosen: dict[tuple[str, Any, Any], Choice] = {}
+def choose_models(suite: Suite, config: Config, given: Mapping[str, Model], used: set[str]) -> list[ChosenModel]:
+    """The models, each with the release that its word names, if any. Adds the settings that apply to `used`."""
+    chosen: dict[tuple[str, Any, Any], ChosenModel] = {}
 
     def choose(word: str) -> None:
         for selected in [SelectedModel(row=given[word])] if word in given else select_models(word):
-            row, said = selected.row, selected.weights
-            models, taken = row.architecture.variants(row, config.model_settings, settings.read_sweep)
-            used.update(taken)
+            row, release = selected.row, selected.weights
+            models, applied = row.architecture.variants(row, config.model_settings, settings.read_sweep)
+            used.update(applied)
             for model in models:
-                chosen[model.name, model.variant, said] = Choice(model=model, said=said, word=word)
+                chosen[model.name, model.variant, release] = ChosenModel(model=model, release=release, word=word)
 
     each(choose, config.model or suite.default_models)
     return list(chosen.values())

@@ -1,4 +1,4 @@
-"""The tasks that a command may name, and which source serves each. Every place is looked at once a command."""
+"""Selects tasks, and finds the source that has the images of each. Each place on disk is looked at once."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from .user_rows import include
 FOLDER = "folder:"
 
 
-class Shelf:
-    """The built-in suites, tasks, image sets and sources and the included ones, as seen from a data folder."""
+class AvailableData:
+    """All suites, tasks, image sets and sources, built-in and the user's, and which images the data folder has."""
 
     def __init__(
         self, root: Path, built_in: Registry[Task], include_from: tuple[Path, ...], source: str | None
     ) -> None:
-        """`source`: the one kind of source to use. Raises UsageError where there is none of that name."""
+        """`source`: the only source to use, None for all. Raises UsageError where there is none of that name."""
         user = include(include_from)
         self.root = root
         self.suites = user.added_to(suites())
@@ -38,10 +38,10 @@ class Shelf:
             )
         self.sets = dict(user.added_to(Registry("image set", image_sets().values())))
         self.sources: tuple[Source, ...] = (*sources(self.sets), *user.sources)
-        names = [one.name for one in self.sources]
+        names = [row.name for row in self.sources]
         if source is not None and source not in names:
             raise UsageError(f"there is no source '{source}'. {suggest(source, names)}")
-        self.asked = [one for one in self.sources if source in (None, one.name)]
+        self.used_sources = [row for row in self.sources if source in (None, row.name)]
         self._folders: dict[tuple[str, Division, int], Task] = {}
         self._found: dict[tuple[str, str, tuple[str, ...]], str | None] = {}
 
@@ -49,7 +49,7 @@ class Shelf:
         return [task for task in self.tasks.values() if task.collection == name]
 
     def select(self, word: str, division: Division = "own", seed: int = 0) -> list[Task]:
-        """The tasks that a name, an alias, a glob, a collection or folder:PATH stands for, or a UsageError."""
+        """The tasks of a name, alias, glob, collection or folder:PATH. Raises UsageError where there is none."""
         if word.startswith(FOLDER):
             key = (word, division, seed)
             if key not in self._folders:
@@ -60,15 +60,15 @@ class Shelf:
 
     def source(self, task: Task, splits: Sequence[str]) -> Source | None:
         """The first source that has all of these splits of a task."""
-        return next((one for one in self.asked if self.lack(one, task, splits) == ""), None)
+        return next((source for source in self.used_sources if self.lack(source, task, splits) == ""), None)
 
     def lacks(self, task: Task, splits: Sequence[str]) -> str:
-        """What of a task's splits is missing where a part of it was found, in words; "" where nothing was found."""
-        said = {one.name: self.lack(one, task, splits) for one in self.asked}
-        return "; ".join(f"source {name}: {lack}" for name, lack in said.items() if lack)
+        """What each source with a part of these splits lacks, in words; "" where no source has any part."""
+        lacks = {source.name: self.lack(source, task, splits) for source in self.used_sources}
+        return "; ".join(f"source {name}: {lack}" for name, lack in lacks.items() if lack)
 
     def lack(self, source: Source, task: Task, splits: Sequence[str]) -> str | None:
-        """What a source lacks of these splits, in words: "" where all is there, None where nothing is."""
+        """What a source lacks of these splits, in words; "" where it has all of them, None where it has none."""
         key = (source.name, task.name, tuple(splits))
         if key not in self._found:
             located = source.locate(task, self.root)
@@ -77,27 +77,29 @@ class Shelf:
         return self._found[key]
 
 
-def choose_tasks(suite: Suite, config: Config, shelf: Shelf) -> list[Task]:
-    """The tasks a suite is to ask. Named ones must be on this machine; of a suite's own, at least one."""
+def choose_tasks(suite: Suite, config: Config, available: AvailableData) -> list[Task]:
+    """The tasks of a suite. Raises UsageError where a named task, or every default task, has no data here."""
     if "task" not in suite.needs:
         return [NO_TASK]
-    found = each(lambda word: shelf.select(word, config.division, config.division_seed), config.task)
-    named = [task for of_word in found for task in of_word]
+    by_word = each(lambda word: available.select(word, config.division, config.division_seed), config.task)
+    named = [task for tasks_of_word in by_word for task in tasks_of_word]
     if suite.only_default_tasks:
         foreign = [task.name for task in named if task.collection != suite.default_tasks]
         if foreign:
+            own = [task.name for task in available.collection(suite.default_tasks)]
             raise UsageError(
-                f"suite={suite.name} is {len(shelf.collection(suite.default_tasks))} tasks, and '{foreign[0]}' is none "
-                "of them: " + ", ".join(task.name for task in shelf.collection(suite.default_tasks))
+                f"suite={suite.name} is {len(own)} tasks, and '{foreign[0]}' is none of them: {', '.join(own)}"
             )
-    chosen = list({task.name: task for task in named or shelf.select(suite.default_tasks)}.values())
-    missing = [task for task in chosen if shelf.source(task, suite.splits) is None]
+    chosen = list({task.name: task for task in named or available.select(suite.default_tasks)}.values())
+    missing = [task for task in chosen if available.source(task, suite.splits) is None]
     if missing and (named or len(missing) == len(chosen)):
-        where = f"source={config.source} in {shelf.root}" if config.source else str(shelf.root)
+        where = f"source={config.source} in {available.root}" if config.source else str(available.root)
         names = ", ".join(task.name for task in missing[:5]) + (" …" if len(missing) > 5 else "")
-        partly = [f"{task.name}: {lack}. " for task in missing if (lack := shelf.lacks(task, suite.splits))]
-        asks = [one for one in suites().values() if one.fallback and one.default_tasks == missing[0].collection]
-        advice = "".join(f" {one.how_to_get_data} suite={one.fallback} needs no data" for one in asks)
+        partly = [f"{task.name}: {lack}. " for task in missing if (lack := available.lacks(task, suite.splits))]
+        asking = [
+            suite for suite in suites().values() if suite.fallback and suite.default_tasks == missing[0].collection
+        ]
+        advice = "".join(f" {suite.how_to_get_data} suite={suite.fallback} needs no data" for suite in asking)
         raise UsageError(
             f"no data for {names} in {where}. {''.join(partly[:3])}Type data=DIR or set BENCH_DATA to the folder that "
             f"holds it.{advice}"

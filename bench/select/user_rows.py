@@ -1,13 +1,13 @@
-"""A user's own tasks, image sets, suites, tables and figures: Python files of a folder, with the rows that ours have.
+"""Reads a user's own tasks, image sets, suites, tables and figures from the Python files of `include=` folders.
 
     from pathlib import Path
     from vit_bench.suites.sources.folder import folder_task
 
     MOTHS = folder_task(Path("/data/moths"), name="moths", division="800/200")
 
-Every module-level Task, ImageSet, Suite, TableSpec and Figure, also in a list or tuple, is one more row of its
-registry; every object with `name`, `locate` and `load` is one more source. A file imports its neighbours by their
-names; those whose names begin with _ hold no rows. examples/own has some.
+Every module-level Task, ImageSet, Suite, TableSpec and Figure, also in a list or tuple, is added to its registry;
+every object with `name`, `locate` and `load` is added to the sources. A file imports its neighbours by their names.
+Files whose names begin with _ add no rows. examples/own has examples.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ RowT = TypeVar("RowT")
 
 @dataclass(frozen=True, kw_only=True)
 class UserRows:
-    """What the Python files of some folders add to the registries and to the sources."""
+    """The rows that the Python files of some folders add to the registries and sources."""
 
     folders: tuple[Path, ...] = ()
     rows: tuple[Any, ...] = ()
@@ -40,7 +40,7 @@ class UserRows:
         return tuple(row for row in self.rows if _kind(row) == "source")
 
     def added_to(self, built_in: Registry[RowT]) -> Registry[RowT]:
-        """The built-in rows of a registry and the user's of that kind. Raises UsageError for a name that is taken."""
+        """A registry with the user's rows of its kind. Raises UsageError for a name that is taken."""
         ours = {id(row) for row in built_in.values()}  # a file may import a row of ours
         rows = [row for row in self.rows if _kind(row) == built_in.kind and id(row) not in ours]
         try:
@@ -53,9 +53,9 @@ class UserRows:
 
 
 def include(folders: tuple[Path, ...]) -> UserRows:
-    """The rows of these folders' Python files, in alphabetical order. Files whose name begins with _ are passed over.
+    """The rows of these folders' Python files, in alphabetical order. Files whose names begin with _ are skipped.
 
-    Raises UsageError, naming the file, where one cannot be imported, and for a folder without any row.
+    Raises UsageError for a file that cannot be imported and for a folder without any row.
     """
     rows: dict[int, Any] = {}
     for folder in folders:
@@ -73,7 +73,7 @@ def include(folders: tuple[Path, ...]) -> UserRows:
 
 
 def _kind(value: Any) -> str:
-    """The registry that a value is a row of, or "source"; "" where it is none."""
+    """The kind of registry that a value is a row of, "source" for a source, "" for any other value."""
     from ...results.figures import Figure
     from ...results.tables import TableSpec
 
@@ -91,7 +91,7 @@ def _rows(module: ModuleType) -> Iterator[Any]:
         yield from (item for item in (value if isinstance(value, list | tuple) else [value]) if _kind(item))
 
 
-_included: dict[Path, ModuleType] = {}  # each file as it was imported last
+_included: dict[Path, ModuleType] = {}  # by file, as imported last
 
 
 def _module(path: Path) -> ModuleType:
@@ -102,23 +102,23 @@ def _module(path: Path) -> ModuleType:
             _included[file] = import_file(file, file_sha(file))
     except Exception as error:  # whatever a user's file raises
         raise UsageError(f"include: {path} cannot be imported: {describe_error(error)}") from error
-    check_unchanged(imported_files(file, folder) - {file})  # which Python keeps
+    check_unchanged(imported_files(file, folder) - {file})  # Python does not import these again
     return _included[file]
 
 
 def code_of(thing: Any, file: Path) -> str:
-    """A short digest of the code behind a user's rule, class of sources or class of suites, which `file` defines.
+    """A short digest of the code of a user's label rule, source class or suite class that `file` defines.
 
-    That is the file, the included ones that hold a task with this rule or a row of this class, and what these import
-    from their folder.
+    It covers the file, the included files that hold a task with this rule or a row of this class, and what these
+    import from their folder.
     """
-    holders = {each for each, module in _included.items() if any(_is_behind(thing, row) for row in _rows(module))}
-    root = next((each.parent for each in sorted(holders) if file.is_relative_to(each.parent)), file.parent)
-    digests = {digest_of_code(each, each.parent) for each in holders} | {digest_of_code(file, root)}
+    holders = {path for path, module in _included.items() if any(_uses(row, thing) for row in _rows(module))}
+    root = next((path.parent for path in sorted(holders) if file.is_relative_to(path.parent)), file.parent)
+    digests = {digest_of_code(path, path.parent) for path in holders} | {digest_of_code(file, root)}
     return sha(sorted(digests))
 
 
-def _is_behind(thing: Any, row: Any) -> bool:
+def _uses(row: Any, thing: Any) -> bool:
     if isinstance(row, ImageSet):
         return any(value is thing or type(value) is thing for value in vars(row).values())
     return row.rule is thing if isinstance(row, Task) else type(row) is thing

@@ -1,4 +1,4 @@
-"""Each selected model with each of its weights, as `weights=` says them for all models of a command."""
+"""Selects weights: each model of a command with each of the weights that `weights=` names."""
 
 from __future__ import annotations
 
@@ -14,48 +14,48 @@ from ..verbs.words import each
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choice:
-    """A selected model, and what its name says of its weights."""
+class ChosenModel:
+    """A selected model, and the release that its word names, if any."""
 
     model: Model
-    said: Released | None = None  # the release, where the name says weights: BiT-M-R50x1
-    word: str = ""  # the name as typed
+    release: Released | None = None  # of a word that names weights, too: BiT-M-R50x1
+    word: str = ""  # as typed
 
 
 def choose_weights(
-    suite: Suite, chosen: Sequence[Choice], words: Sequence[str]
+    suite: Suite, chosen: Sequence[ChosenModel], words: Sequence[str]
 ) -> Iterator[tuple[Model, WeightsChoice]]:
     """Each model with each of its weights.
 
-    Every word must mean something for every model. Raises UsageError where one does not, where weights are needed and
-    not said, and where they are said twice. No file is opened and none is downloaded.
+    Raises UsageError for a word that names no weights of some model, where weights are needed and none are named, and
+    where two words name different ones. No file is opened and none is downloaded.
     """
-    each(lambda word: _check(word, [choice.model for choice in chosen]), words)
-    for choice in chosen:
-        for weights in _of_choice(suite, choice, words):
-            yield choice.model, weights
+    each(lambda word: _check(word, [selected.model for selected in chosen]), words)
+    for selected in chosen:
+        for weights in _weights_of(suite, selected, words):
+            yield selected.model, weights
 
 
-def _of_choice(suite: Suite, choice: Choice, words: Sequence[str]) -> Sequence[WeightsChoice]:
-    model = choice.model
-    meant = list(dict.fromkeys(weights for word in words for weights in _meant(model, word) or ()))
-    if choice.said is not None:
-        if meant and meant != [choice.said]:
+def _weights_of(suite: Suite, chosen: ChosenModel, words: Sequence[str]) -> Sequence[WeightsChoice]:
+    model = chosen.model
+    named = list(dict.fromkeys(weights for word in words for weights in _read(model, word) or ()))
+    if chosen.release is not None:
+        if named and named != [chosen.release]:
             raise UsageError(
-                f"model={choice.word} says the weights, {choice.said} of {model.name}, and weights={','.join(words)} "
-                f"says others. Type model={model.name} weights={','.join(words)}"
+                f"model={chosen.word} says the weights, {chosen.release} of {model.name}, and "
+                f"weights={','.join(words)} says others. Type model={model.name} weights={','.join(words)}"
             )
-        return [choice.said]
-    return meant or [model.architecture.default_weights(model, suite.name if "weights" in suite.needs else None)]
+        return [chosen.release]
+    return named or [model.architecture.default_weights(model, suite.name if "weights" in suite.needs else None)]
 
 
-def _meant(model: Model, word: str) -> list[WeightsChoice] | None:
+def _read(model: Model, word: str) -> list[WeightsChoice] | None:
     return model.architecture.read_weights(model, word)
 
 
 def _check(word: str, models: Sequence[Model]) -> None:
-    """Raises UsageError where the word stands for nothing with some model, naming all of them."""
-    without = list(dict.fromkeys(model.name for model in models if _meant(model, word) is None))
+    """Raises UsageError, with the models' names, where a word names no weights of some model."""
+    without = list(dict.fromkeys(model.name for model in models if _read(model, word) is None))
     if not without:
         return
     within = list(dict.fromkeys(model.name for model in models if model.name not in without))
@@ -65,7 +65,9 @@ def _check(word: str, models: Sequence[Model]) -> None:
             f"{', '.join(within)}. Type model={','.join(within)}, or say weights that all of them have"
         )
     if is_glob(word):
-        raise UsageError(f"weights={word}: no file matches, and no tag of {_named(without)}. {_tags(without)}")
+        raise UsageError(
+            f"weights={word}: no file matches, and no tag of {_join_names(without)}. {_known_tags(without)}"
+        )
     known = [name for name in without if releases.of_model(name)]
     if not known:
         raise UsageError(
@@ -77,10 +79,10 @@ def _check(word: str, models: Sequence[Model]) -> None:
     )
 
 
-def _named(models: Sequence[str]) -> str:
+def _join_names(models: Sequence[str]) -> str:
     return ", ".join(models[:3]) + (f" and {len(models) - 3} more" if len(models) > 3 else "")
 
 
-def _tags(models: Sequence[str]) -> str:
+def _known_tags(models: Sequence[str]) -> str:
     known = [name for name in models if releases.of_model(name)]
     return f"Of {known[0]} there are: {releases.tags_in_short(known[0])}" if known else "Type the path of a file"

@@ -19,9 +19,16 @@ from .words import each, help_of, listed
 
 if TYPE_CHECKING:
     from ...suites.protocol import Source, Split, Task
-    from ..select.tasks import Shelf
+    from ..select.tasks import AvailableData
 
-OPTIONS = ("data", "source", "include", "task", "division", "division_seed")  # of the settings that a run has
+OPTIONS = (
+    "data",
+    "source",
+    "include",
+    "task",
+    "division",
+    "division_seed",
+)  # settings of a run that these commands take
 PREPARE = ("suite", *OPTIONS)  # with a suite, all settings of a run
 SPLITS = ("train", "val", "test")
 NAMED = 20  # unreadable images that `verify` names
@@ -35,52 +42,52 @@ def list_verb(words: Words = None) -> None:
 
     For example `data list`, `data list vtab data=/datasets`, `data list "KITTI*" source=raw`.
     """
-    shelf, chosen = _read(words or [])
+    available, chosen = _read(words or [])
     rows: list[tuple[str, ...]] = []
     for task in chosen:
         sizes = "/".join(str(task.splits[split]) for split in SPLITS)
-        found = [(source.name, *_state(shelf, source, task)) for source in shelf.asked]
-        found = [here for here in found if here[1]] or [("", "not here", "")]
-        for number, (source, state, where) in enumerate(found):
+        states = [(source.name, *_state(available, source, task)) for source in available.used_sources]
+        states = [row for row in states if row[1]] or [("", "not here", "")]
+        for number, (source, state, where) in enumerate(states):
             name, size = ("", "") if number else (task.name, sizes)
             rows.append((name, source, size, state, where))
     screen = stdout()
     screen.table(("task", "source", "train/val/test", "state", "where"), rows, whole=("task", "source"))
     screen.say(
-        f"Looked in {shelf.root}; data=DIR or BENCH_DATA change that. `data verify TASK` checks what is here, "
+        f"Looked in {available.root}; data=DIR or BENCH_DATA change that. `data verify TASK` checks what is here, "
         "`data prepare TASK` gets what is not."
     )
 
 
 def verify_verb(words: Words = None) -> None:
-    """Check every image and label of tasks against what was published. Exit code 1 where anything differs.
+    """Check every image and label of tasks against what was published. Exit code 1 if anything differs.
 
-    For example `data verify Pets`, `data verify vtab source=raw`. Counted are images and classes; each image is
-    decoded, and the digests of the splits are printed: of two machines they must be the same.
+    For example `data verify Pets`, `data verify vtab source=raw`. It counts images and classes,
+    decodes each image, and prints the digests of the splits, which must be the same on all machines.
     """
-    shelf, chosen = _read(words or [], must=True)
+    available, chosen = _read(words or [], must=True)
     screen = stdout()
     deviations = 0
     for task in chosen:
-        source = shelf.source(task, tuple(task.splits))
+        source = available.source(task, tuple(task.splits))
         if source is None:
-            otherwise = f"Looked in {shelf.root}; `data prepare {task.name}` says how to get it"
-            screen.say(f"{task.name}: NOT HERE. {shelf.lacks(task, tuple(task.splits)) or otherwise}")
+            otherwise = f"Looked in {available.root}; `data prepare {task.name}` says how to get it"
+            screen.say(f"{task.name}: NOT HERE. {available.lacks(task, tuple(task.splits)) or otherwise}")
             deviations += 1
             continue
-        screen.say(f"{task.name}, from source {source.name} in {source.locate(task, shelf.root)}")
-        deviations += _verified(task, source, shelf, say=stderr().say)
+        screen.say(f"{task.name}, from source {source.name} in {source.locate(task, available.root)}")
+        deviations += _verified(task, source, available, say=stderr().say)
     if deviations:
         screen.say(f"{deviations} deviation{'' if deviations == 1 else 's'} from what was published.")
         raise typer.Exit(1)
 
 
 def prepare_verb(words: Words = None) -> None:
-    """Download, unpack and verify the data of tasks, or say exactly what a person has to do for them.
+    """Download, unpack and verify the data of tasks, or say what to do by hand where that is not possible.
 
     For example `data prepare Pets SVHN data=/datasets`. With `suite=… model=… weights=…` it gets everything that a run
-    with the same words needs, weights too, for a machine without a network. Interrupted, the same command goes on where
-    it ended. Exit code 1 where something is still missing.
+    with the same words needs, weights too, for a machine without a network. After an interruption, the same command
+    resumes. Exit code 1 if something is still missing.
     """
     from ...meter import Meter
     from ...models.released.download import fetch
@@ -89,20 +96,20 @@ def prepare_verb(words: Words = None) -> None:
     named, config = _read_config(words or [], PREPARE)
     if not named and not config.suite:
         raise UsageError("say what to prepare: `data prepare Pets`, `data prepare vtab`, or suite=… model=…")
-    chosen = _select(_shelf(config), named, config)
+    chosen = _select(_available(config), named, config)
     releases: list[Any] = []
     if config.suite:
-        of_plan, releases = needs(config, _shelf(config))
+        of_plan, releases = needs(config, _available(config))
         chosen += of_plan
     meter, screen = Meter(stderr()), stdout()
-    done = prepare({task.name: task for task in chosen}.values(), lambda: _shelf(config), meter)
+    done = prepare({task.name: task for task in chosen}.values(), lambda: _available(config), meter)
     deviations = 0
     for task in done.ready:
-        shelf = _shelf(config)
-        source = shelf.source(task, tuple(task.splits))
+        available = _available(config)
+        source = available.source(task, tuple(task.splits))
         assert source is not None
         screen.say(f"{task.name}, from source {source.name}")
-        deviations += _verified(task, source, shelf, say=meter.say)
+        deviations += _verified(task, source, available, say=meter.say)
     for release in releases:
         try:
             screen.say(f"{release.model}:{release.tag} is at {fetch(release, meter)}")
@@ -126,18 +133,18 @@ for _name, _verb, _options in (
 
 @dataclass(kw_only=True)
 class Verification:
-    """What `verify` found of a task."""
+    """The result of verifying one task."""
 
-    facts: list[str] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)  # one on each split
     deviations: list[str] = field(default_factory=list)
-    unreadable: list[str] = field(default_factory=list)  # images that cannot be read, by name, with the reason
+    unreadable: list[str] = field(default_factory=list)  # names of images that cannot be read, with the reason
     digests: dict[str, str] = field(default_factory=dict)  # split -> digest of its pixels
 
 
 def verify(task: Task, source: Source, root: Path, *, say: Callable[[str], None] = lambda _: None) -> Verification:
-    """Read every split of a task from a source, and compare it with what the task's row knows of it.
+    """Read every split of a task from a source, and compare it with the task's row.
 
-    What is sound is noted in the cache folder, for `data list`.
+    A task without deviations is noted in the cache folder, for `data list`.
     """
     from ...suites.images.decoded import BadImages
 
@@ -145,19 +152,19 @@ def verify(task: Task, source: Source, root: Path, *, say: Callable[[str], None]
     for split, size in task.splits.items():
         say(f"{task.name}: reading {split}, {size} images")
         try:
-            found = source.load(task, split, root, cache_folder())
+            images = source.load(task, split, root, cache_folder())
         except BadImages as error:
             result.unreadable += [str(bad) for bad in error.bad]
             result.deviations.append(f"{split}: {len(error.bad)} images cannot be read")
-            found = error.readable
+            images = error.readable
         except (ValueError, OSError) as error:
             result.deviations.append(f"{split}: {error}")
             continue
-        _compare(task, split, found, result)
+        _compare(task, split, images, result)
     if len({*result.digests.values()}) < len(result.digests):
         result.deviations.append("two splits hold the same images")
     if not result.deviations:
-        _remember(task, source, root, result.digests)
+        _save_verified(task, source, root, result.digests)
     return result
 
 
@@ -182,7 +189,7 @@ def _compare(task: Task, split: str, found: Split, result: Verification) -> None
     if len(counts) > 20:
         shown = f"{present} of {len(counts)} classes, {counts.min()} to {counts.max()} images each"
     result.digests[split] = found.digest
-    result.facts.append(
+    result.lines.append(
         f"{split}: {len(found)} images{groups}, digest {found.digest[:16]}; {shown}; largest class {majority:.2f} %"
     )
     if split == "test":
@@ -198,14 +205,14 @@ def _list(numbers: Iterable[Any]) -> str:
     return " ".join(map(str, numbers))
 
 
-def _verified(task: Task, source: Source, shelf: Shelf, say: Callable[[str], None]) -> int:
-    """Verify a task and print what was found, and what one should know of it; the number of deviations."""
-    result = verify(task, source, shelf.root, say=say)
-    image_set = shelf.sets.get(task.images)
+def _verified(task: Task, source: Source, available: AvailableData, say: Callable[[str], None]) -> int:
+    """Verify a task and print the result and the notes on its images. Returns the number of deviations."""
+    result = verify(task, source, available.root, say=say)
+    image_set = available.sets.get(task.images)
     notes = [getattr(source, "note", "") or (image_set.note if image_set else ""), task.unproven]
     more = len(result.unreadable) - NAMED
     for line in (
-        *result.facts,
+        *result.lines,
         *(f"UNREADABLE {bad}" for bad in result.unreadable[:NAMED]),
         *([f"… and {more} more"] if more > 0 else []),
         *(f"DEVIATION {text}" for text in result.deviations),
@@ -216,66 +223,66 @@ def _verified(task: Task, source: Source, shelf: Shelf, say: Callable[[str], Non
     return len(result.deviations)
 
 
-def _read(words: Sequence[str], *, must: bool = False) -> tuple[Shelf, list[Task]]:
-    """The data folder with its sources, and the tasks that words say; where they say none, all."""
+def _read(words: Sequence[str], *, must: bool = False) -> tuple[AvailableData, list[Task]]:
+    """The data folder with its sources, and the tasks that words name; all, where they name none."""
     named, config = _read_config(words, OPTIONS)
     if must and not named:
         raise UsageError("say which tasks: `data verify Pets`, or a collection: `data verify vtab`")
-    shelf = _shelf(config)
-    found = _select(shelf, named, config) or shelf.tasks.values()
-    return shelf, list({task.name: task for task in found}.values())
+    available = _available(config)
+    chosen = _select(available, named, config) or available.tasks.values()
+    return available, list({task.name: task for task in chosen}.values())
 
 
-def _shelf(config: settings.Config) -> Shelf:
+def _available(config: settings.Config) -> AvailableData:
     """The data folder as it is now."""
     from ...suites.tasks import tasks
     from ..config import data_folder
-    from ..select.tasks import Shelf
+    from ..select.tasks import AvailableData
 
-    return Shelf(data_folder(config), tasks(), config.include, config.source)
+    return AvailableData(data_folder(config), tasks(), config.include, config.source)
 
 
 def _read_config(words: Sequence[str], only: Sequence[str]) -> tuple[list[str], settings.Config]:
     """The tasks that words name, and the settings."""
-    said = [word for word in words if "=" in word]
-    config = settings.read(said, verb="`data`", only=only)
+    assigned = [word for word in words if "=" in word]
+    config = settings.read(assigned, verb="`data`", only=only)
     return [*(word for word in words if "=" not in word), *config.task], config
 
 
-def _select(shelf: Shelf, words: Sequence[str], config: settings.Config) -> list[Task]:
-    """The tasks that words stand for. Raises UsageError for those that stand for none."""
-    found = each(lambda word: shelf.select(word, config.division, config.division_seed), words)
-    return [task for tasks in found for task in tasks]
+def _select(available: AvailableData, words: Sequence[str], config: settings.Config) -> list[Task]:
+    """The tasks that words name. Raises UsageError for those that name none."""
+    selected = each(lambda word: available.select(word, config.division, config.division_seed), words)
+    return [task for tasks in selected for task in tasks]
 
 
-def _state(shelf: Shelf, source: Source, task: Task) -> tuple[str, str]:
-    """How a task stands with a source, and where it is; two empty words where it is not there."""
-    missing = shelf.lack(source, task, tuple(task.splits))
+def _state(available: AvailableData, source: Source, task: Task) -> tuple[str, str]:
+    """The state and the place of a task's images in a source; two empty texts where the source has none."""
+    missing = available.lack(source, task, tuple(task.splits))
     if missing is None:
         return "", ""
-    where = str(source.locate(task, shelf.root))
+    where = str(source.locate(task, available.root))
     if missing:
         return f"incomplete: {missing}", where
-    day = _recall(task, source, shelf.root)
+    day = _day_verified(task, source, available.root)
     return (f"complete, verified {day}" if day else "complete"), where
 
 
-def _mark(task: Task, source: Source, root: Path) -> Path:
-    place = sha([task.name, source.name, str(source.locate(task, root)), dict(task.splits)])
-    return cache_folder() / "verified" / f"{place}.json"
+def _note_path(task: Task, source: Source, root: Path) -> Path:
+    digest = sha([task.name, source.name, str(source.locate(task, root)), dict(task.splits)])
+    return cache_folder() / "verified" / f"{digest}.json"
 
 
-def _remember(task: Task, source: Source, root: Path, digests: dict[str, str]) -> None:
-    path = _mark(task, source, root)
+def _save_verified(task: Task, source: Source, root: Path, digests: dict[str, str]) -> None:
+    path = _note_path(task, source, root)
     path.parent.mkdir(parents=True, exist_ok=True)
     noted = {"task": task.name, "source": source.name, "day": f"{datetime.now(UTC):%Y-%m-%d}", "digests": digests}
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(noted), encoding="utf-8")
 
 
-def _recall(task: Task, source: Source, root: Path) -> str:
-    """The day on which a task was verified here; "" where it was not."""
+def _day_verified(task: Task, source: Source, root: Path) -> str:
+    """The day on which a task was verified here, "" where it was not."""
     try:
-        return str(json.loads(_mark(task, source, root).read_text(encoding="utf-8"))["day"])
+        return str(json.loads(_note_path(task, source, root).read_text(encoding="utf-8"))["day"])
     except (OSError, ValueError, KeyError, TypeError):
         return ""

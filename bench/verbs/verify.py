@@ -25,15 +25,15 @@ VTAB = (
     "Of BiT's files for single VTAB-1k tasks only means over tasks are (19 tasks: 73.51 of R152x4, 72.65 of R101x3): "
     "`run suite=classify task=vtab model=BiT-R101x3 'weights=vtab-run*'` measures the files one by one."
 )
-SUSTAINED = 40  # TFLOP/s, assumed, not measured: to give an idea of time
-FIRST = 5  # missing files of weights that are named where nothing can be replayed
+SUSTAINED = 40  # TFLOP/s, assumed for the estimate of time
+FIRST = 5  # missing weights files to name where nothing can be replayed
 KINDS = {"file": "this file", "configuration": "its configuration", "copy": "timm's copy"}
-PASSED = ("data", "source", "include", "device", "batch_size", "precision")  # to the runs that measure
+PASSED = ("data", "source", "include", "device", "batch_size", "precision")  # passed on to the runs that measure
 
 
 @dataclass(frozen=True, kw_only=True)
 class VerifyOptions:
-    """What is replayed, and what counts as the same; the rest is handed to the runs that measure."""
+    """The options of `verify`; those of a run are passed on to the runs that measure."""
 
     task: tuple[str, ...] = option((), "of these tasks alone", shown="NAME[,NAME]")
     of: Literal["file", "configuration", "copy"] | None = option(
@@ -70,7 +70,7 @@ def verify_verb(
     wrong. Exit codes: 0 all agree, 1 one of a file's own numbers differs or fails, 2 nothing could be replayed.
     """
     from ..verify.published import anchors
-    from ..verify.replay import ReplaySettings, look
+    from ..verify.replay import ReplaySettings, check_available
 
     asked = list(words or [])
     only_list = asked[:1] in (["list"], ["plan"])
@@ -91,7 +91,7 @@ def verify_verb(
         what = " ".join(patterns) or "these files"
         raise UsageError(f"no accuracy is published of {what}{on}.{vtab} `verify list` shows of which there is one")
     out = stdout()
-    checks = look(known, settings)
+    checks = check_available(known, settings)
     if only_list:
         _print_needs(checks, out)
         _print_cost(checks, settings, out)
@@ -105,17 +105,17 @@ def verify_verb(
     raise typer.Exit(_measure(checks, settings, out))
 
 
-def _of_tasks(found: Sequence[Anchor], words: Sequence[str]) -> list[Anchor]:
+def _of_tasks(anchors: Sequence[Anchor], words: Sequence[str]) -> list[Anchor]:
     from ...suites.tasks import tasks
 
     if not words:
-        return list(found)
+        return list(anchors)
     names = {task.name for selected in each(tasks().select, words) for task in selected}
-    return [anchor for anchor in found if anchor.task in names]
+    return [anchor for anchor in anchors if anchor.task in names]
 
 
 def _measure(checks: Sequence[Check], settings: ReplaySettings, out: Screen) -> int:
-    """Replay what is here, print it, and return the exit code."""
+    """Run the checks that are possible here, print the results, and return the exit code."""
     from ..distributed import process_group
     from ..progress import Progress
     from ..verify.replay import needs, replay, write
@@ -176,7 +176,7 @@ def _print_needs(checks: Sequence[Check], out: Screen) -> None:
 def _print_checks(
     checks: Sequence[Check], columns: tuple[str, ...], cells: Callable[[Check], tuple[str, ...]], out: Screen
 ) -> None:
-    """A row a check: what was published, a letter for who states it, and more `cells`; then what the letters mean."""
+    """Print a table with one row a check: the published number with a letter for who states it, and more `cells`."""
     from ...results.tables import Table
     from ...results.tables.render import show
 
@@ -193,7 +193,7 @@ def _print_checks(
 
 
 def _print_lacks(checks: Sequence[Check], out: Screen, most: int | None = None) -> None:
-    """What is not here, images first; of weights at the most so many."""
+    """Print what is not here, images first; of weights files `most` at the most."""
     lacks = list(dict.fromkeys(lack for check in checks for lack in check.lacks))
     lacks.sort(key=lambda lack: lack.startswith("weights"))
     images = sum(not lack.startswith("weights") for lack in lacks)
@@ -210,7 +210,9 @@ def _print_cost(checks: Sequence[Check], settings: ReplaySettings, out: Screen) 
     if any(not check.lacks for check in checks):
         images, tflop = needs(checks, settings)
         out.say(f"what is here and not measured yet: at most {images:,} images{_flop(tflop)}")
-    passes = {(c.anchor.release.file_name, c.anchor.settings): cost(c)[1] for c in checks}  # tasks share one
+    passes = {
+        (c.anchor.release.file_name, c.anchor.settings): cost(c)[1] for c in checks
+    }  # tasks of a file share passes
     per_file: dict[str, float] = {}
     for (file, _), work in passes.items():
         per_file[file] = per_file.get(file, 0.0) + (work or 0.0)

@@ -1,1 +1,1 @@
-"""Published accuracies measured again, and what to suspect where one differs."""
+"""Measures published accuracies again, and looks for the reason where one differs."""

@@ -1,13 +1,13 @@
-"""Why a released file does not score what was published: each link of the chain changed alone, and scored again.
+"""Finds out why a released file does not score what was published: changes each link alone, and scores it again.
 
-Where the best change does not reach the published number, the other links are changed on top of it.
+A link is one step from an image to its score. Where the best single change does not reach the published number, the
+other links are changed in addition to it.
 
-Forward passes on a sample of the test images, drawn at random but always the same ones: another normalisation, the
-colours the other way round, another way to resize, another resolution; and the images of other splits. What a change
-would make of the whole test set is estimated as the measured accuracy plus the change on the sample, on the same
-images. Without any pass, from the answers that are there: another order of the labels (suites/heads/label_order.py).
-Where nothing brings the accuracy near the published one and the head scores no better than chance, a probe on the same
-features says whether the head alone is wrong, or what is before it, too.
+These changes need forward passes: another normalisation, BGR for RGB, another way to resize, another resolution, and
+the images of other splits. They run on a fixed random sample of the test images. The accuracy on the whole test set is
+estimated as the measured accuracy plus the difference on the sample. Another order of the labels needs no pass: it is
+found from the predictions (suites/heads/label_order.py). Where no change comes near the published accuracy and the head
+scores no better than chance, a probe on the features says whether only the head is wrong or the backbone, too.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from ..context import JobContext
 if TYPE_CHECKING:
     from ...suites.protocol import Features
 
-SAMPLE = 2000  # images that every change is scored on
+SAMPLE = 2000  # number of images that every change is scored on
 NORMALISATIONS = {
     "RGB in [-1, 1]": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
     "ImageNet's mean and std": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
@@ -45,30 +45,30 @@ RESIZES: dict[str, dict[str, Any]] = {
     "square of 8/7, then the centre": {"resize": "resize_crop", "crop_pct": 0.875},
 }
 SIZES = (128, 160, 224, 384, 448, 480)  # pixels that the releases, their papers and timm test at
-SHARES = (0.5, 0.75, 1.5, 2.0)  # of the size, where it is none of those
-MOST = 100_000  # images of another split: all are decoded once, to know them again
+SHARES = (0.5, 0.75, 1.5, 2.0)  # of the image size, where it is none of SIZES
+MOST = 100_000  # images of another split, which are all decoded for its digest
 PROBE_L2 = tuple(2.0**power for power in (-4, 2, 6, 10))
-LEAST = 1 / 3  # of the distance to the published number that a change must close to be spoken of
-ALIKE = 90.0  # percent of the images with one and the same answer
+LEAST = 1 / 3  # of the distance to the published number, which a change must close to be named
+ALIKE = 90.0  # percent of the images with the same prediction
 
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """One link of the chain changed, and what accuracy it makes likely on all test images."""
+    """One changed link, and the estimated accuracy with it on all test images."""
 
     link: str  # normalisation, channel order, resize, resolution, label order, split
     words: str
     top1: float  # percent
     noise: float  # one standard error
-    view: View | None = None  # how images were fed, where that is what was changed
+    view: View | None = None  # how images are fed, where the change is one of these
 
-    def far(self, stated: float) -> float:
+    def distance(self, stated: float) -> float:
         return abs(self.top1 - stated)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnosis:
-    """What was found: the link to suspect ("" where none was), and all that was tried, the nearest first."""
+    """The link to suspect, "" where no change explains the difference, and all changes, the nearest first."""
 
     link: str
     words: str
@@ -79,83 +79,85 @@ def diagnose(
     context: JobContext, view: View, stated: Stated, *, sample: int = SAMPLE, precision: Any = "fp32"
 ) -> Diagnosis:
     """The link whose change brings the accuracy nearest to the published one. `view` is how images were fed."""
-    job = _Search(context, view, sample, precision)
-    changes = sorted(job.changes(), key=lambda change: change.far(stated.value))
+    search = _Search(context, view, sample, precision)
+    changes = sorted(search.changes(), key=lambda change: change.distance(stated.value))
     best = changes[0] if changes else None
     if best is not None and best.view is not None and not stated.interval()[0] <= best.top1 <= stated.interval()[1]:
-        changes = sorted([*changes, *job.on_top_of(best)], key=lambda change: change.far(stated.value))
+        changes = sorted([*changes, *search.on_top_of(best)], key=lambda change: change.distance(stated.value))
         best = changes[0]
-    away = abs(job.measured - stated.value)
-    gained = 0.0 if best is None else away - best.far(stated.value)
+    distance = abs(search.measured - stated.value)
+    gained = 0.0 if best is None else distance - best.distance(stated.value)
     low, high = stated.interval()
-    where = f"published {stated.text}, measured {job.measured:.2f}"
-    if best is not None and gained > max(2 * best.noise, away * LEAST):
+    where = f"published {stated.text}, measured {search.measured:.2f}"
+    if best is not None and gained > max(2 * best.noise, distance * LEAST):
         reaches = low - 2 * best.noise <= best.top1 <= high + 2 * best.noise
-        if reaches or not job.head_is_blind:
-            single = [one for one in changes if " and " not in one.link]
-            also = [one for one in single if reaches and low <= one.top1 <= high and one.link != best.link]
-            more = f"; as near: {', '.join(_told(one) for one in also[:2])}" if also else ""
+        if reaches or not search.head_is_blind:
+            single = [change for change in changes if " and " not in change.link]
+            also = [change for change in single if reaches and low <= change.top1 <= high and change.link != best.link]
+            more = f"; as near: {', '.join(map(_describe, also[:2]))}" if also else ""
             part = "" if reaches else ", which explains a part of it"
             words = f"{best.words} it is {best.top1:.2f} ± {best.noise:.2f} ({where}){part}{more}"
             return Diagnosis(link=best.link, words=words, changes=tuple(changes))
-    if job.head_is_blind and job.measured < stated.value:
-        link, words = job.blame(where)
+    if search.head_is_blind and search.measured < stated.value:
+        link, words = search.blame(where)
         return Diagnosis(link=link, words=words, changes=tuple(changes))
     tried = ", ".join(dict.fromkeys(change.link for change in changes))
-    nearest = f"; the nearest is {_told(best)}" if best is not None else ""
-    words = f"no single change explains it ({where}). Tried on {job.size} images: {tried}{nearest}"
+    nearest = f"; the nearest is {_describe(best)}" if best is not None else ""
+    words = f"no single change explains it ({where}). Tried on {search.size} images: {tried}{nearest}"
     return Diagnosis(link="", words=words, changes=tuple(changes))
 
 
-def _told(change: Change) -> str:
+def _describe(change: Change) -> str:
     return f"{change.link}, {change.words} {change.top1:.2f} ± {change.noise:.2f}"
 
 
 class _Search:
-    """The changes of one job, scored on one sample."""
+    """Scores changes of one job on one sample of its test images."""
 
     def __init__(self, context: JobContext, view: View, sample: int, precision: Any) -> None:
         self._context, self._view, self._precision = context, view, precision
         self._whole = context.logits(context.task, "test", view, precision=precision)
-        self._answers = self._whole.x.argmax(axis=1)
+        self._predictions = self._whole.x.argmax(axis=1)
         self._classes = context.task.num_classes
         labels = self._whole.labels
         self.size = min(sample, len(labels))
-        self._rows = _drawn(len(labels), self.size)
-        self.measured = top1(self._answers, labels, self._whole.label_sets)
-        self._right = _right(self._answers[self._rows], _part(self._whole, self._rows))
+        self._rows = _sample(len(labels), self.size)
+        self.measured = top1(self._predictions, labels, self._whole.label_sets)
+        self._correct = _correct(self._predictions[self._rows], _subset(self._whole, self._rows))
 
     def changes(self) -> Iterator[Change]:
         """Every change that can be tried, scored."""
         yield from self._label_order()
-        yield from self._fed_otherwise(self._view)
+        yield from self._feeding(self._view)
         yield from self._other_splits()
 
     def on_top_of(self, first: Change) -> Iterator[Change]:
-        """Each other link changed together with that of the first change, where the two do better than it alone."""
+        """Every other link changed in addition to the first change, scored."""
         assert first.view is not None
-        for one in self._fed_otherwise(first.view):
-            if one.link != first.link:
-                words = f"{first.words.rstrip(',')}, and {one.words}"
-                yield replace(one, link=f"{first.link} and {one.link}", words=words)
+        for change in self._feeding(first.view):
+            if change.link != first.link:
+                words = f"{first.words.rstrip(',')}, and {change.words}"
+                yield replace(change, link=f"{first.link} and {change.link}", words=words)
 
-    def _fed_otherwise(self, view: View) -> Iterator[Change]:
+    def _feeding(self, view: View) -> Iterator[Change]:
         for link, words, changed in alternatives(self._context.transform(view)):
             fed = changed.over(view)
             try:
-                said = self._context.logits(self._context.task, "test", fed, precision=self._precision, rows=self._rows)
-            except UsageError:  # a network that is built for one size and no other
+                logits = self._context.logits(
+                    self._context.task, "test", fed, precision=self._precision, rows=self._rows
+                )
+            except UsageError:  # a network that takes one image size only
                 continue
-            gain = _right(said.x.argmax(axis=1), said).astype(float) - self._right
+            gain = _correct(logits.x.argmax(axis=1), logits).astype(float) - self._correct
             noise = 100 * float(gain.std()) / len(gain) ** 0.5
             top = self.measured + 100 * float(gain.mean())
             yield Change(link=link, words=words, top1=top, noise=noise, view=fed)
 
     def _label_order(self) -> Iterator[Change]:
-        found = best_renaming(self._answers, self._whole.labels, self._classes, self._whole.label_sets)
-        if found.clear:
-            words = f"with the head's classes in another order ({found.words})"
-            yield Change(link="label order", words=words, top1=found.after, noise=found.noise)
+        renaming = best_renaming(self._predictions, self._whole.labels, self._classes, self._whole.label_sets)
+        if renaming.clear:
+            words = f"with the head's classes in another order ({renaming.words})"
+            yield Change(link="label order", words=words, top1=renaming.after, noise=renaming.noise)
 
     def _other_splits(self) -> Iterator[Change]:
         task = self._context.task
@@ -163,53 +165,55 @@ class _Search:
             count = task.splits.get(split, 0)
             if not 0 < count <= MOST or not self._context.has(task, split):
                 continue
-            rows = _drawn(count, min(self.size, count))
-            said = self._context.logits(task, split, self._view, precision=self._precision, rows=rows)
-            right = _right(said.x.argmax(axis=1), said)
-            noise = 100 * float(right.std()) / len(right) ** 0.5
-            yield Change(link="split", words=f"on the {split} images", top1=100 * float(right.mean()), noise=noise)
+            rows = _sample(count, min(self.size, count))
+            logits = self._context.logits(task, split, self._view, precision=self._precision, rows=rows)
+            correct = _correct(logits.x.argmax(axis=1), logits)
+            noise = 100 * float(correct.std()) / len(correct) ** 0.5
+            yield Change(link="split", words=f"on the {split} images", top1=100 * float(correct.mean()), noise=noise)
 
     @property
     def head_is_blind(self) -> bool:
-        """Whether the head does not see what it should: about chance, or nearly always the same answer."""
+        """Whether the head scores about chance or predicts nearly always the same class."""
         chance = 100 / self._classes
-        noise = 100 * (chance / 100 * (1 - chance / 100) / len(self._answers)) ** 0.5
+        noise = 100 * (chance / 100 * (1 - chance / 100) / len(self._predictions)) ** 0.5
         return self.measured < 2 * chance + 3 * noise or self._same > ALIKE
 
     @property
     def _same(self) -> float:
-        return 100 * float(np.bincount(self._answers).max()) / len(self._answers)
+        return 100 * float(np.bincount(self._predictions).max()) / len(self._predictions)
 
     def blame(self, where: str) -> tuple[str, str]:
-        """Head, or backbone: whether a probe on the features of the sample sees what the head does not."""
-        network, transform = self._context.seen_through(self._view)
+        """The link to suspect, "head" or "weights", and why: a probe on the features of the sample tells them apart."""
+        network, transform = self._context.network_for(self._view)
         split = chosen_rows(self._context.images(self._context.task, "test"), self._rows)
         x = extract(network, split.images, transform, batch_size=self._context.batch_size)
         y = split.labels
         fit, check = random_halves(len(y))
-        seen = ridge_probe(x[fit], y[fit], x[check], y[check], self._classes, (len(fit),), (0,), PROBE_L2)["top1"].max()
+        probed = ridge_probe(x[fit], y[fit], x[check], y[check], self._classes, (len(fit),), (0,), PROBE_L2)[
+            "top1"
+        ].max()
         always = f", and {self._same:.0f} % of the answers are one class" if self._same > ALIKE else ""
-        if seen > 2 * self.measured + 5:
+        if probed > 2 * self.measured + 5:
             return "head", (
                 f"the head scores about chance{always}, while a probe on {len(fit)} images' features before it scores "
-                f"{seen:.1f} % ({where}): the head is not of these classes, or not of these features"
+                f"{probed:.1f} % ({where}): the head is not of these classes, or not of these features"
             )
         return "weights", (
-            f"the head scores about chance{always}, and a probe on {len(fit)} images' features {seen:.1f} % ({where}): "
-            "what is before the head is wrong, too"
+            f"the head scores about chance{always}, and a probe on {len(fit)} images' features {probed:.1f} % "
+            f"({where}): what is before the head is wrong, too"
         )
 
 
 def alternatives(base: Transform) -> Iterator[tuple[str, str, View]]:
-    """The link, in words, and the view of every change of how images are fed; none that is as it was."""
+    """The link, a description and the view of every other way to feed images than `base`."""
     for name, (mean, std) in NORMALISATIONS.items():
         if (mean, std) != (base.mean, base.std):
             yield "normalisation", f"with {name}", View(mean=mean, std=std)
     yield "channel order", "with blue, green, red for red, green, blue", View(bgr=not base.bgr)
-    for name, said in RESIZES.items():
-        same_cut = said["resize"] == "square" or said["crop_pct"] == (base.crop_pct or 0.875)
-        if said["resize"] != base.resize or not same_cut:
-            yield "resize", f"resized {name},", View(**said)
+    for name, fields in RESIZES.items():
+        same_cut = fields["resize"] == "square" or fields["crop_pct"] == (base.crop_pct or 0.875)
+        if fields["resize"] != base.resize or not same_cut:
+            yield "resize", f"resized {name},", View(**fields)
     other = "bilinear" if base.interpolation == "bicubic" else "bicubic"
     yield "resize", f"resized {other},", View(interpolation=other)
     yield "resize", f"resized with{'out' if base.antialias else ''} antialiasing", View(antialias=not base.antialias)
@@ -220,22 +224,22 @@ def alternatives(base: Transform) -> Iterator[tuple[str, str, View]]:
             yield "resolution", f"at {size} pixels", View(image_size=size)
 
 
-def _drawn(count: int, size: int) -> np.ndarray:
-    """`size` numbers below `count`, in order, the same at every call."""
+def _sample(count: int, size: int) -> np.ndarray:
+    """`size` of the row numbers 0 to `count` - 1, sorted; the same at every call."""
     return np.sort(np.random.default_rng(0).permutation(count)[:size])
 
 
-def _right(answers: np.ndarray, said: Features) -> np.ndarray:
-    if said.label_sets is None:
-        return answers == said.labels
-    return np.array([answer in classes for answer, classes in zip(answers.tolist(), said.label_sets, strict=True)])
+def _correct(predictions: np.ndarray, logits: Features) -> np.ndarray:
+    if logits.label_sets is None:
+        return predictions == logits.labels
+    return np.array([label in classes for label, classes in zip(predictions.tolist(), logits.label_sets, strict=True)])
 
 
-def _part(said: Features, rows: np.ndarray) -> Any:
-    sets = said.label_sets
+def _subset(logits: Features, rows: np.ndarray) -> Any:
+    sets = logits.label_sets
     return replace(
-        said,
-        x=said.x[rows],
-        labels=said.labels[rows],
+        logits,
+        x=logits.x[rows],
+        labels=logits.labels[rows],
         label_sets=None if sets is None else tuple(sets[row] for row in rows),
     )

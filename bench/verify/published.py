@@ -1,9 +1,9 @@
-"""Published accuracies of released files, each with what must be done to measure the same: what `verify` replays.
+"""Published accuracies of released files, each with the settings that measure the same. `verify` replays them.
 
-Two kinds. What a release states of a file (or, said in `of`, of its configuration: another run's number) was measured
-as the release tests: on images resized to a square, without antialiasing. What timm's table states was measured by
-timm on its copy of the file, with timm's resizing; `of` says whether timm's table names this very file. Of the 285
-files of single VTAB-1k tasks no accuracy is published, only means over tasks.
+There are two kinds. A release states the accuracy of a file, or of another run of its configuration (see `of`), on
+images resized to a square without antialiasing. timm's table states the accuracy of timm's copy of the file, with
+timm's resizing; `of` says whether the copy is this very file. Of the 285 files of single VTAB-1k tasks only means over
+tasks are published.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ class Anchor:
     """One published top-1 accuracy of a released file."""
 
     release: Release
-    task: str  # our task
+    task: str  # name of our task
     stated: str  # percent, as printed
     of: Of
     basis: str  # who states it
-    settings: tuple[str, ...] = ()  # of suite=classify, where it was not measured as the release tests
+    settings: tuple[str, ...] = ()  # of suite=classify, where they are not the defaults
 
     @property
     def binding(self) -> bool:
-        """Whether the number is this very file's, so that another one means that something is wrong."""
+        """Whether the number is this very file's, so that a different measurement means a mistake."""
         return self.of == "this file"
 
 
@@ -65,10 +65,10 @@ def _by_timm(release: Release) -> Iterable[Anchor]:
 
 
 def timm_test(release: Release) -> tuple[str, ...]:
-    """How timm tests its copy of a released file, in settings of suite=classify.
+    """The settings of suite=classify with which timm tests its copy of a released file.
 
-    timm's rules by family: files of 384 pixels and more whole, smaller ones as the centre of a larger image; bicubic
-    but for BiT's own files. A test compares them with what timm says.
+    timm crops the centre at less than 384 pixels and takes the whole image otherwise; it resizes bilinearly for BiT's
+    own files and bicubically for others. A test compares these rules with timm's.
     """
     size = release.timm_resolution or 224
     bilinear = release.hub_timm.endswith("goog_in21k_ft_in1k")

@@ -1,7 +1,6 @@
-"""What `verify` does: published accuracies replayed through the ordinary engine, and what to suspect where one differs.
+"""Replays published accuracies as ordinary runs, and looks for the reason where one differs.
 
-Each file is scored by suite=classify into one run directory, so that what was measured is kept and a stopped command
-goes on. Nothing is downloaded.
+suite=classify scores each file, all into one run directory, so that a stopped command resumes. Nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from .. import config
 from ..config import data_folder
 from ..job import Job
 from ..plan import Plan, make_plan
-from ..select.tasks import Shelf
+from ..select.tasks import AvailableData
 from .published import Anchor
 
 if TYPE_CHECKING:
@@ -38,22 +37,22 @@ TABLE = "verify.csv"
 
 @dataclass(frozen=True, kw_only=True)
 class ReplaySettings:
-    """What was typed: words that runs take, and verify's own settings."""
+    """The settings of a `verify` command: words for the runs, and its own."""
 
     words: tuple[str, ...]  # data=, source=, device=, batch_size=, precision=, include=
     out: Path
     tolerance: float  # percentage points
-    sample: int  # images that a diagnosis scores every change on
+    sample: int  # number of images that a diagnosis scores every change on
     diagnose: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One anchor: what it needs, and, where that is here, what came out."""
+    """One published accuracy, with what it lacks on this machine or with what was measured."""
 
     anchor: Anchor
     task: Task
-    lacks: tuple[str, ...] = ()  # what is not on this machine, and where it belongs
+    lacks: tuple[str, ...] = ()  # weights and images that are not here, and where to put them
     measured: float | None = None
     error: str = ""
     interval: tuple[float, float] = (0.0, 0.0)
@@ -66,59 +65,59 @@ class Check:
         return Stated(text=self.anchor.stated, n=self.task.splits["test"])
 
 
-def look(found: Sequence[Anchor], settings: ReplaySettings) -> list[Check]:
-    """Each anchor with what of its weights and images is not on this machine."""
-    said = config.read([*settings.words, "suite=classify"])
-    shelf = Shelf(data_folder(said), tasks(), said.include, said.source)
+def check_available(anchors: Sequence[Anchor], settings: ReplaySettings) -> list[Check]:
+    """A check for each anchor, with the weights and images that are not on this machine."""
+    typed = config.read([*settings.words, "suite=classify"])
+    available = AvailableData(data_folder(typed), tasks(), typed.include, typed.source)
     checks = []
-    for anchor in found:
-        task = shelf.tasks[anchor.task]
+    for anchor in anchors:
+        task = available.tasks[anchor.task]
         lacks = []
         if releases.locate(anchor.release) is None:
-            lacks.append(_weights_lack(anchor.release))
-        if shelf.source(task, ("test",)) is None:
-            lacks.append(_images_lack(task, shelf))
+            lacks.append(_describe_missing_weights(anchor.release))
+        if available.source(task, ("test",)) is None:
+            lacks.append(_describe_missing_images(task, available))
         checks.append(Check(anchor=anchor, task=task, lacks=tuple(lacks)))
     return checks
 
 
-def _images_lack(task: Task, shelf: Shelf) -> str:
-    why = shelf.lacks(task, ("test",))
+def _describe_missing_images(task: Task, available: AvailableData) -> str:
+    why = available.lacks(task, ("test",))
     if not why and task.images == "ImageNet":
-        why = ImageNet().missing(task, shelf.root, ("test",))
-    why = why or f"nothing of it is in {shelf.root}"
+        why = ImageNet().missing(task, available.root, ("test",))
+    why = why or f"nothing of it is in {available.root}"
     return f"images of {task.name}: {why}; `data prepare '{task.name}'` says how to get them"
 
 
-def _weights_lack(release: Release) -> str:
+def _describe_missing_weights(release: Release) -> str:
     place = releases.possible_places(release)[0]
     return f"weights {release.model}:{release.tag}: place {place}, or `weights download {release.model}:{release.tag}`"
 
 
 def plans(checks: Sequence[Check], settings: ReplaySettings) -> Iterator[tuple[Plan, list[Check]]]:
-    """The runs that measure these: one for each file and way to feed it, its tasks together."""
+    """The runs that measure these checks: one for each file and its settings, with all its tasks."""
 
     def same_run(check: Check) -> tuple[str, str, tuple[str, ...]]:
         return check.anchor.release.model, check.anchor.release.tag, check.anchor.settings
 
     here = [check for check in checks if not check.lacks]
     order = {key: i for i, key in enumerate(dict.fromkeys(map(same_run, here)))}
-    for (model, tag, words), group in groupby(sorted(here, key=lambda one: order[same_run(one)]), key=same_run):
+    for (model, tag, words), group in groupby(sorted(here, key=lambda check: order[same_run(check)]), key=same_run):
         members = list(group)
-        asked = ",".join(dict.fromkeys(check.task.name for check in members))
-        said = ["suite=classify", f"model={model}", f"weights={tag}", f"task={asked}", f"out={settings.out}"]
-        yield make_plan(config.read([*said, *words, *settings.words])), members
+        names = ",".join(dict.fromkeys(check.task.name for check in members))
+        run = ["suite=classify", f"model={model}", f"weights={tag}", f"task={names}", f"out={settings.out}"]
+        yield make_plan(config.read([*run, *words, *settings.words])), members
 
 
 def needs(checks: Sequence[Check], settings: ReplaySettings) -> tuple[int, float | None]:
-    """Images to pass forward for what is here and not yet measured, and TFLOP; None where a model's are not known."""
+    """Images and TFLOP of the runs that are possible here and not done; None where a model's TFLOP are not known."""
     works = [plan.work() for plan, _ in plans(checks, settings)]
     known = [macs for _, macs in works if macs is not None]
     return sum(work.images for work, _ in works), 2 * sum(known) / 1e12 if len(known) == len(works) else None
 
 
 def cost(check: Check) -> tuple[int, float | None]:
-    """Images and TFLOP of one anchor alone, whether it is here or not."""
+    """Images and TFLOP of one check alone, whether it is possible here or not."""
     from ...suites import suites
 
     release = check.anchor.release
@@ -132,9 +131,9 @@ def cost(check: Check) -> tuple[int, float | None]:
 def replay(
     checks: Sequence[Check], settings: ReplaySettings, progress: Callable[[], Progress], say: Callable[[str], None]
 ) -> list[Check]:
-    """The checks with what was measured, in their order; those that lack something as they are.
+    """The checks in their order, with what was measured. Those that lack something are returned as they are.
 
-    Raises KeyboardInterrupt after Ctrl-C: what was measured is kept.
+    Raises KeyboardInterrupt after Ctrl-C; what was measured is in the run directory.
     """
     from ..distributed import process_group
     from ..run import execute
@@ -186,12 +185,12 @@ def _diagnosis(check: Check, job: Job, plan: Plan, settings: ReplaySettings) -> 
     view = suite.view(job.model, job.weights)
     try:
         return diagnose(context, view, check.stated, sample=settings.sample, precision=suite.precision)
-    except (ValueError, RuntimeError, MemoryError, OSError) as error:  # what was measured stands all the same
+    except (ValueError, RuntimeError, MemoryError, OSError) as error:  # the measurement stays valid
         return Diagnosis(link="", words=f"the search broke off: {type(error).__name__}: {error}", changes=())
 
 
 def write(checks: Sequence[Check], out: Path) -> Path:
-    """The checks as a CSV file in the run directory, a row an anchor."""
+    """Write the checks as a CSV file in the run directory, one row each."""
     import pandas as pd
 
     path = out / TABLE
@@ -201,7 +200,7 @@ def write(checks: Sequence[Check], out: Path) -> Path:
 
 
 def _row(check: Check) -> dict[str, Any]:
-    anchor, known, found = check.anchor, check.measured is not None, check.diagnosis
+    anchor, known, diagnosis = check.anchor, check.measured is not None, check.diagnosis
     low, high = check.interval if known else ("", "")
     return {
         "model": anchor.release.model,
@@ -216,6 +215,6 @@ def _row(check: Check) -> dict[str, Any]:
         "high": high,
         "measured": check.measured if known else "",
         "verdict": check.verdict,
-        "suspect": found.link if found else "",
-        "because": found.words if found else check.error or "; ".join(check.lacks),
+        "suspect": diagnosis.link if diagnosis else "",
+        "because": diagnosis.words if diagnosis else check.error or "; ".join(check.lacks),
     }

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from vit_bench.bench import config
-from vit_bench.bench.fingerprint import ROOT, changed, code_sha, seen
+from vit_bench.bench.fingerprint import ROOT, changed, code_sha, input_entry
 from vit_bench.bench.plan import make_plan
 from vit_bench.registry import UsageError
 from vit_bench.results.record import Store
@@ -216,7 +216,7 @@ def test_the_code_digest_follows_imports_and_only_those() -> None:
 def test_a_file_counts_as_changed_by_content_not_by_date(tmp_path: Path) -> None:
     path = tmp_path / "w.pt"
     path.write_bytes(b"abc")
-    note = seen(path)
+    note = input_entry(path)
     assert changed([note]) is None
     os.utime(path, ns=(1, 1))
     assert changed([note]) is None
