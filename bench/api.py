@@ -1,4 +1,4 @@
-"""`vit_bench.run`: the command line's run, from Python, returning the records."""
+"""`vit_bench.run`: the verb `run` from Python. It returns the records."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 
 
 def run(*words: str, model: Any = None, progress: bool = False, **values: Any) -> pd.DataFrame:
-    """Run what the words and keyword settings say, and return its records, one number a row (`vit_bench.load`).
+    """Run with these words and keyword settings, and return the records, one number a row (`vit_bench.load`).
 
-    The same settings, records and caches as on the command line: `run("suite=fewshot", "model.depth=8")` and
+    Settings, records and caches are those of the command line: `run("suite=fewshot", "model.depth=8")` and
     `run(suite="fewshot", task=["digits", "photos"], shots=(1, 5))`; both forms may be mixed. `model` may also be a
-    `torch.nn.Module` of yours, or a list with some: one with `features(images)` -> (B, D), or with a `tap` that names
-    a submodule, and optionally with an `input` that says how it wants its images (models/own/rows.py).
+    `torch.nn.Module`, or a list that has some. A module has `features(images)` -> (B, D), or a `tap` that names a
+    submodule, and optionally an `input` that says how its images are prepared (models/own/rows.py).
 
     A job that fails is a record with status "failed". Raises UsageError for what cannot be run at all.
     """
     from .run import execute
 
     names, given = _models(model)
-    said = [*words, *(f"{key}={_text(key, value)}" for key, value in values.items()), *names]
-    plan = make_plan(settings.read(said), given)
+    typed = [*words, *(f"{key}={_text(key, value)}" for key, value in values.items()), *names]
+    plan = make_plan(settings.read(typed), given)
     outcome = execute(plan, Progress(stderr() if progress else None))
     if outcome.interrupted:
         raise KeyboardInterrupt
@@ -40,7 +40,7 @@ def run(*words: str, model: Any = None, progress: bool = False, **values: Any) -
 
 
 def records(plan: Plan) -> pd.DataFrame:
-    """The records that the run directory holds of a plan's jobs."""
+    """The records of a plan's jobs in its run directory."""
     from ..results.record import Store, frame_of
 
     store = Store(plan.out)
@@ -74,7 +74,7 @@ def _text(key: str, value: Any) -> str:
     if value is None:
         return "none"
     if key == "weights" and isinstance(value, Path) and "," in str(value):
-        return f'"{value}"'  # one file, whatever its name
+        return f'"{value}"'  # one file with a comma in its name
     if isinstance(value, str | Path | bool | int | float):
         return str(value)
     if isinstance(value, Sequence):

@@ -41,7 +41,7 @@ def _summary(name: str) -> str:
 
 
 def _module(name: str) -> str:
-    return "import_" if name == "import" else name  # the other is no name of a module
+    return "import_" if name == "import" else name  # `import` cannot be the name of a module
 
 
 def load(name: str) -> Any:
@@ -60,16 +60,14 @@ app = typer.Typer(
     help="vit-bench: compare Vision Transformers, BiT ResNets and their hybrids the way the ViT paper does.",
     epilog=EPILOG,
 )
-app.callback()(lambda: None)  # a typer without commands of its own is none
+app.callback()(lambda: None)  # typer needs a command or a callback
 
 
 def main() -> None:
-    """The command line. What the user got wrong is one message and exit code 2, never a traceback."""
+    """Run the command line. A mistake of the user is one message and exit code 2, without a traceback."""
     if sys.path[:1] not in ([""], [str(Path.cwd())]):
         sys.path.insert(0, str(Path.cwd()))  # as `python -m` does, for model=package.module:builder
-    signal.signal(
-        signal.SIGTERM, signal.default_int_handler
-    )  # a cluster's way to say Ctrl-C; also where that is ignored
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clusters send it; handled as Ctrl-C
     try:
         app()
     except UsageError as error:
@@ -79,7 +77,7 @@ def main() -> None:
         _say("Interrupted.")
         sys.exit(130)
     except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output, `head` for example, has seen enough
+        sys.stderr.close()  # the reader of our output, `head` for example, has ended
         sys.exit(0)
 
 

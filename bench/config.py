@@ -1,9 +1,9 @@
-"""`key=value` words, and YAML files of the same keys, read into one frozen Config. Nothing is ignored.
+"""Reads `key=value` words, and YAML files of the same keys, into one frozen Config. No word is ignored.
 
 A word is split at its first `=`. `suite`, `model` and `task` select; `suite.X` and `model.X` are settings of what was
 selected; any other key is one of Config's own fields or else a setting of the selected suites. Later words win over
-earlier ones, words over `config=FILE`, and both over the environment. All mistakes are told together: those of single
-words by `read`, those that only the suites know by `apply`.
+earlier ones, words over `config=FILE`, and both over the environment. All mistakes are reported together: those of
+single words by `read`, those that depend on the selected suites by `apply`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def _wrong_trailer(name: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """One command, read. What a suite or a model makes of its settings is decided when those are known (plan.py)."""
+    """The settings of one command. Those of suites and models are texts until these are selected (plan.py)."""
 
     suite: tuple[str, ...] = option((), "which protocols (`list suites`), globs too", shown="NAME[,NAME]")
     model: tuple[str, ...] = option(
@@ -80,17 +80,17 @@ class Config:
     )
     settings: Mapping[str, str] = field(default_factory=dict)  # of the selected suites
     model_settings: Mapping[str, str] = field(default_factory=dict)  # of the selected models
-    origin: Mapping[str, str] = field(default_factory=dict)  # key -> where its value was said
+    origin: Mapping[str, str] = field(default_factory=dict)  # key -> where its value comes from
 
     def describe(self) -> dict[str, Any]:
-        """The settings that were said, as plain values under the keys that would say them again."""
-        said: dict[str, Any] = {}
+        """The settings that were given, as plain values by the keys that set them."""
+        given: dict[str, Any] = {}
         for name in TOP_LEVEL:
             value = getattr(self, name)
             if name in self.origin:
-                said[name] = [*map(_plain, value)] if isinstance(value, tuple) else _plain(value)
-        said |= {f"suite.{name}": value for name, value in self.settings.items()}
-        return said | {f"model.{name}": value for name, value in self.model_settings.items()}
+                given[name] = [*map(_plain, value)] if isinstance(value, tuple) else _plain(value)
+        given |= {f"suite.{name}": value for name, value in self.settings.items()}
+        return given | {f"model.{name}": value for name, value in self.model_settings.items()}
 
 
 def _plain(value: Any) -> Any:
@@ -102,28 +102,28 @@ ENVIRONMENT = {"data": "BENCH_DATA"}
 
 
 def read(words: Sequence[str], *, verb: str = "", only: Sequence[str] = TOP_LEVEL) -> Config:
-    """The Config that these words say. A `verb` that is no run has `only` some settings; all where it names a suite.
+    """The Config of these words. A `verb` other than run takes `only` some settings, but all if a suite is named.
 
     Raises UsageError for words without `=`, empty values, values of the wrong type, and YAML files that cannot be
     read, all of them together. Whether every setting is used is only known with the suites: see `apply`.
     """
     mistakes = Mistakes()
-    said: dict[str, tuple[str, str]] = {}  # key -> text, origin
+    given: dict[str, tuple[str, str]] = {}  # key -> text, origin
     for key, variable in ENVIRONMENT.items():
         if os.environ.get(variable):
-            said[key] = (os.environ[variable], f"environment variable {variable}")
+            given[key] = (os.environ[variable], f"environment variable {variable}")
     pairs: list[tuple[str, str]] = []
     for word in words:
         with mistakes:
             pairs.append(split_word(word))
     for file in [value for key, value in pairs if key == "config"]:
         with mistakes:
-            said |= {key: (value, f"file {file}") for key, value in read_file(Path(file)).items()}
-    said |= {key: (value, "command") for key, value in pairs if key != "config"}
+            given |= {key: (value, f"file {file}") for key, value in read_file(Path(file)).items()}
+    given |= {key: (value, "command") for key, value in pairs if key != "config"}
 
-    if "suite" in only and "suite" in said:
+    if "suite" in only and "suite" in given:
         verb, only = "", TOP_LEVEL
-    texts = {key: text for key, (text, _) in said.items()}
+    texts = {key: text for key, (text, _) in given.items()}
     settings: dict[str, str] = {}
     model_settings: dict[str, str] = {}
     for key in [key for key in texts if key not in only]:
@@ -141,14 +141,14 @@ def read(words: Sequence[str], *, verb: str = "", only: Sequence[str] = TOP_LEVE
         **values,
         settings=settings,
         model_settings=model_settings,
-        origin={_full(key): where for key, (_, where) in said.items()},
+        origin={_full(key): where for key, (_, where) in given.items()},
     )
 
 
 def apply(config: Config, suites: Sequence[SuiteT]) -> list[SuiteT]:
-    """The selected suites with the settings, several of each where a setting sweeps (a comma list for one value).
+    """The selected suites with the settings. A setting that sweeps (a comma list for one value) makes several of each.
 
-    Raises UsageError for settings that none of the suites has, naming the nearest, and for values of the wrong type.
+    Raises UsageError for settings that none of the suites has, with the nearest, and for values of the wrong type.
     """
     mistakes = Mistakes()
     known = {name for suite in suites for name in _settable(suite)}
@@ -185,7 +185,7 @@ def _full(key: str) -> str:
 
 
 def read_file(path: Path) -> dict[str, str]:
-    """The keys of a YAML file, as the words would say them; `bench/NAME` is in every folder the one that ships.
+    """The keys of a YAML file with the texts of their values. `bench/NAME` is a file of this package from any folder.
 
     Raises UsageError where it cannot be read.
     """
@@ -210,5 +210,5 @@ def read_file(path: Path) -> dict[str, str]:
 
 
 def data_folder(config: Config) -> Path:
-    """Where data sets are looked for: `data=`, BENCH_DATA, or `data` in the cache folder."""
+    """The folder of data sets: `data=`, BENCH_DATA, or `data` in the cache folder."""
     return config.data or cache_folder() / "data"

@@ -1,4 +1,4 @@
-"""Where a command prints: what was asked for on standard output, all else on standard error, texts as they are."""
+"""The screens that commands print on: results on standard output, everything else on standard error."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from rich.text import Text
 
 
 class Screen(Console):
-    """A terminal, or what stands in its place."""
+    """A rich Console that prints texts without markup, on a terminal or elsewhere."""
 
     def say(self, text: str, style: str | None = None) -> None:
-        """Print a text as it is: brackets and colons mean nothing, and only the terminal breaks it."""
+        """Print a text without markup and without breaking its lines."""
         self.print(text, style=style, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
     def table(
@@ -27,12 +27,12 @@ class Screen(Console):
         padding: tuple[int, int, int, int] = (0, 1, 0, 1),
     ) -> None:
         """Print rows of texts below the names of their columns. `whole` names the columns that are not broken."""
-        made = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=padding)
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=padding)
         for name in columns:
-            made.add_column(name, no_wrap=name in whole, overflow="ellipsis" if name in whole else "fold")
+            table.add_column(name, no_wrap=name in whole, overflow="ellipsis" if name in whole else "fold")
         for row in rows:
-            made.add_row(*map(Text, row))  # Text: "[depth=2]" is no markup
-        self.print(made)
+            table.add_row(*map(Text, row))  # Text: "[depth=2]" is no markup
+        self.print(table)
 
 
 def stdout() -> Screen:

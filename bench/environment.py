@@ -1,4 +1,4 @@
-"""Where a number was made: versions, machine, commit. Every record carries it."""
+"""The environment of a number, which every record has: versions, machine and commit. Also picks the device."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ LIBRARIES = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "
 @cache
 def describe() -> dict[str, str]:
     """Versions, machine and commit, without importing any of the libraries."""
-    found: dict[str, str] = {"vit_bench": _version("vit-bench"), **_commit(), "python": platform.python_version()}
-    found |= {name.replace("-", "_"): _version(name) for name in LIBRARIES}
-    found |= {"platform": platform.platform(), "cpus": str(os.cpu_count() or "")}
-    return found
+    values: dict[str, str] = {"vit_bench": _version("vit-bench"), **_commit(), "python": platform.python_version()}
+    values |= {name.replace("-", "_"): _version(name) for name in LIBRARIES}
+    values |= {"platform": platform.platform(), "cpus": str(os.cpu_count() or "")}
+    return values
 
 
 def pick_device(name: str) -> torch.device:
-    """The device of this name; "auto" is a GPU if there is one, else the CPU. Raises UsageError where there is none."""
+    """The device of this name; "auto" is a GPU if there is one, else the CPU. Raises UsageError if it is unusable."""
     import torch
 
     if name == "auto":
@@ -51,7 +51,7 @@ def pick_device(name: str) -> torch.device:
 
 
 class Surroundings:
-    """What a user's code may change in the process, as it is now; `restore` puts it back, so that no job sees it."""
+    """The state of the process that a user's code may change. `restore` sets it back before the next job."""
 
     def __init__(self) -> None:
         import torch
@@ -77,9 +77,9 @@ class Surroundings:
 def keep_freed_memory() -> None:
     """Let this process reuse the memory of freed activations instead of asking the system for it at every layer.
 
-    The GNU C library gives blocks above a threshold back on every free, so each forward pass on a CPU faults its
-    activations in anew (a third of the time of the small ResNet). The threshold rises to the size of the largest block
-    freed so far, up to 32 MiB, so one such block is enough. Elsewhere this does nothing.
+    The GNU C library returns blocks above a threshold to the system on every free, so each forward pass on a CPU
+    allocates its activations again (a third of the time of the small ResNet). The threshold rises to the size of
+    the largest block freed so far, up to 32 MiB, so one such block is enough. Elsewhere this does nothing.
     """
     import torch
 
@@ -87,23 +87,23 @@ def keep_freed_memory() -> None:
 
 
 def machine(name: str) -> dict[str, str]:
-    """What a measured time belongs to: the device of this name, its driver and CUDA, and the libraries at work."""
+    """What measured durations depend on: the device of this name, its driver and CUDA, torch, and its threads."""
     import torch
 
     device = pick_device(name)
-    found = {"device": device_name(device), "torch": torch.__version__, "threads": str(torch.get_num_threads())}
+    values = {"device": device_name(device), "torch": torch.__version__, "threads": str(torch.get_num_threads())}
     if device.type == "cuda":
-        found |= {"cuda": torch.version.cuda or "", "driver": _driver(), "devices": str(torch.cuda.device_count())}
+        values |= {"cuda": torch.version.cuda or "", "driver": _driver(), "devices": str(torch.cuda.device_count())}
     else:
-        found |= {"processor": _processor(), "cpus": str(os.cpu_count() or "")}
-    return found
+        values |= {"processor": _processor(), "cpus": str(os.cpu_count() or "")}
+    return values
 
 
 DRIVER = Path("/proc/driver/nvidia/version")
 
 
 def _driver() -> str:
-    """The NVIDIA driver's own version, where the system says it; else the highest CUDA that it knows, as a number."""
+    """The version of the NVIDIA driver; where the system does not say it, the highest CUDA version it supports."""
     import torch
 
     with contextlib.suppress(OSError):
@@ -114,7 +114,7 @@ def _driver() -> str:
 
 
 def _processor() -> str:
-    """The CPU's own name, where the system says it; else the kind of machine."""
+    """The name of the CPU; where the system does not say it, the kind of machine."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
             name, _, value = line.partition(":")
@@ -124,7 +124,7 @@ def _processor() -> str:
 
 
 def device_name(device: torch.device) -> str:
-    """The device as records name it: "cpu", or the GPU's own name."""
+    """The device's name in records: "cpu", "mps", or the name of the GPU."""
     import torch
 
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

@@ -1,4 +1,4 @@
-"""What the tables need to know of models, releases and recipes, as plain rows: `results` imports none of them."""
+"""Columns on models, releases and recipes for tables. They are plain rows: `results` imports no other package."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def facts() -> Facts:
     """Rows of the catalog without the demonstration models, released files without those of single VTAB tasks."""
     rows = [row for row in catalog().values() if row.in_globs]
-    files = [asdict(one) for one in releases() if not one.tag.startswith("vtab-")]
+    files = [asdict(release) for release in releases() if not release.tag.startswith("vtab-")]
     return Facts(models=tuple(map(_model, rows)), releases=tuple(files), recipes=tuple(_recipes()))
 
 
@@ -32,14 +32,14 @@ def _model(row: Model) -> dict[str, Any]:
     )
 
 
-IMAGES = {  # that the final run trains on, by data set as ViT paper, Table 4, writes it
+IMAGES = {  # by data set as in ViT paper, Table 4: our task, and the number of images that the final run trains on
     "ImageNet": ("ImageNet", 1_281_167),
     "CIFAR-100": ("CIFAR-100-full", 50_000),
     "CIFAR-10": ("CIFAR-10", 50_000),
     "Oxford-IIIT Pets": ("Oxford-IIIT Pets", 3_680),
     "Oxford Flowers-102": ("Oxford Flowers-102", 1_020),
 }
-BIT_SIZES = {  # one number of images in each of the HyperRule's regimes
+BIT_SIZES = {  # by regime of the HyperRule: a number of images in it
     "fewer than 20 000 labelled images": 1_000,
     "fewer than 500 000 labelled images": 50_000,
     "500 000 labelled images and more": 1_281_167,
@@ -47,7 +47,7 @@ BIT_SIZES = {  # one number of images in each of the HyperRule's regimes
 
 
 def _recipes() -> Iterator[dict[str, Any]]:
-    """How this code fine-tunes, in the columns of results/published/table4_finetuning.csv."""
+    """The fine-tuning recipes of this code, in the columns of results/published/table4_finetuning.csv."""
     for dataset, (task, images) in IMAGES.items():
         yield {"table": "ViT Table 4", "dataset": dataset} | _settings(recipes.vit(task, images))
     yield {"table": "ViT Table 4", "dataset": "VTAB (19 tasks)"} | _settings(recipes.vtab())
@@ -55,22 +55,22 @@ def _recipes() -> Iterator[dict[str, Any]]:
         yield {"table": "BiT-HyperRule", "dataset": dataset} | _settings(recipes.bit(images, (224, 224)))
 
 
-def _settings(one: Any) -> dict[str, str]:
-    decay = ", ".join(f"{100 * step // one.steps} %" for step in one.decay_at)
+def _settings(recipe: Any) -> dict[str, str]:
+    decay = ", ".join(f"{100 * step // recipe.steps} %" for step in recipe.decay_at)
     return {
-        "steps": str(one.steps),
-        "base_lr": ", ".join(f"{lr:g}" for lr in one.lr),
-        "warmup_public_code": str(one.warmup or ""),
-        "batch": str(one.batch),
-        "schedule": one.schedule if one.schedule == "cosine" else f"lr / 10 at {decay}",
-        "clip_norm": f"{one.clip_norm:g}" if one.clip_norm else "none",
-        "mixup": f"{one.mixup:g}" if one.mixup else "none",
-        "resolution": str(one.image_size),
+        "steps": str(recipe.steps),
+        "base_lr": ", ".join(f"{lr:g}" for lr in recipe.lr),
+        "warmup_public_code": str(recipe.warmup or ""),
+        "batch": str(recipe.batch),
+        "schedule": recipe.schedule if recipe.schedule == "cosine" else f"lr / 10 at {decay}",
+        "clip_norm": f"{recipe.clip_norm:g}" if recipe.clip_norm else "none",
+        "mixup": f"{recipe.mixup:g}" if recipe.mixup else "none",
+        "resolution": str(recipe.image_size),
     }
 
 
 def model_facts(frame: pd.DataFrame) -> pd.DataFrame:
-    """What the catalog knows of the models in these records: model, variant, family, macs (empty where not known)."""
+    """The columns model, variant, family and macs of the models in these records; macs is empty where not known."""
     import pandas as pd
 
     rows = []
@@ -81,7 +81,7 @@ def model_facts(frame: pd.DataFrame) -> pd.DataFrame:
         hints = get_type_hints(type(row.architecture))
         changes = read_variant(str(variant))
         if not set(changes) <= set(hints):
-            continue  # of another version of this project
+            continue  # from another version of this project
         row = row.derive(**{key: read_value(key, text, hints[key]) for key, text in changes.items()})
         rows.append({"model": model, "variant": variant, "family": row.family, "macs": row.macs})
     return pd.DataFrame(rows, columns=["model", "variant", "family", "macs"])

@@ -1,4 +1,4 @@
-"""How far a run is: a bar with the time to go on a terminal, plain lines elsewhere."""
+"""Shows the progress of a run: a bar with the remaining time on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """The runner says what begins, moves on and ends. Without a console it is silent."""
+    """The progress display of a run. Without a console it prints nothing."""
 
     def __init__(self, console: Console | None) -> None:
         self._console = console
@@ -27,7 +27,7 @@ class Progress:
         self._begun = 0.0
 
     def start(self, *, jobs: int, images: int) -> None:
-        """So many jobs are to be done, with so many images to look at."""
+        """Show a bar for these numbers of jobs and images."""
         self._jobs = jobs
         if self._console is not None and self._console.is_terminal:
             from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -49,7 +49,7 @@ class Progress:
 
     @contextmanager
     def paused(self) -> Iterator[Meter]:
-        """Leave the terminal to something else for a while: what is given tells how far a download is."""
+        """Hide the bar for a while. Yields a meter that shows the progress of downloads."""
         if self._bar is not None:
             self._bar.stop()
         try:
@@ -59,13 +59,13 @@ class Progress:
                 self._bar.start()
 
     def begin(self, title: str, *, images: int) -> None:
-        """A job begins."""
+        """Begin a job and show its title."""
         self._title, self._left, self._begun = title, images, time.monotonic()
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, description=title)
 
     def advance(self, images: int, note: str = "") -> None:
-        """The job has seen some more images; the note stands beside its title."""
+        """Count images of the job as done; the note is shown beside its title."""
         images = min(images, self._left)
         self._left -= images
         if self._bar is not None and self._task is not None:
@@ -74,19 +74,19 @@ class Progress:
                 self._bar.update(self._task, description=f"{self._title}  {note}")
 
     def end(self, result: str) -> None:
-        """The job has ended, with this to say."""
+        """End the job and print its result."""
         self.advance(self._left)
         self._ended += 1
         seconds = time.monotonic() - self._begun
         self.say(f"[{self._ended:>{len(str(self._jobs))}}/{self._jobs}] {self._title}  {result}  ({seconds:.1f} s)")
 
     def say(self, text: str) -> None:
-        """One line, above the bar where there is one."""
+        """Print one line, above the bar if there is one."""
         if self._console is not None:
             self._console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None

@@ -1,4 +1,4 @@
-"""What records say of a job beside its numbers: where its weights come from, its settings, and the files it read."""
+"""What records and cells say of a job besides its numbers: origin of the weights, settings, files read."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
 
 def provenance_columns(job: Job) -> dict[str, Any]:
-    """Where a job's weights come from, as fields of a Record: `pretrain`, and what else is known in `provenance`."""
+    """The origin of a job's weights, as fields of a Record: `pretrain`, and everything else in `provenance`."""
     known = {name: value for name, value in asdict(job.weights.provenance()).items() if value is not None}
     return {"pretrain": known.pop("pretrain", ""), "provenance": known}
 
 
 def settings_of(cell: Cell) -> Mapping[str, Any]:
-    """Every setting of the suite, as the cell's identity states it."""
-    found = cell.identity.get("settings")
-    return found if isinstance(found, Mapping) else {}
+    """All settings of the suite, from the cell's identity."""
+    settings = cell.identity.get("settings")
+    return settings if isinstance(settings, Mapping) else {}
 
 
 def files_read(cell: Cell) -> list[str]:
-    """A line a file that was read: its size, its digest and whether it is still what it was."""
+    """A line for each file that was read: path, size, whether it has changed since, and digest."""
     return [_file(item) for item in cell.inputs]
 
 

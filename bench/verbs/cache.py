@@ -38,7 +38,7 @@ class CacheOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ClearOptions(CacheOptions):
-    """Which entries, and whether they go."""
+    """Which entries, and whether they are removed."""
 
     sure: str = option(
         "",
@@ -58,14 +58,14 @@ def list_verb(words: Words = None) -> None:
     from ...suites.images.feature_cache import LIMIT, FeatureCache, limit_bytes
 
     patterns, options = read_words(words or [], CacheOptions, "cache list", name=str)
-    there = FeatureCache(cache_folder()).entries()
-    chosen = _choose(there, patterns, options.older)
+    entries = FeatureCache(cache_folder()).entries()
+    chosen = _choose(entries, patterns, options.older)
     screen = stdout()
     if chosen:
         _print(chosen, screen)
-    total = sum(kept.bytes for kept in there)
+    total = sum(entry.bytes for entry in entries)
     screen.say(
-        f"{_count(chosen)}, {_size(sum(kept.bytes for kept in chosen))}, of {_size(total)} of features in "
+        f"{_count(chosen)}, {_size(sum(entry.bytes for entry in chosen))}, of {_size(total)} of features in "
         f"{cache_folder() / 'features'}; at most {_size(limit_bytes())} are kept ({LIMIT})."
     )
     for folder in sorted(path for path in cache_folder().glob("*") if path.is_dir() and path.name != "features"):
@@ -86,15 +86,15 @@ def clear_verb(words: Words = None) -> None:
         raise UsageError("say what to clear: `cache clear all`, a pattern such as 'ViT-*', or older=30d")
     chosen = _choose(FeatureCache(cache_folder()).entries(), [p for p in patterns if p != "all"], options.older)
     screen = stdout()
-    size = _size(sum(kept.bytes for kept in chosen))
+    size = _size(sum(entry.bytes for entry in chosen))
     if not options.sure:
         if chosen:
             _print(chosen, screen)
         ending = "Repeat the command with sure=yes to remove them." if chosen else "Nothing to remove."
         screen.say(f"{_count(chosen)}, {size}. {ending}")
         return
-    for kept in chosen:
-        remove(kept)
+    for entry in chosen:
+        remove(entry)
     screen.say(f"Removed {_count(chosen)}, {size}.")
 
 
@@ -102,17 +102,17 @@ app.command("list", help=help_of(list_verb, listed(CacheOptions)))(list_verb)
 app.command("clear", help=help_of(clear_verb, listed(ClearOptions)))(clear_verb)
 
 
-def _choose(there: Sequence[CacheEntry], patterns: Sequence[str], older: str) -> list[CacheEntry]:
-    """The entries that any of the patterns matches (all without one) and that were not used since."""
+def _choose(entries: Sequence[CacheEntry], patterns: Sequence[str], older: str) -> list[CacheEntry]:
+    """The entries that match any of the patterns (all, without one) and were not used for the time `older`."""
     latest = time.time() - _seconds(older) if older else float("inf")
     chosen = []
-    for kept in there:
-        names = [kept.folder.stem, *(str(kept.about.get(name, "")) for name in ("model", "images", "weights"))]
+    for entry in entries:
+        names = [entry.folder.stem, *(str(entry.about.get(name, "")) for name in ("model", "images", "weights"))]
         fits = any(fnmatchcase(name.lower(), pattern.lower()) for name in names for pattern in patterns)
-        if (fits or not patterns) and kept.used_at <= latest:
-            chosen.append(kept)
-    if patterns and not chosen and there:
-        known = sorted({str(kept.about.get(name)) for kept in there for name in ("model", "images") if kept.about})
+        if (fits or not patterns) and entry.used_at <= latest:
+            chosen.append(entry)
+    if patterns and not chosen and entries:
+        known = sorted({str(entry.about.get(name)) for entry in entries for name in ("model", "images") if entry.about})
         raise UsageError(f"no features match {' '.join(patterns)}. There are some of: {', '.join(known)}")
     return chosen
 
@@ -123,21 +123,21 @@ def _seconds(age: str) -> float:
 
 def _print(entries: Sequence[CacheEntry], screen: Screen) -> None:
     rows = []
-    for kept in entries:
-        about, fed = kept.about, kept.key.get("treatment", {})
+    for entry in entries:
+        about, fed = entry.about, entry.key.get("treatment", {})
         shape = "x".join(map(str, fed.get("size", [])))
         variant = f" [{about['variant']}]" if about.get("variant") else ""
         rows.append(
             (
-                kept.folder.stem,
+                entry.folder.stem,
                 f"{about.get('model', '(older version)')}{variant}",
                 _short(about.get("weights", "")),
                 about.get("images", ""),
-                str(kept.rows or ""),
+                str(entry.rows or ""),
                 f"{fed.get('resize', '')} {shape} {fed.get('tap', '')}".strip(),
                 fed.get("precision", ""),
-                _size(kept.bytes),
-                _age(time.time() - kept.used_at),
+                _size(entry.bytes),
+                _age(time.time() - entry.used_at),
             )
         )
     screen.table(("entry", "model", "weights", "images", "number", "fed", "precision", "size", "unused for"), rows)

@@ -25,7 +25,7 @@ def _wrong_map(text: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class CompareOptions:
-    """What is compared, and how it is told."""
+    """What is compared, and how the result is written."""
 
     metric: str = option("", "which metric, several with commas", shown="top1")
     by: str = option(
@@ -78,13 +78,13 @@ def compare_verb(words: Words = None) -> None:
             comparing.select(frame, by, word, where) for frame, word, where in zip(frames, chosen, names, strict=True)
         ]
         names = tuple(f"{w} ({n})" if len(sources) == 2 else w for w, n in zip(chosen, names, strict=True))
-    made = comparing.compare(frames[0], frames[1], (names[0], names[1]), metric=metric, by=by, mix=options.mix)
-    for table in tables(made, every=style != "terminal"):
+    comparison = comparing.compare(frames[0], frames[1], (names[0], names[1]), metric=metric, by=by, mix=options.mix)
+    for table in tables(comparison, every=style != "terminal"):
         if style == "terminal":
             show(table, stdout())
         else:
             sys.stdout.write(render(table, style))
-    if options.fail_if and made.worse:
+    if options.fail_if and comparison.worse:
         raise typer.Exit(1)
 
 
@@ -104,7 +104,7 @@ def _read(words: list[str]) -> tuple[list[Path], CompareOptions]:
 
 
 def _side(word: str) -> Path:
-    """The runs of one side, several with commas. Raises UsageError for one that is not there."""
+    """The runs of one side, several with commas. Raises UsageError for one that does not exist."""
     if not is_on_disk(word):
         each(run_path, word.split(","))
     return Path(word)
@@ -125,7 +125,7 @@ def _load(source: Path, mapping: dict[str, str], metric: str) -> pd.DataFrame:
 
 
 def _name(by: str, word: str) -> str:
-    """The catalog's name for a model's alias; any other word as it is."""
+    """The name of the model where the word is an alias; any other word unchanged."""
     if by != "model":
         return word
     from ...models import catalog

@@ -1,4 +1,4 @@
-"""Say what stands behind one number: the command that repeats it, settings, seeds, digests, versions and files."""
+"""Show how one number was made: the command that repeats it, settings, seeds, digests, versions and files."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def explain_verb(
 
 
 def _find(store: Store, words: Sequence[str]) -> tuple[Cell, Record]:
-    """The one record that the words select. Raises UsageError with the choices where there are several or none."""
+    """The one record that the words select, with its cell. Raises UsageError where they select several or none."""
     every = [(cell, record) for cell in store.cells() for record in cell.records]
     if not every:
         raise UsageError(f"{store.folder} holds no records yet")
@@ -97,7 +97,7 @@ def _is(value: Any, word: str) -> bool:
 
 
 def _short(record: Record) -> str:
-    """A record in the words that select it."""
+    """The words that select a record."""
     words = [f"{name}={_value(record, name)}" for name in ("model", "variant", "weights", "task", "seed", "metric")]
     words = [word for word in words if not word.endswith(("=", "=None"))]
     words += [f"{name}={value}" for name, value in record.at.items()]
@@ -139,7 +139,7 @@ def _explained(store: Store, cell: Cell, record: Record) -> list[tuple[str, list
         ("Digests", _pairs({name: value for name, value in digests.items() if value})),
         ("Versions and machine", _pairs(record.env)),
         ("Files read", files_read(cell) or ["none: everything was made by this package"]),
-        ("Files behind it", _kept(store, cell, record)),
+        ("Files behind it", _stored_files(store, cell, record)),
     ]
 
 
@@ -156,13 +156,13 @@ def _plain(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _kept(store: Store, cell: Cell, record: Record) -> list[str]:
-    """What the run directory keeps of the job."""
+def _stored_files(store: Store, cell: Cell, record: Record) -> list[str]:
+    """The files of the job in the run directory."""
     paths = [
         (store.path(cell.key), "the record"),
         (store.arrays(cell.key), _arrays(store, cell, record)),
         (store.curves(cell.key), "training curves"),
-        (store.folder / "kept" / cell.key, "what the job was asked to keep"),
+        (store.folder / "kept" / cell.key, "what the user asked the job to keep"),
     ]
     return [
         f"{path}  {'' if path.is_dir() else f'{path.stat().st_size:,} bytes, '}{what}"

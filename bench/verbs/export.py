@@ -20,7 +20,7 @@ Name = Annotated[str, typer.Argument(metavar="FORMAT", help="`list formats` show
 
 @dataclass(frozen=True, kw_only=True)
 class ExportOptions:
-    """Where the files go, and what is printed besides."""
+    """Where the files go, and what else is printed."""
 
     out: Path = option(Path(), "the folder for the files; a bundle may be named: `out=FILE.zip`", shown="DIR")
     trailer: bool = option(False, "print what the format's bulk runner looks for, as timm's `--result`")
@@ -36,29 +36,29 @@ def export_verb(name: Name, words: Words = None) -> None:
     if not paths:
         raise UsageError(f"say what to export: `export {row.name} runs/vtab-mini`")
     if options.trailer and row.trailer is None:
-        can = [f"`export {one.name}`" for one in formats().values() if one.trailer is not None]
-        raise UsageError(f"trailer=true belongs to {' and '.join(can)}")
+        able = [f"`export {other.name}`" for other in formats().values() if other.trailer is not None]
+        raise UsageError(f"trailer=true belongs to {' and '.join(able)}")
     frame = load(*paths)
-    done = row.write(frame)
+    written = row.write(frame)
     screen = stderr()
-    for line in done.left_out:
+    for line in written.left_out:
         screen.say(f"left out: {line}")
-    if not done.files:
-        raise UsageError(f"none of these records can be told in the format {row.name}; nothing is written")
+    if not written.files:
+        raise UsageError(f"none of these records can be expressed in the format {row.name}; nothing is written")
     out = options.out
-    single = len(done.files) == 1 and out.suffix in (".zip", ".csv", ".json")
-    for inside, data in done.files.items():
-        path = out if single else out / inside
+    one_file = len(written.files) == 1 and out.suffix in (".zip", ".csv", ".json")
+    for inside, data in written.files.items():
+        path = out if one_file else out / inside
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path) as temporary:
                 temporary.write_bytes(data)
         except OSError as error:
             raise UsageError(f"out={out} cannot be written ({error.strerror or error}). Type another out=") from error
-        if len(done.files) <= 10:
+        if len(written.files) <= 10:
             screen.say(f"wrote {path}")
-    if len(done.files) > 10:
-        screen.say(f"wrote {len(done.files)} files to {out}")
+    if len(written.files) > 10:
+        screen.say(f"wrote {len(written.files)} files to {out}")
     if options.trailer and row.trailer is not None:
         sys.stdout.write(row.trailer(frame))
 

@@ -24,7 +24,7 @@ def _place(out: Path) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class FigureOptions:
-    """What is drawn, and where to."""
+    """What the figure shows, and its file."""
 
     out: Path | None = option(
         None, "where it is written; without it, figureNAME.pdf here", shown="FILE.pdf|FILE.png|FILE.svg", check=_place
@@ -50,23 +50,23 @@ def figure_verb(
     from ..facts import model_facts
     from ..reproduce import registry_for
 
-    said = words or []
+    typed = words or []
     row, (runs, options) = both(
-        lambda: registry_for(figures(), said)[name], lambda: read_runs(said, FigureOptions, "figure")
+        lambda: registry_for(figures(), typed)[name], lambda: read_runs(typed, FigureOptions, "figure")
     )
     out = options.out or Path(f"figure{row.name}.pdf" if row.name.isdigit() else f"{row.name}.pdf")
     show = options.show
     if not runs and show != "published":
         runs = [Path("runs") / suite for suite in row.suites if (Path("runs") / suite / "cells").is_dir()]
     frame = load(*runs) if runs and show != "published" else None
-    asked = FigureRequest(
+    request = FigureRequest(
         frame=frame,
         show=show,
         task=options.task,
         models=None if frame is None else model_facts(frame),
         mix=options.mix,
     )
-    drawing = draw(row, asked)
+    drawing = draw(row, request)
     save(drawing, out)
     screen = stdout()
     shown = f" of {', '.join(map(str, runs))}" if frame is not None else " (published points)"

@@ -19,7 +19,7 @@ Files = Annotated[list[str] | None, typer.Argument(metavar="FILE... out=RUN", sh
 
 @dataclass(frozen=True, kw_only=True)
 class ImportOptions:
-    """Where the records go."""
+    """The run directory for the records."""
 
     out: Path | None = option(None, "the run directory; it must be named", shown="RUN")
 
@@ -37,12 +37,12 @@ def import_verb(name: Name, words: Files = None) -> None:
     )
     if not paths or options.out is None:
         raise UsageError(f"say which files, and where to: `import {row.name} FILE... out=runs/published`")
-    incoming = [row.read(path) for path in paths]  # all of it before any is written
+    incoming = [row.read(path) for path in paths]  # all files are read before any record is written
     store = Store(options.out)
     count = 0
-    for found in incoming:
-        for cell in found.cells:
-            store.put(cell, found.arrays.get(cell.key), found.curves.get(cell.key))
+    for imported in incoming:
+        for cell in imported.cells:
+            store.put(cell, imported.arrays.get(cell.key), imported.curves.get(cell.key))
             count += len(cell.records)
     path = store.write_results()
     stderr().say(f"{count} records of {len(paths)} files: {path}")

@@ -27,7 +27,7 @@ KINDS = ("suites", "models", "tasks", "tables", "figures", "formats")
 
 @dataclass(frozen=True, kw_only=True)
 class ListingOptions:
-    """What is listed besides what is built in."""
+    """The folders of the user's own rows."""
 
     include: tuple[Path, ...] = option_of(Config, "include")
 
@@ -51,7 +51,7 @@ def list_verb(words: Words = None) -> None:
 
 
 def print_listing(kind: str, pattern: str, screen: Screen, folders: tuple[Path, ...] = ()) -> None:
-    """Print one registry as a table: all of it, or what a pattern selects. Raises UsageError where nothing matches."""
+    """Print one registry as a table: all rows, or those that match a pattern. Raises UsageError where none does."""
     registry, cells, columns = _listing(kind)
     if folders:
         from ..select.user_rows import include
@@ -61,7 +61,7 @@ def print_listing(kind: str, pattern: str, screen: Screen, folders: tuple[Path, 
     if pattern != "*" and kind == "models":
         from ...models import select_models
 
-        chosen = [each.row for each in select_models(pattern)]
+        chosen = [selected.row for selected in select_models(pattern)]
     elif pattern != "*":
         chosen = registry.select(pattern)
     texts = [cells(row) for row in chosen]
@@ -70,7 +70,7 @@ def print_listing(kind: str, pattern: str, screen: Screen, folders: tuple[Path, 
 
 
 def _listing(kind: str) -> tuple[Registry[Any], Callable[[Any], list[str]], Sequence[str]]:
-    """The registry of a kind, what is shown of a row, and the heads of these columns."""
+    """The registry of a kind, the function that makes the cells of a row, and the column names."""
     if kind == "suites":
         from ...suites import suites
 
@@ -97,8 +97,8 @@ def _listing(kind: str) -> tuple[Registry[Any], Callable[[Any], list[str]], Sequ
 
 
 def _model(row: Model) -> list[str]:
-    known_now = row.architecture.input_is_known or row.params is not None  # else when it is built
-    size = "{}x{}".format(*row.input.size) if known_now else ""
+    known_input = row.architecture.input_is_known or row.params is not None  # otherwise known once it is built
+    size = "{}x{}".format(*row.input.size) if known_input else ""
     params = "" if row.params is None else f"{row.params / 1e6:,.1f}"
     macs = "" if row.macs is None else f"{2 * row.macs / 1e9:,.2f}"
     known = str(len(row.known_weights) or "")
@@ -123,7 +123,7 @@ def _suite(row: Suite) -> list[str]:
 
 
 def _default(item: Field[Any], value: Any) -> str:
-    """A default as one would type it: by a word of the field's, where it has one for that."""
+    """A default as typed: the field's special word for it, if there is one."""
     words = item.metadata.get("words", {})
     return next((word for word, meant in words.items() if meant == value), plain_word(value))
 

@@ -71,7 +71,7 @@ def _print_plan(plan: Plan) -> None:
 
 
 def _minutes(duration: tuple[float, float]) -> str:
-    """A range of seconds as a reader wants it."""
+    """A range of seconds, in s, min or h."""
     low, high = duration
     if high < 90:
         return f"{low:.0f} to {high:.0f} s"
@@ -79,7 +79,7 @@ def _minutes(duration: tuple[float, float]) -> str:
 
 
 def _print_downloads(plan: Plan, screen: Screen) -> None:
-    """The released files that are not here, and what becomes of them."""
+    """Print the released files that are not here, and whether `run` downloads them."""
     from ...models.released import table as releases
     from ...transfer import switched_off
     from .weights import size_of, total

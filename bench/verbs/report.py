@@ -30,7 +30,7 @@ def _place(out: Path) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class ReportOptions:
-    """What the page says, and where it goes."""
+    """The options of the page, and its file."""
 
     out: Path = option(Path("report.html"), "where the page is written", shown="FILE.html", check=_place)
     title: str = option("vit-bench report", "the heading")
@@ -54,7 +54,7 @@ def report_verb(
     runs, options = _read(words or [])
     rows, notes = rows_for(runs, options.include)
     sources = tuple(map(_source, runs))
-    asked = report.ReportRequest(
+    request = report.ReportRequest(
         sources=sources,
         facts=facts,
         models=model_facts(report.ReportRequest(sources=sources).frame()[0]),
@@ -64,12 +64,12 @@ def report_verb(
         tables=rows.added_to(tables()),
         figures=rows.added_to(figures()),
     )
-    made = report.make(asked)
-    report.save(made, options.out)
+    page = report.make(request)
+    report.save(page, options.out)
     screen = stdout()
-    sizes = ", ".join(f"{name} {size / 1e3:,.0f} kB" for name, size in made.parts.items() if name != "all" and size)
-    screen.say(f"{options.out}: {made.parts['all'] / 1e3:,.0f} kB ({sizes}), of {', '.join(map(str, runs))}")
-    for note in (*made.notes, *notes):
+    sizes = ", ".join(f"{name} {size / 1e3:,.0f} kB" for name, size in page.parts.items() if name != "all" and size)
+    screen.say(f"{options.out}: {page.parts['all'] / 1e3:,.0f} kB ({sizes}), of {', '.join(map(str, runs))}")
+    for note in (*page.notes, *notes):
         screen.say(note, style="dim")
 
 
@@ -87,7 +87,7 @@ def _read(words: list[str]) -> tuple[list[Path], ReportOptions]:
 
 
 def _source(run: Path) -> ReportedRun:
-    """A run with what its cells say beyond the records; of a CSV that stands alone, the records."""
+    """The records of a run and the details in its cells; of a CSV without a run directory, only the records."""
     from ...results.record import Store, load
     from ...results.report import JobDetails, ReportedRun
 

@@ -41,7 +41,7 @@ def run_verb(
     if not frame.empty and not result.interrupted:
         try:
             print_tables(frame, among=include(config.include).added_to(tables()))
-        except UsageError as error:  # the records are there, whether or not they fit one table
+        except UsageError as error:  # the records are written all the same
             screen.say(f"no table: {error}")
         trailer = None if config.trailer == "none" else formats()[config.trailer].trailer
         if trailer is not None and not result.failed:
@@ -54,9 +54,9 @@ def run_verb(
         "failed": len(result.failed),
     }
     text = ", ".join(f"{count} {word}" for word, count in counts.items() if count) or "none computed"
-    spent = "" if frame.empty else str(cost(frame))
-    spent = f" Cost of these records: {spent}." if spent else ""
-    screen.say(f"{count_jobs(plan)}: {text}, in {result.seconds:.1f} s.{spent} Records: {plan.out / 'results.csv'}")
+    total = "" if frame.empty else str(cost(frame))
+    cost_note = f" Cost of these records: {total}." if total else ""
+    screen.say(f"{count_jobs(plan)}: {text}, in {result.seconds:.1f} s.{cost_note} Records: {plan.out / 'results.csv'}")
     for cell in result.failed:
         record = next(record for record in cell.records if record.error)
         on = f" on {record.task}" if record.task else ""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class TableOptions:
-    """What stands in the table, and how it is written."""
+    """What the table shows, and its format."""
 
     format: Format = option("terminal", "how it is written")
     show: Show | None = option(
@@ -44,9 +44,9 @@ def table_verb(
     from ...results.tables import tables
     from ..reproduce import registry_for
 
-    said = words or []
+    typed = words or []
     spec, (runs, options) = both(
-        lambda: registry_for(tables(), said)[name], lambda: read_runs(said, TableOptions, "table")
+        lambda: registry_for(tables(), typed)[name], lambda: read_runs(typed, TableOptions, "table")
     )
     asked, show = bool(runs), options.show
     if not runs and show != "published":
@@ -59,7 +59,7 @@ def table_verb(
 
         frame = load(*runs)
     if frame is None and not spec.suites:
-        show = show or "both"  # what this code has needs no run
+        show = show or "both"  # a table of what this code has needs no run
     print_tables(frame, [spec], style=options.format, mix=options.mix, show=show)
 
 
@@ -72,7 +72,7 @@ def print_tables(
     mix: bool = False,
     show: Show | None = None,
 ) -> None:
-    """Print these tables of the records, or, without `specs`, those `among` others that show their suites."""
+    """Print these tables of the records; without `specs`, the tables `among` these that show the records' suites."""
     from ...results.tables import make, tables_for
     from ...results.tables.render import render, show_table
 

@@ -51,23 +51,23 @@ def list_verb(
     For example `weights list ViT-B/16`, `weights list 'augreg-*'`, `weights list 'BiT-R50x1:vtab-run0-*'`. The 285
     files fine-tuned on VTAB-1k are a line a model unless a word asks for their tags.
     """
-    asked, options = read_words(words or [], ListOptions, "weights list", name=known)
+    names, options = read_words(words or [], ListOptions, "weights list", name=known)
     order = list(_models())
     files = sorted(
-        selected(asked or ["*"]), key=lambda release: (order.index(release.model), release.tag == release.stem)
+        selected(names or ["*"]), key=lambda release: (order.index(release.model), release.tag == release.stem)
     )
     if options.format == "csv":
         _write_csv(files)
     else:
-        _print_table(files, fold=not any("vtab" in word.lower() for word in asked))
+        _print_table(files, fold=not any("vtab" in word.lower() for word in names))
 
 
 def download_verb(words: Annotated[list[str], typer.Argument(metavar="MODEL[:TAG]|TAG...")]) -> None:
     """Download released files: `weights download ViT-B/16:in21k BiT-M-R50x1 'BiT-R50x1:bit-*' sam`.
 
     A TAG alone means that tag of every model that has it; `MODEL:*` means all files of a model. Files go to the cache
-    folder (BENCH_CACHE), each under its name only when it is whole; broken off, the same command goes on where it
-    ended. BENCH_WEIGHTS_URL names a mirror of the buckets. With BENCH_OFFLINE=1 or HF_HUB_OFFLINE=1 nothing is
+    folder (BENCH_CACHE), each under its name only when it is whole; after an interruption, the same command
+    resumes. BENCH_WEIGHTS_URL names a mirror of the buckets. With BENCH_OFFLINE=1 or HF_HUB_OFFLINE=1 nothing is
     downloaded.
     """
     from ...meter import Meter
@@ -95,7 +95,7 @@ def download_verb(words: Annotated[list[str], typer.Argument(metavar="MODEL[:TAG
 
 
 def inspect_verb(file: FILE) -> None:
-    """Say what a weights file holds: whose names, which row it fits, its head, its resolution, and what is wrong."""
+    """Show what a weights file holds: whose names, which row it fits, its head, its resolution, and problems."""
     from ...models.weights.inspect import inspect
 
     report = inspect(file)
@@ -128,15 +128,15 @@ for _name, _verb, *_more in (
 
 
 def selected(words: Sequence[str]) -> list[Release]:
-    """The releases that words stand for: a model, a tag, MODEL:TAG, a name of both (BiT-M-R50x1), or globs of these.
+    """The releases that words name: a model, a tag, MODEL:TAG, a name of both (BiT-M-R50x1), or globs of these.
 
-    Raises UsageError, naming the nearest, for a word that stands for none.
+    Raises UsageError with the nearest names for a word that names none.
     """
-    return list(dict.fromkeys(release for found in each(_of_word, words) for release in found))
+    return list(dict.fromkeys(release for releases in each(_of_word, words) for release in releases))
 
 
 def _exact(word: str) -> str:
-    """A word that stands for releases and says which of a model's, as it is, or a UsageError."""
+    """The word itself. Raises UsageError where it names no release, or a model without saying which release."""
     from ...models.released import table as releases
 
     if ":" not in word and word in _models() and not is_glob(word):
@@ -149,7 +149,7 @@ def _exact(word: str) -> str:
 
 
 def known(word: str) -> str:
-    """A word that stands for releases, as it is. Raises UsageError, naming the nearest, where it stands for none."""
+    """The word itself. Raises UsageError with the nearest names where it names no release."""
     _of_word(word)
     return word
 
@@ -170,7 +170,7 @@ def _of_word(word: str) -> list[Release]:
     if both is not None:
         return [both]
     matched = [release for row in _models().values() for release in _tagged(row.name, word)]
-    if is_glob(word):  # R50* means models, not what is named by such a file
+    if is_glob(word):  # R50* means models, not the names of files
         matched = [release for release in matched if release.tag != release.stem]
     if matched and word not in _models() and word != "*":
         return matched
@@ -200,14 +200,14 @@ def _models() -> Registry[Model]:
 
 
 def size_of(release: Release) -> str:
-    """The size of a file: as stated, or about what the model's parameters come to: "~261 MiB"."""
+    """The size of a file as stated, or estimated from the model's parameters: "~261 MiB"."""
     from ...meter import human
 
     return release.size or f"~{human(_bytes(release))}"
 
 
 def total(files: Sequence[Release]) -> str:
-    """How many files, and how large they are together: "2 files, 1.6 GiB"; "about", where a size is not stated."""
+    """The number of files and their size: "2 files, 1.6 GiB"; with "about", where a size is not stated."""
     from ...meter import human
 
     about = "about " if any(release.bytes is None for release in files) else ""
@@ -216,7 +216,7 @@ def total(files: Sequence[Release]) -> str:
 
 
 def _bytes(release: Release) -> int:
-    """The stated size, else that of float32 parameters with a head of as many classes as the data has."""
+    """The stated size, otherwise that of float32 parameters with a head for the classes of the data."""
     if release.bytes is not None:
         return release.bytes
     row = _models()[release.model]
@@ -267,7 +267,7 @@ def _write_csv(files: Sequence[Release]) -> None:
 
 
 def _lines(report: WeightsReport) -> list[tuple[str, str]]:
-    """The report's facts, each with its name; what does not apply is left out."""
+    """The lines of a report, each with its name; empty ones are left out."""
     convention = {
         "official": "the official release's",
         "timm": "timm's",

@@ -1,7 +1,7 @@
-"""The words of a command: `key=value` options, and runs, files or names among them.
+"""Reads the words of a command: `key=value` options, and names of runs, files or rows.
 
-A verb declares its options once, as a frozen dataclass whose fields are `option`s: `read_words` fills it,
-and `listed` shows it in help. All mistakes of a command are told together.
+A verb declares its options as a frozen dataclass whose fields are `option`s. `read_words` fills it, and `listed` shows
+it in help. All mistakes of a command are reported together.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ class Several(UsageError):
 
 
 class Mistakes:
-    """What is wrong with one command. `with mistakes:` notes a UsageError and goes on; `tell` raises all of them."""
+    """Collects the mistakes of one command: `with mistakes:` notes a UsageError and goes on; `tell` raises them all."""
 
     def __init__(self) -> None:
-        self._noted: dict[str, None] = {}  # in order; what is wrong for two reasons alike is told once
+        self._noted: dict[str, None] = {}  # in order, each text once
 
     def note(self, text: str) -> None:
         self._noted[text] = None
@@ -53,24 +53,24 @@ class Mistakes:
         return True
 
     def tell(self) -> None:
-        """Raise a UsageError that says everything noted, if there is something: a single mistake in its own words."""
+        """Raise what was noted, if anything: a single mistake in its own words, more as Several."""
         if self._noted:
             raise Several(list(self._noted)) if len(self._noted) > 1 else UsageError(*self._noted)
 
 
 def each(read: Callable[[A], B], items: Iterable[A]) -> list[B]:
-    """What `read` gives of every item. Raises UsageError with the mistakes of all of them."""
+    """The results of `read` for all items. Raises UsageError with the mistakes of all of them."""
     mistakes = Mistakes()
-    found: list[B] = []
+    results: list[B] = []
     for item in items:
         with mistakes:
-            found.append(read(item))
+            results.append(read(item))
     mistakes.tell()
-    return found
+    return results
 
 
 def both(first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:
-    """What two readings of one command give. Raises UsageError with the mistakes of both."""
+    """The results of two functions that read one command. Raises UsageError with the mistakes of both."""
     readings: tuple[Callable[[], Any], ...] = (first, second)
     return cast(tuple[A, B], tuple(each(lambda reading: reading(), readings)))
 
@@ -78,25 +78,25 @@ def both(first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:
 def option(default: Any, text: str, *, shown: str = "", check: Callable[[Any], str] | None = None) -> Any:
     """A field of a dataclass of options: `format: Format = option("csv", "how it is written")`.
 
-    `text` is what help says of it, `shown` stands for its value where its type does not say it. `check` says what is
-    wrong with a value of the right type, and "" where nothing is; it may also raise UsageError itself.
+    `text` is its description in help; `shown` stands for its value there, where the type is not enough. `check` returns
+    what is wrong with a value of the right type, "" if nothing; it may also raise UsageError.
     """
     return field(default=default, metadata={"option": {"text": text, "shown": shown, "check": check}})
 
 
 def option_of(kind: type, name: str) -> Any:
-    """The field of this name of another dataclass of options, for a verb that hands it on."""
+    """The field of this name of another dataclass of options, for a verb that passes it on."""
     same = kind.__dataclass_fields__[name]
     return field(default=same.default, metadata=same.metadata)
 
 
 def at_least(least: float, why: str) -> Callable[[Any], str]:
-    """The check of a number that must not be smaller."""
+    """The check of a number with a minimum."""
     return lambda value: "" if value >= least else why
 
 
 def only(word: str, why: str) -> Callable[[Any], str]:
-    """The check of an option that takes one word alone."""
+    """The check of an option that takes only one word."""
     return lambda value: "" if value == word else why
 
 
@@ -112,7 +112,7 @@ class Option:
     check: Callable[[Any], str] | None
 
     def read(self, text: str) -> Any:
-        """The value that a text says. Raises UsageError that says what is expected."""
+        """The value of a text. Raises UsageError that says what is expected."""
         value = read_value(self.name, text, self.kind)
         if value is not None and self.check is not None and (wrong := self.check(value)):
             raise UsageError(f"{self.name}={text}: {wrong}")
@@ -145,7 +145,7 @@ def _shown(kind: Any, default: Any) -> str:
 
 
 def listed(kind: type, names: Iterable[str] = ()) -> str:
-    """The options of a verb as help lists them, in Markdown; all of them, or those named."""
+    """The options of a verb in Markdown, for help; all of them, or those named."""
     known = options(kind)
     return "\n".join(known[name].describe() for name in names or known)
 
@@ -166,7 +166,7 @@ def read_words(
     known = options(kind)
     mistakes = Mistakes()
     names: list[B] = []
-    said: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for word in words:
         with mistakes:
             if "=" not in word or (paths and is_on_disk(word)):
@@ -175,8 +175,8 @@ def read_words(
             key, text = split_word(word)
             if key not in known:
                 raise UsageError(no_setting(verb, key, known))
-            said[key] = text
-    values = read_values(said, known, mistakes)
+            texts[key] = text
+    values = read_values(texts, known, mistakes)
     mistakes.tell()
     return names, kind(**values)
 
@@ -186,10 +186,10 @@ def read_runs(words: Iterable[str], kind: type[A], verb: str) -> tuple[list[Path
     return read_words(words, kind, verb, name=run_path, paths=True)
 
 
-def read_values(said: Mapping[str, str], known: Mapping[str, Option], mistakes: Mistakes) -> dict[str, Any]:
-    """The values of what was said, by key; what is wrong is noted."""
+def read_values(texts: Mapping[str, str], known: Mapping[str, Option], mistakes: Mistakes) -> dict[str, Any]:
+    """The values of these texts, by key. Mistakes are noted."""
     values = {}
-    for key, text in said.items():
+    for key, text in texts.items():
         with mistakes:
             values[key] = known[key].read(text)
     return values
@@ -200,17 +200,17 @@ def no_setting(verb: str, key: str, known: Iterable[str]) -> str:
 
 
 def run_path(word: str) -> Path:
-    """A run directory or a file. Raises UsageError where there is nothing."""
+    """The path of a run directory or file. Raises UsageError where it does not exist."""
     if not is_on_disk(word):
         raise UsageError(f"there is no run directory or CSV file at {word}")
     return Path(word)
 
 
 def is_on_disk(word: str) -> bool:
-    """Whether a word is the path of something that is there."""
+    """Whether a word is the path of an existing file or folder."""
     try:
         return Path(word).exists()
-    except (OSError, ValueError):  # too long for a file's name
+    except (OSError, ValueError):  # too long for a path
         return False
 
 
@@ -227,8 +227,8 @@ def split_word(word: str) -> tuple[str, str]:
 def read_sweep(key: str, text: str, hint: Any, words: Mapping[str, Any] | None = None) -> list[Any]:
     """The values of a setting: one for a tuple-typed field, one for each comma part of any other.
 
-    `words` are a field's own, which say a value in its place: {"recipe": None, "none": 0.0}. Such a field is none only
-    where they have it, and UsageError says so.
+    `words` are special words of the field with their values: {"recipe": None, "none": 0.0}. Raises UsageError for
+    `none` where a field has such words, but not this one.
     """
     parts = [text] if get_origin(hint) is tuple else _parts(key, text)
     return [_read_part(key, part, hint, words or {}) for part in parts]
@@ -244,12 +244,12 @@ def _read_part(key: str, text: str, hint: Any, words: Mapping[str, Any]) -> Any:
 
 
 def read_value(key: str, text: str, hint: Any) -> Any:
-    """The value that a text says for a field of this type. Raises UsageError naming the key and what is expected."""
+    """The value of a text for a field of this type. Raises UsageError with the key and what is expected."""
     origin, choices = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
         (hint,) = (choice for choice in choices if choice is not type(None))
-        meant = text in get_args(hint)  # crop=none is a way to crop
-        if text.lower() in NONE and type(None) in choices and not meant:
+        is_choice = text in get_args(hint)  # crop=none is a way to crop
+        if text.lower() in NONE and type(None) in choices and not is_choice:
             return None
         return read_value(key, text, hint)
     if origin is tuple:
@@ -271,7 +271,7 @@ def _float(text: str) -> float:
 
 
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-_SCALARS: dict[Any, tuple[Callable[[str], Any], str]] = {  # type -> how it is read, and what is expected
+_SCALARS: dict[Any, tuple[Callable[[str], Any], str]] = {  # by type: the function that reads it, and what is expected
     str: (str, "a text"),
     int: (int, "a whole number"),
     float: (_float, "a number (2^10 is one, too)"),

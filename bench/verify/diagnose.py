@@ -140,12 +140,11 @@ class _Search:
                 yield replace(change, link=f"{first.link} and {change.link}", words=words)
 
     def _feeding(self, view: View) -> Iterator[Change]:
+        task = self._context.task
         for link, words, changed in alternatives(self._context.transform(view)):
             fed = changed.over(view)
             try:
-                logits = self._context.logits(
-                    self._context.task, "test", fed, precision=self._precision, rows=self._rows
-                )
+                logits = self._context.logits(task, "test", fed, precision=self._precision, rows=self._rows)
             except UsageError:  # a network that takes one image size only
                 continue
             gain = _correct(logits.x.argmax(axis=1), logits).astype(float) - self._correct
@@ -189,17 +188,16 @@ class _Search:
         x = extract(network, split.images, transform, batch_size=self._context.batch_size)
         y = split.labels
         fit, check = random_halves(len(y))
-        probed = ridge_probe(x[fit], y[fit], x[check], y[check], self._classes, (len(fit),), (0,), PROBE_L2)[
-            "top1"
-        ].max()
+        probed = ridge_probe(x[fit], y[fit], x[check], y[check], self._classes, (len(fit),), (0,), PROBE_L2)
+        score = probed["top1"].max()
         always = f", and {self._same:.0f} % of the answers are one class" if self._same > ALIKE else ""
-        if probed > 2 * self.measured + 5:
+        if score > 2 * self.measured + 5:
             return "head", (
                 f"the head scores about chance{always}, while a probe on {len(fit)} images' features before it scores "
-                f"{probed:.1f} % ({where}): the head is not of these classes, or not of these features"
+                f"{score:.1f} % ({where}): the head is not of these classes, or not of these features"
             )
         return "weights", (
-            f"the head scores about chance{always}, and a probe on {len(fit)} images' features {probed:.1f} % "
+            f"the head scores about chance{always}, and a probe on {len(fit)} images' features {score:.1f} % "
             f"({where}): what is before the head is wrong, too"
         )
 

@@ -193,12 +193,12 @@ def test_features_of_a_users_model_are_of_its_files_too(tmp_path: Path) -> None:
         path.write_text(path.name)
     network: Any = SimpleNamespace(backbone=SimpleNamespace(source_files=(builder, helper, weights)))
     context: Any = SimpleNamespace(_loaded=network)
-    before = JobContext._users_code(context)
+    before = JobContext._user_code(context)
     assert len(before["files"]) == 2
     helper.write_text("changed")
-    assert JobContext._users_code(context) != before
+    assert JobContext._user_code(context) != before
     network.backbone = SimpleNamespace()
-    assert JobContext._users_code(context) == {}
+    assert JobContext._user_code(context) == {}
 
 
 class Tiny(nn.Module):
