@@ -67,9 +67,7 @@ class Plan:
             work, size = job.work, job.suite.size(job.model, job.weights)
             macs = job.model.architecture.macs(size) if work.all else 0
             shared, own = (job.task.within if job.suite.reads_larger_split else {}), job.task.recipe
-            parts = tuple(
-                shared.get(split) or own.get(split, split) for split in job.suite.splits
-            )  # test images differ
+            parts = tuple(shared.get(split) or own.get(split, split) for split in job.suite.splits)
             key = (job.group, job.task.images, parts, size, getattr(job.suite, "resize", "square"))
             key = (job.key,) if work.trained else key  # no other job shares a training
             passes[key] = (work, None if macs is None else (work.images + 3 * work.trained) * macs)
@@ -94,15 +92,15 @@ def make_plan(config: Config, given: Mapping[str, Model] | None = None) -> Plan:
     if not config.suite:
         raise UsageError(f"say what to run: suite={', suite='.join(suites().names())}")
     root = data_folder(config)
-    available = AvailableData(root, tasks(), config.include, config.source)
-    selected = [suite for suites_of_word in each(available.suites.select, config.suite) for suite in suites_of_word]
+    data = AvailableData(root, tasks(), config.include, config.source)
+    selected = [suite for suites_of_word in each(data.suites.select, config.suite) for suite in suites_of_word]
     selected = list({suite.name: suite for suite in selected}.values())
-    selected, notes = _with_fallback(config, selected, available)
-    choices = _choose(config, selected, available, given or {})
-    jobs = [job for chosen in choices for job in _jobs(chosen, config, available)]
+    selected, notes = _with_fallback(config, selected, data)
+    choices = _choose(config, selected, data, given or {})
+    jobs = [job for chosen in choices for job in _jobs(chosen, config, data)]
     jobs = sorted({job.key: job for job in jobs}.values(), key=lambda job: [(isinstance(p, str), p) for p in job.order])
     out = config.out or Path("runs") / ",".join(dict.fromkeys(suite.name for suite in selected))
-    jobs = _with_finished_elsewhere(jobs, out, available.sources)
+    jobs = _with_finished_elsewhere(jobs, out, data.sources)
     if any(job.release for job in jobs):
         releases.weights_folder()  # a missing folder is an error before a long download
     return Plan(
@@ -125,7 +123,7 @@ class SelectedSuite:
 
 
 def _choose(
-    config: Config, selected: Sequence[Suite], available: AvailableData, given: Mapping[str, Model]
+    config: Config, selected: Sequence[Suite], data: AvailableData, given: Mapping[str, Model]
 ) -> list[SelectedSuite]:
     """The suites of a command, one for each value of a swept setting. Raises UsageError with all mistakes at once."""
     mistakes = Mistakes()
@@ -147,18 +145,19 @@ def _choose(
     choices, names = [], set[str]()
     used, chosen_all = set[str](), True
     for suite in variants:
-        selected_tasks: Sequence[Task] = ()
+        chosen: Sequence[Task] = ()
         models: list[tuple[Model, WeightsChoice]] = []
         with mistakes:
-            selected_tasks = choose_tasks(suite, config, available)
+            chosen = choose_tasks(suite, config, data)
         with mistakes:
             chosen_all = False
             rows = choose_models(suite, config, given, used)
             chosen_all = True
             names |= {name for row in rows for name in row.model.settable()}
             models = list(choose_weights(suite, rows, config.weights))
-        here = machine if suite.by_device else {}
-        choices.append(SelectedSuite(suite=suite, tasks=selected_tasks, models=models, machine=here))
+        choices.append(
+            SelectedSuite(suite=suite, tasks=chosen, models=models, machine=machine if suite.by_device else {})
+        )
     for word in sorted(set(config.model_settings) - used) if chosen_all else ():
         mistakes.note(f"no selected model has a setting '{word}'. {suggest(word, sorted(names))}")
     mistakes.tell()
@@ -181,7 +180,7 @@ def _fit_device(config: Config, variants: Sequence[Suite]) -> tuple[list[Suite],
     return [suite.for_device(kind) for suite in variants], machine
 
 
-def _jobs(chosen: SelectedSuite, config: Config, available: AvailableData) -> list[Job]:
+def _jobs(chosen: SelectedSuite, config: Config, data: AvailableData) -> list[Job]:
     """The jobs of one suite: all fitting pairs of model and task. Raises UsageError for a named task without any."""
     suite, jobs = chosen.suite, []
     for model, weights in chosen.models:
@@ -189,7 +188,7 @@ def _jobs(chosen: SelectedSuite, config: Config, available: AvailableData) -> li
         fitting = [task for task in chosen.tasks if not suite.unfit(model, weights, task)]
         if not fitting:
             raise UsageError(suite.unfit(model, weights, chosen.tasks[0]))
-        made = [_job(suite, model, weights, task, available, skip_bad=config.skip_bad) for task in fitting]
+        made = [_job(suite, model, weights, task, data, skip_bad=config.skip_bad) for task in fitting]
         jobs += [replace(job, machine=chosen.machine) for job in made]
     for task in chosen.tasks if config.task else ():
         if all(job.task.name != task.name for job in jobs):
@@ -198,29 +197,25 @@ def _jobs(chosen: SelectedSuite, config: Config, available: AvailableData) -> li
 
 
 def _with_fallback(
-    config: Config, selected: Sequence[Suite], available: AvailableData
+    config: Config, selected: Sequence[Suite], data: AvailableData
 ) -> tuple[Sequence[Suite], tuple[str, ...]]:
     """The selected suites; for a suite that is typed alone and has no data here, its fallback and a note."""
     suite = selected[0]
     bare = {key for key, where in config.origin.items() if where == "command"} - {"out"} == {"suite"}
-    own = available.collection(suite.default_tasks)
-    if not (bare and suite.fallback and len(selected) == 1) or any(
-        available.source(task, suite.splits) for task in own
-    ):
+    own = data.collection(suite.default_tasks)
+    if not (bare and suite.fallback and len(selected) == 1) or any(data.source(task, suite.splits) for task in own):
         return selected, ()
     note = (
-        f"None of {suite.name.upper()}'s {len(own)} data sets is on this machine (looked in {available.root}; "
+        f"None of {suite.name.upper()}'s {len(own)} data sets is on this machine (looked in {data.root}; "
         f"data=DIR or BENCH_DATA change that). {suite.how_to_get_data} Running the built-in miniature instead "
         f"(suite={suite.fallback})."
     )
     return [suites()[suite.fallback]], (note,)
 
 
-def _job(
-    suite: Suite, model: Model, weights: WeightsChoice, task: Task, available: AvailableData, *, skip_bad: bool
-) -> Job:
-    source = None if task is NO_TASK else available.source(task, suite.splits)
-    model_names, task_names = catalog().names(), available.tasks.names()
+def _job(suite: Suite, model: Model, weights: WeightsChoice, task: Task, data: AvailableData, *, skip_bad: bool) -> Job:
+    source = None if task is NO_TASK else data.source(task, suite.splits)
+    model_names, task_names = catalog().names(), data.tasks.names()
     return Job(
         suite=suite,
         model=model,
@@ -228,15 +223,13 @@ def _job(
         task=task,
         source=source.name if source else "",
         order=(
-            available.suites.names().index(suite.name),
+            data.suites.names().index(suite.name),
             model_names.index(model.name) if model.name in model_names else model.name,
             " ".join(f"{name}={value}" for name, value in model.variant),
             in_natural_order(str(weights)),
             task_names.index(task.name) if task.name in task_names else task.name,
         ),
-        missing=""
-        if source or task is NO_TASK
-        else available.lacks(task, suite.splits) or f"no data in {available.root}",
+        missing="" if source or task is NO_TASK else data.lacks(task, suite.splits) or f"no data in {data.root}",
         skip_bad=skip_bad,
         provider=source,
     )

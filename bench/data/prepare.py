@@ -33,12 +33,12 @@ class Preparation:
     failed: list[str] = field(default_factory=list)  # "TASK: why"
 
 
-def prepare(tasks: Iterable[Task], available: Callable[[], AvailableData], meter: Meter) -> Preparation:
-    """Get the data of these tasks into the data folder. `available` looks at the folder anew.
+def prepare(tasks: Iterable[Task], look: Callable[[], AvailableData], meter: Meter) -> Preparation:
+    """Get the data of these tasks into the data folder. `look` reads that folder again after a change.
 
     Raises UsageError before any download if the disk has too little space. A set that fails does not stop the others.
     """
-    before, preparation = available(), Preparation()
+    before, preparation = look(), Preparation()
     root, chosen = before.root, list(tasks)
     incomplete = [task for task in chosen if before.source(task, tuple(task.splits)) is None]
     wanted = {task.images: before.sets.get(task.images, ImageSet(name=task.images)) for task in incomplete}
@@ -51,7 +51,7 @@ def prepare(tasks: Iterable[Task], available: Callable[[], AvailableData], meter
         except UsageError as error:
             preparation.failed.append(f"{task.name}: {error}")
             continue
-        now = available()
+        now = look()
         source = now.source(task, tuple(task.splits))
         if source is not None:
             meter.say(f"{task.name} is at {source.locate(task, root)} (source {source.name})")
@@ -126,7 +126,7 @@ def _check_room(root: Path, files: Iterable[Download]) -> None:
         )
 
 
-def needs(config: Config, available: AvailableData) -> tuple[list[Task], list[Release]]:
+def needs(config: Config, data: AvailableData) -> tuple[list[Task], list[Release]]:
     """The tasks and released weights that a plan with this configuration needs, on this machine or not."""
     from ...suites import suites
     from .. import config as settings
@@ -137,8 +137,8 @@ def needs(config: Config, available: AvailableData) -> tuple[list[Task], list[Re
     tasks: dict[str, Task] = {}
     weights: dict[Release, None] = {}
     for suite in settings.apply(config, list(selected.values())):
-        named = [task for word in config.task for task in available.select(word, config.division, config.division_seed)]
-        tasks |= {task.name: task for task in named or available.select(suite.default_tasks)}
+        named = [task for word in config.task for task in data.select(word, config.division, config.division_seed)]
+        tasks |= {task.name: task for task in named or data.select(suite.default_tasks)}
         for _, choice in choose_weights(suite, choose_models(suite, config, {}, set()), config.weights):
             weights |= {choice.release: None} if choice.release else {}
     return list(tasks.values()), list(weights)

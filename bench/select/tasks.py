@@ -77,25 +77,25 @@ class AvailableData:
         return self._found[key]
 
 
-def choose_tasks(suite: Suite, config: Config, available: AvailableData) -> list[Task]:
+def choose_tasks(suite: Suite, config: Config, data: AvailableData) -> list[Task]:
     """The tasks of a suite. Raises UsageError where a named task, or every default task, has no data here."""
     if "task" not in suite.needs:
         return [NO_TASK]
-    by_word = each(lambda word: available.select(word, config.division, config.division_seed), config.task)
+    by_word = each(lambda word: data.select(word, config.division, config.division_seed), config.task)
     named = [task for tasks_of_word in by_word for task in tasks_of_word]
     if suite.only_default_tasks:
         foreign = [task.name for task in named if task.collection != suite.default_tasks]
         if foreign:
-            own = [task.name for task in available.collection(suite.default_tasks)]
+            own = [task.name for task in data.collection(suite.default_tasks)]
             raise UsageError(
                 f"suite={suite.name} is {len(own)} tasks, and '{foreign[0]}' is none of them: {', '.join(own)}"
             )
-    chosen = list({task.name: task for task in named or available.select(suite.default_tasks)}.values())
-    missing = [task for task in chosen if available.source(task, suite.splits) is None]
+    chosen = list({task.name: task for task in named or data.select(suite.default_tasks)}.values())
+    missing = [task for task in chosen if data.source(task, suite.splits) is None]
     if missing and (named or len(missing) == len(chosen)):
-        where = f"source={config.source} in {available.root}" if config.source else str(available.root)
+        where = f"source={config.source} in {data.root}" if config.source else str(data.root)
         names = ", ".join(task.name for task in missing[:5]) + (" …" if len(missing) > 5 else "")
-        partly = [f"{task.name}: {lack}. " for task in missing if (lack := available.lacks(task, suite.splits))]
+        partly = [f"{task.name}: {lack}. " for task in missing if (lack := data.lacks(task, suite.splits))]
         asking = [
             suite for suite in suites().values() if suite.fallback and suite.default_tasks == missing[0].collection
         ]

@@ -42,11 +42,11 @@ def list_verb(words: Words = None) -> None:
 
     For example `data list`, `data list vtab data=/datasets`, `data list "KITTI*" source=raw`.
     """
-    available, chosen = _read(words or [])
+    data, chosen = _read(words or [])
     rows: list[tuple[str, ...]] = []
     for task in chosen:
         sizes = "/".join(str(task.splits[split]) for split in SPLITS)
-        states = [(source.name, *_state(available, source, task)) for source in available.used_sources]
+        states = [(source.name, *_state(data, source, task)) for source in data.used_sources]
         states = [row for row in states if row[1]] or [("", "not here", "")]
         for number, (source, state, where) in enumerate(states):
             name, size = ("", "") if number else (task.name, sizes)
@@ -54,7 +54,7 @@ def list_verb(words: Words = None) -> None:
     screen = stdout()
     screen.table(("task", "source", "train/val/test", "state", "where"), rows, whole=("task", "source"))
     screen.say(
-        f"Looked in {available.root}; data=DIR or BENCH_DATA change that. `data verify TASK` checks what is here, "
+        f"Looked in {data.root}; data=DIR or BENCH_DATA change that. `data verify TASK` checks what is here, "
         "`data prepare TASK` gets what is not."
     )
 
@@ -65,18 +65,18 @@ def verify_verb(words: Words = None) -> None:
     For example `data verify Pets`, `data verify vtab source=raw`. It counts images and classes,
     decodes each image, and prints the digests of the splits, which must be the same on all machines.
     """
-    available, chosen = _read(words or [], must=True)
+    data, chosen = _read(words or [], must=True)
     screen = stdout()
     deviations = 0
     for task in chosen:
-        source = available.source(task, tuple(task.splits))
+        source = data.source(task, tuple(task.splits))
         if source is None:
-            otherwise = f"Looked in {available.root}; `data prepare {task.name}` says how to get it"
-            screen.say(f"{task.name}: NOT HERE. {available.lacks(task, tuple(task.splits)) or otherwise}")
+            otherwise = f"Looked in {data.root}; `data prepare {task.name}` says how to get it"
+            screen.say(f"{task.name}: NOT HERE. {data.lacks(task, tuple(task.splits)) or otherwise}")
             deviations += 1
             continue
-        screen.say(f"{task.name}, from source {source.name} in {source.locate(task, available.root)}")
-        deviations += _verified(task, source, available, say=stderr().say)
+        screen.say(f"{task.name}, from source {source.name} in {source.locate(task, data.root)}")
+        deviations += _verified(task, source, data, say=stderr().say)
     if deviations:
         screen.say(f"{deviations} deviation{'' if deviations == 1 else 's'} from what was published.")
         raise typer.Exit(1)
@@ -96,20 +96,20 @@ def prepare_verb(words: Words = None) -> None:
     named, config = _read_config(words or [], PREPARE)
     if not named and not config.suite:
         raise UsageError("say what to prepare: `data prepare Pets`, `data prepare vtab`, or suite=… model=…")
-    chosen = _select(_available(config), named, config)
+    chosen = _select(_look(config), named, config)
     releases: list[Any] = []
     if config.suite:
-        of_plan, releases = needs(config, _available(config))
+        of_plan, releases = needs(config, _look(config))
         chosen += of_plan
     meter, screen = Meter(stderr()), stdout()
-    done = prepare({task.name: task for task in chosen}.values(), lambda: _available(config), meter)
+    done = prepare({task.name: task for task in chosen}.values(), lambda: _look(config), meter)
     deviations = 0
     for task in done.ready:
-        available = _available(config)
-        source = available.source(task, tuple(task.splits))
+        data = _look(config)
+        source = data.source(task, tuple(task.splits))
         assert source is not None
         screen.say(f"{task.name}, from source {source.name}")
-        deviations += _verified(task, source, available, say=meter.say)
+        deviations += _verified(task, source, data, say=meter.say)
     for release in releases:
         try:
             screen.say(f"{release.model}:{release.tag} is at {fetch(release, meter)}")
@@ -205,10 +205,10 @@ def _list(numbers: Iterable[Any]) -> str:
     return " ".join(map(str, numbers))
 
 
-def _verified(task: Task, source: Source, available: AvailableData, say: Callable[[str], None]) -> int:
+def _verified(task: Task, source: Source, data: AvailableData, say: Callable[[str], None]) -> int:
     """Verify a task and print the result and the notes on its images. Returns the number of deviations."""
-    result = verify(task, source, available.root, say=say)
-    image_set = available.sets.get(task.images)
+    result = verify(task, source, data.root, say=say)
+    image_set = data.sets.get(task.images)
     notes = [getattr(source, "note", "") or (image_set.note if image_set else ""), task.unproven]
     more = len(result.unreadable) - NAMED
     for line in (
@@ -228,12 +228,12 @@ def _read(words: Sequence[str], *, must: bool = False) -> tuple[AvailableData, l
     named, config = _read_config(words, OPTIONS)
     if must and not named:
         raise UsageError("say which tasks: `data verify Pets`, or a collection: `data verify vtab`")
-    available = _available(config)
-    chosen = _select(available, named, config) or available.tasks.values()
-    return available, list({task.name: task for task in chosen}.values())
+    data = _look(config)
+    chosen = _select(data, named, config) or data.tasks.values()
+    return data, list({task.name: task for task in chosen}.values())
 
 
-def _available(config: settings.Config) -> AvailableData:
+def _look(config: settings.Config) -> AvailableData:
     """The data folder as it is now."""
     from ...suites.tasks import tasks
     from ..config import data_folder
@@ -249,21 +249,21 @@ def _read_config(words: Sequence[str], only: Sequence[str]) -> tuple[list[str], 
     return [*(word for word in words if "=" not in word), *config.task], config
 
 
-def _select(available: AvailableData, words: Sequence[str], config: settings.Config) -> list[Task]:
+def _select(data: AvailableData, words: Sequence[str], config: settings.Config) -> list[Task]:
     """The tasks that words name. Raises UsageError for those that name none."""
-    selected = each(lambda word: available.select(word, config.division, config.division_seed), words)
+    selected = each(lambda word: data.select(word, config.division, config.division_seed), words)
     return [task for tasks in selected for task in tasks]
 
 
-def _state(available: AvailableData, source: Source, task: Task) -> tuple[str, str]:
+def _state(data: AvailableData, source: Source, task: Task) -> tuple[str, str]:
     """The state and the place of a task's images in a source; two empty texts where the source has none."""
-    missing = available.lack(source, task, tuple(task.splits))
+    missing = data.lack(source, task, tuple(task.splits))
     if missing is None:
         return "", ""
-    where = str(source.locate(task, available.root))
+    where = str(source.locate(task, data.root))
     if missing:
         return f"incomplete: {missing}", where
-    day = _day_verified(task, source, available.root)
+    day = _day_verified(task, source, data.root)
     return (f"complete, verified {day}" if day else "complete"), where
 
 

@@ -68,24 +68,24 @@ class Check:
 def check_available(anchors: Sequence[Anchor], settings: ReplaySettings) -> list[Check]:
     """A check for each anchor, with the weights and images that are not on this machine."""
     typed = config.read([*settings.words, "suite=classify"])
-    available = AvailableData(data_folder(typed), tasks(), typed.include, typed.source)
+    data = AvailableData(data_folder(typed), tasks(), typed.include, typed.source)
     checks = []
     for anchor in anchors:
-        task = available.tasks[anchor.task]
+        task = data.tasks[anchor.task]
         lacks = []
         if releases.locate(anchor.release) is None:
             lacks.append(_describe_missing_weights(anchor.release))
-        if available.source(task, ("test",)) is None:
-            lacks.append(_describe_missing_images(task, available))
+        if data.source(task, ("test",)) is None:
+            lacks.append(_describe_missing_images(task, data))
         checks.append(Check(anchor=anchor, task=task, lacks=tuple(lacks)))
     return checks
 
 
-def _describe_missing_images(task: Task, available: AvailableData) -> str:
-    why = available.lacks(task, ("test",))
+def _describe_missing_images(task: Task, data: AvailableData) -> str:
+    why = data.lacks(task, ("test",))
     if not why and task.images == "ImageNet":
-        why = ImageNet().missing(task, available.root, ("test",))
-    why = why or f"nothing of it is in {available.root}"
+        why = ImageNet().missing(task, data.root, ("test",))
+    why = why or f"nothing of it is in {data.root}"
     return f"images of {task.name}: {why}; `data prepare '{task.name}'` says how to get them"
 
 
