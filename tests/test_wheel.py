@@ -14,6 +14,7 @@ import tomllib
 import zipfile
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,7 +71,8 @@ def wheel(distributions: Path) -> Path:
 def source(distributions: Path) -> Path:
     """The source distribution, unpacked."""
     with tarfile.open(next(distributions.glob("*.tar.gz"))) as archive:
-        archive.extractall(distributions / "source", filter="data")
+        safely: Any = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # Python 3.11.4
+        archive.extractall(distributions / "source", **safely)
     return next((distributions / "source").iterdir())
 
 
