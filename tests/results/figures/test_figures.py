@@ -17,9 +17,9 @@ from vit_bench.registry import UsageError
 from vit_bench.results import figures as package
 from vit_bench.results.figures import FigureRequest, draw, drawable, figures, render, save
 from vit_bench.results.figures.curves import read_curves
-from vit_bench.results.figures.inside import brightened, mosaic
+from vit_bench.results.figures.figures_6_7_10_11_14_attention import brightened, mosaic
+from vit_bench.results.figures.figures_12_13_speed import pareto_front
 from vit_bench.results.figures.records import Point, SeveralTasks, compute_of
-from vit_bench.results.figures.speed import pareto_front
 from vit_bench.results.published import frame, model_name
 from vit_bench.results.record import frame_of, load
 
