@@ -64,7 +64,7 @@ def compare_verb(words: Words = None) -> None:
     """
     from ...results.comparison import compare as comparing
     from ...results.comparison.tables import tables
-    from ...results.tables.render import render, show
+    from ...results.tables.render import render, show_table
 
     sources, options = _read(words or [])
     by, style, metric = options.by, options.format, options.metric
@@ -81,7 +81,7 @@ def compare_verb(words: Words = None) -> None:
     comparison = comparing.compare(frames[0], frames[1], (names[0], names[1]), metric=metric, by=by, mix=options.mix)
     for table in tables(comparison, every=style != "terminal"):
         if style == "terminal":
-            show(table, stdout())
+            show_table(table, stdout())
         else:
             sys.stdout.write(render(table, style))
     if options.fail_if and comparison.worse:

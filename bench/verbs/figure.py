@@ -12,7 +12,7 @@ from ...results.choices import FigureShow
 from ..config import Config
 from ..console import stdout
 from .command import single
-from .words import both, listed, option, option_of, read_runs
+from .words import both, default_runs, listed, option, option_of, read_runs
 
 
 def _place(out: Path) -> str:
@@ -57,7 +57,7 @@ def figure_verb(
     out = options.out or Path(f"figure{row.name}.pdf" if row.name.isdigit() else f"{row.name}.pdf")
     show = options.show
     if not runs and show != "published":
-        runs = [Path("runs") / suite for suite in row.suites if (Path("runs") / suite / "cells").is_dir()]
+        runs = default_runs(row.suites)
     frame = load(*runs) if runs and show != "published" else None
     request = FigureRequest(
         frame=frame,

@@ -15,7 +15,7 @@ from ...results.choices import Format, Show
 from ..config import Config
 from ..console import stdout
 from .command import single
-from .words import both, listed, option, option_of, read_runs
+from .words import both, default_runs, listed, option, option_of, read_runs
 
 if TYPE_CHECKING:
     from ...results.tables import TableSpec
@@ -50,7 +50,7 @@ def table_verb(
     )
     asked, show = bool(runs), options.show
     if not runs and show != "published":
-        runs = [Path("runs") / suite for suite in spec.suites if (Path("runs") / suite / "cells").is_dir()]
+        runs = default_runs(spec.suites)
     if not runs and spec.suites and (not spec.published or show in ("ours", "delta")):
         raise UsageError(f"no run to show: there is no {' or '.join(f'runs/{suite}' for suite in spec.suites)} here")
     frame = None

@@ -178,7 +178,7 @@ def _print_checks(
 ) -> None:
     """Print a table with one row a check: the published number with a letter for who states it, and more `cells`."""
     from ...results.tables import Table
-    from ...results.tables.render import show
+    from ...results.tables.render import show_table
 
     statements = list(dict.fromkeys((check.anchor.of, check.anchor.basis) for check in checks))
     letters = {statement: chr(ord("a") + i) for i, statement in enumerate(statements)}
@@ -187,7 +187,9 @@ def _print_checks(
         release, letter = check.anchor.release, letters[check.anchor.of, check.anchor.basis]
         published = f"{check.anchor.stated} ({letter})"
         rows.append((release.model, release.tag, check.task.name, published, *cells(check)))
-    show(Table(title="", columns=("model", "weights", "task", "published", *columns), rows=tuple(rows), labels=3), out)
+    show_table(
+        Table(title="", columns=("model", "weights", "task", "published", *columns), rows=tuple(rows), labels=3), out
+    )
     for (of, words), letter in letters.items():
         out.say(f"({letter}) of {of}: {words}")
 

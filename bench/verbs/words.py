@@ -186,6 +186,11 @@ def read_runs(words: Iterable[str], kind: type[A], verb: str) -> tuple[list[Path
     return read_words(words, kind, verb, name=run_path, paths=True)
 
 
+def default_runs(suites: Iterable[str]) -> list[Path]:
+    """The run directories of these suites in runs/, for a command that names none."""
+    return [Path("runs") / suite for suite in suites if (Path("runs") / suite / "cells").is_dir()]
+
+
 def read_values(texts: Mapping[str, str], known: Mapping[str, Option], mistakes: Mistakes) -> dict[str, Any]:
     """The values of these texts, by key. Mistakes are noted."""
     values = {}

@@ -154,9 +154,6 @@ def show_table(table: Table, console: Console) -> None:
         console.print(note, style="dim", markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
-show = show_table  # the name that others import
-
-
 def _transposed(table: Table) -> Table:
     """The table transposed. The labels of a row become one heading."""
     headings = [", ".join(filter(None, row[: table.labels])) for row in table.rows]

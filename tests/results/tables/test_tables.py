@@ -9,7 +9,7 @@ from rich.console import Console
 from vit_bench.registry import UsageError
 from vit_bench.results.record import Record, frame_of
 from vit_bench.results.tables import GROUP_SIZES, make, table_of, tables
-from vit_bench.results.tables.render import FORMATS, render, show
+from vit_bench.results.tables.render import FORMATS, render, show_table
 
 NATURAL, SPECIALIZED, STRUCTURED = ("digits", "photos"), ("tissue", "sensor", "lesions"), ("sx", "sa", "count", "near")
 GROUP = {
@@ -209,7 +209,7 @@ def test_every_format_holds_every_number_and_markup_is_escaped() -> None:
 
 def shown(table, width: int, *, terminal: bool) -> str:
     file = io.StringIO()
-    show(table, Console(file=file, width=width, force_terminal=terminal, no_color=True))
+    show_table(table, Console(file=file, width=width, force_terminal=terminal, no_color=True))
     return file.getvalue()
 
 
