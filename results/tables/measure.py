@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from ...random_weights import is_random
@@ -138,4 +139,5 @@ def mean_of_tasks(frame: pd.DataFrame, total: int) -> Measured:
     per_task = ok.groupby("task")["value"].mean()
     seeds = ok.pivot_table(index="seed", columns="task", values="value")
     spread = float(seeds.mean(axis=1).std(ddof=1)) if len(seeds) > 1 and not seeds.isna().any(axis=None) else None
-    return Measured(value=float(per_task.mean()), std=spread, marks=marks_of(ok), of_tasks=measurements(ok))
+    mean = fmean(per_task)  # correctly rounded, in any order of the tasks; pandas' mean is not
+    return Measured(value=mean, std=spread, marks=marks_of(ok), of_tasks=measurements(ok))
