@@ -21,7 +21,7 @@ import pytest
 CLONE = Path(__file__).resolve().parent.parent
 README = (CLONE / "README.md").read_text(encoding="utf-8")
 SHIM = {"bench/__init__.py", "bench/__main__.py"}  # what makes `python -m bench` work
-DEVELOPERS = ("tests/", "docs/", "examples/", ".ci/", ".github/")
+DEVELOPERS = ("tests/", "docs/", ".ci/", ".github/")
 BUILD = """
 import sys, setuptools.build_meta as backend
 _, out, *kinds = sys.argv
