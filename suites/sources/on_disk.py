@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ...registry import UsageError
 from ..protocol import Split, Task
@@ -55,7 +55,7 @@ class OnDisk(ABC):
 class AsPublished(OnDisk):
     """The source of image sets in a published format: torchvision's folders, or the archives as published."""
 
-    name: str  # "torchvision" or "raw": the field of ImageSet that holds the format
+    name: Literal["torchvision", "raw"]  # which of an ImageSet's formats
     sets: Mapping[str, ImageSet] = field(default_factory=image_sets)
 
     def readers(self, task: Task) -> tuple[Any, ...]:
@@ -63,10 +63,12 @@ class AsPublished(OnDisk):
         form = self.format_of(task)
         return () if form is None else (form, *filter(callable, vars(form).values()))
 
-    def format_of(self, task: Task) -> Any:
-        """The `Format` in which this source has the task's images; None if it has none."""
+    def format_of(self, task: Task) -> Format | None:
+        """The format in which this source has the task's images; None if it has none."""
         image_set = self.sets.get(task.images) if task.recipe else None
-        return image_set and getattr(image_set, self.name)
+        if image_set is None:
+            return None
+        return image_set.torchvision if self.name == "torchvision" else image_set.raw
 
     def find(self, task: Task, root: Path) -> Path | None:
         form = self.format_of(task)
@@ -74,10 +76,15 @@ class AsPublished(OnDisk):
         return next((root / name for name in folders if form.matches(root / name)), None)
 
     def missing_in(self, folder: Path, task: Task, splits: Sequence[str]) -> str:
-        form: Format = self.format_of(task)
+        form = self._known_format(task)
         names = dict.fromkeys(name for split in splits for name in originals_of(task, split))
         return next(filter(None, (form.missing(folder, task, name) for name in names)), "")
 
     def read(self, folder: Path, task: Task, split: str, cache: Path) -> Split:
-        form: Format = self.format_of(task)
+        form = self._known_format(task)
         return cut_split(task, split, lambda name: form.open(folder, task, name, cache), cache)
+
+    def _known_format(self, task: Task) -> Format:
+        form = self.format_of(task)
+        assert form is not None, f"{task.name} was found without a format"
+        return form

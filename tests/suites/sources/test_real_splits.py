@@ -31,10 +31,8 @@ def digest(names: list[str]) -> str:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_thousand_images_are_those_that_others_published(name: str, tmp_path: Path) -> None:
     task = tasks()[name]
-    form = TORCHVISION.format_of(task)
-    assert form is not None
-    folder = DATA / form.folders[0]
-    if not form.found(folder):
+    folder, form = TORCHVISION.find(task, DATA), TORCHVISION.format_of(task)
+    if folder is None or form is None:
         pytest.skip(f"{name} is not in {DATA}")
     keys = {}
     for split in ("train", "val"):

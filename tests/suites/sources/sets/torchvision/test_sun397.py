@@ -48,8 +48,8 @@ def test_sun397_members_are_those_of_the_published_lists() -> None:
     from vit_bench.suites.sources.splits import vtab_split
 
     spec = find_spec("tensorflow_datasets")
-    assert spec is not None
-    assert spec.origin is not None
+    if spec is None or spec.origin is None:
+        pytest.skip("the lists are in tensorflow-datasets: pip install -e '.[tfds]'")
     folder = Path(spec.origin).parent / "image_classification"
     lists = {split: (folder / name).read_text().split() for split, name in sun397.LISTS.items()}
     names = [name for part in lists.values() for name in part]
