@@ -5,6 +5,7 @@ No torch here, so that suites and tasks are listed and planned without importing
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -256,7 +257,7 @@ class Work:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Suite:
+class Suite(ABC):
     """A protocol: its fields are its settings, and `run` measures one job. It does not write files or records.
 
     Subclasses are frozen dataclasses. Each module of this package that defines one also has an instance with the
@@ -280,7 +281,7 @@ class Suite:
     incidental: ClassVar[frozenset[str]] = frozenset()  # settings that no number depends on, and a job's key leaves out
     by_device: ClassVar[bool] = False  # whether the device, driver and libraries are part of a job's identity
 
-    def check(self) -> None:
+    def check(self) -> None:  # noqa: B027  # few suites refuse anything
         """Raise UsageError for invalid settings, alone or together."""
 
     def refuse(self, name: str, invalid: bool, why: str) -> None:
@@ -336,8 +337,9 @@ class Suite:
         """Estimates of the least and the most seconds of a job whose settings fix its time; None for all other jobs."""
         return None
 
+    @abstractmethod
     def run(self, context: Context) -> Iterator[Measurement]:
-        raise NotImplementedError
+        """Ask the question of one job."""
 
 
 def task_question(task: Task) -> dict[str, object]:

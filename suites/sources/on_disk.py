@@ -72,8 +72,9 @@ class AsPublished(OnDisk):
 
     def find(self, task: Task, root: Path) -> Path | None:
         form = self.format_of(task)
-        folders = form.folders if form else ()
-        return next((root / name for name in folders if form.matches(root / name)), None)
+        if form is None:
+            return None
+        return next((root / name for name in form.folders if form.matches(root / name)), None)
 
     def missing_in(self, folder: Path, task: Task, splits: Sequence[str]) -> str:
         form = self._known_format(task)

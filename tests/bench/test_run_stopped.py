@@ -1,0 +1,84 @@
+"""Runs that are stopped by Ctrl-C, kill or SIGTERM, each in a process of its own: what is finished is kept."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import vit_bench
+from vit_bench.results.record import load
+
+
+def without_times(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.drop(columns=["seconds", "started_at"])
+
+
+def run_in_background(folder: Path, *words: str, interrupts: signal.Handlers = signal.SIG_DFL) -> subprocess.Popen[str]:
+    """With Ctrl-C at work, or ignored as in a shell script's background, whatever the tests themselves run under."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "bench", "run", *words],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, interrupts),
+    )
+
+
+def wait_for_cells(folder: Path, count: int, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 100
+    while len(list(folder.glob("cells/*.json"))) < count:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_stopped_goes_on_where_it_was(
+    tmp_path: Path, how: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = ",".join(f"random:{seed}" for seed in range(4))
+    tiny = ("model=ViT-mini", "model.width=32", "model.depth=1", "model.heads=1", f"weights={weights}")
+    words = ("suite=vtab-mini,fewshot", "task=digits", "shots=1", "seed=0", *tiny)
+    vit_bench.run(*words, out="apart/a")
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "cache").mkdir()
+    process = run_in_background(tmp_path, *words, "out=r")
+    wait_for_cells(tmp_path / "r", 2, process)
+    process.send_signal(how)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == {signal.SIGKILL: -9}.get(how, 130), errors
+    finished = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "r" / "cells").glob("*.json")}
+    assert 2 <= len(finished) < 8
+    if how != signal.SIGKILL:
+        assert "Interrupted. What was finished is kept" in errors
+        assert (tmp_path / "r" / "results.csv").exists()
+
+    vit_bench.run(*words, out="r")
+    now = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "r" / "cells").glob("*.json")}
+    assert {name: now[name] for name in finished} == finished
+    first, second = (without_times(load(tmp_path / name / "results.csv")) for name in ("apart/a", "r"))
+    pd.testing.assert_frame_equal(second, first)
+    left_over = [path.name for path in (tmp_path / "r").rglob("*.tmp")]
+    assert not left_over or how == signal.SIGKILL
+    assert not [name for name in left_over if not re.search(r"^\.", name)]
+
+
+def test_sigterm_stops_a_run_that_a_shell_script_started_in_its_background(tmp_path: Path) -> None:
+    (tmp_path / "cache").mkdir()
+    words = ("suite=fewshot", "task=digits", "model=ViT-mini", f"seed={','.join(map(str, range(300)))}", "out=r")
+    process = run_in_background(tmp_path, *words, interrupts=signal.SIG_IGN)
+    deadline = time.monotonic() + 100
+    while not (tmp_path / "r" / "log.txt").exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
