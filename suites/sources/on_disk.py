@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ...registry import UsageError
 from ..protocol import Split, Task
@@ -55,7 +55,7 @@ class OnDisk(ABC):
 class AsPublished(OnDisk):
     """The source of image sets in a published format: torchvision's folders, or the archives as published."""
 
-    name: Literal["torchvision", "raw"]  # which of an ImageSet's formats
+    name: str  # "torchvision" or "raw", which of an ImageSet's formats
     sets: Mapping[str, ImageSet] = field(default_factory=image_sets)
 
     def readers(self, task: Task) -> tuple[Any, ...]:
