@@ -196,7 +196,7 @@ class JobContext:
         }
         about = {"model": self.model.name, "variant": self.job.variant, "weights": str(self.job.weights)}
         cached = feature_cache(self.folders.cache)
-        entry = cached.shards(key, len(split), about | {"images": self.task.images})
+        entry = cached.shards(key, len(split), about | {"images": self.task.image_set})
         parts = {number: entry.get(number) for number in range(len(entry.spans))}
         self.advance(sum(len(part) for part in parts.values() if part is not None))
         missing = [number for number, part in parts.items() if part is None]

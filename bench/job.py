@@ -28,16 +28,17 @@ from .fingerprint import (
 )
 from .verbs.words import plain_word
 
-TASK_IDENTITY = (
-    "name",
-    "images",
-    "target",
-    "num_classes",
-    "splits",
-    "label",
-    "recipe",
-    "revision",
-)  # the other fields of a task only describe it
+# A task's part of the identity -> the field it is read from. The other fields of a task only describe it.
+TASK_IDENTITY = {
+    "name": "name",
+    "images": "image_set",
+    "target": "target",
+    "num_classes": "num_classes",
+    "splits": "splits",
+    "label": "label",
+    "recipe": "recipe",
+    "revision": "revision",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +70,7 @@ class Job:
             "architecture": _architecture(self.model),
             "input": plain(asdict(self.model.input)),
             "weights": str(self.weights),
-            "task": {name: plain(getattr(self.task, name)) for name in TASK_IDENTITY},
+            "task": {name: plain(getattr(self.task, kept)) for name, kept in TASK_IDENTITY.items()},
             "source": self.source,
             **({"skip_bad": True} if self.skip_bad else {}),  # fewer images are another question
             **({"machine": dict(self.machine)} if self.machine else {}),

@@ -48,8 +48,8 @@ class Plan:
         """The jobs that a run would compute. Those that share a network and images are adjacent."""
         todo = self.with_state("to do", "stale", "failed")
         groups = {group: i for i, group in enumerate(dict.fromkeys(job.group for job in todo))}
-        images = {name: i for i, name in enumerate(dict.fromkeys(job.task.images for job in todo))}
-        return sorted(todo, key=lambda job: (groups[job.group], images[job.task.images]))
+        images = {name: i for i, name in enumerate(dict.fromkeys(job.task.image_set for job in todo))}
+        return sorted(todo, key=lambda job: (groups[job.group], images[job.task.image_set]))
 
     def downloads(self) -> list[Release]:
         """The released files that a run needs and that are not on this machine."""
@@ -66,9 +66,9 @@ class Plan:
         for job in self.pending:
             work, size = job.work, job.suite.size(job.model, job.weights)
             macs = job.model.architecture.macs(size) if work.all else 0
-            shared, own = (job.task.within if job.suite.reads_larger_split else {}), job.task.recipe
+            shared, own = (job.task.larger_split if job.suite.reads_larger_split else {}), job.task.recipe
             parts = tuple(shared.get(split) or own.get(split, split) for split in job.suite.splits)
-            key = (job.group, job.task.images, parts, size, getattr(job.suite, "resize", "square"))
+            key = (job.group, job.task.image_set, parts, size, getattr(job.suite, "resize", "square"))
             key = (job.key,) if work.trained else key  # no other job shares a training
             passes[key] = (work, None if macs is None else (work.images + 3 * work.trained) * macs)
         works = [work for work, _ in passes.values()]

@@ -96,8 +96,8 @@ class Classify(Suite):
         return unfit(model, weights, task)
 
     def estimate(self, model: Model, task: Task, weights: WeightsChoice) -> Work:  # noqa: ARG002
-        larger = task.within.get("test")
-        return Work(images=task.originals.get(larger, 0) if larger else task.splits["test"])
+        larger = task.larger_split.get("test")
+        return Work(images=task.published_splits.get(larger, 0) if larger else task.splits["test"])
 
     def run(self, context: Context) -> Iterator[Measurement]:
         if reason := unfit(context.model, context.weights, context.task):

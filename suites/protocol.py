@@ -34,16 +34,16 @@ class Task:
     name: str
     collection: str  # "vtab", "vtab-mini", "transfer", …
     group: str  # "natural", "specialized" or "structured"; outside VTAB the collection
-    images: str  # the image set; tasks on the same one share a pass over the images
+    image_set: str  # its name; tasks on the same one share a pass over the images
     target: str  # which of the image set's annotations is the label
     num_classes: int  # of the definition, not of the labels in the data
     splits: Mapping[str, int]  # images in "train", "val" and "test"; VTAB-1k: train800, val200 and the test set
     label: str  # the label rule, in words
-    also: Mapping[str, int] = field(default_factory=dict)  # split -> another accepted size, of a copy in circulation
+    other_sizes: Mapping[str, int] = field(default_factory=dict)  # split -> accepted size of a copy in circulation
     rule: Callable[[Any], int] | None = None  # the label rule as code, on a file's annotation (suites/tasks/labels.py)
-    originals: Mapping[str, int] = field(default_factory=dict)  # images in the published (TFDS) splits
+    published_splits: Mapping[str, int] = field(default_factory=dict)  # images in each split that TFDS publishes
     recipe: Mapping[str, str] = field(default_factory=dict)  # split -> slices of those, "train[:800]"; see splits.py
-    within: Mapping[str, str] = field(default_factory=dict)  # split -> the larger published split it is part of
+    larger_split: Mapping[str, str] = field(default_factory=dict)  # split -> published split that contains it
     revision: str = ""  # of the images, where name and recipe do not tell
     metric: str = "top1"  # the metric that tables show
     crop: bool = True  # whether training may crop images; False where it would change the label
@@ -62,7 +62,7 @@ class Task:
 
     def sizes(self, split: str) -> tuple[int, ...]:
         """The accepted sizes of a split: the published one, and that of a copy in circulation."""
-        return (self.splits[split], *([self.also[split]] if split in self.also else []))
+        return (self.splits[split], *([self.other_sizes[split]] if split in self.other_sizes else []))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -355,4 +355,4 @@ def typed(value: Any) -> str:
 
 
 # The task of suites that need none.
-NO_TASK = Task(name="", collection="", group="", images="", target="", num_classes=0, splits={}, label="")
+NO_TASK = Task(name="", collection="", group="", image_set="", target="", num_classes=0, splits={}, label="")

@@ -41,13 +41,13 @@ def prepare(tasks: Iterable[Task], look: Callable[[], AvailableData], meter: Met
     before, preparation = look(), Preparation()
     root, chosen = before.root, list(tasks)
     incomplete = [task for task in chosen if before.source(task, tuple(task.splits)) is None]
-    wanted = {task.images: before.sets.get(task.images, ImageSet(name=task.images)) for task in incomplete}
+    wanted = {task.image_set: before.sets.get(task.image_set, ImageSet(name=task.image_set)) for task in incomplete}
     _check_room(root, [file for image_set in wanted.values() for file in image_set.downloads])
     for task in chosen:
-        image_set = before.sets.get(task.images)
+        image_set = before.sets.get(task.image_set)
         try:
-            if task in incomplete and task.images in wanted:
-                get(wanted.pop(task.images), root, meter)
+            if task in incomplete and task.image_set in wanted:
+                get(wanted.pop(task.image_set), root, meter)
         except UsageError as error:
             preparation.failed.append(f"{task.name}: {error}")
             continue

@@ -208,7 +208,7 @@ def _list(numbers: Iterable[Any]) -> str:
 def _verified(task: Task, source: Source, data: AvailableData, say: Callable[[str], None]) -> int:
     """Verify a task and print the result and the notes on its images. Returns the number of deviations."""
     result = verify(task, source, data.root, say=say)
-    image_set = data.sets.get(task.images)
+    image_set = data.sets.get(task.image_set)
     notes = [getattr(source, "note", "") or (image_set.note if image_set else ""), task.unproven]
     more = len(result.unreadable) - NAMED
     for line in (

@@ -83,7 +83,7 @@ def check_available(anchors: Sequence[Anchor], settings: ReplaySettings) -> list
 
 def _describe_missing_images(task: Task, data: AvailableData) -> str:
     why = data.lacks(task, ("test",))
-    if not why and task.images == "ImageNet":
+    if not why and task.image_set == "ImageNet":
         why = ImageNet().missing(task, data.root, ("test",))
     why = why or f"nothing of it is in {data.root}"
     return f"images of {task.name}: {why}; `data prepare '{task.name}'` says how to get them"

@@ -25,13 +25,13 @@ class ClassFolders(Format):
     def matches(self, folder: Path) -> bool:
         return all((folder / name).is_dir() for name in self.markers)
 
-    def missing(self, folder: Path, task: Task, original: str) -> str:
+    def missing(self, folder: Path, task: Task, published: str) -> str:
         for name in task.classes:
             if not (folder / name).is_dir():
                 return f"{folder / name} is missing"
-        return wrong_count(folder, len(self._paths(folder, task)), task.originals[original])
+        return wrong_count(folder, len(self._paths(folder, task)), task.published_splits[published])
 
-    def open(self, folder: Path, task: Task, original: str, cache: Path) -> PublishedSplit:  # noqa: ARG002
+    def open(self, folder: Path, task: Task, published: str, cache: Path) -> PublishedSplit:  # noqa: ARG002
         paths = self._paths(folder, task)
         numbers = {name: number for number, name in enumerate(task.classes or folder_names(folder))}
         return PublishedSplit(
@@ -61,17 +61,17 @@ class ListFiles(Format):
     name: Callable[[str], str]  # line -> image name
     annotation: Callable[[str], Any]  # line -> annotation
 
-    def missing(self, folder: Path, task: Task, original: str) -> str:
-        listing = self.lists[original]
+    def missing(self, folder: Path, task: Task, published: str) -> str:
+        listing = self.lists[published]
         if missing := missing_file(folder, listing):
             return missing
         names = [self.name(line) for line in read_lines(folder / listing, errors="replace")]
         return missing_file(folder / self.images, *names) or wrong_count(
-            folder / listing, len(names), task.originals[original]
+            folder / listing, len(names), task.published_splits[published]
         )
 
-    def open(self, folder: Path, task: Task, original: str, cache: Path) -> PublishedSplit:  # noqa: ARG002
-        listing = folder / self.lists[original]
+    def open(self, folder: Path, task: Task, published: str, cache: Path) -> PublishedSplit:  # noqa: ARG002
+        listing = folder / self.lists[published]
         lines = {self.name(line): line for line in read_lines(listing)}
         if task.rule:
             label = label_by_rule(task, folder, lambda key: self.annotation(lines[key]))
@@ -94,11 +94,11 @@ class TorchvisionArrays(Format):
     def matches(self, folder: Path) -> bool:
         return any((folder / name).is_file() for names in self.needs.values() for name in names)
 
-    def missing(self, folder: Path, task: Task, original: str) -> str:  # noqa: ARG002  # torchvision counts
-        return missing_file(folder, *self.needs[original])
+    def missing(self, folder: Path, task: Task, published: str) -> str:  # noqa: ARG002  # torchvision counts
+        return missing_file(folder, *self.needs[published])
 
-    def open(self, folder: Path, task: Task, original: str, cache: Path) -> PublishedSplit:  # noqa: ARG002
-        images, labels = read_by_torchvision(lambda: self.arrays(folder, original), folder)
+    def open(self, folder: Path, task: Task, published: str, cache: Path) -> PublishedSplit:  # noqa: ARG002
+        images, labels = read_by_torchvision(lambda: self.arrays(folder, published), folder)
         return PublishedSplit(
             keys=[str(i) for i in range(len(images))],
             images=Images(read=lambda key: images[int(key)]),

@@ -41,7 +41,7 @@ class Hub(OnDisk):
 
     def readers(self, task: Task) -> tuple[Callable[..., int], ...]:
         """The image set's function from a mirror's number to a class, if it has one."""
-        image_set = self.sets.get(task.images)
+        image_set = self.sets.get(task.image_set)
         return (image_set.hub_label,) if image_set and image_set.hub_label else ()
 
     def find(self, task: Task, root: Path) -> Path | None:

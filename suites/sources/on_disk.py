@@ -13,7 +13,7 @@ from ..protocol import Split, Task
 from .image_set import ImageSet
 from .published import Format, cut_split
 from .sets import image_sets
-from .splits import originals_of
+from .splits import published_splits_of
 
 
 class OnDisk(ABC):
@@ -65,7 +65,7 @@ class AsPublished(OnDisk):
 
     def format_of(self, task: Task) -> Format | None:
         """The format in which this source has the task's images; None if it has none."""
-        image_set = self.sets.get(task.images) if task.recipe else None
+        image_set = self.sets.get(task.image_set) if task.recipe else None
         if image_set is None:
             return None
         return image_set.torchvision if self.name == "torchvision" else image_set.raw
@@ -78,7 +78,7 @@ class AsPublished(OnDisk):
 
     def missing_in(self, folder: Path, task: Task, splits: Sequence[str]) -> str:
         form = self._known_format(task)
-        names = dict.fromkeys(name for split in splits for name in originals_of(task, split))
+        names = dict.fromkeys(name for split in splits for name in published_splits_of(task, split))
         return next(filter(None, (form.missing(folder, task, name) for name in names)), "")
 
     def read(self, folder: Path, task: Task, split: str, cache: Path) -> Split:

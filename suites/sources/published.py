@@ -16,7 +16,7 @@ from ..images.decode import read_image
 from ..images.decoded import Decoded, file_stamps, with_digest
 from ..images.digest import digest_images
 from ..protocol import PartOf, Split, Task
-from .splits import originals_of, vtab_split
+from .splits import published_splits_of, vtab_split
 
 Pair = tuple[str, str]  # published split, key
 
@@ -43,7 +43,7 @@ class PublishedSplit:
 
 
 class Format(ABC):
-    """How an image set is laid out on disk. `original` is the name of a published split, a key of `Task.originals`."""
+    """How an image set is laid out on disk. `published` is a key of `Task.published_splits`."""
 
     folders: tuple[str, ...]  # possible places below the data folder; "" is the data folder itself
 
@@ -52,11 +52,11 @@ class Format(ABC):
         return folder.is_dir()
 
     @abstractmethod
-    def missing(self, folder: Path, task: Task, original: str) -> str:
+    def missing(self, folder: Path, task: Task, published: str) -> str:
         """What a published split lacks, in words; "" if it is complete. Reads file names and lists only."""
 
     @abstractmethod
-    def open(self, folder: Path, task: Task, original: str, cache: Path) -> PublishedSplit:
+    def open(self, folder: Path, task: Task, published: str, cache: Path) -> PublishedSplit:
         """Open a published split. Raises ValueError, naming the file, if one differs from what was published."""
 
 
@@ -108,13 +108,13 @@ def label_by_rule(task: Task, folder: Path, annotation: Callable[[str], Any]) ->
 def cut_split(task: Task, split: str, open_split: Callable[[str], PublishedSplit], cache: Path) -> Split:
     """Cut a task's split from the published splits that its recipe names. `open_split` opens one by its name.
 
-    If a larger published split contains all its images (`Task.within`) and is readable, the result refers to it
+    If a larger published split contains all its images (`Task.larger_split`) and is readable, the result refers to it
     (`Split.part_of`). Raises ValueError if a published split is incomplete, a label is out of range, or an image is
     unreadable.
     """
     part, pairs = _read_split(task, split, open_split, cache)
-    larger = task.within.get(split)
-    if larger is None or larger not in task.originals:
+    larger = task.larger_split.get(split)
+    if larger is None or larger not in task.published_splits:
         return part
     try:
         whole, ordered = _read_split(replace(task, recipe={split: larger}), split, open_split, cache)
@@ -128,7 +128,7 @@ def _read_split(
     task: Task, split: str, open_split: Callable[[str], PublishedSplit], cache: Path
 ) -> tuple[Split, list[Pair]]:
     """The split, and for each of its images the published split and the key."""
-    opened = {name: open_split(name) for name in originals_of(task, split)}
+    opened = {name: open_split(name) for name in published_splits_of(task, split)}
     pairs = vtab_split(task, split, {name: published.keys for name, published in opened.items()})
     return make_split(task, opened, pairs, cache), pairs
 

@@ -2,7 +2,7 @@
 
 TFDS orders the examples of a split by md5(split name + key) when it prepares a data set. VTAB's `train[:800]` is a
 slice of that order, so the names of all examples give the exact split, without TensorFlow. Names, counts and slices
-are in the task's row (`originals`, `recipe`).
+are in the task's row (`published_splits`, `recipe`).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def vtab_split(task: Task | str, split: str, listings: Mapping[str, Sequence[str
     """The images of a task's "train", "val" or "test" as (published split, key) pairs, in their official order.
 
     `task` is a task or its name. `listings` holds the keys of all examples, in any order, of each published split that
-    `originals_of` names. Raises ValueError for an incomplete listing and for a key that occurs twice.
+    `published_splits_of` names. Raises ValueError for an incomplete listing and for a key that occurs twice.
     """
     row = as_task(task)
     pairs: list[tuple[str, str]] = []
@@ -50,9 +50,9 @@ def vtab_split(task: Task | str, split: str, listings: Mapping[str, Sequence[str
     for name, start, stop in slices(row, split):
         if name not in ordered:
             keys = listings.get(name, ())
-            if len(keys) != row.originals[name]:
+            if len(keys) != row.published_splits[name]:
                 raise ValueError(
-                    f"{row.name}: expected {row.originals[name]} images in the official split '{name}', "
+                    f"{row.name}: expected {row.published_splits[name]} images in the official split '{name}', "
                     f"found {len(keys)}"
                 )
             ordered[name] = tfds_order(name, keys)
@@ -60,7 +60,7 @@ def vtab_split(task: Task | str, split: str, listings: Mapping[str, Sequence[str
     return pairs
 
 
-def originals_of(task: Task | str, split: str) -> list[str]:
+def published_splits_of(task: Task | str, split: str) -> list[str]:
     """The published splits that a split of this task is cut from."""
     return list(dict.fromkeys(name for name, _, _ in slices(as_task(task), split)))
 
@@ -72,9 +72,9 @@ def slices(task: Task, split: str) -> list[tuple[str, int, int]]:
     pieces = []
     for part in task.recipe[split].split("+"):
         match = SLICE.fullmatch(part.strip())
-        if match is None or match["name"] not in task.originals:
-            raise ValueError(f"{task.name}: '{part}' is no slice of {', '.join(task.originals)}")
-        size = task.originals[match["name"]]
+        if match is None or match["name"] not in task.published_splits:
+            raise ValueError(f"{task.name}: '{part}' is no slice of {', '.join(task.published_splits)}")
+        size = task.published_splits[match["name"]]
         start, stop = int(match["start"] or 0), int(match["stop"] or size)
         if not start <= stop <= size:
             raise ValueError(f"{task.name}: '{part}' is no slice of {size} images")

@@ -22,7 +22,7 @@ from .image_set import Example, ImageSet
 from .on_disk import OnDisk
 from .reading import read_text
 from .sets import image_sets
-from .splits import originals_of, slices
+from .splits import published_splits_of, slices
 
 FOLDERS = ("", "tensorflow_datasets", "tfds")  # below the data folder, where the folders of TFDS may be
 
@@ -40,7 +40,7 @@ class Tfds(OnDisk):
         return (image_set.tfds_label, *([image_set.tfds_cluster] if image_set.tfds_cluster else []))
 
     def _set(self, task: Task) -> ImageSet:
-        return self.sets.get(task.images, ImageSet(name=task.images))
+        return self.sets.get(task.image_set, ImageSet(name=task.image_set))
 
     def find(self, task: Task, root: Path) -> Path | None:
         """The folder of the newest version."""
@@ -70,10 +70,10 @@ class Tfds(OnDisk):
         except (KeyError, TypeError, ValueError, RecursionError) as error:
             return f"{folder / 'dataset_info.json'} is damaged: {error}"
         files = {path.name for path in folder.iterdir()}
-        for name in dict.fromkeys(name for split in splits for name in originals_of(task, split)):
+        for name in dict.fromkeys(name for split in splits for name in published_splits_of(task, split)):
             sizes = lengths.get(name, [])
-            if sum(sizes) != task.originals[name]:
-                return f"{folder} has {sum(sizes)} images in '{name}'; expected {task.originals[name]}"
+            if sum(sizes) != task.published_splits[name]:
+                return f"{folder} has {sum(sizes)} images in '{name}'; expected {task.published_splits[name]}"
             present = sum(f"-{name}.array_record-" in file for file in files)
             if present < len(sizes):
                 return f"{folder} has {present} of the {len(sizes)} files of '{name}'"

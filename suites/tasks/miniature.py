@@ -21,7 +21,7 @@ TASKS = (
     row(
         name="digits",
         group="natural",
-        images="digits",
+        image_set="digits",
         target="digit",
         num_classes=10,
         splits={"train": 800, "val": 200, "test": 797},
@@ -35,7 +35,7 @@ TASKS = (
     row(
         name="photos",
         group="natural",
-        images="photos",
+        image_set="photos",
         target="picture",
         num_classes=10,
         label="which of ten pictures the grey crop is from",
@@ -47,7 +47,7 @@ TASKS = (
     row(
         name="tissue",
         group="specialized",
-        images="tissue",
+        image_set="tissue",
         target="stained",
         num_classes=2,
         label="whether the centre 16 x 16 of 64 x 64 pixels is stained tissue, in a random staining, perhaps inverted",
@@ -59,7 +59,7 @@ TASKS = (
     row(
         name="sensor",
         group="specialized",
-        images="sensor",
+        image_set="sensor",
         target="sensor",
         num_classes=5,
         label="what kind of imaging made the grey 32 x 32 crop, at equal brightness and contrast",
@@ -71,7 +71,7 @@ TASKS = (
     row(
         name="lesions",
         group="specialized",
-        images="lesions",
+        image_set="lesions",
         target="grade",
         num_classes=5,
         label="grade by the number of dark red dots in a drawn retina: 0, 1-2, 3-5, 6-9, 10-15",
@@ -83,7 +83,7 @@ TASKS = (
     row(
         name="sprite-x",
         group="structured",
-        images="sprites",
+        image_set="sprites",
         target="x",
         num_classes=16,
         label="horizontal position of the sprite: 32 positions floor-divided by 2",
@@ -96,7 +96,7 @@ TASKS = (
     row(
         name="sprite-angle",
         group="structured",
-        images="sprites",
+        image_set="sprites",
         target="angle",
         num_classes=16,
         label="orientation of the sprite: 32 angles over the full turn floor-divided by 2",
@@ -108,7 +108,7 @@ TASKS = (
     row(
         name="count",
         group="structured",
-        images="scenes",
+        image_set="scenes",
         target="count",
         num_classes=8,
         label="number of objects, 3 to 10, less 3",
@@ -121,7 +121,7 @@ TASKS = (
     row(
         name="nearest",
         group="structured",
-        images="scenes",
+        image_set="scenes",
         target="nearest",
         num_classes=6,
         label="class of the smallest depth of an object, in object heights, edges 4, 4.8, 5.75, 6.9, 8.3, 10 and 12",

@@ -126,7 +126,7 @@ def test_jobs_stand_in_table_order_whatever_was_typed_first() -> None:
 
 def test_jobs_that_share_images_run_side_by_side_and_count_once() -> None:
     made = plan("suite=vtab-mini", "model=ViT-mini,BiT-mini", "task=sprite-x,nearest,sprite-angle")
-    assert [job.task.images for job in made.pending][:3] in (
+    assert [job.task.image_set for job in made.pending][:3] in (
         ["sprites", "sprites", "scenes"],
         ["scenes", "sprites", "sprites"],
     )

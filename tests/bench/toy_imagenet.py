@@ -117,7 +117,7 @@ def small_tasks() -> list[Task]:
         row = every_task()[name]
         recipe = {"train": "train[:12]", "val": "train[12:]", "test": test}
         splits = {"train": 12, "val": 4, "test": originals[test]}
-        changed[name] = replace(row, num_classes=CLASSES, originals=originals, recipe=recipe, splits=splits)
+        changed[name] = replace(row, num_classes=CLASSES, published_splits=originals, recipe=recipe, splits=splits)
     return [changed.get(row.name, row) for row in every_task().values()]
 
 

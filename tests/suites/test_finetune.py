@@ -36,7 +36,7 @@ def task(*, crop: bool = True, flip: bool = True) -> Task:
         name="made",
         collection="made",
         group="made",
-        images="made",
+        image_set="made",
         target="made",
         num_classes=2,
         splits={"train": 6},

@@ -144,7 +144,7 @@ class Here:
 
     def __init__(self, name: str, images: int = 4, **changes) -> None:
         self.model = catalog()[name].derive(**changes)
-        self.task = Task(name="noise", collection="", group="", images="noise", target="", num_classes=2,
+        self.task = Task(name="noise", collection="", group="", image_set="noise", target="", num_classes=2,
                          splits={"test": images}, label="")  # fmt: skip
         pixels = np.random.default_rng(3).integers(0, 256, (images, 70, 80, 3), dtype=np.uint8)
         self.split = Split(images=pixels, labels=np.zeros(images, dtype=np.int64), digest="d")

@@ -50,7 +50,7 @@ class Builtin:
 
     def locate(self, task: Task, root: Path) -> str | None:  # noqa: ARG002
         """ "built in" for the tasks of "vtab-mini", for any data folder; None for other tasks."""
-        return "built in" if task.collection == "vtab-mini" and task.images in DRAW else None
+        return "built in" if task.collection == "vtab-mini" and task.image_set in DRAW else None
 
     def missing(self, task: Task, root: Path, splits: Sequence[str]) -> str:  # noqa: ARG002
         """Always "": a built-in task is complete."""
@@ -65,15 +65,15 @@ class Builtin:
         if split not in task.splits:
             raise ValueError(f"{task.name} has no split '{split}'. Choose from: {', '.join(task.splits)}")
         images, labels = f"{split}/images", f"{split}/{task.target}"
-        pinned = DIGESTS[task.images]
+        pinned = DIGESTS[task.image_set]
 
         def rendered() -> Arrays:
-            arrays = render(task.images, task.splits)
-            _check(task.images, arrays)
+            arrays = render(task.image_set, task.splits)
+            _check(task.image_set, arrays)
             return arrays
 
         arrays = cached_arrays(
-            cache_path(task.images, cache),
+            cache_path(task.image_set, cache),
             rendered,
             only=(images, labels),
             valid=lambda arrays: all(digest(key, array) == pinned[key] for key, array in arrays.items()),

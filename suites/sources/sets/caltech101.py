@@ -25,23 +25,23 @@ class Caltech101(Format):
 
     folders = ("caltech101/101_ObjectCategories",)
 
-    def missing(self, folder: Path, task: Task, original: str) -> str:  # noqa: ARG002  # one folder has all splits
+    def missing(self, folder: Path, task: Task, published: str) -> str:  # noqa: ARG002  # one folder has all splits
         names = self._names(folder)
         if len(names) != task.num_classes:
             return f"{folder} holds {len(names)} of {task.num_classes} classes (BACKGROUND_Google is one of them)"
-        return wrong_count(folder, sum(map(len, names.values())), sum(task.originals.values()))
+        return wrong_count(folder, sum(map(len, names.values())), sum(task.published_splits.values()))
 
-    def open(self, folder: Path, task: Task, original: str, cache: Path) -> PublishedSplit:  # noqa: ARG002
+    def open(self, folder: Path, task: Task, published: str, cache: Path) -> PublishedSplit:  # noqa: ARG002
         names = self._names(folder)
         numbers = {name: i for i, name in enumerate(sorted(names, key=str.lower))}
         generator = np.random.RandomState(SEED)  # the generator of the public code
-        per_class = task.originals["train"] // task.num_classes  # 30
+        per_class = task.published_splits["train"] // task.num_classes  # 30
         keys = []
         for name, images in names.items():
             if len(images) < per_class:
                 raise ValueError(f"{folder / name} holds {len(images)} images; expected at least {per_class}")
             train = set(generator.choice(images, per_class, replace=False).tolist())
-            keys += [f"{name}/{image}" for image in images if (image in train) == (original == "train")]
+            keys += [f"{name}/{image}" for image in images if (image in train) == (published == "train")]
         return PublishedSplit(
             keys=keys, images=image_files(lambda key: folder / key), label=lambda key: numbers[key.partition("/")[0]]
         )

@@ -31,8 +31,8 @@ class Camelyon(Format):
 
     folders = ("pcam",)
 
-    def missing(self, folder: Path, task: Task, original: str) -> str:  # noqa: ARG002
-        names = [FILE.format(f"{SHORT[original]}_{kind}") for kind in "xy"]
+    def missing(self, folder: Path, task: Task, published: str) -> str:  # noqa: ARG002
+        names = [FILE.format(f"{SHORT[published]}_{kind}") for kind in "xy"]
         for name in names:
             if (folder / f"{name}.gz").is_file() and not (folder / name).is_file():
                 return f"{name}.gz in {folder} is not unpacked (gunzip)"
@@ -41,12 +41,12 @@ class Camelyon(Format):
             "" if installed else "reading .h5 files needs h5py: pip install 'vit-bench[data]'"
         )
 
-    def open(self, folder: Path, task: Task, original: str, cache: Path) -> PublishedSplit:  # noqa: ARG002
-        images, labels = (folder / FILE.format(f"{SHORT[original]}_{kind}") for kind in "xy")
+    def open(self, folder: Path, task: Task, published: str, cache: Path) -> PublishedSplit:  # noqa: ARG002
+        images, labels = (folder / FILE.format(f"{SHORT[published]}_{kind}") for kind in "xy")
         with _reading(labels) as h5py, h5py.File(labels, "r") as file:
             targets = file["y"][()].reshape(-1)
         rows = H5Rows(images, "x")
-        numbers = {f"{SHORT[original]}_{i}": i for i in range(len(targets))}
+        numbers = {f"{SHORT[published]}_{i}": i for i in range(len(targets))}
         return PublishedSplit(
             keys=list(numbers),
             images=Images(

@@ -12,17 +12,17 @@ FILES = (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta"
 FILES_100 = ("train", "test", "meta")
 
 
-def _arrays(folder: Path, original: str) -> tuple[Any, Any]:
+def _arrays(folder: Path, published: str) -> tuple[Any, Any]:
     from torchvision.datasets import CIFAR10
 
-    cifar = CIFAR10(folder.parent, train=original == "train")
+    cifar = CIFAR10(folder.parent, train=published == "train")
     return cifar.data, cifar.targets
 
 
-def _arrays_100(folder: Path, original: str) -> tuple[Any, Any]:
+def _arrays_100(folder: Path, published: str) -> tuple[Any, Any]:
     from torchvision.datasets import CIFAR100
 
-    cifar = CIFAR100(folder.parent, train=original == "train")
+    cifar = CIFAR100(folder.parent, train=published == "train")
     return cifar.data, cifar.targets
 
 

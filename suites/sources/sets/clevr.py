@@ -33,15 +33,15 @@ class Clevr(Format):
     def matches(self, folder: Path) -> bool:
         return (folder / "scenes").is_dir() and (folder / "images").is_dir()
 
-    def missing(self, folder: Path, task: Task, original: str) -> str:
-        images, expected = folder / "images" / PARTS[original], task.originals[original]
+    def missing(self, folder: Path, task: Task, published: str) -> str:
+        images, expected = folder / "images" / PARTS[published], task.published_splits[published]
         count = len(file_names(images, ".png"))
-        return missing_file(folder, _scenes(original)) or wrong_count(images, min(count, expected), expected)
+        return missing_file(folder, _scenes(published)) or wrong_count(images, min(count, expected), expected)
 
-    def open(self, folder: Path, task: Task, original: str, cache: Path) -> PublishedSplit:
+    def open(self, folder: Path, task: Task, published: str, cache: Path) -> PublishedSplit:
         """Open a split. The annotations are cached: the files are large and slow to parse."""
-        scenes = folder / _scenes(original)
-        cached = cache / "raw" / f"clevr-{original}-{sha(file_stamps([scenes]))}.npz"
+        scenes = folder / _scenes(published)
+        cached = cache / "raw" / f"clevr-{published}-{sha(file_stamps([scenes]))}.npz"
         table = cached_arrays(cached, lambda: summarize(scenes))
         rows = {key: i for i, key in enumerate(table["names"].tolist())}
 
@@ -51,15 +51,15 @@ class Clevr(Format):
 
         return PublishedSplit(
             keys=list(rows),
-            images=image_files(lambda key: folder / "images" / PARTS[original] / key),
+            images=image_files(lambda key: folder / "images" / PARTS[published] / key),
             label=label_by_rule(task, folder, annotation),
             cluster=lambda key: key,
             files=(scenes,),
         )
 
 
-def _scenes(original: str) -> str:
-    return f"scenes/CLEVR_{PARTS[original]}_scenes.json"
+def _scenes(published: str) -> str:
+    return f"scenes/CLEVR_{PARTS[published]}_scenes.json"
 
 
 def _annotation(target: str, depths: list[float]) -> Any:

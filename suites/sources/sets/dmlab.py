@@ -28,19 +28,19 @@ class DMLab(Format):
     def matches(self, folder: Path) -> bool:
         return any(SHARD.match(name) for name in file_names(folder))
 
-    def missing(self, folder: Path, task: Task, original: str) -> str:  # noqa: ARG002
-        shards = _shards(folder, original)
+    def missing(self, folder: Path, task: Task, published: str) -> str:  # noqa: ARG002
+        shards = _shards(folder, published)
         total = max((int(match["total"] or 1) for match in shards), default=0)
         if not shards:
-            return f"{folder} has no dmlab-{original}.tfrecord"
-        incomplete = f"{folder} has {len(shards)} of the {total} pieces of dmlab-{original}.tfrecord"
+            return f"{folder} has no dmlab-{published}.tfrecord"
+        incomplete = f"{folder} has {len(shards)} of the {total} pieces of dmlab-{published}.tfrecord"
         return incomplete if len(shards) < total else ""
 
-    def open(self, folder: Path, task: Task, original: str, cache: Path) -> PublishedSplit:
+    def open(self, folder: Path, task: Task, published: str, cache: Path) -> PublishedSplit:
         """Open a split. The index of images is cached: making it reads every byte once."""
-        shards = [folder / match.string for match in _shards(folder, original)]
+        shards = [folder / match.string for match in _shards(folder, published)]
         stamps = file_stamps(shards)
-        table = cached_arrays(cache / "raw" / f"dmlab-{original}-{sha(stamps)}.npz", lambda: index(shards))
+        table = cached_arrays(cache / "raw" / f"dmlab-{published}-{sha(stamps)}.npz", lambda: index(shards))
         rows = {key: i for i, key in enumerate(table["names"].tolist())}
 
         def read(key: str) -> np.ndarray:
@@ -50,16 +50,16 @@ class DMLab(Format):
         return PublishedSplit(
             # Not list(rows), which has no repeated names: those must reach the split, which raises an error.
             keys=table["names"].tolist(),
-            images=Images(read=read, stamps=lambda keys: [stamps, *([original, key] for key in keys)]),
+            images=Images(read=read, stamps=lambda keys: [stamps, *([published, key] for key in keys)]),
             label=label_by_rule(task, folder, lambda key: int(table["labels"][rows[key]])),
             cluster=lambda key: key.rpartition("_")[0],  # video_1000_0_1021.jpg: the last number is the frame
             files=tuple(shards),
         )
 
 
-def _shards(folder: Path, original: str) -> list[re.Match[str]]:
+def _shards(folder: Path, published: str) -> list[re.Match[str]]:
     matches = map(SHARD.match, file_names(folder))
-    return [match for match in matches if match and match["split"] == original]
+    return [match for match in matches if match and match["split"] == published]
 
 
 def index(paths: Sequence[Path]) -> Mapping[str, np.ndarray]:

@@ -33,17 +33,17 @@ class DSprites(Format):
     def matches(self, folder: Path) -> bool:
         return (folder / FILE).is_file()
 
-    def missing(self, folder: Path, task: Task, original: str) -> str:  # noqa: ARG002
+    def missing(self, folder: Path, task: Task, published: str) -> str:  # noqa: ARG002
         return missing_file(folder, FILE)
 
-    def open(self, folder: Path, task: Task, original: str, cache: Path) -> PublishedSplit:
+    def open(self, folder: Path, task: Task, published: str, cache: Path) -> PublishedSplit:
         """Open a split. One pass over the file caches the sprites of all the task's splits, one bit a pixel."""
-        path, total = folder / FILE, task.originals[original]
+        path, total = folder / FILE, task.published_splits[published]
         keys = tuple(map(str, range(total)))
         stamps = file_stamps([path])
 
         def read_sprites() -> Mapping[str, np.ndarray]:
-            order = (vtab_split(task, split, {original: keys}) for split in task.recipe)
+            order = (vtab_split(task, split, {published: keys}) for split in task.recipe)
             return load_sprites(path, np.unique([int(key) for pairs in order for _, key in pairs]), total)
 
         digest = sha([stamps, total, sorted(task.recipe.items())])

@@ -20,15 +20,15 @@ class Flowers102(Format):
 
     folders = ("flowers-102",)
 
-    def missing(self, folder: Path, task: Task, original: str) -> str:  # noqa: ARG002  # one folder has all splits
+    def missing(self, folder: Path, task: Task, published: str) -> str:  # noqa: ARG002  # one folder has all splits
         images = folder / "jpg"
         count = len(file_names(images, ".jpg"))
-        return missing_file(folder, *LISTS) or wrong_count(images, count, sum(task.originals.values()))
+        return missing_file(folder, *LISTS) or wrong_count(images, count, sum(task.published_splits.values()))
 
-    def open(self, folder: Path, task: Task, original: str, cache: Path) -> PublishedSplit:  # noqa: ARG002
+    def open(self, folder: Path, task: Task, published: str, cache: Path) -> PublishedSplit:  # noqa: ARG002
         from torchvision import datasets
 
-        split = "val" if original == "validation" else original
+        split = "val" if published == "validation" else published
         flowers: Any = read_by_torchvision(lambda: datasets.Flowers102(folder.parent, split=split), folder)
         labels = {path.name: label for path, label in zip(flowers._image_files, flowers._labels, strict=True)}
         return PublishedSplit(

@@ -30,7 +30,7 @@ from ...protocol import Split, Task
 from ..image_set import ImageSet
 from ..published import Images, PublishedSplit, cut_split, image_files, missing_file, wrong_count
 from ..reading import file_names, folder_names
-from ..splits import originals_of
+from ..splits import published_splits_of
 from ..tars import in_tar
 
 FOLDERS = ("imagenet", "ImageNet", "ILSVRC2012", "imagenet2012", "imagenet-1k", ".")
@@ -51,13 +51,13 @@ class ImageNet:
     name = "imagenet"
 
     def locate(self, task: Task, root: Path) -> str | None:
-        if task.images != "ImageNet":
+        if task.image_set != "ImageNet":
             return None
-        places = (PARTS[name].place(root) for split in ("test", "train") for name in originals_of(task, split))
+        places = (PARTS[name].place(root) for split in ("test", "train") for name in published_splits_of(task, split))
         return next((str(place) for place in places if place is not None), None)
 
     def missing(self, task: Task, root: Path, splits: Sequence[str]) -> str:
-        names = dict.fromkeys(name for split in splits for name in originals_of(task, split))
+        names = dict.fromkeys(name for split in splits for name in published_splits_of(task, split))
         return next(filter(None, (PARTS[name].missing(task, root) for name in names)), "")
 
     def load(self, task: Task, split: str, root: Path, cache: Path) -> Split:
@@ -162,7 +162,7 @@ def validation_missing(task: Task, root: Path, place: Path) -> str:  # noqa: ARG
     if folder.is_dir():
         folders = class_folders(folder)
         count = sum(len(file_names(folder / name, *ENDINGS)) for name in folders) or len(file_names(folder, *ENDINGS))
-        problem = wrong_count(folder, count, task.originals.get("validation", count))
+        problem = wrong_count(folder, count, task.published_splits.get("validation", count))
         if problem or folders:
             return problem
     if label_file(place) is None:

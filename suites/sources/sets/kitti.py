@@ -30,8 +30,8 @@ class Kitti(Format):
     def matches(self, folder: Path) -> bool:
         return (folder / "training" / "image_2").is_dir()
 
-    def missing(self, folder: Path, task: Task, original: str) -> str:  # noqa: ARG002  # one folder has all splits
-        total = sum(task.originals.values())
+    def missing(self, folder: Path, task: Task, published: str) -> str:  # noqa: ARG002  # one folder has all splits
+        total = sum(task.published_splits.values())
         images, labels = folder / "training" / "image_2", folder / "training" / "label_2"
         lists = missing_file(_mapping(folder), *LISTS)
         return (
@@ -40,13 +40,13 @@ class Kitti(Format):
             or (lists and f"{lists}: the split follows devkit_object.zip, unpacked there")
         )
 
-    def open(self, folder: Path, task: Task, original: str, cache: Path) -> PublishedSplit:  # noqa: ARG002
+    def open(self, folder: Path, task: Task, published: str, cache: Path) -> PublishedSplit:  # noqa: ARG002
         order, lines = (_mapping(folder) / name for name in LISTS)
         videos = videos_of(order, lines)
         split_of = split_videos(videos)
         training = folder / "training"
         return PublishedSplit(
-            keys=[f"{number:06d}.png" for number, video in enumerate(videos) if split_of[video] == original],
+            keys=[f"{number:06d}.png" for number, video in enumerate(videos) if split_of[video] == published],
             images=image_files(lambda key: training / "image_2" / key),
             label=label_by_rule(task, folder, lambda key: objects(training / "label_2" / f"{key[:-4]}.txt")),
             cluster=lambda key: videos[int(key[:-4])],

@@ -37,16 +37,16 @@ class Retinopathy(Format):
     def matches(self, folder: Path) -> bool:
         return (folder / "trainLabels.csv").is_file() or (folder / "retinopathy_solution.csv").is_file()
 
-    def missing(self, folder: Path, task: Task, original: str) -> str:
-        images, listing = _paths(folder, original)
-        total = sum(size for name, size in task.originals.items() if _paths(folder, name)[0] == images)
+    def missing(self, folder: Path, task: Task, published: str) -> str:
+        images, listing = _paths(folder, published)
+        total = sum(size for name, size in task.published_splits.items() if _paths(folder, name)[0] == images)
         count = min(len(file_names(images, ".jpeg")), total)
         return missing_file(folder, listing.name) or wrong_count(images, count, total)
 
-    def open(self, folder: Path, task: Task, original: str, cache: Path) -> PublishedSplit:
+    def open(self, folder: Path, task: Task, published: str, cache: Path) -> PublishedSplit:
         """Open a split. Prepared images are cached: making one is slow."""
-        images, listing = _paths(folder, original)
-        grades = {eye: level for name, eye, level in _rows(listing) if name == original}
+        images, listing = _paths(folder, published)
+        grades = {eye: level for name, eye, level in _rows(listing) if name == published}
 
         def read(key: str) -> np.ndarray:
             photograph = images / f"{key}.jpeg"
@@ -63,9 +63,9 @@ class Retinopathy(Format):
         )
 
 
-def _paths(folder: Path, original: str) -> tuple[Path, Path]:
+def _paths(folder: Path, published: str) -> tuple[Path, Path]:
     """The folder of a split's images, and their list. The competition's test set holds both validation and test."""
-    if original == "train":
+    if published == "train":
         return folder / "train", folder / "trainLabels.csv"
     return folder / "test", folder / "retinopathy_solution.csv"
 

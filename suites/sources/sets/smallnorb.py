@@ -37,12 +37,12 @@ class SmallNorb(Format):
     def matches(self, folder: Path) -> bool:
         return any(_file(folder, name, "dat").is_file() for name in NAMES)
 
-    def missing(self, folder: Path, task: Task, original: str) -> str:  # noqa: ARG002
-        return missing_file(folder, *(_file(folder, original, part).name for part in PARTS))
+    def missing(self, folder: Path, task: Task, published: str) -> str:  # noqa: ARG002
+        return missing_file(folder, *(_file(folder, published, part).name for part in PARTS))
 
-    def open(self, folder: Path, task: Task, original: str, cache: Path) -> PublishedSplit:
+    def open(self, folder: Path, task: Task, published: str, cache: Path) -> PublishedSplit:
         """Open a split. A compressed image file is unpacked once, into the cache folder."""
-        paths, total = tuple(_file(folder, original, part) for part in PARTS), task.originals[original]
+        paths, total = tuple(_file(folder, published, part) for part in PARTS), task.published_splits[published]
         pairs = _images(paths[0], (total, 2, SIDE, SIDE), cache)
         toys, info = _numbers(paths[1], (total,)), _numbers(paths[2], (total, 4))
 
@@ -51,16 +51,16 @@ class SmallNorb(Format):
 
         return PublishedSplit(
             keys=[str(row) for row in range(total)],
-            images=Images(read=read, stamps=lambda keys: [file_stamps(paths), *([original, key] for key in keys)]),
+            images=Images(read=read, stamps=lambda keys: [file_stamps(paths), *([published, key] for key in keys)]),
             label=label_by_rule(task, folder, lambda key: info[int(key)].tolist()),
             cluster=lambda key: f"{toys[int(key)]}/{info[int(key)][0]}",  # category, instance
             files=paths,
         )
 
 
-def _file(folder: Path, original: str, part: str) -> Path:
+def _file(folder: Path, published: str, part: str) -> Path:
     """The .mat file, or the .mat.gz file if only that exists."""
-    path = folder / NAMES[original].format(part)
+    path = folder / NAMES[published].format(part)
     compressed = path.with_name(f"{path.name}.gz")
     return compressed if compressed.is_file() and not path.is_file() else path
 

@@ -30,13 +30,13 @@ class Sun397(Format):
 
     folders = ("SUN397",)
 
-    def missing(self, folder: Path, task: Task, original: str) -> str:  # noqa: ARG002  # one folder has all splits
-        expected = sum(task.originals.values())
+    def missing(self, folder: Path, task: Task, published: str) -> str:  # noqa: ARG002  # one folder has all splits
+        expected = sum(task.published_splits.values())
         return missing_file(folder, "ClassName.txt") or wrong_count(folder, len(self._names(folder)), expected)
 
-    def open(self, folder: Path, task: Task, original: str, cache: Path) -> PublishedSplit:  # noqa: ARG002
-        listing, classes = folder / LISTS[original], folder / "ClassName.txt"
-        keys = sorted(read_lines(listing)) if listing.is_file() else names_of_split(self._names(folder), original)
+    def open(self, folder: Path, task: Task, published: str, cache: Path) -> PublishedSplit:  # noqa: ARG002
+        listing, classes = folder / LISTS[published], folder / "ClassName.txt"
+        keys = sorted(read_lines(listing)) if listing.is_file() else names_of_split(self._names(folder), published)
         numbers = {name: i for i, name in enumerate(sorted(read_lines(classes)))}
         unknown = next((key for key in keys if key.rpartition("/")[0] not in numbers), None)
         if unknown is not None:

@@ -11,10 +11,10 @@ from ..image_set import Download, ImageSet
 URL = "http://ufldl.stanford.edu/housenumbers"
 
 
-def _arrays(folder: Path, original: str) -> tuple[Any, Any]:
+def _arrays(folder: Path, published: str) -> tuple[Any, Any]:
     from torchvision.datasets import SVHN as Svhn
 
-    svhn = Svhn(folder, split=original)
+    svhn = Svhn(folder, split=published)
     return svhn.data.transpose(0, 2, 3, 1), svhn.labels  # torchvision has replaced 10 by 0
 
 

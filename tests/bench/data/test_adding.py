@@ -26,9 +26,9 @@ BUILT = """
 from {protocol} import Task
 
 WATER = Task(
-    name="water", collection="mine", group="mine", images="EuroSAT", target="class", num_classes=2,
+    name="water", collection="mine", group="mine", image_set="EuroSAT", target="class", num_classes=2,
     splits={{"train": 8, "val": 4, "test": 8}}, label="a river or a lake", classes=("River", "SeaLake"),
-    originals={{"train": 20}}, recipe={{"train": "train[:8]", "val": "train[8:12]", "test": "train[12:]"}},
+    published_splits={{"train": 20}}, recipe={{"train": "train[:8]", "val": "train[8:12]", "test": "train[12:]"}},
 )
 """
 
@@ -50,9 +50,9 @@ GAME = """
 from {protocol} import Task
 
 GAME = Task(
-    name="game", collection="mine", group="mine", images="boards", target="class", num_classes=2,
+    name="game", collection="mine", group="mine", image_set="boards", target="class", num_classes=2,
     splits={{"train": 8, "val": 4, "test": 8}}, label="the game, alphabetical", majority=75.0,
-    originals={{"train": 20}}, recipe={{"train": "train[:8]", "val": "train[8:12]", "test": "train[12:]"}},
+    published_splits={{"train": 20}}, recipe={{"train": "train[:8]", "val": "train[8:12]", "test": "train[12:]"}},
 )
 """
 
@@ -103,7 +103,7 @@ def is_measured(task: str, source: str, included: tuple[str, ...]) -> None:
     words = (*WORDS, f"task={task}", *included)
     assert f"{task} {source} 8/4/8 complete" in said_by("data", "list", task, "data=data", *included)
     (job,) = make_plan(config.read(words)).jobs
-    assert (job.source, job.identity["task"]["images"]) == (source, job.task.images)
+    assert (job.source, job.identity["task"]["images"]) == (source, job.task.image_set)
     frame = vit_bench.run(*words, "out=runs/r")
     assert set(frame["status"]) == {"ok"}, frame["error"].tolist()
     assert (set(frame["task"]), set(frame["source"])) == ({task}, {source})

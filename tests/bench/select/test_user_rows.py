@@ -34,7 +34,7 @@ class Stripes:
     name = "stripes"
 
     def locate(self, task, root):
-        return "made here" if task.images == "stripes" else None
+        return "made here" if task.image_set == "stripes" else None
 
     def load(self, task, split, root, cache):
         size = task.splits[split]
@@ -48,7 +48,7 @@ class Stripes:
 SOURCE = Stripes()
 TASKS = [
     Task(
-        name="stripes", collection="mine", group="mine", images="stripes", target="class", num_classes=2,
+        name="stripes", collection="mine", group="mine", image_set="stripes", target="class", num_classes=2,
         splits={"train": 6, "val": 2, "test": 9}, label="striped or not", rule=stripes, cluster="film",
     )
 ]
@@ -215,7 +215,7 @@ def test_another_size_that_goes_round_is_accepted_and_said(tmp_path: Path) -> No
     (tmp_path / "own").mkdir()
     sizes = 'splits={"train": 6, "val": 2, "test": 9}'
     for also, status in (('"test": 9', "ok"), ('"test": 10', "failed")):
-        text = OWN.replace(sizes, 'splits={"train": 6, "val": 2, "test": 8}, also={' + also + "}")
+        text = OWN.replace(sizes, 'splits={"train": 6, "val": 2, "test": 8}, other_sizes={' + also + "}")
         text = text.replace("size = task.splits[split]", 'size = 9 if split == "test" else task.splits[split]')
         (tmp_path / "own" / "mine.py").write_text(text)
         frame = vit_bench.run(*WORDS, "task=stripes", "include=own", f"out={status}")

@@ -164,4 +164,4 @@ def test_what_is_known_is_of_tasks_that_there_are() -> None:
         assert 100 * max(row.histogram) / sum(row.histogram) == pytest.approx(row.majority, abs=0.006)
     assert all(set(row.present) <= set(row.splits) for row in rows.values())
     assert sum(len(row.present) for row in rows.values()) == 4
-    assert set(image_sets()) <= {row.images for row in rows.values()}
+    assert set(image_sets()) <= {row.image_set for row in rows.values()}

@@ -36,7 +36,7 @@ def small(name: str, **originals: int) -> Task:
     made = replace(
         row,
         num_classes=4,
-        originals={"train": 12, **originals},
+        published_splits={"train": 12, **originals},
         recipe={"train": "train[:9]", "val": "train[9:]", "test": test},
     )
     return replace(made, splits={"train": 9, "val": 3, "test": originals[test]})
@@ -207,7 +207,7 @@ def test_real_counts_any_confirmed_class_and_leaves_images_without_one_out(tmp_p
 def test_reals_images_are_known_to_be_imagenets(tmp_path: Path) -> None:
     sets = [[2], [], [3, 0], [1], [1, 2], [], [0], [2, 3]]
     row = small("ImageNet ReaL", real=6)
-    row = replace(row, originals={**row.originals, "validation": 8})
+    row = replace(row, published_splits={**row.published_splits, "validation": 8})
     for make in (folders, flat_with_csv, archives):
         data = tmp_path / make.__name__
         make(data)

@@ -50,14 +50,17 @@ def test_nine_tasks_in_the_three_groups():
         ("structured", "nearest"),
     ]
     assert {task.collection for task in TASKS} == {"vtab-mini"}
-    assert set(DIGESTS) == set(builtin.DRAW) == {task.images for task in TASKS}
-    assert ROWS["sprite-x"].images == ROWS["sprite-angle"].images and ROWS["count"].images == ROWS["nearest"].images
+    assert set(DIGESTS) == set(builtin.DRAW) == {task.image_set for task in TASKS}
+    assert (
+        ROWS["sprite-x"].image_set == ROWS["sprite-angle"].image_set
+        and ROWS["count"].image_set == ROWS["nearest"].image_set
+    )
 
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
 class TestEveryTask:
     def test_pixels_and_labels_are_the_pinned_ones(self, task, splits):
-        pinned = DIGESTS[task.images]
+        pinned = DIGESTS[task.image_set]
         for name, split in of(splits, task).items():
             assert np.asarray(split.images).dtype == np.uint8 and split.labels.dtype == np.int64
             assert split.digest == pinned[f"{name}/images"] == digest_images(split.images)
@@ -65,7 +68,7 @@ class TestEveryTask:
 
     def test_sizes_and_classes_are_those_of_the_row(self, task, splits):
         assert {**task.splits} == {"train": 800, "val": 200, "test": 797 if task.name == "digits" else 1000}
-        side = {"digits": 8, "sensor": 32}.get(task.images, 64)
+        side = {"digits": 8, "sensor": 32}.get(task.image_set, 64)
         for name, split in of(splits, task).items():
             assert len(split) == task.splits[name] and np.shape(split.images) == (len(split), side, side, 3)
             assert set(split.labels.tolist()) == set(range(task.num_classes)), name
@@ -97,7 +100,7 @@ class TestEveryTask:
 
 def test_the_source_has_no_other_tasks():
     other = Task(
-        name="x", collection="vtab", group="natural", images="photos", target="x", num_classes=2, splits={}, label=""
+        name="x", collection="vtab", group="natural", image_set="photos", target="x", num_classes=2, splits={}, label=""
     )
     assert builtin.Builtin().locate(other, NOWHERE) is None
 

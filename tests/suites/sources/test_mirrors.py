@@ -137,9 +137,9 @@ def test_incomplete_and_damaged_mirrors(tmp_path: Path) -> None:
 def prepared(root: Path, task: Task, file_format: str = "array_record") -> Path:
     folder = root / "tensorflow_datasets" / task.builder / "3.0.1"
     folder.mkdir(parents=True)
-    splits = [{"name": name, "shardLengths": [str(size), "0"]} for name, size in task.originals.items()]
+    splits = [{"name": name, "shardLengths": [str(size), "0"]} for name, size in task.published_splits.items()]
     (folder / "dataset_info.json").write_text(json.dumps({"fileFormat": file_format, "splits": splits}))
-    for name in task.originals:
+    for name in task.published_splits:
         for piece in (0, 1):
             (folder / f"x-{name}.{file_format}-{piece:05d}-of-00002").write_bytes(b"-")
     return folder
@@ -148,19 +148,19 @@ def prepared(root: Path, task: Task, file_format: str = "array_record") -> Path:
 def example(task: Task, i: int) -> dict[str, Any]:
     """Number i of a data set as `tfds.data_source` gives it, the image not decoded."""
     made: dict[str, Any] = {"image": picture(i), "label": i % task.num_classes}
-    if task.images == "clevr":
+    if task.image_set == "clevr":
         depths = [[[1, 2, depth] for depth in (8.0 + i % 3, 12.0, 30.0)], [[0, 0, 9.0]] * 10][i % 2]
         made = {"image": picture(i), "objects": {"pixel_coords": depths}, "file_name": f"f{i}".encode()}
-    if task.images == "KITTI-Dist":
+    if task.image_set == "KITTI-Dist":
         kinds, places = [[0, 7], [2], [4, 3], []][i % 4], [[8.0, 1.0], [20.5], [1.0, 2.0], []][i % 4]
         made = {"image": picture(i), "objects": {"type": kinds, "location": [[0, 0, z] for z in places]}}
-    if task.images == "dsprites":
+    if task.image_set == "dsprites":
         stream = io.BytesIO()
         Image.fromarray((pixels(i)[..., 0] > 99).astype(np.uint8)).save(stream, "PNG")
         made = {"image": stream.getvalue(), "label_x_position": i % 32, "label_orientation": i % 40}
-    if task.images == "smallnorb":
+    if task.image_set == "smallnorb":
         made |= {"label_azimuth": i % 18, "label_elevation": i % 9, "label_category": i % 5, "instance": i % 10}
-    if task.images == "Retinopathy":
+    if task.image_set == "Retinopathy":
         made["name"] = f"{i // 2}_{('left', 'right')[i % 2]}".encode()
     return made
 
@@ -172,7 +172,7 @@ def stub(monkeypatch: pytest.MonkeyPatch):
     def install(task: Task) -> None:
         class Source:
             def __init__(self, split: str) -> None:
-                self.offset = 1000 * list(task.originals).index(split)
+                self.offset = 1000 * list(task.published_splits).index(split)
 
             def __getitem__(self, i: int) -> dict[str, Any]:
                 return example(task, i + self.offset)
@@ -190,14 +190,14 @@ def stub(monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.parametrize("task", VTAB, ids=lambda task: task.name)
 def test_every_task_is_read_from_a_prepared_folder(task: Task, tmp_path: Path, stub) -> None:
-    sizes = dict.fromkeys(task.originals, 90)
+    sizes = dict.fromkeys(task.published_splits, 90)
     recipe = {
         split: text
         if "[" not in text
         else text.partition("[")[0] + {"train": "[:20]", "val": "[30:40]", "test": "[50:]"}[split]
         for split, text in task.recipe.items()
     }
-    small = replace(task, originals=sizes, recipe=recipe)
+    small = replace(task, published_splits=sizes, recipe=recipe)
     ranges = {
         split: range(90)[slice(*(int(p) if p else None for p in text.partition("[")[2].rstrip("]").split(":")))]
         if "[" in text
@@ -228,8 +228,8 @@ def test_every_task_is_read_from_a_prepared_folder(task: Task, tmp_path: Path, s
         assert found.labels.tolist() == [expected(i) for i in numbers]
         shown = np.asarray(found.images[3])
         binary = np.repeat((pixels(numbers[3])[..., :1] > 99).astype(np.uint8) * 255, 3, axis=-1)
-        np.testing.assert_array_equal(shown, binary if small.images == "dsprites" else pixels(numbers[3]))
-        assert (found.clusters is not None) == (small.images in ("clevr", "Retinopathy", "smallnorb"))
+        np.testing.assert_array_equal(shown, binary if small.image_set == "dsprites" else pixels(numbers[3]))
+        assert (found.clusters is not None) == (small.image_set in ("clevr", "Retinopathy", "smallnorb"))
     digest = source.load(small, "test", tmp_path, tmp_path / "cache").digest
     assert digest == source.load(small, "test", tmp_path, tmp_path / "cache").digest
 
@@ -247,7 +247,7 @@ def test_the_newest_version_counts_and_configurations_are_folders(tmp_path: Path
 
 def test_what_is_missing_of_a_prepared_folder(tmp_path: Path, stub) -> None:
     recipe = {"train": "train[:8]", "val": "validation[:2]", "test": "test"}
-    task = replace(tasks()["DTD"], originals={"train": 9, "validation": 9, "test": 9}, recipe=recipe)
+    task = replace(tasks()["DTD"], published_splits={"train": 9, "validation": 9, "test": 9}, recipe=recipe)
     folder = prepared(tmp_path, task)
     stub(task)
 
@@ -310,7 +310,7 @@ def test_with_the_package_itself(tmp_path: Path) -> None:
     sizes = {"train": 40, "validation": 11, "test": 12}
     Dtd(data_dir=str(tmp_path), file_format="array_record").download_and_prepare()
     recipe = {"train": "train[:30]", "val": "validation[:7]", "test": "test"}
-    task = replace(tasks()["DTD"], originals=sizes, recipe=recipe, splits={"train": 30, "val": 7, "test": 12})
+    task = replace(tasks()["DTD"], published_splits=sizes, recipe=recipe, splits={"train": 30, "val": 7, "test": 12})
     for split, size in task.splits.items():
         found = Tfds().load(task, split, tmp_path, tmp_path / "cache")
         salt = recipe[split].partition("[")[0]

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from vit_bench.suites.sources.on_disk import AsPublished
-from vit_bench.suites.sources.splits import originals_of, vtab_split
+from vit_bench.suites.sources.splits import published_splits_of, vtab_split
 from vit_bench.suites.tasks import tasks
 
 TORCHVISION = AsPublished("torchvision")
@@ -36,7 +36,7 @@ def test_the_thousand_images_are_those_that_others_published(name: str, tmp_path
         pytest.skip(f"{name} is not in {DATA}")
     keys = {}
     for split in ("train", "val"):
-        (original,) = originals_of(task, split)
+        (original,) = published_splits_of(task, split)
         listing = form.open(folder, task, original, tmp_path).keys
         keys[split] = [key for _, key in vtab_split(task, split, {original: listing})]
     assert digest(sorted(keys["train"])) == PUBLISHED[NAMES[name]]["train800_sorted_sha256_16"]

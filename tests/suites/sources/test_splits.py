@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from vit_bench.suites.sources.splits import originals_of, slices, tfds_order, vtab_split
+from vit_bench.suites.sources.splits import published_splits_of, slices, tfds_order, vtab_split
 from vit_bench.suites.tasks import tasks
 
 DATA = Path(__file__).parents[2] / "data"
@@ -40,7 +40,7 @@ def listings(name: str) -> dict[str, list[str]]:
     if name.startswith("Clevr"):
         return {"train": [f"CLEVR_train_{i:06d}.png" for i in range(70000)]}
     prefixes = {"train": "train_", "validation": "valid_", "test": "test_"} if name == "Camelyon" else {}
-    return {split: numbered(prefixes.get(split, ""), size) for split, size in tasks()[name].originals.items()}
+    return {split: numbered(prefixes.get(split, ""), size) for split, size in tasks()[name].published_splits.items()}
 
 
 @cache
@@ -154,7 +154,7 @@ def test_majority_rates_of_enumerable_test_sets_are_counted() -> None:
     ("one", "other"), [("dSpr-Loc", "dSpr-Ori"), ("sNORB-Azim", "sNORB-Elev"), ("Clevr-Count", "Clevr-Dist")]
 )
 def test_tasks_on_the_same_images_have_the_same_splits(one: str, other: str) -> None:
-    for name in ("images", "splits", "originals", "recipe", "builder", "cluster"):
+    for name in ("image_set", "splits", "published_splits", "recipe", "builder", "cluster"):
         assert getattr(tasks()[one], name) == getattr(tasks()[other], name)
 
 
@@ -187,7 +187,7 @@ def test_what_is_incomplete_or_double_is_refused() -> None:
 def test_a_derived_row_may_be_given() -> None:
     small = replace(
         tasks()["smallnorb_azi"],
-        originals={"train": 4, "test": 6},
+        published_splits={"train": 4, "test": 6},
         recipe={"val": "train[:2]+test[:1]", "test": "test[3:]"},
     )
     listing = {"train": numbered("", 4), "test": numbered("", 6)}
@@ -198,4 +198,4 @@ def test_a_derived_row_may_be_given() -> None:
         ("test", order["test"][0]),
     ]
     assert vtab_split(small, "test", listing) == [("test", key) for key in order["test"][3:]]
-    assert originals_of(small, "val") == ["train", "test"]
+    assert published_splits_of(small, "val") == ["train", "test"]

@@ -40,7 +40,7 @@ def test_the_nineteen_rows_are_those_of_the_public_code(fact: dict[str, str]) ->
     assert row.metric == "top1"
     assert row.cluster == CLUSTERS.get(row.name, "")
     assert bool(row.unproven) == (row.name in ("Caltech101", "KITTI-Dist"))
-    assert row.also == ({"test": 6085} if row.name == "Caltech101" else {})
+    assert row.other_sizes == ({"test": 6085} if row.name == "Caltech101" else {})
     assert row.rule is None or row.rule is getattr(labels, row.rule.__name__)
 
 

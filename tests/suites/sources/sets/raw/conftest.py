@@ -29,7 +29,7 @@ def small(name: str, originals: dict[str, int], **recipe: str) -> Task:
         original, _, piece = text.partition("[")
         start, _, stop = piece.rstrip("]").partition(":")
         sizes[split] = int(stop or originals[original]) - int(start or 0)
-    return replace(tasks()[name], originals=originals, recipe=recipe, splits=sizes)
+    return replace(tasks()[name], published_splits=originals, recipe=recipe, splits=sizes)
 
 
 def picture(seed: int, size: tuple[int, int] = (9, 7), mode: str = "RGB") -> Image.Image:

@@ -31,7 +31,7 @@ def load(task: Task, split: str, data: Path) -> Split:
 
 def test_there_is_a_format_for_every_data_set_that_torchvision_does_not_read_whole() -> None:
     assert {name for name, row in RAW.sets.items() if row.raw} == set(IMAGES)
-    assert set(IMAGES) <= {task.images for task in tasks().values() if task.collection == "vtab"}
+    assert set(IMAGES) <= {task.image_set for task in tasks().values() if task.collection == "vtab"}
 
 
 @pytest.mark.parametrize("images", IMAGES)

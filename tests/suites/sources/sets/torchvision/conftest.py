@@ -41,7 +41,7 @@ Patch = pytest.MonkeyPatch
 
 def small(name: str, recipe: Mapping[str, str], **originals: int) -> Task:
     """A row with small published splits."""
-    made = replace(tasks()[name], originals=originals, recipe=recipe)
+    made = replace(tasks()[name], published_splits=originals, recipe=recipe)
     sizes = {split: sum(stop - start for _, start, stop in slices(made, split)) for split in recipe}
     return replace(made, splits=sizes)
 
@@ -101,7 +101,7 @@ def svhn(root: Path, patch: Patch) -> Made:
     row = small("SVHN", {"train": "train[:6]", "val": "train[9:11]", "test": "test"}, train=12, test=11)
     made = Made(row)
     listed = dict(datasets.SVHN.split_list)
-    for split, size in row.originals.items():
+    for split, size in row.published_splits.items():
         images = [pixels(f"{split}{i}", 32, 32) for i in range(size)]
         stored = [i % 10 + 1 for i in range(size)]
         path = root / f"{split}_32x32.mat"
@@ -119,7 +119,7 @@ def pcam(root: Path, _: Patch) -> Made:
     )
     made = Made(row)
     (root / "pcam").mkdir(parents=True)
-    for split, size in row.originals.items():
+    for split, size in row.published_splits.items():
         name = {"validation": "valid"}.get(split, split)
         images = np.stack([pixels(f"{split}{i}", 6, 6) for i in range(size)])
         labels = np.arange(size) % 2
@@ -168,7 +168,7 @@ def dtd(root: Path, _: Patch) -> Made:
     row = small("DTD", {"train": "train[:3]", "val": "validation[:2]", "test": "test"}, train=4, validation=4, test=4)
     made, top = Made(row), root / "dtd" / "dtd"
     (top / "labels").mkdir(parents=True)
-    for number, split in enumerate(row.originals):
+    for number, split in enumerate(row.published_splits):
         keys = [f"{name}/{name}_{i:04d}.jpg" for name in ("banded", "blotchy") for i in (number, number + 3)]
         short = {"validation": "val"}.get(split, split)
         (top / "labels" / f"{short}1.txt").write_text("".join(f"{key}\n" for key in keys))
@@ -222,7 +222,7 @@ def sun(root: Path, _: Patch) -> Made:
     )
     made, top = Made(row), root / "SUN397"
     names = ("/a/abbey", "/c/church/indoor", "/c/church/outdoor")
-    for number, (split, size) in enumerate(row.originals.items()):
+    for number, (split, size) in enumerate(row.published_splits.items()):
         keys = [f"{names[i % 3]}/sun_{'abc'[number]}{i}.jpg" for i in range(size)]
         made.truth[split] = {
             key: (write(top / key.lstrip("/"), key), names.index(key.rpartition("/")[0]), None) for key in keys
@@ -243,7 +243,7 @@ def clevr(root: Path, _: Patch) -> Made:
     top = root / "clevr" / "CLEVR_v1.0"
     (top / "scenes").mkdir(parents=True)
     expected = (0, 1, 2, 3, 4, 5, 3, 5)
-    for split, size in made.task.originals.items():
+    for split, size in made.task.published_splits.items():
         name = {"validation": "val"}.get(split, split)
         scenes, made.truth[split] = [], {}
         for i in range(size):

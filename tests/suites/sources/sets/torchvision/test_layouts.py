@@ -32,7 +32,7 @@ Patch = pytest.MonkeyPatch
 
 
 def test_every_layout_is_walked() -> None:
-    assert {tasks()[name].images for name in NAMES} == {name for name, row in SOURCE.sets.items() if row.torchvision}
+    assert {tasks()[name].image_set for name in NAMES} == {name for name, row in SOURCE.sets.items() if row.torchvision}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -44,7 +44,7 @@ def test_every_split_is_read_in_the_official_order(name: str, tmp_path: Path, ma
     for split, size in made.task.splits.items():
         ((original, start, stop),) = slices(made.task, split)
         truth = made.truth[original]
-        assert len(truth) == made.task.originals[original]
+        assert len(truth) == made.task.published_splits[original]
         keys = tfds_order(original, sorted(truth))[start:stop]
         found = SOURCE.load(made.task, split, data, tmp_path / "cache")
         assert len(found) == size == len(keys)

@@ -18,7 +18,7 @@ Patch = pytest.MonkeyPatch
 
 def test_sun397_members_are_counted_and_only_of_the_published_names() -> None:
     counts = np.bincount(sun397.split_numbers())
-    assert dict(zip(sun397.SPLITS, counts.tolist(), strict=True)) == dict(tasks()["Sun397"].originals)
+    assert dict(zip(sun397.SPLITS, counts.tolist(), strict=True)) == dict(tasks()["Sun397"].published_splits)
     with pytest.raises(
         ValueError, match=r"the 2 images are not the 108753 of SUN397 by name.*Unpack SUN397\.tar\.gz again"
     ):
