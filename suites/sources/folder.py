@@ -10,6 +10,8 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Literal
 
@@ -46,7 +48,7 @@ def folder_task(path: Path, *, name: str = "", division: Division = "own", seed:
     Raises UsageError if the folder does not exist, holds no class folders, or too few images.
     """
     listing = _list_folder(path)
-    classes = tuple(sorted({name for part in listing.parts.values() for name in part}))
+    classes = tuple(sorted({name for images in listing.parts.values() for name, _ in images}))
     if len(classes) < 2:
         raise UsageError(f"{path} holds a single class, {', '.join(classes)}; there is nothing to tell apart")
     splits, recipe = _divide(listing, division, seed)
@@ -55,7 +57,7 @@ def folder_task(path: Path, *, name: str = "", division: Division = "own", seed:
         name=name or f"folder:{path}",
         collection="folder",
         group="folder",
-        images=f"folder:{path.resolve()}",
+        image_set=f"folder:{path.resolve()}",
         target="class",
         num_classes=len(classes),
         splits={split: len(images) for split, images in splits.items()},
@@ -84,15 +86,14 @@ class Folder(OnDisk):
         listing = _list_folder(folder)
         if sha(listing.sizes) != task.revision:
             raise UsageError(f"{folder} has changed since it was listed. Repeat the command")
-        images = _divide(listing, task.division, task.seed)[0][split]
         numbers = {name: i for i, name in enumerate(task.classes)}
-        classes = {key: name for name, key in images}
+        labels = {key: numbers[name] for name, key in _divide(listing, task.division, task.seed)[0][split]}
         opened = PublishedSplit(
-            keys=list(classes),
+            keys=list(labels),
             images=image_files(lambda key: folder / key, apply_exif=True),
-            label=lambda key: numbers[classes[key]],
+            label=labels.__getitem__,
         )
-        return make_split(task, {split: opened}, [(split, key) for key in classes], cache)
+        return make_split(task, {split: opened}, [(split, key) for key in labels], cache)
 
 
 Image = tuple[str, str]  # class, name relative to the folder
@@ -102,7 +103,7 @@ Image = tuple[str, str]  # class, name relative to the folder
 class _Listing:
     """The images of a folder."""
 
-    parts: Mapping[str, Mapping[str, Sequence[str]]]  # split ("" without split folders) -> class -> names
+    parts: Mapping[str, Sequence[Image]]  # split ("" without split folders) -> images, class by class
     sizes: Mapping[str, int]  # name -> bytes
 
 
@@ -112,17 +113,17 @@ def _list_folder(path: Path) -> _Listing:
     inside = {name.lower(): name for name in folder_names(path)}
     named = {part: next((inside[name] for name in names if name in inside), None) for part, names in PARTS.items()}
     divided = named["train"] is not None and (named["val"] is not None or named["test"] is not None)
-    parts: dict[str, dict[str, list[str]]] = {}
+    parts: dict[str, list[Image]] = {}
     sizes: dict[str, int] = {}
     for part, folder in (named if divided else {"": ""}).items():
         if folder is None:
             continue
-        parts[part] = {}
+        parts[part] = []
         for name in folder_names(path / folder):
             images = {"/".join(filter(None, (folder, name, key))): size for key, size in _images(path / folder / name)}
             if not images:
                 raise UsageError(f"{path / folder / name} holds no image files ({' '.join(ENDINGS)})")
-            parts[part][name] = sorted(images)
+            parts[part] += [(name, key) for key in sorted(images)]
             sizes |= images
         if not parts[part]:
             raise UsageError(
@@ -154,39 +155,34 @@ def _divide(listing: _Listing, division: Division, seed: int) -> tuple[dict[str,
     elif "test" not in parts:
         parts["test"], words["test"] = parts.pop("val"), words.pop("val")
     if division == "800/200":
-        pool = _shuffled([image for part in ("train", "val") for image in _flat(parts.get(part, {}))], salt)
+        pool = _shuffled([*parts["train"], *parts.get("val", ())], salt)
         if len(pool) < 1000:
             raise UsageError(
                 f"division=800/200 needs 1000 images besides those of the test split; there are {len(pool)}"
             )
-        splits = {"train": pool[:800], "val": pool[800:1000], "test": _shuffled(_flat(parts["test"]), salt)}
+        splits = {"train": pool[:800], "val": pool[800:1000], "test": _shuffled(parts["test"], salt)}
         return splits, {"train": f"800 of them, seed {seed}", "val": "200 of them", "test": words["test"]}
     if "val" not in parts:
         parts["val"], parts["train"] = _take_share(parts["train"], VAL_PERCENT, salt)
         words["val"] = f"{VAL_PERCENT} % of each class of train, seed {seed}"
         words["train"] += " without val"
-    return {part: _shuffled(_flat(parts[part]), salt) for part in PARTS}, {part: words[part] for part in PARTS}
+    return {part: _shuffled(parts[part], salt) for part in PARTS}, {part: words[part] for part in PARTS}
 
 
-def _take_share(
-    classes: Mapping[str, Sequence[str]], percent: int, salt: str
-) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+def _take_share(images: Sequence[Image], percent: int, salt: str) -> tuple[list[Image], list[Image]]:
     """This percentage of each class, at least one image, and the rest. Raises UsageError if there is no rest."""
-    chosen, rest = {}, {}
-    for name, keys in classes.items():
-        size = max(1, round(len(keys) * percent / 100))
-        ordered = tfds_order(salt, keys)
-        if len(keys) <= size:
+    chosen, rest = [], []
+    for name, group in groupby(images, key=itemgetter(0)):
+        ordered = _shuffled(list(group), salt)
+        size = max(1, round(len(ordered) * percent / 100))
+        if len(ordered) <= size:
             raise UsageError(
-                f"class {name} has too few images ({len(keys)}) to divide into train, val and test. Add some, or "
+                f"class {name} has too few images ({len(ordered)}) to divide into train, val and test. Add some, or "
                 "divide the folder yourself into folders train, val and test"
             )
-        chosen[name], rest[name] = ordered[:size], ordered[size:]
+        chosen += ordered[:size]
+        rest += ordered[size:]
     return chosen, rest
-
-
-def _flat(classes: Mapping[str, Sequence[str]]) -> list[Image]:
-    return [(name, key) for name, keys in classes.items() for key in keys]
 
 
 def _shuffled(images: Sequence[Image], salt: str) -> list[Image]:

@@ -57,8 +57,7 @@ class ListFiles(Format):
 
     folders: tuple[str, ...]
     lists: Mapping[str, str]  # published split -> list file
-    images: str  # the folder that image names are relative to
-    name: Callable[[str], str]  # line -> image name
+    name: Callable[[str], str]  # line -> image name, relative to the folder `images`
     annotation: Callable[[str], Any]  # line -> annotation
 
     def missing(self, folder: Path, task: Task, published: str) -> str:
@@ -66,7 +65,7 @@ class ListFiles(Format):
         if missing := missing_file(folder, listing):
             return missing
         names = [self.name(line) for line in read_lines(folder / listing, errors="replace")]
-        return missing_file(folder / self.images, *names) or wrong_count(
+        return missing_file(folder / "images", *names) or wrong_count(
             folder / listing, len(names), task.published_splits[published]
         )
 
@@ -79,7 +78,7 @@ class ListFiles(Format):
             numbers = {name: i for i, name in enumerate(sorted({self.annotation(line) for line in lines.values()}))}
             label = lambda key: numbers[self.annotation(lines[key])]  # noqa: E731
         return PublishedSplit(
-            keys=list(lines), images=image_files(lambda key: folder / self.images / key), label=label, files=(listing,)
+            keys=list(lines), images=image_files(lambda key: folder / "images" / key), label=label, files=(listing,)
         )
 
 

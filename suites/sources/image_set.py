@@ -5,8 +5,10 @@ A module of sets/ declares an image set as a module-level row. So does a user's 
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from ..protocol import Task
@@ -29,12 +31,29 @@ class Download:
         return self.name or self.url.rpartition("/")[2].partition("?")[0]
 
 
-Example = Mapping[str, Any]  # an example of a data set that TFDS has prepared; its image is the bytes of a file
+def downloads(image_set: str) -> tuple[Download, ...]:
+    """The files of a built-in image set, as sets/downloads.csv lists them."""
+    with (Path(__file__).with_name("sets") / "downloads.csv").open(encoding="utf-8", newline="") as lines:
+        return tuple(
+            Download(
+                url=row["url"],
+                size=int(row["size"]) if row["size"] else None,
+                digest=row["digest"],
+                into=row["into"],
+                unpack=row["unpack"] == "yes",
+                name=row["name"],
+            )
+            for row in csv.DictReader(lines)
+            if row["image_set"] == image_set
+        )
+
+
+Example = Mapping[str, Any]  # an example that TFDS has prepared, its texts as str; "image" is the bytes of a file
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSet:
-    """Images that tasks share (`Task.images`): the published files, and the copies that other sources have."""
+    """Images that tasks share (`Task.image_set`): the published files, and the copies that other sources have."""
 
     aliases: ClassVar[tuple[str, ...]] = ()
     in_globs: ClassVar[bool] = True

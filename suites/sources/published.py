@@ -16,6 +16,7 @@ from ..images.decode import read_image
 from ..images.decoded import Decoded, file_stamps, with_digest
 from ..images.digest import digest_images
 from ..protocol import PartOf, Split, Task
+from .reading import file_names
 from .splits import published_splits_of, vtab_split
 
 Pair = tuple[str, str]  # published split, key
@@ -68,6 +69,11 @@ def missing_file(folder: Path, *names: str) -> str:
 def wrong_count(place: Path, found: int, expected: int) -> str:
     """A message that a place holds the wrong number of images; "" if the number is right."""
     return "" if found == expected else f"{place} holds {found} images; expected {expected}"
+
+
+def too_few_images(folder: Path, suffix: str, expected: int) -> str:
+    """A message that a folder holds fewer files with this suffix than expected; "" if it holds enough."""
+    return wrong_count(folder, min(len(file_names(folder, suffix)), expected), expected)
 
 
 def read_lines(path: Path, errors: str = "strict") -> list[str]:

@@ -104,7 +104,7 @@ class Tfds(OnDisk):
 
 
 def _examples(task: Task, split: str, folder: Path) -> Callable[[int], Example]:
-    """A function that reads example number i of a split. Its image is the bytes of an image file."""
+    """A function that reads example number i of a split."""
     import tensorflow_datasets as tfds  # pyright: ignore[reportMissingImports]  # the extra `tfds`
 
     builder: Any = tfds.builder_from_directory(str(folder))
@@ -116,7 +116,11 @@ def _examples(task: Task, split: str, folder: Path) -> Callable[[int], Example]:
     def example(i: int) -> Example:
         for source, positions in pieces:
             if i < len(positions):
-                return source[positions[i]]
+                found = source[positions[i]].items()
+                return {
+                    key: value.decode() if isinstance(value, bytes) and key != "image" else value
+                    for key, value in found
+                }
             i -= len(positions)
         raise IndexError(i)
 

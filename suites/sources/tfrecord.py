@@ -19,6 +19,7 @@ from .reading import BadArchive
 
 LARGEST = 1 << 26  # bytes of a record, which holds one image
 BLOCK = 1024  # bytes that crc32c handles at once
+START = bytes.fromhex("54641f64")  # takes the register of crc32c from 0 to 0xFFFFFFFF, where it starts
 
 
 def records(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -48,73 +49,67 @@ def records(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def example(content: bytes) -> Mapping[str, list[Any]]:
-    """The features of a tf.Example by name: bytes as (begin, end) in `content`, integers as int; floats are left out.
+    """The features of a tf.Example by name: bytes, and integers as int; floats are left out.
 
     Raises ValueError if `content` is no tf.Example.
     """
-    features: dict[str, list[Any]] = {}
-    for message in _inside(content, (0, len(content)), 1):
-        for entry in _inside(content, message, 1):
-            name = "".join(content[slice(*at)].decode() for at in _inside(content, entry, 1))
-            features[name] = [value for feature in _inside(content, entry, 2) for value in _values(content, feature)]
-    return features
+    entries = (entry for features in _messages(content, 1) for entry in _messages(features, 1))
+    return {
+        "".join(part.decode() for part in _messages(entry, 1)): [
+            value for feature in _messages(entry, 2) for value in _values(feature)
+        ]
+        for entry in entries
+    }
 
 
-def _inside(content: bytes, message: tuple[int, int], wanted: int) -> list[tuple[int, int]]:
-    """Begin and end of the fields with this number in a message; varints are left out."""
-    return [(begin, end) for number, begin, end in _fields(content, *message) if number == wanted and end >= 0]
-
-
-def _values(content: bytes, feature: tuple[int, int]) -> Iterator[Any]:
+def _values(feature: bytes) -> Iterator[bytes | int]:
     """The values of a Feature."""
-    for kind, begin, end in _fields(content, *feature):
-        for number, first, last in _fields(content, begin, end):
-            if number != 1:
-                continue
-            if kind == 1:
-                yield first, last
-            elif kind == 3 and last < 0:  # one integer
-                yield first
-            elif kind == 3:  # packed integers
-                while first < last:
-                    value, first = _varint(content, first, last)
-                    yield value
+    for kind, values in _fields(feature):
+        for number, value in _fields(values) if isinstance(values, bytes) else ():
+            if number == 1 and kind == (1 if isinstance(value, bytes) else 3):
+                yield value
+            elif number == 1 and kind == 3 and isinstance(value, bytes):  # packed integers
+                at = 0
+                while at < len(value):
+                    integer, at = _varint(value, at)
+                    yield integer
 
 
-def _fields(content: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Each field of a message: its number, and begin and end of its content; for a varint, its value and -1."""
-    while at < end:
-        key, at = _varint(content, at, end)
-        kind = key & 7
+def _messages(message: bytes, wanted: int) -> list[bytes]:
+    """The contents of the fields with this number in a message; varints are left out."""
+    return [value for number, value in _fields(message) if number == wanted and isinstance(value, bytes)]
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, bytes | int]]:
+    """Number and content of each field of a message: an integer for a varint, bytes for all others."""
+    at = 0
+    while at < len(message):
+        key, at = _varint(message, at)
+        kind, size = key & 7, 0
         if kind == 0:
-            value, at = _varint(content, at, end)
-            yield key >> 3, value, -1
-            continue
-        if kind == 2:
-            size, at = _varint(content, at, end)
+            value, at = _varint(message, at)
+        elif kind == 2:
+            size, at = _varint(message, at)
+            value = message[at : at + size]
         elif kind in (1, 5):
             size = 8 if kind == 1 else 4
+            value = message[at : at + size]
         else:
             raise ValueError(f"no message: it has a field of type {kind}")
-        if not 0 <= size <= end - at:
+        if not 0 <= size <= len(message) - at:
             raise ValueError("no message: a field goes beyond its end")
-        yield key >> 3, at, at + size
+        yield key >> 3, value
         at += size
 
 
-def _varint(content: bytes, at: int, end: int) -> tuple[int, int]:
+def _varint(message: bytes, at: int) -> tuple[int, int]:
     """The varint at this place, as a signed 64-bit integer, and the place after it."""
-    value = 0
-    for shift in range(0, 70, 7):
-        if at >= end:
-            break
-        byte = content[at]
-        value |= (byte & 0x7F) << shift
-        at += 1
-        if byte < 0x80:
-            value &= (1 << 64) - 1
-            return value - (1 << 64) if value >> 63 else value, at
-    raise ValueError("no message: a number goes beyond its end")
+    last = next((place for place in range(at, min(at + 10, len(message))) if message[place] < 0x80), None)
+    if last is None:
+        raise ValueError("no message: a number goes beyond its end")
+    digits = enumerate(message[at : last + 1])
+    value = sum((byte & 0x7F) << 7 * place for place, byte in digits) & (1 << 64) - 1
+    return value - (value >> 63 << 64), last + 1
 
 
 def masked(crc: int) -> int:
@@ -127,32 +122,26 @@ def crc32c(content: bytes) -> int:
 
     The register after a block is linear (over XOR) in the register before it and in the block. So NumPy computes the
     contribution of each block at once, as the XOR of one table entry per byte, chosen by place and value. The register
-    before a block is XORed onto the block's first four bytes, so it goes through the same table.
+    before a block is XORed onto the block's first four bytes, so it goes through the same table. Zeros leave a register
+    of 0 as it is, so they fill the first block.
     """
-    table = _contributions()
-    register = 0xFFFFFFFF
-    whole = len(content) // BLOCK * BLOCK
-    blocks = np.frombuffer(content, dtype=np.uint8, count=whole).reshape(-1, BLOCK)
-    places = np.arange(BLOCK - 1, -1, -1) * 256
-    contributions = np.bitwise_xor.reduce(table[places[None, :] + blocks], axis=1) if whole else ()
-    # Table rows of a block's first four bytes, for the register before it.
-    first = [table[(BLOCK - 1 - i) * 256 : (BLOCK - i) * 256].tolist() for i in range(4)] if whole else []
-    for block in contributions:
-        carried = [first[i][register >> 8 * i & 0xFF] for i in range(4)]
-        register = int(block) ^ carried[0] ^ carried[1] ^ carried[2] ^ carried[3]
-    step = table[:256].tolist() if whole < len(content) else []
-    for byte in content[whole:]:
-        register = register >> 8 ^ step[(register ^ byte) & 0xFF]
+    table, places = _contributions(), np.arange(BLOCK)
+    filled = bytes(-len(START + content) % BLOCK) + START + content
+    blocks = np.frombuffer(filled, dtype=np.uint8).reshape(-1, BLOCK)
+    register = 0
+    for block in np.bitwise_xor.reduce(table[places, blocks], axis=1).tolist():
+        carried = np.frombuffer(register.to_bytes(4, "little"), dtype=np.uint8)
+        register = block ^ int(np.bitwise_xor.reduce(table[places[:4], carried]))
     return register ^ 0xFFFFFFFF
 
 
 @cache
 def _contributions() -> np.ndarray:
-    """(BLOCK * 256,) uint32: at 256 n + byte, what a byte followed by n others adds to the register."""
+    """(BLOCK, 256) uint32: what a byte at each place of a block adds to the register after the block."""
     row = np.arange(256, dtype=np.uint32)
     for _ in range(8):
         row = np.where(row & 1, row >> 1 ^ np.uint32(0x82F63B78), row >> 1)
     rows = [row]
     for _ in range(BLOCK - 1):
         rows.append(rows[-1] >> 8 ^ row[rows[-1] & 0xFF])
-    return np.concatenate(rows)
+    return np.stack(rows[::-1])

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ...protocol import Task
-from ..image_set import Download, ImageSet
+from ..image_set import ImageSet, downloads
 from ..published import Format, PublishedSplit, image_files, wrong_count
 from ..reading import file_names, folder_names
 
@@ -54,14 +54,7 @@ class Caltech101(Format):
 
 CALTECH101 = ImageSet(
     name="Caltech101",
-    downloads=(
-        Download(
-            url="https://data.caltech.edu/records/mzrjq-6wc02/files/caltech-101.zip?download=1",
-            size=137414764,
-            digest="331234750fc7f77520e50d9565e8b6907b03565e30320da1401130db08c61f91",
-            into="caltech101",
-        ),
-    ),
+    downloads=downloads("Caltech101"),
     torchvision=Caltech101(),
     note="The official train split depends on the order in which a file system listed the files, so it cannot be "
     "rebuilt: train and val have the right size but are not the official images. A test set of 6085 images also "

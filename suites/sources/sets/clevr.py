@@ -14,9 +14,9 @@ import numpy as np
 from ....stable import sha
 from ...images.decoded import file_stamps
 from ...protocol import Task
-from ..image_set import Download, Example, ImageSet
-from ..published import Format, PublishedSplit, image_files, label_by_rule, missing_file, wrong_count
-from ..reading import BadArchive, cached_arrays, file_names
+from ..image_set import Example, ImageSet, downloads
+from ..published import Format, PublishedSplit, image_files, label_by_rule, missing_file, too_few_images
+from ..reading import BadArchive, cached_arrays
 
 PARTS = {"train": "train", "validation": "val"}  # published split -> folder; the official test set has no annotations
 CHUNK = 1 << 20  # characters read at a time
@@ -35,8 +35,7 @@ class Clevr(Format):
 
     def missing(self, folder: Path, task: Task, published: str) -> str:
         images, expected = folder / "images" / PARTS[published], task.published_splits[published]
-        count = len(file_names(images, ".png"))
-        return missing_file(folder, _scenes(published)) or wrong_count(images, min(count, expected), expected)
+        return missing_file(folder, _scenes(published)) or too_few_images(images, ".png", expected)
 
     def open(self, folder: Path, task: Task, published: str, cache: Path) -> PublishedSplit:
         """Open a split. The annotations are cached: the files are large and slow to parse."""
@@ -119,23 +118,11 @@ def _tfds_label(task: Task, example: Example) -> int:
     return task.rule(_annotation(task.target, coordinates[:, 2].tolist()))
 
 
-def _tfds_cluster(example: Example) -> str:
-    name = example["file_name"]
-    return name.decode() if isinstance(name, bytes) else str(name)
-
-
 CLEVR = ImageSet(
     name="clevr",
-    downloads=(
-        Download(
-            url="https://dl.fbaipublicfiles.com/clevr/CLEVR_v1.0.zip",
-            size=19021600724,
-            digest="5cd61cf1096ed20944df93c9adb31e74d189b8459a94f54ba00090e5c59936d1",
-            into="clevr",
-        ),
-    ),
+    downloads=downloads("clevr"),
     torchvision=Clevr(folders=("clevr/CLEVR_v1.0",)),
     raw=Clevr(),
     tfds_label=_tfds_label,
-    tfds_cluster=_tfds_cluster,
+    tfds_cluster=lambda example: example["file_name"],
 )

@@ -12,7 +12,7 @@ from ....stable import sha
 from ...images.decode import read_image_at
 from ...images.decoded import file_stamps
 from ...protocol import Task
-from ..image_set import Download, ImageSet
+from ..image_set import ImageSet, downloads
 from ..published import Format, Images, PublishedSplit, label_by_rule
 from ..reading import BadArchive, cached_arrays, file_names
 from ..tfrecord import example, records
@@ -70,10 +70,11 @@ def index(paths: Sequence[Path]) -> Mapping[str, np.ndarray]:
         for at, content in records(path):
             try:
                 features = example(content)
-                (begin, end), name, label = (features[key][0] for key in ("image", "filename", "label"))
-                names.append(content[slice(*name)].decode())
-                rows.append((int(label), number, at + begin, at + end))
-            except (ValueError, KeyError, IndexError, TypeError) as error:
+                image, name, label = (features[key][0] for key in ("image", "filename", "label"))
+                begin = at + content.index(image)
+                names.append(name.decode())
+                rows.append((int(label), number, begin, begin + len(image)))
+            except (ValueError, LookupError, TypeError, AttributeError) as error:
                 raise BadArchive(
                     path, f"the record at byte {at} holds no image, filename and label: {error}"
                 ) from error
@@ -84,13 +85,6 @@ def index(paths: Sequence[Path]) -> Mapping[str, np.ndarray]:
 
 DMLAB = ImageSet(
     name="DMLab",
-    downloads=(
-        Download(
-            url="https://storage.googleapis.com/dmlab-vtab/dmlab.tar.gz",
-            size=3017022789,
-            digest="638b18fa69a5d61bbc310cd0b87ac603a39f41de0fdb07b6e77de274a24480a4",
-            into="dmlab",
-        ),
-    ),
+    downloads=downloads("DMLab"),
     raw=DMLab(),
 )

@@ -13,12 +13,11 @@ from ....stable import sha
 from ...images.decode import DAMAGED
 from ...images.decoded import file_stamps
 from ...protocol import Task
-from ..image_set import Download, Example, ImageSet
+from ..image_set import Example, ImageSet, downloads
 from ..published import Format, Images, PublishedSplit, label_by_rule, missing_file
 from ..reading import BadArchive, cached_arrays, read_exactly
 from ..splits import vtab_split
 
-URL = "https://github.com/google-deepmind/dsprites-dataset/raw/master"
 FILE = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz"
 SIDE = 64  # pixels
 COLUMNS = {"orientation": 3, "x position": 4}  # of latents_classes: color, shape, scale, orientation, x, y
@@ -118,7 +117,7 @@ def _class(task: Task, stored: int) -> int:
 
 DSPRITES = ImageSet(
     name="dsprites",
-    downloads=(Download(url=f"{URL}/{FILE}", into="dsprites", unpack=False),),
+    downloads=downloads("dsprites"),
     raw=DSprites(),
     tfds_label=_tfds_label,
     tfds_scale=255,  # stored as 0 and 1

@@ -7,11 +7,10 @@ from typing import Any
 
 from ...protocol import Task
 from ..formats import read_by_torchvision
-from ..image_set import Download, ImageSet
+from ..image_set import ImageSet, downloads
 from ..published import Format, PublishedSplit, image_files, missing_file, wrong_count
 from ..reading import file_names
 
-URL = "https://www.robots.ox.ac.uk/~vgg/data/flowers/102"
 LISTS = ("imagelabels.mat", "setid.mat")
 
 
@@ -41,27 +40,6 @@ class Flowers102(Format):
 
 FLOWERS102 = ImageSet(
     name="Flowers102",
-    downloads=(
-        Download(
-            url=f"{URL}/102flowers.tgz",
-            size=344862509,
-            digest="2d01ecc807db462958cfe3d92f57a8c252b4abd240eb955770201e45f783b246",
-            into="flowers-102",
-        ),
-        Download(
-            url=f"{URL}/imagelabels.mat",
-            size=502,
-            digest="4903e94206bac23bf772aadf06451916df56b58fc483a62db32a97b82656651d",
-            into="flowers-102",
-            unpack=False,
-        ),
-        Download(
-            url=f"{URL}/setid.mat",
-            size=14989,
-            digest="46b8678f91fd95d3c8f4feab80d271a6c834a1dd896fe29fd3e6ad9ce5c8dccd",
-            into="flowers-102",
-            unpack=False,
-        ),
-    ),
+    downloads=downloads("Flowers102"),
     torchvision=Flowers102(),
 )

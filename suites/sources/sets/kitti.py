@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from ...protocol import Task
-from ..image_set import Download, Example, ImageSet
-from ..published import Format, PublishedSplit, image_files, label_by_rule, missing_file, wrong_count
-from ..reading import BadArchive, file_names, read_text
+from ..image_set import Example, ImageSet, downloads
+from ..published import Format, PublishedSplit, image_files, label_by_rule, missing_file, too_few_images
+from ..reading import BadArchive, read_text
 
-URL = "https://s3.eu-central-1.amazonaws.com/avg-kitti"
 FIELDS = 15  # in a line of a label file: type, truncated, occluded, alpha, box (4), size (3), x, y, z, rotation
 Z = 13
 LARGEST = 1 << 20  # bytes of a text file: published ones are below 100 kB
@@ -35,8 +34,8 @@ class Kitti(Format):
         images, labels = folder / "training" / "image_2", folder / "training" / "label_2"
         lists = missing_file(_mapping(folder), *LISTS)
         return (
-            wrong_count(images, min(len(file_names(images, ".png")), total), total)
-            or wrong_count(labels, min(len(file_names(labels, ".txt")), total), total)
+            too_few_images(images, ".png", total)
+            or too_few_images(labels, ".txt", total)
             or (lists and f"{lists}: the split follows devkit_object.zip, unpacked there")
         )
 
@@ -117,26 +116,7 @@ def _tfds_label(task: Task, example: Example) -> int:
 
 KITTI = ImageSet(
     name="KITTI-Dist",
-    downloads=(
-        Download(
-            url=f"{URL}/data_object_image_2.zip",
-            size=12569945557,
-            digest="351c5a2aa0cd9238b50174a3a62b846bc5855da256b82a196431d60ff8d43617",
-            into="Kitti/raw",
-        ),
-        Download(
-            url=f"{URL}/data_object_label_2.zip",
-            size=5601213,
-            digest="4efc76220d867e1c31bb980bbf8cbc02599f02a9cb4350effa98dbb04aaed880",
-            into="Kitti/raw",
-        ),
-        Download(
-            url=f"{URL}/devkit_object.zip",
-            size=63794,
-            digest="ce0b76b69c0c5f89690a0d65b7302bbbdb962a0c7e8aba6efc7050d1b04b4cf1",
-            into="Kitti/raw/devkit",
-        ),
-    ),
+    downloads=downloads("KITTI-Dist"),
     # Only torchvision's folder, not its class: that lists images in the file system's order and has no VTAB splits.
     torchvision=Kitti(folders=("Kitti/raw",)),
     raw=Kitti(),

@@ -18,9 +18,9 @@ from ....stable import replacing, sha
 from ...images.decode import MAX_PIXELS, BadImage, read_bytes, read_image
 from ...images.decoded import file_stamps
 from ...protocol import Task
-from ..image_set import Example, ImageSet
-from ..published import Format, Images, PublishedSplit, label_by_rule, missing_file, wrong_count
-from ..reading import BadArchive, file_names, read_text
+from ..image_set import ImageSet
+from ..published import Format, Images, PublishedSplit, label_by_rule, missing_file, too_few_images
+from ..reading import BadArchive, read_text
 
 USAGES = {"Public": "validation", "Private": "test"}  # `Usage` in retinopathy_solution.csv -> published split
 RADIUS = 300  # pixels of the scaled eye
@@ -40,8 +40,7 @@ class Retinopathy(Format):
     def missing(self, folder: Path, task: Task, published: str) -> str:
         images, listing = _paths(folder, published)
         total = sum(size for name, size in task.published_splits.items() if _paths(folder, name)[0] == images)
-        count = min(len(file_names(images, ".jpeg")), total)
-        return missing_file(folder, listing.name) or wrong_count(images, count, total)
+        return missing_file(folder, listing.name) or too_few_images(images, ".jpeg", total)
 
     def open(self, folder: Path, task: Task, published: str, cache: Path) -> PublishedSplit:
         """Open a split. Prepared images are cached: making one is slow."""
@@ -144,11 +143,6 @@ def _circle(eye: np.ndarray, cv2) -> np.ndarray:
     return np.ascontiguousarray(eye[top : height // 2 + CIRCLE, left : width // 2 + CIRCLE])
 
 
-def _patient(example: Example) -> str:
-    name = example["name"]
-    return (name.decode() if isinstance(name, bytes) else str(name)).partition("_")[0]
-
-
 RETINOPATHY = ImageSet(
     name="Retinopathy",
     by_hand="Kaggle needs an account and accepted rules. 1. On Kaggle, join the competition "
@@ -159,7 +153,7 @@ RETINOPATHY = ImageSet(
     "…/trainLabels.csv and …/retinopathy_solution.csv. 3. Install vit-bench[data]: the images are prepared with OpenCV "
     "when they are first read, which takes hours for all",
     raw=Retinopathy(),
-    tfds_cluster=_patient,
+    tfds_cluster=lambda example: example["name"].partition("_")[0],
     note="Kaggle's test set of 53576 images holds both validation (10906) and test (42670). Plain accuracy hardly "
     "ranks models here: 73.6 % of the test set is grade 0.",
 )

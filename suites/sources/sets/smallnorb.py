@@ -15,14 +15,14 @@ import numpy as np
 from ....stable import replacing, sha
 from ...images.decoded import file_stamps
 from ...protocol import Task
-from ..image_set import Download, Example, ImageSet
+from ..image_set import ImageSet, downloads
 from ..published import Format, Images, PublishedSplit, label_by_rule, missing_file
 from ..reading import BadArchive, read_exactly
 
-URL = "https://cs.nyu.edu/~ylclab/data/norb-v1.0-small/"
-TRAINING = "smallnorb-5x46789x9x18x6x2x96x96-training"
-TESTING = "smallnorb-5x01235x9x18x6x2x96x96-testing"
-NAMES = {"train": f"{TRAINING}-{{}}.mat", "test": f"{TESTING}-{{}}.mat"}
+NAMES = {
+    "train": "smallnorb-5x46789x9x18x6x2x96x96-training-{}.mat",
+    "test": "smallnorb-5x01235x9x18x6x2x96x96-testing-{}.mat",
+}
 PARTS = ("dat", "cat", "info")  # pairs of pictures; categories; instance, elevation, azimuth, lighting
 SIDE = 96  # pixels
 KINDS = {0x1E3D4C55: np.dtype("u1"), 0x1E3D4C54: np.dtype("<i4")}  # the first number of a file -> its type
@@ -116,29 +116,10 @@ def _header(file: IO[bytes], shape: tuple[int, ...], dtype: np.dtype) -> bytes:
     return start + sizes
 
 
-def _download(name: str, size: int, digest: str) -> Download:
-    return Download(url=f"{URL}{name}.mat.gz", size=size, digest=digest, into="smallnorb", unpack=False)
-
-
-def _tfds_label(task: Task, example: Example) -> int:
-    return int(example[f"label_{task.target}"])
-
-
-def _toy(example: Example) -> str:
-    return f"{int(example['label_category'])}/{int(example['instance'])}"
-
-
 SMALLNORB = ImageSet(
     name="smallnorb",
-    downloads=(
-        _download(f"{TRAINING}-dat", 131896188, "5ffd6272a07d32695ee1082a26a41a93a37aab8c28da047f8c34ed348d214873"),
-        _download(f"{TRAINING}-cat", 348, "2784e542c1922060691090952b6cd6278879a216c90f81476f0f00256d42cdaa"),
-        _download(f"{TRAINING}-info", 71052, "de7eb932ebe7a4ee16217fead60660d0eb3d23632c2f4d1c51f88c501c17bf32"),
-        _download(f"{TESTING}-dat", 130799817, "cf7104eed3e51174d2f65b66d1e5878b9da233b886f161b0d88f4510ba2c7474"),
-        _download(f"{TESTING}-cat", 347, "ecaf6d5bb8c3bc5eab9cf0258f6d2198dd474e016e374836fc097f2e5ff509ff"),
-        _download(f"{TESTING}-info", 10428, "16adf314226327ee006d1a44db8cfef52773c06c829951d5653a9f6f310248a2"),
-    ),
+    downloads=downloads("smallnorb"),
     raw=SmallNorb(),
-    tfds_label=_tfds_label,
-    tfds_cluster=_toy,
+    tfds_label=lambda task, example: int(example[f"label_{task.target}"]),
+    tfds_cluster=lambda example: f"{int(example['label_category'])}/{int(example['instance'])}",
 )
