@@ -35,7 +35,7 @@ class Task:
     collection: str  # "vtab", "vtab-mini", "transfer", …
     group: str  # "natural", "specialized" or "structured"; outside VTAB the collection
     image_set: str  # its name; tasks on the same one share a pass over the images
-    target: str  # which of the image set's annotations is the label
+    target: str = "class"  # which of the image set's annotations is the label
     num_classes: int  # of the definition, not of the labels in the data
     splits: Mapping[str, int]  # images in "train", "val" and "test"; VTAB-1k: train800, val200 and the test set
     label: str  # the label rule, in words

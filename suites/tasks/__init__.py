@@ -7,7 +7,7 @@ from functools import cache
 from ...registry import Registry, collect
 from ..protocol import Task
 
-ORDER = ("natural", "specialized", "structured", "transfer", "miniature")  # the order of the VTAB paper
+ORDER = ("vtab", "transfer", "miniature")
 
 
 @cache

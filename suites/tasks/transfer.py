@@ -23,7 +23,6 @@ TRANSFER = (
     row(
         name="ImageNet",
         image_set="ImageNet",
-        target="class",
         num_classes=1000,
         head="ImageNet",
         splits=IMAGENET | {"test": 50000},
@@ -76,7 +75,6 @@ TRANSFER = (
     row(
         name="CIFAR-10",
         image_set="CIFAR-10",
-        target="class",
         num_classes=10,
         splits=CIFAR,
         label="class",
@@ -90,7 +88,6 @@ TRANSFER = (
     row(
         name="CIFAR-100-full",  # VTAB's CIFAR-100 has 1000 training images
         image_set="CIFAR-100",
-        target="class",
         num_classes=100,
         head="VTAB-1k cifar100",
         small=True,
@@ -105,7 +102,6 @@ TRANSFER = (
     row(
         name="Oxford-IIIT Pets",
         image_set="Pets",
-        target="class",
         num_classes=37,
         head="VTAB-1k oxford_iiit_pet",
         splits={"train": 3312, "val": 368, "test": 3669},  # val is 10 %
@@ -120,7 +116,6 @@ TRANSFER = (
     row(
         name="Oxford Flowers-102",
         image_set="Flowers102",
-        target="class",
         num_classes=102,
         head="VTAB-1k oxford_flowers102",
         splits={"train": 918, "val": 102, "test": 6149},  # 10 % of the 1020 of TFDS's `train`, as in the public code
