@@ -11,7 +11,6 @@ from functools import partial
 from ..protocol import Task
 from . import labels
 
-
 RESISC45 = """
 airplane airport baseball_diamond basketball_court beach bridge chaparral church circular_farmland
 cloud commercial_area dense_residential desert forest freeway golf_course ground_track_field harbor
