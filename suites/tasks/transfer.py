@@ -12,19 +12,21 @@ from functools import partial
 from ..protocol import Task
 from . import labels
 
-CIFAR = {"train": 49000, "val": 1000, "test": 10000}  # val is 2 %
-
 IMAGENET = {"train": 1268355, "val": 12812}  # val is 1 %
 IMAGENET_TRAIN = {"train": "train[:1268355]", "val": "train[1268355:]"}
 
 row = partial(Task, collection="transfer", group="transfer")
+cifar = partial(
+    row,
+    splits={"train": 49000, "val": 1000, "test": 10000},  # val is 2 %
+    published_splits={"train": 50000, "test": 10000},
+    recipe={"train": "train[:49000]", "val": "train[49000:]", "test": "test"},
+)
+imagenet = partial(row, image_set="ImageNet", num_classes=1000, head="ImageNet")
 
 TRANSFER = (
-    row(
+    imagenet(
         name="ImageNet",
-        image_set="ImageNet",
-        num_classes=1000,
-        head="ImageNet",
         splits=IMAGENET | {"test": 50000},
         label="class, in the order of WordNet numbers; the test split is the published validation set",
         published_splits={"train": 1281167, "validation": 50000},
@@ -33,12 +35,9 @@ TRANSFER = (
         majority=0.1,
         aliases=("ImageNet-1k", "imagenet2012", "ILSVRC-2012", "imagenet-1k"),
     ),
-    row(
+    imagenet(
         name="ImageNet ReaL",
-        image_set="ImageNet",
         target="real",
-        num_classes=1000,
-        head="ImageNet",
         splits=IMAGENET | {"test": 46837},
         label="any of the classes that people confirmed (arXiv 2006.07159); images without one are left out",
         published_splits={"train": 1281167, "validation": 50000, "real": 46837},
@@ -47,12 +46,9 @@ TRANSFER = (
         builder="imagenet2012_real",
         aliases=("ImageNet-ReaL", "imagenet-real", "imagenet2012_real"),
     ),
-    row(
+    imagenet(
         name="ImageNet-V2",
-        image_set="ImageNet",
         target="v2",
-        num_classes=1000,
-        head="ImageNet",
         splits=IMAGENET | {"test": 10000},
         label="class, in the order of WordNet numbers; matched-frequency images (arXiv 1902.10811)",
         published_splits={"train": 1281167, "v2": 10000},
@@ -61,40 +57,31 @@ TRANSFER = (
         majority=0.1,
         aliases=("ImageNetV2", "imagenet_v2", "imagenet-v2-matched-frequency"),
     ),
-    row(
+    imagenet(
         name="ObjectNet",
-        image_set="ImageNet",
         target="objectnet",
-        num_classes=1000,
-        head="ImageNet",
         splits=IMAGENET | {"test": 18574},
         label="any of the ImageNet classes that ObjectNet's own files give for its class; only classes that have one",
         published_splits={"train": 1281167, "objectnet": 18574},
         recipe=IMAGENET_TRAIN | {"test": "objectnet"},
     ),
-    row(
+    cifar(
         name="CIFAR-10",
         image_set="CIFAR-10",
         num_classes=10,
-        splits=CIFAR,
         label="class",
-        published_splits={"train": 50000, "test": 10000},
-        recipe={"train": "train[:49000]", "val": "train[49000:]", "test": "test"},
         builder="cifar10",
         classes=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
         majority=10,
         aliases=("cifar10", "transfer/cifar10"),
     ),
-    row(
+    cifar(
         name="CIFAR-100-full",  # VTAB's CIFAR-100 has 1000 training images
         image_set="CIFAR-100",
         num_classes=100,
         head="VTAB-1k cifar100",
         small=True,
-        splits=CIFAR,
         label="fine label",
-        published_splits={"train": 50000, "test": 10000},
-        recipe={"train": "train[:49000]", "val": "train[49000:]", "test": "test"},
         builder="cifar100",
         majority=1,
         aliases=("cifar100-full", "transfer/cifar100", "transfer/CIFAR-100"),

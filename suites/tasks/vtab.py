@@ -222,22 +222,45 @@ SPECIALIZED = (
 
 # Counting, distances, positions and angles in scenes, mostly rendered.
 row = partial(Task, collection="vtab", group="structured")
+clevr = partial(
+    row,
+    image_set="clevr",
+    splits={"train": 800, "val": 200, "test": 15000},
+    published_splits={"train": 70000, "validation": 15000},
+    recipe={"train": "train[:800]", "val": "train[63000:63200]", "test": "validation"},
+    builder="clevr",
+    crop=False,
+    cluster="scene",
+)
+dsprites = partial(
+    row,
+    image_set="dsprites",
+    num_classes=16,
+    small=True,
+    splits={"train": 800, "val": 200, "test": 73728},
+    published_splits={"train": 737280},
+    recipe={"train": "train[:800]", "val": "train[589824:590024]", "test": "train[663552:]"},
+    builder="dsprites",
+    flip=False,
+)
+smallnorb = partial(
+    row,
+    image_set="smallnorb",
+    splits={"train": 800, "val": 200, "test": 12150},
+    published_splits={"train": 24300, "test": 24300},
+    recipe={"train": "train[:800]", "val": "test[:200]", "test": "test[12150:]"},
+    builder="smallnorb",
+    cluster="instance",
+)
 
 STRUCTURED = (
-    row(
+    clevr(
         name="Clevr-Count",
-        image_set="clevr",
         target="count",
         num_classes=8,
         head="VTAB-1k clevr-count",
-        splits={"train": 800, "val": 200, "test": 15000},
         label="number of objects minus 3",
         rule=labels.clevr_count,
-        published_splits={"train": 70000, "validation": 15000},
-        recipe={"train": "train[:800]", "val": "train[63000:63200]", "test": "validation"},
-        builder="clevr",
-        crop=False,
-        cluster="scene",
         classes=("3", "4", "5", "6", "7", "8", "9", "10"),
         majority=12.94,
         # Counts of a public copy, also for the distances. Two leaderboard entries that predict a single class confirm
@@ -245,20 +268,13 @@ STRUCTURED = (
         histogram=(1898, 1925, 1843, 1852, 1808, 1941, 1877, 1856),
         aliases=("CLEVR-Count", "clevr_count", *spellings("clevr_count_all"), 'clevr(task="count_all")'),
     ),
-    row(
+    clevr(
         name="Clevr-Dist",
-        image_set="clevr",
         target="distance",
         num_classes=6,
         head="VTAB-1k clevr-distance",
-        splits={"train": 800, "val": 200, "test": 15000},
         label="bin of the smallest pixel_coords[2]: 8, 8.5, 9, 9.5, 10, each edge in the lower bin",
         rule=labels.clevr_distance,
-        published_splits={"train": 70000, "validation": 15000},
-        recipe={"train": "train[:800]", "val": "train[63000:63200]", "test": "validation"},
-        builder="clevr",
-        crop=False,
-        cluster="scene",
         majority=24.51,
         histogram=(2996, 3676, 3381, 2370, 1357, 1220),
         aliases=(
@@ -291,21 +307,13 @@ STRUCTURED = (
         ),
         aliases=("dmlab", "vtab/dmlab"),
     ),
-    row(
+    dsprites(
         name="dSpr-Loc",
-        image_set="dsprites",
         target="x position",
-        num_classes=16,
         head="VTAB-1k dsprites-xpos",
-        small=True,
-        splits={"train": 800, "val": 200, "test": 73728},
         label="x position class // 2",
         rule=labels.dsprites_x,
-        published_splits={"train": 737280},
-        recipe={"train": "train[:800]", "val": "train[589824:590024]", "test": "train[663552:]"},
-        builder="dsprites",
         crop=False,
-        flip=False,
         majority=6.35,
         aliases=(
             "dSprites-Location",
@@ -314,20 +322,12 @@ STRUCTURED = (
             'dsprites(predicted_attribute="label_x_position",num_classes=16)',
         ),
     ),
-    row(
+    dsprites(
         name="dSpr-Ori",
-        image_set="dsprites",
         target="orientation",
-        num_classes=16,
         head="VTAB-1k dsprites-orientation",
-        small=True,
-        splits={"train": 800, "val": 200, "test": 73728},
         label="floor(orientation class / 2.5)",
         rule=labels.dsprites_orientation,
-        published_splits={"train": 737280},
-        recipe={"train": "train[:800]", "val": "train[589824:590024]", "test": "train[663552:]"},
-        builder="dsprites",
-        flip=False,
         majority=7.6,
         aliases=(
             "dSprites-Orientation",
@@ -360,20 +360,14 @@ STRUCTURED = (
             'kitti(task="closest_vehicle_distance")',
         ),
     ),
-    row(
+    smallnorb(
         name="sNORB-Azim",
-        image_set="smallnorb",
         target="azimuth",
         num_classes=18,
         head="VTAB-1k smallnorb-azimuth",
-        splits={"train": 800, "val": 200, "test": 12150},
         label="info[:, 2] // 2, steps of 20 degrees",
         rule=labels.smallnorb_azimuth,
-        published_splits={"train": 24300, "test": 24300},
-        recipe={"train": "train[:800]", "val": "test[:200]", "test": "test[12150:]"},
-        builder="smallnorb",
         flip=False,
-        cluster="instance",
         aliases=(
             "smallNORB-Azimuth",
             "smallnorb_azi",
@@ -381,19 +375,13 @@ STRUCTURED = (
             'smallnorb(predicted_attribute="label_azimuth")',
         ),
     ),
-    row(
+    smallnorb(
         name="sNORB-Elev",
-        image_set="smallnorb",
         target="elevation",
         num_classes=9,
         head="VTAB-1k smallnorb-elevation",
-        splits={"train": 800, "val": 200, "test": 12150},
         label="info[:, 1], steps of 5 degrees",
         rule=labels.smallnorb_elevation,
-        published_splits={"train": 24300, "test": 24300},
-        recipe={"train": "train[:800]", "val": "test[:200]", "test": "test[12150:]"},
-        builder="smallnorb",
-        cluster="instance",
         aliases=(
             "smallNORB-Elevation",
             "smallnorb_ele",

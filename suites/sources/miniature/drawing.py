@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -23,22 +24,22 @@ class Draws:
     """
 
     def __init__(self, name: str) -> None:
-        self._hash = hashlib.shake_128(name.encode())
-        self._words: list[int] = []
-        self._next = 0
+        self._words = _words(name)
 
     def below(self, bound: int) -> int:
         """Uniform in 0 … bound - 1 (the bias is below bound / 2**32)."""
-        if self._next == len(self._words):
-            length = max(256, 8 * len(self._words))  # doubles the words; a longer digest begins with the shorter
-            self._words = np.frombuffer(self._hash.digest(length), dtype="<u4").tolist()
-        word = self._words[self._next]
-        self._next += 1
-        return (word * bound) >> 32
+        return next(self._words) * bound >> 32
 
     def between(self, low: int, high: int) -> int:
         """Uniform in low … high, both included."""
         return low + self.below(high - low + 1)
+
+
+def _words(name: str) -> Iterator[int]:
+    shake, given, length = hashlib.shake_128(name.encode()), 0, 256
+    while True:  # a longer digest begins with the shorter one
+        yield from np.frombuffer(shake.digest(length), dtype="<u4")[given:].tolist()
+        given, length = length // 4, 2 * length
 
 
 def noise(name: str, height: int, width: int) -> np.ndarray:

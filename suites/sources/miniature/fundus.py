@@ -28,14 +28,9 @@ FIELD = block_sums(_squares(SAMPLES, CENTRE, CENTRE) <= RADIUS**2)  # samples of
 FALL_OFF = _squares(MIDDLES, CENTRE, CENTRE) * 70 // RADIUS**2  # darkening towards the rim, in 256ths
 
 
-def _brushes() -> tuple[tuple[np.ndarray, np.ndarray], ...]:
-    """Offsets, in samples, of discs of growing radius: the area that a vessel covers at each step."""
-    grid = np.arange(-4, 5)
-    inside = (grid[:, None] ** 2 + grid[None, :] ** 2 <= limit for limit in (2, 4, 8, 13))
-    return tuple((rows - 4, cols - 4) for rows, cols in (np.nonzero(disc) for disc in inside))
-
-
-BRUSHES = _brushes()
+GRID = np.arange(-4, 5)
+# Offsets, in samples, of discs of growing radius: the area that a vessel covers at each step.
+BRUSHES = [np.array(np.nonzero(GRID[:, None] ** 2 + GRID**2 <= limit)) - 4 for limit in (2, 4, 8, 13)]
 
 
 def _walk(draws: Draws, starts: np.ndarray, bends: list[int], steps: int) -> np.ndarray:

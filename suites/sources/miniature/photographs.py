@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.metadata
-import importlib.util
 import math
 from pathlib import Path
 
@@ -55,11 +54,9 @@ def _check(path: Path, package: str, images: list[np.ndarray], expected: str) ->
         )
 
 
-def _shipped(package: str, module: str, name: str) -> Path:
-    """A file inside an installed package, which is not imported, since that takes longer than reading the file."""
-    spec = importlib.util.find_spec(module)
-    folders = spec.submodule_search_locations if spec else None
-    path = Path(next(iter(folders or [module]))) / name
+def _shipped(package: str, name: str) -> Path:
+    """A file of an installed package, which is not imported, since that takes longer than reading the file."""
+    path = Path(str(importlib.metadata.distribution(package).locate_file(name)))
     if not path.is_file():
         raise RuntimeError(f"the built-in tasks need {path}, which {package} ships. Install {package} again.")
     return path
@@ -73,7 +70,7 @@ def picture(name: str) -> np.ndarray:
     """
     from PIL import Image
 
-    path = _shipped("scikit-image", "skimage", f"data/{name}.png")
+    path = _shipped("scikit-image", f"skimage/data/{name}.png")
     with Image.open(path) as image:
         decoded = np.array(image)
     _check(path, "scikit-image", [decoded], PICTURES[name])
@@ -150,12 +147,9 @@ def sensor(split: str, index: int) -> tuple[np.ndarray, dict[str, int]]:
 
 @functools.cache
 def _stained() -> np.ndarray:
-    """(H + 1, W + 1) counts of brown pixels of ihc.png above and left of each point. Brown, red well above blue, is the
-    DAB stain of epithelium.
-    """
+    """(H, W) where ihc.png is brown. Brown, red well above blue, is the DAB stain of epithelium."""
     image = picture("ihc").astype(np.int64)
-    brown = image[:, :, 0] - image[:, :, 2] >= 40
-    return np.pad(brown.astype(np.int64).cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
+    return image[:, :, 0] - image[:, :, 2] >= 40
 
 
 def tissue(split: str, index: int) -> tuple[np.ndarray, dict[str, int]]:
@@ -165,12 +159,10 @@ def tissue(split: str, index: int) -> tuple[np.ndarray, dict[str, int]]:
     fluorescence, flips all differences of colour and brightness, so they alone do not give the label.
     """
     draws = Draws(f"tissue/{split}/{index}")
-    source, sums, label = picture("ihc"), _stained(), draws.below(2)
+    source, stained, label = picture("ihc"), _stained(), draws.below(2)
     while True:
         top, left = _corner(source.shape, 64, split, draws)
-        rows, cols = (top + 24, top + 40), (left + 24, left + 40)
-        brown = int(sums[rows[1], cols[1]] - sums[rows[0], cols[1]] - sums[rows[1], cols[0]] + sums[rows[0], cols[0]])
-        if (brown >= 128) == label:
+        if (stained[top + 24 : top + 40, left + 24 : left + 40].sum() >= 128) == label:
             break
     crop = source[top : top + 64, left : left + 64].astype(np.int64)
     gains = np.array([draws.between(70, 110) for _ in range(3)])
@@ -183,7 +175,7 @@ def tissue(split: str, index: int) -> tuple[np.ndarray, dict[str, int]]:
 @functools.cache
 def _digits() -> tuple[np.ndarray, np.ndarray, list[int]]:
     """scikit-learn's digits, (1797, 8, 8) of 0 … 16, their classes, and a fixed order by hashes of their indices."""
-    table = _shipped("scikit-learn", "sklearn", "datasets/data/digits.csv.gz")  # what its load_digits reads
+    table = _shipped("scikit-learn", "sklearn/datasets/data/digits.csv.gz")  # what its load_digits reads
     rows = np.loadtxt(table, delimiter=",", dtype=np.uint8)
     images, classes = rows[:, :64].reshape(-1, 8, 8), rows[:, 64].astype(np.int64)
     _check(table, "scikit-learn", [images, classes.astype(np.uint8)], DIGITS)

@@ -49,11 +49,9 @@ class Scene:
 
 @dataclass(frozen=True, kw_only=True)
 class _Placed:
-    """A placed object; lengths are in samples."""
+    """A placed object, in samples."""
 
-    top: int
-    left: int
-    size: int
+    window: tuple[slice, slice]  # of the scene
     light: np.ndarray  # (size, size) 256ths
     area: int
 
@@ -118,40 +116,27 @@ def _place(shown: np.ndarray, number: int, horizon: int, depth: int, draws: Draw
     top = SUBSAMPLES * horizon + EYE * SUBSAMPLES * 100 // depth - size
     for _ in range(12):
         left = draws.between(0, FINE - size)
-        window = shown[top : top + size, left : left + size]
-        free = mask & (window == 0)
+        window = slice(top, top + size), slice(left, left + size)
+        free = mask & (shown[window] == 0)
         if int(free.sum()) * VISIBLE[1] >= area * VISIBLE[0]:
-            window[free] = number
-            return _Placed(top=top, left=left, size=size, light=light, area=area)
+            shown[window][free] = number
+            return _Placed(window=window, light=light, area=area)
     return None
 
 
-def _depths(draws: Draws, count: int, nearest: int) -> list[int]:
-    first = draws.between(EDGES[nearest], EDGES[nearest + 1] - 1)
-    return sorted([first, *(draws.between(first + 1, FARTHEST) for _ in range(count - 1))])
-
-
-def _outlines(shown: np.ndarray) -> np.ndarray:
-    """Mask of the samples at borders of objects, drawn dark to separate objects of the same colour."""
-    edge = np.zeros(shown.shape, dtype=bool)
-    across, down = shown[:, 1:] != shown[:, :-1], shown[1:] != shown[:-1]
-    edge[:, 1:] |= across
-    edge[:, :-1] |= across
-    edge[1:] |= down
-    edge[:-1] |= down
-    return edge
-
-
-def _place_all(draws: Draws, depths: list[int], horizon: int) -> tuple[np.ndarray, list[_Placed]] | None:
-    """Place objects at these depths, from near to far. Returns `Scene.shown` and the objects, or None if one failed."""
-    shown = np.zeros((FINE, FINE), dtype=np.uint8)
-    objects: list[_Placed] = []
-    for number, depth in enumerate(depths, start=1):
-        placed = _place(shown, number, horizon, depth, draws)
-        if placed is None:
-            return None
-        objects.append(placed)
-    return shown, objects
+def _place_all(draws: Draws, count: int, nearest: int, horizon: int) -> tuple[list[int], np.ndarray, list[_Placed]]:
+    """Depths from near to far, `Scene.shown`, and the objects there; all are drawn again until each has a place."""
+    while True:
+        first = draws.between(EDGES[nearest], EDGES[nearest + 1] - 1)
+        depths = sorted([first, *(draws.between(first + 1, FARTHEST) for _ in range(count - 1))])
+        shown = np.zeros((FINE, FINE), dtype=np.uint8)
+        objects: list[_Placed] = []
+        for number, depth in enumerate(depths, start=1):
+            if (placed := _place(shown, number, horizon, depth, draws)) is None:
+                break
+            objects.append(placed)
+        if len(objects) == count:
+            return depths, shown, objects
 
 
 def compose(split: str, index: int) -> tuple[Scene, dict[str, int]]:
@@ -161,31 +146,23 @@ def compose(split: str, index: int) -> tuple[Scene, dict[str, int]]:
     horizon = draws.between(5, 8)
     name = list(GROUNDS)[draws.below(len(GROUNDS))]
     ground = _ground(name, split, horizon, draws)
-    while True:
-        depths = _depths(draws, count, nearest)
-        placed = _place_all(draws, depths, horizon)
-        if placed is not None:
-            break
-    shown, objects = placed
+    depths, shown, objects = _place_all(draws, count, nearest, horizon)
 
-    clear, edge = shown == 0, _outlines(shown)
+    # Samples at the borders of objects are drawn dark, to separate objects of the same colour.
+    around = np.pad(shown, 1, mode="edge")
+    neighbours = around[1:-1, 2:], around[1:-1, :-2], around[2:, 1:-1], around[:-2, 1:-1]
+    edge = np.any([neighbour != shown for neighbour in neighbours], axis=0)
+    clear = shown == 0
     image = np.empty((SIDE, SIDE, 3), dtype=np.int64)  # sums over the samples of each pixel
     image[:horizon] = block_sums(clear[: SUBSAMPLES * horizon])[:, :, None] * SKY
     image[horizon:] = block_sums(ground * clear[SUBSAMPLES * horizon :])[:, :, None] * np.array(GROUNDS[name]) // 256
     for number, item in enumerate(objects, start=1):
-        rows, cols = (slice(first // 4, -(-(first + item.size) // 4)) for first in (item.top, item.left))
-        lit = np.zeros((4 * (rows.stop - rows.start), 4 * (cols.stop - cols.start)), dtype=np.int64)
-        window = slice(item.top, item.top + item.size), slice(item.left, item.left + item.size)
-        top, left = item.top % 4, item.left % 4
-        light = np.where(edge[window], item.light // 3, item.light)
-        lit[top : top + item.size, left : left + item.size] = light * (shown[window] == number)
+        lit = np.where(edge[item.window], item.light // 3, item.light) * (shown[item.window] == number)
+        lit = np.pad(lit, [(side.start % SUBSAMPLES, -side.stop % SUBSAMPLES) for side in item.window])
+        rows, cols = (slice(side.start // SUBSAMPLES, -(-side.stop // SUBSAMPLES)) for side in item.window)
         image[rows, cols] += block_sums(lit)[:, :, None] * COLOURS[draws.below(len(COLOURS))] // 256
-    drawn = Scene(
-        image=pixels((image + 8) // 16),
-        depths=tuple(depths),
-        shown=shown,
-        areas=tuple(item.area for item in objects),
-    )
+    areas = tuple(item.area for item in objects)
+    drawn = Scene(image=pixels((image + 8) // 16), depths=tuple(depths), shown=shown, areas=areas)
     return drawn, {"count": count - FEWEST, "nearest": nearest}
 
 
