@@ -64,6 +64,11 @@ class Task:
         """The accepted sizes of a split: the published one, and that of a copy in circulation."""
         return (self.splits[split], *([self.other_sizes[split]] if split in self.other_sizes else []))
 
+    def class_of(self, annotation: Any) -> int:
+        """The class of an annotation by the task's rule. Raises ValueError for one that no published file has."""
+        assert self.rule is not None
+        return self.rule(annotation)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Split:

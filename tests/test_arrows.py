@@ -70,7 +70,6 @@ BY_NAME = {
     "results.tables": {"results.tables.*"},
     "suites": {"suites.*"},
     "suites.sources.sets": {"suites.sources.sets.*"},
-    "suites.sources.splits": {"suites.tasks.*"},
     "suites.tasks": {"suites.tasks.*"},
 }
 LOADERS = ("import_module", "__import__", "collect", "exec_module", "run_module", "run_path")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..protocol import Source
+from .as_published import AsPublished
 from .folder import Folder
 from .hub import Hub
 from .image_set import ImageSet
 from .miniature.builtin import Builtin
-from .on_disk import AsPublished
 from .sets import image_sets
 from .sets.imagenet import ImageNet
 from .tfds import Tfds

@@ -20,10 +20,7 @@ class ClassFolders(Format):
     """
 
     folders: tuple[str, ...]
-    markers: tuple[str, ...] = ("",)  # subfolders that must exist, so that no other folder is mistaken for it
-
-    def matches(self, folder: Path) -> bool:
-        return all((folder / name).is_dir() for name in self.markers)
+    markers: tuple[str, ...] = ()
 
     def missing(self, folder: Path, task: Task, published: str) -> str:
         for name in task.classes:

@@ -76,7 +76,7 @@ class Hub(OnDisk):
         if len(labels) != task.splits["test"]:
             raise UsageError(f"{folder}: {len(labels)} test images; expected {task.splits['test']}")
         for label in self.readers(task):
-            labels = np.array([label(task, int(stored)) for stored in labels], dtype=np.int64)
+            labels = np.array([label(task, stored) for stored in labels.tolist()], dtype=np.int64)
 
         def image(i: int) -> np.ndarray:
             path, begin = shards[table["pieces"][i]], int(table["begins"][i])
@@ -97,10 +97,8 @@ def index(shards: Sequence[Path]) -> Mapping[str, np.ndarray]:
         try:
             end = path.stat().st_size
             with tarfile.open(path, "r:") as archive:
-                for member in archive:
-                    key, dot, ending = member.name.rpartition("/")[2].partition(".")
-                    if not member.isreg() or not dot:
-                        continue
+                for member in filter(tarfile.TarInfo.isreg, archive):
+                    key, _, ending = member.name.rpartition("/")[2].partition(".")
                     if member.offset_data + member.size > end:
                         raise BadArchive(path, "it is cut short")
                     if f".{ending}".lower() in PICTURES:
@@ -120,10 +118,8 @@ def index(shards: Sequence[Path]) -> Mapping[str, np.ndarray]:
 
 def _hub_cache() -> Path:
     """The cache folder of huggingface_hub."""
-    if folder := os.environ.get("HF_HUB_CACHE"):
-        return Path(folder)
     home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "huggingface"
-    return Path(home) / "hub"
+    return Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub")
 
 
 def _shards(folder: Path) -> list[Path]:

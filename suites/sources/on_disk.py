@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ...registry import UsageError
 from ..protocol import Split, Task
-from .image_set import ImageSet
-from .published import Format, cut_split
-from .sets import image_sets
-from .splits import published_splits_of
 
 
 class OnDisk(ABC):
@@ -49,43 +43,3 @@ class OnDisk(ABC):
         if missing := self.missing_in(folder, task, (split,)):
             raise UsageError(f"{task.name} is not complete: {missing}")
         return self.read(folder, task, split, cache)
-
-
-@dataclass(frozen=True)
-class AsPublished(OnDisk):
-    """The source of image sets in a published format: torchvision's folders, or the archives as published."""
-
-    name: str  # "torchvision" or "raw", which of an ImageSet's formats
-    sets: Mapping[str, ImageSet] = field(default_factory=image_sets)
-
-    def readers(self, task: Task) -> tuple[Any, ...]:
-        """The objects whose code reads a task's images: its format, and the functions among the format's fields."""
-        form = self.format_of(task)
-        return () if form is None else (form, *filter(callable, vars(form).values()))
-
-    def format_of(self, task: Task) -> Format | None:
-        """The format in which this source has the task's images; None if it has none."""
-        image_set = self.sets.get(task.image_set) if task.recipe else None
-        if image_set is None:
-            return None
-        return image_set.torchvision if self.name == "torchvision" else image_set.raw
-
-    def find(self, task: Task, root: Path) -> Path | None:
-        form = self.format_of(task)
-        if form is None:
-            return None
-        return next((root / name for name in form.folders if form.matches(root / name)), None)
-
-    def missing_in(self, folder: Path, task: Task, splits: Sequence[str]) -> str:
-        form = self._known_format(task)
-        names = dict.fromkeys(name for split in splits for name in published_splits_of(task, split))
-        return next(filter(None, (form.missing(folder, task, name) for name in names)), "")
-
-    def read(self, folder: Path, task: Task, split: str, cache: Path) -> Split:
-        form = self._known_format(task)
-        return cut_split(task, split, lambda name: form.open(folder, task, name, cache), cache)
-
-    def _known_format(self, task: Task) -> Format:
-        form = self.format_of(task)
-        assert form is not None, f"{task.name} was found without a format"
-        return form

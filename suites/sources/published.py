@@ -47,10 +47,11 @@ class Format(ABC):
     """How an image set is laid out on disk. `published` is a key of `Task.published_splits`."""
 
     folders: tuple[str, ...]  # possible places below the data folder; "" is the data folder itself
+    markers: tuple[str, ...] = ()  # what must exist in it, so that no other folder is mistaken for it
 
     def matches(self, folder: Path) -> bool:
         """Whether this folder holds the image set or a part of it."""
-        return folder.is_dir()
+        return folder.is_dir() and all((folder / name).exists() for name in self.markers)
 
     @abstractmethod
     def missing(self, folder: Path, task: Task, published: str) -> str:
@@ -99,12 +100,10 @@ def label_by_rule(task: Task, folder: Path, annotation: Callable[[str], Any]) ->
 
     It raises UsageError, naming the folder and the image, for an annotation that no published file has.
     """
-    rule = task.rule
-    assert rule is not None
 
     def label(key: str) -> int:
         try:
-            return rule(annotation(key))
+            return task.class_of(annotation(key))
         except (ValueError, IndexError) as error:
             raise UsageError(f"{folder}: {task.name}, image {key}: {error}") from error
 

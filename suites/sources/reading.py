@@ -16,6 +16,7 @@ from ...registry import UsageError
 from ...stable import replacing
 from ..images.decode import DAMAGED
 
+LARGEST_TEXT = 1 << 24  # bytes; published ones are far below
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -28,29 +29,28 @@ class BadArchive(UsageError):
 
 def folder_names(folder: Path) -> list[str]:
     """The sorted names of the subfolders of a folder, without hidden ones."""
-    with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir() and entry.name[0] != ".")
+    return sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
 
 
 def file_names(folder: Path, *suffixes: str) -> tuple[str, ...]:
     """The sorted names in a folder with one of these suffixes, in any case. Empty if the folder does not exist."""
     try:
-        return _file_names(str(folder), suffixes, folder.stat().st_mtime_ns)
+        names = _names(folder, folder.stat().st_mtime_ns)
     except OSError:
         return ()
+    return tuple(name for name in names if not suffixes or name.lower().endswith(suffixes))
 
 
 @lru_cache(maxsize=256)
-def _file_names(folder: str, suffixes: tuple[str, ...], changed: int) -> tuple[str, ...]:  # noqa: ARG001  # part of the key
-    with os.scandir(folder) as entries:
-        return tuple(sorted(entry.name for entry in entries if not suffixes or entry.name.lower().endswith(suffixes)))
+def _names(folder: Path, changed: int) -> list[str]:  # noqa: ARG001  # part of the key
+    return sorted(os.listdir(folder))  # noqa: PTH208  # far faster than Path.iterdir
 
 
-def read_text(path: Path, encoding: str = "utf-8", largest: int = 1 << 24) -> str:
-    """The content of a text file. Raises BadArchive if it cannot be read or has more than `largest` bytes."""
+def read_text(path: Path, encoding: str = "utf-8") -> str:
+    """The content of a text file. Raises BadArchive if it cannot be read or has more than LARGEST_TEXT bytes."""
     try:
         size = path.stat().st_size
-        if size > largest:
+        if size > LARGEST_TEXT:
             raise BadArchive(path, f"it has {size} bytes; expected a short text")
         return path.read_text(encoding=encoding)
     except (OSError, UnicodeDecodeError) as error:

@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from hashlib import md5
 
-from ...registry import collect
 from ..protocol import Task
 
 SLICE = re.compile(r"(?P<name>\w+)(?:\[(?P<start>\d*):(?P<stop>\d*)\])?")
@@ -38,21 +37,20 @@ def _hash_order(split_name: str, keys: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(sorted(hashed, key=hashed.__getitem__))
 
 
-def vtab_split(task: Task | str, split: str, listings: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
+def vtab_split(task: Task, split: str, listings: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
     """The images of a task's "train", "val" or "test" as (published split, key) pairs, in their official order.
 
-    `task` is a task or its name. `listings` holds the keys of all examples, in any order, of each published split that
-    `published_splits_of` names. Raises ValueError for an incomplete listing and for a key that occurs twice.
+    `listings` holds the keys of all examples, in any order, of each published split that `published_splits_of`
+    names. Raises ValueError for an incomplete listing and for a key that occurs twice.
     """
-    row = as_task(task)
     pairs: list[tuple[str, str]] = []
     ordered: dict[str, list[str]] = {}
-    for name, start, stop in slices(row, split):
+    for name, start, stop in slices(task, split):
         if name not in ordered:
             keys = listings.get(name, ())
-            if len(keys) != row.published_splits[name]:
+            if len(keys) != task.published_splits[name]:
                 raise ValueError(
-                    f"{row.name}: expected {row.published_splits[name]} images in the official split '{name}', "
+                    f"{task.name}: expected {task.published_splits[name]} images in the official split '{name}', "
                     f"found {len(keys)}"
                 )
             ordered[name] = tfds_order(name, keys)
@@ -60,9 +58,9 @@ def vtab_split(task: Task | str, split: str, listings: Mapping[str, Sequence[str
     return pairs
 
 
-def published_splits_of(task: Task | str, split: str) -> list[str]:
+def published_splits_of(task: Task, split: str) -> list[str]:
     """The published splits that a split of this task is cut from."""
-    return list(dict.fromkeys(name for name, _, _ in slices(as_task(task), split)))
+    return list(dict.fromkeys(name for name, _, _ in slices(task, split)))
 
 
 def slices(task: Task, split: str) -> list[tuple[str, int, int]]:
@@ -80,13 +78,3 @@ def slices(task: Task, split: str) -> list[tuple[str, int, int]]:
             raise ValueError(f"{task.name}: '{part}' is no slice of {size} images")
         pieces.append((match["name"], start, stop))
     return pieces
-
-
-def as_task(task: Task | str) -> Task:
-    """The task itself, or the task of this name. Raises ValueError for an unknown name."""
-    if isinstance(task, Task):
-        return task
-    rows = [row for row in collect(__name__.rsplit(".", 2)[0] + ".tasks", Task) if task in (row.name, *row.aliases)]
-    if len(rows) != 1:
-        raise ValueError(f"there is no task '{task}'")
-    return rows[0]

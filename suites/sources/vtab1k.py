@@ -36,19 +36,13 @@ class Vtab1k(OnDisk):
     def read(self, folder: Path, task: Task, split: str, cache: Path) -> Split:  # noqa: ARG002
         """The split in the order of its list. Raises ValueError for a malformed line, and BadImages."""
         listing = folder / LISTS[split]
-        paths, labels = _read_list(listing)
+        paths, labels = [], []
+        for number, line in enumerate(listing.read_text(encoding="utf-8").splitlines(), start=1):
+            name, _, label = line.strip().rpartition(" ")
+            if not name or not label.isdecimal() or Path(name).is_absolute() or ".." in Path(name).parts:
+                raise ValueError(f"{listing}, line {number}: expected 'images/….jpg LABEL', found '{line[:80]}'")
+            paths.append(folder / name)
+            labels.append(int(label))
         images = Decoded(lambda i: read_image(paths[i]), len(paths))
-        return with_digest(Split(images=images, labels=labels, digest="", files=(listing,)), file_stamps(paths), cache)
-
-
-def _read_list(listing: Path) -> tuple[list[Path], np.ndarray]:
-    """The image paths and labels of a list file."""
-    paths, labels = [], []
-    for number, line in enumerate(listing.read_text(encoding="utf-8").splitlines(), start=1):
-        name, space, label = line.strip().rpartition(" ")
-        inside = not Path(name).is_absolute() and ".." not in Path(name).parts
-        if not space or not label.isdecimal() or not inside:
-            raise ValueError(f"{listing}, line {number}: expected 'images/….jpg LABEL', found '{line[:80]}'")
-        paths.append(listing.parent / name)
-        labels.append(int(label))
-    return paths, np.array(labels, dtype=np.int64)
+        found = Split(images=images, labels=np.array(labels, dtype=np.int64), digest="", files=(listing,))
+        return with_digest(found, file_stamps(paths), cache)

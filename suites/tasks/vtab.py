@@ -11,6 +11,7 @@ from functools import partial
 from ..protocol import Task
 from . import labels
 
+EUROSAT = "AnnualCrop Forest HerbaceousVegetation Highway Industrial Pasture PermanentCrop Residential River SeaLake"
 RESISC45 = """
 airplane airport baseball_diamond basketball_court beach bridge chaparral church circular_farmland
 cloud commercial_area dense_residential desert forest freeway golf_course ground_track_field harbor
@@ -166,18 +167,7 @@ SPECIALIZED = (
         published_splits={"train": 27000},
         recipe={"train": "train[:800]", "val": "train[16200:16400]", "test": "train[21600:]"},
         builder="eurosat/rgb",
-        classes=(
-            "AnnualCrop",
-            "Forest",
-            "HerbaceousVegetation",
-            "Highway",
-            "Industrial",
-            "Pasture",
-            "PermanentCrop",
-            "Residential",
-            "River",
-            "SeaLake",
-        ),
+        classes=tuple(EUROSAT.split()),
         majority=11.5,
         aliases=("eurosat", "vtab/eurosat", "eurosat/rgb"),
     ),

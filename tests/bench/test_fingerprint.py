@@ -379,8 +379,8 @@ def test_an_edit_of_one_format_changes_the_keys_of_its_tasks_alone(edit: Any) ->
     from vit_bench.models import catalog
     from vit_bench.models.weights_choice import Random
     from vit_bench.suites import suites
+    from vit_bench.suites.sources.as_published import AsPublished
     from vit_bench.suites.sources.hub import Hub
-    from vit_bench.suites.sources.on_disk import AsPublished
     from vit_bench.suites.sources.tfds import Tfds
     from vit_bench.suites.tasks import tasks
 

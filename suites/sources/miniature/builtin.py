@@ -29,11 +29,9 @@ PINNED = Path(__file__).with_name("digests.csv")  # digests of the pixels and of
 
 def _pinned() -> dict[str, dict[str, str]]:
     """Image set -> "SPLIT/images" or "SPLIT/TARGET" -> expected digest."""
-    digests: dict[str, dict[str, str]] = {name: {} for name in DRAW}
     with PINNED.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            digests[row["image_set"]][row["array"]] = row["digest"]
-    return digests
+        rows = list(csv.DictReader(file))
+    return {name: {row["array"]: row["digest"] for row in rows if row["image_set"] == name} for name in DRAW}
 
 
 DIGESTS = _pinned()

@@ -127,9 +127,7 @@ def photo(split: str, index: int) -> tuple[np.ndarray, dict[str, int]]:
     """A grey crop of one of the PHOTOS: 64 x 64 pixels from 64 to 112 of the picture's, perhaps mirrored."""
     draws = Draws(f"photos/{split}/{index}")
     label = draws.below(len(PHOTOS))
-    source = grey(PHOTOS[label])
-    crop = _crop(source, (64, 112), split, draws, least=8)
-    image = resample(crop, 64)
+    image = resample(_crop(grey(PHOTOS[label]), (64, 112), split, draws, least=8), 64)
     image = _standardised(image, draws.between(96, 160), draws.between(30, 50), 4)
     return pixels(image[:, ::-1] if draws.below(2) else image), {"picture": label}
 
@@ -139,8 +137,7 @@ def sensor(split: str, index: int) -> tuple[np.ndarray, dict[str, int]]:
     draws = Draws(f"sensor/{split}/{index}")
     label = draws.below(len(SENSORS))
     names = SENSORS[label]
-    source = grey(names[draws.below(len(names))])
-    crop = _crop(source, (32, 32), split, draws, least=3)
+    crop = _crop(grey(names[draws.below(len(names))]), (32, 32), split, draws, least=3)
     image = _standardised(crop, draws.between(96, 160), draws.between(30, 50), 10)
     return pixels(turned(image, draws.below(8))), {"sensor": label}
 

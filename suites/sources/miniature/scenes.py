@@ -23,18 +23,7 @@ VISIBLE = (55, 100)  # at least this share of an object is visible
 
 GROUNDS = {"gravel": (210, 205, 200), "grass": (150, 215, 120), "brick": (225, 165, 140)}  # tints, of 256
 SKY = np.array((168, 186, 206))
-COLOURS = np.array(
-    (
-        (214, 40, 40),
-        (40, 80, 214),
-        (30, 150, 50),
-        (236, 130, 20),
-        (140, 50, 180),
-        (40, 200, 206),
-        (240, 216, 50),
-        (235, 235, 235),
-    )
-)
+COLOURS = ("d62828", "2850d6", "1e9632", "ec8214", "8c32b4", "28c8ce", "f0d832", "ebebeb")  # of objects
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +149,9 @@ def compose(split: str, index: int) -> tuple[Scene, dict[str, int]]:
         lit = np.where(edge[item.window], item.light // 3, item.light) * (shown[item.window] == number)
         lit = np.pad(lit, [(side.start % SUBSAMPLES, -side.stop % SUBSAMPLES) for side in item.window])
         rows, cols = (slice(side.start // SUBSAMPLES, -(-side.stop // SUBSAMPLES)) for side in item.window)
-        image[rows, cols] += block_sums(lit)[:, :, None] * COLOURS[draws.below(len(COLOURS))] // 256
+        image[rows, cols] += (
+            block_sums(lit)[:, :, None] * list(bytes.fromhex(COLOURS[draws.below(len(COLOURS))])) // 256
+        )
     areas = tuple(item.area for item in objects)
     drawn = Scene(image=pixels((image + 8) // 16), depths=tuple(depths), shown=shown, areas=areas)
     return drawn, {"count": count - FEWEST, "nearest": nearest}

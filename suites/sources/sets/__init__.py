@@ -1,4 +1,4 @@
-"""The published image sets, one a file: where its files are, and how each source reads them.
+"""The published image sets, one a file: how each source reads its copy. downloads.csv says where the files are.
 
 To add a set, add a file here, and its tasks as rows in suites/tasks. See eurosat.py for class folders, dtd.py for
 lists of files, and caltech101.py for a format of its own.

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ...images.decode import DAMAGED
 from ...images.decoded import file_stamps
 from ...protocol import Task
 from ..image_set import ImageSet, downloads
@@ -19,8 +20,6 @@ from ..published import Format, Images, PublishedSplit, label_by_rule, missing_f
 
 FILE = "camelyonpatch_level_2_split_{}.h5"
 SHORT = {"train": "train", "validation": "valid", "test": "test"}
-# h5py raises these for damaged files.
-DAMAGED = (OSError, KeyError, IndexError, RuntimeError, ValueError, TypeError, AttributeError)
 
 
 class Camelyon(Format):
@@ -35,10 +34,8 @@ class Camelyon(Format):
         for name in names:
             if (folder / f"{name}.gz").is_file() and not (folder / name).is_file():
                 return f"{name}.gz in {folder} is not unpacked (gunzip)"
-        installed = find_spec("h5py") is not None
-        return missing_file(folder, *names) or (
-            "" if installed else "reading .h5 files needs h5py: pip install 'vit-bench[data]'"
-        )
+        without_h5py = "" if find_spec("h5py") else "reading .h5 files needs h5py: pip install 'vit-bench[data]'"
+        return missing_file(folder, *names) or without_h5py
 
     def open(self, folder: Path, task: Task, published: str, cache: Path) -> PublishedSplit:  # noqa: ARG002
         images, labels = (folder / FILE.format(f"{SHORT[published]}_{kind}") for kind in "xy")

@@ -29,9 +29,7 @@ class Clevr(Format):
     """CLEVR_v1.0/images/{train,val}/CLEVR_train_000000.png and CLEVR_v1.0/scenes/CLEVR_{train,val}_scenes.json."""
 
     folders: tuple[str, ...] = ("clevr/CLEVR_v1.0", "CLEVR_v1.0", "clevr", "")
-
-    def matches(self, folder: Path) -> bool:
-        return (folder / "scenes").is_dir() and (folder / "images").is_dir()
+    markers = ("scenes", "images")
 
     def missing(self, folder: Path, task: Task, published: str) -> str:
         images, expected = folder / "images" / PARTS[published], task.published_splits[published]
@@ -113,9 +111,7 @@ def read_items(path: Path, key: str) -> Iterator[Any]:
 
 
 def _tfds_label(task: Task, example: Example) -> int:
-    assert task.rule is not None
-    coordinates = np.asarray(example["objects"]["pixel_coords"], dtype=float).reshape(-1, 3)
-    return task.rule(_annotation(task.target, coordinates[:, 2].tolist()))
+    return task.class_of(_annotation(task.target, [float(place[2]) for place in example["objects"]["pixel_coords"]]))
 
 
 CLEVR = ImageSet(

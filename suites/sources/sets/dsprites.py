@@ -13,7 +13,7 @@ from ....stable import sha
 from ...images.decode import DAMAGED
 from ...images.decoded import file_stamps
 from ...protocol import Task
-from ..image_set import Example, ImageSet, downloads
+from ..image_set import ImageSet, downloads
 from ..published import Format, Images, PublishedSplit, label_by_rule, missing_file
 from ..reading import BadArchive, cached_arrays, read_exactly
 from ..splits import vtab_split
@@ -28,9 +28,7 @@ class DSprites(Format):
     """The published .npz file."""
 
     folders = ("dsprites", "dsprites-dataset", "")
-
-    def matches(self, folder: Path) -> bool:
-        return (folder / FILE).is_file()
+    markers = (FILE,)
 
     def missing(self, folder: Path, task: Task, published: str) -> str:  # noqa: ARG002
         return missing_file(folder, FILE)
@@ -98,29 +96,18 @@ def _pack_rows(file: IO[bytes], rows: np.ndarray, total: int) -> np.ndarray:
 
 def _check_header(path: Path, file: IO[bytes], name: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
     """Read an array's header. Raises BadArchive if shape or type differ from those expected."""
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    found_shape, fortran_order, kind = read(file)
+    np.lib.format.read_magic(file)
+    found_shape, fortran_order, kind = np.lib.format.read_array_header_1_0(file)
     if found_shape != shape or fortran_order or kind != dtype:
         raise BadArchive(path, f"'{name}' is {kind} of shape {found_shape}; expected {dtype} of shape {shape}")
-
-
-def _tfds_label(task: Task, example: Example) -> int:
-    return _class(task, int(example[f"label_{task.target.replace(' ', '_')}"]))
-
-
-def _class(task: Task, stored: int) -> int:
-    """VTAB's class, 0 to 15, of a class of the data set, 0 to 31 or 39."""
-    assert task.rule is not None
-    return task.rule(stored)
 
 
 DSPRITES = ImageSet(
     name="dsprites",
     downloads=downloads("dsprites"),
     raw=DSprites(),
-    tfds_label=_tfds_label,
+    tfds_label=lambda task, example: task.class_of(int(example[f"label_{task.target.replace(' ', '_')}"])),
     tfds_scale=255,  # stored as 0 and 1
-    hub_label=_class,
+    hub_label=Task.class_of,  # of a class of the data set, 0 to 31 or 39
     note="Orientations 0 and 39 are the same picture and yet bins 0 and 15.",
 )

@@ -22,6 +22,7 @@ import os
 import re
 import tarfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -81,8 +82,7 @@ class Part(NamedTuple):
 
     def open_in(self, task: Task, root: Path, cache: Path) -> PublishedSplit:
         place = self.place(root)
-        if place is None:
-            raise ValueError(f"{self.absent} {root}")
+        assert place is not None  # `missing` has looked
         return self.open(task, root, place, cache)
 
 
@@ -92,11 +92,8 @@ def first_folder(root: Path, names: Iterable[str]) -> Path | None:
 
 def home(root: Path, *names: str) -> Path | None:
     """The ImageNet folder that holds a file or folder of one of these names; None if there is none."""
-    for folder in FOLDERS:
-        for place in (root / folder, root / folder / KAGGLE):
-            if any(_has_images(place / name) for name in names):
-                return place
-    return None
+    places = (root / folder / below for folder in FOLDERS for below in ("", KAGGLE))
+    return next((place for place in places if any(_has_images(place / name) for name in names)), None)
 
 
 def _has_images(path: Path) -> bool:
@@ -107,12 +104,18 @@ def _has_images(path: Path) -> bool:
         return any(WNID.fullmatch(entry.name) or entry.name.startswith("ILSVRC2012_val_") for entry in entries)
 
 
-def class_numbers(wnids: Iterable[str], task: Task, where: Path) -> dict[str, int]:
-    """Wnid -> class number. Raises ValueError if there are not as many wnids as the task has classes."""
-    classes = sorted(set(wnids))
-    if len(classes) != task.num_classes:
-        raise ValueError(f"{where} has {len(classes)} classes; expected {task.num_classes}")
-    return {wnid: i for i, wnid in enumerate(classes)}
+def labelled(
+    task: Task, where: Path, images: Images, wnid_of: Mapping[str, str], classes: Iterable[str] | None = None
+) -> PublishedSplit:
+    """A split of images by name, and the wnid of each. Raises ValueError for another number of classes than the task's.
+
+    `classes`: the wnids of all classes, where some may have no image.
+    """
+    wnids = sorted(set(wnid_of.values() if classes is None else classes))
+    if len(wnids) != task.num_classes:
+        raise ValueError(f"{where} has {len(wnids)} classes; expected {task.num_classes}")
+    numbers = {wnid: i for i, wnid in enumerate(wnids)}
+    return PublishedSplit(keys=list(wnid_of), images=images, label=lambda key: numbers[wnid_of[key]])
 
 
 def class_folders(folder: Path) -> list[str]:
@@ -139,15 +142,12 @@ def train(task: Task, root: Path, place: Path, cache: Path) -> PublishedSplit:  
     if (place / "train").is_dir():
         return by_class_folder(task, place / "train")
     images, keys = in_tar(place / TRAIN_TAR, cache)
-    numbers = class_numbers((key.split("_")[0] for key in keys), task, place / TRAIN_TAR)
-    return PublishedSplit(keys=keys, images=images, label=lambda key: numbers[key.split("_")[0]])
+    return labelled(task, place / TRAIN_TAR, images, {key: key.split("_")[0] for key in keys})
 
 
 def by_class_folder(task: Task, folder: Path) -> PublishedSplit:
     """A split whose labels are its class folders."""
-    numbers = class_numbers(class_folders(folder), task, folder)
-    images, wnid_of = in_class_folders(folder)
-    return PublishedSplit(keys=list(wnid_of), images=images, label=lambda key: numbers[wnid_of[key]])
+    return labelled(task, folder, *in_class_folders(folder), classes=class_folders(folder))
 
 
 # Validation images, in class folders or with a file of labels.
@@ -165,9 +165,8 @@ def validation_missing(task: Task, root: Path, place: Path) -> str:  # noqa: ARG
         problem = wrong_count(folder, count, task.published_splits.get("validation", count))
         if problem or folders:
             return problem
-    if label_file(place) is None:
-        return f"{place} has no labels for the validation images: {DEVKIT}.tar.gz, {', '.join(CSVS)}"
-    return ""
+    unlabelled = f"{place} has no labels for the validation images: {DEVKIT}.tar.gz, {', '.join(CSVS)}"
+    return "" if label_file(place) else unlabelled
 
 
 def validation(task: Task, root: Path, place: Path, cache: Path) -> PublishedSplit:
@@ -178,17 +177,12 @@ def validation(task: Task, root: Path, place: Path, cache: Path) -> PublishedSpl
     if labels is None:
         raise ValueError(validation_missing(task, root, place))
     images, keys = validation_images(place, cache)
-    wnid_of = wnids_from_csv(labels) if labels.suffix == ".csv" else wnids_from_devkit(labels, keys)
-    numbers = class_numbers(wnid_of.values(), task, labels)
-    unlabelled = next((key for key in keys if key.split(".")[0] not in wnid_of), None)
-    if unlabelled is not None:
+    wnids = wnids_from_csv(labels) if labels.suffix == ".csv" else wnids_from_devkit(labels, keys)
+    wnid_of = {key: wnids.get(key.split(".")[0], "") for key in keys}
+    split = labelled(task, labels, images, wnid_of, classes=wnids.values())
+    if unlabelled := next((key for key, wnid in wnid_of.items() if not wnid), ""):
         raise ValueError(f"{labels} has no label for {unlabelled}")
-    return PublishedSplit(
-        keys=keys,
-        images=images,
-        label=lambda key: numbers[wnid_of[key.split(".")[0]]],
-        files=(labels,) if labels.is_file() else (),
-    )
+    return replace(split, files=(labels,) if labels.is_file() else ())
 
 
 def validation_images(place: Path, cache: Path) -> tuple[Images, Sequence[str]]:
@@ -241,7 +235,7 @@ def wnids_from_devkit(path: Path, keys: Sequence[str]) -> dict[str, str]:
             meta, truth = ((path / part).read_bytes() for part in parts)
         else:
             with tarfile.open(path) as archive:
-                meta, truth = (_content(archive, f"{DEVKIT}/{part}") for part in parts)
+                meta, truth = (archive.extractfile(f"{DEVKIT}/{part}").read() for part in parts)  # pyright: ignore
         synsets = loadmat(io.BytesIO(meta), squeeze_me=True)["synsets"]
         names = {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in synsets if int(row["num_children"]) == 0}
         labels = [names[int(line)] for line in truth.split()]
@@ -250,13 +244,6 @@ def wnids_from_devkit(path: Path, keys: Sequence[str]) -> dict[str, str]:
     if len(labels) != len(keys):
         raise ValueError(f"{path} labels {len(labels)} validation images; there are {len(keys)}")
     return {key.split(".")[0]: wnid for key, wnid in zip(sorted(keys), labels, strict=True)}
-
-
-def _content(archive: tarfile.TarFile, name: str) -> bytes:
-    member = archive.extractfile(name)
-    if member is None:
-        raise KeyError(name)
-    return member.read()
 
 
 # ImageNet ReaL: all correct classes of each validation image (arXiv 2006.07159).

@@ -15,7 +15,6 @@ from ..reading import BadArchive, read_text
 
 FIELDS = 15  # in a line of a label file: type, truncated, occluded, alpha, box (4), size (3), x, y, z, rotation
 Z = 13
-LARGEST = 1 << 20  # bytes of a text file: published ones are below 100 kB
 LISTS = ("train_rand.txt", "train_mapping.txt")
 VEHICLES = ("Car", "Van", "Truck")  # TFDS's classes 0, 1 and 2 of `type`
 
@@ -25,9 +24,7 @@ class Kitti(Format):
     """training/image_2/000000.png training/label_2/000000.txt, and the development kit's two mapping files."""
 
     folders: tuple[str, ...] = ("Kitti/raw", "kitti/raw", "Kitti", "kitti", "KITTI", "")
-
-    def matches(self, folder: Path) -> bool:
-        return (folder / "training" / "image_2").is_dir()
+    markers = ("training/image_2",)
 
     def missing(self, folder: Path, task: Task, published: str) -> str:  # noqa: ARG002  # one folder has all splits
         total = sum(task.published_splits.values())
@@ -65,13 +62,13 @@ def videos_of(order: Path, lines: Path) -> list[str]:
     Raises BadArchive if the files do not fit together.
     """
     drives = []
-    for number, line in enumerate(read_text(lines, "ascii", LARGEST).splitlines(), start=1):
+    for number, line in enumerate(read_text(lines, "ascii").splitlines(), start=1):
         words = line.split()
         if len(words) != 3:
             raise BadArchive(lines, f"line {number}: expected 'DATE DRIVE FRAME', found '{line[:80]}'")
         drives.append(words[1])
     videos = []
-    for word in read_text(order, "ascii", LARGEST).replace("\n", " ").split(","):
+    for word in read_text(order, "ascii").replace("\n", " ").split(","):
         if not word.strip().isdecimal() or not 1 <= int(word) <= len(drives):
             raise BadArchive(order, f"'{word.strip()[:20]}' is no line of {lines.name}, which has {len(drives)}")
         videos.append(drives[int(word) - 1])
@@ -95,7 +92,7 @@ def split_videos(videos: Sequence[str]) -> Mapping[str, str]:
 def objects(path: Path) -> list[tuple[str, float]]:
     """Type and z (metres, forward) of each object in a label file. Raises BadArchive, naming a bad line."""
     listed = []
-    for number, line in enumerate(read_text(path, "ascii", LARGEST).splitlines(), start=1):
+    for number, line in enumerate(read_text(path, "ascii").splitlines(), start=1):
         words = line.split()
         try:
             if len(words) != FIELDS:
@@ -108,10 +105,9 @@ def objects(path: Path) -> list[tuple[str, float]]:
 
 
 def _tfds_label(task: Task, example: Example) -> int:
-    assert task.rule is not None
-    kinds = [VEHICLES[kind] if kind < len(VEHICLES) else "other" for kind in map(int, example["objects"]["type"])]
-    locations = np.asarray(example["objects"]["location"], dtype=float).reshape(-1, 3)
-    return task.rule(list(zip(kinds, locations[:, 2].tolist(), strict=True)))
+    kinds = (VEHICLES[kind] if kind < len(VEHICLES) else "other" for kind in map(int, example["objects"]["type"]))
+    places = (float(place[2]) for place in example["objects"]["location"])
+    return task.class_of(zip(kinds, places, strict=True))
 
 
 KITTI = ImageSet(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from vit_bench.suites.sources.on_disk import AsPublished
+from vit_bench.suites.sources.as_published import AsPublished
 from vit_bench.suites.sources.splits import published_splits_of, vtab_split
 from vit_bench.suites.tasks import tasks
 

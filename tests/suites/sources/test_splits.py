@@ -45,7 +45,7 @@ def listings(name: str) -> dict[str, list[str]]:
 
 @cache
 def keys(name: str, split: str) -> list[str]:
-    return [key for _, key in vtab_split(name, split, listings(name))]
+    return [key for _, key in vtab_split(tasks()[name], split, listings(name))]
 
 
 def digest(names: Sequence[str]) -> str:
@@ -170,15 +170,15 @@ def test_the_order_is_that_of_the_hash_whatever_the_order_given() -> None:
 
 def test_what_is_incomplete_or_double_is_refused() -> None:
     with pytest.raises(ValueError, match="Camelyon: expected 32768 images in the official split 'validation', found 9"):
-        vtab_split("Camelyon", "val", {"validation": numbered("valid_", 9)})
+        vtab_split(tasks()["Camelyon"], "val", {"validation": numbered("valid_", 9)})
     with pytest.raises(ValueError, match="expected 32768 images in the official split 'test', found 0"):
-        vtab_split("pcam", "test", {})
+        vtab_split(tasks()["pcam"], "test", {})
     with pytest.raises(ValueError, match="the key '7' occurs twice in the split 'train'"):
         tfds_order("train", ["7", "8", "7"])
     with pytest.raises(ValueError, match="there is no task 'CIFAR-1000'"):
-        vtab_split("CIFAR-1000", "val", {})
+        vtab_split(tasks()["CIFAR-1000"], "val", {})
     with pytest.raises(ValueError, match=r"SVHN has no split 'extra'\. Choose from: train, val, test"):
-        vtab_split("SVHN", "extra", {})
+        vtab_split(tasks()["SVHN"], "extra", {})
     wrong = replace(tasks()["SVHN"], recipe={"train": "train[:80000]"})
     with pytest.raises(ValueError, match="'train\\[:80000\\]' is no slice of 73257 images"):
         vtab_split(wrong, "train", {})

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from vit_bench.suites.images.decode import BadImage, read_image
-from vit_bench.suites.sources.on_disk import AsPublished
+from vit_bench.suites.sources.as_published import AsPublished
 from vit_bench.suites.sources.reading import BadArchive
 from vit_bench.suites.sources.sets.clevr import read_items, summarize
 from vit_bench.suites.sources.sets.dmlab import index

@@ -14,7 +14,7 @@ from PIL import Image
 from vit_bench.registry import UsageError
 from vit_bench.suites.images.digest import digest_images
 from vit_bench.suites.protocol import Split, Task
-from vit_bench.suites.sources.on_disk import AsPublished
+from vit_bench.suites.sources.as_published import AsPublished
 from vit_bench.suites.sources.sets.kitti import split_videos
 from vit_bench.suites.sources.sets.retinopathy import CIRCLE, GREY, prepare
 from vit_bench.suites.sources.splits import vtab_split

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import vit_bench
 from vit_bench.suites.images.digest import digest_images
-from vit_bench.suites.sources.on_disk import AsPublished
+from vit_bench.suites.sources.as_published import AsPublished
 from vit_bench.suites.sources.splits import slices, tfds_order
 from vit_bench.suites.tasks import tasks
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from vit_bench.suites.sources.on_disk import AsPublished
+from vit_bench.suites.sources.as_published import AsPublished
 from vit_bench.suites.sources.sets import sun397
 from vit_bench.suites.tasks import tasks
 
@@ -56,7 +56,7 @@ def test_sun397_members_are_those_of_the_published_lists() -> None:
     assert {split: sun397.names_of_split(names, split) for split in lists} == {
         s: sorted(part) for s, part in lists.items()
     }
-    train, val = ([key for _, key in vtab_split("Sun397", split, lists)] for split in ("train", "val"))
+    train, val = ([key for _, key in vtab_split(tasks()["Sun397"], split, lists)] for split in ("train", "val"))
     vectors = json.loads((Path(__file__).parents[4] / "data" / "split_vectors.json").read_text())["sun397"]
     digests = [hashlib.sha256("\n".join(part).encode()).hexdigest()[:16] for part in (train, val)]
     assert digests == [vectors["sha256_16_train800"], vectors["sha256_16_val200"]]
