@@ -108,6 +108,6 @@ DSPRITES = ImageSet(
     raw=DSprites(),
     tfds_label=lambda task, example: task.class_of(int(example[f"label_{task.target.replace(' ', '_')}"])),
     tfds_scale=255,  # stored as 0 and 1
-    hub_label=Task.class_of,  # of a class of the data set, 0 to 31 or 39
+    hub_label=lambda task, stored: task.class_of(stored),  # of a class of the data set, 0 to 31 or 39
     note="Orientations 0 and 39 are the same picture and yet bins 0 and 15.",
 )
