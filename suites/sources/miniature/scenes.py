@@ -138,17 +138,21 @@ def compose(split: str, index: int) -> tuple[Scene, dict[str, int]]:
     depths, shown, objects = _place_all(draws, count, nearest, horizon)
 
     # Samples at the borders of objects are drawn dark, to separate objects of the same colour.
-    around = np.pad(shown, 1, mode="edge")
-    neighbours = around[1:-1, 2:], around[1:-1, :-2], around[2:, 1:-1], around[:-2, 1:-1]
-    edge = np.any([neighbour != shown for neighbour in neighbours], axis=0)
-    clear = shown == 0
+    clear, edge = shown == 0, np.zeros(shown.shape, dtype=bool)
+    across, down = shown[:, 1:] != shown[:, :-1], shown[1:] != shown[:-1]
+    for border in (edge[:, 1:], edge[:, :-1]):
+        border |= across
+    for border in (edge[1:], edge[:-1]):
+        border |= down
     image = np.empty((SIDE, SIDE, 3), dtype=np.int64)  # sums over the samples of each pixel
     image[:horizon] = block_sums(clear[: SUBSAMPLES * horizon])[:, :, None] * SKY
     image[horizon:] = block_sums(ground * clear[SUBSAMPLES * horizon :])[:, :, None] * np.array(GROUNDS[name]) // 256
     for number, item in enumerate(objects, start=1):
-        lit = np.where(edge[item.window], item.light // 3, item.light) * (shown[item.window] == number)
-        lit = np.pad(lit, [(side.start % SUBSAMPLES, -side.stop % SUBSAMPLES) for side in item.window])
         rows, cols = (slice(side.start // SUBSAMPLES, -(-side.stop // SUBSAMPLES)) for side in item.window)
+        lit = np.zeros((SUBSAMPLES * (rows.stop - rows.start), SUBSAMPLES * (cols.stop - cols.start)), dtype=np.int64)
+        top, left = (side.start % SUBSAMPLES for side in item.window)
+        light = np.where(edge[item.window], item.light // 3, item.light) * (shown[item.window] == number)
+        lit[top : top + len(light), left : left + len(light)] = light
         image[rows, cols] += (
             block_sums(lit)[:, :, None] * list(bytes.fromhex(COLOURS[draws.below(len(COLOURS))])) // 256
         )
