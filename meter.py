@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress, TaskID
+    from rich.progress import Progress, ProgressColumn
 
 
 class Meter:
@@ -15,31 +15,35 @@ class Meter:
     def __init__(self, console: Console | None) -> None:
         self._console = console
         self._bar: Progress | None = None
-        self._task: TaskID | None = None
 
     def say(self, text: str) -> None:
-        """Print one line."""
+        """Print one line, above the bar if there is one."""
         if self._console is not None:
             self._console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
-    def start(self, title: str, *, total: int | None, done: int) -> None:
+    def start(self, title: str, *, total: int | None, done: int = 0) -> None:
         """Start a bar of `total` bytes (None: unknown), of which `done` are here already."""
-        self.end()
+        self.close()
         if self._console is not None and self._console.is_terminal:
-            from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-            from rich.progress import TransferSpeedColumn as Speed
+            from rich.progress import BarColumn, Progress, TextColumn
 
-            columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(binary_units=True))
-            self._bar = Progress(*columns, Speed(), TimeRemainingColumn(), console=self._console, transient=True)
+            columns = (TextColumn("{task.description}", markup=False), BarColumn(), *self._columns())
+            self._bar = Progress(*columns, console=self._console, transient=True)
             self._bar.start()
-            self._task = self._bar.add_task(title, total=total, completed=done)
+            self._bar.add_task(title, total=total, completed=done)
 
-    def advance(self, count: int) -> None:
+    def _columns(self) -> list[ProgressColumn]:
+        """What stands to the right of the bar."""
+        from rich.progress import DownloadColumn, TimeRemainingColumn, TransferSpeedColumn
+
+        return [DownloadColumn(binary_units=True), TransferSpeedColumn(), TimeRemainingColumn()]
+
+    def advance(self, count: int, /) -> None:
         """Add `count` bytes."""
-        if self._bar is not None and self._task is not None:
-            self._bar.advance(self._task, count)
+        if self._bar is not None:
+            self._bar.advance(self._bar.task_ids[0], count)
 
-    def end(self) -> None:
+    def close(self) -> None:
         """Remove the bar."""
         if self._bar is not None:
             self._bar.stop()

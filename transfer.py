@@ -97,7 +97,7 @@ def transfer(url: str, target: Path, meter: Meter, published: KnownFile = UNKNOW
     except OSError as error:
         raise UsageError(f"{target} cannot be written ({error.strerror or error}). {published.elsewhere}") from error
     finally:
-        meter.end()
+        meter.close()
 
 
 def _fetch(url: str, target: Path, meter: Meter, published: KnownFile) -> None:
@@ -111,10 +111,10 @@ def _fetch(url: str, target: Path, meter: Meter, published: KnownFile) -> None:
             failures = 1 if size > before >= 0 else failures + 1
             if failures == ATTEMPTS:
                 raise Unreachable(url, f"{error} ({ATTEMPTS} attempts)") from error
-            meter.end()
+            meter.close()
             meter.say(f"{target.name}: {error}; trying again")
             time.sleep(PAUSE * 2 ** (failures - 1))
-    meter.end()
+    meter.close()
     sums = _digests(part)
     first = None if published.digest else target.with_name(f"{target.name}.sha256")
     _check(url, part, version, sums, first)

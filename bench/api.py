@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..models import Model, given_model
 from ..registry import UsageError
 from . import config as settings
 from .console import stderr
-from .plan import Plan, make_plan
+from .plan import make_plan
 from .progress import Progress
+from .run import execute, records
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from ..models.spec import Model
 
 
 def run(*words: str, model: Any = None, progress: bool = False, **values: Any) -> pd.DataFrame:
@@ -28,8 +28,6 @@ def run(*words: str, model: Any = None, progress: bool = False, **values: Any) -
 
     A job that fails is a record with status "failed". Raises UsageError for what cannot be run at all.
     """
-    from .run import execute
-
     names, given = _models(model)
     typed = [*words, *(f"{key}={_text(key, value)}" for key, value in values.items()), *names]
     plan = make_plan(settings.read(typed), given)
@@ -39,35 +37,16 @@ def run(*words: str, model: Any = None, progress: bool = False, **values: Any) -
     return records(plan)
 
 
-def records(plan: Plan) -> pd.DataFrame:
-    """The records of a plan's jobs in its run directory."""
-    from ..results.record import Store, frame_of
-
-    store = Store(plan.out)
-    cells = [store.get(job.key) for job in plan.jobs]
-    frame = frame_of(record for cell in cells if cell is not None for record in cell.records)
-    frame.attrs["folders"] = (str(plan.out),)
-    return frame
-
-
 def _models(model: Any) -> tuple[list[str], Mapping[str, Model]]:
     """The `model=` word of names and modules, and the rows of the modules."""
     if model is None:
         return [], {}
     items = list(model) if isinstance(model, list | tuple) else [model]
-    names, given = [], {}
-    for item in items:
-        if isinstance(item, str):
-            names.append(item)
-        else:
-            from ..models.own.rows import given_model
-
-            row = given_model(item)
-            given[row.name] = row
-            names.append(row.name)
-    if not names:
+    if not items:
         raise UsageError("model=[]: name at least one model")
-    return [f"model={','.join(names)}"], given
+    rows = [item if isinstance(item, str) else given_model(item) for item in items]
+    names = [row if isinstance(row, str) else row.name for row in rows]
+    return [f"model={','.join(names)}"], {row.name: row for row in rows if not isinstance(row, str)}
 
 
 def _text(key: str, value: Any) -> str:

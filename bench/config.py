@@ -12,13 +12,14 @@ import difflib
 import itertools
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from contextlib import suppress
+from dataclasses import Field, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_type_hints
 
 from ..registry import UsageError, suggest
 from ..stable import cache_folder
-from .verbs.words import Mistakes, as_typed, at_least, no_setting, option, options, read_sweep, read_values, split_word
+from .words import Mistakes, as_typed, at_least, no_setting, option, options, plain, read_sweep, read_values, split_word
 
 SuiteT = TypeVar("SuiteT")
 
@@ -84,21 +85,12 @@ class Config:
 
     def describe(self) -> dict[str, Any]:
         """The settings that were given, as plain values by the keys that set them."""
-        given: dict[str, Any] = {}
-        for name in TOP_LEVEL:
-            value = getattr(self, name)
-            if name in self.origin:
-                given[name] = [*map(_plain, value)] if isinstance(value, tuple) else _plain(value)
+        given = {name: plain(getattr(self, name)) for name in TOP_LEVEL if name in self.origin}
         given |= {f"suite.{name}": value for name, value in self.settings.items()}
         return given | {f"model.{name}": value for name, value in self.model_settings.items()}
 
 
-def _plain(value: Any) -> Any:
-    return str(value) if isinstance(value, Path) else value
-
-
 TOP_LEVEL = tuple(options(Config))
-ENVIRONMENT = {"data": "BENCH_DATA"}
 
 
 def read(words: Sequence[str], *, verb: str = "", only: Sequence[str] = TOP_LEVEL) -> Config:
@@ -109,9 +101,8 @@ def read(words: Sequence[str], *, verb: str = "", only: Sequence[str] = TOP_LEVE
     """
     mistakes = Mistakes()
     given: dict[str, tuple[str, str]] = {}  # key -> text, origin
-    for key, variable in ENVIRONMENT.items():
-        if os.environ.get(variable):
-            given[key] = (os.environ[variable], f"environment variable {variable}")
+    if folder := os.environ.get("BENCH_DATA"):
+        given["data"] = (folder, "environment variable BENCH_DATA")
     pairs: list[tuple[str, str]] = []
     for word in words:
         with mistakes:
@@ -137,12 +128,9 @@ def read(words: Sequence[str], *, verb: str = "", only: Sequence[str] = TOP_LEVE
             settings[key.removeprefix("suite.")] = texts[key]
     values = read_values({key: text for key, text in texts.items() if key in only}, options(Config), mistakes)
     mistakes.tell()
-    return Config(
-        **values,
-        settings=settings,
-        model_settings=model_settings,
-        origin={_full(key): where for key, (_, where) in given.items()},
-    )
+    full = {key: key if key in TOP_LEVEL or "." in key else f"suite.{key}" for key in given}
+    origin = {full[key]: where for key, (_, where) in given.items()}
+    return Config(**values, settings=settings, model_settings=model_settings, origin=origin)
 
 
 def apply(config: Config, suites: Sequence[SuiteT]) -> list[SuiteT]:
@@ -160,28 +148,21 @@ def apply(config: Config, suites: Sequence[SuiteT]) -> list[SuiteT]:
         mistakes.note(f"no selected suite ({names}) has a setting '{name}'. {hint}")
     applied: list[SuiteT] = []
     for suite in suites:
-        hints = _settable(suite)
-        own = {item.name: item.metadata.get("words", {}) for item in fields(suite)}  # pyright: ignore[reportArgumentType]
-        swept: dict[str, list[Any]] = {}
+        own, hints, swept = _settable(suite), get_type_hints(type(suite)), dict[str, list[Any]]()
         for name, text in config.settings.items():
             with mistakes:
-                if name in hints:
-                    swept[name] = read_sweep(f"suite.{name}", text, hints[name], own[name])
-        applied += [
-            replace(suite, **dict(zip(swept, chosen, strict=True)))  # pyright: ignore[reportArgumentType]
-            for chosen in itertools.product(*swept.values())
-        ]
+                if name in own:
+                    words = own[name].metadata.get("words", {})
+                    swept[name] = read_sweep(f"suite.{name}", text, hints[name], words)
+        for values in itertools.product(*swept.values()):
+            changes = dict(zip(swept, values, strict=True))
+            applied.append(replace(suite, **changes))  # pyright: ignore[reportArgumentType]
     mistakes.tell()
     return applied
 
 
-def _settable(suite: object) -> dict[str, Any]:
-    hints = get_type_hints(type(suite))
-    return {item.name: hints[item.name] for item in fields(suite)}  # pyright: ignore[reportArgumentType]
-
-
-def _full(key: str) -> str:
-    return key if key in TOP_LEVEL or "." in key else f"suite.{key}"
+def _settable(suite: Any) -> dict[str, Field[Any]]:
+    return {item.name: item for item in fields(suite)}
 
 
 def read_file(path: Path) -> dict[str, str]:
@@ -207,6 +188,13 @@ def read_file(path: Path) -> dict[str, str]:
         if isinstance(value, dict) or (isinstance(value, list) and any(isinstance(item, dict) for item in value)):
             raise UsageError(f"config={path}: {key} holds further keys; write them flat, for example `suite.l2: 512`")
     return {str(key): as_typed(value) for key, value in loaded.items()}
+
+
+def read_config(run: Path) -> dict[str, str]:
+    """The settings of the last command of a run directory; empty where its config.yaml cannot be read."""
+    with suppress(UsageError):
+        return read_file(run / "config.yaml")
+    return {}
 
 
 def data_folder(config: Config) -> Path:

@@ -115,9 +115,9 @@ class JobContext:
         return other_name(self.model, name)
 
     def images(self, task: Task, split: str) -> Split:
-        assert self.job.provider is not None  # a job without data is skipped
+        assert self.job.source is not None  # a job without data is skipped
         try:
-            loaded = self.job.provider.load(task, split, self.folders.data, self.folders.cache)
+            loaded = self.job.source.load(task, split, self.folders.data, self.folders.cache)
         except BadImages as error:
             if not self.job.skip_bad:
                 raise
@@ -166,9 +166,9 @@ class JobContext:
 
     def has(self, task: Task, split: str) -> bool:
         """Whether the job's source has all of this split on this machine."""
-        provider = self.job.provider
-        missing = getattr(provider, "missing", None)
-        return provider is not None and missing is not None and not missing(task, self.folders.data, (split,))
+        source = self.job.source
+        missing = getattr(source, "missing", None)
+        return source is not None and missing is not None and not missing(task, self.folders.data, (split,))
 
     def _treatment(self, how: Extraction, tap: str) -> dict[str, Any]:
         """How images are prepared and passed through the network, for the record and for the cache key."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import platform
 import re
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -50,28 +51,23 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-class Surroundings:
-    """The state of the process that a user's code may change. `restore` sets it back before the next job."""
+@contextmanager
+def surroundings_kept() -> Iterator[None]:
+    """Set back, at the end, the state of the process that a user's code may change."""
+    import torch
 
-    def __init__(self) -> None:
-        import torch
-
-        self._folder = Path.cwd()
-        self._dtype = torch.get_default_dtype()
-        self._device = torch.get_default_device()
-        self._grad = torch.is_grad_enabled()
-        self._threads = torch.get_num_threads()
-
-    def restore(self) -> None:
-        import torch
-
-        os.chdir(self._folder)
-        torch.set_default_dtype(self._dtype)
-        if torch.get_default_device() != self._device:
-            torch.set_default_device(self._device)
-        torch.set_grad_enabled(self._grad)
-        if torch.get_num_threads() != self._threads:
-            torch.set_num_threads(self._threads)
+    folder, dtype, device = Path.cwd(), torch.get_default_dtype(), torch.get_default_device()
+    grad, threads = torch.is_grad_enabled(), torch.get_num_threads()
+    try:
+        yield
+    finally:
+        os.chdir(folder)
+        torch.set_default_dtype(dtype)
+        if torch.get_default_device() != device:
+            torch.set_default_device(device)
+        torch.set_grad_enabled(grad)
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
 
 
 def keep_freed_memory() -> None:
@@ -106,7 +102,7 @@ def _driver() -> str:
     """The version of the NVIDIA driver; where the system does not say it, the highest CUDA version it supports."""
     import torch
 
-    with contextlib.suppress(OSError):
+    with suppress(OSError):
         for word in DRIVER.read_text(encoding="utf-8", errors="replace").split():
             if re.fullmatch(r"\d{3,}\.\d+(\.\d+)?", word):
                 return word
@@ -115,7 +111,7 @@ def _driver() -> str:
 
 def _processor() -> str:
     """The name of the CPU; where the system does not say it, the kind of machine."""
-    with contextlib.suppress(OSError):
+    with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
             name, _, value = line.partition(":")
             if name.strip() == "model name":

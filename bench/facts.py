@@ -12,7 +12,7 @@ from ..models.spec import Model
 from ..results.record import read_variant
 from ..results.tables import Facts
 from ..suites.training import paper_recipes as recipes
-from .verbs.words import read_value
+from .words import read_value
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,13 +12,11 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ..models.spec import Model
 from ..stable import file_sha, sha
 from .select.user_rows import code_of
-
-if TYPE_CHECKING:
-    from ..models.spec import Model
 
 PACKAGE = __name__.rsplit(".", 2)[0]
 ROOT = Path(__file__).resolve().parent.parent
@@ -56,13 +54,12 @@ NOT_COUNTED: Mapping[str, str] = {
     "bench.plan": "what was asked, which is in the job's identity",
     "bench.job": "what was asked, which is in the job's identity",
     "bench.config": "what was asked, which is in the job's identity",
-    "bench.verbs.words": "what was asked, which is in the job's identity",
+    "bench.words": "what was asked, which is in the job's identity",
     "bench.fingerprint": "makes the key",
     "bench.environment": "which device and libraries there are; records say so",
     "bench.distributed": "which process does which part of the images",
     "bench.progress": "tells how far a run is",
     "bench.job_clock": "how long a job took",
-    "bench.provenance": "what records say of weights beside their numbers",
     "bench.select.user_rows": "finds a user's files, whose code is in the key by itself",
     "results.*": "records and tables of numbers that are there",
 }

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from ..models import select_model
@@ -17,16 +16,8 @@ from ..models.weights_choice import WeightsChoice
 from ..registry import UsageError
 from ..stable import sha
 from ..suites.protocol import NO_TASK, Source, Suite, Task, Work
-from .fingerprint import (
-    called_code,
-    code_sha,
-    imported_modules,
-    is_ours,
-    module_of,
-    network_modules,
-    source_sha,
-)
-from .verbs.words import plain_word
+from .fingerprint import called_code, code_sha, imported_modules, is_ours, module_of, network_modules, source_sha
+from .words import plain, plain_word
 
 # A task's part of the identity -> the field it is read from. The other fields of a task only describe it.
 TASK_IDENTITY = {
@@ -49,12 +40,15 @@ class Job:
     model: Model
     weights: WeightsChoice
     task: Task
-    source: str  # name of the source, "" where no source has the task
     order: tuple[int | str, ...]  # sort key: the place in tables
     missing: str = ""  # why it cannot run here
     machine: Mapping[str, str] = field(default_factory=dict)  # device and libraries, where the numbers depend on them
     skip_bad: bool = False  # whether unreadable images are left out
-    provider: Source | None = field(default=None, compare=False, repr=False)  # the source itself
+    source: Source | None = field(default=None, compare=False, repr=False)  # None where no source has the task
+
+    @property
+    def source_name(self) -> str:
+        return self.source.name if self.source else ""
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -71,7 +65,7 @@ class Job:
             "input": plain(asdict(self.model.input)),
             "weights": str(self.weights),
             "task": {name: plain(getattr(self.task, kept)) for name, kept in TASK_IDENTITY.items()},
-            "source": self.source,
+            "source": self.source_name,
             **({"skip_bad": True} if self.skip_bad else {}),  # fewer images are another question
             **({"machine": dict(self.machine)} if self.machine else {}),
         }
@@ -121,8 +115,8 @@ class Job:
     @property
     def _declared_by(self) -> list[Any]:
         """The classes and functions that define images and labels: the source, its readers, the task's label rule."""
-        readers = getattr(self.provider, "readers", None)  # a user's source need not have it
-        things = [self.provider, *(readers(self.task) if readers else ())]
+        readers = getattr(self.source, "readers", None)  # a user's source need not have it
+        things = [self.source, *(readers(self.task) if readers else ())]
         rule = [self.task.rule] if self.task.rule else []
         return [*(called_code(thing) for thing in things if thing is not None), *rule]
 
@@ -151,12 +145,3 @@ def _architecture(row: Model) -> dict[str, Any]:
     """The fields of a row's architecture that are compared, as plain data."""
     names = [item.name for item in fields(row.architecture) if item.compare]
     return plain({name: getattr(row.architecture, name) for name in names})
-
-
-def plain(value: Any) -> Any:
-    """A value of a dataclass field in the types that JSON has."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [plain(item) for item in value]
-    return str(value) if isinstance(value, Path) else value

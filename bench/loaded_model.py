@@ -36,7 +36,7 @@ class LoadedModel:
         self._resized: Any = None
 
     @cached_property
-    def source(self) -> WeightsChoice:
+    def local_weights(self) -> WeightsChoice:
         """The weights on this machine. Raises UsageError where a released file is not here."""
         if self._problem is not None:
             raise self._problem
@@ -45,7 +45,7 @@ class LoadedModel:
     @property
     def weights_files(self) -> list[Path]:
         """The files that the weights are read from; none for random weights and for those of a user's own model."""
-        return self.source.files()
+        return self.local_weights.files()
 
     @cached_property
     def backbone(self) -> Backbone:
@@ -69,9 +69,9 @@ class LoadedModel:
     @cached_property
     def trained_at(self) -> int | None:
         """The image side in pixels that the file's position embeddings were trained at; None where unknown."""
-        if not self.model.architecture.attends or self.source.path is None:
+        if not self.model.architecture.attends or self.local_weights.path is None:
             return None
-        return trained_at(self.source.path)
+        return trained_at(self.local_weights.path)
 
     def build(
         self,
@@ -82,8 +82,8 @@ class LoadedModel:
     ) -> Any:
         """A fresh copy on the CPU, in evaluation mode."""
         model = self.model.derive(**changes) if changes else self.model
-        source = self.source.for_seed(seed)
-        network: Any = create_model(model, weights=source, num_classes=num_classes, image_size=image_size)
+        weights = self.local_weights.for_seed(seed)
+        network: Any = create_model(model, weights=weights, num_classes=num_classes, image_size=image_size)
         return network.eval()
 
     def resized(self, image_size: tuple[int, int]) -> Backbone:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -13,19 +14,18 @@ from ..models.released import table as releases
 from ..models.released.table import Release
 from ..models.spec import Model
 from ..models.weights_choice import WeightsChoice
-from ..registry import UsageError, suggest
-from ..results.record import Store
+from ..registry import Registry, UsageError, suggest
+from ..results.record import Cell, Store
 from ..suites import suites
 from ..suites.protocol import NO_TASK, Source, Suite, Task, Work
-from ..suites.tasks import tasks
 from . import config as settings
-from .config import Config, data_folder
+from .config import Config
 from .fingerprint import changed
 from .job import Job
 from .select.models import choose_models
 from .select.tasks import FOLDER, AvailableData, choose_tasks
 from .select.weights import choose_weights
-from .verbs.words import Mistakes, each
+from .words import Mistakes, each
 
 State = Literal["done", "reuse", "to do", "stale", "failed", "skipped"]
 
@@ -91,42 +91,30 @@ def make_plan(config: Config, given: Mapping[str, Model] | None = None) -> Plan:
     """
     if not config.suite:
         raise UsageError(f"say what to run: suite={', suite='.join(suites().names())}")
-    root = data_folder(config)
-    data = AvailableData(root, tasks(), config.include, config.source)
+    data = AvailableData(config)
     selected = [suite for suites_of_word in each(data.suites.select, config.suite) for suite in suites_of_word]
     selected = list({suite.name: suite for suite in selected}.values())
-    selected, notes = _with_fallback(config, selected, data)
-    choices = _choose(config, selected, data, given or {})
-    jobs = [job for chosen in choices for job in _jobs(chosen, config, data)]
+    selected, notes = _with_fallback(selected, data)
+    choices = _choose(selected, data, given or {})
+    jobs = [job for choice in choices for job in _jobs(*choice, data)]
     jobs = sorted({job.key: job for job in jobs}.values(), key=lambda job: [(isinstance(p, str), p) for p in job.order])
     out = config.out or Path("runs") / ",".join(dict.fromkeys(suite.name for suite in selected))
     jobs = _with_finished_elsewhere(jobs, out, data.sources)
     if any(job.release for job in jobs):
         releases.weights_folder()  # a missing folder is an error before a long download
-    return Plan(
-        config=config,
-        out=out,
-        jobs=tuple(jobs),
-        states=tuple(_state(job, out) for job in jobs),
-        notes=notes,
-    )
+    states: tuple[State, ...] = tuple(_state(job, out) for job in jobs)
+    return Plan(config=config, out=out, jobs=tuple(jobs), states=states, notes=notes)
 
 
-@dataclass(frozen=True, kw_only=True)
-class SelectedSuite:
-    """One suite with its settings, and the tasks, models and weights to run it on."""
-
-    suite: Suite
-    tasks: Sequence[Task]
-    models: Sequence[tuple[Model, WeightsChoice]]
-    machine: Mapping[str, str]
+Choice = tuple[Suite, Sequence[Task], Sequence[tuple[Model, WeightsChoice]], Mapping[str, str]]
 
 
-def _choose(
-    config: Config, selected: Sequence[Suite], data: AvailableData, given: Mapping[str, Model]
-) -> list[SelectedSuite]:
-    """The suites of a command, one for each value of a swept setting. Raises UsageError with all mistakes at once."""
-    mistakes = Mistakes()
+def _choose(selected: Sequence[Suite], data: AvailableData, given: Mapping[str, Model]) -> list[Choice]:
+    """The suites of a command, one for each value of a swept setting, each with its tasks, models and machine.
+
+    Raises UsageError with all mistakes at once.
+    """
+    config, mistakes = data.config, Mistakes()
     divided = [word for word in ("division", "division_seed") if word in config.origin]
     if divided and not any(word.startswith(FOLDER) for word in config.task):
         mistakes.note(f"{divided[0]} says how to divide a folder of images, and no task=folder:PATH is named")
@@ -148,16 +136,14 @@ def _choose(
         chosen: Sequence[Task] = ()
         models: list[tuple[Model, WeightsChoice]] = []
         with mistakes:
-            chosen = choose_tasks(suite, config, data)
+            chosen = choose_tasks(suite, data)
         with mistakes:
             chosen_all = False
             rows = choose_models(suite, config, given, used)
             chosen_all = True
             names |= {name for row in rows for name in row.model.settable()}
             models = list(choose_weights(suite, rows, config.weights))
-        choices.append(
-            SelectedSuite(suite=suite, tasks=chosen, models=models, machine=machine if suite.by_device else {})
-        )
+        choices.append((suite, chosen, models, machine if suite.by_device else {}))
     for word in sorted(set(config.model_settings) - used) if chosen_all else ():
         mistakes.note(f"no selected model has a setting '{word}'. {suggest(word, sorted(names))}")
     mistakes.tell()
@@ -180,28 +166,32 @@ def _fit_device(config: Config, variants: Sequence[Suite]) -> tuple[list[Suite],
     return [suite.for_device(kind) for suite in variants], machine
 
 
-def _jobs(chosen: SelectedSuite, config: Config, data: AvailableData) -> list[Job]:
+def _jobs(
+    suite: Suite,
+    tasks: Sequence[Task],
+    models: Sequence[tuple[Model, WeightsChoice]],
+    machine: Mapping[str, str],
+    data: AvailableData,
+) -> list[Job]:
     """The jobs of one suite: all fitting pairs of model and task. Raises UsageError for a named task without any."""
-    suite, jobs = chosen.suite, []
-    for model, weights in chosen.models:
+    jobs: list[Job] = []
+    for model, weights in models:
         model.architecture.grid(suite.size(model, weights))  # raises where the patches do not fit the image size
-        fitting = [task for task in chosen.tasks if not suite.unfit(model, weights, task)]
+        fitting = [task for task in tasks if not suite.unfit(model, weights, task)]
         if not fitting:
-            raise UsageError(suite.unfit(model, weights, chosen.tasks[0]))
-        made = [_job(suite, model, weights, task, data, skip_bad=config.skip_bad) for task in fitting]
-        jobs += [replace(job, machine=chosen.machine) for job in made]
-    for task in chosen.tasks if config.task else ():
+            raise UsageError(suite.unfit(model, weights, tasks[0]))
+        made = [_job(suite, model, weights, task, data) for task in fitting]
+        jobs += [replace(job, machine=machine, skip_bad=data.config.skip_bad) for job in made]
+    for task in tasks if data.config.task else ():
         if all(job.task.name != task.name for job in jobs):
             raise UsageError(next(suite.unfit(job.model, job.weights, task) for job in jobs))
     return jobs
 
 
-def _with_fallback(
-    config: Config, selected: Sequence[Suite], data: AvailableData
-) -> tuple[Sequence[Suite], tuple[str, ...]]:
+def _with_fallback(selected: Sequence[Suite], data: AvailableData) -> tuple[Sequence[Suite], tuple[str, ...]]:
     """The selected suites; for a suite that is typed alone and has no data here, its fallback and a note."""
     suite = selected[0]
-    bare = {key for key, where in config.origin.items() if where == "command"} - {"out"} == {"suite"}
+    bare = {key for key, where in data.config.origin.items() if where == "command"} - {"out"} == {"suite"}
     own = data.collection(suite.default_tasks)
     if not (bare and suite.fallback and len(selected) == 1) or any(data.source(task, suite.splits) for task in own):
         return selected, ()
@@ -213,26 +203,22 @@ def _with_fallback(
     return [suites()[suite.fallback]], (note,)
 
 
-def _job(suite: Suite, model: Model, weights: WeightsChoice, task: Task, data: AvailableData, *, skip_bad: bool) -> Job:
+def _job(suite: Suite, model: Model, weights: WeightsChoice, task: Task, data: AvailableData) -> Job:
     source = None if task is NO_TASK else data.source(task, suite.splits)
-    model_names, task_names = catalog().names(), data.tasks.names()
-    return Job(
-        suite=suite,
-        model=model,
-        weights=weights,
-        task=task,
-        source=source.name if source else "",
-        order=(
-            data.suites.names().index(suite.name),
-            model_names.index(model.name) if model.name in model_names else model.name,
-            " ".join(f"{name}={value}" for name, value in model.variant),
-            in_natural_order(str(weights)),
-            task_names.index(task.name) if task.name in task_names else task.name,
-        ),
-        missing="" if source or task is NO_TASK else data.lacks(task, suite.splits) or f"no data in {data.root}",
-        skip_bad=skip_bad,
-        provider=source,
+    order = (
+        data.suites.names().index(suite.name),
+        _place(catalog(), model.name),
+        " ".join(f"{name}={value}" for name, value in model.variant),
+        in_natural_order(str(weights)),
+        _place(data.tasks, task.name),
     )
+    missing = "" if source or task is NO_TASK else data.lacks(task, suite.splits) or f"no data in {data.root}"
+    return Job(suite=suite, model=model, weights=weights, task=task, source=source, order=order, missing=missing)
+
+
+def _place(known: Registry[Any], name: str) -> int | str:
+    """The number of a row in its registry; the name of a row that is not in it."""
+    return known.names().index(name) if name in known.names() else name
 
 
 def _with_finished_elsewhere(jobs: Sequence[Job], out: Path, sources: Sequence[Source]) -> list[Job]:
@@ -242,7 +228,7 @@ def _with_finished_elsewhere(jobs: Sequence[Job], out: Path, sources: Sequence[S
     finished = {cell.key for cell in Store(out).cells() if cell.status == "ok"}
     replaced = []
     for job in jobs:
-        others = [replace(job, source=source.name, provider=source, missing="") for source in sources if job.missing]
+        others = [replace(job, source=source, missing="") for source in sources if job.missing]
         replaced.append(next((other for other in others if other.key in finished), job))
     return replaced
 
@@ -250,10 +236,7 @@ def _with_finished_elsewhere(jobs: Sequence[Job], out: Path, sources: Sequence[S
 def _state(job: Job, out: Path) -> State:
     if job.missing:
         return "skipped"
-    try:
-        cell = Store(out).get(job.key)
-    except UsageError:  # a damaged cell, which a run sets aside
-        cell = None
+    cell = _stored(job, Store(out))
     if cell is not None and cell.status == "ok":
         return "stale" if changed(cell.inputs) else "done"
     if sibling(job, out) is not None:
@@ -261,18 +244,20 @@ def _state(job: Job, out: Path) -> State:
     return "failed" if cell is not None and cell.status == "failed" else "to do"
 
 
+def _stored(job: Job, store: Store) -> Cell | None:
+    """The job's cell; None where there is none, or a damaged one, which a run sets aside."""
+    with suppress(UsageError):
+        return store.get(job.key)
+    return None
+
+
 def sibling(job: Job, out: Path) -> Store | None:
     """A run directory next to `out` that has the job finished, with input files that have not changed since."""
-    try:
-        paths = sorted(out.resolve().parent.glob(f"*/cells/{job.key}.json"))
-    except OSError:
-        return None
-    for path in paths:
-        store = Store(path.parent.parent)
-        try:
-            cell = store.get(job.key)
-        except UsageError:
-            continue
-        if store.folder.name != out.resolve().name and cell and cell.status == "ok" and not changed(cell.inputs):
-            return store
+    own = out.resolve()
+    with suppress(OSError):
+        for path in sorted(own.parent.glob(f"*/cells/{job.key}.json")):
+            store = Store(path.parent.parent)
+            cell = _stored(job, store) if store.folder.name != own.name else None
+            if cell is not None and cell.status == "ok" and not changed(cell.inputs):
+                return store
     return None

@@ -11,41 +11,28 @@ from ..meter import Meter
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress as Bar
-    from rich.progress import TaskID
+    from rich.progress import ProgressColumn
 
 
-class Progress:
-    """The progress display of a run. Without a console it prints nothing."""
+class Progress(Meter):
+    """The progress display of a run, which counts images. Without a console it prints nothing."""
 
     def __init__(self, console: Console | None) -> None:
-        self._console = console
-        self._bar: Bar | None = None
-        self._task: TaskID | None = None
+        super().__init__(console)
         self._title = ""
         self._jobs = self._ended = self._left = 0
         self._begun = 0.0
 
-    def start(self, *, jobs: int, images: int) -> None:
+    def open(self, *, jobs: int, images: int) -> None:
         """Show a bar for these numbers of jobs and images."""
         self._jobs = jobs
-        if self._console is not None and self._console.is_terminal:
-            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-            from rich.progress import Progress as Bar
+        self.start("loading torch", total=images)
 
-            self._bar = Bar(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("images"),
-                TimeElapsedColumn(),
-                TextColumn("ETA"),
-                TimeRemainingColumn(),
-                console=self._console,
-                transient=True,
-            )
-            self._bar.start()
-            self._task = self._bar.add_task("loading torch", total=images)
+    def _columns(self) -> list[ProgressColumn]:
+        from rich.progress import MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+        count = [MofNCompleteColumn(), TextColumn("images")]
+        return [*count, TimeElapsedColumn(), TextColumn("ETA"), TimeRemainingColumn()]
 
     @contextmanager
     def paused(self) -> Iterator[Meter]:
@@ -61,17 +48,19 @@ class Progress:
     def begin(self, title: str, *, images: int) -> None:
         """Begin a job and show its title."""
         self._title, self._left, self._begun = title, images, time.monotonic()
-        if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, description=title)
+        self._describe(title)
 
     def advance(self, images: int, note: str = "") -> None:
         """Count images of the job as done; the note is shown beside its title."""
         images = min(images, self._left)
         self._left -= images
-        if self._bar is not None and self._task is not None:
-            self._bar.advance(self._task, images)
-            if note:
-                self._bar.update(self._task, description=f"{self._title}  {note}")
+        super().advance(images)
+        if note:
+            self._describe(f"{self._title}  {note}")
+
+    def _describe(self, text: str) -> None:
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], description=text)
 
     def end(self, result: str) -> None:
         """End the job and print its result."""
@@ -79,14 +68,3 @@ class Progress:
         self._ended += 1
         seconds = time.monotonic() - self._begun
         self.say(f"[{self._ended:>{len(str(self._jobs))}}/{self._jobs}] {self._title}  {result}  ({seconds:.1f} s)")
-
-    def say(self, text: str) -> None:
-        """Print one line, above the bar if there is one."""
-        if self._console is not None:
-            self._console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
-
-    def close(self) -> None:
-        """Remove the bar."""
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None

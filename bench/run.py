@@ -8,14 +8,16 @@ import shutil
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..registry import UsageError
-from ..results.record import Cell, Record, Store, short
+from ..results.record import Cell, Record, Store, frame_of, short
 from ..stable import cache_folder, replacing
 from . import environment
 from .distributed import ProcessGroup, process_group
@@ -23,10 +25,9 @@ from .job import Job
 from .job_clock import JobClock
 from .plan import Plan, sibling
 from .progress import Progress
-from .provenance import provenance_columns
 
 if TYPE_CHECKING:
-    import numpy as np
+    import pandas as pd
     import torch
 
     from ..models.released.table import Release
@@ -101,6 +102,15 @@ def execute(plan: Plan, progress: Progress) -> RunResult:
             f"failed {len(result.failed)} in {result.seconds:.1f} s"
         )
     return result
+
+
+def records(plan: Plan) -> pd.DataFrame:
+    """The records of a plan's jobs in its run directory, one number a row."""
+    store = Store(plan.out)
+    cells = [store.get(job.key) for job in plan.jobs]
+    frame = frame_of(record for cell in cells if cell is not None for record in cell.records)
+    frame.attrs["folders"] = (str(plan.out),)
+    return frame
 
 
 def _follow(plan: Plan, processes: ProcessGroup) -> RunResult:
@@ -208,26 +218,24 @@ class Runner:
         folders = Folders.of(self.plan)
         clock = JobClock(folders.work(job.key), saves=self.processes.leads)
         device = environment.device_name(self.device)
-        surroundings = environment.Surroundings()
+        reporter = JobReporter(self, clock)
         try:
-            reporter = JobReporter(self, clock)
-            context = JobContext(job, model, folders, reporter, batch_size=self.plan.config.batch_size)
-            measured, trace = _measure(context, self.plan.config.include, reporter)
-            common = {"device": device, "seconds": clock.seconds}
-            if "weights" in job.suite.needs:
-                common["weights_sha"] = context.weights_sha[:16]
-            records, predictions = _records(context, measured, common)
-            cell = _cell(job, records, started, context.inputs())
-            if trace or all(record.status == "failed" for record in records):
-                return replace(cell, status="failed"), predictions, trace  # the next run tries it again
-            return replace(cell, status="ok"), predictions, ""
+            with environment.surroundings_kept():
+                context = JobContext(job, model, folders, reporter, batch_size=self.plan.config.batch_size)
+                measured, trace = _measure(context, self.plan.config.include, reporter)
+                common = {"device": device, "seconds": clock.seconds}
+                if "weights" in job.suite.needs:
+                    common["weights_sha"] = context.weights_sha[:16]
+                records, predictions = _records(context, measured, common)
+                failed = bool(trace) or all(record.status == "failed" for record in records)
+                cell = _cell(job, records, started, context.inputs())
+                return replace(cell, status="failed" if failed else "ok"), predictions, trace
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001  # any error of a job, sys.exit() too, becomes a record
             record = _record(job, status="failed", error=one_line(error), device=device, seconds=clock.seconds)
             return _cell(job, [record], started), {}, traceback.format_exc()
         finally:
-            surroundings.restore()
             clock.save()
 
 
@@ -250,14 +258,8 @@ def _measure(context: JobContext, include: tuple[Path, ...], reporter: JobReport
     job = context.job
     if not job.suite.isolated or not isolated.can_be_pickled(job):
         return list(job.suite.run(context)), ""
-    payload = isolated.JobPayload(
-        job=job,
-        folders=context.folders,
-        device=str(context.device),
-        batch_size=context.batch_size,
-        include=include,
-    )
-    return isolated.run_isolated(payload, reporter)
+    how = {"folders": context.folders, "device": str(context.device), "batch_size": context.batch_size}
+    return isolated.run_isolated(isolated.JobPayload(job=job, include=include, **how), reporter)
 
 
 def _records(
@@ -267,8 +269,6 @@ def _records(
 
     Where unreadable images were left out, their number is part of the question.
     """
-    import numpy as np
-
     job, skipped = context.job, context.skipped
     if not measured:
         raise ValueError(f"suite {job.suite.name} measured nothing")
@@ -312,6 +312,7 @@ def _records(
 
 def _record(job: Job, **values: Any) -> Record:
     """A record with the columns that follow from the job, and these values."""
+    known = {name: value for name, value in asdict(job.weights.provenance()).items() if value is not None}
     return Record(
         suite=job.suite.name,
         protocol=str(getattr(job.suite, "protocol", job.suite.name)),
@@ -320,8 +321,9 @@ def _record(job: Job, **values: Any) -> Record:
         weights=str(job.weights),
         task=job.task.name,
         group=job.task.group,
-        source=job.source,
-        **provenance_columns(job),
+        source=job.source_name,
+        pretrain=known.pop("pretrain", ""),
+        provenance=known,
         env={**environment.describe(), **job.machine},
         **values,
     )
@@ -360,7 +362,7 @@ def _prepare(plan: Plan, progress: Progress, processes: ProcessGroup) -> torch.d
                 temporary.touch()
         device = None
         if plan.pending:
-            progress.start(jobs=len(plan.pending), images=sum(job.work.all for job in plan.pending))
+            progress.open(jobs=len(plan.pending), images=sum(job.work.all for job in plan.pending))
             device = processes.meet(plan.config.device)  # imports torch
             environment.keep_freed_memory()
     except UsageError:
@@ -386,11 +388,10 @@ def _writable(what: str, instead: str) -> Iterator[None]:
 @contextlib.contextmanager
 def _log(out: Path) -> Iterator[Log]:
     """Opens log.txt of a run directory: one line with a time for each event."""
-    with (out / "log.txt").open("a", encoding="utf-8") as file:
+    with (out / "log.txt").open("a", encoding="utf-8", buffering=1) as file:
 
         def log(text: str) -> None:
             file.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {text}\n")
-            file.flush()
 
         yield log
 

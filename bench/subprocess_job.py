@@ -16,10 +16,10 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from ..registry import UsageError
 from ..stable import canonical
@@ -120,9 +120,9 @@ class _Child:
                 with contextlib.suppress(BrokenPipeError), child.stdin as stdin:
                     pickle.dump((sys.path, self._payload.include), stdin)  # so that the child finds the user's code
                     pickle.dump(self._payload, stdin)
-                with os.fdopen(read, "rb") as pipe:
-                    for kind, value in _messages(pipe):
-                        self._take(kind, value)
+                with os.fdopen(read, "rb") as pipe, contextlib.suppress(EOFError, pickle.UnpicklingError):
+                    while True:  # until the child ends, maybe within a message
+                        self._take(*pickle.load(pipe))
                 child.wait()
             finally:
                 if child.poll() is None:
@@ -154,14 +154,6 @@ def _cause(code: int) -> str:
     name = signal.Signals(-code).name
     killed = " (the system does that to a process that takes more memory than there is)" if name == "SIGKILL" else ""
     return f"the process was ended by {name}{killed}"
-
-
-def _messages(pipe: BinaryIO) -> Iterator[tuple[str, Any]]:
-    while True:
-        try:
-            yield pickle.load(pipe)
-        except (EOFError, pickle.UnpicklingError):  # the child ended, maybe within a message
-            return
 
 
 def main() -> None:

@@ -204,7 +204,7 @@ def know_tasks(monkeypatch: pytest.MonkeyPatch) -> Callable[[Sequence[Task]], No
 
     def know(rows: Sequence[Task]) -> None:
         registry = Registry("task", rows)
-        for where in ("suites.tasks", "bench.plan", "bench.verify.replay"):
+        for where in ("suites.tasks", "bench.select.tasks"):
             monkeypatch.setattr(f"vit_bench.{where}.tasks", lambda: registry)
 
     return know

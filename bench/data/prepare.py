@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ...meter import Meter, human
+from ...models.released.table import Release
 from ...registry import UsageError
+from ...suites import suites
+from ...suites.protocol import Task
 from ...suites.sources.image_set import Download, ImageSet
 from ...transfer import KnownFile, Unreachable, check_published, switched_off, transfer
+from .. import config as settings
+from ..select.models import choose_models
+from ..select.tasks import AvailableData
+from ..select.weights import choose_weights
 from .unpack import unpack
-
-if TYPE_CHECKING:
-    from ...models.released.table import Release
-    from ...suites.protocol import Task
-    from ..config import Config
-    from ..select.tasks import AvailableData
 
 DOWNLOADS = "downloads"  # folder below the data folder for archives until they are unpacked
 ROOM = 2.2  # disk space for an archive and its content, in sizes of the archive
@@ -33,13 +33,13 @@ class Preparation:
     failed: list[str] = field(default_factory=list)  # "TASK: why"
 
 
-def prepare(tasks: Iterable[Task], look: Callable[[], AvailableData], meter: Meter) -> Preparation:
-    """Get the data of these tasks into the data folder. `look` reads that folder again after a change.
+def prepare(chosen: list[Task], config: settings.Config, meter: Meter) -> Preparation:
+    """Get the data of these tasks into the data folder.
 
     Raises UsageError before any download if the disk has too little space. A set that fails does not stop the others.
     """
-    before, preparation = look(), Preparation()
-    root, chosen = before.root, list(tasks)
+    before, preparation = AvailableData(config), Preparation()
+    root = before.root
     incomplete = [task for task in chosen if before.source(task, tuple(task.splits)) is None]
     wanted = {task.image_set: before.sets.get(task.image_set, ImageSet(name=task.image_set)) for task in incomplete}
     _check_room(root, [file for image_set in wanted.values() for file in image_set.downloads])
@@ -51,7 +51,7 @@ def prepare(tasks: Iterable[Task], look: Callable[[], AvailableData], meter: Met
         except UsageError as error:
             preparation.failed.append(f"{task.name}: {error}")
             continue
-        now = look()
+        now = AvailableData(config)
         source = now.source(task, tuple(task.splits))
         if source is not None:
             meter.say(f"{task.name} is at {source.locate(task, root)} (source {source.name})")
@@ -126,19 +126,14 @@ def _check_room(root: Path, files: Iterable[Download]) -> None:
         )
 
 
-def needs(config: Config, data: AvailableData) -> tuple[list[Task], list[Release]]:
+def needs(config: settings.Config) -> tuple[list[Task], list[Release]]:
     """The tasks and released weights that a plan with this configuration needs, on this machine or not."""
-    from ...suites import suites
-    from .. import config as settings
-    from ..select.models import choose_models
-    from ..select.weights import choose_weights
-
+    data = AvailableData(config)
     selected = {suite.name: suite for word in config.suite for suite in suites().select(word)}
     tasks: dict[str, Task] = {}
     weights: dict[Release, None] = {}
     for suite in settings.apply(config, list(selected.values())):
-        named = [task for word in config.task for task in data.select(word, config.division, config.division_seed)]
-        tasks |= {task.name: task for task in named or data.select(suite.default_tasks)}
+        tasks |= {task.name: task for task in data.select_all(config.task or [suite.default_tasks])}
         for _, choice in choose_weights(suite, choose_models(suite, config, {}, set()), config.weights):
             weights |= {choice.release: None} if choice.release else {}
     return list(tasks.values()), list(weights)

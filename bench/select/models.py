@@ -11,7 +11,7 @@ from ...models.spec import Model
 from ...suites.protocol import Suite
 from .. import config as settings
 from ..config import Config
-from ..verbs.words import each
+from ..words import each
 from .weights import ChosenModel
 
 

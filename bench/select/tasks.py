@@ -9,10 +9,11 @@ from ...registry import Registry, UsageError, suggest
 from ...suites import suites
 from ...suites.protocol import NO_TASK, Source, Suite, Task
 from ...suites.sources import sources
-from ...suites.sources.folder import Division, folder_task
+from ...suites.sources.folder import folder_task
 from ...suites.sources.sets import image_sets
-from ..config import Config
-from ..verbs.words import each
+from ...suites.tasks import tasks
+from ..config import Config, data_folder
+from ..words import each
 from .user_rows import include
 
 FOLDER = "folder:"
@@ -21,12 +22,10 @@ FOLDER = "folder:"
 class AvailableData:
     """All suites, tasks, image sets and sources, built-in and the user's, and which images the data folder has."""
 
-    def __init__(
-        self, root: Path, built_in: Registry[Task], include_from: tuple[Path, ...], source: str | None
-    ) -> None:
-        """`source`: the only source to use, None for all. Raises UsageError where there is none of that name."""
-        user = include(include_from)
-        self.root = root
+    def __init__(self, config: Config) -> None:
+        """Raises UsageError where there is no source of the name that the configuration has."""
+        user, built_in, source = include(config.include), tasks(), config.source
+        self.config, self.root = config, data_folder(config)
         self.suites = user.added_to(suites())
         self.tasks = user.added_to(built_in)
         own = [task for name, task in self.tasks.items() if name not in built_in]
@@ -42,21 +41,24 @@ class AvailableData:
         if source is not None and source not in names:
             raise UsageError(f"there is no source '{source}'. {suggest(source, names)}")
         self.used_sources = [row for row in self.sources if source in (None, row.name)]
-        self._folders: dict[tuple[str, Division, int], Task] = {}
+        self._folders: dict[str, Task] = {}
         self._found: dict[tuple[str, str, tuple[str, ...]], str | None] = {}
 
     def collection(self, name: str) -> list[Task]:
         return [task for task in self.tasks.values() if task.collection == name]
 
-    def select(self, word: str, division: Division = "own", seed: int = 0) -> list[Task]:
+    def select(self, word: str) -> list[Task]:
         """The tasks of a name, alias, glob, collection or folder:PATH. Raises UsageError where there is none."""
         if word.startswith(FOLDER):
-            key = (word, division, seed)
-            if key not in self._folders:
-                path = Path(word.removeprefix(FOLDER)).expanduser()
-                self._folders[key] = folder_task(path, name=word, division=division, seed=seed)
-            return [self._folders[key]]
+            if word not in self._folders:
+                path, division = Path(word.removeprefix(FOLDER)).expanduser(), self.config.division
+                self._folders[word] = folder_task(path, name=word, division=division, seed=self.config.division_seed)
+            return [self._folders[word]]
         return self.collection(word) or self.tasks.select(word)
+
+    def select_all(self, words: Sequence[str]) -> list[Task]:
+        """The tasks of several words. Raises UsageError with all words that have none."""
+        return [task for chosen in each(self.select, words) for task in chosen]
 
     def source(self, task: Task, splits: Sequence[str]) -> Source | None:
         """The first source that has all of these splits of a task."""
@@ -77,12 +79,11 @@ class AvailableData:
         return self._found[key]
 
 
-def choose_tasks(suite: Suite, config: Config, data: AvailableData) -> list[Task]:
+def choose_tasks(suite: Suite, data: AvailableData) -> list[Task]:
     """The tasks of a suite. Raises UsageError where a named task, or every default task, has no data here."""
     if "task" not in suite.needs:
         return [NO_TASK]
-    by_word = each(lambda word: data.select(word, config.division, config.division_seed), config.task)
-    named = [task for tasks_of_word in by_word for task in tasks_of_word]
+    named = data.select_all(data.config.task)
     if suite.only_default_tasks:
         foreign = [task.name for task in named if task.collection != suite.default_tasks]
         if foreign:
@@ -93,7 +94,7 @@ def choose_tasks(suite: Suite, config: Config, data: AvailableData) -> list[Task
     chosen = list({task.name: task for task in named or data.select(suite.default_tasks)}.values())
     missing = [task for task in chosen if data.source(task, suite.splits) is None]
     if missing and (named or len(missing) == len(chosen)):
-        where = f"source={config.source} in {data.root}" if config.source else str(data.root)
+        where = f"source={data.config.source} in {data.root}" if data.config.source else str(data.root)
         names = ", ".join(task.name for task in missing[:5]) + (" …" if len(missing) > 5 else "")
         partly = [f"{task.name}: {lack}. " for task in missing if (lack := data.lacks(task, suite.splits))]
         asking = [

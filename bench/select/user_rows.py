@@ -12,7 +12,7 @@ Files whose names begin with _ add no rows. examples/own has examples.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -24,6 +24,9 @@ from ...registry import Registry, UsageError
 from ...stable import file_sha, sha
 from ...suites.protocol import Source, Suite, Task
 from ...suites.sources.image_set import ImageSet
+from ..config import read_config
+from ..console import stderr
+from ..words import is_on_disk, read_value
 
 RowT = TypeVar("RowT")
 
@@ -70,6 +73,30 @@ def include(folders: tuple[Path, ...]) -> UserRows:
                 "level, for example TASK = folder_task(Path(…)), from vit_bench.suites.sources.folder"
             )
     return UserRows(folders=folders, rows=tuple(rows.values()))
+
+
+def rows_for(runs: Iterable[Path], folders: tuple[Path, ...]) -> tuple[UserRows, list[str]]:
+    """The user's rows of these folders and of those that the runs were made with, and notes on folders not found."""
+    notes: list[str] = []
+    existing = dict.fromkeys(folders)
+    for run in runs:
+        text = read_config(run if run.is_dir() else run.parent).get("include", "none")
+        for folder in read_value("include", text, tuple[Path, ...]) if text != "none" else ():
+            if folder.is_dir():
+                existing[folder] = None
+            else:
+                notes.append(f"{run} was made with include={folder}, which is not here: type include=DIR for its rows")
+    return include(tuple(existing)), notes
+
+
+def registry_for(built_in: Registry[RowT], words: Sequence[str]) -> Registry[RowT]:
+    """A registry with the user's rows: those of `include=` and those that the runs among the words were made with."""
+    texts = [word.partition("=")[2] for word in words if word.startswith("include=")][-1:]
+    folders = [folder for text in texts if text for folder in read_value("include", text, tuple[Path, ...])]
+    rows, notes = rows_for([Path(word) for word in words if is_on_disk(word)], tuple(folders))
+    for note in notes:
+        stderr().say(note)
+    return rows.added_to(built_in)
 
 
 def _kind(value: Any) -> str:

@@ -10,7 +10,7 @@ from ...models.spec import Model
 from ...models.weights_choice import Released, WeightsChoice
 from ...registry import UsageError, is_glob
 from ...suites.protocol import Suite
-from ..verbs.words import each
+from ..words import each
 
 
 @dataclass(frozen=True, kw_only=True)

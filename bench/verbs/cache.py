@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from ...registry import UsageError
+from ...stable import cache_folder
+from ...suites.images.feature_cache import LIMIT, CacheEntry, FeatureCache, limit_bytes, remove
 from ..console import Screen, stdout
-from .words import help_of, listed, only, option, read_words
+from ..words import only, option
+from .command import group, listed, read_words
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from ...suites.images.feature_cache import CacheEntry
-
-app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help=__doc__)
 SECONDS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 Words = Annotated[list[str] | None, typer.Argument(metavar="[PATTERN]... [KEY=VALUE]...", show_default=False)]
 
@@ -54,9 +52,6 @@ def list_verb(words: Words = None) -> None:
     A PATTERN is a glob on the model's name, the image set, the weights or the entry's own short name. The longest
     unused comes first, which is what goes first when BENCH_CACHE_GB (20 by default) is exceeded.
     """
-    from ...stable import cache_folder
-    from ...suites.images.feature_cache import LIMIT, FeatureCache, limit_bytes
-
     patterns, options = read_words(words or [], CacheOptions, "cache list", name=str)
     entries = FeatureCache(cache_folder()).entries()
     chosen = _choose(entries, patterns, options.older)
@@ -78,9 +73,6 @@ def clear_verb(words: Words = None) -> None:
 
     They are computed again when they are needed; no record is touched.
     """
-    from ...stable import cache_folder
-    from ...suites.images.feature_cache import FeatureCache, remove
-
     patterns, options = read_words(words or [], ClearOptions, "cache clear", name=str)
     if not patterns and not options.older:
         raise UsageError("say what to clear: `cache clear all`, a pattern such as 'ViT-*', or older=30d")
@@ -98,13 +90,9 @@ def clear_verb(words: Words = None) -> None:
     screen.say(f"Removed {_count(chosen)}, {size}.")
 
 
-app.command("list", help=help_of(list_verb, listed(CacheOptions)))(list_verb)
-app.command("clear", help=help_of(clear_verb, listed(ClearOptions)))(clear_verb)
-
-
 def _choose(entries: Sequence[CacheEntry], patterns: Sequence[str], older: str) -> list[CacheEntry]:
     """The entries that match any of the patterns (all, without one) and were not used for the time `older`."""
-    latest = time.time() - _seconds(older) if older else float("inf")
+    latest = time.time() - float(older[:-1]) * SECONDS[older[-1]] if older else float("inf")
     chosen = []
     for entry in entries:
         names = [entry.folder.stem, *(str(entry.about.get(name, "")) for name in ("model", "images", "weights"))]
@@ -117,34 +105,26 @@ def _choose(entries: Sequence[CacheEntry], patterns: Sequence[str], older: str) 
     return chosen
 
 
-def _seconds(age: str) -> float:
-    return float(age[:-1]) * SECONDS[age[-1]]
-
-
 def _print(entries: Sequence[CacheEntry], screen: Screen) -> None:
     rows = []
     for entry in entries:
         about, fed = entry.about, entry.key.get("treatment", {})
         shape = "x".join(map(str, fed.get("size", [])))
         variant = f" [{about['variant']}]" if about.get("variant") else ""
-        rows.append(
-            (
-                entry.folder.stem,
-                f"{about.get('model', '(older version)')}{variant}",
-                _short(about.get("weights", "")),
-                about.get("images", ""),
-                str(entry.rows or ""),
-                f"{fed.get('resize', '')} {shape} {fed.get('tap', '')}".strip(),
-                fed.get("precision", ""),
-                _size(entry.bytes),
-                _age(time.time() - entry.used_at),
-            )
-        )
-    screen.table(("entry", "model", "weights", "images", "number", "fed", "precision", "size", "unused for"), rows)
-
-
-def _short(weights: str) -> str:
-    return weights if len(weights) <= 40 else f"…{weights[-39:]}"
+        weights = about.get("weights", "")
+        row = {
+            "entry": entry.folder.stem,
+            "model": f"{about.get('model', '(older version)')}{variant}",
+            "weights": weights if len(weights) <= 40 else f"…{weights[-39:]}",
+            "images": about.get("images", ""),
+            "number": str(entry.rows or ""),
+            "fed": f"{fed.get('resize', '')} {shape} {fed.get('tap', '')}".strip(),
+            "precision": fed.get("precision", ""),
+            "size": _size(entry.bytes),
+            "unused for": _age(time.time() - entry.used_at),
+        }
+        rows.append(row)
+    screen.table(list(rows[0]), [list(row.values()) for row in rows])
 
 
 def _count(entries: Sequence[CacheEntry]) -> str:
@@ -152,12 +132,17 @@ def _count(entries: Sequence[CacheEntry]) -> str:
 
 
 def _size(count: float) -> str:
-    unit = next((unit for unit in ("B", "kB", "MB") if count < 1000 ** (1 + ("B", "kB", "MB").index(unit))), "GB")
-    return f"{count / {'B': 1, 'kB': 1e3, 'MB': 1e6, 'GB': 1e9}[unit]:.{0 if unit == 'B' else 1}f} {unit}"
+    for unit, length in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= length:
+            return f"{count / length:.1f} {unit}"
+    return f"{count:.0f} B"
 
 
 def _age(seconds: float) -> str:
-    for unit, length in (("w", SECONDS["w"]), ("d", SECONDS["d"]), ("h", SECONDS["h"])):
-        if seconds >= length:
-            return f"{seconds / length:.0f} {unit}"
+    for unit in ("w", "d", "h"):
+        if seconds >= SECONDS[unit]:
+            return f"{seconds / SECONDS[unit]:.0f} {unit}"
     return f"{max(seconds, 0) / 60:.0f} m"
+
+
+app = group((list_verb, listed(CacheOptions)), (clear_verb, listed(ClearOptions)))

@@ -1,17 +1,122 @@
-"""Makes a command of a verb. In its help, the module's docstring comes first and the function's follows."""
+"""Makes commands of verbs: their help, and how they read options and the names of runs, files or rows.
+
+A verb declares its options as a frozen dataclass whose fields are `option`s. `read_words` fills it, and `listed` shows
+it in help.
+"""
 
 from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 import typer
 
+from ...registry import Registry, UsageError
+from ..words import Mistakes, Option, each, is_on_disk, no_setting, options, read_values, split_word
+
+A = TypeVar("A")
+B = TypeVar("B")
+
 
 def single(verb: Callable[..., None], *more: str) -> typer.Typer:
-    """The app of a module with one verb. `more` are further paragraphs of its help."""
-    texts = (sys.modules[verb.__module__].__doc__, inspect.getdoc(verb), *more)
+    """The app of a module with one verb. Its help is the module's docstring, the function's and `more` paragraphs."""
     app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
-    app.command(help="\n\n".join(filter(None, texts)))(verb)
+    app.command(help="\n\n".join(filter(None, (sys.modules[verb.__module__].__doc__, _help(verb, *more)))))(verb)
     return app
+
+
+def group(*verbs: tuple[Callable[..., None], *tuple[str, ...]]) -> typer.Typer:
+    """The app of a module with the commands `NAME_verb`. The help of each is its docstring and the texts beside it."""
+    module = sys.modules[verbs[0][0].__module__]
+    app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help=module.__doc__)
+    for verb, *more in verbs:
+        app.command(verb.__name__.removesuffix("_verb"), help=_help(verb, *more))(verb)
+    return app
+
+
+def _help(verb: Callable[..., None], *more: str) -> str:
+    return "\n\n".join(filter(None, (inspect.getdoc(verb), *more)))
+
+
+def listed(kind: type, names: Iterable[str] = ()) -> str:
+    """The options of a verb in Markdown, for help, a line each; all of them, or those named."""
+    known = options(kind)
+    return "\n".join(_described(known[name]) for name in names or known)
+
+
+def _described(one: Option) -> str:
+    plain = isinstance(one.default, bool) or one.default in (None, "", ())
+    default = "" if plain else f" (default: `{one.default}`)"
+    return f"- `{one.name}={one.shown or _shown(one.kind, one.default)}`: {one.text}{default}"
+
+
+def _shown(kind: Any, default: Any) -> str:
+    if get_origin(kind) in (Union, types.UnionType):
+        (kind,) = (choice for choice in get_args(kind) if choice is not types.NoneType)
+    if get_origin(kind) is Literal:
+        return "|".join(get_args(kind))
+    return {bool: str(not default).lower(), int: "N", float: "NUMBER", Path: "PATH"}.get(kind, "TEXT")
+
+
+def both(first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:
+    """The results of two functions that read one command. Raises UsageError with the mistakes of both."""
+    results: Any = each(lambda reading: reading(), (first, second))
+    return tuple(results)
+
+
+def read_words(
+    words: Iterable[str], kind: type[A], verb: str, *, name: Callable[[str], B], paths: bool = False
+) -> tuple[list[B], A]:
+    """The names among the words, each as `name` reads it, and the options. Later words win over earlier ones.
+
+    A word without `=` is a name; with `paths`, so is any other that is a path on disk. Raises UsageError with all
+    mistakes: options that the verb does not have, empty and wrong values, and what `name` raises.
+    """
+    known = options(kind)
+    mistakes = Mistakes()
+    names: list[B] = []
+    texts: dict[str, str] = {}
+    for word in words:
+        with mistakes:
+            if "=" not in word or (paths and is_on_disk(word)):
+                names.append(name(word))
+                continue
+            key, text = split_word(word)
+            if key not in known:
+                raise UsageError(no_setting(verb, key, known))
+            texts[key] = text
+    values = read_values(texts, known, mistakes)
+    mistakes.tell()
+    return names, kind(**values)
+
+
+def path_on_disk(word: str, what: str = "run directory or CSV file") -> Path:
+    """The path of an existing file or folder. Raises UsageError where it does not exist."""
+    if not is_on_disk(word):
+        raise UsageError(f"there is no {what} at {word}")
+    return Path(word)
+
+
+def read_runs(words: Iterable[str], kind: type[A], verb: str) -> tuple[list[Path], A]:
+    """The run directories and files among the words, and the options; see `read_words`."""
+    return read_words(words, kind, verb, name=path_on_disk, paths=True)
+
+
+def read_row_and_runs(built_in: Registry[A], name: str, words: list[str], kind: type[B]) -> tuple[A, list[Path], B]:
+    """A row by its name, the user's rows too; the named run directories and files; and the options."""
+    from ..select.user_rows import registry_for
+
+    row, (runs, options) = both(
+        lambda: registry_for(built_in, words)[name], lambda: read_runs(words, kind, built_in.kind)
+    )
+    return row, runs, options
+
+
+def default_runs(row: Any, show: str | None) -> list[Path]:
+    """The run directories in runs/ of the suites that a row shows; none where published numbers alone are shown."""
+    folders = [Path("runs") / suite for suite in row.suites if show != "published"]
+    return [folder for folder in folders if (folder / "cells").is_dir()]

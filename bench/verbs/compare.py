@@ -1,8 +1,7 @@
-"""Compare two runs cell by cell: `compare A B [metric=top1] [by=model a=NAME b=NAME] [fail_if=worse]`."""
+"""Compare two runs number by number: `compare A B [metric=top1] [by=model a=NAME b=NAME] [fail_if=worse]`."""
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ...results.choices import Format
-from ..console import stdout
-from .command import single
-from .words import Mistakes, each, is_on_disk, listed, only, option, read_words, run_path
+from ...results.exports.foreign_csv import is_foreign, read_foreign
+from ...results.record import load
+from ..console import show_tables
+from ..words import Mistakes, each, is_on_disk, only, option
+from .command import listed, path_on_disk, read_words, single
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,10 +65,9 @@ def compare_verb(words: Words = None) -> None:
     """
     from ...results.comparison import compare as comparing
     from ...results.comparison.tables import tables
-    from ...results.tables.render import render, show_table
 
     sources, options = _read(words or [])
-    by, style, metric = options.by, options.format, options.metric
+    by, metric = options.by, options.metric
     mapping = {ours: theirs for ours, _, theirs in _pairs(options.map)}
     frames = [_load(source, mapping, metric) for source in sources]
     frames = frames if len(frames) == 2 else frames * 2
@@ -79,11 +79,7 @@ def compare_verb(words: Words = None) -> None:
         ]
         names = tuple(f"{w} ({n})" if len(sources) == 2 else w for w, n in zip(chosen, names, strict=True))
     comparison = comparing.compare(frames[0], frames[1], (names[0], names[1]), metric=metric, by=by, mix=options.mix)
-    for table in tables(comparison, every=style != "terminal"):
-        if style == "terminal":
-            show_table(table, stdout())
-        else:
-            sys.stdout.write(render(table, style))
+    show_tables(tables(comparison, every=options.format != "terminal"), options.format)
     if options.fail_if and comparison.worse:
         raise typer.Exit(1)
 
@@ -106,7 +102,7 @@ def _read(words: list[str]) -> tuple[list[Path], CompareOptions]:
 def _side(word: str) -> Path:
     """The runs of one side, several with commas. Raises UsageError for one that does not exist."""
     if not is_on_disk(word):
-        each(run_path, word.split(","))
+        each(path_on_disk, word.split(","))
     return Path(word)
 
 
@@ -115,9 +111,6 @@ def _pairs(text: str) -> list[tuple[str, str, str]]:
 
 
 def _load(source: Path, mapping: dict[str, str], metric: str) -> pd.DataFrame:
-    from ...results.exports.foreign_csv import is_foreign, read_foreign
-    from ...results.record import load
-
     if mapping or is_foreign(source):
         return read_foreign(source, mapping, metric)
     several = not source.exists() and "," in str(source)

@@ -7,33 +7,28 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
+import numpy as np
 import typer
 
+from ...meter import Meter
+from ...models.released.download import fetch
+from ...models.released.table import Release
 from ...registry import UsageError
 from ...stable import cache_folder, replacing, sha
+from ...suites.protocol import Source, Split, Task
 from .. import config as settings
 from ..console import stderr, stdout
-from .words import each, help_of, listed
+from ..data.prepare import needs, prepare
+from ..select.tasks import AvailableData
+from .command import group, listed
 
-if TYPE_CHECKING:
-    from ...suites.protocol import Source, Split, Task
-    from ..select.tasks import AvailableData
-
-OPTIONS = (
-    "data",
-    "source",
-    "include",
-    "task",
-    "division",
-    "division_seed",
-)  # settings of a run that these commands take
+# Settings of a run that these commands take.
+OPTIONS = ("data", "source", "include", "task", "division", "division_seed")
 PREPARE = ("suite", *OPTIONS)  # with a suite, all settings of a run
 SPLITS = ("train", "val", "test")
 NAMED = 20  # unreadable images that `verify` names
-
-app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help=__doc__)
 Words = Annotated[list[str] | None, typer.Argument(metavar="[TASK]... [KEY=VALUE]...", show_default=False)]
 
 
@@ -89,23 +84,18 @@ def prepare_verb(words: Words = None) -> None:
     with the same words needs, weights too, for a machine without a network. After an interruption, the same command
     resumes. Exit code 1 if something is still missing.
     """
-    from ...meter import Meter
-    from ...models.released.download import fetch
-    from ..data.prepare import needs, prepare
-
     named, config = _read_config(words or [], PREPARE)
     if not named and not config.suite:
         raise UsageError("say what to prepare: `data prepare Pets`, `data prepare vtab`, or suite=… model=…")
-    chosen = _select(_look(config), named, config)
-    releases: list[Any] = []
+    chosen, releases = AvailableData(config).select_all(named), list[Release]()
     if config.suite:
-        of_plan, releases = needs(config, _look(config))
+        of_plan, releases = needs(config)
         chosen += of_plan
     meter, screen = Meter(stderr()), stdout()
-    done = prepare({task.name: task for task in chosen}.values(), lambda: _look(config), meter)
+    done = prepare(list({task.name: task for task in chosen}.values()), config, meter)
     deviations = 0
     for task in done.ready:
-        data = _look(config)
+        data = AvailableData(config)
         source = data.source(task, tuple(task.splits))
         assert source is not None
         screen.say(f"{task.name}, from source {source.name}")
@@ -121,14 +111,6 @@ def prepare_verb(words: Words = None) -> None:
         screen.say(f"BY HAND {task.name}: see the steps above")
     if deviations or done.failed or done.by_hand:
         raise typer.Exit(1)
-
-
-for _name, _verb, _options in (
-    ("list", list_verb, OPTIONS),
-    ("verify", verify_verb, OPTIONS),
-    ("prepare", prepare_verb, PREPARE),
-):
-    app.command(_name, help=help_of(_verb, listed(settings.Config, _options)))(_verb)
 
 
 @dataclass(kw_only=True)
@@ -169,8 +151,6 @@ def verify(task: Task, source: Source, root: Path, *, say: Callable[[str], None]
 
 
 def _compare(task: Task, split: str, found: Split, result: Verification) -> None:
-    import numpy as np
-
     def expect(same: bool, text: str) -> None:
         if not same:
             result.deviations.append(f"{split}: {text}")
@@ -228,18 +208,9 @@ def _read(words: Sequence[str], *, must: bool = False) -> tuple[AvailableData, l
     named, config = _read_config(words, OPTIONS)
     if must and not named:
         raise UsageError("say which tasks: `data verify Pets`, or a collection: `data verify vtab`")
-    data = _look(config)
-    chosen = _select(data, named, config) or data.tasks.values()
+    data = AvailableData(config)
+    chosen = data.select_all(named) or data.tasks.values()
     return data, list({task.name: task for task in chosen}.values())
-
-
-def _look(config: settings.Config) -> AvailableData:
-    """The data folder as it is now."""
-    from ...suites.tasks import tasks
-    from ..config import data_folder
-    from ..select.tasks import AvailableData
-
-    return AvailableData(data_folder(config), tasks(), config.include, config.source)
 
 
 def _read_config(words: Sequence[str], only: Sequence[str]) -> tuple[list[str], settings.Config]:
@@ -247,12 +218,6 @@ def _read_config(words: Sequence[str], only: Sequence[str]) -> tuple[list[str], 
     assigned = [word for word in words if "=" in word]
     config = settings.read(assigned, verb="`data`", only=only)
     return [*(word for word in words if "=" not in word), *config.task], config
-
-
-def _select(data: AvailableData, words: Sequence[str], config: settings.Config) -> list[Task]:
-    """The tasks that words name. Raises UsageError for those that name none."""
-    selected = each(lambda word: data.select(word, config.division, config.division_seed), words)
-    return [task for tasks in selected for task in tasks]
 
 
 def _state(data: AvailableData, source: Source, task: Task) -> tuple[str, str]:
@@ -286,3 +251,7 @@ def _day_verified(task: Task, source: Source, root: Path) -> str:
         return str(json.loads(_note_path(task, source, root).read_text(encoding="utf-8"))["day"])
     except (OSError, ValueError, KeyError, TypeError):
         return ""
+
+
+_HELP = listed(settings.Config, OPTIONS)
+app = group((list_verb, _HELP), (verify_verb, _HELP), (prepare_verb, listed(settings.Config, PREPARE)))

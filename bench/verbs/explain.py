@@ -5,19 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from ...registry import UsageError, suggest
+from ...results.predictions import Predictions
+from ...results.record import Cell, Record, Store
+from ..config import read_config
 from ..console import stdout
-from ..provenance import files_read, settings_of
-from ..reproduce import job_command, read_config
+from ..reproduce import files_read, job_command, settings_of
+from ..words import NONE, Mistakes, split_word
 from .command import single
-from .words import NONE, Mistakes, split_word
-
-if TYPE_CHECKING:
-    from ...results.record import Cell, Record, Store
 
 FIELDS = ("suite", "protocol", "model", "variant", "weights", "task", "source", "seed", "metric", "status", "unit")
 MANY = 12
@@ -34,8 +33,6 @@ def explain_verb(
     """CELL is a record's `measurement` (as in results.csv: key/number), the beginning of a key, or words that select
     one: `explain runs/vtab model=ViT-B/16 task=Pets metric=top1 seed=0`.
     """
-    from ...results.record import Store
-
     if not (run / "cells").is_dir():
         raise UsageError(f"{run} is no run directory: it has no cells/ folder")
     store = Store(run)
@@ -53,19 +50,17 @@ def _find(store: Store, words: Sequence[str]) -> tuple[Cell, Record]:
     if not every:
         raise UsageError(f"{store.folder} holds no records yet")
     known = {*FIELDS, *(name for _, record in every for name in record.at)}
-    names = [word for word in words if "=" not in word]
     pairs: list[tuple[str, str]] = []
     mistakes = Mistakes()
-    for word in words:
-        if "=" in word:
-            with mistakes:
-                pairs.append(split_word(word))
-    for name, _ in pairs:
-        if name not in known:
-            mistakes.note(f"records have no '{name}'. {suggest(name, sorted(known))}")
+    for word in [word for word in words if "=" in word]:
+        with mistakes:
+            name, value = split_word(word)
+            pairs.append((name, value))
+            if name not in known:
+                raise UsageError(f"records have no '{name}'. {suggest(name, sorted(known))}")
     mistakes.tell()
     found = [(c, r) for c, r in every if all(_is(_value(r, name), value) for name, value in pairs)]
-    for name in names:
+    for name in [word for word in words if "=" not in word]:
         exact = [(c, r) for c, r in found if r.measurement == name]
         found = exact or [(c, r) for c, r in found if c.key.startswith(name)]
     if not found:
@@ -120,18 +115,11 @@ def _explained(store: Store, cell: Cell, record: Record) -> list[tuple[str, list
         f"{'?' if record.seconds is None else f'{record.seconds:.1f}'} s",
     ]
     where = {"trained on": record.pretrain, "images from": record.source, **record.provenance}
-    digests = {
-        "weights": record.weights_sha,
-        "split": record.split_sha,
-        "question": record.protocol_sha,
-        "treatment": record.treatment_sha,
-    }
+    digests = {"weights": record.weights_sha, "split": record.split_sha}
+    digests |= {"question": record.protocol_sha, "treatment": record.treatment_sha}
     return [
         (head, what),
-        (
-            "Command that repeats it",
-            [job_command(cell, read_config(store.folder / "config.yaml"), f"{store.folder}-again")],
-        ),
+        ("Command that repeats it", [job_command(cell, read_config(store.folder), f"{store.folder}-again")]),
         ("Question (the same for all that may stand beside it)", _pairs(record.question)),
         ("Treatment (may differ between models)", _pairs(record.treatment)),
         ("Settings of the suite", _pairs(settings_of(cell))),
@@ -158,23 +146,22 @@ def _plain(value: Any) -> str:
 
 def _stored_files(store: Store, cell: Cell, record: Record) -> list[str]:
     """The files of the job in the run directory."""
-    paths = [
-        (store.path(cell.key), "the record"),
-        (store.arrays(cell.key), _arrays(store, cell, record)),
-        (store.curves(cell.key), "training curves"),
-        (store.folder / "kept" / cell.key, "what the user asked the job to keep"),
-    ]
-    return [
-        f"{path}  {'' if path.is_dir() else f'{path.stat().st_size:,} bytes, '}{what}"
-        for path, what in paths
-        if path.exists()
-    ]
+    paths = {
+        store.path(cell.key): "the record",
+        store.arrays(cell.key): _arrays(store, cell, record),
+        store.curves(cell.key): "training curves",
+        store.folder / "kept" / cell.key: "what the user asked the job to keep",
+    }
+    lines = []
+    for path, what in paths.items():
+        if path.exists():
+            size = "" if path.is_dir() else f"{path.stat().st_size:,} bytes, "
+            lines.append(f"{path}  {size}{what}")
+    return lines
 
 
 def _arrays(store: Store, cell: Cell, record: Record) -> str:
     number = record.measurement.partition("/")[2]
-    from ...results.predictions import Predictions
-
     names = Predictions([store.folder]).of_cell(cell.key)
     own = f"its predictions as '{number}'" if number in names else "no predictions of this number"
     beside = [name for name in names if name.startswith(f"{number}.") or not name[:1].isdigit()]

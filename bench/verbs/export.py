@@ -10,9 +10,12 @@ from typing import Annotated
 import typer
 
 from ...registry import UsageError
+from ...results.exports import formats
+from ...results.record import load
+from ...stable import replacing
 from ..console import stderr
-from .command import single
-from .words import both, listed, option, read_runs
+from ..words import option
+from .command import both, listed, read_runs, single
 
 Words = Annotated[list[str] | None, typer.Argument(metavar="RUN... [KEY=VALUE]...", show_default=False)]
 Name = Annotated[str, typer.Argument(metavar="FORMAT", help="`list formats` shows them", show_default=False)]
@@ -28,10 +31,6 @@ class ExportOptions:
 
 def export_verb(name: Name, words: Words = None) -> None:
     """RUN is a run directory or a results CSV. What a format cannot express is named."""
-    from ...results.exports import formats
-    from ...results.record import load
-    from ...stable import replacing
-
     row, (paths, options) = both(lambda: formats()[name], lambda: read_runs(words or [], ExportOptions, "export"))
     if not paths:
         raise UsageError(f"say what to export: `export {row.name} runs/vtab-mini`")

@@ -9,15 +9,15 @@ from typing import Annotated
 import typer
 
 from ...results.choices import FigureShow
+from ...results.figures import FigureRequest, draw, figures, format_of, save
+from ...results.record import load
 from ..config import Config
 from ..console import stdout
-from .command import single
-from .words import both, default_runs, listed, option, option_of, read_runs
+from ..words import option, option_of
+from .command import default_runs, listed, read_row_and_runs, single
 
 
 def _place(out: Path) -> str:
-    from ...results.figures import format_of
-
     format_of(out)
     return "" if out.parent.is_dir() else f"there is no folder {out.parent}"
 
@@ -45,23 +45,15 @@ def figure_verb(
     results CSV; without one, the runs/ folders of the suites that the figure shows, or else the published points alone.
     Filled markers are measured, hollow ones published.
     """
-    from ...results.figures import FigureRequest, draw, figures, save
-    from ...results.record import load
     from ..facts import model_facts
-    from ..reproduce import registry_for
 
-    typed = words or []
-    row, (runs, options) = both(
-        lambda: registry_for(figures(), typed)[name], lambda: read_runs(typed, FigureOptions, "figure")
-    )
+    row, runs, options = read_row_and_runs(figures(), name, words or [], FigureOptions)
     out = options.out or Path(f"figure{row.name}.pdf" if row.name.isdigit() else f"{row.name}.pdf")
-    show = options.show
-    if not runs and show != "published":
-        runs = default_runs(row.suites)
-    frame = load(*runs) if runs and show != "published" else None
+    runs = runs or default_runs(row, options.show)
+    frame = load(*runs) if runs and options.show != "published" else None
     request = FigureRequest(
         frame=frame,
-        show=show,
+        show=options.show,
         task=options.task,
         models=None if frame is None else model_facts(frame),
         mix=options.mix,

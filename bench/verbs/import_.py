@@ -9,10 +9,12 @@ from typing import Annotated
 import typer
 
 from ...registry import UsageError
+from ...results.exports import formats
+from ...results.record import Store
 from ..console import stderr
-from .command import single
+from ..words import option
+from .command import both, listed, path_on_disk, read_words, single
 from .export import Name
-from .words import both, is_on_disk, listed, option, read_words
 
 Files = Annotated[list[str] | None, typer.Argument(metavar="FILE... out=RUN", show_default=False)]
 
@@ -28,9 +30,6 @@ def import_verb(name: Name, words: Files = None) -> None:
     """Their source column says `imported:FORMAT` and their question names the protocol and file, so that no table mixes
     them with what was measured here. The cells of a bundle are measurements and stay as they are.
     """
-    from ...results.exports import formats
-    from ...results.record import Store
-
     row, (paths, options) = both(
         lambda: formats()[name],
         lambda: read_words(words or [], ImportOptions, "import", name=_file, paths=True),
@@ -49,9 +48,7 @@ def import_verb(name: Name, words: Files = None) -> None:
 
 
 def _file(word: str) -> Path:
-    if not is_on_disk(word):
-        raise UsageError(f"there is no file or run directory at {word}")
-    return Path(word)
+    return path_on_disk(word, "file or run directory")
 
 
 app = single(import_verb, listed(ImportOptions))

@@ -5,24 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import Field, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from ...models import Model, catalog, select_models
 from ...registry import Registry, UsageError, suggest
+from ...results.exports import formats
+from ...results.figures import figures
+from ...results.tables import tables
+from ...suites import suites
+from ...suites.protocol import Suite, Task
+from ...suites.tasks import tasks
 from ..config import Config
 from ..console import Screen, stdout
-from .command import single
-from .words import listed, option_of, plain_word, read_words
-
-if TYPE_CHECKING:
-    from ...models.spec import Model
-    from ...results.exports import Exchange
-    from ...results.figures import Figure
-    from ...results.tables import TableSpec
-    from ...suites.protocol import Suite, Task
-
-KINDS = ("suites", "models", "tasks", "tables", "figures", "formats")
+from ..select.user_rows import include
+from ..words import option_of, plain_word
+from .command import listed, read_words, single
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,58 +41,26 @@ def list_verb(words: Words = None) -> None:
     """PATTERN is a name, an alias or a glob: `list models 'ViT-*'`."""
     names, options = read_words(words or [], ListingOptions, "list", name=str)
     what, pattern, *more = [*names, *("", "*")[len(names) :]]
-    if what and what not in KINDS:
-        raise UsageError(f"there is no list of '{what}'. {suggest(what, KINDS)}")
+    if what and what not in LISTINGS:
+        raise UsageError(f"there is no list of '{what}'. {suggest(what, LISTINGS)}")
     if more:
         raise UsageError(f"list takes one name or glob, and not {' '.join(more)}, too: `list {what} {pattern}`")
-    for kind in [what] if what else KINDS:
-        print_listing(kind, pattern, stdout(), options.include)
+    for kind in [what] if what else LISTINGS:
+        _print_listing(kind, pattern, stdout(), options.include)
 
 
-def print_listing(kind: str, pattern: str, screen: Screen, folders: tuple[Path, ...] = ()) -> None:
+def _print_listing(kind: str, pattern: str, screen: Screen, folders: tuple[Path, ...]) -> None:
     """Print one registry as a table: all rows, or those that match a pattern. Raises UsageError where none does."""
-    registry, cells, columns = _listing(kind)
-    if folders:
-        from ..select.user_rows import include
-
-        registry = include(folders).added_to(registry)
+    registry_of, texts_of, columns = LISTINGS[kind]
+    registry = include(folders).added_to(registry_of()) if folders else registry_of()
     chosen: list[Any] = list(registry.values())
     if pattern != "*" and kind == "models":
-        from ...models import select_models
-
         chosen = [selected.row for selected in select_models(pattern)]
     elif pattern != "*":
         chosen = registry.select(pattern)
-    texts = [cells(row) for row in chosen]
+    texts = [texts_of(row) for row in chosen]
     whole = [name for i, name in enumerate(columns) if max(len(text[i]) for text in texts) <= 18]
     screen.table(columns, texts, whole=whole, padding=(0, 1, 0, 0))
-
-
-def _listing(kind: str) -> tuple[Registry[Any], Callable[[Any], list[str]], Sequence[str]]:
-    """The registry of a kind, the function that makes the cells of a row, and the column names."""
-    if kind == "suites":
-        from ...suites import suites
-
-        return suites(), _suite, ("suite", "what it asks", "settings and their defaults")
-    if kind == "models":
-        from ...models import catalog
-
-        return catalog(), _model, ("model", "family", "M params", "input", "GFLOP", "weights", "aliases")
-    if kind == "tasks":
-        from ...suites.tasks import tasks
-
-        return tasks(), _task, ("task", "collection", "classes", "train/val/test", "maj. %", "group: label")
-    if kind == "tables":
-        from ...results.tables import tables
-
-        return tables(), _table, ("table", "what it shows", "suites")
-    if kind == "formats":
-        from ...results.exports import formats
-
-        return formats(), _format, ("format", "what `export` writes and `import` reads")
-    from ...results.figures import figures
-
-    return figures(), _figure, ("figure", "what it shows", "suites", "published points")
 
 
 def _model(row: Model) -> list[str]:
@@ -128,16 +95,19 @@ def _default(item: Field[Any], value: Any) -> str:
     return next((word for word, meant in words.items() if meant == value), plain_word(value))
 
 
-def _table(row: TableSpec) -> list[str]:
-    return [row.name, row.summary, " ".join(row.suites)]
-
-
-def _figure(row: Figure) -> list[str]:
+def _shown(row: Any) -> list[str]:
+    """Of a table or figure."""
     return [row.name, row.summary, " ".join(row.suites), "yes" if row.published else ""]
 
 
-def _format(row: Exchange) -> list[str]:
-    return [row.name, row.summary]
-
+# What can be listed: the registry, the texts of a row, and the names of the columns.
+LISTINGS: dict[str, tuple[Callable[[], Registry[Any]], Callable[[Any], list[str]], Sequence[str]]] = {
+    "suites": (suites, _suite, ("suite", "what it asks", "settings and their defaults")),
+    "models": (catalog, _model, ("model", "family", "M params", "input", "GFLOP", "weights", "aliases")),
+    "tasks": (tasks, _task, ("task", "collection", "classes", "train/val/test", "maj. %", "group: label")),
+    "tables": (tables, lambda row: _shown(row)[:3], ("table", "what it shows", "suites")),
+    "figures": (figures, _shown, ("figure", "what it shows", "suites", "published points")),
+    "formats": (formats, lambda row: [row.name, row.summary], ("format", "what `export` writes and `import` reads")),
+}
 
 app = single(list_verb, listed(ListingOptions))

@@ -5,26 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from ...registry import UsageError
-from ..config import Config
+from ...results import report
+from ...results.figures import figures
+from ...results.record import Store, load
+from ...results.tables import tables
+from ..config import Config, read_config
 from ..console import stdout
-from ..provenance import files_read, settings_of
-from ..reproduce import job_command, read_config, rows_for, run_commands
-from .command import single
-from .words import listed, option, option_of, read_runs
-
-if TYPE_CHECKING:
-    from ...results.report import ReportedRun
+from ..reproduce import files_read, job_command, run_commands, settings_of
+from ..select.user_rows import rows_for
+from ..words import option, option_of
+from .command import listed, read_runs, single
 
 
 def _place(out: Path) -> str:
-    from ...results.report import check_place
-
-    check_place(out)
+    report.check_place(out)
     return ""
 
 
@@ -46,9 +45,6 @@ def report_verb(
     versions and the commands that repeat the runs. It is one file under 2 MB that needs no network.
     Needs `pip install -e '.[report]'`.
     """
-    from ...results import report
-    from ...results.figures import figures
-    from ...results.tables import tables
     from ..facts import facts, model_facts
 
     runs, options = _read(words or [])
@@ -86,30 +82,26 @@ def _read(words: list[str]) -> tuple[list[Path], ReportOptions]:
     return runs, options
 
 
-def _source(run: Path) -> ReportedRun:
+def _source(run: Path) -> report.ReportedRun:
     """The records of a run and the details in its cells; of a CSV without a run directory, only the records."""
-    from ...results.record import Store, load
-    from ...results.report import JobDetails, ReportedRun
-
     frame = load(run)
     folders = frame.attrs.get("folders", ())
     if not folders:
-        return ReportedRun(
-            name=str(run), frame=frame, note="A CSV without its run directory: no command can be made of it."
-        )
+        note = "A CSV without its run directory: no command can be made of it."
+        return report.ReportedRun(name=str(run), frame=frame, note=note)
     store = Store(Path(folders[0]))
-    config = read_config(store.folder / "config.yaml")
-    cells = store.cells()
+    config, cells = read_config(store.folder), store.cells()
     own = run if run.is_dir() else run.with_suffix("")
     details = {
-        cell.key: JobDetails(
+        cell.key: report.JobDetails(
             command=job_command(cell, config, f"{own}-again"),
             settings=settings_of(cell),
             files=tuple(files_read(cell)),
         )
         for cell in cells
     }
-    return ReportedRun(name=str(run), frame=frame, commands=tuple(run_commands(cells, config, own)), details=details)
+    commands = tuple(run_commands(cells, config, own))
+    return report.ReportedRun(name=str(run), frame=frame, commands=commands, details=details)
 
 
 app = single(report_verb, listed(ReportOptions))

@@ -8,10 +8,18 @@ from typing import Annotated
 import typer
 
 from ...registry import UsageError
+from ...results.cost import cost
+from ...results.exports import formats
+from ...results.tables import tables
 from .. import config as settings
 from ..console import stderr
+from ..distributed import process_group
+from ..plan import make_plan
+from ..progress import Progress
+from ..run import execute, records
+from ..select.user_rows import include
 from .command import single
-from .plan import SETTINGS_HELP, Words, count_jobs, say_notes
+from .plan import SETTINGS_HELP, Words, count_jobs
 from .table import print_tables
 
 
@@ -20,20 +28,11 @@ def run_verb(
     model: Annotated[str, typer.Option("--model", help="the same as model=NAME, as timm's bulk runner says it")] = "",
 ) -> None:
     """For example `run suite=vtab`, or `run suite=fewshot task=digits shots=1,5 model=my_model.py:build`."""
-    from ...results.cost import cost
-    from ...results.exports import formats
-    from ...results.tables import tables
-    from ..api import records
-    from ..distributed import process_group
-    from ..plan import make_plan
-    from ..progress import Progress
-    from ..run import execute
-    from ..select.user_rows import include
-
     config = settings.read([*(words or []), *([f"model={model}"] if model else [])])
     screen = stderr(quiet=not process_group().leads)
     plan = make_plan(config)
-    say_notes(plan, screen)
+    for note in plan.notes:
+        screen.say(note)
     result = execute(plan, Progress(screen))
     if not result.leads:
         raise typer.Exit(result.exit_code)

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from ...registry import UsageError
 from ...results.choices import Format, Show
+from ...results.record import load
+from ...results.tables import TableSpec, make, tables, tables_for
 from ..config import Config
-from ..console import stdout
-from .command import single
-from .words import both, default_runs, listed, option, option_of, read_runs
-
-if TYPE_CHECKING:
-    from ...results.tables import TableSpec
+from ..console import show_tables
+from ..words import option, option_of
+from .command import default_runs, listed, read_row_and_runs, single
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,22 +39,13 @@ def table_verb(
     without any of those, the published numbers alone. A table of your own is found by `include=DIR`, or by a run that
     was made with it.
     """
-    from ...results.tables import tables
-    from ..reproduce import registry_for
-
-    typed = words or []
-    spec, (runs, options) = both(
-        lambda: registry_for(tables(), typed)[name], lambda: read_runs(typed, TableOptions, "table")
-    )
+    spec, runs, options = read_row_and_runs(tables(), name, words or [], TableOptions)
     asked, show = bool(runs), options.show
-    if not runs and show != "published":
-        runs = default_runs(spec.suites)
+    runs = runs or default_runs(spec, show)
     if not runs and spec.suites and (not spec.published or show in ("ours", "delta")):
         raise UsageError(f"no run to show: there is no {' or '.join(f'runs/{suite}' for suite in spec.suites)} here")
     frame = None
     if runs and (show != "published" or asked) and (spec.suites or asked):
-        from ...results.record import load
-
         frame = load(*runs)
     if frame is None and not spec.suites:
         show = show or "both"  # a table of what this code has needs no run
@@ -73,21 +62,13 @@ def print_tables(
     show: Show | None = None,
 ) -> None:
     """Print these tables of the records; without `specs`, the tables `among` these that show the records' suites."""
-    from ...results.tables import make, tables_for
-    from ...results.tables.render import render, show_table
-
     wanted = [(spec, frame) for spec in specs] or tables_for(frame, among)
     facts = None
     if any(spec.needs_facts for spec, _ in wanted):
         from ..facts import facts as collect
 
         facts = collect()
-    console = stdout()
-    for table in [made for spec, part in wanted for made in make(spec, part, mix=mix, show=show, facts=facts)]:
-        if style == "terminal":
-            show_table(table, console)
-        else:
-            sys.stdout.write(render(table, style))
+    show_tables([made for spec, part in wanted for made in make(spec, part, mix=mix, show=show, facts=facts)], style)
 
 
 app = single(table_verb, listed(TableOptions))

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from dataclasses import replace
+from typing import Annotated
 
 import typer
 
 from ...registry import UsageError
-from ..config import Config
+from ...results.tables import Table
+from ...results.tables.render import show_table
+from ...suites.tasks import tasks
 from ..console import Screen, stderr, stdout
-from .command import single
+from ..distributed import process_group
+from ..progress import Progress
+from ..verify.published import anchors
+from ..verify.replay import PASSED, Check, VerifyOptions, check_available, cost, needs, replay, write
+from ..words import each
+from .command import listed, read_words, single
 from .weights import known as known_weights
 from .weights import selected
-from .words import at_least, each, listed, option, option_of, read_words
-
-if TYPE_CHECKING:
-    from ..verify.published import Anchor
-    from ..verify.replay import Check, ReplaySettings
 
 VTAB = (
     "Of BiT's files for single VTAB-1k tasks only means over tasks are (19 tasks: 73.51 of R152x4, 72.65 of R101x3): "
@@ -28,31 +29,6 @@ VTAB = (
 SUSTAINED = 40  # TFLOP/s, assumed for the estimate of time
 FIRST = 5  # missing weights files to name where nothing can be replayed
 KINDS = {"file": "this file", "configuration": "its configuration", "copy": "timm's copy"}
-PASSED = ("data", "source", "include", "device", "batch_size", "precision")  # passed on to the runs that measure
-
-
-@dataclass(frozen=True, kw_only=True)
-class VerifyOptions:
-    """The options of `verify`; those of a run are passed on to the runs that measure."""
-
-    task: tuple[str, ...] = option((), "of these tasks alone", shown="NAME[,NAME]")
-    of: Literal["file", "configuration", "copy"] | None = option(
-        None, "numbers of this kind alone: of this very file, of its configuration, of timm's copy"
-    )
-    tolerance: float = option(
-        0.0, "percentage points on either side of the interval", check=at_least(0, "percentage points from 0 up")
-    )
-    sample: int = option(
-        2000, "images a diagnosis scores each change on", check=at_least(50, "a diagnosis needs at least 50 images")
-    )
-    diagnose: bool = option(True, "look for no reason where a number differs")
-    out: Path = option(Path("runs/verify"), "the run directory, and verify.csv in it", shown="DIR")
-    precision: Literal["fp32", "bf16"] = option("fp32", "of the forward pass; bf16 is autocast")
-    data: Path | None = option_of(Config, "data")
-    source: str | None = option_of(Config, "source")
-    include: tuple[Path, ...] = option_of(Config, "include")
-    device: str = option_of(Config, "device")
-    batch_size: int = option_of(Config, "batch_size")
 
 
 def verify_verb(
@@ -69,21 +45,13 @@ def verify_verb(
     A number of another run of the same configuration, or of timm's copy of a file, is compared but never counts as
     wrong. Exit codes: 0 all agree, 1 one of a file's own numbers differs or fails, 2 nothing could be replayed.
     """
-    from ..verify.published import anchors
-    from ..verify.replay import ReplaySettings, check_available
-
     asked = list(words or [])
     only_list = asked[:1] in (["list"], ["plan"])
     patterns, options = read_words(asked[only_list:], VerifyOptions, "verify", name=known_weights)
-    settings = ReplaySettings(
-        words=tuple(word for word in asked if word.partition("=")[0] in PASSED),
-        out=options.out,
-        tolerance=options.tolerance,
-        sample=options.sample,
-        diagnose=options.diagnose,
-    )
+    options = replace(options, passed=tuple(word for word in asked if word.partition("=")[0] in PASSED))
     files = selected(patterns or ["*"])
-    known = _of_tasks(anchors(files), options.task)
+    of_tasks = {task.name for chosen in each(tasks().select, options.task) for task in chosen}
+    known = [anchor for anchor in anchors(files) if not options.task or anchor.task in of_tasks]
     known = [anchor for anchor in known if options.of is None or anchor.of == KINDS[options.of]]
     if not known:
         on = f" on {','.join(options.task)}" if options.task else ""
@@ -91,10 +59,10 @@ def verify_verb(
         what = " ".join(patterns) or "these files"
         raise UsageError(f"no accuracy is published of {what}{on}.{vtab} `verify list` shows of which there is one")
     out = stdout()
-    checks = check_available(known, settings)
+    checks = check_available(known, options)
     if only_list:
         _print_needs(checks, out)
-        _print_cost(checks, settings, out)
+        _print_cost(checks, options, out)
         return
     if all(check.lacks for check in checks):
         _print_lacks(checks, out, most=FIRST)
@@ -102,29 +70,16 @@ def verify_verb(
             f"nothing of the {len(checks)} published numbers can be replayed here. Place what is listed above, or type "
             "data=DIR and set BENCH_WEIGHTS to the folders that hold it"
         )
-    raise typer.Exit(_measure(checks, settings, out))
+    raise typer.Exit(_measure(checks, options, out))
 
 
-def _of_tasks(anchors: Sequence[Anchor], words: Sequence[str]) -> list[Anchor]:
-    from ...suites.tasks import tasks
-
-    if not words:
-        return list(anchors)
-    names = {task.name for selected in each(tasks().select, words) for task in selected}
-    return [anchor for anchor in anchors if anchor.task in names]
-
-
-def _measure(checks: Sequence[Check], settings: ReplaySettings, out: Screen) -> int:
+def _measure(checks: Sequence[Check], options: VerifyOptions, out: Screen) -> int:
     """Run the checks that are possible here, print the results, and return the exit code."""
-    from ..distributed import process_group
-    from ..progress import Progress
-    from ..verify.replay import needs, replay, write
-
     screen = stderr(quiet=not process_group().leads)
-    images, tflop = needs(checks, settings)
+    images, tflop = needs(checks, options)
     if images:
         screen.say(f"at most {images:,} images through networks{_flop(tflop)}")
-    done = replay(checks, settings, lambda: Progress(screen), screen.say)
+    done = replay(checks, options, lambda: Progress(screen), screen.say)
     if not process_group().leads:
         return 0
     here = [check for check in done if not check.lacks]
@@ -134,20 +89,20 @@ def _measure(checks: Sequence[Check], settings: ReplaySettings, out: Screen) -> 
     lacking = [check for check in done if check.lacks]
     if lacking:
         out.say(f"{len(lacking)} published numbers cannot be replayed here; `verify list` says what they need.")
-    out.say(f"Written to {write(done, settings.out)}")
+    out.say(f"Written to {write(done, options.out)}")
     wrong = [c for c in here if c.verdict == "failed" or (c.verdict == "differs" and c.anchor.binding)]
     return 1 if wrong else 0
 
 
 def _print_verdicts(checks: Sequence[Check], out: Screen) -> None:
-    def cells(check: Check) -> tuple[str, ...]:
+    def texts(check: Check) -> tuple[str, ...]:
         if check.measured is None:
             return f"{check.stated.n:,}", "", "", check.verdict
         note = " *" if check.verdict == "differs" and not check.anchor.binding else ""
         low, high = check.interval
         return f"{check.stated.n:,}", f"{low:.2f} to {high:.2f}", f"{check.measured:.2f}", check.verdict + note
 
-    _print_checks(checks, ("images", "interval (95 %)", "measured", "verdict"), cells, out)
+    _print_checks(checks, ("images", "interval (95 %)", "measured", "verdict"), texts, out)
     if any(check.verdict == "differs" and not check.anchor.binding for check in checks):
         out.say("* not this file's own number: another training run, or timm's copy; no proof of a mistake")
 
@@ -162,34 +117,28 @@ def _print_reason(check: Check, out: Screen) -> None:
 
 
 def _print_needs(checks: Sequence[Check], out: Screen) -> None:
-    from ..verify.replay import cost
-
-    def cells(check: Check) -> tuple[str, ...]:
+    def texts(check: Check) -> tuple[str, ...]:
         images, tflop = cost(check)
         lack = " and ".join(text.split(":")[0].split(" ")[0] for text in check.lacks)
         return f"{images:,}", "" if tflop is None else _number(tflop), f"no {lack}" if lack else "here"
 
-    _print_checks(checks, ("images", "TFLOP", "here"), cells, out)
+    _print_checks(checks, ("images", "TFLOP", "here"), texts, out)
     _print_lacks(checks, out)
 
 
 def _print_checks(
-    checks: Sequence[Check], columns: tuple[str, ...], cells: Callable[[Check], tuple[str, ...]], out: Screen
+    checks: Sequence[Check], columns: tuple[str, ...], texts: Callable[[Check], tuple[str, ...]], out: Screen
 ) -> None:
-    """Print a table with one row a check: the published number with a letter for who states it, and more `cells`."""
-    from ...results.tables import Table
-    from ...results.tables.render import show_table
-
+    """Print a table with one row a check: the published number with a letter for who states it, and more `texts`."""
     statements = list(dict.fromkeys((check.anchor.of, check.anchor.basis) for check in checks))
     letters = {statement: chr(ord("a") + i) for i, statement in enumerate(statements)}
     rows = []
     for check in checks:
         release, letter = check.anchor.release, letters[check.anchor.of, check.anchor.basis]
         published = f"{check.anchor.stated} ({letter})"
-        rows.append((release.model, release.tag, check.task.name, published, *cells(check)))
-    show_table(
-        Table(title="", columns=("model", "weights", "task", "published", *columns), rows=tuple(rows), labels=3), out
-    )
+        rows.append((release.model, release.tag, check.task.name, published, *texts(check)))
+    columns = ("model", "weights", "task", "published", *columns)
+    show_table(Table(title="", columns=columns, rows=tuple(rows), labels=3), out)
     for (of, words), letter in letters.items():
         out.say(f"({letter}) of {of}: {words}")
 
@@ -206,11 +155,9 @@ def _print_lacks(checks: Sequence[Check], out: Screen, most: int | None = None) 
         out.say(f"… and {len(lacks) - len(shown)} more files of weights: `verify list` names them")
 
 
-def _print_cost(checks: Sequence[Check], settings: ReplaySettings, out: Screen) -> None:
-    from ..verify.replay import cost, needs
-
+def _print_cost(checks: Sequence[Check], options: VerifyOptions, out: Screen) -> None:
     if any(not check.lacks for check in checks):
-        images, tflop = needs(checks, settings)
+        images, tflop = needs(checks, options)
         out.say(f"what is here and not measured yet: at most {images:,} images{_flop(tflop)}")
     passes = {
         (c.anchor.release.file_name, c.anchor.settings): cost(c)[1] for c in checks

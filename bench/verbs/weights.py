@@ -16,17 +16,18 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from ...registry import Registry, UsageError, is_glob, suggest
+from ...meter import Meter, human
+from ...models import catalog
+from ...models.released import table as releases
+from ...models.released.download import fetch
+from ...models.released.table import Release
+from ...registry import UsageError, is_glob, suggest
 from ..console import stderr, stdout
-from .words import each, help_of, listed, option, read_words
+from ..words import each, option
+from .command import group, listed, read_words
 
 if TYPE_CHECKING:
-    from ...models import Model
-    from ...models.released.table import Release
     from ...models.weights.inspect import WeightsReport
-
-app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help=__doc__)
-
 
 FILE = Annotated[
     str, typer.Argument(help="A weights file, a folder of the hub's kind, or FILE:PART.", show_default=False)
@@ -52,7 +53,7 @@ def list_verb(
     files fine-tuned on VTAB-1k are a line a model unless a word asks for their tags.
     """
     names, options = read_words(words or [], ListOptions, "weights list", name=known)
-    order = list(_models())
+    order = list(catalog())
     files = sorted(
         selected(names or ["*"]), key=lambda release: (order.index(release.model), release.tag == release.stem)
     )
@@ -70,10 +71,6 @@ def download_verb(words: Annotated[list[str], typer.Argument(metavar="MODEL[:TAG
     resumes. BENCH_WEIGHTS_URL names a mirror of the buckets. With BENCH_OFFLINE=1 or HF_HUB_OFFLINE=1 nothing is
     downloaded.
     """
-    from ...meter import Meter
-    from ...models.released import table as releases
-    from ...models.released.download import fetch
-
     meter = Meter(stderr())
     wanted = selected(each(_exact, words))
     missing = [release for release in wanted if releases.locate(release) is None]
@@ -118,15 +115,6 @@ def convert_verb(file: FILE, out: OUT) -> None:
     screen.say(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
 
 
-for _name, _verb, *_more in (
-    ("list", list_verb, listed(ListOptions)),
-    ("download", download_verb),
-    ("inspect", inspect_verb),
-    ("convert", convert_verb),
-):
-    app.command(_name, help=help_of(_verb, *_more))(_verb)
-
-
 def selected(words: Sequence[str]) -> list[Release]:
     """The releases that words name: a model, a tag, MODEL:TAG, a name of both (BiT-M-R50x1), or globs of these.
 
@@ -137,10 +125,8 @@ def selected(words: Sequence[str]) -> list[Release]:
 
 def _exact(word: str) -> str:
     """The word itself. Raises UsageError where it names no release, or a model without saying which release."""
-    from ...models.released import table as releases
-
-    if ":" not in word and word in _models() and not is_glob(word):
-        name = _models()[word].name
+    if ":" not in word and word in catalog() and not is_glob(word):
+        name = catalog()[word].name
         raise UsageError(
             f"'{word}' has {len(releases.of_model(name))} released files. Say which, {name}:TAG, or {name}:* for "
             f"all of them: {releases.tags_in_short(name)}"
@@ -155,61 +141,47 @@ def known(word: str) -> str:
 
 
 def _of_word(word: str) -> list[Release]:
-    from ...models.released import table as releases
-
     name, colon, tag = word.partition(":")
     if colon:
-        rows = _models().select(name)
+        rows = catalog().select(name)
         matched = [release for row in rows for release in _tagged(row.name, tag)]
         if not matched and len(rows) == 1:
             raise UsageError(f"{releases.unknown_tag(rows[0].name, tag)}. Type one of them")
         if not matched:
             raise UsageError(f"no model that '{name}' selects has weights '{tag}'. See `weights list '{name}'`")
         return matched
-    both = None if word in _models() else releases.release_named(word)
+    both = None if word in catalog() else releases.release_named(word)
     if both is not None:
         return [both]
-    matched = [release for row in _models().values() for release in _tagged(row.name, word)]
+    matched = [release for row in catalog().values() for release in _tagged(row.name, word)]
     if is_glob(word):  # R50* means models, not the names of files
         matched = [release for release in matched if release.tag != release.stem]
-    if matched and word not in _models() and word != "*":
+    if matched and word not in catalog() and word != "*":
         return matched
     tags = {release.tag for release in releases.releases()}
-    if word not in _models() and not is_glob(word):
-        words = [*_models(), *(tag for tag in tags if len(tag) < 40)]
+    if word not in catalog() and not is_glob(word):
+        words = [*catalog(), *(tag for tag in tags if len(tag) < 40)]
         raise UsageError(f"'{word}' is neither a model nor a tag. {suggest(word, words, ['see `weights list`'])}")
-    of_models = [release for row in _models().select(word) for release in releases.of_model(row.name)]
+    of_models = [release for row in catalog().select(word) for release in releases.of_model(row.name)]
     if not of_models:
-        raise UsageError(f"no released file fits {_models()[word].name if word in _models() else word}")
+        raise UsageError(f"no released file fits {catalog()[word].name if word in catalog() else word}")
     return of_models
 
 
 def _tagged(model: str, tag: str) -> list[Release]:
-    from ...models.released import table as releases
-
     if is_glob(tag):
         return releases.matching_releases(model, tag)
     release = releases.find_release(model, tag)
     return [release] if release else []
 
 
-def _models() -> Registry[Model]:
-    from ...models import catalog
-
-    return catalog()
-
-
 def size_of(release: Release) -> str:
     """The size of a file as stated, or estimated from the model's parameters: "~261 MiB"."""
-    from ...meter import human
-
     return release.size or f"~{human(_bytes(release))}"
 
 
 def total(files: Sequence[Release]) -> str:
     """The number of files and their size: "2 files, 1.6 GiB"; with "about", where a size is not stated."""
-    from ...meter import human
-
     about = "about " if any(release.bytes is None for release in files) else ""
     count = f"{len(files)} file{'' if len(files) == 1 else 's'}"
     return f"{count}, {about}{human(sum(map(_bytes, files)))}"
@@ -219,7 +191,7 @@ def _bytes(release: Release) -> int:
     """The stated size, otherwise that of float32 parameters with a head for the classes of the data."""
     if release.bytes is not None:
         return release.bytes
-    row = _models()[release.model]
+    row = catalog()[release.model]
     width = row.architecture.num_features() or 0
     data = release.finetune or release.provenance.pretrain or ""
     classes = {"ImageNet": 1000, "ImageNet-21k": 21_843}.get(data, 0)  # a VTAB-1k task's head is small
@@ -227,25 +199,17 @@ def _bytes(release: Release) -> int:
 
 
 def _print_table(files: Sequence[Release], *, fold: bool) -> None:
-    from ...models.released import table as releases
-
     rows: list[tuple[str, ...]] = []
     folded = [release for release in files if fold and release.tag.startswith("vtab-")]
     shown = [release for release in files if release not in folded]
     for model in dict.fromkeys(release.model for release in files):
         for release in [release for release in shown if release.model == model]:
             path = releases.locate(release)
-            rows.append(
-                (
-                    model,
-                    release.tag,
-                    " → ".join(filter(None, (release.pretrain, release.finetune))),
-                    re.sub(r" \(.*?\)", "", release.resolution_as_stated),
-                    "" if release.published_top1 is None else f"{release.published_top1:g}",
-                    size_of(release),
-                    "" if path is None else str(path.parent),
-                )
-            )
+            trained_on = " → ".join(filter(None, (release.pretrain, release.finetune)))
+            pixels = re.sub(r" \(.*?\)", "", release.resolution_as_stated)
+            top1 = "" if release.published_top1 is None else f"{release.published_top1:g}"
+            here = "" if path is None else str(path.parent)
+            rows.append((model, release.tag, trained_on, pixels, top1, size_of(release), here))
         count = sum(release.model == model for release in folded)
         if count:
             rows.append((model, f"vtab-* ({count} files)", "ImageNet-21k → VTAB-1k, a task and run each", *[""] * 4))
@@ -258,55 +222,45 @@ def _print_table(files: Sequence[Release], *, fold: bool) -> None:
 
 
 def _write_csv(files: Sequence[Release]) -> None:
-    from ...models.released import table as releases
-
     rows = [asdict(release) | {"here": releases.locate(release) or ""} for release in files]
     writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
 
 
+CONVENTIONS = {
+    "official": "the official release's",
+    "timm": "timm's",
+    "ours": "this project's",
+    "unknown": "unknown: fits one's own model only",
+}
+
+
 def _lines(report: WeightsReport) -> list[tuple[str, str]]:
     """The lines of a report, each with its name; empty ones are left out."""
-    convention = {
-        "official": "the official release's",
-        "timm": "timm's",
-        "ours": "this project's",
-        "unknown": "unknown: fits one's own model only",
-    }[report.convention]
+    grid, size, known = report.grid, report.image_size, report.provenance
+    of_images = f", of images of {size[0]}x{size[1]} pixels" if size else ""
     lines = [
         ("file", str(report.path)),
-        ("names", convention),
+        ("names", CONVENTIONS[report.convention]),
         ("part", report.part or ""),
         ("row", " or ".join(report.candidates)),
         ("parameters", f"{report.parameters:,} in {report.tensors} tensors"),
         ("types", ", ".join(f"{kind} ({count})" for kind, count in report.dtypes)),
         ("head", f"{report.classes} classes" if report.classes is not None else "none"),
         ("pre-logits", f"tanh layer of width {report.pre_logits}" if report.pre_logits else ""),
-        ("grid", _grid(report)),
+        ("grid", f"{grid[0]}x{grid[1]} position embeddings{of_images}" if grid else ""),
         *(("note", note) for note in report.notes),
-        *_provenance(report),
-        *(("problem", problem) for problem in report.problems),
     ]
+    if known is not None:
+        lines += [
+            ("pre-trained on", known.pretrain or ""),
+            ("images", "" if known.images is None else f"{known.images:,}"),
+            ("epochs", "" if known.epochs is None else f"{known.epochs:g}"),
+            ("core-days", "" if known.core_days is None else f"{known.core_days:g}"),
+        ]
+    lines += [("problem", problem) for problem in report.problems]
     return [(name, text) for name, text in lines if text]
 
 
-def _grid(report: WeightsReport) -> str:
-    if report.grid is None:
-        return ""
-    tokens = f"{report.grid[0]}x{report.grid[1]} position embeddings"
-    if report.image_size is None:
-        return tokens
-    return f"{tokens}, of images of {report.image_size[0]}x{report.image_size[1]} pixels"
-
-
-def _provenance(report: WeightsReport) -> list[tuple[str, str]]:
-    known = report.provenance
-    if known is None:
-        return []
-    return [
-        ("pre-trained on", known.pretrain or ""),
-        ("images", f"{known.images:,}" if known.images is not None else ""),
-        ("epochs", f"{known.epochs:g}" if known.epochs is not None else ""),
-        ("core-days", f"{known.core_days:g}" if known.core_days is not None else ""),
-    ]
+app = group((list_verb, listed(ListOptions)), (download_verb,), (inspect_verb,), (convert_verb,))

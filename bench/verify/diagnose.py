@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -26,10 +26,8 @@ from ...suites.images.decoded import chosen_rows
 from ...suites.images.features import extract
 from ...suites.images.transforms import Transform, View
 from ...suites.metrics import top1
+from ...suites.protocol import Features
 from ..context import JobContext
-
-if TYPE_CHECKING:
-    from ...suites.protocol import Features
 
 SAMPLE = 2000  # number of images that every change is scored on
 NORMALISATIONS = {

@@ -6,44 +6,64 @@ suite=classify scores each file, all into one run directory, so that a stopped c
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ...models import catalog
 from ...models.released import table as releases
+from ...models.released.table import Release
 from ...models.weights_choice import Released
 from ...results.comparison.agreement import Stated
 from ...results.record import Store
 from ...stable import replacing
+from ...suites import suites
 from ...suites.protocol import Task
 from ...suites.sources.sets.imagenet import ImageNet
-from ...suites.tasks import tasks
 from .. import config
-from ..config import data_folder
+from ..config import Config
+from ..distributed import process_group
 from ..job import Job
 from ..plan import Plan, make_plan
+from ..progress import Progress
+from ..run import execute
 from ..select.tasks import AvailableData
+from ..words import at_least, option, option_of
 from .published import Anchor
 
 if TYPE_CHECKING:
-    from ...models.released.table import Release
-    from ..progress import Progress
     from .diagnose import Diagnosis
 
 TABLE = "verify.csv"
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReplaySettings:
-    """The settings of a `verify` command: words for the runs, and its own."""
+PASSED = ("data", "source", "include", "device", "batch_size", "precision")  # passed on to the runs that measure
 
-    words: tuple[str, ...]  # data=, source=, device=, batch_size=, precision=, include=
-    out: Path
-    tolerance: float  # percentage points
-    sample: int  # number of images that a diagnosis scores every change on
-    diagnose: bool
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyOptions:
+    """The options of `verify`; those of a run are passed on to the runs that measure."""
+
+    task: tuple[str, ...] = option((), "of these tasks alone", shown="NAME[,NAME]")
+    of: Literal["file", "configuration", "copy"] | None = option(
+        None, "numbers of this kind alone: of this very file, of its configuration, of timm's copy"
+    )
+    tolerance: float = option(
+        0.0, "percentage points on either side of the interval", check=at_least(0, "percentage points from 0 up")
+    )
+    sample: int = option(
+        2000, "images a diagnosis scores each change on", check=at_least(50, "a diagnosis needs at least 50 images")
+    )
+    diagnose: bool = option(True, "look for no reason where a number differs")
+    out: Path = option(Path("runs/verify"), "the run directory, and verify.csv in it", shown="DIR")
+    precision: Literal["fp32", "bf16"] = option("fp32", "of the forward pass; bf16 is autocast")
+    data: Path | None = option_of(Config, "data")
+    source: str | None = option_of(Config, "source")
+    include: tuple[Path, ...] = option_of(Config, "include")
+    device: str = option_of(Config, "device")
+    batch_size: int = option_of(Config, "batch_size")
+    passed: tuple[str, ...] = ()  # the words of PASSED, as typed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,17 +78,16 @@ class Check:
     interval: tuple[float, float] = (0.0, 0.0)
     verdict: str = "not here"  # "agrees", "differs", "failed"
     diagnosis: Diagnosis | None = None
-    job: Job | None = field(default=None, compare=False, repr=False)
 
     @property
     def stated(self) -> Stated:
         return Stated(text=self.anchor.stated, n=self.task.splits["test"])
 
 
-def check_available(anchors: Sequence[Anchor], settings: ReplaySettings) -> list[Check]:
+def check_available(anchors: Sequence[Anchor], options: VerifyOptions) -> list[Check]:
     """A check for each anchor, with the weights and images that are not on this machine."""
-    typed = config.read([*settings.words, "suite=classify"])
-    data = AvailableData(data_folder(typed), tasks(), typed.include, typed.source)
+    typed = config.read([*options.passed, "suite=classify"])
+    data = AvailableData(typed)
     checks = []
     for anchor in anchors:
         task = data.tasks[anchor.task]
@@ -94,7 +113,7 @@ def _describe_missing_weights(release: Release) -> str:
     return f"weights {release.model}:{release.tag}: place {place}, or `weights download {release.model}:{release.tag}`"
 
 
-def plans(checks: Sequence[Check], settings: ReplaySettings) -> Iterator[tuple[Plan, list[Check]]]:
+def plans(checks: Sequence[Check], options: VerifyOptions) -> Iterator[tuple[Plan, list[Check]]]:
     """The runs that measure these checks: one for each file and its settings, with all its tasks."""
 
     def same_run(check: Check) -> tuple[str, str, tuple[str, ...]]:
@@ -105,21 +124,19 @@ def plans(checks: Sequence[Check], settings: ReplaySettings) -> Iterator[tuple[P
     for (model, tag, words), group in groupby(sorted(here, key=lambda check: order[same_run(check)]), key=same_run):
         members = list(group)
         names = ",".join(dict.fromkeys(check.task.name for check in members))
-        run = ["suite=classify", f"model={model}", f"weights={tag}", f"task={names}", f"out={settings.out}"]
-        yield make_plan(config.read([*run, *words, *settings.words])), members
+        run = ["suite=classify", f"model={model}", f"weights={tag}", f"task={names}", f"out={options.out}"]
+        yield make_plan(config.read([*run, *words, *options.passed])), members
 
 
-def needs(checks: Sequence[Check], settings: ReplaySettings) -> tuple[int, float | None]:
+def needs(checks: Sequence[Check], options: VerifyOptions) -> tuple[int, float | None]:
     """Images and TFLOP of the runs that are possible here and not done; None where a model's TFLOP are not known."""
-    works = [plan.work() for plan, _ in plans(checks, settings)]
+    works = [plan.work() for plan, _ in plans(checks, options)]
     known = [macs for _, macs in works if macs is not None]
     return sum(work.images for work, _ in works), 2 * sum(known) / 1e12 if len(known) == len(works) else None
 
 
 def cost(check: Check) -> tuple[int, float | None]:
     """Images and TFLOP of one check alone, whether it is possible here or not."""
-    from ...suites import suites
-
     release = check.anchor.release
     suite = config.apply(config.read(["suite=classify", *check.anchor.settings]), [suites()["classify"]])[0]
     model, weights = catalog()[release.model], Released(release)
@@ -129,17 +146,14 @@ def cost(check: Check) -> tuple[int, float | None]:
 
 
 def replay(
-    checks: Sequence[Check], settings: ReplaySettings, progress: Callable[[], Progress], say: Callable[[str], None]
+    checks: Sequence[Check], options: VerifyOptions, progress: Callable[[], Progress], say: Callable[[str], None]
 ) -> list[Check]:
     """The checks in their order, with what was measured. Those that lack something are returned as they are.
 
     Raises KeyboardInterrupt after Ctrl-C; what was measured is in the run directory.
     """
-    from ..distributed import process_group
-    from ..run import execute
-
     done: dict[Anchor, Check] = {check.anchor: check for check in checks}
-    for plan, members in plans(checks, settings):
+    for plan, members in plans(checks, options):
         outcome = execute(plan, progress())
         if outcome.interrupted:
             raise KeyboardInterrupt
@@ -147,36 +161,34 @@ def replay(
             continue
         for check in members:
             job = next(job for job in plan.jobs if job.task.name == check.task.name)
-            done[check.anchor] = scored = _judge(check, job, plan.out, settings)
-            if scored.verdict == "differs" and settings.diagnose and process_group().size > 1:
+            done[check.anchor] = scored = _judge(check, job, plan.out, options)
+            if scored.verdict == "differs" and options.diagnose and process_group().size > 1:
                 say(f"{job.model.name} {job.weights} on {job.task.name}: repeat it in one process to hear why")
-            elif scored.verdict == "differs" and settings.diagnose:
+            elif scored.verdict == "differs" and options.diagnose:
                 say(f"{job.model.name} {job.weights} on {job.task.name}: looking for the reason")
-                done[check.anchor] = replace(scored, diagnosis=_diagnosis(scored, job, plan, settings))
+                done[check.anchor] = replace(scored, diagnosis=_diagnosis(scored, job, plan, options))
     return [done[check.anchor] for check in checks]
 
 
-def _judge(check: Check, job: Job, out: Path, settings: ReplaySettings) -> Check:
+def _judge(check: Check, job: Job, out: Path, options: VerifyOptions) -> Check:
     cell = Store(out).get(job.key)
     records = () if cell is None else cell.records
     error = next((record.error for record in records if record.error), "")
     value = next((record.value for record in records if record.metric == "top1" and record.status == "ok"), None)
     if value is None:
-        return replace(check, verdict="failed", error=error or "no record", job=job)
+        return replace(check, verdict="failed", error=error or "no record")
     return replace(
         check,
         measured=value,
-        interval=check.stated.interval(tolerance=settings.tolerance),
-        verdict=check.stated.verdict(value, tolerance=settings.tolerance),
-        job=job,
+        interval=check.stated.interval(tolerance=options.tolerance),
+        verdict=check.stated.verdict(value, tolerance=options.tolerance),
     )
 
 
-def _diagnosis(check: Check, job: Job, plan: Plan, settings: ReplaySettings) -> Diagnosis:
+def _diagnosis(check: Check, job: Job, plan: Plan, options: VerifyOptions) -> Diagnosis:
     from ..context import Folders, JobContext
     from ..environment import pick_device
     from ..loaded_model import LoadedModel
-    from ..progress import Progress
     from .diagnose import Diagnosis, diagnose
 
     suite: Any = job.suite
@@ -184,7 +196,7 @@ def _diagnosis(check: Check, job: Job, plan: Plan, settings: ReplaySettings) -> 
     context = JobContext(job, loaded, Folders.of(plan), Progress(None), batch_size=plan.config.batch_size)
     view = suite.view(job.model, job.weights)
     try:
-        return diagnose(context, view, check.stated, sample=settings.sample, precision=suite.precision)
+        return diagnose(context, view, check.stated, sample=options.sample, precision=suite.precision)
     except (ValueError, RuntimeError, MemoryError, OSError) as error:  # the measurement stays valid
         return Diagnosis(link="", words=f"the search broke off: {type(error).__name__}: {error}", changes=())
 

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 import pytest
 from vit_bench.bench.config import apply, read
-from vit_bench.bench.verbs.words import read_value
+from vit_bench.bench.words import read_value
 from vit_bench.registry import UsageError
 
 

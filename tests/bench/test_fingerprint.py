@@ -386,7 +386,7 @@ def test_an_edit_of_one_format_changes_the_keys_of_its_tasks_alone(edit: Any) ->
 
     def key(name: str, source: Any) -> str:
         job = Job(suite=suites()["fewshot"], model=catalog()["ViT-mini"], weights=Random(), task=tasks()[name],
-                  source=source.name, order=(), provider=source)  # fmt: skip
+                  order=(), source=source)  # fmt: skip
         return job.key
 
     sources = (AsPublished("raw"), AsPublished("torchvision"), Tfds(), Hub())

@@ -10,7 +10,7 @@ import pytest
 from vit_bench.bench import config
 from vit_bench.bench.job import Job
 from vit_bench.bench.plan import make_plan
-from vit_bench.bench.reproduce import job_command, read_config, run_commands
+from vit_bench.bench.reproduce import job_command, run_commands
 from vit_bench.results.record import Cell, Record
 
 
@@ -81,8 +81,8 @@ def test_a_value_with_a_space_in_it_is_said_whole() -> None:
 def test_what_only_the_last_command_said_is_taken_from_its_settings(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("suite:\n- fewshot\ndata: /some where\nshots: '1,5'\ndevice: cpu\n")
     (job, *_) = make_plan(config.read(["suite=fewshot", "task=digits", "model=ViT-mini"])).jobs
-    text = job_command(cell(job), read_config(tmp_path / "config.yaml"), "x")
+    text = job_command(cell(job), config.read_config(tmp_path), "x")
     assert text.endswith("weights=random 'data=/some where' device=cpu out=x")
-    assert read_config(tmp_path / "none.yaml") == {}
+    assert config.read_config(tmp_path / "none") == {}
     (tmp_path / "config.yaml").write_text("a: [1\n")
-    assert read_config(tmp_path / "config.yaml") == {}
+    assert config.read_config(tmp_path) == {}

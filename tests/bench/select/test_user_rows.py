@@ -139,7 +139,7 @@ def test_a_folder_with_a_name_of_its_own_can_be_included(tmp_path: Path) -> None
         f"TASK = folder_task(Path({str(tmp_path / 'images')!r}), name='lightness')\n"
     )
     (job,) = plan(*WORDS, "task=lightness", "include=own").jobs
-    assert (job.source, job.task.splits["test"]) == ("folder", 8)
+    assert (job.source_name, job.task.splits["test"]) == ("folder", 8)
 
 
 def test_the_files_of_a_folder_import_their_neighbours(tmp_path: Path) -> None:
@@ -154,9 +154,9 @@ def test_the_files_of_a_folder_import_their_neighbours(tmp_path: Path) -> None:
         (tmp_path / folder / "lib" / "unused.py").write_text("")
     (job,) = plan(*WORDS, "task=stripes", "include=own,other").jobs
     (second,) = plan(*WORDS, "task=spots", "include=own,other").jobs
-    assert (job.source, second.source) == ("stripes", "spots")
+    assert (job.source_name, second.source_name) == ("stripes", "spots")
     assert str(tmp_path / "own") not in sys.path
-    thing, rule = type(job.provider), job.task.rule
+    thing, rule = type(job.source), job.task.rule
     assert rule is not None
     digests = [source_sha(thing), source_sha(rule)]
     for changed in ("_helper.py", "mine.py", "lib/unused.py"):  # the source is made in mine.py, its class in the helper

@@ -12,18 +12,10 @@ from typer.testing import CliRunner
 from vit_bench.bench.cli import VERBS, app, load
 from vit_bench.bench.config import Config, read
 from vit_bench.bench.verbs import cache, compare, data, export, figure, import_, report, table, verify, weights
+from vit_bench.bench.verbs.command import both, listed, read_runs, read_words
 from vit_bench.bench.verbs.explain import FIELDS
-from vit_bench.bench.verbs.words import (
-    Mistakes,
-    Several,
-    at_least,
-    both,
-    listed,
-    option,
-    options,
-    read_runs,
-    read_words,
-)
+from vit_bench.bench.verify import replay
+from vit_bench.bench.words import Mistakes, Several, at_least, option, options
 from vit_bench.registry import UsageError
 from vit_bench.results.record import Cell, Record, Store
 from vit_bench.suites.protocol import Precision
@@ -304,7 +296,7 @@ def test_data_prepare_takes_all_settings_of_a_run_where_a_suite_is_named() -> No
 
 
 def test_options_have_no_default_that_their_own_check_refuses() -> None:
-    modules = (cache, compare, export, figure, import_, report, table, verify, weights)
+    modules = (cache, compare, export, figure, import_, report, table, replay, weights)
     kinds = [kind for module in modules for _, kind in inspect.getmembers(module, inspect.isclass)
              if kind.__module__ == module.__name__ and kind.__name__.endswith("Options")]  # fmt: skip
     assert len(kinds) == 10

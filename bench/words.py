@@ -1,22 +1,20 @@
-"""Reads the words of a command: `key=value` options, and names of runs, files or rows.
+"""The words of a command: `key=value` options, how their values are read, and all mistakes reported together.
 
-A verb declares its options as a frozen dataclass whose fields are `option`s. `read_words` fills it, and `listed` shows
-it in help. All mistakes of a command are reported together.
+The options of a command are declared as a frozen dataclass whose fields are `option`s.
 """
 
 from __future__ import annotations
 
 import csv
-import inspect
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from ...registry import UsageError, suggest
+from ..registry import UsageError, suggest
 
 NONE = ("none", "null")
 A = TypeVar("A")
@@ -69,12 +67,6 @@ def each(read: Callable[[A], B], items: Iterable[A]) -> list[B]:
     return results
 
 
-def both(first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:
-    """The results of two functions that read one command. Raises UsageError with the mistakes of both."""
-    readings: tuple[Callable[[], Any], ...] = (first, second)
-    return cast(tuple[A, B], tuple(each(lambda reading: reading(), readings)))
-
-
 def option(default: Any, text: str, *, shown: str = "", check: Callable[[Any], str] | None = None) -> Any:
     """A field of a dataclass of options: `format: Format = option("csv", "how it is written")`.
 
@@ -84,15 +76,15 @@ def option(default: Any, text: str, *, shown: str = "", check: Callable[[Any], s
     return field(default=default, metadata={"option": {"text": text, "shown": shown, "check": check}})
 
 
+def at_least(least: float, why: str) -> Callable[[Any], str]:
+    """The check of a number with a minimum."""
+    return lambda value: "" if value >= least else why
+
+
 def option_of(kind: type, name: str) -> Any:
     """The field of this name of another dataclass of options, for a verb that passes it on."""
     same = kind.__dataclass_fields__[name]
     return field(default=same.default, metadata=same.metadata)
-
-
-def at_least(least: float, why: str) -> Callable[[Any], str]:
-    """The check of a number with a minimum."""
-    return lambda value: "" if value >= least else why
 
 
 def only(word: str, why: str) -> Callable[[Any], str]:
@@ -118,12 +110,6 @@ class Option:
             raise UsageError(f"{self.name}={text}: {wrong}")
         return value
 
-    def describe(self) -> str:
-        """Its line in help, as Markdown."""
-        plain = isinstance(self.default, bool) or self.default in (None, "", ())
-        default = "" if plain else f" (default: `{self.default}`)"
-        return f"- `{self.name}={self.shown or _shown(self.kind, self.default)}`: {self.text}{default}"
-
 
 @cache
 def options(kind: type) -> Mapping[str, Option]:
@@ -134,61 +120,6 @@ def options(kind: type) -> Mapping[str, Option]:
         for item in fields(kind)
         if "option" in item.metadata
     }
-
-
-def _shown(kind: Any, default: Any) -> str:
-    if get_origin(kind) in (Union, types.UnionType):
-        (kind,) = (choice for choice in get_args(kind) if choice is not types.NoneType)
-    if get_origin(kind) is Literal:
-        return "|".join(get_args(kind))
-    return {bool: str(not default).lower(), int: "N", float: "NUMBER", Path: "PATH"}.get(kind, "TEXT")
-
-
-def listed(kind: type, names: Iterable[str] = ()) -> str:
-    """The options of a verb in Markdown, for help; all of them, or those named."""
-    known = options(kind)
-    return "\n".join(known[name].describe() for name in names or known)
-
-
-def help_of(verb: Callable[..., None], *more: str) -> str:
-    """The help of a verb, in Markdown: its docstring, and more paragraphs."""
-    return "\n\n".join((inspect.getdoc(verb) or "", *more))
-
-
-def read_words(
-    words: Iterable[str], kind: type[A], verb: str, *, name: Callable[[str], B], paths: bool = False
-) -> tuple[list[B], A]:
-    """The names among the words, each as `name` reads it, and the options. Later words win over earlier ones.
-
-    A word without `=` is a name; with `paths`, so is any other that is a path on disk. Raises UsageError with all
-    mistakes: options that the verb does not have, empty and wrong values, and what `name` raises.
-    """
-    known = options(kind)
-    mistakes = Mistakes()
-    names: list[B] = []
-    texts: dict[str, str] = {}
-    for word in words:
-        with mistakes:
-            if "=" not in word or (paths and is_on_disk(word)):
-                names.append(name(word))
-                continue
-            key, text = split_word(word)
-            if key not in known:
-                raise UsageError(no_setting(verb, key, known))
-            texts[key] = text
-    values = read_values(texts, known, mistakes)
-    mistakes.tell()
-    return names, kind(**values)
-
-
-def read_runs(words: Iterable[str], kind: type[A], verb: str) -> tuple[list[Path], A]:
-    """The run directories and files among the words, and the options; see `read_words`."""
-    return read_words(words, kind, verb, name=run_path, paths=True)
-
-
-def default_runs(suites: Iterable[str]) -> list[Path]:
-    """The run directories of these suites in runs/, for a command that names none."""
-    return [Path("runs") / suite for suite in suites if (Path("runs") / suite / "cells").is_dir()]
 
 
 def read_values(texts: Mapping[str, str], known: Mapping[str, Option], mistakes: Mistakes) -> dict[str, Any]:
@@ -202,13 +133,6 @@ def read_values(texts: Mapping[str, str], known: Mapping[str, Option], mistakes:
 
 def no_setting(verb: str, key: str, known: Iterable[str]) -> str:
     return f"{verb} has no setting '{key}'. {suggest(key, known)}"
-
-
-def run_path(word: str) -> Path:
-    """The path of a run directory or file. Raises UsageError where it does not exist."""
-    if not is_on_disk(word):
-        raise UsageError(f"there is no run directory or CSV file at {word}")
-    return Path(word)
 
 
 def is_on_disk(word: str) -> bool:
@@ -283,6 +207,15 @@ _SCALARS: dict[Any, tuple[Callable[[str], Any], str]] = {  # by type: the functi
     bool: (lambda text: _BOOLEANS[text.lower()], "true or false"),
     Path: (lambda text: Path(text).expanduser(), "a path"),
 }
+
+
+def plain(value: Any) -> Any:
+    """A value of a dataclass field in the types that JSON has."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
 
 
 def plain_word(value: Any) -> str:
