@@ -36,17 +36,16 @@ class Registry(Mapping[str, R]):
         self._rows: dict[str, R] = {}
         self._words: list[str] = []  # every name and alias as written
         self._names: dict[str, str] = {}  # every name and alias, and its lower-case form -> name
-        for row in rows:
-            self._add(row)
-
-    def _add(self, row: Any) -> None:
-        for word in dict.fromkeys((row.name, *row.aliases)):
-            for key in dict.fromkeys((word, word.lower())):
-                taken = self._names.setdefault(key, row.name)
-                if taken != row.name or row.name in self._rows:
-                    raise ValueError(f"two {self.kind}s are called '{word}': {taken} and {row.name}")
-        self._rows[row.name] = row
-        self._words += dict.fromkeys((row.name, *row.aliases))
+        known: Iterable[Any] = rows
+        for row in known:
+            words = dict.fromkeys((row.name, *row.aliases))
+            for word in words:
+                for key in {word, word.lower()}:
+                    taken = self._names.setdefault(key, row.name)
+                    if taken != row.name or row.name in self._rows:
+                        raise ValueError(f"two {kind}s are called '{word}': {taken} and {row.name}")
+            self._rows[row.name] = row
+            self._words += words
 
     def __getitem__(self, name: str) -> R:
         """The row of this name or alias. Raises UsageError, with the nearest names, if there is none."""
@@ -75,14 +74,13 @@ class Registry(Mapping[str, R]):
         """
         if pattern in self or not is_glob(pattern):
             return [self[pattern]]
-        rows = [row for row in self.values() if self._matches(row, pattern)]
+        rows = []
+        for row in list[Any](self.values()):
+            if row.in_globs and any(fnmatchcase(word.lower(), pattern.lower()) for word in (row.name, *row.aliases)):
+                rows.append(row)
         if not rows:
             raise UsageError(f"no {self.kind} matches '{pattern}'. There are: {', '.join(self.names())}")
         return rows
-
-    @staticmethod
-    def _matches(row: Any, pattern: str) -> bool:
-        return row.in_globs and any(fnmatchcase(word.lower(), pattern.lower()) for word in (row.name, *row.aliases))
 
 
 def is_glob(word: str) -> bool:

@@ -55,7 +55,7 @@ class Unreachable(Exception):
 
     def __init__(self, url: str, reason: str) -> None:
         super().__init__(f"{url}: {reason}")
-        self.url, self.reason = url, reason
+        self.reason = reason
 
 
 class _BrokenOffError(Exception):

@@ -13,6 +13,7 @@ import typer.main
 from typer.core import TyperCommand, TyperGroup
 
 from ..registry import UsageError
+from .console import stderr
 
 VERBS = (
     *("run", "plan", "table", "figure", "explain", "compare", "verify", "report", "export", "import", "list"),
@@ -71,17 +72,11 @@ def main() -> None:
     try:
         app()
     except UsageError as error:
-        _say(f"error: {error}", style="red")
+        stderr().say(f"error: {error}", style="red")
         sys.exit(2)
     except KeyboardInterrupt:
-        _say("Interrupted.")
+        stderr().say("Interrupted.")
         sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output, `head` for example, has ended
         sys.exit(0)
-
-
-def _say(text: str, style: str | None = None) -> None:
-    from .console import stderr
-
-    stderr().say(text, style)

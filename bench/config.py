@@ -35,7 +35,7 @@ def _wrong_trailer(name: str) -> str:
 class Config:
     """The settings of one command. Those of suites and models are texts until these are selected (plan.py)."""
 
-    suite: tuple[str, ...] = option((), "which protocols (`list suites`), globs too", shown="NAME[,NAME]")
+    suite: tuple[str, ...] = option((), "which suites (`list suites`), globs too", shown="NAME[,NAME]")
     model: tuple[str, ...] = option(
         (),
         "which models (`list models`); without it, the suite's own. A library's are `timm:NAME[.TAG]`, "

@@ -7,11 +7,8 @@ from collections.abc import Container, Iterable, Sequence
 
 from rich import box
 from rich.console import Console
-from rich.table import Table as Grid
+from rich.table import Table
 from rich.text import Text
-
-from ..results.choices import Format
-from ..results.tables import Table
 
 
 class Screen(Console):
@@ -30,24 +27,12 @@ class Screen(Console):
         padding: tuple[int, int, int, int] = (0, 1, 0, 1),
     ) -> None:
         """Print rows of texts below the names of their columns. `whole` names the columns that are not broken."""
-        table = Grid(box=box.SIMPLE_HEAD, pad_edge=False, padding=padding)
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=padding)
         for name in columns:
             table.add_column(name, no_wrap=name in whole, overflow="ellipsis" if name in whole else "fold")
         for row in rows:
             table.add_row(*map(Text, row))  # Text: "[depth=2]" is no markup
         self.print(table)
-
-
-def show_tables(tables: Iterable[Table], style: Format) -> None:
-    """Print tables of results: for a terminal, or as text in another format."""
-    from ..results.tables.render import render, show_table
-
-    screen = stdout()
-    for table in tables:
-        if style == "terminal":
-            show_table(table, screen)
-        else:
-            sys.stdout.write(render(table, style))
 
 
 def stdout() -> Screen:

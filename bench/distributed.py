@@ -76,13 +76,12 @@ class ProcessGroup:
     def _gather(self, message: str) -> list[str]:
         from torch import distributed
 
-        messages: list[Any] = [None] * self.size
+        messages = [""] * self.size
         distributed.all_gather_object(messages, message, group=self._group)
         return messages
 
 
 def process_group() -> ProcessGroup:
     """The process group that the launcher's environment variables describe."""
-    if not os.environ.get("MASTER_ADDR"):
-        return ProcessGroup()
-    return ProcessGroup(rank=int(os.environ.get("RANK", "0")), size=int(os.environ.get("WORLD_SIZE", "1")))
+    known = os.environ if os.environ.get("MASTER_ADDR") else {}
+    return ProcessGroup(rank=int(known.get("RANK", "0")), size=int(known.get("WORLD_SIZE", "1")))

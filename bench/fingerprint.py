@@ -154,16 +154,13 @@ def _lines(text: str) -> Iterator[tuple[int, list[str]]]:
     for token in [*TOKEN.findall(text), "\n"]:
         if token[0] == "\n":
             if depth == 0:
-                if tokens and not _is_docstring(tokens):
+                docstring = len(tokens) == 1 and tokens[0][-1] in "\"'"
+                if tokens and not docstring:
                     yield indent, tokens
                 indent, tokens = len(token) - 1, []
         elif token[0] not in "#\\":
             depth += (token in "([{") - (token in ")]}")
             tokens.append(token)
-
-
-def _is_docstring(tokens: list[str]) -> bool:
-    return len(tokens) == 1 and tokens[0][-1] in "\"'"
 
 
 def _absolute(package: list[str], path: list[str]) -> str:

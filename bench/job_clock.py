@@ -8,7 +8,6 @@ from pathlib import Path
 
 from ..stable import replacing
 
-FILE = "seconds"  # in the folder of a job that is not finished
 EVERY = 10.0  # seconds between two savings; a killed process loses no more
 
 
@@ -20,9 +19,11 @@ class JobClock:
 
     def __init__(self, folder: Path, *, saves: bool = True) -> None:
         """`saves`: whether this process writes the time to the folder."""
-        self._path, self._saves = folder / FILE, saves
+        self._path, self._saves = folder / "seconds", saves
         self._begun = self._saved = time.monotonic()
-        self._before = _read(self._path)
+        self._before = 0.0
+        with contextlib.suppress(OSError, ValueError):
+            self._before = max(0.0, float(self._path.read_text(encoding="utf-8")))
 
     @property
     def seconds(self) -> float:
@@ -39,10 +40,3 @@ class JobClock:
         if self._saves and self._path.parent.is_dir():
             with contextlib.suppress(OSError), replacing(self._path) as temporary:
                 temporary.write_text(f"{self.seconds!r}\n", encoding="utf-8")
-
-
-def _read(path: Path) -> float:
-    try:
-        return max(0.0, float(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        return 0.0

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
 
 from ..meter import Meter
 from ..models import create_model
@@ -16,9 +18,6 @@ from ..registry import UsageError
 from ..suites.images.features import weights_digest
 from .distributed import ProcessGroup
 from .job import Job
-
-if TYPE_CHECKING:
-    import torch
 
 
 class LoadedModel:

@@ -22,9 +22,8 @@ from . import config as settings
 from .config import Config
 from .fingerprint import changed
 from .job import Job
-from .select.models import choose_models
+from .select.models import choose_models, choose_weights
 from .select.tasks import FOLDER, AvailableData, choose_tasks
-from .select.weights import choose_weights
 from .words import Mistakes, each
 
 State = Literal["done", "reuse", "to do", "stale", "failed", "skipped"]

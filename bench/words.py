@@ -159,17 +159,14 @@ def read_sweep(key: str, text: str, hint: Any, words: Mapping[str, Any] | None =
     `words` are special words of the field with their values: {"recipe": None, "none": 0.0}. Raises UsageError for
     `none` where a field has such words, but not this one.
     """
-    parts = [text] if get_origin(hint) is tuple else _parts(key, text)
-    return [_read_part(key, part, hint, words or {}) for part in parts]
-
-
-def _read_part(key: str, text: str, hint: Any, words: Mapping[str, Any]) -> Any:
-    word = "none" if text.lower() in NONE else text
-    if word in words:
-        return words[word]
-    if words and word == "none":
-        raise UsageError(f"{key}={text}: it cannot be none; type a value, or leave it out ({key}={next(iter(words))})")
-    return read_value(key, text, hint)
+    values = []
+    for part in [text] if get_origin(hint) is tuple else _parts(key, text):
+        word = "none" if part.lower() in NONE else part
+        if words and word == "none" and word not in words:
+            without = f"{key}={next(iter(words))}"
+            raise UsageError(f"{key}={part}: it cannot be none; type a value, or leave it out ({without})")
+        values.append(words[word] if words and word in words else read_value(key, part, hint))
+    return values
 
 
 def read_value(key: str, text: str, hint: Any) -> Any:

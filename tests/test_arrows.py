@@ -75,7 +75,6 @@ BY_NAME = {
 LOADERS = ("import_module", "__import__", "collect", "exec_module", "run_module", "run_path")
 OTHERS = {  # what these load by name is no module of ours
     "registry": "what its callers name",
-    "bench.verbs.table": "nothing: that is the name of what it is handed",
     "models.own.user_code": "a user's",
     "models.own.rows": "a user's",
     "models.weights.pickled": "OmegaConf's",

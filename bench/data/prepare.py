@@ -15,9 +15,8 @@ from ...suites.protocol import Task
 from ...suites.sources.image_set import Download, ImageSet
 from ...transfer import KnownFile, Unreachable, check_published, switched_off, transfer
 from .. import config as settings
-from ..select.models import choose_models
+from ..select.models import choose_models, choose_weights
 from ..select.tasks import AvailableData
-from ..select.weights import choose_weights
 from .unpack import unpack
 
 DOWNLOADS = "downloads"  # folder below the data folder for archives until they are unpacked

@@ -1,18 +1,30 @@
-"""Selects models: the words of `model=`, and the variants that `model.X=` settings make of them."""
+"""Selects models and weights: the words of `model=`, the variants that `model.X=` settings make, and `weights=`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ...models import select_models
+from ...models.released import table as releases
 from ...models.selection import SelectedModel
 from ...models.spec import Model
+from ...models.weights_choice import Released, WeightsChoice
+from ...registry import UsageError, is_glob
 from ...suites.protocol import Suite
 from .. import config as settings
 from ..config import Config
 from ..words import each
-from .weights import ChosenModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChosenModel:
+    """A selected model, and the release that its word names, if any."""
+
+    model: Model
+    release: Released | None = None  # of a word that names weights, too: BiT-M-R50x1
+    word: str = ""  # as typed
 
 
 def choose_models(suite: Suite, config: Config, given: Mapping[str, Model], used: set[str]) -> list[ChosenModel]:
@@ -29,3 +41,58 @@ def choose_models(suite: Suite, config: Config, given: Mapping[str, Model], used
 
     each(choose, config.model or suite.default_models)
     return list(chosen.values())
+
+
+def choose_weights(
+    suite: Suite, chosen: Sequence[ChosenModel], words: Sequence[str]
+) -> Iterator[tuple[Model, WeightsChoice]]:
+    """Each model with each of its weights.
+
+    Raises UsageError for a word that names no weights of some model, where weights are needed and none are named, and
+    where two words name different ones. No file is opened and none is downloaded.
+    """
+    each(lambda word: _check(word, [selected.model for selected in chosen]), words)
+    for selected in chosen:
+        for weights in _weights_of(suite, selected, words):
+            yield selected.model, weights
+
+
+def _weights_of(suite: Suite, chosen: ChosenModel, words: Sequence[str]) -> Sequence[WeightsChoice]:
+    model, read = chosen.model, chosen.model.architecture.read_weights
+    named = list(dict.fromkeys(weights for word in words for weights in read(model, word) or ()))
+    if chosen.release is not None:
+        if named and named != [chosen.release]:
+            raise UsageError(
+                f"model={chosen.word} says the weights, {chosen.release} of {model.name}, and "
+                f"weights={','.join(words)} says others. Type model={model.name} weights={','.join(words)}"
+            )
+        return [chosen.release]
+    return named or [model.architecture.default_weights(model, suite.name if "weights" in suite.needs else None)]
+
+
+def _check(word: str, models: Sequence[Model]) -> None:
+    """Raises UsageError, with the models' names, where a word names no weights of some model."""
+    without = list(
+        dict.fromkeys(model.name for model in models if model.architecture.read_weights(model, word) is None)
+    )
+    if not without:
+        return
+    within = list(dict.fromkeys(model.name for model in models if model.name not in without))
+    if within:
+        raise UsageError(
+            f"weights={word}: {', '.join(without)} {'has' if len(without) == 1 else 'have'} no such weights, only "
+            f"{', '.join(within)}. Type model={','.join(within)}, or say weights that all of them have"
+        )
+    known = [name for name in without if releases.of_model(name)]
+    if is_glob(word):
+        names = ", ".join(without[:3]) + (f" and {len(without) - 3} more" if len(without) > 3 else "")
+        tags = f"Of {known[0]} there are: {releases.tags_in_short(known[0])}" if known else "Type the path of a file"
+        raise UsageError(f"weights={word}: no file matches, and no tag of {names}. {tags}")
+    if not known:
+        raise UsageError(
+            f"weights={word}: there is no such file. Type a path, or weights=random for the untrained network"
+        )
+    raise UsageError(
+        f"weights={word}: there is no such file, and {releases.unknown_tag(known[0], word)}. Type one of them, a "
+        "path, or weights=random for the untrained network"
+    )

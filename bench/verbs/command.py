@@ -16,6 +16,10 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 import typer
 
 from ...registry import Registry, UsageError
+from ...results.choices import Format
+from ...results.tables import Table
+from ...results.tables.render import render, show_table
+from ..console import stdout
 from ..words import Mistakes, Option, each, is_on_disk, no_setting, options, read_values, split_word
 
 A = TypeVar("A")
@@ -120,3 +124,13 @@ def default_runs(row: Any, show: str | None) -> list[Path]:
     """The run directories in runs/ of the suites that a row shows; none where published numbers alone are shown."""
     folders = [Path("runs") / suite for suite in row.suites if show != "published"]
     return [folder for folder in folders if (folder / "cells").is_dir()]
+
+
+def show_tables(tables: Iterable[Table], style: Format) -> None:
+    """Print tables of results: for a terminal, or as text in another format."""
+    screen = stdout()
+    for table in tables:
+        if style == "terminal":
+            show_table(table, screen)
+        else:
+            sys.stdout.write(render(table, style))

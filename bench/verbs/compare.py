@@ -11,9 +11,8 @@ import typer
 from ...results.choices import Format
 from ...results.exports.foreign_csv import is_foreign, read_foreign
 from ...results.record import load
-from ..console import show_tables
 from ..words import Mistakes, each, is_on_disk, only, option
-from .command import listed, path_on_disk, read_words, single
+from .command import listed, path_on_disk, read_words, show_tables, single
 
 if TYPE_CHECKING:
     import pandas as pd

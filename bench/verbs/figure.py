@@ -13,6 +13,7 @@ from ...results.figures import FigureRequest, draw, figures, format_of, save
 from ...results.record import load
 from ..config import Config
 from ..console import stdout
+from ..facts import model_facts
 from ..words import option, option_of
 from .command import default_runs, listed, read_row_and_runs, single
 
@@ -45,8 +46,6 @@ def figure_verb(
     results CSV; without one, the runs/ folders of the suites that the figure shows, or else the published points alone.
     Filled markers are measured, hollow ones published.
     """
-    from ..facts import model_facts
-
     row, runs, options = read_row_and_runs(figures(), name, words or [], FigureOptions)
     out = options.out or Path(f"figure{row.name}.pdf" if row.name.isdigit() else f"{row.name}.pdf")
     runs = runs or default_runs(row, options.show)

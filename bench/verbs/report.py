@@ -16,6 +16,7 @@ from ...results.record import Store, load
 from ...results.tables import tables
 from ..config import Config, read_config
 from ..console import stdout
+from ..facts import facts, model_facts
 from ..reproduce import files_read, job_command, run_commands, settings_of
 from ..select.user_rows import rows_for
 from ..words import option, option_of
@@ -45,8 +46,6 @@ def report_verb(
     versions and the commands that repeat the runs. It is one file under 2 MB that needs no network.
     Needs `pip install -e '.[report]'`.
     """
-    from ..facts import facts, model_facts
-
     runs, options = _read(words or [])
     rows, notes = rows_for(runs, options.include)
     sources = tuple(map(_source, runs))

@@ -14,9 +14,9 @@ from ...results.choices import Format, Show
 from ...results.record import load
 from ...results.tables import TableSpec, make, tables, tables_for
 from ..config import Config
-from ..console import show_tables
+from ..facts import facts
 from ..words import option, option_of
-from .command import default_runs, listed, read_row_and_runs, single
+from .command import default_runs, listed, read_row_and_runs, show_tables, single
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,12 +63,8 @@ def print_tables(
 ) -> None:
     """Print these tables of the records; without `specs`, the tables `among` these that show the records' suites."""
     wanted = [(spec, frame) for spec in specs] or tables_for(frame, among)
-    facts = None
-    if any(spec.needs_facts for spec, _ in wanted):
-        from ..facts import facts as collect
-
-        facts = collect()
-    show_tables([made for spec, part in wanted for made in make(spec, part, mix=mix, show=show, facts=facts)], style)
+    known = facts() if any(spec.needs_facts for spec, _ in wanted) else None
+    show_tables([made for spec, part in wanted for made in make(spec, part, mix=mix, show=show, facts=known)], style)
 
 
 app = single(table_verb, listed(TableOptions))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Annotated
@@ -14,7 +15,6 @@ from ...results.tables.render import show_table
 from ...suites.tasks import tasks
 from ..console import Screen, stderr, stdout
 from ..distributed import process_group
-from ..progress import Progress
 from ..verify.published import anchors
 from ..verify.replay import PASSED, Check, VerifyOptions, check_available, cost, needs, replay, write
 from ..words import each
@@ -79,16 +79,13 @@ def _measure(checks: Sequence[Check], options: VerifyOptions, out: Screen) -> in
     images, tflop = needs(checks, options)
     if images:
         screen.say(f"at most {images:,} images through networks{_flop(tflop)}")
-    done = replay(checks, options, lambda: Progress(screen), screen.say)
+    done = replay(checks, options, screen)
     if not process_group().leads:
         return 0
     here = [check for check in done if not check.lacks]
     _print_verdicts(here, out)
-    for check in here:
-        _print_reason(check, out)
-    lacking = [check for check in done if check.lacks]
-    if lacking:
-        out.say(f"{len(lacking)} published numbers cannot be replayed here; `verify list` says what they need.")
+    if lacking := len(done) - len(here):
+        out.say(f"{lacking} published numbers cannot be replayed here; `verify list` says what they need.")
     out.say(f"Written to {write(done, options.out)}")
     wrong = [c for c in here if c.verdict == "failed" or (c.verdict == "differs" and c.anchor.binding)]
     return 1 if wrong else 0
@@ -98,22 +95,21 @@ def _print_verdicts(checks: Sequence[Check], out: Screen) -> None:
     def texts(check: Check) -> tuple[str, ...]:
         if check.measured is None:
             return f"{check.stated.n:,}", "", "", check.verdict
-        note = " *" if check.verdict == "differs" and not check.anchor.binding else ""
+        note = " *" if check in others else ""
         low, high = check.interval
         return f"{check.stated.n:,}", f"{low:.2f} to {high:.2f}", f"{check.measured:.2f}", check.verdict + note
 
+    others = [check for check in checks if check.verdict == "differs" and not check.anchor.binding]
     _print_checks(checks, ("images", "interval (95 %)", "measured", "verdict"), texts, out)
-    if any(check.verdict == "differs" and not check.anchor.binding for check in checks):
+    if others:
         out.say("* not this file's own number: another training run, or timm's copy; no proof of a mistake")
-
-
-def _print_reason(check: Check, out: Screen) -> None:
-    who = f"{check.anchor.release.model} {check.anchor.release.tag} on {check.task.name}"
-    if check.error:
-        out.say(f"FAILED {who}: {check.error}")
-    if check.diagnosis is not None:
-        suspect = f"suspect: {check.diagnosis.link}" if check.diagnosis.link else "no link to suspect"
-        out.say(f"{who}: {suspect}; {check.diagnosis.words}")
+    for check in checks:
+        who = f"{check.anchor.release.model} {check.anchor.release.tag} on {check.task.name}"
+        if check.error:
+            out.say(f"FAILED {who}: {check.error}")
+        if check.diagnosis is not None:
+            suspect = f"suspect: {check.diagnosis.link}" if check.diagnosis.link else "no link to suspect"
+            out.say(f"{who}: {suspect}; {check.diagnosis.words}")
 
 
 def _print_needs(checks: Sequence[Check], out: Screen) -> None:
@@ -159,22 +155,18 @@ def _print_cost(checks: Sequence[Check], options: VerifyOptions, out: Screen) ->
     if any(not check.lacks for check in checks):
         images, tflop = needs(checks, options)
         out.say(f"what is here and not measured yet: at most {images:,} images{_flop(tflop)}")
-    passes = {
-        (c.anchor.release.file_name, c.anchor.settings): cost(c)[1] for c in checks
-    }  # tasks of a file share passes
-    per_file: dict[str, float] = {}
+    # tasks of a file share passes
+    passes = {(check.anchor.release.file_name, check.anchor.settings): cost(check)[1] or 0.0 for check in checks}
+    per_file: Counter[str] = Counter()
     for (file, _), work in passes.items():
-        per_file[file] = per_file.get(file, 0.0) + (work or 0.0)
+        per_file[file] += work  # pyright: ignore[reportArgumentType]  # a Counter takes any numbers
     known = sorted(per_file.values())
     if len(known) >= 3:
-        least, most = sum(known[:3]), sum(known[-3:])
-        spans = [f"{_number(least)} TFLOP"], [_minutes(least / SUSTAINED)]
-        if most > least:
-            spans[0].append(f"{_number(most)} TFLOP")
-            spans[1].append(_minutes(most / SUSTAINED))
+        spans = sorted({sum(known[:3]), sum(known[-3:])})  # the least and the most
         out.say(
-            f"three of these files come to {' to '.join(spans[0])}: on a GPU that sustains {SUSTAINED} TFLOP/s, "
-            f"{' to '.join(spans[1])}, if images are decoded as fast (precision=bf16: faster)"
+            f"three of these files come to {' to '.join(f'{_number(span)} TFLOP' for span in spans)}: on a GPU that "
+            f"sustains {SUSTAINED} TFLOP/s, {' to '.join(_minutes(span / SUSTAINED) for span in spans)}, if images are "
+            "decoded as fast (precision=bf16: faster)"
         )
 
 

@@ -58,7 +58,10 @@ def list_verb(
         selected(names or ["*"]), key=lambda release: (order.index(release.model), release.tag == release.stem)
     )
     if options.format == "csv":
-        _write_csv(files)
+        rows = [asdict(release) | {"here": releases.locate(release) or ""} for release in files]
+        writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
     else:
         _print_table(files, fold=not any("vtab" in word.lower() for word in names))
 
@@ -219,13 +222,6 @@ def _print_table(files: Sequence[Release], *, fold: bool) -> None:
     note = "px and top-1 (percent of ImageNet) as published; top-1 often of the configuration rather than of this very "
     note += "file. ~: computed from the parameters. format=csv has sources."
     screen.say(note, style="dim")
-
-
-def _write_csv(files: Sequence[Release]) -> None:
-    rows = [asdict(release) | {"here": releases.locate(release) or ""} for release in files]
-    writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
 
 
 CONVENTIONS = {

@@ -8,7 +8,7 @@ tasks are published.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -37,10 +37,10 @@ class Anchor:
 
 def anchors(files: Iterable[Release]) -> list[Anchor]:
     """The published accuracies of these files, in their order."""
-    return [anchor for release in files for anchor in (*_stated(release), *_by_timm(release))]
+    return [anchor for release in files for anchor in _anchors(release)]
 
 
-def _stated(release: Release) -> Iterable[Anchor]:
+def _anchors(release: Release) -> Iterator[Anchor]:
     if release.published_top1 is not None:
         yield Anchor(
             release=release,
@@ -49,9 +49,6 @@ def _stated(release: Release) -> Iterable[Anchor]:
             of="this file" if release.top1_of == "file" else "its configuration",
             basis=release.published_top1_basis,
         )
-
-
-def _by_timm(release: Release) -> Iterable[Anchor]:
     for task, value in (("ImageNet", release.timm_top1), ("ImageNet ReaL", release.timm_real_top1)):
         if value is not None:
             yield Anchor(

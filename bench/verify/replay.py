@@ -5,15 +5,13 @@ suite=classify scores each file, all into one run directory, so that a stopped c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ...models import catalog
 from ...models.released import table as releases
-from ...models.released.table import Release
 from ...models.weights_choice import Released
 from ...results.comparison.agreement import Stated
 from ...results.record import Store
@@ -23,6 +21,7 @@ from ...suites.protocol import Task
 from ...suites.sources.sets.imagenet import ImageNet
 from .. import config
 from ..config import Config
+from ..console import Screen
 from ..distributed import process_group
 from ..job import Job
 from ..plan import Plan, make_plan
@@ -34,8 +33,6 @@ from .published import Anchor
 
 if TYPE_CHECKING:
     from .diagnose import Diagnosis
-
-TABLE = "verify.csv"
 
 
 PASSED = ("data", "source", "include", "device", "batch_size", "precision")  # passed on to the runs that measure
@@ -86,14 +83,13 @@ class Check:
 
 def check_available(anchors: Sequence[Anchor], options: VerifyOptions) -> list[Check]:
     """A check for each anchor, with the weights and images that are not on this machine."""
-    typed = config.read([*options.passed, "suite=classify"])
-    data = AvailableData(typed)
+    data = AvailableData(config.read([*options.passed, "suite=classify"]))
     checks = []
     for anchor in anchors:
-        task = data.tasks[anchor.task]
-        lacks = []
-        if releases.locate(anchor.release) is None:
-            lacks.append(_describe_missing_weights(anchor.release))
+        task, release, lacks = data.tasks[anchor.task], anchor.release, []
+        if releases.locate(release) is None:
+            name, place = f"{release.model}:{release.tag}", releases.possible_places(release)[0]
+            lacks.append(f"weights {name}: place {place}, or `weights download {name}`")
         if data.source(task, ("test",)) is None:
             lacks.append(_describe_missing_images(task, data))
         checks.append(Check(anchor=anchor, task=task, lacks=tuple(lacks)))
@@ -108,21 +104,14 @@ def _describe_missing_images(task: Task, data: AvailableData) -> str:
     return f"images of {task.name}: {why}; `data prepare '{task.name}'` says how to get them"
 
 
-def _describe_missing_weights(release: Release) -> str:
-    place = releases.possible_places(release)[0]
-    return f"weights {release.model}:{release.tag}: place {place}, or `weights download {release.model}:{release.tag}`"
-
-
 def plans(checks: Sequence[Check], options: VerifyOptions) -> Iterator[tuple[Plan, list[Check]]]:
     """The runs that measure these checks: one for each file and its settings, with all its tasks."""
-
-    def same_run(check: Check) -> tuple[str, str, tuple[str, ...]]:
-        return check.anchor.release.model, check.anchor.release.tag, check.anchor.settings
-
-    here = [check for check in checks if not check.lacks]
-    order = {key: i for i, key in enumerate(dict.fromkeys(map(same_run, here)))}
-    for (model, tag, words), group in groupby(sorted(here, key=lambda check: order[same_run(check)]), key=same_run):
-        members = list(group)
+    runs: dict[tuple[str, str, tuple[str, ...]], list[Check]] = {}
+    for check in checks:
+        if not check.lacks:
+            release = check.anchor.release
+            runs.setdefault((release.model, release.tag, check.anchor.settings), []).append(check)
+    for (model, tag, words), members in runs.items():
         names = ",".join(dict.fromkeys(check.task.name for check in members))
         run = ["suite=classify", f"model={model}", f"weights={tag}", f"task={names}", f"out={options.out}"]
         yield make_plan(config.read([*run, *words, *options.passed])), members
@@ -145,16 +134,14 @@ def cost(check: Check) -> tuple[int, float | None]:
     return images, None if macs is None else 2 * macs * images / 1e12
 
 
-def replay(
-    checks: Sequence[Check], options: VerifyOptions, progress: Callable[[], Progress], say: Callable[[str], None]
-) -> list[Check]:
+def replay(checks: Sequence[Check], options: VerifyOptions, screen: Screen) -> list[Check]:
     """The checks in their order, with what was measured. Those that lack something are returned as they are.
 
     Raises KeyboardInterrupt after Ctrl-C; what was measured is in the run directory.
     """
     done: dict[Anchor, Check] = {check.anchor: check for check in checks}
     for plan, members in plans(checks, options):
-        outcome = execute(plan, progress())
+        outcome = execute(plan, Progress(screen))
         if outcome.interrupted:
             raise KeyboardInterrupt
         if not outcome.leads:
@@ -163,9 +150,9 @@ def replay(
             job = next(job for job in plan.jobs if job.task.name == check.task.name)
             done[check.anchor] = scored = _judge(check, job, plan.out, options)
             if scored.verdict == "differs" and options.diagnose and process_group().size > 1:
-                say(f"{job.model.name} {job.weights} on {job.task.name}: repeat it in one process to hear why")
+                screen.say(f"{job.model.name} {job.weights} on {job.task.name}: repeat it in one process to hear why")
             elif scored.verdict == "differs" and options.diagnose:
-                say(f"{job.model.name} {job.weights} on {job.task.name}: looking for the reason")
+                screen.say(f"{job.model.name} {job.weights} on {job.task.name}: looking for the reason")
                 done[check.anchor] = replace(scored, diagnosis=_diagnosis(scored, job, plan, options))
     return [done[check.anchor] for check in checks]
 
@@ -205,7 +192,7 @@ def write(checks: Sequence[Check], out: Path) -> Path:
     """Write the checks as a CSV file in the run directory, one row each."""
     import pandas as pd
 
-    path = out / TABLE
+    path = out / "verify.csv"
     with replacing(path) as temporary:
         pd.DataFrame(map(_row, checks)).to_csv(temporary, index=False, lineterminator="\n")
     return path
