@@ -16,22 +16,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..models.released.download import fetch
+from ..models.released.table import Release
 from ..registry import UsageError
 from ..results.record import Cell, Record, Store, frame_of, short
 from ..stable import cache_folder, replacing
+from ..suites.protocol import Measurement
 from . import environment
 from .distributed import ProcessGroup, process_group
 from .job import Job
 from .job_clock import JobClock
 from .plan import Plan, sibling
 from .progress import Progress
+from .subprocess_job import JobPayload, can_be_pickled, one_line, run_isolated
 
 if TYPE_CHECKING:
     import pandas as pd
     import torch
 
-    from ..models.released.table import Release
-    from ..suites.protocol import Measurement
     from .context import JobContext
     from .loaded_model import LoadedModel
 
@@ -158,8 +160,6 @@ def _download(runner: Runner) -> dict[Release | None, UsageError]:
     problems: dict[Release | None, UsageError] = {}
     needed = runner.plan.downloads()
     if needed:
-        from ..models.released.download import fetch
-
         with runner.progress.paused() as meter:
             for release in needed:
                 begun = time.monotonic()
@@ -212,7 +212,6 @@ class Runner:
     def attempt(self, job: Job, model: LoadedModel) -> tuple[Cell, dict[str, np.ndarray], str]:
         """Run one job. Returns its cell, its predictions, and the traceback if it failed."""
         from .context import Folders, JobContext
-        from .subprocess_job import one_line
 
         started = datetime.now(UTC)
         folders = Folders.of(self.plan)
@@ -253,13 +252,11 @@ class JobReporter:
 
 def _measure(context: JobContext, include: tuple[Path, ...], reporter: JobReporter) -> tuple[list[Measurement], str]:
     """The measurements of a job, taken in this process or in one of its own, and the tracebacks of failed parts."""
-    from . import subprocess_job as isolated
-
     job = context.job
-    if not job.suite.isolated or not isolated.can_be_pickled(job):
+    if not job.suite.isolated or not can_be_pickled(job):
         return list(job.suite.run(context)), ""
     how = {"folders": context.folders, "device": str(context.device), "batch_size": context.batch_size}
-    return isolated.run_isolated(isolated.JobPayload(job=job, include=include, **how), reporter)
+    return run_isolated(JobPayload(job=job, include=include, **how), reporter)
 
 
 def _records(

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,20 +71,19 @@ def run_isolated(payload: JobPayload, reporter: Reporter) -> tuple[list[Measurem
     measured: list[Measurement] = []
     trace = ""
     while True:
-        child = _Child(payload, reporter)
-        child.run()
+        child = _run_child(payload, reporter)
         measured += child.measured
         if child.ended:
             return _without_repeats(measured), trace
         trace += child.death
-        if child.part is None:
+        if not child.entered:
             raise ChildError(child.death)
-        part, last = child.part, child.death.strip().splitlines()[-1]
+        part, last = child.entered[-1], child.death.strip().splitlines()[-1]
         measured = [item for item in measured if item.error or not part.items() <= item.at.items()]
         measured.append(Measurement(metric="", value=None, unit="", at=part, error=last))
         place = " ".join(f"{name}={value}" for name, value in part.items())
         reporter.say(f"{payload.job.model.name} {place}: {last}")
-        payload = replace(payload, entered=payload.entered | child.entered)
+        payload = replace(payload, entered=payload.entered.union(canonical(dict(at)) for at in child.entered))
 
 
 def _without_repeats(measured: list[Measurement]) -> list[Measurement]:
@@ -92,60 +91,61 @@ def _without_repeats(measured: list[Measurement]) -> list[Measurement]:
     return list({(item.metric, canonical(dict(item.at))): item for item in reversed(measured)}.values())[::-1]
 
 
+@dataclass
 class _Child:
-    """One child process, from its start to its end or death."""
+    """What one child process sent, and how it ended."""
 
-    def __init__(self, payload: JobPayload, reporter: Reporter) -> None:
-        self._payload, self._reporter = payload, reporter
-        self.measured: list[Measurement] = []
-        self.entered: set[str] = set()  # parts
-        self.part: Mapping[str, Any] | None = None  # the last one that it entered
-        self.ended = False  # whether it finished the job
-        self.death = ""  # why it did not
+    measured: list[Measurement] = field(default_factory=list)
+    entered: list[Mapping[str, Any]] = field(default_factory=list)  # parts of the job
+    ended: bool = False  # whether it finished the job
+    death: str = ""  # why it did not
 
-    def run(self) -> None:
-        read, write = os.pipe()
-        with tempfile.TemporaryFile() as output:  # a pipe that is not read would fill up
-            child = subprocess.Popen(
-                [sys.executable, "-m", MODULE, str(write)],
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=output,
-                pass_fds=[write],
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            )
-            os.close(write)
-            try:
-                assert child.stdin is not None
-                with contextlib.suppress(BrokenPipeError), child.stdin as stdin:
-                    pickle.dump((sys.path, self._payload.include), stdin)  # so that the child finds the user's code
-                    pickle.dump(self._payload, stdin)
-                with os.fdopen(read, "rb") as pipe, contextlib.suppress(EOFError, pickle.UnpicklingError):
-                    while True:  # until the child ends, maybe within a message
-                        self._take(*pickle.load(pipe))
-                child.wait()
-            finally:
-                if child.poll() is None:
-                    child.kill()
-                    child.wait()
-            output.seek(0)
-            errors = output.read().decode(errors="replace")
-        self.death = self.death or f"{errors[-2000:]}\n{_cause(child.returncode)}"
 
-    def _take(self, kind: str, value: Any) -> None:
-        if kind == "enter":
-            self.part = value
-            self.entered.add(canonical(dict(value)))
-        elif kind == "measured":
-            self.measured.append(value)
-        elif kind == "say":
-            self._reporter.say(value)
-        elif kind == "advance":
-            self._reporter.advance(*value)
-        elif kind == "raised":
-            self.death = value
-        elif kind == "end":
-            self.ended = True
+def _run_child(payload: JobPayload, reporter: Reporter) -> _Child:
+    """Start a child process and listen to it until it ends or dies."""
+    child = _Child()
+    read, write = os.pipe()
+    with tempfile.TemporaryFile() as output:  # a pipe that is not read would fill up
+        process = subprocess.Popen(
+            [sys.executable, "-m", MODULE, str(write)],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            pass_fds=[write],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        )
+        os.close(write)
+        try:
+            assert process.stdin is not None
+            with contextlib.suppress(BrokenPipeError), process.stdin as stdin:
+                pickle.dump((sys.path, payload.include), stdin)  # so that the child finds the user's code
+                pickle.dump(payload, stdin)
+            with os.fdopen(read, "rb") as pipe, contextlib.suppress(EOFError, pickle.UnpicklingError):
+                while True:  # until the child ends, maybe within a message
+                    kind, value = pickle.load(pipe)
+                    _take(kind, value, child, reporter)
+            process.wait()
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        output.seek(0)
+        errors = output.read().decode(errors="replace")
+    child.death = child.death or f"{errors[-2000:]}\n{_cause(process.returncode)}"
+    return child
+
+
+def _take(kind: str, value: Any, child: _Child, reporter: Reporter) -> None:
+    if kind == "say":
+        reporter.say(value)
+    elif kind == "advance":
+        reporter.advance(*value)
+    elif kind == "raised":
+        child.death = value
+    elif kind == "end":
+        child.ended = True
+    else:
+        {"enter": child.entered, "measured": child.measured}[kind].append(value)
 
 
 def _cause(code: int) -> str:

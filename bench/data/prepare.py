@@ -11,7 +11,7 @@ from ...meter import Meter, human
 from ...models.released.table import Release
 from ...registry import UsageError
 from ...suites import suites
-from ...suites.protocol import Task
+from ...suites.protocol import Source, Task
 from ...suites.sources.image_set import Download, ImageSet
 from ...transfer import KnownFile, Unreachable, check_published, switched_off, transfer
 from .. import config as settings
@@ -27,7 +27,7 @@ ROOM = 2.2  # disk space for an archive and its content, in sizes of the archive
 class Preparation:
     """The tasks by the outcome of their preparation."""
 
-    ready: list[Task] = field(default_factory=list)
+    ready: list[tuple[Task, Source]] = field(default_factory=list)
     by_hand: list[Task] = field(default_factory=list)  # the user has to get their data
     failed: list[str] = field(default_factory=list)  # "TASK: why"
 
@@ -54,7 +54,7 @@ def prepare(chosen: list[Task], config: settings.Config, meter: Meter) -> Prepar
         source = now.source(task, tuple(task.splits))
         if source is not None:
             meter.say(f"{task.name} is at {source.locate(task, root)} (source {source.name})")
-            preparation.ready.append(task)
+            preparation.ready.append((task, source))
         elif image_set is not None and image_set.by_hand:
             meter.say(f"{task.name} has to be got by hand. {image_set.by_hand.format(root=root)}.")
             preparation.by_hand.append(task)

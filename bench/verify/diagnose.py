@@ -66,11 +66,10 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnosis:
-    """The link to suspect, "" where no change explains the difference, and all changes, the nearest first."""
+    """The link to suspect, "" where no change explains the difference, and why."""
 
     link: str
     words: str
-    changes: tuple[Change, ...]
 
 
 def diagnose(
@@ -95,14 +94,13 @@ def diagnose(
             more = f"; as near: {', '.join(map(_describe, also[:2]))}" if also else ""
             part = "" if reaches else ", which explains a part of it"
             words = f"{best.words} it is {best.top1:.2f} ± {best.noise:.2f} ({where}){part}{more}"
-            return Diagnosis(link=best.link, words=words, changes=tuple(changes))
+            return Diagnosis(link=best.link, words=words)
     if search.head_is_blind and search.measured < stated.value:
-        link, words = search.blame(where)
-        return Diagnosis(link=link, words=words, changes=tuple(changes))
+        return search.blame(where)
     tried = ", ".join(dict.fromkeys(change.link for change in changes))
     nearest = f"; the nearest is {_describe(best)}" if best is not None else ""
     words = f"no single change explains it ({where}). Tried on {search.size} images: {tried}{nearest}"
-    return Diagnosis(link="", words=words, changes=tuple(changes))
+    return Diagnosis(link="", words=words)
 
 
 def _describe(change: Change) -> str:
@@ -121,7 +119,7 @@ class _Search:
         self.size = min(sample, len(labels))
         self._rows = _sample(len(labels), self.size)
         self.measured = top1(self._predictions, labels, self._whole.label_sets)
-        self._correct = _correct(self._predictions[self._rows], _subset(self._whole, self._rows))
+        self._correct = _correct(self._predictions, self._whole)[self._rows]
 
     def changes(self) -> Iterator[Change]:
         """Every change that can be tried, scored."""
@@ -179,7 +177,7 @@ class _Search:
     def _same(self) -> float:
         return 100 * float(np.bincount(self._predictions).max()) / len(self._predictions)
 
-    def blame(self, where: str) -> tuple[str, str]:
+    def blame(self, where: str) -> Diagnosis:
         """The link to suspect, "head" or "weights", and why: a probe on the features of the sample tells them apart."""
         network, transform = self._context.network_for(self._view)
         split = chosen_rows(self._context.images(self._context.task, "test"), self._rows)
@@ -190,14 +188,16 @@ class _Search:
         score = probed["top1"].max()
         always = f", and {self._same:.0f} % of the answers are one class" if self._same > ALIKE else ""
         if score > 2 * self.measured + 5:
-            return "head", (
+            words = (
                 f"the head scores about chance{always}, while a probe on {len(fit)} images' features before it scores "
                 f"{score:.1f} % ({where}): the head is not of these classes, or not of these features"
             )
-        return "weights", (
+            return Diagnosis(link="head", words=words)
+        words = (
             f"the head scores about chance{always}, and a probe on {len(fit)} images' features {score:.1f} % "
             f"({where}): what is before the head is wrong, too"
         )
+        return Diagnosis(link="weights", words=words)
 
 
 def alternatives(base: Transform) -> Iterator[tuple[str, str, View]]:
@@ -229,13 +229,3 @@ def _correct(predictions: np.ndarray, logits: Features) -> np.ndarray:
     if logits.label_sets is None:
         return predictions == logits.labels
     return np.array([label in classes for label, classes in zip(predictions.tolist(), logits.label_sets, strict=True)])
-
-
-def _subset(logits: Features, rows: np.ndarray) -> Any:
-    sets = logits.label_sets
-    return replace(
-        logits,
-        x=logits.x[rows],
-        labels=logits.labels[rows],
-        label_sets=None if sets is None else tuple(sets[row] for row in rows),
-    )

@@ -185,7 +185,7 @@ def _diagnosis(check: Check, job: Job, plan: Plan, options: VerifyOptions) -> Di
     try:
         return diagnose(context, view, check.stated, sample=options.sample, precision=suite.precision)
     except (ValueError, RuntimeError, MemoryError, OSError) as error:  # the measurement stays valid
-        return Diagnosis(link="", words=f"the search broke off: {type(error).__name__}: {error}", changes=())
+        return Diagnosis(link="", words=f"the search broke off: {type(error).__name__}: {error}")
 
 
 def write(checks: Sequence[Check], out: Path) -> Path:
