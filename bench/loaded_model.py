@@ -82,8 +82,7 @@ class LoadedModel:
         """A fresh copy on the CPU, in evaluation mode."""
         model = self.model.derive(**changes) if changes else self.model
         weights = self.local_weights.for_seed(seed)
-        network: Any = create_model(model, weights=weights, num_classes=num_classes, image_size=image_size)
-        return network.eval()
+        return create_model(model, weights=weights, num_classes=num_classes, image_size=image_size)
 
     def resized(self, image_size: tuple[int, int]) -> Backbone:
         """The network for images of this size. Besides its own size, the last one asked for is kept in memory."""

@@ -140,7 +140,7 @@ def _choose(selected: Sequence[Suite], data: AvailableData, given: Mapping[str, 
             chosen_all = False
             rows = choose_models(suite, config, given, used)
             chosen_all = True
-            names |= {name for row in rows for name in row.model.settable()}
+            names |= {name for selected in rows for name in selected.row.settable()}
             models = list(choose_weights(suite, rows, config.weights))
         choices.append((suite, chosen, models, machine if suite.by_device else {}))
     for word in sorted(set(config.model_settings) - used) if chosen_all else ():

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from typing import get_type_hints
 
 from ..registry import UsageError, is_glob
-from .parse_weights import read_files, read_random
 from .released import table as releases
-from .released.table import stem
 from .spec import Architecture, Model, ReadValues
 from .weights_choice import Random, Released, WeightsChoice
 
@@ -21,7 +19,7 @@ class NativeArchitecture(Architecture):
 
     @property
     def built_by(self) -> str:
-        return "build"
+        return "build_native"
 
     @property
     def modules(self) -> tuple[str, ...]:
@@ -44,12 +42,6 @@ class NativeArchitecture(Architecture):
             rows = [variant.derive(**{name: value}) for variant in rows for value in values]
         return rows, used
 
-    def read_weights(self, row: Model, word: str) -> list[WeightsChoice] | None:
-        """A tag or a glob of tags wins over a file of that name. Raises UsageError for a stem of several releases."""
-        release = releases.find_release(row.name, word)
-        tagged = [release] if release else releases.matching_releases(row.name, word) if is_glob(word) else []
-        return read_random(word) or [Released(file) for file in tagged] or read_files(word)
-
     def default_weights(self, row: Model, suite: str | None) -> WeightsChoice:
         if row.small or suite is None:
             return Random()
@@ -59,9 +51,11 @@ class NativeArchitecture(Architecture):
             "weights=random"
         )
 
-    def read_published(self, row: Model, word: str) -> Released | None:
-        release = releases.release_or_path(row.name, word)
-        return None if release is None else Released(release)
+    def read_published(self, row: Model, word: str) -> Sequence[Released]:
+        """The releases of a tag or of a glob of tags. Raises UsageError for the stem of several."""
+        release = releases.find_release(row.name, word)
+        tagged = [release] if release else releases.matching_releases(row.name, word) if is_glob(word) else []
+        return [Released(file) for file in tagged]
 
 
 def spellings(name: str, *published: str) -> tuple[str, ...]:
@@ -70,4 +64,4 @@ def spellings(name: str, *published: str) -> tuple[str, ...]:
     ViT-B/16-gap has vit_b16_gap and ViT-B_16-gap; R50+ViT-B/16 has r50_vit_b16.
     """
     identifier = name.lower().replace("/", "").replace("-", "_").replace("+", "_")
-    return tuple(word for word in dict.fromkeys((identifier, stem(name), *published)) if word != name)
+    return tuple(word for word in dict.fromkeys((identifier, releases.stem(name), *published)) if word != name)

@@ -4,16 +4,53 @@ from __future__ import annotations
 
 import glob
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..random_weights import is_random
 from ..registry import UsageError, is_glob
+from .released import table as releases
+from .spec import Model
 from .weights.paths import KINDS, split_part
 from .weights_choice import Random, WeightsChoice, WeightsFile
 
-if TYPE_CHECKING:
-    from .spec import Model
+
+def parse_weights(row: Model, weights: str | Path | None) -> WeightsChoice:
+    """The choice that `create_model(row, weights)` means; a file need not exist: opening it raises the error.
+
+    Raises UsageError for a word that is no path and names no weights of the row, or several.
+    """
+    if weights is None:
+        return row.architecture.default_weights(row, None)
+    found = [] if isinstance(weights, Path) else _parse_word(row, weights)
+    if len(found) == 1:
+        return found[0]
+    path, part = split_part(weights)
+    if part is None and not path.suffix and not path.exists():
+        choice = "one of them, " if row.releases else ""
+        raise UsageError(
+            f"{releases.unknown_tag(row.name, str(weights))}. Choose {choice}'random', 'random:SEED' or the path of a "
+            f"file: {KINDS}"
+        )
+    return WeightsFile(str(weights))
+
+
+def read_weights(row: Model, word: str) -> list[WeightsChoice]:
+    """The weights that a word of a command's `weights=` stands for with this row; empty where it stands for nothing.
+
+    `random:0` becomes `random`, whose first seed is 0 in every command. Raises UsageError where it is clear what is
+    wrong.
+    """
+    if row.architecture.brings_weights:
+        raise UsageError(f"weights={word}: {row.name} brings its own; load them in its builder")
+    return [Random() if choice == Random(0) else choice for choice in _parse_word(row, word)]
+
+
+def _parse_word(row: Model, word: str) -> Sequence[WeightsChoice]:
+    """Random weights, else the published ones of this name, else the files that a path or a glob stands for."""
+    if drawn := parse_random(word):
+        return [drawn]
+    return row.architecture.read_published(row, word) or _files(word)
 
 
 def parse_random(word: str) -> Random | None:
@@ -26,41 +63,14 @@ def parse_random(word: str) -> Random | None:
     return Random(int(seed) if colon else None)
 
 
-def parse_file(weights: str | Path) -> WeightsFile:
-    """A file, which need not exist: opening it raises the error. Raises UsageError for a word that is no path."""
-    path, part = split_part(weights)
-    if part is None and not path.suffix and not path.exists():
-        raise UsageError(
-            f"there are no weights '{weights}'. Choose 'random', 'random:SEED' or the path of a file: {KINDS}"
-        )
-    return WeightsFile(str(weights))
-
-
-def read_random(word: str) -> list[WeightsChoice] | None:
-    """Random weights where the word says so. `random:0` becomes `random`, whose first seed is 0 in every command."""
-    drawn = parse_random(word)
-    return None if drawn is None else [Random(drawn.seed or None)]
-
-
-def read_files(word: str) -> list[WeightsChoice] | None:
-    """The files that a path or a glob stands for, in natural order; None where there are none."""
+def _files(word: str) -> list[WeightsFile]:
+    """The files that a path or a glob stands for, in natural order."""
     if WeightsFile(word).files():
         return [WeightsFile(word)]
-    if not is_glob(word):
-        return None
-    paths = glob.glob(str(Path(word).expanduser()), recursive=True)  # noqa: PTH207 -- takes an absolute pattern, too
-    return [WeightsFile(path) for path in sorted(paths, key=in_natural_order) if Path(path).is_file()] or None
+    paths = glob.glob(str(Path(word).expanduser()), recursive=True) if is_glob(word) else []  # noqa: PTH207 -- absolute
+    return [WeightsFile(path) for path in sorted(paths, key=in_natural_order) if Path(path).is_file()]
 
 
 def in_natural_order(word: str) -> str:
     """A key to sort by that puts step9 before step10."""
     return re.sub(r"\d+", lambda digits: digits.group().zfill(12), word)
-
-
-def parse_weights(row: Model, weights: str | Path | None) -> WeightsChoice:
-    """The choice that `create_model(row, weights)` means. A file need not exist."""
-    if weights is None:
-        return row.architecture.default_weights(row, None)
-    if isinstance(weights, Path):
-        return parse_file(weights)
-    return parse_random(weights) or row.architecture.read_published(row, weights) or parse_file(weights)

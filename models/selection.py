@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -10,7 +11,7 @@ from .external.rows import external_models, is_external
 from .own.rows import is_own, own_model
 from .released import table as releases
 from .spec import Model
-from .weights_choice import Released
+from .weights_choice import Released, WeightsChoice
 
 ROWS = f"{__package__}.catalog"
 
@@ -21,6 +22,21 @@ class SelectedModel:
 
     row: Model
     weights: Released | None = None
+    word: str = "the name"  # what is typed, for messages: "model=BiT-M-R50x1"
+
+    def agreed(self, asked: Sequence[WeightsChoice], typed: str, instead: str) -> Sequence[WeightsChoice]:
+        """The weights that the name says, else those that are asked for, which may be none.
+
+        Raises UsageError where they differ, with the weights as `typed` and what to take `instead`.
+        """
+        if self.weights is None:
+            return asked
+        if asked and asked != [self.weights]:
+            raise UsageError(
+                f"{self.word} says the weights, {self.weights} of {self.row.name}, and weights={typed} says others. "
+                f"{instead}"
+            )
+        return [self.weights]
 
 
 @cache
@@ -46,6 +62,11 @@ def select_models(word: str) -> list[SelectedModel]:
     if release is None:
         return [SelectedModel(row=catalog()[word])]
     return [SelectedModel(row=catalog()[release.model], weights=Released(release))]
+
+
+def list_models(pattern: str | None = None) -> list[str]:
+    """The names of all models in the catalog, or of those that `select_models` finds for a pattern."""
+    return catalog().names() if pattern is None else [selected.row.name for selected in select_models(pattern)]
 
 
 def select_model(word: str) -> SelectedModel:

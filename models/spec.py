@@ -42,6 +42,7 @@ class Architecture(ABC):
     code_fields: ClassVar[frozenset[str]] = frozenset()  # fields that say which code it is: digests, versions
     in_globs: ClassVar[bool] = True  # whether globs of the catalog select rows of this kind
     weights_names: ClassVar[str] = ""  # the file of models/weights/names with the names in its weights files
+    brings_weights: ClassVar[bool] = False  # whether a command cannot name its weights
     input_is_known: ClassVar[bool] = True  # whether the row's `input` is right before the model is built
     has_resnet: ClassVar[bool] = False  # whether the ViT paper tries BiT's recipe beside its own (Appendix B.1.1)
     tested_by_hyper_rule: ClassVar[bool] = False  # whether its released files were tested at the BiT-HyperRule's sizes
@@ -102,25 +103,15 @@ class Architecture(ABC):
         """
 
     @abstractmethod
-    def read_weights(self, row: Model, word: str) -> list[WeightsChoice] | None:
-        """The weights that a word of `weights=` stands for with this row; None where it stands for nothing.
-
-        Raises UsageError where it is clear what is wrong.
-        """
-
-    @abstractmethod
     def default_weights(self, row: Model, suite: str | None) -> WeightsChoice:
         """The weights of a row where the user names none. `suite` is the suite that needs weights, None if none does.
 
         Raises UsageError, with what to type, where the user must name some.
         """
 
-    def read_published(self, row: Model, word: str) -> WeightsChoice | None:  # noqa: ARG002
-        """The published weights that a word names; None where it is the path of a file.
-
-        Raises UsageError, with the names there are, for a word that is neither.
-        """
-        return None
+    def read_published(self, row: Model, word: str) -> Sequence[WeightsChoice]:  # noqa: ARG002
+        """The published weights that a word of `weights=` names. Raises UsageError where it is clear what is wrong."""
+        return ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..random_weights import RANDOM
+from ..registry import UsageError
 from .provenance import Head, Provenance
 from .released import table as releases
 from .released.download import fetch
@@ -77,6 +78,11 @@ class WeightsChoice:
     def for_seed(self, seed: int) -> WeightsChoice:  # noqa: ARG002  # Random uses it
         """Random weights of this seed where the choice has no seed of its own; else the same weights."""
         return self
+
+
+def wrong_weights(name: str, weights: WeightsChoice) -> UsageError:
+    """The error for weights that the model of this name cannot load."""
+    return UsageError(f"{name} cannot have the weights '{weights}': they are of another kind of model")
 
 
 @dataclass(frozen=True)

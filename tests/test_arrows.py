@@ -58,11 +58,11 @@ def test_arrows_go_one_way(package: str) -> None:
 BY_NAME = {
     "bench.cli": {"bench.verbs.*"},
     "": {"bench.api", "models", "registry", "results"},  # the public names
-    "models": {
-        *("models.build", "models.own.network"),
+    "models.create": {
+        *("models.build_native", "models.own.network"),
         *("models.external.timm", "models.external.torchvision", "models.external.hub"),
     },
-    "models.build": {"models.networks.*"},
+    "models.build_native": {"models.networks.*"},
     "models.selection": {"models.catalog.*"},
     "models.weights.conventions": {"models.weights.names.*"},
     "results.exports": {"results.exports.*"},
@@ -163,10 +163,10 @@ def test_the_modules_that_build_networks_are_known() -> None:
     architectures += [ExternalBuilder(library=library, name="x", version="") for library in ("timm", "torchvision")]
     architectures.append(HubBuilder(name="x/y", version=""))
     architectures.append(given_model(torch.nn.Linear(1, 1), {"tap": "x"}).architecture)
-    assert {f"models.{each.built_by}" for each in architectures} == BY_NAME["models"]
+    assert {f"models.{each.built_by}" for each in architectures} == BY_NAME["models.create"]
     networks = {f"models.{name}" for each in architectures for name in each.modules if name.startswith("networks.")}
     assert networks
-    assert all(any(fnmatchcase(name, pattern) for pattern in BY_NAME["models.build"]) for name in networks)
+    assert all(any(fnmatchcase(name, pattern) for pattern in BY_NAME["models.build_native"]) for name in networks)
 
 
 def top_names(nodes: Iterable[ast.AST]) -> set[str]:

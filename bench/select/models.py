@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ...models import select_models
+from ...models.parse_weights import read_weights
 from ...models.released import table as releases
 from ...models.selection import SelectedModel
 from ...models.spec import Model
-from ...models.weights_choice import Released, WeightsChoice
+from ...models.weights_choice import WeightsChoice
 from ...registry import UsageError, is_glob
 from ...suites.protocol import Suite
 from .. import config as settings
@@ -18,18 +18,9 @@ from ..config import Config
 from ..words import each
 
 
-@dataclass(frozen=True, kw_only=True)
-class ChosenModel:
-    """A selected model, and the release that its word names, if any."""
-
-    model: Model
-    release: Released | None = None  # of a word that names weights, too: BiT-M-R50x1
-    word: str = ""  # as typed
-
-
-def choose_models(suite: Suite, config: Config, given: Mapping[str, Model], used: set[str]) -> list[ChosenModel]:
+def choose_models(suite: Suite, config: Config, given: Mapping[str, Model], used: set[str]) -> list[SelectedModel]:
     """The models, each with the release that its word names, if any. Adds the settings that apply to `used`."""
-    chosen: dict[tuple[str, Any, Any], ChosenModel] = {}
+    chosen: dict[tuple[str, Any, Any], SelectedModel] = {}
 
     def choose(word: str) -> None:
         for selected in [SelectedModel(row=given[word])] if word in given else select_models(word):
@@ -37,44 +28,37 @@ def choose_models(suite: Suite, config: Config, given: Mapping[str, Model], used
             models, applied = row.architecture.variants(row, config.model_settings, settings.read_sweep)
             used.update(applied)
             for model in models:
-                chosen[model.name, model.variant, release] = ChosenModel(model=model, release=release, word=word)
+                variant = SelectedModel(row=model, weights=release, word=f"model={word}")
+                chosen[model.name, model.variant, release] = variant
 
     each(choose, config.model or suite.default_models)
     return list(chosen.values())
 
 
 def choose_weights(
-    suite: Suite, chosen: Sequence[ChosenModel], words: Sequence[str]
+    suite: Suite, chosen: Sequence[SelectedModel], words: Sequence[str]
 ) -> Iterator[tuple[Model, WeightsChoice]]:
     """Each model with each of its weights.
 
     Raises UsageError for a word that names no weights of some model, where weights are needed and none are named, and
     where two words name different ones. No file is opened and none is downloaded.
     """
-    each(lambda word: _check(word, [selected.model for selected in chosen]), words)
+    each(lambda word: _check(word, [selected.row for selected in chosen]), words)
     for selected in chosen:
         for weights in _weights_of(suite, selected, words):
-            yield selected.model, weights
+            yield selected.row, weights
 
 
-def _weights_of(suite: Suite, chosen: ChosenModel, words: Sequence[str]) -> Sequence[WeightsChoice]:
-    model, read = chosen.model, chosen.model.architecture.read_weights
-    named = list(dict.fromkeys(weights for word in words for weights in read(model, word) or ()))
-    if chosen.release is not None:
-        if named and named != [chosen.release]:
-            raise UsageError(
-                f"model={chosen.word} says the weights, {chosen.release} of {model.name}, and "
-                f"weights={','.join(words)} says others. Type model={model.name} weights={','.join(words)}"
-            )
-        return [chosen.release]
+def _weights_of(suite: Suite, chosen: SelectedModel, words: Sequence[str]) -> Sequence[WeightsChoice]:
+    model, typed = chosen.row, ",".join(words)
+    asked = list(dict.fromkeys(weights for word in words for weights in read_weights(model, word)))
+    named = chosen.agreed(asked, typed, f"Type model={model.name} weights={typed}")
     return named or [model.architecture.default_weights(model, suite.name if "weights" in suite.needs else None)]
 
 
 def _check(word: str, models: Sequence[Model]) -> None:
     """Raises UsageError, with the models' names, where a word names no weights of some model."""
-    without = list(
-        dict.fromkeys(model.name for model in models if model.architecture.read_weights(model, word) is None)
-    )
+    without = list(dict.fromkeys(model.name for model in models if not read_weights(model, word)))
     if not without:
         return
     within = list(dict.fromkeys(model.name for model in models if model.name not in without))

@@ -1,3 +1,3 @@
-"""The catalog: a file for each family, a row for each model, and checkpoints.csv, the table of released weights."""
+"""The catalog: a file for each family, a row for each model."""
 
 ORDER = ("vit", "bit", "hybrid", "external")

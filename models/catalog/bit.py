@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..macs import resnet_channels, resnet_macs
+from ..geometry import resnet_channels, resnet_macs
 from ..native import NativeArchitecture, spellings
 from ..spec import Input, Model
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..macs import resnet_channels, resnet_macs, resnet_stride
+from ..geometry import resnet_channels, resnet_macs, resnet_stride
 from ..native import spellings
 from ..spec import Input, Model
 from .vit import BASE as B

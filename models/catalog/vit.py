@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypedDict
 
-from ..macs import patch_grid, uncovered
+from ..geometry import patch_grid, uncovered
 from ..native import NativeArchitecture, spellings
 from ..spec import Input, Model
 

@@ -13,14 +13,13 @@ from torch import Tensor, nn
 
 from ...errors import describe_error
 from ...registry import UsageError
-from ..arguments import wrong_weights
 from ..networks.base import check_classes, check_images, check_memory
 from ..own.adapter import OthersBackbone, OwnBackbone, zero_head
 from ..own.settings import read_literal
 from ..weights.conventions import Weights, under_module_names
 from ..weights.files import open_weights
 from ..weights.load import load_strictly
-from ..weights_choice import WeightsChoice
+from ..weights_choice import WeightsChoice, wrong_weights
 from . import listing as libraries
 from .rows import PRETRAINED, ExternalBuilder
 

@@ -6,7 +6,7 @@ that were typed, and defaults for the rest; the Backbone's `spec` has the librar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import partial
@@ -16,7 +16,6 @@ from typing import ClassVar
 from ...random_weights import RANDOM
 from ...registry import UsageError, first_few, is_glob, suggest
 from ..own.settings import NO_SETTINGS, OthersArchitecture, as_typed
-from ..parse_weights import read_files, read_random
 from ..spec import Input, Model, ReadValues
 from ..weights_choice import LibraryWeights, Random, WeightsChoice, WeightsFile
 from . import listing as libraries
@@ -82,13 +81,6 @@ class ExternalBuilder(OthersArchitecture):
                 raise UsageError(f"{row.name}: model.{name} is not set here. In its place: {OURS[name]}")
         return replace(self, arguments=tuple(sorted(arguments.items())))
 
-    def read_weights(self, row: Model, word: str) -> list[WeightsChoice] | None:
-        """A name of the library's weights wins over a file of that name."""
-        if drawn := read_random(word):
-            return drawn
-        published = self.read_published(row, word)
-        return read_files(word) if published is None else [published]
-
     def default_weights(self, row: Model, suite: str | None) -> WeightsChoice:
         if self.says_weights:
             return LibraryWeights(self.tag or PRETRAINED)
@@ -102,25 +94,25 @@ class ExternalBuilder(OthersArchitecture):
             f"with {self.package}'s names) or, for the untrained network, weights=random"
         )
 
-    def read_published(self, row: Model, word: str) -> LibraryWeights | None:
+    def read_published(self, row: Model, word: str) -> Sequence[LibraryWeights]:
         """A name of the library's weights; `pretrained` stands for those of the row's name, else the default."""
         known = self.published_names()
         if word == PRETRAINED:
             if self.says_weights:
-                return LibraryWeights(self.tag or PRETRAINED)
+                return [LibraryWeights(self.tag or PRETRAINED)]
             if known:
-                return LibraryWeights(known[0] or PRETRAINED)
+                return [LibraryWeights(known[0] or PRETRAINED)]
             raise UsageError(f"{row.name} has no pretrained weights in {self.package}. {INSTEAD}")
         if word in known:
             if self.tag not in ("", word):
                 raise UsageError(
                     f"weights={word}: the name {row.name} says {self.tag}. Type model={self.library}:{self.name}.{word}"
                 )
-            return LibraryWeights(word)
-        if Path(word).expanduser().exists() or Path(word).suffix in (".safetensors", ".pt", ".pth"):
-            return None
-        if WeightsFile(word).files() or is_glob(word):
-            return None
+            return [LibraryWeights(word)]
+        path = Path(word).expanduser()
+        looks_like_file = path.suffix in (".safetensors", ".pt", ".pth") or is_glob(word)
+        if looks_like_file or path.exists() or WeightsFile(word).files():
+            return ()
         choices = [PRETRAINED, *(tag for tag in known if tag), RANDOM]
         raise UsageError(
             f"weights={word}: {row.name} has no such weights, and there is no such file. {suggest(word, choices)}"

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from ...registry import UsageError
 from ..catalog.bit import BiT
-from ..macs import resnet_channels, resnet_root_channels
+from ..geometry import resnet_channels, resnet_root_channels
 from .base import Network, check_images, he_normal_
 from .convolution import GroupNorm, StdConv, check_resnet, max_pool_zeros, standardise
 

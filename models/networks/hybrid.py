@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from ..catalog.hybrid import Hybrid
 from ..catalog.vit import ViT
-from ..macs import resnet_channels, resnet_root_channels
+from ..geometry import resnet_channels, resnet_root_channels
 from .base import lecun_normal_
 from .convolution import GroupNorm, StdConv, check_resnet, max_pool_same, standardise
 from .vit import VisionTransformer

@@ -9,12 +9,11 @@ from pathlib import Path
 from torch import nn
 
 from ...registry import UsageError, suggest
-from ..arguments import wrong_weights
 from ..spec import Input, Model
 from ..weights.conventions import under_module_names
 from ..weights.files import open_weights
 from ..weights.load import head_classes, load_strictly, with_head
-from ..weights_choice import WeightsChoice
+from ..weights_choice import WeightsChoice, wrong_weights
 from .adapter import OwnBackbone
 from .rows import OwnArchitecture
 from .settings import read_field

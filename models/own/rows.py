@@ -27,13 +27,11 @@ class OwnArchitecture(OthersArchitecture):
     """Base of a user's builder and of a module passed from Python: both bring their own weights."""
 
     network: ClassVar[str] = "adapter:OwnBackbone"
+    brings_weights: ClassVar[bool] = True
 
     @property
     def built_by(self) -> str:
         return "own.network"
-
-    def read_weights(self, row: Model, word: str) -> list[WeightsChoice] | None:
-        raise UsageError(f"weights={word}: {row.name} brings its own; load them in its builder")
 
     def default_weights(self, row: Model, suite: str | None) -> WeightsChoice:  # noqa: ARG002
         return OwnWeights()

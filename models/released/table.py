@@ -1,6 +1,6 @@
 """The released weights of each row: their tags and files, what is published about them, and their place on the disk.
 
-They are read from catalog/checkpoints.csv, which has the names and numbers that the releases' own pages, the papers and
+They are read from checkpoints.csv, which has the names and numbers that the releases' own pages, the papers and
 timm's model table state, with source and verification. A line with a tag is a Release; the others are published numbers
 only. One line stands for the 285 files of BiT-M fine-tuned on VTAB-1k: braces in its file name list choices, and {0},
 {1} and {2} in its other columns stand for the first, second and third choice.
@@ -30,7 +30,7 @@ from ...registry import UsageError, suggest
 from ...stable import cache_folder
 from ..provenance import Head, Provenance
 
-TABLE = Path(__file__).parent.parent / "catalog" / "checkpoints.csv"
+TABLE = Path(__file__).with_name("checkpoints.csv")
 IMAGES = {"ImageNet-21k": 14_000_000, "ImageNet": 1_300_000}  # ViT paper, Section 4.1: "14M images", "1.3M images"
 HUB_FILE = "model.safetensors"
 
@@ -160,19 +160,6 @@ def unknown_tag(model: str, word: str) -> str:
     near = suggest(word, (release.tag for release in of_model(model)), [""])
     hint = f"{near} " if near.startswith("Did") else ""
     return f"there are no weights '{word}' of {model}. {hint}There are: {tags_in_short(model)}"
-
-
-def release_or_path(model: str, word: str) -> Release | None:
-    """The release of a row that a word names; None for the path of a file.
-
-    Raises UsageError, with the row's tags, for a word that is neither.
-    """
-    release = find_release(model, word)
-    path = Path(word).expanduser()
-    if release is None and not path.exists() and not path.suffix and os.sep not in word:
-        choice = "one of them, " if of_model(model) else ""
-        raise UsageError(f"{unknown_tag(model, word)}. Choose {choice}'random', 'random:SEED' or the path of a file")
-    return release
 
 
 # ------------------------------------------------------------------------------------------------- places of the files

@@ -8,7 +8,7 @@ from math import prod
 from pathlib import Path
 
 from ...registry import UsageError, first_few
-from ..build import empty_network
+from ..build_native import empty_network
 from ..provenance import Provenance
 from ..spec import Model
 from .conventions import Weights, under_our_names

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..macs import resnet_stride
+from ..geometry import resnet_stride
 from .conventions import families, under_our_names
 from .family import FamilyWeights
 from .files import open_weights

@@ -204,7 +204,7 @@ def test_the_code_digest_follows_imports_and_only_those() -> None:
     } <= fewshot
     assert not any(name.startswith(("bench", "results")) or name in ("suites.vtab", "registry") for name in fewshot)
     assert "suites.probes.ridge" in identity._closure(["suites.vtab"])
-    network = identity._closure(["models.build", "models.networks.vit"])
+    network = identity._closure(["models.build_native", "models.networks.vit"])
     assert "models.spec" in network
     assert not network & {"models.released.table", "models.released.download", "transfer", "meter"}  # no numbers there
     assert code_sha("suites.fewshot") != code_sha("suites.vtab")

@@ -24,7 +24,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..macs import patch_grid
+from ..geometry import patch_grid
 from ..native import NativeArchitecture, spellings
 from ..spec import Input, Model
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from vit_bench.models import catalog, create_model, external_models, given_model
-from vit_bench.models.parse_weights import parse_random, parse_weights
+from vit_bench.models.parse_weights import parse_random, parse_weights, read_weights
 from vit_bench.models.weights_choice import LibraryWeights, OwnWeights, Random, WeightsFile
 from vit_bench.random_weights import is_random
 from vit_bench.registry import UsageError
@@ -46,7 +46,7 @@ def test_words_are_written_as_they_were_read(tmp_path: Path) -> None:
         (hub, "random:7", Random(7)),
         (hub, str(file), WeightsFile(str(file))),
     ):
-        (planned,) = row.architecture.read_weights(row, word) or ()
+        (planned,) = read_weights(row, word)
         assert str(planned) == word
         assert parse_weights(row, word) == planned
         assert choice in (None, planned)
@@ -56,7 +56,7 @@ def test_words_are_written_as_they_were_read(tmp_path: Path) -> None:
 
 def test_seed_0_of_a_command_is_what_random_is() -> None:
     row = catalog()["ViT-mini"]
-    assert row.architecture.read_weights(row, "random:0") == [Random()]
+    assert read_weights(row, "random:0") == [Random()]
     assert parse_weights(row, "random:0").seed_or(5) == 0
 
 

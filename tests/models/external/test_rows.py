@@ -11,7 +11,7 @@ from vit_bench.models import Input, catalog, create_model, list_models
 from vit_bench.models.external import listing as libraries
 from vit_bench.models.external.rows import ExternalBuilder, external_models, is_external, named_row
 from vit_bench.models.own.settings import as_typed
-from vit_bench.models.parse_weights import parse_weights
+from vit_bench.models.parse_weights import parse_weights, read_weights
 from vit_bench.models.spec import Model
 from vit_bench.models.weights_choice import LibraryWeights, Random, WeightsFile
 from vit_bench.registry import UsageError
@@ -23,7 +23,7 @@ def external_model(word: str) -> Model:
 
 
 def published(row: Model, word: str) -> str:
-    (choice,) = row.architecture.read_weights(row, word) or ()
+    (choice,) = read_weights(row, word)
     assert isinstance(choice, LibraryWeights)
     return str(choice)
 
@@ -139,13 +139,13 @@ def test_weights_words(tmp_path: Path) -> None:
     assert published(tagged, "pretrained") == "a2_in1k"
     assert published(external_model("torchvision:resnet50"), "pretrained") == "IMAGENET1K_V2"
     assert published(external_model("hf:a/b"), "pretrained") == "pretrained"
-    assert plain.architecture.read_weights(plain, "random:3") == [Random(3)]
+    assert read_weights(plain, "random:3") == [Random(3)]
     assert parse_weights(plain, "some.pt") == WeightsFile("some.pt")
-    assert plain.architecture.read_weights(plain, str(tmp_path)) is None
+    assert read_weights(plain, str(tmp_path)) == []
     (tmp_path / "some.pt").touch()
-    assert plain.architecture.read_weights(plain, str(tmp_path)) == [WeightsFile(str(tmp_path))]
+    assert read_weights(plain, str(tmp_path)) == [WeightsFile(str(tmp_path))]
     part = f"{tmp_path / 'some.pt'}:model_ema"
-    assert plain.architecture.read_weights(plain, part) == [WeightsFile(part)]
+    assert read_weights(plain, part) == [WeightsFile(part)]
     for row, word, message in (
         (
             plain,

@@ -149,7 +149,7 @@ def test_bit(tmp_path: Path) -> None:
 )
 def test_every_key_of_timms_models_is_known(timms: str, name: str) -> None:
     """By names and shapes alone: nothing is allocated."""
-    from vit_bench.models.build import empty_network
+    from vit_bench.models.build_native import empty_network
     from vit_bench.models.weights.conventions import under_our_names
     from vit_bench.models.weights.load import check_names
     from vit_bench.models.weights.stored import Contents, StoredTensor

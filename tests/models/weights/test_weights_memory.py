@@ -20,7 +20,7 @@ SCRIPT = """
 import gc, json, sys
 from pathlib import Path
 import torch, numpy
-from vit_bench.models import build, catalog, create_model
+from vit_bench.models import build_native, catalog, create_model
 from vit_bench.models.weights.convert import convert
 
 def status(name):

@@ -7,19 +7,18 @@ from pathlib import Path
 
 import torch
 
-from .arguments import wrong_weights
 from .networks.base import Network, check_memory
 from .spec import Model
 from .weights.conventions import under_our_names
 from .weights.files import open_weights
 from .weights.load import head_classes, load_strictly, resize_method, settle_tanh_layer, with_grid, with_head
-from .weights_choice import WeightsChoice
+from .weights_choice import WeightsChoice, wrong_weights
 
 
 def build(
     row: Model, weights: WeightsChoice, num_classes: int | None, image_size: tuple[int, int] | None, seed: int
 ) -> Network:
-    """The network of a row, in evaluation mode, with float32 weights on the CPU. See `create_model`."""
+    """The network of a row, with float32 weights on the CPU. See `create_model`."""
     size = image_size or row.input.size
     if weights.path is not None:
         return network_from_file(row, weights.path, num_classes, size)
@@ -27,7 +26,7 @@ def build(
         raise wrong_weights(row.name, weights)
     network = empty_network(row, num_classes, size)
     check_memory(row, network)
-    return network.initialise(torch.Generator().manual_seed(weights.seed_or(seed))).eval()
+    return network.initialise(torch.Generator().manual_seed(weights.seed_or(seed)))
 
 
 def network_from_file(row: Model, path: Path, num_classes: int | None, image_size: tuple[int, int]) -> Network:
@@ -48,7 +47,7 @@ def network_from_file(row: Model, path: Path, num_classes: int | None, image_siz
         weights = with_grid(weights, expected, resize_method(row))
         load_strictly(network, weights, row)
     network.notes = (*weights.notes, *network.notes)
-    return network.eval()
+    return network
 
 
 def empty_network(row: Model, num_classes: int | None, image_size: tuple[int, int]) -> Network:

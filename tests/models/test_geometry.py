@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 from vit_bench.models import Model, ViT, catalog
-from vit_bench.models.build import empty_network
+from vit_bench.models.build_native import empty_network
 from vit_bench.registry import UsageError
 
 CASES: list[tuple[str, dict[str, Any], tuple[int, int]]] = [
