@@ -12,7 +12,7 @@ import torch
 from ..meter import Meter
 from ..models import create_model
 from ..models.spec import Backbone
-from ..models.weights.shapes import trained_at
+from ..models.weights.conventions import trained_at
 from ..models.weights_choice import WeightsChoice
 from ..registry import UsageError
 from ..suites.images.features import weights_digest

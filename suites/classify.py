@@ -86,7 +86,7 @@ class Classify(Suite):
 
     def modules(self) -> tuple[str, ...]:
         """Also the network's own head, and the image size read from a file's position embeddings."""
-        return (*super().modules(), "models.logits_as_features", "models.weights.shapes")
+        return (*super().modules(), "models.logits_as_features", "models.weights.conventions")
 
     def resolved(self, model: Model, weights: WeightsChoice, task: Task) -> Mapping[str, Any]:  # noqa: ARG002
         """The preprocessing that the weights' release, or the file beside them, states."""

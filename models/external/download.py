@@ -11,8 +11,7 @@ from ...meter import on_stderr
 from ...registry import UsageError
 from ...stable import file_sha
 from ...transfer import KnownFile, Unreachable, hub_file, switched_off, transfer
-from ..weights.stored import readable
-from ..weights.zip_entries import check_entries, is_zip
+from ..weights.stored import check_entries, is_zip, readable
 
 HASH = re.compile(r"-([a-f0-9]{8,})\.")  # the start of a file's sha256 in its name, as torch.hub reads it
 

@@ -1,4 +1,6 @@
-"""Recognises the naming convention of a weights file (official, timm's, ours) and gives its tensors our names."""
+"""Recognises the naming convention of a weights file (official, timm's, ours), gives its tensors our names, and reads
+the network's fields from their shapes.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +8,13 @@ import re
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 from ...registry import collect, first_few
-from .containers import LIGHTNING, without_wrappers
-from .family import Convention, FamilyWeights
-from .layout import NameTable, Shape, translate
+from ..geometry import resnet_stride
+from .files import LIGHTNING, open_weights, without_wrappers
+from .layout import Convention, FamilyWeights, NameTable, Shape, translate
 from .stored import Contents, StoredTensor
 
 # The prefixes of the parameters in re-saved official files, the longest first.
@@ -124,3 +128,39 @@ def _convention(
 
 def shapes_of(tensors: Mapping[str, StoredTensor]) -> dict[str, Shape]:
     return {name: stored.shape for name, stored in tensors.items()}
+
+
+# ------------------------------------------------------------------------------------------- what shapes say
+
+
+def family_of(shapes: Mapping[str, Shape]) -> FamilyWeights | None:
+    """The family that has these tensors under our names; None where none has."""
+    return next((family for family in families() if family.read_shapes(shapes)), None)
+
+
+def fields_from_shapes(shapes: Mapping[str, Shape], heads: int | None = None) -> dict[str, Any]:
+    """The fields of an architecture that shapes under our names show, and its `network`.
+
+    It is empty where no family has the names.
+    """
+    fields = next(filter(None, (family.read_shapes(shapes) for family in families())), {})
+    return fields | {"heads": heads} if fields and heads is not None else fields
+
+
+def trained_size(shapes: Mapping[str, Shape]) -> tuple[int, int] | None:
+    """The image size, (H, W) in pixels, that a file's position embeddings are for; None where it is not known."""
+    grid, fields = shapes.get("position.grid", ()), fields_from_shapes(shapes)
+    if len(grid) != 4 or "patch_size" not in fields:
+        return None
+    stride = fields["patch_size"] * (resnet_stride(fields["units"]) if "units" in fields else 1)
+    return grid[1] * stride, grid[2] * stride
+
+
+def trained_at(word: str | Path) -> int | None:
+    """The side in pixels of the square images that a file's position embeddings are for; None where it has none.
+
+    Only names and shapes are read. Raises UsageError where the file cannot be read.
+    """
+    with open_weights(word) as contents:
+        size = trained_size(under_our_names(contents).shapes())
+    return size[0] if size is not None and size[0] == size[1] else None

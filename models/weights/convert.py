@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,12 @@ from torch import Tensor
 
 from ...registry import UsageError, first_few
 from ...stable import replacing
-from .conventions import Weights, under_our_names
+from .conventions import Weights, family_of, fields_from_shapes, under_our_names
 from .files import open_weights
 from .guess_row import candidates
-from .layout import HeadsBias, NameRule, NameTable, Shape
+from .layout import NameRule, NameTable, Shape
 from .npz import write_npz
 from .safetensors import write_safetensors
-from .shapes import family_of, fields_from_shapes
 from .stored import readable
 
 # The key in a safetensors file's metadata for the names and shapes of the official file, in order, as JSON. Our own
@@ -26,16 +25,6 @@ from .stored import readable
 ORIGIN = "vit_bench.official"
 WRITTEN = (".npz", ".safetensors")
 HEAD_WIDTH = 64  # of an attention head, in all published sizes but ViT-H/14
-
-
-@dataclass(frozen=True, kw_only=True)
-class OfficialTensor:
-    """A tensor of an official file: the one at `index` of those that `rule` makes, which have these shapes."""
-
-    name: str
-    rule: NameRule
-    shapes: tuple[Shape, ...]
-    index: int
 
 
 def convert(source: str | Path, target: Path) -> tuple[str, ...]:
@@ -53,15 +42,13 @@ def convert(source: str | Path, target: Path) -> tuple[str, ...]:
     with open_weights(source) as contents:
         weights = under_our_names(contents)
         _check_whole(weights)
-        notes = weights.notes
-        if target.suffix == ".npz":
-            tensors, more_notes = _official_tensors(weights)
-            with replacing(target) as temporary:
-                write_npz(temporary, ((tensor.name, _read(weights, tensor)) for tensor in tensors))
-            return (*notes, *more_notes)
+        tensors, notes = _official_tensors(weights) if target.suffix == ".npz" else ({}, ())
         with replacing(target) as temporary:
-            write_safetensors(temporary, weights.tensors, _origin(weights))
-        return notes
+            if target.suffix == ".npz":
+                write_npz(temporary, tensors)
+            else:
+                write_safetensors(temporary, weights.tensors, _origin(weights))
+        return (*weights.notes, *notes)
 
 
 def _check_whole(weights: Weights) -> None:
@@ -104,56 +91,51 @@ def _origin(weights: Weights) -> dict[str, str]:
     return {ORIGIN: json.dumps({"prefix": weights.prefix, "shapes": shapes}, separators=(",", ":"))}
 
 
-def _official_tensors(weights: Weights) -> tuple[list[OfficialTensor], tuple[str, ...]]:
-    """The tensors of an official file of these weights, in its order, and notes on them."""
+def _official_tensors(weights: Weights) -> tuple[dict[str, Callable[[], Tensor]], tuple[str, ...]]:
+    """A reader of each tensor of an official file of these weights, in its order, and notes on them."""
     origin = _origin(weights).get(ORIGIN)
     if origin is not None:
         return _tensors_of_origin(weights, origin), ()
     shapes = weights.shapes()
-    table = _official_table(shapes, shapes)
-    matches = list(table.matches_of_ours(weights.tensors))
+    matches = list(_official_table(shapes, shapes).matches_of_ours(weights.tensors))
     nameless = set(weights.tensors).difference(*(match.ours for match in matches))
     if nameless:
         raise UsageError(
             f"'{weights.contents.path}': the official release has no names for {first_few(sorted(nameless))}; write a "
             ".safetensors file"
         )
-    heads, notes = _heads(weights) if any(isinstance(match.layout, HeadsBias) for match in matches) else (1, ())
-    tensors: dict[str, OfficialTensor] = {}
-    for match in {match.ours: match for match in matches}.values():
-        theirs = tuple(match.layout.their_shapes([shapes[name] for name in match.ours], heads))
-        tensors |= _made_by(match, theirs)
-    return list(tensors.values()), notes
+    heads, notes = _heads(weights) if any(match.layout.has_heads for match in matches) else (1, ())
+    first = {match.ours: match for match in matches}.values()
+    return {
+        name: partial(_read, weights, match, index, heads) for match in first for index, name in enumerate(match.theirs)
+    }, notes
 
 
-def _tensors_of_origin(weights: Weights, origin: str) -> list[OfficialTensor]:
+def _tensors_of_origin(weights: Weights, origin: str) -> dict[str, Callable[[], Tensor]]:
     """The tensors of the file that these weights were converted from, whose names and shapes are `origin`."""
     path = weights.contents.path
     with readable(path):
         read: Any = json.loads(origin)
         prefix = str(read["prefix"])
         shapes = {name.removeprefix(prefix): tuple(map(int, shape)) for name, shape in read["shapes"].items()}
-    table = _official_table(weights.shapes(), shapes)
-    tensors: dict[str, OfficialTensor] = {}
+    tensors: dict[str, Callable[[], Tensor]] = {}
     ours: dict[str, Shape] = {}
-    for match in table.matches(shapes):
-        theirs = tuple(shapes[name] for name in match.theirs)
-        ours |= zip(match.ours, match.layout.our_shapes(theirs) or (), strict=False)
-        tensors |= _made_by(match, theirs, prefix)
+    for match in _official_table(weights.shapes(), shapes).matches(shapes):
+        ours |= zip(match.ours, match.layout.our_shapes([shapes[name] for name in match.theirs]) or (), strict=False)
+        for index, name in enumerate(match.theirs):
+            tensors[name] = partial(_read, weights, match, index, shape=shapes[name])
     if set(tensors) != set(shapes) or ours != weights.shapes():
         raise UsageError(
             f"'{path}' says in its metadata that it comes from an official file, and its tensors are not that file's "
             "any more. Save it without that metadata"
         )
-    return [tensors[name] for name in shapes]
+    return {prefix + name: tensors[name] for name in shapes}
 
 
-def _made_by(rule: NameRule, shapes: tuple[Shape, ...], prefix: str = "") -> dict[str, OfficialTensor]:
-    """The official tensors that a rule makes, by their names without the prefix."""
-    return {
-        name: OfficialTensor(name=prefix + name, rule=rule, shapes=shapes, index=index)
-        for index, name in enumerate(rule.theirs)
-    }
+def _read(weights: Weights, rule: NameRule, index: int, heads: int = 1, shape: Shape | None = None) -> Tensor:
+    """The tensor at `index` of those that a rule makes, in the usual shape for this many heads or in `shape`."""
+    made = rule.layout.to_theirs([weights.tensors[name].read() for name in rule.ours], heads)[index]
+    return made if shape is None else made.reshape(shape)
 
 
 def _official_table(ours: Mapping[str, Shape], names: Collection[str]) -> NameTable:
@@ -163,11 +145,6 @@ def _official_table(ours: Mapping[str, Shape], names: Collection[str]) -> NameTa
     if table_of is None:
         return NameTable()
     return table_of(names, (grid[1], grid[2]) if len(grid) == 4 else None)
-
-
-def _read(weights: Weights, tensor: OfficialTensor) -> Tensor:
-    ours = [weights.tensors[name].read() for name in tensor.rule.ours]
-    return tensor.rule.layout.to_theirs(ours, tensor.shapes)[tensor.index]
 
 
 def _heads(weights: Weights) -> tuple[int, tuple[str, ...]]:

@@ -7,9 +7,8 @@ from typing import Any
 
 from ..selection import catalog
 from ..spec import Model
-from .conventions import families
+from .conventions import families, fields_from_shapes
 from .layout import Shape
-from .shapes import fields_from_shapes
 
 EFFECTIVE = {"mlp_dim": "hidden"}  # the property with a field's effective value, where the field may be None
 

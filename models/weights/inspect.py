@@ -11,11 +11,10 @@ from ...registry import UsageError, first_few
 from ..build_native import empty_network
 from ..provenance import Provenance
 from ..spec import Model
-from .conventions import Weights, under_our_names
+from .conventions import Weights, fields_from_shapes, trained_size, under_our_names
 from .files import open_weights
 from .guess_row import candidates
 from .load import check_names, head_classes, is_finite, settle_tanh_layer
-from .shapes import fields_from_shapes, trained_size
 from .sidecar import read_sidecar
 
 

@@ -1,12 +1,13 @@
-"""Tables of names in other conventions beside ours, and how the axes of their tensors differ."""
+"""Names in other conventions beside ours, how the axes of their tensors differ, and which family's names they are."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, partial, reduce
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -22,112 +23,79 @@ class TensorLayout:
     Conversions permute, reshape, split and join; numbers never change. In the base both sides have the same tensors.
     """
 
-    def our_shapes(self, theirs: Sequence[Shape]) -> list[Shape] | None:
-        """Our shapes; None where theirs do not fit this layout."""
+    has_heads = False  # whether their shapes depend on the number of attention heads
+
+    def to_ours(self, theirs: Sequence[Tensor]) -> list[Tensor]:
+        """Our tensors. Raises ValueError, IndexError or RuntimeError where theirs do not fit this layout."""
         return list(theirs)
 
-    def their_shapes(self, ours: Sequence[Shape], heads: int) -> list[Shape]:  # noqa: ARG002 -- attention uses it
-        """The usual shapes in their files."""
+    def to_theirs(self, ours: Sequence[Tensor], heads: int) -> list[Tensor]:  # noqa: ARG002 -- attention uses it
+        """Their tensors, in the usual shapes of a network with this many attention heads."""
         return list(ours)
 
     def heads(self, theirs: Sequence[Shape]) -> int | None:  # noqa: ARG002 -- attention uses it
         """The number of attention heads, where their shapes show it; our fused projections do not."""
         return None
 
-    def to_ours(self, theirs: Sequence[Tensor]) -> list[Tensor]:
-        return list(theirs)
-
-    def to_theirs(self, ours: Sequence[Tensor], shapes: Sequence[Shape]) -> list[Tensor]:
-        """Their tensors, in the given shapes. Raises ValueError where ours do not fit."""
-        return _reshaped(ours, shapes)
+    def our_shapes(self, theirs: Sequence[Shape]) -> list[Shape] | None:
+        """Our shapes; None where theirs do not fit this layout."""
+        try:
+            ours = self.to_ours([torch.empty(shape, device="meta") for shape in theirs])
+        except (ValueError, IndexError, RuntimeError):
+            return None
+        return [tuple(tensor.shape) for tensor in ours]
 
 
 class Vector(TensorLayout):
     """A norm's scale or a bias: (C,), in older files of the ViT release (1, 1, 1, C)."""
 
-    def our_shapes(self, theirs: Sequence[Shape]) -> list[Shape] | None:
-        (shape,) = theirs
-        return [shape[-1:]] if shape and math.prod(shape[:-1]) == 1 else None
-
     def to_ours(self, theirs: Sequence[Tensor]) -> list[Tensor]:
-        return [theirs[0].reshape(-1)]
+        return [theirs[0].reshape(theirs[0].shape[-1:])]
 
 
 class Kernel(TensorLayout):
     """A convolution's weight: (H, W, in, out) there, (out, in, H, W) here."""
 
-    def our_shapes(self, theirs: Sequence[Shape]) -> list[Shape] | None:
-        (shape,) = theirs
-        return [(shape[3], shape[2], *shape[:2])] if len(shape) == 4 else None
-
-    def their_shapes(self, ours: Sequence[Shape], heads: int) -> list[Shape]:  # noqa: ARG002
-        (shape,) = ours
-        return [(*shape[2:], shape[1], shape[0])]
-
     def to_ours(self, theirs: Sequence[Tensor]) -> list[Tensor]:
         return [theirs[0].permute(3, 2, 0, 1)]
 
-    def to_theirs(self, ours: Sequence[Tensor], shapes: Sequence[Shape]) -> list[Tensor]:
-        return _reshaped([ours[0].permute(2, 3, 1, 0)], shapes)
+    def to_theirs(self, ours: Sequence[Tensor], heads: int) -> list[Tensor]:  # noqa: ARG002
+        return [ours[0].permute(2, 3, 1, 0)]
 
 
 @dataclass(frozen=True)
 class Projection(TensorLayout):
-    """Linear layers: (*inputs, *outputs) there, (out, in) here; several there are stacked in one here.
+    """Linear layers: (*inputs, *outputs) there, (out, in) here; queries, keys and values are stacked in one here.
 
     `axes` names their axes: i input, o output, h heads, d the width of a head, 1 an axis of size 1. In "hdo" heads are
-    an input.
+    an input; "ihd" and "hd" are the weights and the biases of queries, keys and values.
     """
 
-    axes: str
+    axes: Literal["io", "ihd", "hd", "hdo", "11io"]
 
     @property
-    def inputs(self) -> int:
-        """How many of their axes, from the first, are the input's."""
-        return {"io": 1, "ihd": 1, "hdo": 2, "11io": 3}[self.axes]
-
-    def our_shapes(self, theirs: Sequence[Shape]) -> list[Shape] | None:
-        flat = [(math.prod(shape[: self.inputs]), math.prod(shape[self.inputs :])) for shape in theirs]
-        if any(len(shape) != len(self.axes) for shape in theirs) or len(set(theirs)) != 1:
-            return None
-        if self.axes == "11io" and theirs[0][:2] != (1, 1):
-            return None
-        return [(sum(out for _, out in flat), flat[0][0])]
-
-    def their_shapes(self, ours: Sequence[Shape], heads: int) -> list[Shape]:
-        ((out, width),) = ours
-        split = {"i": width, "o": out, "h": heads, "1": 1, "d": width // heads}
-        parts = 3 if self.axes == "ihd" else 1
-        return [tuple(split[axis] for axis in self.axes)] * parts
-
-    def heads(self, theirs: Sequence[Shape]) -> int | None:
-        fits = self.axes == "ihd" and len(theirs[0]) == 3
-        return theirs[0][1] if fits else None
+    def has_heads(self) -> bool:
+        return "h" in self.axes
 
     def to_ours(self, theirs: Sequence[Tensor]) -> list[Tensor]:
-        flat = [tensor.flatten(0, self.inputs - 1).flatten(1).T for tensor in theirs]  # out in
+        shapes = {tensor.shape for tensor in theirs}
+        fit = all(len(shape) == len(self.axes) and (shape[:2] == (1, 1) or self.axes != "11io") for shape in shapes)
+        if len(shapes) > 1 or not fit:
+            raise ValueError(f"{shapes} are not {self.axes}")
+        if self.axes == "hd":
+            return [torch.cat([tensor.flatten() for tensor in theirs])]
+        inputs = {"io": 1, "ihd": 1, "hdo": 2, "11io": 3}[self.axes]
+        flat = [tensor.flatten(0, inputs - 1).flatten(1).T for tensor in theirs]  # out in
         return [torch.cat(flat)] if len(flat) > 1 else flat
 
-    def to_theirs(self, ours: Sequence[Tensor], shapes: Sequence[Shape]) -> list[Tensor]:
-        sizes = [math.prod(shape[self.inputs :]) for shape in shapes]
-        return _reshaped([part.T for part in ours[0].split(sizes)], shapes)
+    def to_theirs(self, ours: Sequence[Tensor], heads: int) -> list[Tensor]:
+        parts = ours[0].chunk(3 if self.axes.endswith("hd") else 1)
+        sizes = {"i": parts[0].shape[-1], "o": parts[0].shape[0], "h": heads, "d": -1, "1": 1}
+        return [part.t().reshape([sizes[axis] for axis in self.axes]) for part in parts]
 
-
-class HeadsBias(TensorLayout):
-    """The biases of queries, keys and values: each (heads, D / heads) there, (3 D,) here."""
-
-    def our_shapes(self, theirs: Sequence[Shape]) -> list[Shape] | None:
-        fits = len(set(theirs)) == 1 and len(theirs[0]) == 2
-        return [(sum(map(math.prod, theirs)),)] if fits else None
-
-    def their_shapes(self, ours: Sequence[Shape], heads: int) -> list[Shape]:
-        return [(heads, ours[0][0] // 3 // heads)] * 3
-
-    def to_ours(self, theirs: Sequence[Tensor]) -> list[Tensor]:
-        return [torch.cat([tensor.flatten() for tensor in theirs])]
-
-    def to_theirs(self, ours: Sequence[Tensor], shapes: Sequence[Shape]) -> list[Tensor]:
-        return _reshaped(ours[0].split(list(map(math.prod, shapes))), shapes)
+    def heads(self, theirs: Sequence[Shape]) -> int | None:
+        fits = self.has_heads and len(theirs[0]) == len(self.axes)
+        return theirs[0][self.axes.index("h")] if fits else None
 
 
 @dataclass(frozen=True)
@@ -140,52 +108,26 @@ class PositionEmbeddings(TensorLayout):
     token: bool  # whether their first vector is the class token's
     grid: tuple[int, int] | None = None
 
-    def our_shapes(self, theirs: Sequence[Shape]) -> list[Shape] | None:
-        (shape,) = theirs
-        if len(shape) != 3 or shape[0] != 1:
-            return None
-        patches, width = shape[1] - self.token, shape[2]
-        side = math.isqrt(max(patches, 0))
-        rows, columns = side, side
-        if side**2 != patches or patches < 1:
-            if self.grid is None or math.prod(self.grid) != patches:
-                return None
-            rows, columns = self.grid
-        return [*([(1, 1, width)] if self.token else []), (1, rows, columns, width)]
-
-    def their_shapes(self, ours: Sequence[Shape], heads: int) -> list[Shape]:  # noqa: ARG002
-        _, rows, columns, width = ours[-1]
-        return [(1, self.token + rows * columns, width)]
-
     def to_ours(self, theirs: Sequence[Tensor]) -> list[Tensor]:
         (both,) = theirs
-        _, rows, columns, width = (self.our_shapes([tuple(both.shape)]) or [(0, 0, 0, 0)])[-1]
-        grid = both[:, int(self.token) :].reshape(1, rows, columns, width)
+        patches = both.shape[1] - self.token
+        side = math.isqrt(patches)
+        rows, columns = (side, side) if side**2 == patches else self.grid or (0, 0)
+        grid = both[:, int(self.token) :].reshape(1, rows, columns, both.shape[2])
         return [both[:, :1], grid] if self.token else [grid]
 
-    def to_theirs(self, ours: Sequence[Tensor], shapes: Sequence[Shape]) -> list[Tensor]:
-        return _reshaped([torch.cat([*ours[:-1], ours[-1].flatten(1, 2)], dim=1)], shapes)
+    def to_theirs(self, ours: Sequence[Tensor], heads: int) -> list[Tensor]:  # noqa: ARG002
+        return [torch.cat([*ours[:-1], ours[-1].flatten(1, 2)], dim=1)]
 
 
 class ConvolutionalHead(TensorLayout):
     """A head: a 1x1 convolution in PyTorch's order, (K, D, 1, 1), there; (K, D) here."""
 
-    def our_shapes(self, theirs: Sequence[Shape]) -> list[Shape] | None:
-        (shape,) = theirs
-        return [shape[:2]] if len(shape) == 2 or (len(shape) == 4 and shape[2:] == (1, 1)) else None
-
     def to_ours(self, theirs: Sequence[Tensor]) -> list[Tensor]:
-        return [theirs[0].flatten(1)]
-
-
-def _reshaped(tensors: Iterable[Tensor], shapes: Sequence[Shape]) -> list[Tensor]:
-    """The tensors in these shapes. Raises ValueError for another number of them, RuntimeError for another size."""
-    return [tensor.reshape(shape) for tensor, shape in zip(tensors, shapes, strict=True)]
+        return [theirs[0].reshape(theirs[0].shape[:2])]
 
 
 SAME = TensorLayout()
-
-
 NUMBER = re.compile(r"\{(\w+)(\+1)?(:02)?\}")
 
 
@@ -284,9 +226,7 @@ def translate(table: NameTable, tensors: Mapping[str, StoredTensor]) -> dict[str
     for match in table.matches(tensors):
         parts = [tensors[name] for name in match.theirs]
         shapes = match.layout.our_shapes([part.shape for part in parts])
-        kind = parts[0].dtype
-        for part in parts[1:]:
-            kind = torch.promote_types(kind, part.dtype)
+        kind = reduce(torch.promote_types, (part.dtype for part in parts))
         for index, name in enumerate(match.ours):
             shape = parts[0].shape if shapes is None else shapes[index]
             names = tuple(name for part in parts for name in part.names)
@@ -299,3 +239,33 @@ def translate(table: NameTable, tensors: Mapping[str, StoredTensor]) -> dict[str
 
 def _read(layout: TensorLayout, parts: Sequence[StoredTensor], index: int) -> Tensor:
     return layout.to_ours([part.read() for part in parts])[index]
+
+
+# ---------------------------------------------------------------------------------------- families of released weights
+
+Convention = Literal["official", "timm", "ours"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FamilyWeights:
+    """How a family's weights files are recognised by their names, and its sizes by the shapes."""
+
+    titles: tuple[str, ...]  # of its networks, for messages: "a ViT"
+    # The table for a file with these names, the file's or ours. The grid is the rows and columns of its position
+    # embeddings where they are no square.
+    tables: Mapping[Convention, Callable[[Collection[str], tuple[int, int] | None], NameTable]]
+    # The fields of the architecture, and `network`, that shapes under our names show; empty where the names are not
+    # this family's.
+    read_shapes: Callable[[Mapping[str, Shape]], dict[str, Any]]
+
+
+def count(pattern: str, names: Collection[str]) -> int:
+    """The number of blocks in these names, numbered from 0; the pattern's first group is a block's number."""
+    matches = (re.match(pattern, name) for name in names)
+    return 1 + max((int(match[1]) for match in matches if match), default=-1)
+
+
+def resnet_units(names: Collection[str], prefix: str = "") -> tuple[int, ...]:
+    """Residual units of each stage, counted in our names of tensors."""
+    stages = count(rf"{prefix}stages\.(\d+)\.", names)
+    return tuple(count(rf"{prefix}stages\.{stage}\.(\d+)\.", names) for stage in range(stages))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -16,8 +16,7 @@ from numpy.lib import format as npy
 from torch import Tensor
 
 from ...registry import UsageError
-from .stored import StoredTensor, readable
-from .zip_entries import entries_of, intact
+from .stored import StoredTensor, entries_of, intact, readable
 
 ENDING = ".npy"  # of every member's name
 
@@ -86,11 +85,11 @@ def _read(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, kind: t
         return tensor.view(torch.bfloat16) if kind is torch.bfloat16 else tensor
 
 
-def write_npz(path: Path, tensors: Iterable[tuple[str, Tensor]]) -> None:
+def write_npz(path: Path, tensors: Mapping[str, Callable[[], Tensor]]) -> None:
     """Writes an archive as `numpy.savez` does, byte for byte, but with one array in memory at a time."""
     with zipfile.ZipFile(path, mode="w", compression=zipfile.ZIP_STORED, allowZip64=True) as archive:
-        for name, tensor in tensors:
-            bits = tensor.contiguous()
-            array = bits.view(torch.int16).numpy().view("V2") if tensor.dtype == torch.bfloat16 else bits.numpy()
+        for name, read in tensors.items():
+            bits = read().contiguous()
+            array = bits.view(torch.int16).numpy().view("V2") if bits.dtype == torch.bfloat16 else bits.numpy()
             with archive.open(name + ENDING, "w", force_zip64=True) as member:
                 npy.write_array(member, array, allow_pickle=False)

@@ -21,8 +21,7 @@ import torch
 from torch.torch_version import TorchVersion
 
 from ...registry import UsageError
-from .stored import OTHER_KIND, readable
-from .zip_entries import check_entries, have_checksums, is_zip
+from .stored import OTHER_KIND, check_entries, have_checksums, is_zip, readable
 
 
 def _dict(*_: Any) -> dict[Any, Any]:

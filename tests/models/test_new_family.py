@@ -117,8 +117,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from ...catalog.mixer import Mixer
-from ..family import FamilyWeights, count
-from ..layout import Kernel, NameTable, Projection, Shape, flax_layer, flax_norm
+from ..layout import FamilyWeights, Kernel, NameTable, Projection, Shape, count, flax_layer, flax_norm
 
 LINEAR, BLOCK = Projection("io"), "Mixer/block_{layer}"
 OFFICIAL = NameTable(

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ...catalog.bit import BiT
-from ..family import FamilyWeights, resnet_units
-from ..layout import ConvolutionalHead, Kernel, NameTable, Projection, Shape, Vector, flax_layer, renamed_layers, rule
+from ..layout import (
+    ConvolutionalHead,
+    FamilyWeights,
+    Kernel,
+    NameTable,
+    Projection,
+    Shape,
+    Vector,
+    flax_layer,
+    renamed_layers,
+    resnet_units,
+    rule,
+)
 
 VECTOR, KERNEL = Vector(), Kernel()
 CONVOLUTIONAL = Projection("11io")  # the head is a 1x1 convolution there
@@ -37,14 +48,6 @@ TIMM = NameTable(
 )
 
 
-def official_names(names: Collection[str], grid: tuple[int, int] | None = None) -> NameTable:  # noqa: ARG001
-    return OFFICIAL
-
-
-def timm_names(names: Collection[str], grid: tuple[int, int] | None = None) -> NameTable:  # noqa: ARG001
-    return TIMM
-
-
 def read_shapes(shapes: Mapping[str, Shape]) -> dict[str, Any]:
     """Residual units of each stage, and the width factor."""
     root, units = shapes.get("root.weight"), resnet_units(shapes)
@@ -53,4 +56,8 @@ def read_shapes(shapes: Mapping[str, Shape]) -> dict[str, Any]:
     return {"network": BiT.network, **({"units": units, "widen": root[0] / 64} if len(root) == 4 else {})}
 
 
-BIT = FamilyWeights(titles=("a BiT",), tables={"official": official_names, "timm": timm_names}, read_shapes=read_shapes)
+BIT = FamilyWeights(
+    titles=("a BiT",),
+    tables={"official": lambda _names, _grid: OFFICIAL, "timm": lambda _names, _grid: TIMM},
+    read_shapes=read_shapes,
+)

@@ -11,23 +11,24 @@ from typing import Any
 
 from ...catalog.hybrid import Hybrid
 from ...catalog.vit import ViT
-from ..family import FamilyWeights, count, resnet_units
 from ..layout import (
-    HeadsBias,
+    FamilyWeights,
     Kernel,
     NameRule,
     NameTable,
     PositionEmbeddings,
     Projection,
     Shape,
+    count,
     flax_layer,
     flax_norm,
     renamed_layers,
+    resnet_units,
     rule,
 )
 
 KERNEL = Kernel()
-LINEAR, QUERIES, HEADS_OUT = Projection("io"), Projection("ihd"), Projection("hdo")
+LINEAR, QUERIES, QUERIES_BIAS, HEADS_OUT = map(Projection, ("io", "ihd", "hd", "hdo"))
 
 
 def _encoder_block(norm1: str, attention: str, norm2: str, mlp: str) -> tuple[NameRule, ...]:
@@ -37,7 +38,7 @@ def _encoder_block(norm1: str, attention: str, norm2: str, mlp: str) -> tuple[Na
     return (
         *flax_norm(f"{ours}.norm1", f"{theirs}/{norm1}"),
         NameRule(ours=(f"{ours}.attention.qkv.weight",), theirs=tuple(f"{h}/kernel" for h in heads), layout=QUERIES),
-        NameRule(ours=(f"{ours}.attention.qkv.bias",), theirs=tuple(f"{h}/bias" for h in heads), layout=HeadsBias()),
+        NameRule(ours=(f"{ours}.attention.qkv.bias",), theirs=tuple(f"{h}/bias" for h in heads), layout=QUERIES_BIAS),
         *flax_layer(f"{ours}.attention.out", f"{theirs}/{attention}/out", HEADS_OUT),
         *flax_norm(f"{ours}.norm2", f"{theirs}/{norm2}"),
         *flax_layer(f"{ours}.mlp.expand", f"{theirs}/{mlp}/Dense_0", LINEAR),
@@ -113,7 +114,7 @@ def _timm(token: bool, grid: tuple[int, int] | None) -> NameTable:
     return NameTable(_positions("pos_embed", token, grid), *TIMM_VIT)
 
 
-def official_names(names: Collection[str], grid: tuple[int, int] | None = None) -> NameTable:
+def official_names(names: Collection[str], grid: tuple[int, int] | None) -> NameTable:
     """Files with either numbering of an encoder block's parts are read. Written files have the published one, or
     that of `names`.
     """
@@ -121,7 +122,7 @@ def official_names(names: Collection[str], grid: tuple[int, int] | None = None) 
     return _official("cls" in names or "class_token" in names, newer, grid)
 
 
-def timm_names(names: Collection[str], grid: tuple[int, int] | None = None) -> NameTable:
+def timm_names(names: Collection[str], grid: tuple[int, int] | None) -> NameTable:
     return _timm("cls_token" in names or "class_token" in names, grid)
 
 
