@@ -11,10 +11,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
+from ..meter import Meter
 from ..random_weights import RANDOM
 from ..registry import UsageError
 from .provenance import Head, Provenance
@@ -24,9 +25,6 @@ from .released.table import Release
 from .weights.paths import SUFFIXES, split_part
 from .weights.sidecar import read_head, read_sidecar, sidecars
 
-if TYPE_CHECKING:
-    from ..meter import Meter
-
 SHARDS = (*SUFFIXES, ".json")  # the files of weights in a folder
 
 
@@ -34,26 +32,19 @@ SHARDS = (*SUFFIXES, ".json")  # the files of weights in a folder
 class WeightsChoice:
     """Base of the choices: what is known of the weights before any file is opened."""
 
-    random = False  # whether they are untrained
+    random: ClassVar[bool] = False  # whether they are untrained
+    seed: int | None = field(default=None, init=False)  # from which they are drawn
+    release: Release | None = field(default=None, init=False)  # the released file, where it is one
+    library_name: str | None = field(default=None, init=False)  # under which timm or torchvision publishes them
 
     @property
     def path(self) -> Path | None:
         """The file that they are read from, or FILE:PART; None where they come from no file of ours or the user's."""
         return None
 
-    @property
-    def library_name(self) -> str | None:
-        """The name that timm or torchvision publishes them under; "pretrained" where it has no name for them."""
-        return None
-
     def seed_or(self, seed: int) -> int:
         """The seed to build the network with: their own, or `seed` where they have none."""
-        return seed
-
-    @property
-    def release(self) -> Release | None:
-        """The released file, where it is one."""
-        return None
+        return seed if self.seed is None else self.seed
 
     def head(self) -> Head | None:
         """What is known of their head; None where nothing is. Raises UsageError for a damaged sidecar."""
@@ -75,10 +66,6 @@ class WeightsChoice:
         """The same weights on this machine, downloaded where needed. Raises UsageError where they cannot be had."""
         return self
 
-    def for_seed(self, seed: int) -> WeightsChoice:  # noqa: ARG002  # Random uses it
-        """Random weights of this seed where the choice has no seed of its own; else the same weights."""
-        return self
-
 
 def wrong_weights(name: str, weights: WeightsChoice) -> UsageError:
     """The error for weights that the model of this name cannot load."""
@@ -95,55 +82,41 @@ class Random(WeightsChoice):
     def __str__(self) -> str:
         return f"{RANDOM}:{self.seed}" if self.seed else RANDOM
 
-    def seed_or(self, seed: int) -> int:
-        return seed if self.seed is None else self.seed
-
     def provenance(self) -> Provenance:
         return Provenance(pretrain="none")
-
-    def for_seed(self, seed: int) -> Random:
-        return replace(self, seed=seed) if self.seed is None and seed else self
 
 
 @dataclass(frozen=True)
 class Released(WeightsChoice):
     """A released file, by its tag (models/released/table.py)."""
 
-    file: Release
+    release: Release
 
     def __str__(self) -> str:
-        return self.file.tag
-
-    @property
-    def release(self) -> Release:
-        return self.file
+        return self.release.tag
 
     def head(self) -> Head:
-        return self.file.head
+        return self.release.head
 
     def provenance(self) -> Provenance:
-        return self.file.provenance
+        return self.release.provenance
 
     def files(self) -> list[Path]:
-        path = releases.locate(self.file)
+        path = releases.locate(self.release)
         return [] if path is None else [path]
 
     def local(self, meter: Meter | None = None) -> WeightsFile:
-        return WeightsFile(str(fetch(self.file, meter)))
+        return WeightsFile(str(fetch(self.release, meter)))
 
 
 @dataclass(frozen=True)
 class LibraryWeights(WeightsChoice):
     """Weights that timm or torchvision publishes, by the library's name; `pretrained` where it has none."""
 
-    name: str
+    library_name: str
 
     def __str__(self) -> str:
-        return self.name
-
-    @property
-    def library_name(self) -> str:
-        return self.name
+        return self.library_name
 
 
 @dataclass(frozen=True)
