@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import get_type_hints
 
 from ..registry import UsageError, is_glob
 from .released import table as releases
-from .spec import Architecture, Model, ReadValues
+from .spec import Architecture, Input, Model, ReadValues
 from .weights_choice import Random, Released, WeightsChoice
 
 
@@ -56,6 +56,17 @@ class NativeArchitecture(Architecture):
         release = releases.find_release(row.name, word)
         tagged = [release] if release else releases.matching_releases(row.name, word) if is_glob(word) else []
         return [Released(file) for file in tagged]
+
+
+def native_row(name: str, family: str, params: int, architecture: NativeArchitecture, *published: str) -> Model:
+    """A row of the catalog, with the spellings in published tables among its aliases."""
+    aliases = spellings(name, *published)
+    return Model(name=name, family=family, architecture=architecture, params=params, aliases=aliases)
+
+
+def mini_row(name: str, family: str, params: int, architecture: NativeArchitecture) -> Model:
+    """A demonstration model for images of 64 pixels."""
+    return replace(native_row(name, family, params, architecture), input=Input(size=(64, 64)), small=True)
 
 
 def spellings(name: str, *published: str) -> tuple[str, ...]:

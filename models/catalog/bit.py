@@ -8,22 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 from ..geometry import resnet_channels, resnet_macs
-from ..native import NativeArchitecture, spellings
-from ..spec import Input, Model
+from ..native import NativeArchitecture, mini_row, native_row
+from ..spec import Model
 
 
 @dataclass(frozen=True, kw_only=True)
 class BiT(NativeArchitecture):
     """BiT ResNet-v2: pre-activation, GroupNorm, weight standardisation (BiT paper, Section 3)."""
 
-    network: ClassVar[str] = "bit:BiTResNet"
-    weights_names: ClassVar[str] = "bit"
-    has_resnet: ClassVar[bool] = True
-    tested_by_hyper_rule: ClassVar[bool] = True
-    first_layer: ClassVar[str] = "root convolution, standardised"
+    network = "bit:BiTResNet"
+    weights_names = "bit"
+    has_resnet = True
+    tested_by_hyper_rule = True
+    first_layer = "root convolution, standardised"
 
     units: tuple[int, ...]  # residual units a stage; (3, 4, 6, 3) is R50
     widen: float = 1  # the x1, x2, x3, x4 of the name
@@ -46,9 +45,8 @@ R200 = (3, 24, 36, 3)
 
 def bit_row(size: str, params: int, architecture: BiT, *published: str) -> Model:
     """A row. The ViT paper writes both R50x1 and ResNet50x1. "BiT-M-R50x1" is no alias: it names weights, too."""
-    name = f"BiT-{size}"
-    aliases = spellings(name, size, size.replace("R", "ResNet"), size.replace("R", "ResNet-"), *published)
-    return Model(name=name, family="BiT", architecture=architecture, params=params, aliases=aliases)
+    published = (size, size.replace("R", "ResNet"), size.replace("R", "ResNet-"), *published)
+    return native_row(f"BiT-{size}", "BiT", params, architecture, *published)
 
 
 RESNETS = (
@@ -64,12 +62,4 @@ RESNETS = (
     bit_row("R200x3", 568_633_000, BiT(units=R200, widen=3)),
 )
 
-MINI = Model(
-    name="BiT-mini",
-    family="BiT",
-    architecture=BiT(units=(1, 1, 1), widen=0.5),
-    params=1_009_928,
-    input=Input(size=(64, 64)),
-    aliases=spellings("BiT-mini"),
-    small=True,
-)
+MINI = mini_row("BiT-mini", "BiT", 1_009_928, BiT(units=(1, 1, 1), widen=0.5))

@@ -7,11 +7,10 @@ have no file: the first is ViT-B on the ResNet of R50+ViT-L/32, the second ViT-L
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from ..geometry import resnet_channels, resnet_macs, resnet_stride
-from ..native import spellings
-from ..spec import Input, Model
+from ..native import mini_row, native_row
+from ..spec import Model
 from .vit import BASE as B
 from .vit import LARGE as L
 from .vit import SMALL as S
@@ -23,9 +22,9 @@ from .vit import ViT
 class Hybrid(ViT):
     """A ViT on the feature map of a ResNet-v1 with GroupNorm and weight standardisation (ViT paper, Section 3.1)."""
 
-    network: ClassVar[str] = "hybrid:HybridTransformer"
-    has_resnet: ClassVar[bool] = True
-    first_layer: ClassVar[str] = "root convolution, standardised"
+    network = "hybrid:HybridTransformer"
+    has_resnet = True
+    first_layer = "root convolution, standardised"
 
     patch_size: int = 1
     units: tuple[int, ...]  # (3, 4, 6, 3): total stride 32; (3, 4, 9): stage 4's layers in stage 3, total stride 16;
@@ -50,8 +49,8 @@ STEM = ()  # no stages
 
 def hybrid_row(name: str, params: int, architecture: Hybrid) -> Model:
     """A row. The ViT paper writes R50x1+ViT-B/32, and AugReg writes R26+S/32."""
-    aliases = spellings(name, name.replace("R50+", "R50x1+"), name.replace("ViT-", ""))
-    return Model(name=name, family="R+ViT", architecture=architecture, params=params, aliases=aliases)
+    published = (name.replace("R50+", "R50x1+"), name.replace("ViT-", ""))
+    return native_row(name, "R+ViT", params, architecture, *published)
 
 
 HYBRIDS = (
@@ -65,12 +64,4 @@ HYBRIDS = (
     hybrid_row("R+ViT-Ti/16", 6_337_704, Hybrid(units=STEM, patch_size=8, **TI)),
 )
 
-MINI = Model(
-    name="R+ViT-mini",
-    family="R+ViT",
-    architecture=Hybrid(units=(1, 1, 1), widen=0.5, width=128, depth=2, heads=4),
-    params=1_092_488,
-    input=Input(size=(64, 64)),
-    aliases=spellings("R+ViT-mini"),
-    small=True,
-)
+MINI = mini_row("R+ViT-mini", "R+ViT", 1_092_488, Hybrid(units=(1, 1, 1), widen=0.5, width=128, depth=2, heads=4))

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 from ..geometry import patch_grid, uncovered
-from ..native import NativeArchitecture, spellings
-from ..spec import Input, Model
+from ..native import NativeArchitecture, mini_row, native_row
+from ..spec import Model
 
 PositionEmbedding = Literal["none", "1d", "2d", "relative", "bicubic"]
 PositionPlace = Literal["stem", "layers", "shared"]
@@ -22,11 +22,11 @@ PositionPlace = Literal["stem", "layers", "shared"]
 class ViT(NativeArchitecture):
     """Vision Transformer (ViT paper, Section 3.1 and Table 1)."""
 
-    network: ClassVar[str] = "vit:VisionTransformer"
-    weights_names: ClassVar[str] = "vit"
-    has_tanh_layer: ClassVar[bool] = True
-    attends: ClassVar[bool] = True
-    first_layer: ClassVar[str] = "patch embedding"
+    network = "vit:VisionTransformer"
+    weights_names = "vit"
+    has_tanh_layer = True
+    attends = True
+    first_layer = "patch embedding"
 
     patch_size: int  # side of a square patch, in pixels (in cells of the feature map for a hybrid)
     width: int  # hidden size D
@@ -120,8 +120,7 @@ HUGE: Size = {"width": 1280, "depth": 32, "heads": 16}
 
 def vit_row(name: str, params: int, architecture: ViT, *published: str) -> Model:
     """A row. AugReg's tables write the name without "ViT-"."""
-    aliases = spellings(name, name.removeprefix("ViT-"), *published)
-    return Model(name=name, family="ViT", architecture=architecture, params=params, aliases=aliases)
+    return native_row(name, "ViT", params, architecture, name.removeprefix("ViT-"), *published)
 
 
 PAPER = (
@@ -144,12 +143,4 @@ GAP = (
     vit_row("ViT-B/16-gap", 86_566_120, ViT(patch_size=16, pool="gap", **BASE), "ViT-B_16-gap-norep"),
 )
 
-MINI = Model(
-    name="ViT-mini",
-    family="ViT",
-    architecture=ViT(patch_size=16, width=128, depth=4, heads=4),
-    params=1_023_080,
-    input=Input(size=(64, 64)),
-    aliases=spellings("ViT-mini"),
-    small=True,
-)
+MINI = mini_row("ViT-mini", "ViT", 1_023_080, ViT(patch_size=16, width=128, depth=4, heads=4))

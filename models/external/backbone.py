@@ -34,8 +34,6 @@ class PublishedBackbone(OthersBackbone):
     It has the library's head until `drop_library_head`: inside `module`, or as `head` where it can be taken out.
     """
 
-    any_size = False
-
     def __init__(self, spec: Model, module: nn.Module, num_features: int) -> None:
         super().__init__(spec, module)
         self.num_features = num_features
@@ -53,21 +51,16 @@ class PublishedBackbone(OthersBackbone):
     def has_own_head(self) -> bool:
         return self.ends_in_logits or self.head is not None
 
-    def own_logits(self, images: Tensor) -> Tensor:
-        return self(images)
-
     def features(self, images: Tensor) -> Tensor:
         """The representation (B, num_features) of (B, 3, H, W) images scaled by `spec.input`."""
         check_images(self, images)
         return self.representation(images)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (B, K), or the features where there is no head."""
+        if not self.ends_in_logits:
+            return super().forward(images)
         check_images(self, images)
-        if self.ends_in_logits:
-            return self.module(images)
-        features = self.representation(images)
-        return features if self.head is None else self.head(features)
+        return self.module(images)
 
 
 class Library:
@@ -128,18 +121,16 @@ def build_with(
     `weights` are published ones, random or a file with the library's own names. The Backbone's `spec` is the row with
     the library's input contract, except for what settings fix. Raises UsageError for everything that cannot be done.
     """
-    architecture = _of_a_library(row)
     check_classes(num_classes)
-    libraries.require(architecture.package, f"'{row.name}'")
     tag = weights.library_name
+    library = _library(kind, row, tag)
     if tag is None and weights.path is None and not weights.random:
         raise wrong_weights(row.name, weights)
     head = weights.head() if image_size is None and weights.path is not None else None
     if head is not None and head.image_size is not None:  # the file fits no other size
         image_size = (head.image_size, head.image_size)
-    library = kind(row, architecture, tag if tag not in (None, PRETRAINED) else architecture.tag)
-    contract = library.contract()
-    contract = replace(contract, **{name: getattr(row.input, name) for name in architecture.settled})
+    settled = {name: getattr(row.input, name) for name in library.architecture.settled}
+    contract = replace(library.contract(), **settled)
     spec = replace(row, input=replace(contract, size=image_size) if image_size else contract)
     if weights.path is not None:
         with open_weights(weights.path) as contents:
@@ -158,7 +149,7 @@ def build_with(
         backbone.head = None if num_classes is None else zero_head(backbone.num_features, num_classes)
     backbone.source_files = () if file is None else (file,)
     backbone.tested = library.tested()
-    return backbone.eval()
+    return backbone
 
 
 def _from_file(
@@ -196,13 +187,26 @@ def _checked_width(library: Library, spec: Model, classes: int) -> int:
     with torch.device("meta"):
         module = _construct(library, spec, classes)
         check_memory(spec, module)
-        return _width(library.backbone(spec, module, 0)) if library.architecture.tap is None else 0
+        if library.architecture.tap is not None:
+            return 0
+        backbone = library.backbone(spec, module, 0).eval()
+        features = backbone.try_forward(backbone.representation)
+    if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != 2:
+        what = tuple(features.shape) if isinstance(features, Tensor) else f"a {type(features).__name__}"
+        raise UsageError(
+            f"{spec.name} gives {what} for 2 images, and (B, D) is needed: it is no classification model as "
+            "it stands. Type model.tap=LAYER for a layer that gives (B, D) or (B, C, H, W)"
+        )
+    return features.shape[1]
 
 
-def _of_a_library(row: Model) -> ExternalBuilder:
-    if isinstance(row.architecture, ExternalBuilder):
-        return row.architecture
-    raise TypeError(f"{row.name} is no model of another library. Call create_model, which knows what builds it")
+def _library(kind: type[Library], row: Model, tag: str | None) -> Library:
+    """The library of a row. Raises UsageError where it is not installed."""
+    architecture = row.architecture
+    if not isinstance(architecture, ExternalBuilder):
+        raise TypeError(f"{row.name} is no model of another library. Call create_model, which knows what builds it")
+    libraries.require(architecture.package, f"'{row.name}'")
+    return kind(row, architecture, architecture.tag if tag in (None, PRETRAINED) else tag)
 
 
 OUR_HEAD = "head.weight"
@@ -226,16 +230,14 @@ def _classes_of_head(library: Library, tensors: Mapping[str, StoredTensor]) -> i
 
 def count_with(kind: type[Library], row: Model, num_classes: int | None) -> int:
     """Parameters of a row with a head of `num_classes`, at its library's input size. Allocates nothing."""
-    architecture = _of_a_library(row)
-    libraries.require(architecture.package, f"'{row.name}'")
-    library = kind(row, architecture, architecture.tag)
+    library = _library(kind, row, None)
     with torch.device("meta"):
         module = _construct(library, replace(row, input=library.contract()), num_classes or 0)
     return sum(parameter.numel() for parameter in module.parameters())
 
 
 def _construct(library: Library, spec: Model, classes: int, file: Path | None = None, seed: int = 0) -> nn.Module:
-    """The library's module in evaluation mode. Libraries use the global random state, which is restored afterwards.
+    """The library's module. Libraries use the global random state, which is restored afterwards.
 
     Raises UsageError for any error of the library.
     """
@@ -243,7 +245,7 @@ def _construct(library: Library, spec: Model, classes: int, file: Path | None = 
     with torch.random.fork_rng(devices):
         torch.manual_seed(seed)
         try:
-            return library.construct(spec.input.size, classes, file).eval()
+            return library.construct(spec.input.size, classes, file)
         except UsageError:
             raise
         except Exception as error:  # whatever a library raises
@@ -254,15 +256,3 @@ def _construct(library: Library, spec: Model, classes: int, file: Path | None = 
                 f"{spec.name}: {library.architecture.package} cannot build it{given} for {height}x{width} pixels"
                 f"{'' if file is None else f' from {file}'}: {describe_error(error)}"
             ) from error
-
-
-def _width(backbone: PublishedBackbone) -> int:
-    """The width of the features of a network on the meta device, whose forward pass computes shapes only."""
-    features = backbone.eval().try_forward(backbone.representation)
-    if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != 2:
-        what = tuple(features.shape) if isinstance(features, Tensor) else f"a {type(features).__name__}"
-        raise UsageError(
-            f"{backbone.spec.name} gives {what} for 2 images, and (B, D) is needed: it is no classification model as "
-            "it stands. Type model.tap=LAYER for a layer that gives (B, D) or (B, C, H, W)"
-        )
-    return features.shape[1]

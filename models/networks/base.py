@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Self
 
 import torch
 from torch import Generator, Tensor, nn
@@ -19,27 +19,18 @@ if TYPE_CHECKING:
 TRUNCATED_DEVIATION = 0.87962566103423978
 
 
-class Network(nn.Module):
-    """Base of our networks; a Backbone once it has weights.
-
-    The constructor allocates nothing: parameters are on the meta device, where they can be counted, until
-    `initialise(generator)` draws them or `load_state_dict(..., assign=True)` loads them.
-    `num_classes` None builds no head; calling the network then gives the features.
-    """
+class BackboneModule(nn.Module):
+    """Base of all modules here that are a Backbone: a head, or none, on top of the features."""
 
     any_size = False  # whether images may have another size than the one the network was built for
+    num_features: int
 
-    def __init__(self, spec: Model, num_classes: int | None, image_size: tuple[int, int], *, num_features: int) -> None:
+    def __init__(self, spec: Model, image_size: tuple[int, int]) -> None:
         super().__init__()
-        check_classes(num_classes)
-        if min(image_size) < 1:
-            raise UsageError(f"image_size={image_size}: height and width are at least 1 pixel")
         self.spec = spec
-        self.notes: tuple[str, ...] = ()  # what was done to fit the weights
         self.image_size = image_size
-        self.num_features = num_features
-        with torch.device("meta"):
-            self.head = None if num_classes is None else nn.Linear(num_features, num_classes)
+        self.notes: tuple[str, ...] = ()  # what was done to fit the weights
+        self.head: nn.Linear | None = None
 
     @abstractmethod
     def features(self, images: Tensor) -> Tensor:
@@ -56,6 +47,24 @@ class Network(nn.Module):
 
     def own_logits(self, images: Tensor) -> Tensor:
         return self(images)
+
+
+class Network(BackboneModule):
+    """Base of our networks; a Backbone once it has weights.
+
+    The constructor allocates nothing: parameters are on the meta device, where they can be counted, until
+    `initialise(generator)` draws them or `load_state_dict(..., assign=True)` loads them.
+    `num_classes` None builds no head; calling the network then gives the features.
+    """
+
+    def __init__(self, spec: Model, num_classes: int | None, image_size: tuple[int, int], *, num_features: int) -> None:
+        super().__init__(spec, image_size)
+        check_classes(num_classes)
+        if min(image_size) < 1:
+            raise UsageError(f"image_size={image_size}: height and width are at least 1 pixel")
+        self.num_features = num_features
+        with torch.device("meta"):
+            self.head = None if num_classes is None else nn.Linear(num_features, num_classes)
 
     def initialise(self, generator: Generator) -> Self:
         """Allocates the parameters on the generator's device and draws them as the official code does."""
@@ -77,21 +86,13 @@ class Network(nn.Module):
         """Fills every parameter in place but the head's and the norms', which are set already."""
 
 
-class TakesImages(Protocol):
-    """The attributes of a network that `check_images` needs."""
-
-    spec: Model
-    image_size: tuple[int, int]
-    any_size: bool
-
-
 def check_classes(num_classes: int | None) -> None:
     """Raises UsageError for a head without classes."""
     if num_classes is not None and num_classes < 1:
         raise UsageError(f"num_classes={num_classes}: a head needs at least one class; None builds no head")
 
 
-def check_images(network: TakesImages, images: Tensor) -> None:
+def check_images(network: BackboneModule, images: Tensor) -> None:
     """Raises UsageError unless `images` has the shape and type that the network was built for."""
     if not isinstance(images, Tensor):
         kind = f"{type(images).__module__}.{type(images).__name__}"

@@ -12,7 +12,7 @@ from ...registry import UsageError
 from ..catalog.bit import BiT
 from ..geometry import resnet_channels, resnet_root_channels
 from .base import Network, check_images, he_normal_
-from .convolution import GroupNorm, StdConv, check_resnet, max_pool_zeros, standardise
+from .convolution import GroupNorm, StdConv, bottleneck_stages, check_resnet, max_pool_zeros, standardise
 
 if TYPE_CHECKING:
     from ..spec import Model
@@ -52,7 +52,7 @@ class BiTResNet(Network):
 
     def __init__(self, spec: Model, num_classes: int | None, image_size: tuple[int, int]) -> None:
         bit = cast(BiT, spec.architecture)
-        channels = root = resnet_root_channels(bit.widen)
+        root = resnet_root_channels(bit.widen)
         if not bit.units:
             raise UsageError(f"{spec.name}: units=() leaves no stage; R50 is units=3,4,6,3")
         check_resnet(spec, bit.units, root)
@@ -60,14 +60,8 @@ class BiTResNet(Network):
         super().__init__(spec, num_classes, image_size, num_features=features)
         with torch.device("meta"):
             self.root = StdConv(3, root, 7, 2, release="bit")
-            self.stages = nn.Sequential()
-            for stage, count in enumerate(bit.units):
-                inner = root * 2**stage
-                first = PreActivationUnit(channels, inner, stride=1 if stage == 0 else 2)
-                channels = 4 * inner
-                rest = (PreActivationUnit(channels, inner, 1) for _ in range(count - 1))
-                self.stages.append(nn.Sequential(first, *rest))
-            self.norm = GroupNorm(channels, GROUP_NORM_EPS)
+            self.stages = bottleneck_stages(PreActivationUnit, bit.units, root)
+            self.norm = GroupNorm(features, GROUP_NORM_EPS)
 
     def features(self, images: Tensor) -> Tensor:
         """The mean over H and W of the last map after its norm and ReLU: (B, D)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import weakref
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -28,6 +29,17 @@ def check_resnet(spec: Model, units: tuple[int, ...], root_channels: int) -> Non
             f"{spec.name}: widen={root_channels / 64:g} makes {root_channels} channels, which {NORM_GROUPS} norm "
             "groups do not divide; use a multiple of 0.5"
         )
+
+
+def bottleneck_stages(unit: Callable[[int, int, int], nn.Module], units: Sequence[int], root: int) -> nn.Sequential:
+    """The stages of a ResNet behind `root` channels. `unit` makes one from channels in, inner channels and stride."""
+    stages, channels = nn.Sequential(), root
+    for stage, count in enumerate(units):
+        inner = root * 2**stage
+        first = unit(channels, inner, 1 if stage == 0 else 2)
+        channels = 4 * inner
+        stages.append(nn.Sequential(first, *(unit(channels, inner, 1) for _ in range(count - 1))))
+    return stages
 
 
 def standardise(weight: Tensor, release: Formula) -> Tensor:

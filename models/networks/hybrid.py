@@ -21,7 +21,7 @@ from ..catalog.hybrid import Hybrid
 from ..catalog.vit import ViT
 from ..geometry import resnet_channels, resnet_root_channels
 from .base import lecun_normal_
-from .convolution import GroupNorm, StdConv, check_resnet, max_pool_same, standardise
+from .convolution import GroupNorm, StdConv, bottleneck_stages, check_resnet, max_pool_same, standardise
 from .vit import VisionTransformer
 
 GROUP_NORM_EPS = 1e-6  # flax's default; BiT has 1e-5
@@ -58,15 +58,10 @@ class ResNetV1(nn.Module):
 
     def __init__(self, units: tuple[int, ...], widen: float) -> None:
         super().__init__()
-        channels = root = resnet_root_channels(widen)
+        root = resnet_root_channels(widen)
         self.root = StdConv(3, root, 7, 2, release="vit")
         self.root_norm = GroupNorm(root, GROUP_NORM_EPS)
-        self.stages = nn.Sequential()
-        for stage, count in enumerate(units):
-            inner = root * 2**stage
-            first = ResidualUnit(channels, inner, stride=1 if stage == 0 else 2)
-            channels = 4 * inner
-            self.stages.append(nn.Sequential(first, *(ResidualUnit(channels, inner, 1) for _ in range(count - 1))))
+        self.stages = bottleneck_stages(ResidualUnit, units, root)
 
     def forward(self, images: Tensor) -> Tensor:  # B 3 H W
         x = max_pool_same(F.relu(self.root_norm(self.root(images)), inplace=True))  # B C H/4 W/4

@@ -11,7 +11,7 @@ from torch.nn.utils import skip_init
 
 from ...errors import describe_error
 from ...registry import UsageError, suggest
-from ..networks.base import check_classes
+from ..networks.base import BackboneModule, check_classes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,16 +28,12 @@ def zero_head(num_features: int, num_classes: int) -> nn.Linear:
     return head
 
 
-class OthersBackbone(nn.Module):
-    """Base of the networks whose `module` a library or a user built."""
+class OthersBackbone(BackboneModule):
+    """Base of the networks whose `module` a library or a user built; a head is new, or was taken out of `module`."""
 
     def __init__(self, spec: Model, module: nn.Module) -> None:
-        super().__init__()
-        self.spec = spec
-        self.image_size = spec.input.size
+        super().__init__(spec, spec.input.size)
         self.module = module
-        self.head: nn.Linear | None = None  # on top of the features: a new one, or one that was taken out of `module`
-        self.notes: tuple[str, ...] = ()  # what was done to fit a file's weights
         self.source_files: tuple[Path, ...] = ()  # the files that it was built from: a user's code, a library's weights
         self.tested: Mapping[str, Any] = {}  # how the library's own evaluation resizes images: Library.tested
 
@@ -66,7 +62,6 @@ class OwnBackbone(OthersBackbone):
         self.tap = self._find_tap(tap)
         self.num_features = self._find_width()
         self.head = None if num_classes is None else zero_head(self.num_features, num_classes)
-        self.eval()
 
     def _find_tap(self, tap: str | None) -> str | None:
         """The tap to use: the one that is set; else none where there is a method; else the one the module declares."""
@@ -148,8 +143,3 @@ class OwnBackbone(OthersBackbone):
         raise UsageError(
             f"{self.spec.name}: module(images) gives {what} for {len(images)} images; expected (B, K) logits"
         )
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits (B, K) of the new head, or the features where there is no head."""
-        features = self.features(images)
-        return features if self.head is None else self.head(features)

@@ -68,15 +68,15 @@ def _load_file(backbone: OwnBackbone, path: Path) -> None:
 def _declared_input(row: Model, module: nn.Module, settled: tuple[str, ...]) -> Input:
     """The row's input contract, with the fields that the module declares in `input` and no setting fixes."""
     declared = getattr(module, "input", None)
-    if isinstance(declared, Input):
-        values = {field.name: getattr(declared, field.name) for field in fields(Input)}
-    elif isinstance(declared, Mapping):
-        values = {str(name): value for name, value in declared.items()}
-    else:
+    values = vars(declared) if isinstance(declared, Input) else declared
+    if not isinstance(values, Mapping):
         return row.input
     known = [field.name for field in fields(Input)]
-    for name in values:
+    read = {}
+    for name, value in values.items():
         if name not in known:
-            raise UsageError(f"{row.name}: its `input` has an unknown field '{name}'. {suggest(name, known, known)}")
-    read = {name: read_field(row.name, f"input.{name}", value) for name, value in values.items()}
+            raise UsageError(
+                f"{row.name}: its `input` has an unknown field '{name}'. {suggest(str(name), known, known)}"
+            )
+        read[name] = read_field(row.name, f"input.{name}", value)
     return replace(row.input, **{name: value for name, value in read.items() if name not in settled})

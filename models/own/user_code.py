@@ -66,22 +66,20 @@ def _nearest_file(file: Path) -> str:
 
 def _module_file(word: str, module: str) -> Path:
     """The source file of a module. Its parent packages are not imported."""
-    spec, path = None, None
-    try:
-        for depth, part in enumerate(module.split(".")):
-            if not part.isidentifier():
-                raise UsageError(f"'{word}': '{module}' is neither a .py file nor the dotted name of a module")
-            dotted = ".".join(module.split(".")[: depth + 1])
-            spec = importlib.util.find_spec(dotted) if depth == 0 else PathFinder.find_spec(dotted, path)
-            if spec is None:
-                raise UsageError(
-                    f"'{word}': no module '{dotted}' can be imported here. Give its file: path/file.py:builder"
-                )
-            path = list(spec.submodule_search_locations or [])
-    except UsageError:
-        raise
-    except (ImportError, ValueError, AttributeError) as error:
-        raise UsageError(f"'{word}': '{module}' cannot be found: {error}") from error
+    spec, path, dotted = None, None, ""
+    for part in module.split("."):
+        if not part.isidentifier():
+            raise UsageError(f"'{word}': '{module}' is neither a .py file nor the dotted name of a module")
+        dotted = f"{dotted}.{part}".lstrip(".")
+        try:
+            spec = importlib.util.find_spec(dotted) if path is None else PathFinder.find_spec(dotted, path)
+        except (ImportError, ValueError, AttributeError) as error:
+            raise UsageError(f"'{word}': '{module}' cannot be found: {error}") from error
+        if spec is None:
+            raise UsageError(
+                f"'{word}': no module '{dotted}' can be imported here. Give its file: path/file.py:builder"
+            )
+        path = list(spec.submodule_search_locations or [])
     if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
         raise UsageError(
             f"'{word}': '{module}' has no Python file of its own. Name the module that defines the builder"

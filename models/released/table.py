@@ -20,11 +20,12 @@ import itertools
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from ...registry import UsageError, suggest
 from ...stable import cache_folder
@@ -242,19 +243,17 @@ def _expanded(row: dict[str, str]) -> list[dict[str, str]]:
 
 
 def _release(row: dict[str, str]) -> Release:
-    values: dict[str, object] = {item.name: row[item.name] for item in fields(Release) if item.name in row}
-    for name in ("published_top1", "timm_top1", "timm_real_top1", "core_days"):
-        values[name] = float(row[name]) if row[name] else None
-    stated = row["resolution"]
-    pixels = re.findall(r"\d+", stated)
-    values |= {
-        "resolution": int(pixels[0]) if len(pixels) == 1 else None,
-        "resolution_as_stated": stated,
-        "published_top1_as_stated": row["published_top1"],
-        "timm_resolution": int(row["timm_resolution"]) if row["timm_resolution"] else None,
-        "hub_same": row["hub_same"] == "yes",
+    stated = {"resolution_as_stated": row["resolution"], "published_top1_as_stated": row["published_top1"]}
+    pixels = re.findall(r"\d+", row["resolution"])
+    row = row | stated | {"resolution": pixels[0] if len(pixels) == 1 else ""}
+    read: dict[str, Callable[[str], object]] = {
+        "str": str,
+        "bool": "yes".__eq__,
+        "int | None": lambda text: int(text) if text else None,
+        "float | None": lambda text: float(text) if text else None,
     }
-    return Release(**values)  # pyright: ignore[reportArgumentType]  # the columns are the fields
+    values: dict[str, Any] = {item.name: read[str(item.type)](row[item.name]) for item in fields(Release)}
+    return Release(**values)
 
 
 def _key(word: str) -> str:

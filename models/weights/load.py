@@ -38,15 +38,18 @@ def head_classes(weights: Weights) -> int | None:
 
 def with_head(weights: Weights, expected: Mapping[str, Tensor]) -> Weights:
     """The weights with a new head of zeros of the expected shape, or with none where none is expected, and a note."""
-    new = {name: value.shape for name, value in expected.items() if name.startswith(HEAD)}
     kept = {name: stored for name, stored in weights.tensors.items() if not name.startswith(HEAD)}
     zeros = {
-        name: StoredTensor(shape=tuple(shape), dtype=torch.float32, read=partial(torch.zeros, shape), names=())
-        for name, shape in new.items()
+        name: StoredTensor(
+            shape=tuple(value.shape), dtype=torch.float32, read=partial(torch.zeros, value.shape), names=()
+        )
+        for name, value in expected.items()
+        if name.startswith(HEAD)
     }
-    classes, of_file = next((shape[0] for shape in new.values()), None), head_classes(weights)
-    if classes is None:
+    of_file = head_classes(weights)
+    if not zeros:
         return weights.changed(kept, *([] if of_file is None else [f"left out the file's head of {of_file} classes"]))
+    classes = next(iter(zeros.values())).shape[0]
     reason = "the file has none" if of_file is None else f"the file's has {of_file}"
     return weights.changed(kept | zeros, f"new zero head of {classes} classes ({reason})")
 
@@ -70,16 +73,12 @@ def settle_tanh_layer(row: Model, weights: Weights) -> tuple[Model, Weights]:
         head = head_classes(weights)
         with_it = f" and the head of {head} classes that was trained on its output" if head is not None else ""
         return row, weights.changed(kept, f"left out the file's tanh layer of width {width}{with_it}")
-    if asked and width is None:
-        raise UsageError(
-            f"'{weights.contents.path}' has no tanh layer before its head, and {row.name} is asked for one: build the "
-            "model with pre_logits=None"
-        )
     if asked and width != asked:
-        raise UsageError(
-            f"'{weights.contents.path}' has a tanh layer of width {width} before its head, and {row.name} is asked for "
-            f"pre_logits={asked}: leave it out, or say pre_logits={width}; pre_logits=0 drops the layer"
-        )
+        has, instead = "no tanh layer", "one: build the model with pre_logits=None"
+        if width is not None:
+            has = f"a tanh layer of width {width}"
+            instead = f"pre_logits={asked}: leave it out, or say pre_logits={width}; pre_logits=0 drops the layer"
+        raise UsageError(f"'{weights.contents.path}' has {has} before its head, and {row.name} is asked for {instead}")
     return row, weights
 
 
@@ -169,14 +168,12 @@ def _problems(weights: Weights, expected: Mapping[str, Tensor]) -> list[str]:
     parts = {part for name in missing for part in theirs.get(name, ()) if part in in_file}
     extra = {name: stored for name, stored in weights.tensors.items() if name not in expected and name not in parts}
     shapes, types = [], []
-    for name in (name for name in weights.tensors if name in expected):
-        stored, wanted = weights.tensors[name], expected[name]
-        if stored.shape != tuple(wanted.shape):
-            shapes.append(
-                f"{_named(name, stored.names)} is {stored.shape} in the file, {tuple(wanted.shape)} in the model"
-            )
-        if stored.dtype.is_floating_point != wanted.dtype.is_floating_point:
-            types.append(f"{_named(name, stored.names)} is {stored.dtype} in the file, {wanted.dtype} in the model")
+    for name, stored in weights.tensors.items():
+        wanted = expected.get(name)
+        if wanted is not None and stored.shape != tuple(wanted.shape):
+            shapes.append(_differs(name, stored, stored.shape, tuple(wanted.shape)))
+        if wanted is not None and stored.dtype.is_floating_point != wanted.dtype.is_floating_point:
+            types.append(_differs(name, stored, stored.dtype, wanted.dtype))
     lists = {
         "not in the file": [
             _named(name, [weights.prefix + part for part in theirs.get(name, ()) if part not in in_file])
@@ -187,6 +184,10 @@ def _problems(weights: Weights, expected: Mapping[str, Tensor]) -> list[str]:
         "of another type": types,
     }
     return [f"{what} ({len(names)}): {first_few(names)}" for what, names in lists.items() if names]
+
+
+def _differs(name: str, stored: StoredTensor, of_file: object, of_model: object) -> str:
+    return f"{_named(name, stored.names)} is {of_file} in the file, {of_model} in the model"
 
 
 def _named(name: str, theirs: Sequence[str]) -> str:

@@ -16,7 +16,7 @@ from numpy.lib import format as npy
 from torch import Tensor
 
 from ...registry import UsageError
-from .stored import StoredTensor, entries_of, intact, readable
+from .stored import StoredTensor, entries_of, readable
 
 ENDING = ".npy"  # of every member's name
 
@@ -39,7 +39,7 @@ def _stored(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> tu
     name = member.filename.removesuffix(ENDING)
     if name == member.filename:
         raise ValueError(f"'{name}' is no array of NumPy's")
-    with intact(path, member), archive.open(member) as file:
+    with readable(path, member), archive.open(member) as file:
         shape, dtype = _read_header(file)
     if dtype.hasobject:
         raise UsageError(f"'{path}': '{name}' holds pickled Python objects, which could run code, and is never loaded")
@@ -71,9 +71,9 @@ def _torch_type(dtype: np.dtype) -> torch.dtype | None:
 
 
 def _read(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, kind: torch.dtype) -> Tensor:
-    with readable(path), warnings.catch_warnings():
+    with readable(path, member), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        with intact(path, member), archive.open(member) as file:
+        with archive.open(member) as file:
             array = npy.read_array(file, allow_pickle=False)
             if file.read(1):  # zipfile compares the checksum at the end
                 raise ValueError(f"'{member.filename}' is longer than it says")

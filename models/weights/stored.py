@@ -2,45 +2,18 @@
 
 from __future__ import annotations
 
-import pickle
-import struct
-import tokenize
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from ...registry import UsageError
 
 OTHER_KIND = "By its first bytes it is"
-
-# What the readers were seen to raise for a damaged file, or a file of another kind.
-UNREADABLE = (
-    OSError,
-    EOFError,
-    RuntimeError,  # with NotImplementedError and RecursionError
-    MemoryError,  # a damaged shape
-    pickle.UnpicklingError,
-    struct.error,
-    zipfile.BadZipFile,
-    zlib.error,
-    tokenize.TokenError,
-    SafetensorError,
-    SyntaxError,
-    LookupError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    AssertionError,
-    ArithmeticError,
-    ImportError,
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,17 +41,17 @@ class Contents:
 
 
 @contextmanager
-def readable(path: Path) -> Iterator[None]:
-    """Turns what reading a damaged file raises into a UsageError that names the file."""
+def readable(path: Path, entry: zipfile.ZipInfo | None = None) -> Iterator[None]:
+    """Turns what reading a damaged file, or an entry of an archive, raises into a UsageError that names it."""
     try:
         yield
     except UsageError:
         raise
-    except UNREADABLE as error:
-        raise UsageError(_damaged(path, error)) from error
+    except Exception as error:  # whatever a library raises that reads damaged bytes
+        raise UsageError(_damaged(path, error) if entry is None else _damaged_entry(path, entry, error)) from error
 
 
-def _damaged(path: Path, error: BaseException) -> str:
+def _damaged(path: Path, error: Exception) -> str:
     kind = "safetensors by its index" if path.suffix == ".json" else path.suffix
     problem = f"'{path}' cannot be read as {kind}; it may be cut short"
     other = _other_kind(path)
@@ -112,7 +85,6 @@ def _other_kind(path: Path) -> str | None:
 # number.
 
 BLOCK = 1 << 20  # bytes in memory at a time
-DAMAGE = (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error)
 IS_FOLDER = 0x10  # an attribute of entries; torch does not read the content of a folder
 AGAIN = "Download or save the file again"
 
@@ -142,7 +114,7 @@ def check_entries(path: Path) -> list[zipfile.ZipInfo]:
     with zipfile.ZipFile(path) as archive:
         entries = entries_of(path, archive)
         for entry in entries if have_checksums(entries) else ():
-            with intact(path, entry), archive.open(entry) as file:
+            with readable(path, entry), archive.open(entry) as file:
                 if entry.external_attr & IS_FOLDER and entry.file_size:
                     raise zipfile.BadZipFile("a folder with content")
                 while file.read(BLOCK):  # zipfile compares the checksum at the end
@@ -158,13 +130,6 @@ def have_checksums(entries: Sequence[zipfile.ZipInfo]) -> bool:
     return any(entry.CRC for entry in entries)
 
 
-@contextmanager
-def intact(path: Path, entry: zipfile.ZipInfo) -> Iterator[None]:
-    """Turns what reading a damaged entry raises into a UsageError that says what to do."""
-    try:
-        yield
-    except DAMAGE as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0].partition(" for file ")[0]
-        raise UsageError(
-            f"'{path}' is damaged: its entry '{entry.filename}' is not what was saved ({first}). {AGAIN}"
-        ) from error
+def _damaged_entry(path: Path, entry: zipfile.ZipInfo, error: Exception) -> str:
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0].partition(" for file ")[0]
+    return f"'{path}' is damaged: its entry '{entry.filename}' is not what was saved ({first}). {AGAIN}"
