@@ -60,7 +60,7 @@ BY_NAME = {
     "": {"bench.api", "models", "registry", "results"},  # the public names
     "models.create": {
         *("models.build_native", "models.own.network"),
-        *("models.external.timm", "models.external.torchvision", "models.external.hub"),
+        *("models.external.timm", "models.external.torchvision"),
     },
     "models.build_native": {"models.networks.*"},
     "models.selection": {"models.catalog.*"},

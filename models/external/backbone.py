@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,6 +102,9 @@ class Library:
         """The file of the published weights, downloaded if needed. Raises UsageError where it cannot be had."""
 
 
+MakeLibrary = Callable[["Model", ExternalBuilder, str], Library]
+
+
 def triple(values: Iterable[Any]) -> tuple[float, float, float]:
     """A mean or deviation of a library, as floats for R, G and B."""
     red, green, blue = (float(value) for value in values)
@@ -109,7 +112,7 @@ def triple(values: Iterable[Any]) -> tuple[float, float, float]:
 
 
 def build_with(
-    kind: type[Library],
+    kind: MakeLibrary,
     row: Model,
     weights: WeightsChoice,
     num_classes: int | None,
@@ -200,7 +203,7 @@ def _checked_width(library: Library, spec: Model, classes: int) -> int:
     return features.shape[1]
 
 
-def _library(kind: type[Library], row: Model, tag: str | None) -> Library:
+def _library(kind: MakeLibrary, row: Model, tag: str | None) -> Library:
     """The library of a row. Raises UsageError where it is not installed."""
     architecture = row.architecture
     if not isinstance(architecture, ExternalBuilder):
@@ -228,7 +231,7 @@ def _classes_of_head(library: Library, tensors: Mapping[str, StoredTensor]) -> i
     return library.head_classes({name.removeprefix("module."): stored for name, stored in tensors.items()})
 
 
-def count_with(kind: type[Library], row: Model, num_classes: int | None) -> int:
+def count_with(kind: MakeLibrary, row: Model, num_classes: int | None) -> int:
     """Parameters of a row with a head of `num_classes`, at its library's input size. Allocates nothing."""
     library = _library(kind, row, None)
     with torch.device("meta"):

@@ -59,7 +59,7 @@ class ExternalBuilder(OthersArchitecture):
 
     @property
     def built_by(self) -> str:
-        return f"external.{self.library}"
+        return f"external.{self.package}"
 
     @property
     def says_weights(self) -> bool:
@@ -128,10 +128,6 @@ class HubBuilder(ExternalBuilder):
     @property
     def package(self) -> str:
         return "timm"
-
-    @property
-    def built_by(self) -> str:
-        return "external.hub"
 
     @property
     def says_weights(self) -> bool:

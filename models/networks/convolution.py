@@ -5,8 +5,7 @@ from __future__ import annotations
 import itertools
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -134,10 +133,13 @@ class StdConv(nn.Conv2d):
         # A weight made in inference mode has no version, and a CUDA graph replays without checking the cache.
         if weight.is_inference() or (weight.is_cuda and torch.cuda.is_current_stream_capturing()):
             return self.convolve(input, standardise(weight, self.release).to(input.dtype))
+        state = (weight._version, weight.data_ptr(), weight.stride(), input.dtype)
+        sample = _sample(weight) if weight.device.type == "cpu" else None
         cached = self._cached
-        if cached is None or not cached.is_current(weight, input):
+        if cached is None or cached.state != state or (sample is not None and not torch.equal(cached.sample, sample)):
             standardised = standardise(weight.detach(), self.release).to(input.dtype)
-            cached = self._cached = CachedWeight.of(weight, standardised)
+            kept = None if sample is None else sample.clone()
+            cached = self._cached = CachedWeight(standardised, weight.detach(), state, kept)
         return self.convolve(input, cached.weight)
 
     def _padded(self, input: Tensor) -> tuple[Tensor, int]:
@@ -197,33 +199,13 @@ def register(layer: StdConv) -> int:
     return number
 
 
-@dataclass(frozen=True, kw_only=True)
-class CachedWeight:
+class CachedWeight(NamedTuple):
     """A standardised weight, and the state of the original weight when it was made."""
 
     weight: Tensor  # standardised, in the input's type
     source: Tensor  # the original weight: held, so that its address is not used again
-    version: int  # autograd's count of changes in place
-    sample: Tensor | None  # numbers of the weight; on a CPU only, since reading them from a GPU waits for it
-
-    @classmethod
-    def of(cls, weight: Tensor, standardised: Tensor) -> Self:
-        return cls(
-            weight=standardised,
-            source=weight.detach(),
-            version=weight._version,
-            sample=_sample(weight).clone() if weight.device.type == "cpu" else None,
-        )
-
-    def is_current(self, weight: Tensor, input: Tensor) -> bool:
-        """Whether standardising the weight for this input would give the same again."""
-        return (
-            self.version == weight._version
-            and self.source.data_ptr() == weight.data_ptr()
-            and self.source.stride() == weight.stride()
-            and self.weight.dtype == input.dtype
-            and (self.sample is None or torch.equal(self.sample, _sample(weight)))
-        )
+    state: tuple[object, ...]  # its count of changes in place, its address and strides; the input's type
+    sample: Any  # numbers of the weight; on a CPU only, since reading them from a GPU waits for it
 
 
 def _sample(weight: Tensor) -> Tensor:

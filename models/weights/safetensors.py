@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -55,14 +55,14 @@ def _stored(path: Path, file: Any, name: str) -> StoredTensor:
     return StoredTensor(
         shape=tuple(part.get_shape()),
         dtype=kind,
-        read=partial(_read, path, partial(file.get_tensor, name)),
+        read=partial(_read, path, file, name),
         names=(name,),
     )
 
 
-def _read(path: Path, get: Callable[[], Tensor]) -> Tensor:
+def _read(path: Path, file: Any, name: str) -> Tensor:
     with readable(path):
-        return get()
+        return file.get_tensor(name)
 
 
 @contextmanager

@@ -90,14 +90,16 @@ def _read(sidecar: Path, known: list[str], name: str, value: Any) -> Any:
         raise UsageError(f"'{sidecar}' has an unknown field '{name}'. {suggest(name, known, known)}")
     if value is None:
         return None
-    kind = KINDS.get(name, str)
+    kind, problem = KINDS.get(name, str), ""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf")
     if name == "resize" and value not in RESIZES:
-        raise UsageError(f"'{sidecar}': resize={value!r}. {suggest(str(value), RESIZES, RESIZES)}")
-    if kind is bool and not isinstance(value, bool):
-        raise UsageError(f"'{sidecar}': {name}={value!r} should be true or false")
-    if kind in (int, float):
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
-            raise UsageError(f"'{sidecar}': {name}={value!r} should be a number from 0")
-        if kind is int and value != int(value):
-            raise UsageError(f"'{sidecar}': {name}={value!r} should be a whole number")
+        problem = f". {suggest(str(value), RESIZES, RESIZES)}"
+    elif kind is bool and not isinstance(value, bool):
+        problem = " should be true or false"
+    elif kind in (int, float) and not is_number:
+        problem = " should be a number from 0"
+    elif kind is int and value != int(value):
+        problem = " should be a whole number"
+    if problem:
+        raise UsageError(f"'{sidecar}': {name}={value!r}{problem}")
     return kind(value)

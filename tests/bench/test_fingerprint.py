@@ -265,7 +265,7 @@ def test_what_runs_in_throughputs_own_process_is_in_the_key(tmp_path: Path, monk
         ),
         (
             (*FEWSHOT, "model=timm:test_vit", "weights=random"),
-            ("models.external.torchvision", "models.external.hub", "models.networks.vit", "models.build_native"),
+            ("models.external.torchvision", "models.networks.vit", "models.build_native"),
         ),
         (("suite=finetune", "task=digits", "model=BiT-mini"), ("suites.vtab", "suites.fewshot", "models.networks.vit")),
         (
