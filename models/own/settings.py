@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any, get_args
 
 from ...registry import UsageError, suggest
-from ..spec import Architecture, Input, Interpolation, Model, ReadValues
+from ..spec import Architecture, Interpolation, Model, ReadValues
 
 INPUT_SETTINGS = ("image_size", "mean", "std", "interpolation")
 NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
@@ -27,17 +27,6 @@ def read_literal(text: str) -> Any:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return text
-
-
-def read_input(word: str, settings: dict[str, str], known: Input) -> tuple[Input, tuple[str, ...]]:
-    """Removes the settings of the input contract from `settings`; returns the contract and the fields that they fix."""
-    values: dict[str, Any] = {}
-    for setting in INPUT_SETTINGS:
-        if setting in settings:
-            text = settings.pop(setting)
-            value = text if setting == "interpolation" else read_literal(text)
-            values["size" if setting == "image_size" else setting] = read_field(word, setting, value)
-    return replace(known, **values), tuple(values)
 
 
 def read_field(word: str, name: str, value: Any) -> Any:
@@ -70,9 +59,14 @@ class OthersArchitecture(Architecture):
             return [row], set()
         rest = {name: str(value) for name, value in settings.items()}
         variant = tuple(sorted(rest.items()))
-        contract, settled = read_input(row.name, rest, row.input)
+        fixed: dict[str, Any] = {}  # fields of the input contract
+        for setting in (name for name in INPUT_SETTINGS if name in rest):
+            text = rest.pop(setting)
+            value = text if setting == "interpolation" else read_literal(text)
+            fixed["size" if setting == "image_size" else setting] = read_field(row.name, setting, value)
         tap = rest.pop("tap", None) or None
-        architecture = replace(self.with_arguments(row, rest), tap=tap, settled=settled)
+        architecture = replace(self.with_arguments(row, rest), tap=tap, settled=tuple(fixed))
+        contract = replace(row.input, **fixed)
         return [replace(row, architecture=architecture, input=contract, params=None, variant=variant)], set(settings)
 
     @abstractmethod

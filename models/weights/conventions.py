@@ -14,7 +14,7 @@ from typing import Any
 from ...registry import collect, first_few
 from ..geometry import resnet_stride
 from .files import LIGHTNING, open_weights, without_wrappers
-from .layout import Convention, FamilyWeights, NameTable, Shape, translate
+from .layout import NO_RULES, Convention, FamilyWeights, NameTable, Shape, translate
 from .stored import Contents, StoredTensor
 
 # The prefixes of the parameters in re-saved official files, the longest first.
@@ -33,7 +33,7 @@ class Weights:
     contents: Contents
     tensors: Mapping[str, StoredTensor]
     convention: Convention
-    table: NameTable | None = None  # None: the names are ours
+    table: NameTable = NO_RULES  # without rules where the names are ours
     prefix: str = ""  # before every name of an official file
     heads: int | None = None
     notes: tuple[str, ...] = ()
@@ -43,8 +43,6 @@ class Weights:
 
     def their_names(self, ours: Iterable[str]) -> dict[str, tuple[str, ...]]:
         """The names in a file of this convention for our names."""
-        if self.table is None:
-            return {}
         return {name: match.theirs for match in self.table.matches_of_ours(ours) for name in match.ours}
 
     def changed(self, tensors: Mapping[str, StoredTensor], *notes: str) -> Weights:
@@ -66,8 +64,6 @@ def under_our_names(contents: Contents, grid: tuple[int, int] | None = None) -> 
         tensors = dict(contents.tensors)
     elif ignored:
         notes.append(f"left out {len(ignored)} tensors of the training's state: {first_few(ignored)}")
-    if table is None:
-        return Weights(contents=contents, tensors=tensors, convention=convention, notes=tuple(notes))
     stated = (match.layout.heads([tensors[name].shape for name in match.theirs]) for match in table.matches(tensors))
     return Weights(
         contents=contents,
@@ -106,16 +102,14 @@ def families() -> tuple[FamilyWeights, ...]:
     return tuple(collect(f"{__package__}.names", FamilyWeights))
 
 
-def _convention(
-    tensors: Mapping[str, StoredTensor], grid: tuple[int, int] | None
-) -> tuple[Convention, NameTable | None]:
-    """The convention of most names, and the table of the family that has them; None for our own names.
+def _convention(tensors: Mapping[str, StoredTensor], grid: tuple[int, int] | None) -> tuple[Convention, NameTable]:
+    """The convention of most names, and the table of the family that has them, without rules for our own names.
 
     A table counts with the names that it changes, since some are equal to ours (timm's `blocks.0.norm1`), and only if
     the result is of its family.
     """
     most = 0
-    best: tuple[Convention, NameTable | None] = ("ours", None)
+    best: tuple[Convention, NameTable] = ("ours", NO_RULES)
     for family in families():
         for convention, table_of in family.tables.items():
             table = table_of(tensors.keys(), grid)

@@ -15,7 +15,7 @@ from ...stable import replacing
 from .conventions import Weights, family_of, fields_from_shapes, under_our_names
 from .files import open_weights
 from .guess_row import candidates
-from .layout import NameRule, NameTable, Shape
+from .layout import NO_RULES, NameRule, NameTable, Shape
 from .npz import write_npz
 from .safetensors import write_safetensors
 from .stored import readable
@@ -54,7 +54,7 @@ def convert(source: str | Path, target: Path) -> tuple[str, ...]:
 def _check_whole(weights: Weights) -> None:
     """Raises UsageError unless every tensor has one of our names, and a shape and a type that ours can have."""
     path = weights.contents.path
-    if weights.table is None:
+    if weights.convention == "ours":
         if family_of(weights.shapes()) is None:
             raise UsageError(
                 f"'{path}' has no names of the official release, timm or this project; it is left as it is"
@@ -143,7 +143,7 @@ def _official_table(ours: Mapping[str, Shape], names: Collection[str]) -> NameTa
     family, grid = family_of(ours), ours.get("position.grid", ())
     table_of = None if family is None else family.tables.get("official")
     if table_of is None:
-        return NameTable()
+        return NO_RULES
     return table_of(names, (grid[1], grid[2]) if len(grid) == 4 else None)
 
 

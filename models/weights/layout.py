@@ -216,6 +216,9 @@ class NameTable:
                 yield match
 
 
+NO_RULES = NameTable()
+
+
 def translate(table: NameTable, tensors: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
     """The tensors under our names, still unread; a tensor without a rule keeps its name.
 
