@@ -358,7 +358,7 @@ def edit(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         ("models.weights.names.bit", '"resnet/head/conv2d"', '"resnet/conv2d"', {"fewshot knn"}),
         ("models.external.timm", "pre_logits=True", "pre_logits=False", {"timm"}),
         ("models.weights.guess_row", "these look like", "this looks like", set()),
-        ("models.parse_weights", "there are no weights", "no weights", set()),
+        ("models.parse_weights", "brings its own", "brings its", set()),
         ("models.native", "needs weights for", "wants weights for", set()),
         ("models.external.rows", "has no such weights", "has not such weights", set()),
         ("results.tables.grid", "import", "import ", set()),
