@@ -26,10 +26,9 @@ import numpy as np
 from ..registry import UsageError
 from .heads.classes import described, unfit, view_of
 from .heads.label_order import best_renaming
-from .images.features import fingerprint
 from .images.transforms import Resize, View
 from .metrics import accuracies, majority_measurement, top1, top_k
-from .protocol import Context, Features, Measurement, Precision, Suite, Task, Work, task_question
+from .protocol import Context, Features, Measurement, Precision, Suite, Task, Work, fingerprint, task_question
 
 if TYPE_CHECKING:
     from ..models.spec import Model
@@ -43,7 +42,6 @@ class Classify(Suite):
     """A checkpoint's own head on the data set it was trained for: top-1, top-5, mean per class; nothing is trained."""
 
     name: ClassVar[str] = "classify"
-    version: ClassVar[int] = 1
     splits: ClassVar[tuple[str, ...]] = ("test",)
     default_models: ClassVar[tuple[str, ...]] = ("ViT-B/16",)
     default_tasks: ClassVar[str] = "ImageNet"
@@ -65,20 +63,16 @@ class Classify(Suite):
             options = "suite.resize=shorter_crop (aspect ratio kept) or suite.resize=resize_crop"
             self.refuse("crop_pct", not crops, f" is of a centre cut: type {options} with it")
 
-    @property
-    def typed_view(self) -> View:
-        """The preprocessing that was typed."""
-        return View(
+    def view(self, model: Model, weights: WeightsChoice) -> View:
+        """The preprocessing that was typed; where nothing was typed, that of the weights' release."""
+        typed = View(
             resize=self.resize,
             image_size=self.image_size,
             crop_pct=self.crop_pct,
             interpolation=self.interpolation,
             antialias=self.antialias,
         )
-
-    def view(self, model: Model, weights: WeightsChoice) -> View:
-        """The preprocessing that was typed; where nothing was typed, that of the weights' release."""
-        return self.typed_view.over(view_of(model, weights))
+        return typed.over(view_of(model, weights))
 
     def size(self, model: Model, weights: WeightsChoice) -> tuple[int, int]:
         side = self.view(model, weights).image_size
@@ -126,11 +120,7 @@ def check_head(model: str, task: Task, logits: Features) -> None:
 
 def _measurements(task: Task, logits: Features) -> Iterator[Measurement]:
     top_classes = logits.x.argmax(axis=1)
-    question: dict[str, Any] = {
-        **task_question(task),
-        "protocol": "the weights' own head",
-        **fingerprint(logits),
-    }
+    question = {**task_question(task), "protocol": "the weights' own head", **fingerprint(logits)}
     verdict = _verdict(task, logits, top_classes)
     values = accuracies(top_classes, logits.labels, logits.label_sets)
     if task.num_classes > 5:
@@ -151,7 +141,7 @@ def _measurements(task: Task, logits: Features) -> Iterator[Measurement]:
             predictions=predictions.get(metric),
             verdict=verdict,
         )
-    yield majority_measurement(logits.labels, logits.label_sets, question)
+    yield majority_measurement(logits, question)
 
 
 def _verdict(task: Task, logits: Features, predictions: np.ndarray) -> str:

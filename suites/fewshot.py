@@ -26,7 +26,7 @@ suites/probes/logistic.py. `shots=0` stands for every image of the pool.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from itertools import groupby, repeat
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -34,14 +34,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from ..registry import UsageError
-from .images.features import fingerprint
 from .images.transforms import Resize
 from .metrics import LabelSets, accuracies, majority_measurement
 from .probes.knn import KnnClassifier
 from .probes.logistic import LogisticClassifier
 from .probes.ridge import RidgeClassifier
-from .probes.support import ALL, Classifier, Labelled, ProbeResult, check_problem, classify_supports, draw_supports
-from .protocol import Context, Features, Measurement, Precision, Suite, task_question
+from .probes.support import ALL, Classifier, ProbeResult, check_classes, check_problem, classify_supports, draw_supports
+from .protocol import Context, Labelled, Measurement, Precision, Suite, fingerprint, task_question
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,13 +50,14 @@ QUANTILES = (0.025, 0.25, 0.5, 0.75, 0.975)
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """The differences between the protocols."""
+    """A value of `protocol`."""
 
     description: str  # in the question
     head: str  # in the treatment
     swept: str  # the column of the setting that is swept
-    settings: tuple[str, ...]  # of this protocol alone; the first is the one that is swept
+    settings: tuple[str, ...]  # of this probe alone; the first is the one that is swept
     module: str  # of the classifier
+    classifier: Callable[[FewShot, Labelled, Labelled, int], Classifier]  # of training images, test images, classes
 
 
 PROBES = {
@@ -67,6 +67,7 @@ PROBES = {
         swept="l2",
         settings=("l2",),
         module="suites.probes.ridge",
+        classifier=lambda suite, train, test, classes: RidgeClassifier(train, test, classes, suite.swept_values),
     ),
     "knn": Probe(
         description="k nearest neighbours, few-shot",
@@ -74,6 +75,9 @@ PROBES = {
         swept="k",
         settings=("k", "temperature"),
         module="suites.probes.knn",
+        classifier=lambda suite, train, test, classes: KnnClassifier(
+            train, test, classes, k=suite.swept_values, temperature=suite.temperature
+        ),
     ),
     "logistic": Probe(
         description="logistic regression, few-shot",
@@ -81,6 +85,7 @@ PROBES = {
         swept="l2",
         settings=("logistic_l2",),
         module="suites.probes.logistic",
+        classifier=lambda suite, train, test, _: LogisticClassifier(train, test, suite.swept_values),
     ),
 }
 
@@ -90,7 +95,6 @@ class FewShot(Suite):
     """k-shot linear evaluation on frozen features (ViT paper, Section 4.1), over shots, seeds and l2 in one pass."""
 
     name: ClassVar[str] = "fewshot"
-    version: ClassVar[int] = 1
     default_models: ClassVar[tuple[str, ...]] = ("ViT-mini", "BiT-mini", "R+ViT-mini")
     default_tasks: ClassVar[str] = "vtab-mini"
     data_parallel: ClassVar[bool] = True
@@ -136,114 +140,75 @@ class FewShot(Suite):
         return tuple(dict.fromkeys(getattr(self, self.probe.settings[0])))
 
     def modules(self) -> tuple[str, ...]:
-        """The modules of the chosen protocol alone."""
+        """The modules of the chosen probe alone."""
         return (self.probe.module, "suites.probes.support", "suites.metrics", "suites.images.features")
 
     def run(self, context: Context) -> Iterator[Measurement]:
-        data = self._read(context)
-        question = {
-            **task_question(context.task),
-            "protocol": self.probe.description,
-            **fingerprint(*data.parts),
-            "pool": "all training images" if self.pool is None else f"the first {self.pool} training images",
-        }
-        yield majority_measurement(data.test.y, data.label_sets, question)
-        measurements = ProbeMeasurements(self, data, question)
-        chosen = repeat(None) if data.val is None or len(self.swept_values) < 2 else self._chosen(data, data.val)
+        job = ProbeJob(self, context)
+        yield majority_measurement(job.test, job.question)
+        chosen = repeat(None) if job.val is None or len(self.swept_values) < 2 else job.chosen(job.val)
         draws: dict[tuple[int, float], list[tuple[int, float]]] = {}  # (shots, setting): seeds and accuracies
-        seeds = (*self.seed, *range(self.draws))
-        for results in self._by_support(data.pool, data.test, data.num_classes, seeds, data.label_sets):
+        for results in job.by_support(job.pool, job.test, (*self.seed, *range(self.draws)), job.test.label_sets):
             seed = results[0].seed
             if seed is None or seed in self.seed:
-                yield from measurements.of_support(results, next(chosen))
+                yield from job.of_support(results, next(chosen))
             if seed is not None and seed < self.draws:
                 for result in results:
                     draws.setdefault((result.shots, result.setting), []).append((seed, result.top1))
         for (shots, setting), values in draws.items():
-            yield from measurements.of_draws(shots, setting, np.array([value for _, value in sorted(values)]))
+            yield from job.of_draws(shots, setting, np.array([value for _, value in sorted(values)]))
 
-    def _read(self, context: Context) -> ProbeData:
-        options: dict[str, Any] = {
-            "resize": self.resize,
-            "image_size": self.image_size,
-            "precision": self.precision,
-        }
-        task = context.task
-        train = context.features(task, ("train",), first=self.pool, **options)
-        val = context.features(task, ("val",), **options) if task.splits.get("val") else None
-        test = context.features(task, ("test",), **options)
-        pool = [train] if val is None or self.pool is not None else [train, val]
-        return ProbeData(
-            num_classes=task.num_classes,
-            train=Labelled(train.x, train.labels),
-            val=None if val is None else Labelled(val.x, val.labels),
-            pool=Labelled(np.concatenate([part.x for part in pool]), np.concatenate([part.labels for part in pool])),
-            test=Labelled(test.x, test.labels),
-            parts=(*pool, test),
+
+class ProbeJob:
+    """The features of one job, and the measurements of its support sets."""
+
+    def __init__(self, suite: FewShot, context: Context) -> None:
+        task, pool = context.task, suite.pool
+        options: dict[str, Any] = {"resize": suite.resize, "image_size": suite.image_size, "precision": suite.precision}
+        self._suite, self._swept, self._num_classes = suite, suite.probe.swept, task.num_classes
+        self._train = context.features(task, ("train",), first=pool, **options)
+        self.val = context.features(task, ("val",), **options) if task.splits.get("val") else None
+        self.test = context.features(task, ("test",), **options)
+        drawn = [self._train] if self.val is None or pool is not None else [self._train, self.val]
+        self.pool = Labelled(
+            np.concatenate([part.x for part in drawn]), np.concatenate([part.labels for part in drawn])
         )
+        self.question = {
+            **task_question(task),
+            "protocol": suite.probe.description,
+            **fingerprint(*drawn, self.test),
+            "pool": "all training images" if pool is None else f"the first {pool} training images",
+        }
+        self._treatment = {**self.test.treatment, "head": suite.probe.head}
+        if suite.protocol == "knn":
+            self._treatment["temperature"] = suite.temperature
 
-    def _by_support(
-        self, train: Labelled, test: Labelled, num_classes: int, seeds: Iterable[int], label_sets: LabelSets | None
+    def by_support(
+        self, train: Labelled, test: Labelled, seeds: Iterable[int], label_sets: LabelSets | None
     ) -> Iterator[list[ProbeResult]]:
         """For each support set of the training images, the results on the test images at all values of the setting."""
-        check_problem(train, test, num_classes)
-        classify: Classifier
-        if self.protocol == "knn":
-            classify = KnnClassifier(train, test, num_classes, k=self.swept_values, temperature=self.temperature)
-        elif self.protocol == "logistic":
-            classify = LogisticClassifier(train, test, self.swept_values)
-        else:
-            classify = RidgeClassifier(train, test, num_classes, self.swept_values)
-        shots, seeds = list(dict.fromkeys(self.shots)), list(dict.fromkeys(seeds))
-        supports = draw_supports(train.y, num_classes, shots=shots, seeds=seeds)
-        results = classify_supports(classify, test.y, supports, label_sets)
+        check_classes(train)
+        shots, seeds = list(dict.fromkeys(self._suite.shots)), list(dict.fromkeys(seeds))
+        supports = draw_supports(train.labels, self._num_classes, shots=shots, seeds=seeds)
+        classify = self._suite.probe.classifier(self._suite, train, test, self._num_classes)
+        results = classify_supports(classify, test.labels, supports, label_sets)
         yield from (list(group) for _, group in groupby(results, lambda result: (result.seed, result.shots)))
 
-    def _chosen(self, data: ProbeData, val: Labelled) -> Iterator[float]:
+    def chosen(self, val: Labelled) -> Iterator[float]:
         """For each support set of the seeds, the value that is best on the validation images.
 
         The classifiers are fitted on support sets of the training images alone. Ties go to the largest value.
         """
-        for results in self._by_support(data.train, val, data.num_classes, self.seed, None):
+        for results in self.by_support(self._train, val, self._suite.seed, None):
             yield max((result.top1, result.setting) for result in results)[1]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ProbeData:
-    """The features and labels of one job."""
-
-    num_classes: int
-    train: Labelled  # without the validation images; to choose a setting
-    val: Labelled | None
-    pool: Labelled  # of which support sets are drawn
-    test: Labelled
-    parts: tuple[Features, ...]  # of the pool and the test split
-
-    @property
-    def label_sets(self) -> LabelSets | None:
-        """All right classes of each test image, where an image may have several."""
-        return self.parts[-1].label_sets
-
-
-class ProbeMeasurements:
-    """Makes the measurements of a job's support sets."""
-
-    def __init__(self, suite: FewShot, data: ProbeData, question: dict[str, Any]) -> None:
-        self._swept = suite.probe.swept
-        self._data = data
-        self._question = question
-        self._treatment = {**data.parts[-1].treatment, "head": suite.probe.head}
-        if suite.protocol == "knn":
-            self._treatment["temperature"] = suite.temperature
 
     def of_support(self, results: Sequence[ProbeResult], choice: float | None) -> Iterator[Measurement]:
         """One support set's accuracies: at each setting, at the one chosen on validation images, and the oracle's."""
-        swept, data = self._swept, self._data
-        values = [dict(accuracies(result.predictions, data.test.y, data.label_sets)) for result in results]
+        swept, test = self._swept, self.test
+        values = [dict(accuracies(result.predictions, test.labels, test.label_sets)) for result in results]
         for result, by_metric in zip(results, values, strict=True):
             for metric, value in by_metric.items():
-                at = {swept: self._plain(result.setting)}
-                yield self._measurement(metric, value, result, at, f"none: {swept} is fixed")
+                yield self._measurement(metric, value, result, {swept: result.setting}, f"none: {swept} is fixed")
         if len(results) < 2:
             return
         if choice is not None:
@@ -261,7 +226,7 @@ class ProbeMeasurements:
         quantiles = zip(QUANTILES, np.quantile(accuracies, QUANTILES), strict=True)
         summary = {"mean": accuracies.mean(), "std": accuracies.std(ddof=1)}
         summary |= {f"q{100 * q:g}": value for q, value in quantiles}
-        swept = {self._swept: self._plain(setting)}
+        swept = {self._swept: setting}
         asked = {"budget": _budget(shots), "selection": f"none: {self._swept} is fixed", "draws": len(accuracies)}
         for name, value in summary.items():
             metric = f"top1_draws_{name}"
@@ -269,9 +234,9 @@ class ProbeMeasurements:
                 metric=metric,
                 value=float(value),
                 unit="percent",
-                n_test=len(self._data.test),
+                n_test=len(self.test),
                 at={"shots": shots, **swept, "draws": len(accuracies)},
-                question=self._question | {"metric": metric} | asked,
+                question=self.question | {"metric": metric} | asked,
                 treatment=self._treatment | swept,
                 arrays={"draws": accuracies.astype(np.float32)} if name == "mean" else {},
             )
@@ -285,16 +250,13 @@ class ProbeMeasurements:
             metric=metric,
             value=value,
             unit="percent",
-            n_test=len(self._data.test),
+            n_test=len(self.test),
             n_train=result.n_train,
             at={**drawn, "shots": result.shots, **at},
-            question=self._question | asked | {"metric": metric},
-            treatment=self._treatment | {self._swept: self._plain(result.setting)},
+            question=self.question | asked | {"metric": metric},
+            treatment=self._treatment | {self._swept: result.setting},
             predictions=result.predictions if metric.startswith("top1") else None,
         )
-
-    def _plain(self, setting: float) -> float | int:
-        return int(setting) if self._swept == "k" else setting  # as records have it
 
 
 def ridge_probe(  # noqa: PLR0913  # public signature
@@ -342,8 +304,8 @@ def ridge_surface(
             f"shots={shots}, seeds={seeds}, l2={l2}: the probe needs a list of at least one of each: "
             "whole shots from 1 up, whole seeds from 0 up and finite l2 above 0"
         )
-    supports = draw_supports(train.y, num_classes, shots=shots, seeds=seeds)
-    yield from classify_supports(RidgeClassifier(train, test, num_classes, l2), test.y, supports)
+    supports = draw_supports(train.labels, num_classes, shots=shots, seeds=seeds)
+    yield from classify_supports(RidgeClassifier(train, test, num_classes, l2), test.labels, supports)
 
 
 def _budget(shots: int) -> str:

@@ -29,12 +29,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from ..registry import UsageError
-from .images.features import fingerprint
-from .metrics import accuracies, majority_measurement, top1
+from .metrics import accuracy_measurements, majority_measurement, top1
 from .probes.ridge import L2, classify_by_ridge
-from .probes.support import Labelled
-from .protocol import Context, Features, Measurement, Split, Suite, Task, Work, task_question
-from .training import paper_recipes as recipes
+from .protocol import Context, Measurement, Split, Suite, Task, Work, fingerprint, task_question
+from .training import paper_recipes
 from .training.bit_hyperrule import decays
 from .training.contract import Compute, ComputeSettings
 from .training.recipe import Recipe, RecipeSettings
@@ -59,7 +57,6 @@ class FineTune(ComputeSettings, RecipeSettings, Suite):
     """Fine-tuning (ViT paper, Table 4; the BiT-HyperRule), or training from scratch, on the whole training set."""
 
     name: ClassVar[str] = "finetune"
-    version: ClassVar[int] = 1
     default_models: ClassVar[tuple[str, ...]] = ("ViT-mini", "BiT-mini", "R+ViT-mini")
     default_tasks: ClassVar[str] = "vtab-mini"
     data_parallel: ClassVar[bool] = True
@@ -72,10 +69,8 @@ class FineTune(ComputeSettings, RecipeSettings, Suite):
 
     def check(self) -> None:
         self.check_given()
-        if self.micro_batch is not None and self.micro_batch < 1:
-            raise UsageError(f"suite.micro_batch={self.micro_batch}: training needs at least 1")
-        if not self.checkpoint_minutes > 0:
-            raise UsageError(f"suite.checkpoint_minutes={self.checkpoint_minutes:g}: a number above 0")
+        self.refuse("micro_batch", self.micro_batch is not None and self.micro_batch < 1, ": training needs at least 1")
+        self.refuse("checkpoint_minutes", not self.checkpoint_minutes > 0, ": a number above 0")
 
     def resolved(self, model: Model, weights: WeightsChoice, task: Task) -> Mapping[str, Any]:  # noqa: ARG002
         """Whether training may crop and flip the task's images."""
@@ -103,7 +98,7 @@ class FineTune(ComputeSettings, RecipeSettings, Suite):
         """
         names = self.auto_recipe(model, untrained=weights.random) if self.recipe == "auto" else self.recipe
         if names == "vtab-sweep":  # with typed steps all schedules are one
-            by_name = {f"vtab-sweep {self.steps or recipe.steps}": recipe for recipe in recipes.vtab_sweep()}
+            by_name = {f"vtab-sweep {self.steps or recipe.steps}": recipe for recipe in paper_recipes.vtab_sweep()}
         else:
             by_name = {name: self._recipe(name, model, task, images, size) for name in names.split("+")}
         return [(name, self._override(recipe)) for name, recipe in by_name.items()]
@@ -112,16 +107,16 @@ class FineTune(ComputeSettings, RecipeSettings, Suite):
         """The recipe of a name that `recipe=` takes."""
         task_name, resnet = "" if task is None else task.name, model.architecture.has_resnet
         if name in SCRATCH:
-            return recipes.from_scratch(model.name, images, pretrain=SCRATCH[name], steps=self.steps)
+            return paper_recipes.from_scratch(model.name, images, pretrain=SCRATCH[name], steps=self.steps)
         make = {
-            "vit": lambda: recipes.vit(task_name, images, resnet=resnet),
-            "vit-code": lambda: recipes.vit_as("vision_transformer", task_name, images, resnet=resnet),
-            "big-vision": lambda: recipes.vit_as("big_vision", task_name, images, resnet=resnet),
-            "table2": lambda: recipes.imagenet_table2(model.name, images, task=task_name or "ImageNet"),
-            "bit": lambda: recipes.bit(images, size, model=model.name),
-            "bit-code": lambda: recipes.bit(images, size, model=model.name, source="code"),
-            "vtab": recipes.vtab,
-            "short": lambda: recipes.short(size),
+            "vit": lambda: paper_recipes.vit(task_name, images, resnet=resnet),
+            "vit-code": lambda: paper_recipes.vit_as("vision_transformer", task_name, images, resnet=resnet),
+            "big-vision": lambda: paper_recipes.vit_as("big_vision", task_name, images, resnet=resnet),
+            "table2": lambda: paper_recipes.imagenet_table2(model.name, images, task=task_name or "ImageNet"),
+            "bit": lambda: paper_recipes.bit(images, size, model=model.name),
+            "bit-code": lambda: paper_recipes.bit(images, size, model=model.name, source="code"),
+            "vtab": paper_recipes.vtab,
+            "short": lambda: paper_recipes.short(size),
         }
         return make[name]()
 
@@ -155,149 +150,105 @@ class FineTune(ComputeSettings, RecipeSettings, Suite):
         if self.lr:
             typed["lr"] = tuple(sorted(set(self.lr)))
         recipe = replace(recipe, **derived | typed)
-        if self.resize is not None and recipe.crop != "bit":
-            raise UsageError(
-                f"suite.resize={self.resize} is of a random crop that images are resized for, crop=bit, and changes "
-                f"nothing with crop={recipe.crop}; leave it out"
-            )
-        if self.resize is not None and self.resize < (recipe.image_size or 0):
-            raise UsageError(
-                f"suite.resize={self.resize}: images are resized before {recipe.image_size} pixels are cut out of them"
-                f"; type suite.resize={round((recipe.image_size or 0) * 448 / 384)}, or a smaller suite.image_size"
-            )
+        resize, side = self.resize, recipe.image_size or 0
+        if resize is not None:
+            what = f"changes nothing with crop={recipe.crop}; leave it out"
+            no_crop = recipe.crop != "bit"
+            self.refuse("resize", no_crop, f" is of a random crop that images are resized for, crop=bit, and {what}")
+            larger = f"type suite.resize={round(side * 448 / 384)}, or a smaller suite.image_size"
+            why = f": images are resized before {recipe.image_size} pixels are cut out of them; {larger}"
+            self.refuse("resize", resize < side, why)
         return recipe
 
-    def trainer(self, context: Context) -> Trainer:
-        """The trainer of the job's runs."""
-        settings = {item.name: getattr(self, item.name) for item in fields(ComputeSettings)}
-        return Trainer(
+    def run(self, context: Context) -> Iterator[Measurement]:
+        """Raises UsageError where there are no validation images to choose a candidate on."""
+        task = context.task
+        if task.num_classes < 2:
+            raise UsageError(f"{task.name} has {task.num_classes} class; there is nothing to tell apart")
+        train, test = context.images(task, "train"), context.images(task, "test")
+        val = context.images(task, "val") if task.splits.get("val") else None
+        fitted = [train] if val is None else [train, val]  # in the final runs
+        count, size = sum(map(len, fitted)), np.asarray(train.images[0]).shape[:2]
+        recipes = self.candidates(context.model, context.weights, task, count, size)
+        for note in dict.fromkeys(recipe.note for _, recipe in recipes if recipe.note):
+            context.say(note)
+        candidates = [Candidate(name, recipe, lr) for name, recipe in recipes for lr in recipe.lr]
+        compute = {item.name: getattr(self, item.name) for item in fields(ComputeSettings)}
+        trainer = Trainer(
             context,
-            Compute(device=context.device, free_memory=context.free_memory, **settings),
+            Compute(device=context.device, free_memory=context.free_memory, **compute),
             checkpoint_minutes=self.checkpoint_minutes,
             tensorboard=self.tensorboard,
             save_weights=self.save == "weights",
         )
+        seeds, best = candidates[0].recipe.seed, candidates[0]
+        scores: dict[Candidate, list[float]] = {}  # for each seed, percent of the validation images
+        if len(candidates) > 1:
+            if val is None:
+                lr = f"suite.lr={best.lr:g}"
+                raise UsageError(f"{task.name} has no validation images to choose a learning rate on: type one, {lr}")
+            for candidate in candidates:
+                results = [trainer.run("choose", candidate, seed, [train], val) for seed in seeds]
+                scores[candidate] = [top1(result.predictions, val.labels, val.label_sets) for result in results]
+            best = max(scores, key=lambda candidate: (np.mean(scores[candidate]), -candidate.lr))
+            context.say(f"chose {best.name}, learning rate {best.lr:g}: {np.mean(scores[best]):.2f} % on validation")
 
-    def run(self, context: Context) -> Iterator[Measurement]:
-        yield from finetune(self, context)
-
-
-def finetune(suite: FineTune, context: Context) -> Iterator[Measurement]:
-    """The measurements of one job. Raises UsageError where there are no validation images to choose a candidate on."""
-    task = context.task
-    if task.num_classes < 2:
-        raise UsageError(f"{task.name} has {task.num_classes} class; there is nothing to tell apart")
-    train, test = context.images(task, "train"), context.images(task, "test")
-    val = context.images(task, "val") if task.splits.get("val") else None
-    fitted = [train] if val is None else [train, val]  # in the final runs
-    count = sum(map(len, fitted))
-    candidates = _candidates(suite, context, count, np.asarray(train.images[0]))
-    seeds, best, trainer = candidates[0].recipe.seed, candidates[0], suite.trainer(context)
-    scores: list[tuple[Candidate, int, float]] = []  # candidate, seed, percent of the validation images
-    if len(candidates) > 1:
-        if val is None:
-            lr = f"suite.lr={best.lr:g}"
-            raise UsageError(f"{task.name} has no validation images to choose a learning rate on: type one, {lr}")
-        for candidate, seed in product(candidates, seeds):
-            predictions = trainer.run("choose", candidate, seed, [train], val).predictions
-            scores.append((candidate, seed, top1(predictions, val.labels, val.label_sets)))
-        best, mean = best_candidate(scores)
-        context.say(f"chose {best.name}, learning rate {best.lr:g}: {mean:.2f} % on validation")
-
-    question = _question(suite, task, [*fitted, test], count)
-    for candidate, seed, value in scores:
-        yield Measurement(
-            metric="top1_val",
-            value=value,
-            unit="percent",
-            n_train=len(train),
-            at={"seed": seed, "lr": candidate.lr, "recipe": candidate.name},
-            question=question | {"metric": "top1 on the validation images"},
-            treatment=_treatment(suite, context, candidate, candidates),
-        )
-    for seed in seeds:
-        final = trainer.run("final", best, seed, fitted, test)
-        for metric, value in accuracies(final.predictions, test.labels, test.label_sets):
+        question = self._question(task, [*fitted, test], count)
+        for candidate, seed in product(scores, seeds):
             yield Measurement(
-                metric=metric,
-                value=value,
+                metric="top1_val",
+                value=scores[candidate][seeds.index(seed)],
                 unit="percent",
-                n_test=len(test),
-                n_train=count,
-                at={"seed": seed},
-                question=question | {"metric": metric},
-                treatment=_treatment(suite, context, best, candidates) | final.facts,
-                predictions=final.predictions if metric == "top1" else None,
+                n_train=len(train),
+                at={"seed": seed, "lr": candidate.lr, "recipe": candidate.name},
+                question=question | {"metric": "top1 on the validation images"},
+                treatment=self._treatment(context, candidate, candidates),
             )
-    if context.weights.random and val is not None:
-        probe = _untrained_probe(context, best.recipe.image_size, question)
-        yield replace(probe, n_test=len(test), n_train=count)
-    yield majority_measurement(test.labels, test.label_sets, question)
+        for seed in seeds:
+            final = trainer.run("final", best, seed, fitted, test)
+            treatment = self._treatment(context, best, candidates) | final.facts
+            at = {"seed": seed}
+            yield from accuracy_measurements(final.predictions, test, question, treatment, n_train=count, at=at)
+        if context.weights.random and val is not None:
+            probe = _untrained_probe(context, best.recipe.image_size, question)
+            yield replace(probe, n_test=len(test), n_train=count)
+        yield majority_measurement(test, question)
 
+    def _question(self, task: Task, parts: Sequence[Split], count: int) -> dict[str, Any]:
+        """The question of a job on these splits, the test split last; `count` images are trained on.
 
-def _candidates(suite: FineTune, context: Context, count: int, first: np.ndarray) -> list[Candidate]:
-    """The candidates for `count` training images, the first of which is (H, W, 3). The recipes' notes are printed."""
-    size = (first.shape[0], first.shape[1])
-    named_recipes = suite.candidates(context.model, context.weights, context.task, count, size)
-    for note in dict.fromkeys(recipe.note for _, recipe in named_recipes if recipe.note):
-        context.say(note)
-    return [Candidate(name, recipe, lr) for name, recipe in named_recipes for lr in recipe.lr]
+        The data that candidates are chosen on is part of the question. The number of candidates is treatment: on VTAB a
+        ViT has one, a ResNet two, and the paper compares them.
+        """
+        return {
+            **task_question(task),
+            "protocol": f"{self.name}, fine-tuning",
+            **fingerprint(*parts),
+            "budget": f"{count} images",
+            "select_on": "the validation images" if len(parts) > 2 else "nothing: there are no validation images",
+        }
 
-
-def best_candidate(scores: Sequence[tuple[Candidate, int, float]]) -> tuple[Candidate, float]:
-    """The candidate with the best mean over seeds, and that mean; ties go to the smallest learning rate."""
-    values: dict[Candidate, list[float]] = {}
-    for candidate, _, value in scores:
-        values.setdefault(candidate, []).append(value)
-    means = {candidate: float(np.mean(of_seeds)) for candidate, of_seeds in values.items()}
-    best = max(means, key=lambda candidate: (means[candidate], -candidate.lr))
-    return best, means[best]
-
-
-def _question(suite: FineTune, task: Task, parts: Sequence[Split], count: int) -> dict[str, Any]:
-    """The question of a job on these splits, the test split last; `count` images are trained on.
-
-    The data that candidates are chosen on is part of the question. The number of candidates is treatment: on VTAB a ViT
-    has one, a ResNet two, and the paper compares them.
-    """
-    images = [
-        Features(
-            x=np.empty((0, 0)), labels=part.labels, digests=(part.digest,), treatment={}, label_sets=part.label_sets
-        )
-        for part in parts
-    ]
-    return {
-        **task_question(task),
-        "protocol": f"{suite.name}, fine-tuning",
-        **fingerprint(*images),
-        "budget": f"{count} images",
-        "select_on": "the validation images" if len(parts) > 2 else "nothing: there are no validation images",
-    }
-
-
-def _treatment(
-    suite: FineTune, context: Context, candidate: Candidate, candidates: Sequence[Candidate]
-) -> dict[str, Any]:
-    """How the model was fed and tuned. What depends on the task is in `recipe`, by which tables split no rows."""
-    recipe = candidate.recipe
-    augmentation, transform = feeding(context.model.input, context.task, recipe)
-    changed = changes_from_scratch(context, recipe)
-    return {
-        "head": "a tanh layer, then linear from zero" if "pre_logits" in changed else "linear, from zero",
-        "recipe_asked": suite.recipe,
-        "typed": suite.typed_settings(),
-        "precision": suite.precision,
-        "recipe": {
-            "name": candidate.name,
-            **recipe.at(candidate.lr).describe(),
-            **changed,
-            "lr_choices": list(recipe.lr),
-            "candidates": list(map(str, candidates)),
-            "augmentation": augmentation.describe(),
-            "test": transform.describe(),
-            **({"note": recipe.note} if recipe.note else {}),
-        },
-    }
+    def _treatment(self, context: Context, candidate: Candidate, candidates: Sequence[Candidate]) -> dict[str, Any]:
+        """How the model was fed and tuned. What depends on the task is in `recipe`, by which tables split no rows."""
+        recipe = candidate.recipe
+        augmentation, transform = feeding(context.model.input, context.task, recipe)
+        changed = changes_from_scratch(context, recipe)
+        return {
+            "head": "a tanh layer, then linear from zero" if "pre_logits" in changed else "linear, from zero",
+            "recipe_asked": self.recipe,
+            "typed": self.typed_settings(),
+            "precision": self.precision,
+            "recipe": {
+                "name": candidate.name,
+                **recipe.at(candidate.lr).describe(),
+                **changed,
+                "lr_choices": list(recipe.lr),
+                "candidates": list(map(str, candidates)),
+                "augmentation": augmentation.describe(),
+                "test": transform.describe(),
+                **({"note": recipe.note} if recipe.note else {}),
+            },
+        }
 
 
 def _untrained_probe(context: Context, image_size: int | None, question: Mapping[str, Any]) -> Measurement:
@@ -305,17 +256,14 @@ def _untrained_probe(context: Context, image_size: int | None, question: Mapping
 
     It is measured on one network, with the weights that `weights=` names, whatever the seeds of the training runs.
     """
-    options: dict[str, Any] = {"resize": "square", "image_size": image_size}
-    parts = [context.features(context.task, (split,), **options) for split in ("train", "val", "test")]
-    train, val, test = (Labelled(part.x, part.labels) for part in parts)
-    predictions, l2 = classify_by_ridge(train, val, test, context.task.num_classes, L2)
+    predictions, (*_, test), treatment = classify_by_ridge(context, L2, image_size=image_size)
     protocol = "ridge probe on the untrained network's features, l2 on the validation images"
     return Measurement(
         metric="top1_untrained_probe",
-        value=top1(predictions, test.y, parts[2].label_sets),
+        value=top1(predictions, test.labels, test.label_sets),
         unit="percent",
         question={**question, "metric": "top1", "protocol": protocol},
-        treatment={**parts[2].treatment, "head": "ridge to {-1, 1}^K", "l2": l2, "l2_choices": list(L2)},
+        treatment=treatment,
     )
 
 

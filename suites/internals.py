@@ -32,7 +32,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..registry import UsageError
-from .images.features import exact_convolutions
 from .images.loading import load_ahead
 from .images.transforms import Resize, Transform
 from .probes.attention import (
@@ -61,7 +60,6 @@ class Internals(Suite):
     """Inside a network: filters, position embeddings, attention distance, rollout (ViT paper, Section 4.5)."""
 
     name: ClassVar[str] = "internals"
-    version: ClassVar[int] = 1
     default_models: ClassVar[tuple[str, ...]] = ("ViT-mini", "R+ViT-mini")
     default_tasks: ClassVar[str] = "photos"
     splits: ClassVar[tuple[str, ...]] = ("test",)
@@ -133,10 +131,10 @@ class Internals(Suite):
         tokens = tokens_of(context.model, size)
         split = context.images(context.task, "test")
         transform = Transform.for_input(network.spec.input, self.resize, size)
-        attention = self._attend(context, network, split, tokens, transform)
-        count, examples = len(attention.distance), len(attention.rollout)
-        mean = attention.distance.mean(axis=0)  # layers heads
-        spread = attention.distance.std(axis=0, ddof=1) if count > 1 else np.zeros_like(mean)
+        distance, rollout, images = self._attend(context, network, split, tokens, transform)
+        count, examples = len(distance), len(rollout)
+        mean = distance.mean(axis=0)  # layers heads
+        spread = distance.std(axis=0, ddof=1) if count > 1 else np.zeros_like(mean)
         treatment = {**transform.describe(), "grid": [tokens.rows, tokens.columns], "spacing": tokens.spacing}
         question = {"task": context.task.name, "protocol": "internals", "split": split.digest}
         class_token = {"out": "left out", "zero": "at distance 0"}[self.class_token]
@@ -160,19 +158,25 @@ class Internals(Suite):
             of_rollout = {"metric": "attention_rollout", "images": f"the first {examples} test images"}
             yield Measurement(
                 metric="attention_rollout",
-                value=float(effective_share(attention.rollout).mean()),
+                value=float(effective_share(rollout).mean()),
                 unit="percent",
                 at={"images": examples},
                 question=question | of_rollout | {"identity": self.identity},
                 treatment=treatment,
-                arrays={"rollout": attention.rollout, "images": attention.images},
+                arrays={"rollout": rollout, "images": images},
             )
 
     def _attend(
         self, context: Context, network: Any, split: Split, tokens: Tokens, transform: Transform
-    ) -> AttentionMaps:
-        """Attention distances and rollouts from one pass over the images, a batch and a layer at a time."""
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Attention distances and rollouts from one pass over the images, a batch and a layer at a time.
+
+        Distances (images, layers, heads) in pixels; of the examples, rollouts (…, rows, columns) and the images as fed
+        to the network, (…, H, W, 3) uint8.
+        """
         import torch
+
+        from .images.features import exact_convolutions
 
         count = min(self.images, len(split))
         heads = context.model.architecture.sizes()["heads"]
@@ -205,16 +209,7 @@ class Internals(Suite):
         finite = np.isfinite(distance).all(axis=(1, 2))
         if not finite.all():
             raise ValueError(f"{context.model.name} gives NaN or inf for image {int(finite.argmin())} of the split")
-        return AttentionMaps(distance=distance, rollout=torch.cat(rollouts).numpy(), images=torch.cat(images).numpy())
-
-
-@dataclass(frozen=True, kw_only=True)
-class AttentionMaps:
-    """Attention distances of all images, and rollouts of the examples."""
-
-    distance: np.ndarray  # images layers heads, pixels
-    rollout: np.ndarray  # examples rows columns
-    images: np.ndarray  # examples H W 3 uint8: as fed to the network
+        return distance, torch.cat(rollouts).numpy(), torch.cat(images).numpy()
 
 
 def tokens_of(model: Model, size: tuple[int, int]) -> Tokens:

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from .protocol import Measurement
+from .protocol import Features, Measurement, Split
 
 ROWS = 8192  # of an array that are processed at a time, to keep temporaries small
 LabelSets = Sequence[Sequence[int]]  # N sets of right classes
 
 
-def top1(predictions: np.ndarray, labels: np.ndarray, label_sets: LabelSets | None = None) -> float:
-    """Percent of images whose prediction is right, from (N,) predicted and (N,) true classes.
+def correct(predictions: np.ndarray, labels: np.ndarray, label_sets: LabelSets | None = None) -> np.ndarray:
+    """(N,) whether each prediction is right, from (N,) predicted and (N,) true classes.
 
     Where an image may have several right classes (ImageNet ReaL), any of them is right.
     """
     if label_sets is None:
-        return 100.0 * float(np.mean(predictions == labels))
-    right = [predicted in classes for predicted, classes in zip(predictions.tolist(), label_sets, strict=True)]
-    return 100.0 * float(np.mean(right))
+        return predictions == labels
+    return np.array([predicted in classes for predicted, classes in zip(predictions.tolist(), label_sets, strict=True)])
+
+
+def top1(predictions: np.ndarray, labels: np.ndarray, label_sets: LabelSets | None = None) -> float:
+    """Percent of images whose prediction is right, as `correct` says."""
+    return 100.0 * float(np.mean(correct(predictions, labels, label_sets)))
 
 
 def top_k(logits: np.ndarray, labels: np.ndarray, label_sets: LabelSets | None = None, k: int = 5) -> float:
@@ -60,17 +64,6 @@ def majority_rate(labels: np.ndarray, label_sets: LabelSets | None = None) -> fl
     return 100.0 * float(np.bincount(all_labels).max() / len(labels))
 
 
-def majority_measurement(labels: np.ndarray, label_sets: LabelSets | None, question: Mapping[str, Any]) -> Measurement:
-    """The measurement of the majority rate that every suite adds to its accuracies on a test split."""
-    return Measurement(
-        metric="majority_rate",
-        value=majority_rate(labels, label_sets),
-        unit="percent",
-        n_test=len(labels),
-        question={**question, "metric": "majority_rate"},
-    )
-
-
 def accuracies(
     predictions: np.ndarray, labels: np.ndarray, label_sets: LabelSets | None = None
 ) -> list[tuple[str, float]]:
@@ -80,3 +73,38 @@ def accuracies(
     """
     values = [("top1", top1(predictions, labels, label_sets))]
     return values if label_sets is not None else [*values, ("mean_per_class", mean_per_class(predictions, labels))]
+
+
+def accuracy_measurements(
+    predictions: np.ndarray,
+    test: Features | Split,
+    question: Mapping[str, Any],
+    treatment: Mapping[str, Any],
+    *,
+    n_train: int,
+    at: Mapping[str, Any] | None = None,
+) -> Iterator[Measurement]:
+    """The measurements of the accuracies on a test split; the predictions are kept with the first."""
+    for metric, value in accuracies(predictions, test.labels, test.label_sets):
+        yield Measurement(
+            metric=metric,
+            value=value,
+            unit="percent",
+            n_test=len(test),
+            n_train=n_train,
+            at=at or {},
+            question={**question, "metric": metric},
+            treatment=treatment,
+            predictions=predictions if metric == "top1" else None,
+        )
+
+
+def majority_measurement(test: Features | Split, question: Mapping[str, Any]) -> Measurement:
+    """The measurement of the majority rate that every suite adds to its accuracies on a test split."""
+    return Measurement(
+        metric="majority_rate",
+        value=majority_rate(test.labels, test.label_sets),
+        unit="percent",
+        n_test=len(test),
+        question={**question, "metric": "majority_rate"},
+    )

@@ -1,10 +1,15 @@
 """The types that suites, tasks, sources and the engine share: Task, Split, Source, Measurement, Context, Suite.
 
+A protocol is how a question is asked: which images are fitted on, how a setting is chosen, what is scored once. A suite
+is one protocol, or a few of which its setting `protocol` chooses. Records name it, and `protocol_sha` is the digest of
+the whole question. (`typing.Protocol` marks Source and Context as interfaces: that is Python's word.)
+
 No torch here, so that suites and tasks are listed and planned without importing it.
 """
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 import numpy as np
 
 from ..registry import UsageError
+from ..stable import canonical, sha
 
 if TYPE_CHECKING:
     import torch
@@ -82,6 +88,10 @@ class Split:
     files: tuple[Path, ...] = ()  # the files read, to notice later changes
     part_of: PartOf | None = None  # the larger split with these images, for one pass over both
 
+    @property
+    def digests(self) -> tuple[str, ...]:
+        return (self.digest,)
+
     def __len__(self) -> int:
         return len(self.labels)
 
@@ -139,12 +149,21 @@ class Source(Protocol):
         ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class Features:
-    """The features, or logits, of a frozen model for some splits of a task, concatenated."""
+@dataclass(frozen=True)
+class Labelled:
+    """Features and classes of N images."""
 
-    x: np.ndarray  # (N, D) float32
-    labels: np.ndarray  # (N,) int64
+    x: np.ndarray  # (N, D)
+    labels: np.ndarray  # (N,) class numbers
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Features(Labelled):
+    """The features, float32, or logits, of a frozen model for some splits of a task, concatenated."""
+
     digests: tuple[str, ...]  # of the images of each split
     treatment: Mapping[str, Any]  # transform, tap, precision
     label_sets: tuple[tuple[int, ...], ...] | None = None  # N sets of right classes, where an image may have several
@@ -261,16 +280,25 @@ class Work:
         return self.images + self.trained
 
 
+class Settings:
+    """A class whose fields users can type as `suite.NAME=VALUE`."""
+
+    def refuse(self, name: str, invalid: bool, why: str) -> None:
+        """Raise UsageError where a setting's value is `invalid`. The message is `suite.NAME=VALUE`, then `why`."""
+        if invalid:
+            raise UsageError(f"suite.{name}={typed(getattr(self, name))}{why}")
+
+
 @dataclass(frozen=True, kw_only=True)
-class Suite(ABC):
-    """A protocol: its fields are its settings, and `run` measures one job. It does not write files or records.
+class Suite(Settings, ABC):
+    """One protocol or a few: the fields are its settings, and `run` measures one job. It writes no file and no record.
 
     Subclasses are frozen dataclasses. Each module of this package that defines one also has an instance with the
     default settings, which the registry finds.
     """
 
     name: ClassVar[str]
-    version: ClassVar[int]  # raised by hand when the protocol itself, not only its code, changes
+    version: ClassVar[int] = 1  # raised by hand when the protocol itself, not only its code, changes
     aliases: ClassVar[tuple[str, ...]] = ()
     in_globs: ClassVar[bool] = True
     needs: ClassVar[frozenset[Literal["task", "weights"]]] = frozenset({"task", "weights"})
@@ -286,13 +314,8 @@ class Suite(ABC):
     incidental: ClassVar[frozenset[str]] = frozenset()  # settings that no number depends on, and a job's key leaves out
     by_device: ClassVar[bool] = False  # whether the device, driver and libraries are part of a job's identity
 
-    def check(self) -> None:  # noqa: B027  # few suites refuse anything
+    def check(self) -> None:  # few suites refuse anything
         """Raise UsageError for invalid settings, alone or together."""
-
-    def refuse(self, name: str, invalid: bool, why: str) -> None:
-        """Raise UsageError where a setting's value is `invalid`. The message is `suite.NAME=VALUE`, then `why`."""
-        if invalid:
-            raise UsageError(f"suite.{name}={typed(getattr(self, name))}{why}")
 
     def require_positive(self, *names: str) -> None:
         """Raise UsageError for a setting that is, or contains, a number not above 0. None is accepted."""
@@ -350,6 +373,19 @@ class Suite(ABC):
 def task_question(task: Task) -> dict[str, object]:
     """The part of the question that all accuracies on a task share."""
     return {"task": task.name, "label": task.label, "num_classes": task.num_classes, "skipped": 0}
+
+
+def fingerprint(*parts: Features | Split) -> dict[str, str]:
+    """Digests of the images, in order, and of the labels: the part of a question that identifies the data."""
+    return {
+        "split": sha([digest for part in parts for digest in part.digests]),
+        "labels": hashlib.sha256(b"".join(map(_label_bytes, parts))).hexdigest()[:16],
+    }
+
+
+def _label_bytes(part: Features | Split) -> bytes:
+    sets = b"" if part.label_sets is None else canonical([list(classes) for classes in part.label_sets]).encode()
+    return part.labels.astype("<i8").tobytes() + sets
 
 
 def typed(value: Any) -> str:

@@ -19,15 +19,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from ..registry import UsageError
-from .finetune import FineTune, finetune
-from .images.features import fingerprint
-from .metrics import accuracies, majority_measurement
+from .finetune import FineTune
+from .metrics import accuracy_measurements, majority_measurement
 from .probes.ridge import L2, classify_by_ridge
-from .probes.support import Labelled, check_problem
-from .protocol import Context, Measurement, Suite, Task, Work, task_question
+from .probes.support import check_classes
+from .protocol import Context, Measurement, Precision, Suite, Task, Work, fingerprint, task_question
 
 if TYPE_CHECKING:
     from ..models.spec import Model
@@ -39,7 +38,6 @@ class Vtab(FineTune):
     """VTAB-1k: the 19 published tasks and nothing else, each from 1000 training images."""
 
     name: ClassVar[str] = "vtab"
-    version: ClassVar[int] = 1
     default_models: ClassVar[tuple[str, ...]] = ("ViT-B/16", "BiT-R50x1", "R50+ViT-B/16")
     default_tasks: ClassVar[str] = "vtab"
     only_default_tasks: ClassVar[bool] = True
@@ -87,36 +85,24 @@ class Vtab(FineTune):
         return base.estimate(self, model, task, weights)
 
     def run(self, context: Context) -> Iterator[Measurement]:
-        return finetune(self, context) if self.protocol == "finetune" else self._probe(context)
+        return super().run(context) if self.protocol == "finetune" else self._probe(context)
 
     def _probe(self, context: Context) -> Iterator[Measurement]:
         """The closed-form probe: l2 chosen with 800 and 200 images, fitted on all 1000, scored once."""
-        task = context.task
-        options: dict[str, Any] = {"resize": "square", "image_size": self.image_size, "precision": self.precision}
-        parts = [context.features(task, (split,), **options) for split in ("train", "val", "test")]
-        train, val, test = (Labelled(part.x, part.labels) for part in parts)
-        check_problem(train, test, task.num_classes)
-        predictions, best = classify_by_ridge(train, val, test, task.num_classes, self.l2)
+        predictions, parts, treatment = classify_by_ridge(
+            context, self.l2, image_size=self.image_size, precision=cast(Precision, self.precision)
+        )
+        train, val, test = parts
+        check_classes(train)
         question = {
-            **task_question(task),
+            **task_question(context.task),
             "protocol": f"{self.name}, ridge probe",
             **fingerprint(*parts),
             "budget": f"{len(train)} + {len(val)} images",
             "selection": "l2 on the validation images",
         }
-        treatment = {**parts[-1].treatment, "head": "ridge to {-1, 1}^K", "l2": best, "l2_choices": list(self.l2)}
-        for metric, value in accuracies(predictions, test.y):
-            yield Measurement(
-                metric=metric,
-                value=value,
-                unit="percent",
-                n_test=len(test),
-                n_train=len(train) + len(val),
-                question=question | {"metric": metric},
-                treatment=treatment,
-                predictions=predictions if metric == "top1" else None,
-            )
-        yield majority_measurement(test.y, None, question)
+        yield from accuracy_measurements(predictions, test, question, treatment, n_train=len(train) + len(val))
+        yield majority_measurement(test, question)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..metrics import LabelSets
+from ..metrics import LabelSets, correct
 
 CLEARLY = 10.0  # percentage points that a renaming must gain to be reported
 SHIFTS = (1, -1)  # of all class numbers: an extra background class first, or a missing one
@@ -45,23 +45,23 @@ def best_renaming(
     """
     if len(labels) < 2:
         raise ValueError("a renaming is found on one half of the images and scored on the other: there is one image")
-    before = _correct(predictions, labels, label_sets)
-    names, correct = _assignment(predictions, labels, num_classes), np.zeros(len(labels), dtype=bool)
+    before = correct(predictions, labels, label_sets)
+    names, right = _assignment(predictions, labels, num_classes), np.zeros(len(labels), dtype=bool)
     halves = random_halves(len(labels))
     for fit, check in (halves, halves[::-1]):
         fitted = _assignment(predictions[fit], labels[fit], num_classes)
-        correct[check] = _correct(fitted[predictions], labels, label_sets)[check]
+        right[check] = correct(fitted[predictions], labels, label_sets)[check]
     shifts = {shift: (np.arange(num_classes) + shift) % num_classes for shift in SHIFTS}
-    hits = {shift: _correct(shifted[predictions], labels, label_sets) for shift, shifted in shifts.items()}
+    hits = {shift: correct(shifted[predictions], labels, label_sets) for shift, shifted in shifts.items()}
     best = max(SHIFTS, key=lambda shift: hits[shift].sum())
-    if hits[best].sum() >= correct.sum():
-        names, correct = shifts[best], hits[best]
+    if hits[best].sum() >= right.sum():
+        names, right = shifts[best], hits[best]
     moved = int((names != np.arange(num_classes)).sum())
     return Renaming(
         names=names,
         before=100.0 * float(before.mean()),
-        after=100.0 * float(correct.mean()),
-        noise=100.0 * float((correct.astype(int) - before.astype(int)).std()) / len(labels) ** 0.5,
+        after=100.0 * float(right.mean()),
+        noise=100.0 * float((right.astype(int) - before.astype(int)).std()) / len(labels) ** 0.5,
         moved=moved,
         words=f"all moved by {best:+d}" if np.array_equal(names, shifts[best]) else f"{moved} of {num_classes} renamed",
     )
@@ -80,10 +80,3 @@ def _assignment(predictions: np.ndarray, labels: np.ndarray, num_classes: int) -
     np.add.at(confusion, (predictions, labels), 1.0)
     confusion[np.diag_indices(num_classes)] += 0.5  # classes without images keep their names
     return linear_sum_assignment(confusion, maximize=True)[1]
-
-
-def _correct(predictions: np.ndarray, labels: np.ndarray, sets: LabelSets | None) -> np.ndarray:
-    """(N,) whether each prediction is correct."""
-    if sets is None:
-        return predictions == labels
-    return np.array([predicted in classes for predicted, classes in zip(predictions.tolist(), sets, strict=True)])

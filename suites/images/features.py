@@ -7,19 +7,15 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from torch.backends import cudnn
 
-from ...stable import canonical, sha
-from ..protocol import Features, Precision
+from ...models.spec import Backbone
+from ..protocol import Precision
 from .loading import load_ahead
 from .transforms import Packed, Transform
-
-if TYPE_CHECKING:
-    import torch
-
-    from ...models.spec import Backbone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +58,6 @@ def extract_spans(
 
     The features of a batch are copied while the device computes the next. Raises as `extract` does.
     """
-    import torch
-
     device = next((tensor.device for tensor in backbone.state_dict().values()), torch.device("cpu"))
     batches = [
         range(start, min(start + extraction.batch_size, span.stop))
@@ -81,7 +75,7 @@ def extract_spans(
                     f"{span.stop - 1} of the split and of width {width} for those before"
                 )
             width = features.shape[1]
-            pending.append((span, _fetch(features)))
+            pending.append((span, fetch(features)))
             if len(pending) > 1:
                 yield _wait_and_check(backbone, *pending.popleft())
     for span, fetched in pending:
@@ -89,21 +83,17 @@ def extract_spans(
 
 
 def _forward(backbone: Backbone, packed: Packed, extraction: Extraction, device: torch.device) -> torch.Tensor:
-    import torch
-
     autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=extraction.precision == "bf16")
     with torch.inference_mode(), exact_convolutions(device), autocast:
         return backbone.features(extraction.transform.apply(packed, device)).float()
 
 
-def _fetch(features: torch.Tensor) -> Callable[[], np.ndarray]:
-    """Start to copy a batch of features from the device. The returned function waits for them and returns them."""
-    import torch
-
-    if features.device.type != "cuda":
-        return features.cpu().numpy
-    copied = torch.empty(features.shape, dtype=features.dtype, pin_memory=True)
-    copied.copy_(features, non_blocking=True)
+def fetch(tensor: torch.Tensor) -> Callable[[], np.ndarray]:
+    """Start to copy a tensor from its device. The returned function waits for it and returns it."""
+    if tensor.device.type != "cuda":
+        return tensor.cpu().numpy
+    copied = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+    copied.copy_(tensor, non_blocking=True)
     event = torch.cuda.Event()
     event.record()
 
@@ -130,8 +120,6 @@ def exact_convolutions(device: torch.device) -> Iterator[None]:
     if device.type != "cuda":
         yield
         return
-    from torch.backends import cudnn
-
     before = cudnn.allow_tf32
     cudnn.allow_tf32 = False
     try:
@@ -140,23 +128,8 @@ def exact_convolutions(device: torch.device) -> Iterator[None]:
         cudnn.allow_tf32 = before
 
 
-def fingerprint(*parts: Features) -> dict[str, str]:
-    """Digests of the images, in order, and of the labels: the part of a question that identifies the data."""
-    return {
-        "split": sha([digest for part in parts for digest in part.digests]),
-        "labels": hashlib.sha256(b"".join(map(_label_bytes, parts))).hexdigest()[:16],
-    }
-
-
-def _label_bytes(part: Features) -> bytes:
-    sets = b"" if part.label_sets is None else canonical([list(classes) for classes in part.label_sets]).encode()
-    return part.labels.astype("<i8").tobytes() + sets
-
-
 def weights_digest(state: Mapping[str, torch.Tensor]) -> str:
     """SHA-256 (hex) of names, types, shapes and bytes of a state dict, in the order of the names."""
-    import torch
-
     digest = hashlib.sha256()
     for name in sorted(state):
         tensor = state[name].detach().cpu().contiguous()

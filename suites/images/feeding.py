@@ -1,25 +1,27 @@
-"""The images of a task's splits that are fed to a network, their preprocessing, and the labels of the results.
+"""From a task's split to an array of features: which images are fed, how, and what the cache keeps of it.
 
-The engine runs the network and caches its results.
+`Feeder.images` has a source read a split, and holds it against its task. `Feeder.features` and `Feeder.logits` look for
+the split's outputs in the cache (feature_cache.py), pass the images that are missing through the network (features.py),
+and add labels and treatment.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ..protocol import Features, Precision, Split, Task
-from .decoded import chosen_rows
-from .features import Extraction
+from ...models.spec import Backbone
+from ..protocol import Features, Precision, Source, Split, Task
+from .decoded import BadImages, chosen_rows
+from .feature_cache import FeatureShards, feature_cache, limit_bytes
+from .features import Extraction, extract_spans
 from .transforms import Resize, Transform, View
 
-if TYPE_CHECKING:
-    from ...models.spec import Input
-
-ComputeFeatures = Callable[[Split], np.ndarray]  # (N, D) features or logits of the N images of a split
+OWN_HEAD = "the weights' own head"  # as a treatment says it
 
 
 def check_split(split: Split, task: Task, name: str, skipped: int = 0) -> None:
@@ -29,60 +31,6 @@ def check_split(split: Split, task: Task, name: str, skipped: int = 0) -> None:
         raise ValueError(f"{task.name}: the {name} split holds {total} images; its definition says {task.splits[name]}")
     if len(split) and not 0 <= int(split.labels.min()) <= int(split.labels.max()) < task.num_classes:
         raise ValueError(f"{task.name}: the {name} split has labels outside 0 to {task.num_classes - 1}")
-
-
-def extraction(
-    model: Input, resize: Resize, image_size: int | None, *, precision: Precision, batch_size: int
-) -> Extraction:
-    """The settings of a probe's pass: images of the model's own size, or squares of `image_size` pixels."""
-    transform = Transform.for_input(model, resize, None if image_size is None else (image_size, image_size))
-    return Extraction(transform=transform, precision=precision, batch_size=batch_size)
-
-
-def features_of(parts: Sequence[Split], treatment: Mapping[str, Any], compute: ComputeFeatures) -> Features:
-    """The features of these splits, one after the other."""
-    return Features(
-        x=np.concatenate([compute(part) for part in parts]),
-        labels=np.concatenate([part.labels for part in parts]),
-        digests=tuple(part.digest for part in parts),
-        treatment=treatment,
-        label_sets=_label_sets(parts),
-    )
-
-
-def logits_of(
-    split: Split, rows: np.ndarray | None, treatment: Mapping[str, Any], compute: ComputeFeatures
-) -> Features:
-    """The logits of a split, or of these rows of it. Those of a part of a larger split are computed with that."""
-    read, part = split, None
-    if rows is not None:
-        split = read = chosen_rows(split, rows)
-    elif split.part_of is not None:
-        read, part = split.part_of.whole, split.part_of.rows
-    logits = compute(read)
-    return Features(
-        x=logits if part is None else logits[part],
-        labels=split.labels,
-        digests=(split.digest,),
-        treatment=treatment,
-        label_sets=split.label_sets,
-    )
-
-
-def own_head_transform(
-    model: Input, view: View, tested: Mapping[str, Any], trained_at: Callable[[], int | None]
-) -> Transform:
-    """The preprocessing for the weights' own head: that of the view, where it leaves something open the library's.
-
-    `tested` are the library's own evaluation settings, as fields of a View. Where neither has an image size, it is
-    `trained_at()`, the side in pixels of the weights' position embeddings, or else the model's own.
-    """
-    of_library = View(**tested)
-    if view.resize is not None:
-        of_library = replace(of_library, crop_pct=None)  # the library's crop belongs to its own resize
-    if view.image_size is None and of_library.resize is None:
-        of_library = replace(of_library, image_size=trained_at())
-    return Transform.of_view(model, view.over(of_library))
 
 
 def first_images(split: Split, count: int | None) -> Split:
@@ -102,6 +50,164 @@ def paired_test_arrays(test: Split) -> dict[str, np.ndarray]:
         arrays["label_sets.values"] = np.array(values, dtype=np.int32)
         arrays["label_sets.starts"] = np.cumsum([0, *sizes[:-1]], dtype=np.int64)
     return arrays if test.clusters is None else arrays | {"clusters": test.clusters}
+
+
+class Feeder:
+    """Feeds the images of splits to a job's network; outputs are cached, and divided among the processes of a run.
+
+    The engine's context is one. It sets what is declared here, and says in `output_key` what the network is.
+    """
+
+    task: Task
+    source: Source | None
+    skip_bad: bool  # leave out images that cannot be read
+    data: Path  # the folder of data sets
+    cache: Path
+    batch_size: int
+    rank: int
+    processes: int
+    advance: Callable[[int], None]  # called with numbers of images that are done
+    head: Callable[[Backbone], Any]  # makes a network whose features are the logits of its own head
+    _loaded: Any  # the network of the weights (`backbone`) and for other image sizes (`resized`): bench/loaded_model.py
+
+    # What `images` notes.
+    files: dict[Path, None]  # that were read
+    skipped: dict[str, int]  # split -> number of unreadable images that were left out
+    test_arrays: dict[str, np.ndarray]  # of the test split, saved beside the predictions
+
+    def output_key(self) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        """All that outputs depend on beside images and treatment, and names of what its digests stand for."""
+        raise NotImplementedError
+
+    def images(self, task: Task, split: str) -> Split:
+        assert self.source is not None  # a job without data is skipped
+        try:
+            loaded = self.source.load(task, split, self.data, self.cache)
+        except BadImages as error:
+            if not self.skip_bad:
+                raise
+            loaded = error.readable
+            self.skipped[split] = len(error.bad)
+        check_split(loaded, task, split, self.skipped.get(split, 0))
+        self.files |= dict.fromkeys(loaded.files)
+        if split == "test":
+            self.test_arrays = paired_test_arrays(loaded)
+        return loaded
+
+    def has(self, task: Task, split: str) -> bool:
+        """Whether the job's source has all of this split on this machine."""
+        missing = getattr(self.source, "missing", None)
+        return missing is not None and not missing(task, self.data, (split,))
+
+    def features(
+        self,
+        task: Task,
+        splits: tuple[str, ...],
+        *,
+        resize: Resize,
+        image_size: int | None = None,
+        precision: Precision = "fp32",
+        first: int | None = None,
+    ) -> Features:
+        network = self._loaded.backbone  # a user's network says only once it is built which input it takes
+        transform = Transform.of_view(network.spec.input, View(resize=resize, image_size=image_size))
+        tap = getattr(network, "tap", None) or "features"
+        return self._fed([first_images(self.images(task, split), first) for split in splits], transform, precision, tap)
+
+    def logits(
+        self, task: Task, split: str, view: View, *, precision: Precision = "fp32", rows: np.ndarray | None = None
+    ) -> Features:
+        transform, images = self.transform(view), self.images(task, split)
+        images = images if rows is None else chosen_rows(images, rows)
+        return self._fed([images], transform, precision, OWN_HEAD)
+
+    def transform(self, view: View) -> Transform:
+        """The preprocessing for the network's own head: that of the view, where it leaves something open the library's.
+
+        Where neither has an image size, it is the side in pixels of the weights' position embeddings, or else the
+        model's own.
+        """
+        network = self._loaded.backbone
+        of_library = View(**getattr(network, "tested", {}))  # the library's own evaluation settings
+        if view.resize is not None:
+            of_library = replace(of_library, crop_pct=None)  # the library's crop belongs to its own resize
+        if view.image_size is None and of_library.resize is None:
+            of_library = replace(of_library, image_size=self._loaded.trained_at)
+        return Transform.of_view(network.spec.input, view.over(of_library))
+
+    def network_for(self, view: View) -> tuple[Backbone, Transform]:
+        """The network on its device, built for the image size of a view, and the view's transform."""
+        transform = self.transform(view)
+        return self._loaded.resized(transform.size), transform
+
+    def _fed(self, parts: Sequence[Split], transform: Transform, precision: Precision, tap: str) -> Features:
+        """The outputs of the network, or its logits, for these splits, one after the other.
+
+        The logits of a part of a larger split are computed with that.
+        """
+        treatment = {**transform.describe(), "tap": tap, "precision": precision}
+        if notes := getattr(self._loaded.resized(transform.size), "notes", ()):
+            treatment["weights_notes"] = list(notes)  # how the file was adapted, and which part of it was read
+        how = Extraction(transform=transform, precision=precision, batch_size=self.batch_size)
+        outputs = []
+        for part in parts:
+            larger = part.part_of if tap == OWN_HEAD else None
+            passed = self._outputs(larger.whole if larger else part, how, treatment)
+            outputs.append(passed[larger.rows] if larger else passed)
+        return Features(
+            x=np.concatenate(outputs),
+            labels=np.concatenate([part.labels for part in parts]),
+            digests=tuple(part.digest for part in parts),
+            treatment=treatment,
+            label_sets=_label_sets(parts),
+        )
+
+    def _outputs(self, split: Split, how: Extraction, treatment: Mapping[str, Any]) -> np.ndarray:
+        """The outputs (N, D) of the network for one split: cached, or computed and cached."""
+        cached, (key, about) = feature_cache(self.cache), self.output_key()
+        shards = cached.shards({**key, "treatment": treatment, "split": split.digest}, len(split), about)
+        parts = {number: shards.get(number) for number in range(len(shards.spans))}
+        self.advance(sum(len(part) for part in parts.values() if part is not None))
+        missing = [number for number, part in parts.items() if part is None]
+        mine = [number for number in missing if number % self.processes == self.rank]
+        agree = self._loaded.processes.agree
+        try:
+            if mine:
+                network = self._loaded.resized(how.transform.size)
+                network = self.head(network) if treatment["tap"] == OWN_HEAD else network
+                parts |= self._compute(network, split, how, shards, mine)
+        except Exception as error:
+            agree(f"{type(error).__name__}: {error}")
+            raise
+        agree()
+        parts |= {number: shards.get(number) for number in missing if parts[number] is None}
+        complete = [part for part in parts.values() if part is not None]
+        if len(complete) < len(parts):
+            raise ValueError(
+                f"features that another process wrote are not in {shards.folder}: all processes of a run need the same "
+                "cache folder (BENCH_CACHE), and nobody who clears it meanwhile"
+            )
+        if len({part.shape[1] for part in complete}) > 1:
+            raise ValueError(f"{about['model']} gives features of different widths for images of one split")
+        if missing:
+            cached.trim(limit_bytes())
+        return np.concatenate(complete)
+
+    def _compute(
+        self, network: Backbone, split: Split, how: Extraction, shards: FeatureShards, numbers: list[int]
+    ) -> dict[int, np.ndarray]:
+        """These shards of the outputs for a split; each is cached as soon as it is complete."""
+        ends = {shards.spans[number].stop: number for number in numbers}
+        computed: dict[int, np.ndarray] = {}
+        batches: list[np.ndarray] = []
+        for span, features in extract_spans(network, split.images, how, [shards.spans[number] for number in numbers]):
+            batches.append(features)
+            self.advance(len(features))
+            if span.stop in ends:
+                computed[ends[span.stop]] = shard = np.concatenate(batches)
+                shards.put(ends[span.stop], shard)
+                batches = []
+        return computed
 
 
 def _label_sets(parts: Sequence[Split]) -> tuple[tuple[int, ...], ...] | None:

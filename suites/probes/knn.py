@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from .support import Labelled
+from ..protocol import Labelled
 
 BLOCK = 2**22  # similarities in memory at a time
 MIN_LENGTH = 1e-12  # of a feature vector, against division by zero
@@ -24,28 +24,24 @@ class KnnClassifier:
     def __init__(
         self, train: Labelled, test: Labelled, num_classes: int, *, k: Sequence[int], temperature: float
     ) -> None:
-        self._train = train
-        self._test = test
-        self._num_classes = num_classes
-        self.settings = [float(count) for count in k]
-        self._k = k
-        self._temperature = temperature
+        self.settings, self._temperature = k, temperature
+        self._train, self._test, self._num_classes = train, test, num_classes
 
     def __call__(self, supports: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         for chosen in supports:
-            yield from self._predict(_unit(self._train.x[chosen]), self._train.y[chosen])
+            yield from self._predict(_unit(self._train.x[chosen]), self._train.labels[chosen])
 
     def _predict(self, support: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """(L, M) predicted classes for L values of k."""
         one_hot = np.zeros((len(labels), self._num_classes))
         one_hot[np.arange(len(labels)), labels] = 1.0
-        predictions = np.empty((len(self._k), len(self._test)), dtype=np.int64)
+        predictions = np.empty((len(self.settings), len(self._test)), dtype=np.int64)
         rows = max(1, BLOCK // len(labels))
         for start in range(0, len(self._test), rows):
             part = slice(start, start + rows)
             cosine = _unit(self._test.x[part]) @ support.T  # rows N
             weight = np.exp((cosine - 1) / self._temperature)  # cosine - 1: a common factor keeps it at most 1
-            for i, k in enumerate(self._k):
+            for i, k in enumerate(self.settings):
                 predictions[i, part] = ((nearest(cosine, k) * weight) @ one_hot).argmax(axis=1)
         return predictions
 

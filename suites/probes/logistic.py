@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 import numpy as np
 
 from ..metrics import ROWS
+from ..protocol import Labelled
 from .ridge import STD_FLOOR
-from .support import Labelled
 
 ITERATIONS = 5000
 
@@ -23,20 +24,17 @@ class LogisticClassifier:
     """A `support.Classifier`: classifies the test images with support sets of the training images, for each l2."""
 
     def __init__(self, train: Labelled, test: Labelled, l2: Sequence[float]) -> None:
-        self._train = train
-        self._test = test
-        self.settings = l2
+        self._train, self._test, self.settings = train, test, l2
 
     def __call__(self, supports: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Raises ValueError where L-BFGS does not converge."""
-        for chosen in supports:
-            yield from self._predict(chosen)
+        return chain.from_iterable(map(self._predict, supports))
 
     def _predict(self, chosen: np.ndarray) -> list[np.ndarray]:
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LogisticRegression
 
-        x, y = np.asarray(self._train.x[chosen], dtype=np.float64), self._train.y[chosen]
+        x, y = np.asarray(self._train.x[chosen], dtype=np.float64), self._train.labels[chosen]
         mean, scale = x.mean(axis=0), x.std(axis=0) + STD_FLOOR
         x = (x - mean) / scale
         model = LogisticRegression(warm_start=True, max_iter=ITERATIONS)

@@ -28,14 +28,14 @@ during standardisation, once after it; 3 n^2 and L (D + N or 0) K float64 number
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ..metrics import top1
+from ..protocol import Context, Features, Labelled, Precision
 from .factors import FEW, Cholesky, Tridiagonal
 from .scorer import COLUMNS, Scorer, Solution
-from .support import Labelled
 from .threads import SingleThreadedPool
 
 BIAS = 100.0  # the constant feature
@@ -50,9 +50,7 @@ class RidgeClassifier:
     """A `support.Classifier`: classifies the test images with support sets of the training images, for each l2."""
 
     def __init__(self, train: Labelled, test: Labelled, num_classes: int, l2: Sequence[float]) -> None:
-        self.settings = l2
-        self._train = train
-        self._num_classes = num_classes
+        self.settings, self._train, self._num_classes = l2, train, num_classes
         self._pool = SingleThreadedPool()
         self._scorer = Scorer(test.x, train.x, self._pool)
 
@@ -64,7 +62,12 @@ class RidgeClassifier:
         at_once = max(1, COLUMNS // self._num_classes)
         strengths = [self.settings[i : i + at_once] for i in range(0, len(self.settings), at_once)]
         for group in self._groups(supports, at_once // len(self.settings)):
-            ridges = self._pool.map(self._ridge, group)
+            ridges = self._pool.map(
+                lambda chosen: Ridge(
+                    self._train.x[chosen], self._train.labels[chosen], self._num_classes, strengths=len(self.settings)
+                ),
+                group,
+            )
             if len(group) == 1:
                 for part in strengths:
                     yield from ridges[0].solutions(part)
@@ -87,18 +90,6 @@ class RidgeClassifier:
         if group:
             yield group
 
-    def _ridge(self, chosen: np.ndarray) -> Ridge:
-        return Ridge(self._train.x[chosen], self._train.y[chosen], self._num_classes, strengths=len(self.settings))
-
-
-@dataclass(frozen=True, kw_only=True)
-class _NormalEquations:
-    """The equations (G + l2 I) S' = right' of the primal or the dual form."""
-
-    dual: bool
-    factor: Cholesky | Tridiagonal
-    right: np.ndarray  # K n
-
 
 class Ridge:
     """The regularised least-squares classifier of one support set, for any l2.
@@ -117,21 +108,17 @@ class Ridge:
         self.mean[constant], self.scale[constant] = x[0, constant], 0.0
         self.scale += STD_FLOOR
         self._z = self.standardise(x)  # N D, columns of mean zero
-        self._system = self._normal_equations(strengths)
-
-    def _normal_equations(self, strengths: int) -> _NormalEquations:
         rows, width = self._z.shape
-        dual = rows < width
-        gram = self._z @ self._z.T if dual else self._z.T @ self._z
-        if dual:
+        self._dual = rows < width  # the form whose equations (G + l2 I) S' = right' are solved
+        gram = self._z @ self._z.T if self._dual else self._z.T @ self._z
+        if self._dual:
             gram += np.trace(gram) / rows**2  # the direction of 1; see the module's docstring
-            right = self._targets(slice(None))
-            right -= right.mean(axis=1, keepdims=True)
+            self._right = self._targets(slice(None))  # K n
+            self._right -= self._right.mean(axis=1, keepdims=True)
         else:
-            right = self._residual_times_z(None)[0]
+            self._right = self._residual_times_z(None)[0]
         few = strengths <= FEW or len(gram) < 2  # Tridiagonal needs n > 1
-        factor = Cholesky(gram) if few else Tridiagonal(gram)
-        return _NormalEquations(dual=dual, factor=factor, right=right)
+        self._factor = Cholesky(gram) if few else Tridiagonal(gram)
 
     def standardise(self, x: np.ndarray) -> np.ndarray:
         """(M, D) features, standardised with the support set's statistics."""
@@ -139,13 +126,12 @@ class Ridge:
 
     def solutions(self, l2: Sequence[float]) -> list[Solution]:
         """The classifier at each l2."""
-        system = self._system
-        solved = system.factor.solve(system.right[None], l2)  # L K n
-        inexact = [i for i, strength in enumerate(l2) if system.factor.exceeds(REFINE_ABOVE, strength)]
+        solved = self._factor.solve(self._right[None], l2)  # L K n
+        inexact = [i for i, strength in enumerate(l2) if self._factor.exceeds(REFINE_ABOVE, strength)]
         if inexact:
             inexact_l2 = [l2[i] for i in inexact]
-            solved[inexact] += system.factor.solve(self._residual(solved[inexact], inexact_l2), inexact_l2)
-        if system.dual:
+            solved[inexact] += self._factor.solve(self._residual(solved[inexact], inexact_l2), inexact_l2)
+        if self._dual:
             solved = (solved.reshape(-1, solved.shape[-1]) @ self._z).reshape(*solved.shape[:2], -1)  # L K D
         rows = len(self._z)
         sums = 2.0 * np.bincount(self._labels, minlength=self.num_classes) - rows  # of the targets
@@ -160,12 +146,11 @@ class Ridge:
 
     def _residual(self, solutions: np.ndarray, l2: Sequence[float]) -> np.ndarray:
         """The residual of (L, K, n) solutions, computed from Z and not from the Gram matrix."""
-        system = self._system
         penalty = np.asarray(l2)[:, None, None] * solutions
-        if not system.dual:
+        if not self._dual:
             return self._residual_times_z(solutions) - penalty
         flat = solutions.reshape(-1, solutions.shape[-1])
-        residual = system.right - (flat @ self._z @ self._z.T).reshape(solutions.shape) - penalty
+        residual = self._right - (flat @ self._z @ self._z.T).reshape(solutions.shape) - penalty
         return residual - residual.mean(axis=2, keepdims=True)
 
     def _targets(self, rows: slice) -> np.ndarray:
@@ -192,15 +177,21 @@ class Ridge:
 
 
 def classify_by_ridge(
-    train: Labelled, val: Labelled, test: Labelled, num_classes: int, l2: Sequence[float]
-) -> tuple[np.ndarray, float]:
-    """(M,) predicted classes of the test images, fitted on `train` and `val` together, and the chosen l2.
+    context: Context, l2: Sequence[float], *, image_size: int | None, precision: Precision = "fp32"
+) -> tuple[np.ndarray, list[Features], dict[str, Any]]:
+    """(M,) predicted classes of the test images, the features of the train, val and test splits, and the treatment.
 
-    It is the one with the best accuracy on `val` when fitted on `train` alone; ties go to the largest l2.
+    The probe is fitted on training and validation images together, at the l2 with the best accuracy on the validation
+    images when fitted on the training images alone; ties go to the largest l2. Images are resized to a square.
     """
-    ridge = Ridge(train.x, train.y, num_classes, strengths=len(l2))
+    task = context.task
+    options: dict[str, Any] = {"resize": "square", "image_size": image_size, "precision": precision}
+    parts = [context.features(task, (split,), **options) for split in ("train", "val", "test")]
+    train, val, test = parts
+    ridge = Ridge(train.x, train.labels, task.num_classes, strengths=len(l2))
     tried = zip(l2, Scorer(val.x, train.x).predict(ridge.solutions(l2)), strict=True)
-    best = max((top1(predictions, val.y), strength) for strength, predictions in tried)[1]
-    ridge = Ridge(np.concatenate([train.x, val.x]), np.concatenate([train.y, val.y]), num_classes)
-    (predictions,) = Scorer(test.x, train.x).predict([ridge.solution(best)])
-    return predictions, best
+    best = max((top1(predictions, val.labels), strength) for strength, predictions in tried)[1]
+    x, labels = np.concatenate([train.x, val.x]), np.concatenate([train.labels, val.labels])
+    solution = Ridge(x, labels, task.num_classes).solution(best)
+    (predictions,) = Scorer(test.x, train.x).predict([solution])
+    return predictions, parts, {**test.treatment, "head": "ridge to {-1, 1}^K", "l2": best, "l2_choices": list(l2)}

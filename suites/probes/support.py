@@ -11,19 +11,9 @@ import numpy as np
 
 from ...registry import UsageError
 from ..metrics import ROWS, LabelSets, top1
+from ..protocol import Labelled
 
 ALL = 0  # as a number of shots: every image of the pool
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """(N, D) features and their (N,) class numbers."""
-
-    x: np.ndarray
-    y: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.y)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,18 +25,18 @@ class Support:
     chosen: np.ndarray  # indices into the pool, class by class
     short_classes: int  # classes that had fewer images than `shots`
 
+    @property
+    def n_train(self) -> int:
+        return len(self.chosen)
+
 
 @dataclass(frozen=True, kw_only=True)
-class ProbeResult:
+class ProbeResult(Support):
     """The predictions of one classifier: one support set, one value of the swept setting (l2, or k)."""
 
-    seed: int | None
-    shots: int
     setting: float
-    n_train: int
     top1: float  # percent
     predictions: np.ndarray  # (n_test,) int
-    short_classes: int
 
 
 class Classifier(Protocol):
@@ -76,15 +66,8 @@ def classify_supports(
     predicted = classify(support.chosen for support in to_fit)
     for support in supports:
         for setting, predictions in zip(classify.settings, predicted, strict=False):
-            yield ProbeResult(
-                seed=support.seed,
-                shots=support.shots,
-                setting=setting,
-                n_train=len(support.chosen),
-                top1=top1(predictions, truth, label_sets),
-                predictions=predictions,
-                short_classes=support.short_classes,
-            )
+            right = top1(predictions, truth, label_sets)
+            yield ProbeResult(**vars(support), setting=setting, top1=right, predictions=predictions)
 
 
 def draw_supports(
@@ -120,24 +103,28 @@ def shuffled_by_class(labels: np.ndarray, num_classes: int, seed: int) -> list[n
 def check_problem(train: Labelled, test: Labelled, num_classes: int) -> None:
     """Raise UsageError where features and labels have wrong shapes, types or values, or just one class."""
     for name, part in (("train", train), ("test", test)):
-        if part.x.ndim != 2 or part.y.shape != (len(part.x),):
+        if part.x.ndim != 2 or part.labels.shape != (len(part.x),):
             raise UsageError(
-                f"the {name} split has features of shape {part.x.shape} and labels of shape {part.y.shape}; "
+                f"the {name} split has features of shape {part.x.shape} and labels of shape {part.labels.shape}; "
                 "expected (N, D) and (N,)"
             )
         if len(part) == 0:
             raise UsageError(f"the {name} split is empty")
-        if not np.issubdtype(part.y.dtype, np.integer):
-            raise UsageError(f"the {name} labels are {part.y.dtype}; expected whole class numbers")
-        if part.y.min() < 0 or part.y.max() >= num_classes:
-            raise UsageError(
-                f"the {name} labels run from {part.y.min()} to {part.y.max()}; expected 0 to {num_classes - 1}"
-            )
+        if not np.issubdtype(part.labels.dtype, np.integer):
+            raise UsageError(f"the {name} labels are {part.labels.dtype}; expected whole class numbers")
+        low, high = part.labels.min(), part.labels.max()
+        if low < 0 or high >= num_classes:
+            raise UsageError(f"the {name} labels run from {low} to {high}; expected 0 to {num_classes - 1}")
         for start in range(0, len(part), ROWS):
             finite = np.isfinite(part.x[start : start + ROWS]).all(axis=1)
             if not finite.all():
                 raise UsageError(f"the {name} features hold NaN or inf, first in row {start + int(np.argmin(finite))}")
     if train.x.shape[1] != test.x.shape[1]:
         raise UsageError(f"train features have {train.x.shape[1]} columns, test features {test.x.shape[1]}")
-    if len(np.unique(train.y)) < 2:
+    check_classes(train)
+
+
+def check_classes(train: Labelled) -> None:
+    """Raise UsageError where there is just one class."""
+    if len(np.unique(train.labels)) < 2:
         raise UsageError("the train split holds a single class; there is nothing to tell apart")

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 
 from ...registry import UsageError
 from ..images.transforms import Resize
+from ..protocol import Settings
 from .augment import Crop
 
 
@@ -22,7 +23,7 @@ def setting(default: Any = None, *, unset: Any = None, **words: Any) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecipeSettings:
+class RecipeSettings(Settings):
     """The settings of a recipe that users can type. None or an empty tuple: not set.
 
     In a `Recipe`, a setting that is not set gets its default; in a suite (`FineTune`), its recipe's value. None never
@@ -61,27 +62,21 @@ class RecipeSettings:
 
     def check_given(self) -> None:
         """Raise UsageError for invalid settings, alone or together."""
-        given = self.given()
+        given, endless = self.given(), float("inf")
         for name in ("steps", "batch", "image_size", "resize"):
-            if given.get(name, 1) < 1:
-                raise UsageError(f"suite.{name}={given[name]}: training needs at least 1")
-        if any(not 0 < lr < float("inf") for lr in self.lr):
-            rates = ",".join(f"{lr:g}" for lr in self.lr)
-            raise UsageError(f"suite.lr={rates}: learning rates are numbers above 0, such as suite.lr=0.01")
+            self.refuse(name, given.get(name, 1) < 1, ": training needs at least 1")
+        invalid = any(not 0 < lr < endless for lr in self.lr)
+        self.refuse("lr", invalid, ": learning rates are numbers above 0, such as suite.lr=0.01")
         for name in ("weight_decay", "clip_norm", "mixup"):
-            if not 0 <= given.get(name, 0) < float("inf"):
-                raise UsageError(f"suite.{name}={given[name]:g}: type 0 for none, or a number above it")
-        if not 0 <= given.get("polyak", 0) < 1:
-            raise UsageError(f"suite.polyak={self.polyak:g}: type 0 for none, or a factor below 1, such as 0.9999")
-        if given.get("warmup", 0) < 0:
-            raise UsageError(f"suite.warmup={self.warmup}: a number of steps from 0 up")
-        if given.get("warmup", 0) > given.get("steps", float("inf")):
-            raise UsageError(
-                f"suite.warmup={self.warmup}: of suite.steps={self.steps}, no more can be warm-up; type "
-                f"suite.warmup={self.steps // 10}, or more suite.steps"
-            )
-        if any(seed < 0 for seed in self.seed) or len(set(self.seed)) < len(self.seed):
-            raise UsageError(f"suite.seed={','.join(map(str, self.seed))}: seeds are different whole numbers from 0 up")
+            self.refuse(name, not 0 <= given.get(name, 0) < endless, ": type 0 for none, or a number above it")
+        share = 0 <= given.get("polyak", 0) < 1
+        self.refuse("polyak", not share, ": type 0 for none, or a factor below 1, such as 0.9999")
+        warmup, steps = given.get("warmup", 0), given.get("steps", endless)
+        self.refuse("warmup", warmup < 0, ": a number of steps from 0 up")
+        more = f"type suite.warmup={steps // 10}, or more suite.steps"
+        self.refuse("warmup", warmup > steps, f": of suite.steps={steps}, no more can be warm-up; {more}")
+        invalid = any(seed < 0 for seed in self.seed) or len(set(self.seed)) < len(self.seed)
+        self.refuse("seed", invalid, ": seeds are different whole numbers from 0 up")
 
 
 # Records state the effect of these elsewhere: on images in `augmentation` and `test`, on the network in its variant.

@@ -28,8 +28,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from .images.features import fingerprint
-from .protocol import Context, Measurement, Suite, task_question
+from .protocol import Context, Measurement, Suite, fingerprint, task_question
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -101,16 +101,16 @@ def test_numbers_are_the_same_from_cached_features_and_from_none(
 def test_features_are_computed_once_for_all_suites_and_tasks_on_the_same_images(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    import vit_bench.bench.context as context
+    import vit_bench.suites.images.feeding as feeding
 
     seen: list[int] = []
-    real = context.extract_spans
+    real = feeding.extract_spans
 
     def counting(backbone, images, *rest, **options):
         seen.append(len(images))
         return real(backbone, images, *rest, **options)
 
-    monkeypatch.setattr(context, "extract_spans", counting)
+    monkeypatch.setattr(feeding, "extract_spans", counting)
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "empty"))
     vit_bench.run("suite=vtab-mini", "task=sprite-x,sprite-angle", "model=ViT-mini")
     assert sorted(seen) == [200, 800, 1000]

@@ -71,8 +71,8 @@ def test_every_clear_argmax_equals_the_oracles(n: int, d: int, correlated: bool,
 def test_both_branches_are_the_same_solution() -> None:
     x, y, x_test, _ = problem(80, 80)
     primal, dual = Ridge(x, y, 7), Ridge(x[:79], y[:79], 7)
-    assert not primal._system.dual
-    assert dual._system.dual
+    assert not primal._dual
+    assert dual._dual
     for ridge, rows in ((primal, 80), (dual, 79)):
         expected = oracle(x[:rows], y[:rows], x_test, 7, 1.0)
         np.testing.assert_allclose(ridge.solution(1.0).scores(x_test), expected, atol=1e-10)

@@ -21,7 +21,7 @@ from vit_bench.models.weights_choice import Random, WeightsFile
 from vit_bench.registry import UsageError
 from vit_bench.results.record import load
 from vit_bench.results.tables import make
-from vit_bench.suites.finetune import FineTune, finetune
+from vit_bench.suites.finetune import FineTune
 from vit_bench.suites.protocol import Split, Task
 from vit_bench.suites.training.augment import Augmentation, TrainingImages
 from vit_bench.suites.training.paper_recipes import from_scratch, short, vit_as, vtab_sweep
@@ -361,7 +361,7 @@ def test_a_rate_that_diverges_is_a_record_that_says_where() -> None:
 def test_a_task_of_one_class_has_nothing_to_tell_apart() -> None:
     context = SimpleNamespace(task=replace(task(), num_classes=1))
     with pytest.raises(UsageError, match="made has 1 class; there is nothing to tell apart"):
-        next(finetune(FineTune(), cast(Any, context)))
+        next(FineTune().run(cast(Any, context)))
 
 
 def test_the_miniature_is_fine_tuned_by_the_short_recipe() -> None:

@@ -134,7 +134,7 @@ def test_a_number_of_another_run_is_no_proof_of_a_mistake(toy: Any, publish: Cal
 def test_timms_numbers_are_replayed_as_timm_tests_and_real_shares_the_pass(
     toy: Any, publish: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from vit_bench.bench import context
+    from vit_bench.suites.images import feeding
     from vit_bench.suites.images.features import extract_spans
 
     passed = []
@@ -144,7 +144,7 @@ def test_timms_numbers_are_replayed_as_timm_tests_and_real_shares_the_pass(
             passed.append((how.transform.resize, how.transform.interpolation, len(part)))
             yield span, part
 
-    monkeypatch.setattr(context, "extract_spans", counting)
+    monkeypatch.setattr(feeding, "extract_spans", counting)
     view = View(resize="shorter_crop", crop_pct=0.9, image_size=64, interpolation="bicubic")
     right = toy.write_file("timms", view)
     publish("timms", "", timm_top1=f"{right:.3f}", timm_real_top1="90.0", timm_resolution="64", hub_timm="timm/vit.x")
