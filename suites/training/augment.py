@@ -61,7 +61,7 @@ class Augmentation:
 
 
 class TrainingImages:
-    """The images of some splits for the training loop; implements `contract.Batches`."""
+    """The augmented images of some splits, for the training loop. `labels` are their (N,) int64 classes."""
 
     def __init__(self, parts: Sequence[Split], how: Augmentation, model: Input) -> None:
         self.labels = np.concatenate([part.labels for part in parts]).astype(np.int64)
@@ -79,6 +79,7 @@ class TrainingImages:
         return len(self.labels)
 
     def describe(self) -> Mapping[str, Any]:
+        """The images and the augmentation as JSON data. A run resumes only from checkpoints with the same data."""
         return {
             "images": [part.digest for part in self._parts],
             "augmentation": self._how.describe(),
@@ -86,7 +87,7 @@ class TrainingImages:
         }
 
     def ahead(self, indices: np.ndarray) -> None:
-        """Start to decode these images, if they are not in memory."""
+        """Start to decode these images, those of the next step, in the background, if they are not in memory."""
         if all(isinstance(part.images, np.ndarray) for part in self._parts):
             return
         if self._pool is None:
@@ -106,6 +107,12 @@ class TrainingImages:
     def batch(
         self, indices: np.ndarray, part: np.ndarray, generator: torch.Generator, device: torch.device
     ) -> torch.Tensor:
+        """(P, 3, H, W) float32 on `device`: the images `indices[part]`, augmented.
+
+        `indices` (B,) are the images of the whole step, `part` (P,) the positions in it of one micro-batch of one
+        process. Random numbers are drawn for all B images, and those at `part` are used: an image gets the same pixels
+        however the batch is split. `generator` is a new CPU generator with the same seed for every part of a step.
+        """
         import torch
 
         drawn = torch.rand((len(indices), 1 + 4 * ATTEMPTS), generator=generator, dtype=torch.float64).numpy()[part]

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Literal
 
 from ...registry import UsageError
 
@@ -19,36 +17,6 @@ Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 
 class TrainingError(RuntimeError):
     """Training cannot continue. The message says at which step, and what to change."""
-
-
-class Batches(Protocol):
-    """The augmented images of a training set. Random numbers come only from the generator that `batch` gets."""
-
-    @property
-    def labels(self) -> np.ndarray:
-        """(N,) int64 classes."""
-        ...
-
-    def __len__(self) -> int: ...
-
-    def batch(
-        self, indices: np.ndarray, part: np.ndarray, generator: torch.Generator, device: torch.device
-    ) -> torch.Tensor:
-        """(P, 3, H, W) float32 on `device`: the images `indices[part]`, augmented.
-
-        `indices` (B,) are the images of the whole step, `part` (P,) the positions in it of one micro-batch of one
-        process. Random numbers are drawn for all B images, and those at `part` are used: an image gets the same pixels
-        however the batch is split. `generator` is a new CPU generator with the same seed for every part of a step.
-        """
-        ...
-
-    def ahead(self, indices: np.ndarray) -> None:
-        """Announce the images of the next step, so that decoding can start in the background."""
-        ...
-
-    def describe(self) -> Mapping[str, Any]:
-        """The images and the augmentation as JSON data. A run resumes only from checkpoints with the same data."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,51 +6,40 @@ import csv
 import math
 import time
 from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from ...registry import UsageError
 from ...stable import replacing
-from .contract import TrainingError, Watch
+from .contract import Compute, TrainingError, Watch
 from .recipe import Recipe
 
 COLUMNS: tuple[str, ...] = ("phase", "lr", "seed", "step", "loss", "learning_rate", "grad_norm", "images_per_second")
 ROWS = 1000  # of one run in the file, about, at most
 
 
+@dataclass(frozen=True)
 class StepMetrics:
-    """Loss and gradient norm of a step, copied from the device without waiting."""
+    """Loss and gradient norm of a step, which `numbers` waits for: they are being copied from the device."""
 
-    def __init__(self, step: int, learning_rate: float, loss: Tensor, norm: Tensor) -> None:
-        self.step, self.learning_rate = step, learning_rate
-        self.copied: Any = None  # the event after the copy from a GPU
-        self._numbers = torch.stack([loss.detach().float(), norm.detach().float()])
-        if self._numbers.device.type == "cuda":
-            on_device, self._numbers = self._numbers, torch.empty(2, pin_memory=True)
-            self._numbers.copy_(on_device, non_blocking=True)
-            self.copied = torch.cuda.Event()
-            self.copied.record()
-
-    def wait(self) -> tuple[float, float]:
-        """The loss and the norm of the gradient."""
-        if self.copied is not None:
-            self.copied.synchronize()
-        loss, norm = self._numbers.tolist()
-        return loss, norm
+    step: int
+    learning_rate: float
+    numbers: Callable[[], np.ndarray]
 
 
 class MetricLogger:
     """Checks every step's loss and logs about a thousand of them. On a GPU it is one step late, so it never waits."""
 
-    def __init__(self, watch: Watch, recipe: Recipe, *, first: int, scaled: bool, leads: bool) -> None:
-        """`first`: the step at which the run starts or resumes; later rows of the file are deleted. `scaled`: there is
-        a gradient scaler (fp16), which skips steps with infinite gradients, so the norm is not checked."""
+    def __init__(self, watch: Watch, recipe: Recipe, compute: Compute, *, first: int, leads: bool) -> None:
+        """`first`: the step at which the run starts or resumes; later rows of the file are deleted."""
         self.loss = math.nan
         self._watch, self._steps, self._batch = watch, recipe.steps, recipe.batch
-        self._scaled, self._leads = scaled, leads
+        self._scaled = compute.precision == "fp16"  # the scaler skips steps with infinite gradients
+        self._late, self._leads = compute.device.type == "cuda", leads
         self._waiting: deque[StepMetrics] = deque()
         self._recent: deque[tuple[int, float]] = deque([(first, time.monotonic())], maxlen=20)
         self._row = self._recent[0]  # steps and time at the last row
@@ -62,7 +51,7 @@ class MetricLogger:
     def put(self, metrics: StepMetrics) -> None:
         """Add a step. Raises TrainingError if an earlier step's loss is NaN or inf."""
         self._waiting.append(metrics)
-        if len(self._waiting) > 1 or metrics.copied is None:
+        if len(self._waiting) > 1 or not self._late:
             self._log(self._waiting.popleft())
 
     def flush(self) -> None:
@@ -74,7 +63,7 @@ class MetricLogger:
             self._board.close()
 
     def _log(self, metrics: StepMetrics) -> None:
-        self.loss, norm = metrics.wait()
+        self.loss, norm = metrics.numbers().tolist()
         done, rate = metrics.step + 1, metrics.learning_rate
         if not (math.isfinite(self.loss) and (self._scaled or math.isfinite(norm))):
             raise TrainingError(

@@ -16,10 +16,11 @@ import torch
 from torch import nn
 
 from ...stable import canonical
-from ..images.features import weights_digest
+from ..images.features import fetch, weights_digest
 from . import micro_batch
+from .augment import TrainingImages
 from .checkpoint import Checkpoint, Checkpoints
-from .contract import Batches, Compute, Trained, TrainingError, Watch
+from .contract import Compute, Trained, TrainingError, Watch
 from .curves import MetricLogger, StepMetrics
 from .parallel import TrainingProcesses, numerics
 from .recipe import Recipe
@@ -27,7 +28,7 @@ from .step import StepOutcome, TrainState, out_of_memory
 
 
 def train(
-    network: Any, data: Batches, recipe: Recipe, *, seed: int, compute: Compute, watch: Watch | None = None
+    network: Any, data: TrainingImages, recipe: Recipe, *, seed: int, compute: Compute, watch: Watch | None = None
 ) -> Trained:
     """Train `network` in place on `data`, or resume from the newest checkpoint of the same run.
 
@@ -74,8 +75,8 @@ class _Loop:
         if self._state.has_batch_norm:
             self._note("BatchNorm: each micro-batch is normalised by itself, so micro_batch changes results")
         self._micro_batch = self._micro_batch or self._find_micro_batch()
-        options: dict[str, Any] = {"scaled": self._compute.precision == "fp16", "leads": self._processes.leads}
-        with closing(MetricLogger(self._watch, self._recipe, first=first, **options)) as metrics:
+        logger = MetricLogger(self._watch, self._recipe, self._compute, first=first, leads=self._processes.leads)
+        with closing(logger) as metrics:
             metrics.loss = metrics.loss if checkpoint is None else float(checkpoint.facts["loss"])
             step = first
             while step < self._recipe.steps:
@@ -108,7 +109,8 @@ class _Loop:
             return step
         if not dropped:
             loss, norm = self._state.apply(step)
-            metrics.put(StepMetrics(step, self._recipe.learning_rate(step), loss, norm))
+            numbers = fetch(torch.stack([loss.detach().float(), norm.detach().float()]))
+            metrics.put(StepMetrics(step, self._recipe.learning_rate(step), numbers))
             step += 1
         if due or stop or step == self._recipe.steps:
             metrics.flush()
@@ -232,7 +234,7 @@ class _Interrupts:
         raise KeyboardInterrupt
 
 
-def _identity(network: nn.Module, data: Batches, recipe: Recipe, seed: int, compute: Compute) -> dict[str, Any]:
+def _identity(network: nn.Module, data: TrainingImages, recipe: Recipe, seed: int, compute: Compute) -> dict[str, Any]:
     """The run that a checkpoint belongs to, as JSON data."""
     run = {
         "recipe": recipe.describe(),

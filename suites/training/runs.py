@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
+from ...models.spec import Input
 from ...registry import UsageError
 from ...stable import replacing, sha
 from ..images.transforms import Transform
@@ -19,10 +20,6 @@ from ..protocol import Context, Split, Task
 from .augment import Augmentation, TrainingImages
 from .contract import Compute, Watch
 from .recipe import Recipe
-
-if TYPE_CHECKING:
-    from ...models.spec import Input
-
 
 Phase = Literal["choose", "final"]  # runs of all candidates to choose one; runs of the best for the result
 

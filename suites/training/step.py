@@ -13,7 +13,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from . import order
-from .contract import Batches, Compute
+from .augment import TrainingImages
+from .contract import Compute
 from .parallel import TrainingProcesses
 from .recipe import Recipe
 
@@ -26,7 +27,7 @@ class TrainState:
     def __init__(
         self,
         network: nn.Module,
-        data: Batches,
+        data: TrainingImages,
         recipe: Recipe,
         *,
         seed: int,

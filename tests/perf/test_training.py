@@ -24,7 +24,7 @@ from vit_bench.bench import environment
 from vit_bench.models import catalog
 from vit_bench.suites.protocol import Split
 from vit_bench.suites.training.augment import Augmentation, TrainingImages
-from vit_bench.suites.training.contract import Batches, Compute, Watch
+from vit_bench.suites.training.contract import Compute, Watch
 from vit_bench.suites.training.loop import train
 from vit_bench.suites.training.recipe import Recipe
 
@@ -69,7 +69,7 @@ def training_images(model: str) -> TrainingImages:
     return TrainingImages([split], how, row.input)
 
 
-def ours(model: str, *, data: Batches | None = None, steps: int = STEPS) -> Callable[[], None]:
+def ours(model: str, *, data: TrainingImages | None = None, steps: int = STEPS) -> Callable[[], None]:
     network: Any = create_model(model, num_classes=10)
     recipe = Recipe(lr=(0.01,), steps=steps, batch=BATCH, schedule="constant")
     return lambda: train(network, data or Images(), recipe, seed=0, compute=COMPUTE) and None
