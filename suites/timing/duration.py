@@ -7,14 +7,11 @@ an AMD EPYC, and for GPUs from published figures, as no GPU was available when t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...models.spec import Model
 from .settings import COMPARED_IMAGES, Case, ThroughputSettings
-
-if TYPE_CHECKING:
-    from ...models.spec import Model
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,9 +36,7 @@ from .clock import Clock
 from .runner import TimedNetwork, precision_flags
 from .settings import COMPARED_IMAGES, Mode, NumberFormat, Variant
 
-Pass = tuple[
-    torch.Tensor, list[torch.Tensor]
-]  # outputs and gradients, as `TimedNetwork.outputs_and_gradients` returns them
+Pass = tuple[torch.Tensor, list[torch.Tensor]]  # what `TimedNetwork.outputs_and_gradients` returns
 
 # Of the operands of products where the weights stay float32: TF32 and autocast round them.
 UNIT_ROUNDOFF: dict[NumberFormat, float] = {"fp32": 2.0**-24, "tf32": 2.0**-11, "bf16": 2.0**-8, "fp16": 2.0**-11}

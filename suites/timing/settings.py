@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
@@ -166,8 +166,8 @@ class ThroughputSettings(Suite):
 
     def compares(self, variant: Variant, timing: Timing, scenario: Scenario) -> bool:
         """Whether `against` is timed in turn with this row. Of rows that differ in `timing` only the first is."""
-        once = scenario == "offline" and timing == self.timing[0] and self.against is not None
-        return once and (not self.against_at or variant.image_size in self.against_at)
+        first = scenario == "offline" and timing == self.timing[0] and self.against is not None
+        return first and (not self.against_at or variant.image_size in self.against_at)
 
     def searches(self) -> dict[Variant, Timing]:
         """The variants, at batch size 1, for which batches are searched, and how these are timed."""
@@ -179,11 +179,5 @@ class ThroughputSettings(Suite):
 
     def rule(self, scenario: Scenario) -> StoppingRule:
         """The stopping rule of this scenario."""
-        return StoppingRule(
-            warm_up_steps=self.warm_up_steps,
-            warm_up_seconds=self.warm_up_seconds,
-            min_samples=self.latency_samples if scenario == "single_stream" else self.min_samples,
-            min_seconds=self.min_seconds,
-            max_seconds=self.max_seconds,
-            interval=self.interval,
-        )
+        values = {item.name: getattr(self, item.name) for item in fields(StoppingRule)}
+        return StoppingRule(**values | ({"min_samples": self.latency_samples} if scenario == "single_stream" else {}))
