@@ -16,7 +16,8 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -149,28 +150,17 @@ def remove(entry: CacheEntry) -> None:
 
 
 def _describe(folder: Path) -> CacheEntry | None:
-    try:
-        files = [path.stat() for path in _files(folder)]
-        key_file = folder / "key.json"
-        body = json.loads(key_file.read_text(encoding="utf-8")) if key_file.is_file() else {}
-        used_at = (key_file if key_file.is_file() else folder).stat().st_mtime
-    except (OSError, ValueError):  # being written or removed by another process, or damaged
-        body, used_at = {}, 0.0
-        files = [path.stat() for path in _files(folder) if path.exists()]
+    key_file = folder / "key.json"
+    files = [path for path in (folder, *folder.glob("*")) if path.is_file()]
+    size, body, used_at = 0, {}, 0.0
+    with suppress(OSError, ValueError):  # being written or removed by another process, or damaged
+        size = sum(path.stat().st_size for path in files)
+        body = json.loads(key_file.read_text(encoding="utf-8")) if key_file in files else {}
+        used_at = (key_file if key_file in files else folder).stat().st_mtime
     if not folder.exists():
         return None
-    return CacheEntry(
-        folder=folder,
-        bytes=sum(stat.st_size for stat in files),
-        used_at=used_at,
-        key=body.get("key", {}),
-        about=body.get("about", {}),
-        rows=body.get("rows", 0),
-    )
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    yield from [folder] if folder.is_file() else [path for path in folder.glob("*") if path.is_file()]
+    told = {"key": body.get("key", {}), "about": body.get("about", {}), "rows": body.get("rows", 0)}
+    return CacheEntry(folder=folder, bytes=size, used_at=used_at, **told)
 
 
 def _checksum(features: np.ndarray) -> str:
