@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from ..models.weights_choice import WeightsChoice
     from .images.transforms import Resize, View
 
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["fp32", "bf16"]  # of a forward pass
+NumberFormat = Literal["fp32", "tf32", "bf16", "fp16"]  # of training and of timing
 
 
 @dataclass(frozen=True, kw_only=True)

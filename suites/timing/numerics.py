@@ -31,10 +31,11 @@ from typing import Any
 
 import torch
 
+from ..protocol import NumberFormat
 from . import memory
 from .clock import Clock
 from .runner import TimedNetwork, precision_flags
-from .settings import COMPARED_IMAGES, Mode, NumberFormat, Variant
+from .settings import COMPARED_IMAGES, Mode, Variant
 
 Pass = tuple[torch.Tensor, list[torch.Tensor]]  # what `TimedNetwork.outputs_and_gradients` returns
 

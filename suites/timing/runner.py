@@ -11,8 +11,9 @@ import torch
 from torch.backends import cudnn
 from torch.nn import functional as F
 
+from ..protocol import NumberFormat
 from .sampling import Step, Tick
-from .settings import NumberFormat, Variant
+from .settings import Variant
 
 DISTINCT_IMAGES = 16  # in a batch; generating a thousand takes longer than timing them
 GRADIENT_SCALE = 2.0**10  # for the comparison in float16; the scaler of a step starts too large and adapts

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Literal, Self
 import numpy as np
 
 from ...registry import UsageError
-from ..protocol import Suite
+from ..protocol import NumberFormat, Suite
 from .intervals import relative_width, samples_for
 
 if TYPE_CHECKING:
     import torch
 
-NumberFormat = Literal["fp32", "tf32", "bf16", "fp16"]
 Mode = Literal["inference", "train"]
 MemoryFormat = Literal["contiguous", "channels_last"]
 Timing = Literal["pipelined", "sync"]

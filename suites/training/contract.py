@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ...registry import UsageError
+from ..protocol import NumberFormat
 
 if TYPE_CHECKING:
     import torch
-
-Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 
 
 class TrainingError(RuntimeError):
@@ -23,7 +22,7 @@ class TrainingError(RuntimeError):
 class ComputeSettings:
     """The user's settings of how a step is computed. Only `precision` changes results by more than rounding."""
 
-    precision: Precision = "fp32"
+    precision: NumberFormat = "fp32"
     micro_batch: int | None = None  # images a forward pass and process; None: chosen by the free memory
     compile: bool = False  # torch.compile: minutes at first, faster steps on a GPU
     channels_last: bool = False  # memory format of images and weights; faster for ResNets in bf16 on a GPU
