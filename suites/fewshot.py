@@ -273,7 +273,6 @@ def ridge_probe(  # noqa: PLR0913  # public signature
 
     `x_train` (N, D) and `x_test` (M, D) are features, `y_train` (N,) and `y_test` (M,) class numbers from 0 to
     `num_classes` - 1. Returns one row for each of seeds x shots x l2: seed, shots, l2, n_train, n_test, top1 (percent).
-    `ridge_surface` is the generator behind it, which also yields the predictions.
 
     Raises UsageError for shapes that do not fit, labels out of range, NaN or inf, an empty split, or a seed, shot
     number or l2 out of range.
@@ -281,21 +280,6 @@ def ridge_probe(  # noqa: PLR0913  # public signature
     import pandas as pd
 
     train, test = Labelled(np.asarray(x_train), np.asarray(y_train)), Labelled(np.asarray(x_test), np.asarray(y_test))
-    results = ridge_surface(train, test, num_classes, shots=shots, seeds=seeds, l2=l2)
-    rows = [[result.seed, result.shots, result.setting, result.n_train, len(test), result.top1] for result in results]
-    return pd.DataFrame(rows, columns=["seed", "shots", "l2", "n_train", "n_test", "top1"])
-
-
-def ridge_surface(
-    train: Labelled,
-    test: Labelled,
-    num_classes: int,
-    *,
-    shots: Sequence[int],
-    seeds: Sequence[int],
-    l2: Sequence[float],
-) -> Iterator[ProbeResult]:
-    """The results of seeds x shots x l2, in that order. Raises UsageError as `ridge_probe` does."""
     check_problem(train, test, num_classes)
     lists = all(isinstance(values, Sequence | np.ndarray) and len(values) for values in (shots, seeds, l2))
     valid = lists and all(isinstance(value, int | np.integer) for value in (*shots, *seeds))
@@ -305,7 +289,9 @@ def ridge_surface(
             "whole shots from 1 up, whole seeds from 0 up and finite l2 above 0"
         )
     supports = draw_supports(train.labels, num_classes, shots=shots, seeds=seeds)
-    yield from classify_supports(RidgeClassifier(train, test, num_classes, l2), test.labels, supports)
+    results = classify_supports(RidgeClassifier(train, test, num_classes, l2), test.labels, supports)
+    rows = [[result.seed, result.shots, result.setting, result.n_train, len(test), result.top1] for result in results]
+    return pd.DataFrame(rows, columns=["seed", "shots", "l2", "n_train", "n_test", "top1"])
 
 
 def _budget(shots: int) -> str:

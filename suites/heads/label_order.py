@@ -26,7 +26,6 @@ class Renaming:
     before: float
     after: float
     noise: float  # one standard error of the difference, percentage points
-    moved: int  # number of classes that are renamed
     words: str  # describes the renaming
 
     @property
@@ -62,7 +61,6 @@ def best_renaming(
         before=100.0 * float(before.mean()),
         after=100.0 * float(right.mean()),
         noise=100.0 * float((right.astype(int) - before.astype(int)).std()) / len(labels) ** 0.5,
-        moved=moved,
         words=f"all moved by {best:+d}" if np.array_equal(names, shifts[best]) else f"{moved} of {num_classes} renamed",
     )
 

@@ -15,7 +15,7 @@ from torch.backends import cudnn
 from ...models.spec import Backbone
 from ..protocol import Precision
 from .loading import load_ahead
-from .transforms import Packed, Transform
+from .transforms import Transform
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,9 @@ def extract_spans(
     pending: deque[tuple[range, Callable[[], np.ndarray]]] = deque()
     with contextlib.closing(load_ahead(images, batches, device)) as loaded:
         for span, packed in loaded:
-            features = _forward(backbone, packed, extraction, device)
+            autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=extraction.precision == "bf16")
+            with torch.inference_mode(), exact_convolutions(device), autocast:
+                features = backbone.features(extraction.transform.apply(packed, device)).float()
             if width not in (None, features.shape[1]):
                 raise ValueError(
                     f"{backbone.spec.name} gives features of width {features.shape[1]} for images {span.start} to "
@@ -80,12 +82,6 @@ def extract_spans(
                 yield _wait_and_check(backbone, *pending.popleft())
     for span, fetched in pending:
         yield _wait_and_check(backbone, span, fetched)
-
-
-def _forward(backbone: Backbone, packed: Packed, extraction: Extraction, device: torch.device) -> torch.Tensor:
-    autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=extraction.precision == "bf16")
-    with torch.inference_mode(), exact_convolutions(device), autocast:
-        return backbone.features(extraction.transform.apply(packed, device)).float()
 
 
 def fetch(tensor: torch.Tensor) -> Callable[[], np.ndarray]:
