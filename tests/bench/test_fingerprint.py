@@ -342,7 +342,12 @@ def edit(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         ("suites.vtab", 'return "short"', 'return "vtab"', {"vtab finetune", "vtab probe", "timm"}),
         ("suites.training.paper_recipes", "steps=2500", "steps=2600", {"vtab finetune", "finetune"}),
         ("suites.images.transforms", "* 8 / 7", "* 7 / 8", FED),
-        ("suites.probes.support", "indices[:count]", "indices[-count:]", FED - {"internals"}),
+        (
+            "suites.probes.support",
+            "indices[:count]",
+            "indices[-count:]",
+            FED - {"internals", "finetune", "vtab finetune"},  # training draws no support set
+        ),
         ("suites.fewshot", "range(self.draws)", "range(1, self.draws)", {"fewshot ridge", "fewshot knn"}),
         ("suites.images.feeding", "split.labels[:count]", "split.labels[-count:]", FED),
         ("models.networks.vit", "LAYER_NORM_EPS = 1e-6", "LAYER_NORM_EPS = 1e-5", {*JOBS} - {"fewshot knn", "timm"}),

@@ -197,11 +197,11 @@ def test_the_code_digest_follows_imports_and_only_those() -> None:
     fewshot = identity._closure(["suites.fewshot"])
     assert {
         "suites.fewshot",
-        "suites.images.features",
         "suites.images.transforms",
         "suites.protocol",
         "suites.metrics",
     } <= fewshot
+    assert "suites.images.features" in identity._closure(["suites.images.feeding"])  # of every job that is fed images
     assert not any(name.startswith(("bench", "results")) or name in ("suites.vtab", "registry") for name in fewshot)
     assert "suites.probes.ridge" in identity._closure(["suites.vtab"])
     network = identity._closure(["models.build_native", "models.networks.vit"])
