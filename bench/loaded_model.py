@@ -81,8 +81,9 @@ class LoadedModel:
     ) -> Any:
         """A fresh copy on the CPU, in evaluation mode."""
         model = self.model.derive(**changes) if changes else self.model
-        seed = seed if self.local_weights.random else 0
-        return create_model(model, weights=self.local_weights, num_classes=num_classes, image_size=image_size, seed=seed)
+        weights = self.local_weights
+        seed = seed if weights.random else 0
+        return create_model(model, weights=weights, num_classes=num_classes, image_size=image_size, seed=seed)
 
     def resized(self, image_size: tuple[int, int]) -> Backbone:
         """The network for images of this size. Besides its own size, the last one asked for is kept in memory."""
