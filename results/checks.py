@@ -8,7 +8,7 @@ import struct
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
 from ..registry import UsageError
@@ -62,3 +62,13 @@ def checked(frame: pd.DataFrame, places: Sequence[str]) -> pd.DataFrame:
         rows = [places[int(i)] for i in duplicates.index[duplicates["measurement"] == name]]
         raise UsageError(f"{rows[0]} and {rows[1]}, column measurement: both are {name}. Delete the one that is wrong")
     return frame
+
+
+def read_csv(path: Path, what: str, dtype: Any = "str", na_values: Any = None) -> pd.DataFrame:
+    """A CSV file with its empty fields as empty texts. Raises UsageError, saying it is no `what`, for another file."""
+    import pandas as pd
+
+    try:
+        return pd.read_csv(path, dtype=dtype, keep_default_na=False, na_values=na_values, encoding="utf-8")
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError, OSError) as error:
+        raise UsageError(f"{path} is no {what}: {error}") from error

@@ -104,9 +104,8 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 
     try:
         with ZipFile(path) as archive:
-            contents = {
-                name: archive.read(name) for name in archive.namelist()
-            }  # np.load does not verify the checksum of a truncated array
+            # np.load does not verify the checksum of a truncated array
+            contents = {name: archive.read(name) for name in archive.namelist()}
         read = np.lib.format.read_array
         return {name.removesuffix(".npy"): read(BytesIO(data), allow_pickle=False) for name, data in contents.items()}
     except (*BROKEN_ZIP, ValueError) as error:

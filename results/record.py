@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..registry import UsageError
 from ..stable import canonical, replacing, sha
 from .bundle import is_bundle, unpack
-from .checks import KEY, Damaged, checked
+from .checks import KEY, Damaged, checked, read_csv
 
 if TYPE_CHECKING:
     import numpy as np
@@ -286,8 +286,6 @@ def _run_directory(source: str | Path) -> Path | None:
 
 
 def _load_one(path: Path) -> pd.DataFrame:
-    import pandas as pd
-
     if is_bundle(path):
         with in_bundle(path) as store:
             return _load_one(store.folder)
@@ -301,11 +299,7 @@ def _load_one(path: Path) -> pd.DataFrame:
         )
     if not path.exists():
         raise UsageError(f"there is no run directory or CSV file at {path}")
-    blank = {name: [""] for name in NUMBERS}
-    try:
-        frame = pd.read_csv(path, dtype=_CSV_TYPES, keep_default_na=False, na_values=blank)
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is no results CSV: {error}") from error
+    frame = read_csv(path, "results CSV", _CSV_TYPES, {name: [""] for name in NUMBERS})
     missing = [name for name in COLUMNS if name not in frame]
     if missing:
         raise UsageError(f"{path} is no results CSV of this project: it has no column {', '.join(missing[:5])}")

@@ -1,19 +1,20 @@
 """Confidence intervals and significance tests over images, groups of dependent images, seeds and timings.
 
 All functions are pure functions on arrays. Accuracies are in percent, their differences in percentage points; a
-difference is always `a - b`. `paired`, `mcnemar` and `wilson` take the test images as random; `welch` and
-`paired_seeds` take training as random.
+difference is always `a - b`. `paired`, `mcnemar` and `wilson` take the test images as random; `welch` takes training as
+random.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from math import ceil, log2
+from statistics import NormalDist
 
-if TYPE_CHECKING:
-    import numpy as np
+import numpy as np
 
+Numbers = Sequence[float] | np.ndarray
 LEVEL = 0.95
 RESAMPLES = 10_000
 MOST_EXACT = 1000  # discordant images up to which McNemar's test is the exact binomial
@@ -42,7 +43,7 @@ def wilson(correct: float, n: int, level: float = LEVEL) -> tuple[float, float]:
     """
     if n < 1 or not 0 <= correct <= n:
         raise ValueError(f"{correct} correct of {n} images")
-    z = _normal(0.5 + level / 2)
+    z = NormalDist().inv_cdf(0.5 + level / 2)
     share = correct / n
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * (share * (1 - share) / n + z**2 / (4 * n**2)) ** 0.5
@@ -51,31 +52,44 @@ def wilson(correct: float, n: int, level: float = LEVEL) -> tuple[float, float]:
     return 100 * low, 100 * high
 
 
-def welch(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray, level: float = LEVEL) -> Difference:
+def welch(a: Numbers, b: Numbers, level: float = LEVEL) -> Difference:
     """Difference of the means of two sets of seeds, of unequal variance and number (Welch 1947, scipy.stats).
 
     `a` and `b` have one value a seed. The test generalises to other seeds on the same test images. With fewer than two
     seeds on a side there is no test.
     """
-    import numpy as np
-
-    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    value = float(a.mean() - b.mean())
-    if min(len(a), len(b)) < 2:
-        return _untested(value, "one seed")
-    return _t_interval(value, _t_terms(a, b), level, f"Welch over {len(a)} and {len(b)} seeds")
+    sides = (np.asarray(side, dtype=np.float64) for side in (a, b))
+    of_a, of_b = (
+        np.array([[side.mean()], [side.var(ddof=1) if len(side) > 1 else np.nan], [len(side)]]) for side in sides
+    )
+    return welch_of_summaries(of_a, of_b, level)[0]
 
 
-def paired_seeds(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray, level: float = LEVEL) -> Difference:
-    """Student's paired t-test of the same seeds on both sides, one value a seed in the same order."""
-    import numpy as np
+def welch_of_summaries(a: np.ndarray, b: np.ndarray, level: float = LEVEL) -> list[Difference]:
+    """`welch` of N cells at once: a side is (3, N) means, variances (ddof 1) and numbers of seeds."""
+    from scipy import stats
 
-    differences = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
-    value = float(differences.mean())
-    if len(differences) < 2:
-        return _untested(value, "one seed")
-    terms = float(differences.var(ddof=1) / len(differences)), float(len(differences) - 1)
-    return _t_interval(value, terms, level, f"t over {len(differences)} paired seeds")
+    values = a[0] - b[0]
+    several = np.minimum(a[2], b[2]) > 1
+    squared_errors = [np.where(several, side[1] / side[2], np.nan) for side in (a, b)]
+    variances = squared_errors[0] + squared_errors[1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        of_sides = (error**2 / (side[2] - 1) for error, side in zip(squared_errors, (a, b), strict=True))
+        freedom = variances**2 / sum(of_sides)  # Satterthwaite 1946
+        halves = stats.t.ppf(0.5 + level / 2, freedom) * np.sqrt(variances)
+        ps = 2 * stats.t.sf(np.abs(values) / np.sqrt(variances), freedom)
+    differences = []
+    for i, value in enumerate(map(float, values)):
+        method = f"Welch over {a[2, i]:.0f} and {b[2, i]:.0f} seeds"
+        if not several[i]:
+            differences.append(_untested(value, "one seed"))
+        elif variances[i] > 0:
+            half = float(halves[i])
+            differences.append(Difference(value, value - half, value + half, float(ps[i]), method))
+        else:  # every seed gave the same value, so noise cannot be estimated
+            same = Difference(0.0, 0.0, 0.0, 1.0, method)
+            differences.append(_untested(value, "no spread over seeds") if value else same)
+    return differences
 
 
 def paired(
@@ -99,8 +113,6 @@ def paired(
     at a cost that does not grow with N. p: `mcnemar` for booleans, else `sign_flip`.
     Raises ValueError for arrays of different lengths.
     """
-    import numpy as np
-
     sides = (np.asarray(right, dtype=np.float64) for right in (a_right, b_right))
     a, b = (right.mean(axis=0) if right.ndim == 2 else right for right in sides)
     if a.shape != b.shape or not a.size:
@@ -129,7 +141,6 @@ def mcnemar(a_right: np.ndarray, b_right: np.ndarray) -> float:
     Only the images on which they differ count (McNemar 1947): exact binomial up to 1000 of those, above that the normal
     approximation with continuity correction (Edwards 1948). `a_right` and `b_right` are (N,) booleans.
     """
-    import numpy as np
     from scipy import stats
 
     a, b = np.asarray(a_right, dtype=bool), np.asarray(b_right, dtype=bool)
@@ -150,7 +161,6 @@ def sign_flip(sums: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0) ->
     groups all changes of sign are counted, above that `resamples` random ones (Phipson and Smyth 2010:
     (b + 1) / (m + 1)). Above 1000 groups the normal approximation is as good as 10 000 draws.
     """
-    import numpy as np
     from scipy import stats
 
     sums = np.asarray(sums, dtype=np.float64)
@@ -203,20 +213,16 @@ def resolution(n: int, clusters: np.ndarray | None = None, level: float = LEVEL)
     k discordant images (or groups, in each of which one image differs) all on one side have p = 2 * 0.5^k in an exact
     test: k = 6 at 95 %.
     """
-    import numpy as np
-
     if n < 1:
         raise ValueError("a task without images")
     units = n if clusters is None else len(np.unique(clusters))
-    k = 1
-    while 2 * 0.5**k > 1 - level + 1e-12:
-        k += 1
+    k = ceil(log2(2 / (1 - level)) - 1e-9)
     return Resolution(100 / n, 100 * k / n if k <= units else float("nan"))
 
 
 def ratio_of_medians(
-    a: Sequence[float] | np.ndarray,
-    b: Sequence[float] | np.ndarray,
+    a: Numbers,
+    b: Numbers,
     *,
     level: float = LEVEL,
     resamples: int = RESAMPLES,
@@ -227,12 +233,9 @@ def ratio_of_medians(
     `a` and `b` are positive samples of any length, resampled independently (repeats of a timing are not paired).
     Raises ValueError for an empty side or a value that is not positive.
     """
-    import numpy as np
     from scipy import stats
 
-    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    if not a.size or not b.size or not (a > 0).all() or not (b > 0).all():
-        raise ValueError("a ratio of medians is of positive samples")
+    a, b = (_positive(side, "a ratio of medians is of positive samples") for side in (a, b))
     value = float(np.median(a) / np.median(b))
     if min(len(a), len(b)) < 3:
         return _untested(value, "too few samples")
@@ -244,20 +247,14 @@ def ratio_of_medians(
     return Difference(value, float(low), float(high), p, method)
 
 
-def ratio_over_runs(
-    a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray, level: float = LEVEL
-) -> Difference:
+def ratio_over_runs(a: Numbers, b: Numbers, level: float = LEVEL) -> Difference:
     """The ratio a / b of timings or throughputs of several runs a side, one positive number a run.
 
     Welch's test on logarithms: a ratio of geometric means. Two processes differ by more than the steps of one process
     show (memory layout, other load), so a test needs several runs. With fewer than two on a side there is no test.
     Raises ValueError for an empty side or a value that is not positive.
     """
-    import numpy as np
-
-    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    if not a.size or not b.size or not (a > 0).all() or not (b > 0).all():
-        raise ValueError("a ratio of runs is of positive numbers")
+    a, b = (_positive(side, "a ratio of runs is of positive numbers") for side in (a, b))
     difference = welch(np.log(a), np.log(b), level)
     value, low, high = (float(np.exp(end)) for end in (difference.value, difference.low, difference.high))
     return Difference(value, low, high, difference.p, f"Welch on logarithms, {len(a)} and {len(b)} runs")
@@ -272,13 +269,12 @@ def both_sources(over_images: Difference, a: np.ndarray, b: np.ndarray, level: f
     interval is Student's t with Satterthwaite's degrees of freedom, the image part taken as known. With one seed
     `over_images` is returned.
     """
-    import numpy as np
     from scipy import stats
 
     differences = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
     if len(differences) < 2:
         return over_images
-    of_images = ((over_images.high - over_images.low) / (2 * _normal(0.5 + level / 2))) ** 2
+    of_images = ((over_images.high - over_images.low) / (2 * NormalDist().inv_cdf(0.5 + level / 2))) ** 2
     of_seeds = float(differences.var(ddof=1)) / len(differences)
     total = of_images + of_seeds
     method = f"{over_images.method.split(',')[0]} and {len(differences)} paired seeds, t"
@@ -290,39 +286,19 @@ def both_sources(over_images: Difference, a: np.ndarray, b: np.ndarray, level: f
     return Difference(over_images.value, over_images.value - half, over_images.value + half, p, method)
 
 
-def _normal(quantile: float) -> float:
-    from statistics import NormalDist
-
-    return NormalDist().inv_cdf(quantile)
+def _positive(side: Numbers, rule: str) -> np.ndarray:
+    numbers = np.asarray(side, dtype=np.float64)
+    if not numbers.size or not (numbers > 0).all():
+        raise ValueError(rule)
+    return numbers
 
 
 def _untested(value: float, why: str) -> Difference:
     return Difference(value, float("nan"), float("nan"), None, f"no test: {why}")
 
 
-def _t_terms(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
-    """Squared standard error and Welch's degrees of freedom (Satterthwaite 1946)."""
-    of_a, of_b = float(a.var(ddof=1)) / len(a), float(b.var(ddof=1)) / len(b)
-    if of_a + of_b == 0:
-        return 0.0, float(len(a) + len(b) - 2)
-    return of_a + of_b, (of_a + of_b) ** 2 / (of_a**2 / (len(a) - 1) + of_b**2 / (len(b) - 1))
-
-
-def _t_interval(value: float, terms: tuple[float, float], level: float, method: str) -> Difference:
-    from scipy import stats
-
-    variance, freedom = terms
-    if variance == 0:  # every seed gave the same value, so noise cannot be estimated
-        return _untested(value, "no spread over seeds") if value else Difference(0.0, 0.0, 0.0, 1.0, method)
-    half = float(stats.t.ppf(0.5 + level / 2, freedom)) * variance**0.5
-    p = float(2 * stats.t.sf(abs(value) / variance**0.5, freedom))
-    return Difference(value, value - half, value + half, p, method)
-
-
 def _by_cluster(differences: np.ndarray, clusters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The sum of the differences and the number of images of each group."""
-    import numpy as np
-
     if len(clusters) != len(differences):
         raise ValueError(f"{len(clusters)} groups named for {len(differences)} images")
     _, number = np.unique(clusters, return_inverse=True)
@@ -331,8 +307,6 @@ def _by_cluster(differences: np.ndarray, clusters: np.ndarray) -> tuple[np.ndarr
 
 def _cluster_draws(sums: np.ndarray, sizes: np.ndarray, generator: np.random.Generator, resamples: int) -> np.ndarray:
     """The mean difference of each resample of groups. Groups of equal sum and size are drawn together."""
-    import numpy as np
-
     kinds, counts = np.unique(np.stack([sums, sizes]), axis=1, return_counts=True)
     draws = np.empty(resamples)
     step = max(1, 4_000_000 // len(counts))  # 32 MB of counts at a time

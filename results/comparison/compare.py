@@ -19,16 +19,16 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import pandas as pd
 
 from ...registry import UsageError, suggest
+from .. import statistics
 from ..predictions import Predictions, Scored
-from ..statistics import Difference, both_sources, holm, paired, ratio_of_medians, ratio_over_runs, resolution
+from ..statistics import Difference
 from .join import Joined, join
-
-if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
 
 ALPHA = 0.05
 BY = ("model", "variant", "weights", "source")
@@ -37,6 +37,7 @@ PREFERRED = ("top1", "mean_per_class", "images_per_second")
 LOWER = ("seconds", "latency", "memory", "loss", "_err", "error", "step_time", "joules", "energy")
 LOWER_UNITS = ("s", "ms", "bytes", "J")
 ONE_RUN = "one run a side"
+SUMMARY = ("mean", "var", "count")  # over seeds
 BETTER, WORSE, SAME, UNTESTED = "better", "worse", "no difference seen", "not tested"
 
 
@@ -85,7 +86,8 @@ def compare(a: pd.DataFrame, b: pd.DataFrame, names: tuple[str, str], **options:
     predictions = Predictions(a.attrs.get("folders", ())), Predictions(b.attrs.get("folders", ()))
     rows: list[dict[str, Any]] = joined.pairs.to_dict("records")  # pyright: ignore[reportAssignmentType]
     warnings: set[str] = set()
-    by_welch = _welch_tests(joined.pairs)
+    a_summary, b_summary = (joined.pairs[[f"{name}_{s}" for name in SUMMARY]].to_numpy(float).T for s in "ab")
+    by_welch = statistics.welch_of_summaries(a_summary, b_summary)
     tested = [
         _test_cell(row, predictions, warnings) or (welch, None) for row, welch in zip(rows, by_welch, strict=True)
     ]
@@ -94,7 +96,7 @@ def compare(a: pd.DataFrame, b: pd.DataFrame, names: tuple[str, str], **options:
             "One run a side: the interval is of its steps, and does not show how much one run differs from the next. "
             "Name several runs a side (A1,A2 B1,B2), or let suite=throughput against=MODEL time two models in turn."
         )
-    adjusted = holm([difference.p for difference, _ in tested])
+    adjusted = statistics.holm([difference.p for difference, _ in tested])
     pairs = tuple(
         _pair(row, joined.keys, difference, floor, p)
         for row, (difference, floor), p in zip(rows, tested, adjusted, strict=True)
@@ -160,25 +162,21 @@ def _test_cell(
 def _test_over_images(
     row: dict[str, Any], a: list[Scored], b: list[Scored], warnings: set[str]
 ) -> tuple[Difference, float | None] | None:
-    import numpy as np
-
     first = a[0]
     if any(not np.array_equal(first.labels, scored.labels) for scored in (*a, *b)):
         warnings.add(f"{row['task']}: the test images are not the same, or not in one order: not tested by images.")
         return None
-    floor = resolution(len(first.labels), first.clusters).least
+    floor = statistics.resolution(len(first.labels), first.clusters).least
     rights = [np.stack([scored.right for scored in side]) if len(side) > 1 else side[0].right for side in (a, b)]
-    over_images = paired(rights[0], rights[1], first.clusters)
-    return both_sources(over_images, np.array(row["values_a"]), np.array(row["values_b"])), floor
+    over_images = statistics.paired(rights[0], rights[1], first.clusters)
+    return statistics.both_sources(over_images, np.array(row["values_a"]), np.array(row["values_b"])), floor
 
 
 def _compare_timings(row: dict[str, Any], files: tuple[Predictions, Predictions]) -> tuple[Difference, float | None]:
     """The ratio over several runs a side; with one run a side the ratio of medians of its steps, untested."""
-    import numpy as np
-
     values = [np.array(row[f"values_{letter}"], dtype=np.float64) for letter in "ab"]
     if all(len(side) > 1 and (side > 0).all() for side in values):
-        return ratio_over_runs(values[0], values[1]), None
+        return statistics.ratio_over_runs(values[0], values[1]), None
     sides: list[np.ndarray] = []
     for letter, arrays in zip("ab", files, strict=True):
         samples = [arrays.other_arrays(measurement).get("samples") for measurement in row[f"measurements_{letter}"]]
@@ -188,39 +186,7 @@ def _compare_timings(row: dict[str, Any], files: tuple[Predictions, Predictions]
     if not all((side > 0).all() for side in sides):
         value = row["mean_a"] - row["mean_b"]
         return Difference(value, float("nan"), float("nan"), None, "no test: not positive"), None
-    return replace(ratio_of_medians(*sides), p=None, method=f"no test: {ONE_RUN}"), None
-
-
-def _welch_tests(pairs: pd.DataFrame) -> list[Difference]:
-    """`statistics.welch` for every pair at once, from means and variances over seeds."""
-    import numpy as np
-    from scipy import stats
-
-    value = (pairs["mean_a"] - pairs["mean_b"]).to_numpy(dtype=np.float64)
-    parts = [(pairs[f"var_{s}"] / pairs[f"count_{s}"]).to_numpy(dtype=np.float64) for s in "ab"]
-    counts = [pairs[f"count_{s}"].to_numpy(dtype=np.int64) for s in "ab"]
-    several = (counts[0] > 1) & (counts[1] > 1)
-    variance = np.where(several, parts[0] + parts[1], np.nan)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        freedom = variance**2 / sum(part**2 / (count - 1) for part, count in zip(parts, counts, strict=True))
-        half = stats.t.ppf(0.975, freedom) * np.sqrt(variance)
-        p = 2 * stats.t.sf(np.abs(value) / np.sqrt(variance), freedom)
-    differences = []
-    for i in range(len(pairs)):
-        if not several[i] or variance[i] == 0:
-            differences.append(_without_welch(float(value[i]), bool(several[i])))
-        else:
-            low, high = value[i] - half[i], value[i] + half[i]
-            method = f"Welch over {counts[0][i]} and {counts[1][i]} seeds"
-            differences.append(Difference(float(value[i]), float(low), float(high), float(p[i]), method))
-    return differences
-
-
-def _without_welch(value: float, several: bool) -> Difference:
-    if several and value == 0:
-        return Difference(0.0, 0.0, 0.0, 1.0, "Welch")
-    why = "no spread over seeds" if several else "one number a side"
-    return Difference(value, float("nan"), float("nan"), None, f"no test: {why}")
+    return replace(statistics.ratio_of_medians(*sides), p=None, method=f"no test: {ONE_RUN}"), None
 
 
 def _pair(
@@ -231,9 +197,10 @@ def _pair(
     less_is_better = row["unit_a"] in LOWER_UNITS or any(word in str(row["metric"]) for word in LOWER)
     advantage = -advantage if less_is_better else advantage
     verdict = UNTESTED if p is None else SAME if p > ALPHA or not advantage else BETTER if advantage > 0 else WORSE
-    n = tuple(None if _empty(row[f"n_test_{side}"]) else int(row[f"n_test_{side}"]) for side in "ab")
+    counts = (row[f"n_test_{side}"] for side in "ab")
+    n = tuple(None if pd.isna(count) or not count else int(count) for count in counts)
     if floor is None and row["unit_a"] == "percent" and n[0]:
-        floor = resolution(n[0]).least
+        floor = statistics.resolution(n[0]).least
     return Pair(
         key={name: row[name] for name in keys if name != "fed"},
         group=str(row["group_a"]),
@@ -248,9 +215,3 @@ def _pair(
         verdict=verdict,
         floor=floor,
     )
-
-
-def _empty(value: Any) -> bool:
-    import pandas as pd
-
-    return value is None or value is pd.NA or value != value or not value

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import pandas as pd
 
 from ...registry import UsageError
-from ..record import COLUMNS
-
-if TYPE_CHECKING:
-    import pandas as pd
+from ..questions import at_columns, differing, in_words
 
 AXES = ("model", "variant", "weights", "source")  # what is compared, or where the images came from
 ALWAYS = ("suite", "protocol", "task", "metric")
@@ -103,12 +103,7 @@ def _row(index: Any) -> str:
 
 def _inner_columns(a: pd.DataFrame, b: pd.DataFrame) -> list[str]:
     """The columns that varied inside jobs; fills gaps in them with MISSING on both sides, in place."""
-    known = {*COLUMNS, "question", "treatment", "fed"}
-    names = [
-        name
-        for name in dict.fromkeys([*map(str, a.columns), *map(str, b.columns)])
-        if name not in known and not name.startswith(("env.", "pretrain."))
-    ]
+    names = [name for name in dict.fromkeys([*at_columns(a), *at_columns(b)]) if name != "fed"]
     for frame in (a, b):
         for name in names:
             column = frame.get(name)
@@ -128,8 +123,6 @@ def _is_treatment(name: str, sides: Sequence[pd.DataFrame]) -> bool:
 
 def _number_runs(side: pd.DataFrame, keys: list[str]) -> None:
     """Number the runs of a cell whose timings come from several runs, in the column seed, in place."""
-    import pandas as pd
-
     timings = (side["unit"] != "percent") & (side["seed"] < 0)
     repeated = timings & side.duplicated(keys, keep=False)
     if repeated.any():
@@ -157,8 +150,6 @@ def _refuse_duplicates(side: pd.DataFrame, keys: list[str], name: str) -> None:
 
 def _summarise(side: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """A row a cell: mean, variance and count over seeds, and tuples of the seeds, measurements and values."""
-    import numpy as np
-
     side = side.sort_values("seed", kind="stable")
     groups = side.groupby(keys, sort=False, dropna=False, observed=True)
     summary = groups.agg(
@@ -185,19 +176,15 @@ def _differing(pairs: pd.DataFrame, column: str, ignore: Sequence[str] = ()) -> 
 
 
 def _differing_fields(dicts: Sequence[dict[str, Any]], ignore: Sequence[str] = ()) -> list[str]:
-    names = [name for name in dict.fromkeys(name for item in dicts for name in item) if name not in ignore]
-    sentences = []
-    for name in names:
-        values = [_text(item.get(name)) for item in dicts]
-        if len(set(values)) > 1:
-            sentences.append(f"{name} is {' and '.join(dict.fromkeys(values))}")
-    return sentences
+    return [
+        f"{name} is {' and '.join(dict.fromkeys(_text(item.get(name)) for item in dicts))}"
+        for name in differing(dicts)
+        if name not in ignore
+    ]
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, list) and len(value) == 2:
-        return "x".join(map(str, value))
-    return "not said" if value is None else str(value)
+    return "not said" if value is None else in_words(value)
 
 
 def _without_tuned(text: str) -> str:

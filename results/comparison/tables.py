@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from statistics import NormalDist
+from typing import Any
+
+import pandas as pd
 
 from ..statistics import Difference, holm, wilson
 from ..tables import GROUP_SIZES, GROUPS, Table
 from .compare import ALPHA, BETTER, SAME, UNTESTED, WORSE, Comparison, Pair
 from .join import MISSING
 
-if TYPE_CHECKING:
-    import pandas as pd
-
+COLUMNS = ("interval", "p", "Holm's p", "floor", "test", "verdict")
 SHOWN = 200  # most pairs in a terminal
 Z = 1.959964  # half the width of a 95 % interval, in standard errors
 
@@ -38,10 +39,8 @@ def _pair_table(comparison: Comparison, every: bool) -> Table:
     rows = tuple(_row(pair, varying) for pair in pairs)
     fixed = ", ".join(f"{key} {_text(value)}" for key, value in constant.items() if _text(value) not in ("", MISSING))
     notes += [f"Joined on {', '.join(keys)}." + (f" In every row: {fixed}." if fixed else "")]
-    notes += [
-        _unmatched_note(comparison.joined.only_a, comparison.names[0]),
-        _unmatched_note(comparison.joined.only_b, comparison.names[1]),
-    ]
+    joined = comparison.joined
+    notes += [_unmatched_note(*side) for side in zip((joined.only_a, joined.only_b), comparison.names, strict=True)]
     notes += comparison.notes
     tests = sum(pair.p is not None for pair in comparison.pairs)
     notes += [
@@ -60,18 +59,7 @@ def _pair_table(comparison: Comparison, every: bool) -> Table:
         )
     return Table(
         title=f"A = {comparison.names[0]}, B = {comparison.names[1]}",
-        columns=(
-            *varying,
-            "A",
-            "B",
-            "A/B" if ratio else "delta",
-            "interval",
-            "p",
-            "Holm's p",
-            "floor",
-            "test",
-            "verdict",
-        ),
+        columns=(*varying, "A", "B", "A/B" if ratio else "delta", *COLUMNS),
         rows=rows,
         labels=len(varying),
         notes=tuple(note for note in notes if note),
@@ -127,7 +115,10 @@ def _unmatched_note(frame: pd.DataFrame, name: str) -> str:
 def _summary_table(comparison: Comparison) -> Table:
     """A row for each group of tasks and for all tasks; a mean difference only if every task of the group has one."""
     lines: list[tuple[str, str, list[Pair], int | None]] = []
-    for (suite, metric), pairs in _by_suite(comparison).items():
+    by_suite: dict[tuple[str, str], list[Pair]] = {}
+    for pair in comparison.pairs:
+        by_suite.setdefault((str(pair.key["suite"]), str(pair.key["metric"])), []).append(pair)
+    for (suite, metric), pairs in by_suite.items():
         sizes = GROUP_SIZES.get(suite, {})
         label = f"{suite} {metric}"
         for group in GROUPS:
@@ -160,13 +151,6 @@ def _summary_table(comparison: Comparison) -> Table:
     )
 
 
-def _by_suite(comparison: Comparison) -> dict[tuple[str, str], list[Pair]]:
-    by_suite: dict[tuple[str, str], list[Pair]] = {}
-    for pair in comparison.pairs:
-        by_suite.setdefault((str(pair.key["suite"]), str(pair.key["metric"])), []).append(pair)
-    return by_suite
-
-
 def _mean(pairs: list[Pair], size: int | None) -> Difference | str:
     """The mean over tasks of A - B, in percentage points; or why there is none, such as "7/19" tasks."""
     tasks = {pair.key["task"] for pair in pairs}
@@ -181,8 +165,6 @@ def _mean(pairs: list[Pair], size: int | None) -> Difference | str:
     error = _error_of_mean(pairs) if len(pairs) == len(tasks) else 0.0  # several models or settings are not independent
     if not error > 0:  # a mean without a test
         return Difference(value, float("nan"), float("nan"), None, "none")
-    from statistics import NormalDist
-
     p = 2 * NormalDist().cdf(-abs(value) / error)
     return Difference(value, value - Z * error, value + Z * error, p, "normal")
 
@@ -206,6 +188,3 @@ def _overall(counts: Counter[str]) -> str:
     if counts[BETTER] and counts[WORSE]:
         return "mixed"
     return BETTER if counts[BETTER] else WORSE if counts[WORSE] else SAME if counts[SAME] else UNTESTED
-
-
-__all__ = ("tables",)

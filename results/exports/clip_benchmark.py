@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...registry import UsageError
 from ..record import Record
-from .exchange import Exchange, Incoming, Written
-from .foreign import cells_of, label, left_out, name_of_file, number, read_json, share
+from .exchange import Exchange, Incoming, Written, cells_of, label, left_out, name_of_file, number, read_json, share
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,13 +21,15 @@ SETTINGS = ("seed", "shots", "l2", "k")
 
 def write(frame: pd.DataFrame) -> Written:
     """A file for each model, task, seed and setting. Seeds and settings are appended to CLIP_benchmark's file names."""
+    import pandas as pd
+
     exported = frame[(frame["status"] == "ok") & frame["metric"].isin(METRICS) & (frame["unit"] == "percent")]
     settings = [name for name in SETTINGS if name in exported]
     keys = ["suite", "protocol", "model", "variant", "weights", "task", *settings]
     files: dict[str, bytes] = {}
     for group, part in exported.groupby(keys, sort=False, dropna=False):
         values: dict[str, Any] = dict(zip(keys, group, strict=True))
-        set_values = {name: values[name] for name in settings if not _empty(values[name])}
+        set_values = {name: values[name] for name in settings if not pd.isna(values[name])}
         probe = values["protocol"] not in NO_PROBES and values["suite"] not in NO_PROBES
         metrics: dict[str, Any] = {
             f"{'lp_' if probe else ''}{METRICS[row['metric']]}": round(row["value"] / 100, 8)
@@ -89,12 +90,6 @@ def read(path: Path) -> Incoming:
     if not records:
         raise UsageError(f"{path}: metrics has none of {', '.join(theirs)}; it has {', '.join(metrics)}")
     return Incoming(cells=cells_of(path, "clip_benchmark", records))
-
-
-def _empty(value: Any) -> bool:
-    import pandas as pd
-
-    return bool(pd.isna(value))
 
 
 CLIP_BENCHMARK = Exchange(

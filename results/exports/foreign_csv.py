@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from ...registry import UsageError, suggest
+from ..checks import read_csv
 from ..record import COLUMNS, NUMBERS, typed
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 # their column -> our metric, its unit, and the factor from their value to ours (our accuracies are in percent)
 METRICS: Mapping[str, tuple[str, str, float]] = {
@@ -46,8 +46,6 @@ OURS = ("model", "weights", "variant", "task", "group", "seed", "n_test", "image
 
 def is_foreign(path: Path) -> bool:
     """Whether a file is a CSV with a column for the model and without our column `measurement`."""
-    import csv
-
     if not path.is_file():
         return False
     try:
@@ -66,12 +64,7 @@ def read_foreign(path: Path, mapping: Mapping[str, str] | None = None, metric: s
     values in our unit), else the column's name, without a unit. Raises UsageError for a missing column and, naming
     the row, for text in place of a number.
     """
-    import pandas as pd
-
-    try:
-        raw = pd.read_csv(path, dtype="str", keep_default_na=False)
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError, OSError) as error:
-        raise UsageError(f"{path} is no CSV of results: {error}") from error
+    raw = read_csv(path, "CSV of results")
     mapping = mapping or {}
     for ours, theirs in mapping.items():
         if ours not in OURS:
@@ -107,8 +100,6 @@ def read_foreign(path: Path, mapping: Mapping[str, str] | None = None, metric: s
 
 def _column(raw: pd.DataFrame, name: str, path: Path, ours: str) -> pd.Series:
     """A column as text, or as numbers if `ours` is a numeric column."""
-    import pandas as pd
-
     if ours not in (*NUMBERS, "image_size", "batch_size", "shots"):
         return raw[name]
     numbers = pd.to_numeric(raw[name].where(raw[name] != ""), errors="coerce")

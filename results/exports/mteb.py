@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...registry import UsageError
 from ..record import Record
-from .exchange import Exchange, Incoming, Written
-from .foreign import cells_of, label, left_out, name_of_file, read_json, share
+from .exchange import Exchange, Incoming, Written, cells_of, label, left_out, name_of_file, read_json, share
 
 if TYPE_CHECKING:
     import pandas as pd

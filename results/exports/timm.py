@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from collections.abc import Mapping
@@ -10,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from ...random_weights import is_random
 from ...registry import UsageError
+from ..checks import read_csv
 from ..record import Record
-from .exchange import Exchange, Incoming, Written
-from .foreign import cells_of, label, left_out, number, share
+from .exchange import Exchange, Incoming, Written, cells_of, label, left_out, number, share
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,8 +63,6 @@ def trailer(frame: pd.DataFrame) -> str:
     object, which the bulk runner reads, several as a list. Raises UsageError if timm has columns for none of the
     records.
     """
-    import csv
-
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
     for name, text in write(frame).files.items():
         mode = name.split("-")[1] if name.startswith("benchmark-") else name
@@ -183,12 +182,7 @@ def _file_name(record: Mapping[Any, Any], mode: str) -> str:
 
 def read(path: Path) -> Incoming:
     """The records of a CSV of timm's. Raises UsageError, naming file, row and column, for what cannot be read."""
-    import pandas as pd
-
-    try:
-        raw = pd.read_csv(path, dtype="str", keep_default_na=False, encoding="utf-8")
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError, OSError) as error:
-        raise UsageError(f"{path} is no CSV of timm's: {error}") from error
+    raw = read_csv(path, "CSV of timm's")
     speeds = [mode for mode in ("infer", "train") if f"{mode}_samples_per_sec" in raw]
     accuracies = [name for name in ("top1", "top5") if name in raw]
     if "model" not in raw or not (speeds or accuracies):

@@ -39,6 +39,8 @@ def draw(figure: str | Figure, request: FigureRequest) -> Drawing:
     from . import style
 
     row = figures()[figure] if isinstance(figure, str) else figure
+    if request.frame is not None and row.published and not row.suites:
+        raise UsageError(f"figure {row.name} shows published points alone; leave the runs out")
     if request.frame is None and not row.published:
         raise UsageError(
             f"figure {row.name} shows arrays that are measured and published nowhere. Measure them with "
@@ -89,9 +91,8 @@ def save(drawing: Drawing, path: Path) -> None:
 def format_of(path: Path) -> FigureFormat:
     """The file format of a path's suffix. Raises UsageError for an unknown suffix."""
     suffix = path.suffix.lower().removeprefix(".")
-    for known in FORMATS:
-        if suffix == known:
-            return known
+    if suffix in FORMATS:
+        return suffix
     raise UsageError(f"out={path}: a figure is written as .{', .'.join(FORMATS)}. {suggest(suffix, FORMATS)}")
 
 

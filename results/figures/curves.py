@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...registry import UsageError
+from ..checks import read_csv
 from ..tables import row_labels
+from ..tables.table import FINE_TUNED, MINIATURE, VTAB
 from . import style
-from .records import SeveralTasks, caveats, relevant
+from .records import SeveralTasks, caveats, of_task, relevant
 from .row import Drawing, Figure, FigureRequest
 
 if TYPE_CHECKING:
@@ -31,12 +33,8 @@ def draw(request: FigureRequest) -> Drawing:
     folders = [Path(folder) for folder in (request.frame.attrs if request.frame is not None else {}).get("folders", ())]
     trained = [_curves_file(str(name), folders) is not None for name in frame["measurement"]]  # probes have no curves
     frame = frame[trained] if any(trained) else frame
+    frame = of_task(frame, request)
     tasks = list(dict.fromkeys(frame["task"]))
-    if request.task is not None:
-        frame = frame[frame["task"].str.lower() == request.task.lower()]
-        if frame.empty:
-            raise UsageError(f"task={request.task}: these records are of {', '.join(tasks)}")
-        tasks = list(dict.fromkeys(frame["task"]))
     lines = len(frame.drop_duplicates(["model", "variant", "weights", "task"]))
     if lines > MOST_LINES and len(tasks) > 1:
         raise SeveralTasks(
@@ -76,17 +74,14 @@ def draw(request: FigureRequest) -> Drawing:
         f"running median over {100 * SMOOTH:g} % of the steps.",
         *caveats(frame),
     ]
-    return Drawing(title=f"Learning curves: {', '.join(tasks)}", canvas=canvas, notes=tuple(notes))
+    return Drawing(title=f"Learning curves: {', '.join(tasks)}", canvas=canvas, notes=notes)
 
 
 def read_curves(path: Path) -> pd.DataFrame:
     """A cell's learning curves. Raises UsageError, naming file, line and column, for missing and non-numeric values."""
     import pandas as pd
 
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is no file of learning curves: {error}") from error
+    table = read_csv(path, "file of learning curves")
     missing = [name for name in COLUMNS if name not in table]
     if missing:
         raise UsageError(f"{path} has no column {', '.join(missing)}")
@@ -152,7 +147,7 @@ def _plot_lines(panels: dict[str, Any], curves: pd.DataFrame, line_style: dict[s
 CURVES = Figure(
     name="curves",
     summary="learning curves: loss, learning rate, gradient norm and images a second by step",
-    suites=("finetune", "vtab", "vtab-mini"),
+    suites=(FINE_TUNED, VTAB, MINIATURE),
     measured_by="suite=finetune",
     draw=draw,
     published=False,

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from .. import published
 from ..tables import GROUP_SIZES, row_labels
+from ..tables.rows import mean_and_std
+from ..tables.table import MINIATURE, VTAB
 from . import style
 from .records import caveats, check_question, relevant
 from .row import Drawing, Figure, FigureRequest
@@ -26,20 +28,20 @@ def draw(request: FigureRequest) -> Drawing:
     """A panel a group, a dot a model, with the std over seeds. No bars, since the axis does not start at zero."""
     notes: list[str] = []
     ours: dict[str, Means] = {}
-    suite = "vtab"
+    suite = VTAB
     if request.ours:
         frame = relevant(request, FIGURE2, "top1")
-        suite = "vtab" if (frame["suite"] == "vtab").any() else "vtab-mini"
+        suite = VTAB if (frame["suite"] == VTAB).any() else MINIATURE
         part = frame[frame["suite"] == suite]
         check_question(part, request)
         for label, of_model in row_labels(part):
             ours[label], missing = _means(of_model, GROUP_SIZES[suite])
             if missing:
                 notes.append(f"{label}: no mean of {', '.join(missing)} without all of their tasks.")
-        if suite == "vtab-mini":
+        if suite == MINIATURE:
             notes.append("The built-in miniature, not VTAB: nothing published can stand beside it.")
         notes += caveats(part)
-    theirs = _published() if request.published and suite == "vtab" else {}
+    theirs = _published() if request.published and suite == VTAB else {}
     if theirs:
         notes.append("Published: ViT paper, Figure 2, read from its vector graphics (about 0.01).")
 
@@ -70,9 +72,7 @@ def draw(request: FigureRequest) -> Drawing:
     for axes in panels:
         axes.grid(visible=False, axis="x")
     style.legend(canvas, style.SeriesStyles(), columns=2, ours=bool(ours), published=bool(theirs))
-    return Drawing(
-        title=f"Figure 2: {'VTAB-1k' if suite == 'vtab' else suite} by group", canvas=canvas, notes=tuple(notes)
-    )
+    return Drawing(title=f"Figure 2: {'VTAB-1k' if suite == 'vtab' else suite} by group", canvas=canvas, notes=notes)
 
 
 def _means(frame: pd.DataFrame, sizes: dict[str, int]) -> tuple[Means, list[str]]:
@@ -87,7 +87,7 @@ def _means(frame: pd.DataFrame, sizes: dict[str, int]) -> tuple[Means, list[str]
         if complete.empty:
             missing.append(key)
             continue
-        means[key] = float(complete.mean()), float(complete.std(ddof=1)) if len(complete) > 1 else None
+        means[key] = mean_and_std(complete)
     return means, missing
 
 
@@ -103,7 +103,7 @@ def _published() -> dict[str, Means]:
 FIGURE2 = Figure(
     name="2",
     summary="VTAB by group: all tasks, natural, specialized, structured",
-    suites=("vtab", "vtab-mini"),
+    suites=(VTAB, MINIATURE),
     measured_by="suite=vtab",
     draw=draw,
 )

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from ...registry import UsageError
 from .. import published
 from ..tables.rows import model_label
+from ..tables.table import FINE_TUNED, TIMED
 from . import style
-from .records import Point, caveats, choose_task, compute_of, need, points, relevant
+from .records import FIVE_SHOT_RUN, Point, caveats, choose_task, compute_of, need, of_shots, points, relevant
 from .row import Drawing, Figure, FigureRequest
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 SIZES = (64, 128, 224, 384, 512)
 SPEED, BATCH = "images_per_second", "largest_batch"
 FASTEST = "images_per_second_fastest"  # at the fastest batch of a search
-ACCURACY_SUITES = ("finetune", "classify", "fewshot")
+ACCURACY_SUITES = (FINE_TUNED, "classify", "fewshot")
 Spot = tuple[str, float, float]  # label, place on the horizontal axis, accuracy
 
 
@@ -62,7 +63,7 @@ def draw12(request: FigureRequest) -> Drawing:
         right.set_visible(request.published)
     what = "published (TPUv3, per core)"
     style.legend(canvas, styles, columns=5, ours=request.ours, published=request.published, what=what)
-    return Drawing(title="Figure 12: speed and largest batch by input size", canvas=canvas, notes=tuple(notes))
+    return Drawing(title="Figure 12: speed and largest batch by input size", canvas=canvas, notes=notes)
 
 
 def draw13(request: FigureRequest) -> Drawing:
@@ -89,7 +90,7 @@ def draw13(request: FigureRequest) -> Drawing:
     canvas = style.canvas(style.PAGE if len(panels) > 1 else style.COLUMN * 1.15, 2.7)
     for axes, panel in zip(canvas.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         published_rows = published.digitized("ViT Figure 13", panel).to_dict("records") if show_published else []
-        published_spots = [(_name13(row["series"]), row["x"], 100 * row["y"]) for row in published_rows]
+        published_spots = [(published.model_name(row["series"]), row["x"], 100 * row["y"]) for row in published_rows]
         for name, x, y in published_spots:
             axes.plot(x, y, **styles.hollow(name))
         for name, x, y in ours[panel]:
@@ -104,11 +105,7 @@ def draw13(request: FigureRequest) -> Drawing:
     style.legend(canvas, style.SeriesStyles(), columns=2, ours=request.ours, published=show_published)
     axial = show_published or any("axial" in name.lower() for spots in ours.values() for name, _, _ in spots)
     title = "Figure 13: axial attention" if axial else "As Figure 13: few-shot accuracy by compute and speed"
-    return Drawing(title=title, canvas=canvas, notes=tuple(notes))
-
-
-def _name13(series: str) -> str:
-    return series if series.startswith("Axial") else published.model_name(series)
+    return Drawing(title=title, canvas=canvas, notes=notes)
 
 
 def draw_pareto(request: FigureRequest) -> Drawing:
@@ -156,7 +153,7 @@ def draw_pareto(request: FigureRequest) -> Drawing:
             style.annotate(axes, [(x, y, name) for name, x, y in spots])
     style.legend(canvas, published_styles, columns=5 if len(panels) > 1 else 4, ours=False)
     notes.append("The line joins the Pareto front: no other model shown is both faster and more accurate.")
-    return Drawing(title="Accuracy against speed", canvas=canvas, notes=tuple(notes))
+    return Drawing(title="Accuracy against speed", canvas=canvas, notes=notes)
 
 
 def _separate_lines(axes: Axes) -> None:
@@ -202,9 +199,7 @@ def _accuracies(
     if suite == "fewshot":
         need(part, figure, "shots")
         count = shots or int(part["shots"].max())
-        part = part[part["shots"] == count]
-        if part.empty:
-            raise UsageError(f"figure {figure.name} shows {count}-shot accuracies; type shots={count} in the run")
+        part = of_shots(part, figure, count)
         task = f"{task} {count}-shot" if shots is None else task
     return points(part, request), task
 
@@ -212,7 +207,7 @@ def _accuracies(
 def _with_speed(request: FigureRequest, figure: Figure, accuracy: list[Point]) -> list[Spot]:
     """A spot for each accuracy whose model has a speed in the records, at its highest images a second."""
     assert request.frame is not None
-    if not (request.frame["suite"] == "throughput").any():
+    if not (request.frame["suite"] == TIMED).any():
         return []
     frame = _inference(relevant(request, figure, SPEED, FASTEST))
     if frame["device"].nunique() > 1 and not request.mix:
@@ -266,21 +261,21 @@ def _timing_settings(frame: pd.DataFrame) -> str:
 FIGURE12 = Figure(
     name="12",
     summary="peak inference speed and largest batch by input size",
-    suites=("throughput",),
+    suites=(TIMED,),
     measured_by="suite=throughput image_size=64,128,224,384,512 find=largest,fastest",
     draw=draw12,
 )
 FIGURE13 = Figure(
     name="13",
     summary="5-shot accuracy by pre-training compute and by speed, with axial attention",
-    suites=("fewshot", "throughput"),
-    measured_by="suite=fewshot task=ImageNet shots=5 pool=65000",
+    suites=("fewshot", TIMED),
+    measured_by=FIVE_SHOT_RUN,
     draw=draw13,
 )
 PARETO = Figure(
     name="pareto",
     summary="accuracy by measured images a second, with the Pareto front",
-    suites=(*ACCURACY_SUITES, "throughput"),
+    suites=(*ACCURACY_SUITES, TIMED),
     measured_by="suite=fewshot` and `python -m bench run suite=throughput",
     draw=draw_pareto,
 )

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from ...registry import UsageError
 from .. import published
-from . import style
-from .records import Point, caveats, choose_task, compute_of, model_value, need, points, relevant
+from ..tables.table import FINE_TUNED
+from . import records, style
+from .records import Point, caveats, choose_task, of_shots, points, relevant
 from .row import Drawing, Figure, FigureRequest
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SETS: tuple[str, ...] = ("ImageNet", "ImageNet-21k", "JFT-300M")
-FINE_TUNED = ("finetune", "classify")
+SUITES = (FINE_TUNED, "classify")
 # The five data sets of "Average-5", by our names. ImageNet ReaL is not among them.
 AVERAGE5 = ("ImageNet", "CIFAR-10", "CIFAR-100-full", "Oxford-IIIT Pets", "Oxford Flowers-102")
 IN_TABLE5 = {"CIFAR-100-full": "CIFAR-100"}  # our name: the table's, where they differ
@@ -61,7 +62,7 @@ def draw3(request: FigureRequest) -> Drawing:
     axes.set_xlabel("pre-training set")
     axes.set_ylabel(f"{task} top-1 (%)")
     style.legend(canvas, styles, columns=2 if ours else 3, ours=bool(ours), published=bool(lines))
-    return Drawing(title=f"Figure 3: {task} accuracy by pre-training set", canvas=canvas, notes=tuple(notes))
+    return Drawing(title=f"Figure 3: {task} accuracy by pre-training set", canvas=canvas, notes=notes)
 
 
 def _lines3(task: str) -> dict[str, dict[str, float]]:
@@ -104,10 +105,10 @@ def draw4(request: FigureRequest) -> Drawing:
     task, ours = "ImageNet", []
     if request.ours:
         frame = relevant(request, FIGURE4, "top1")
-        need(frame, FIGURE4, "shots")
+        records.need(frame, FIGURE4, "shots")
         task = choose_task(frame, request, task)
-        measured = points(_five_shot(frame, FIGURE4, task), request)
-        ours = [point for point in measured if _known(point.row.get("pretrain.images"))]
+        measured = points(of_shots(frame[frame["task"] == task], FIGURE4, 5), request)
+        ours = [point for point in measured if float(point.row.get("pretrain.images") or 0) > 0]
         notes += _left_out_note(
             measured, ours, "it is not known how many images their weights were pre-trained on (a sidecar file says it)"
         )
@@ -131,7 +132,7 @@ def draw4(request: FigureRequest) -> Drawing:
     axes.set_xlabel("images pre-trained on" + (" (subsets of JFT-300M)" if published_only else ""))
     axes.set_ylabel(f"{task} linear 5-shot top-1 (%)")
     style.legend(canvas, styles, columns=3, ours=bool(ours), published=printed is not None)
-    return Drawing(title=f"Figure 4: {task} 5-shot accuracy by pre-training size", canvas=canvas, notes=tuple(notes))
+    return Drawing(title=f"Figure 4: {task} 5-shot accuracy by pre-training size", canvas=canvas, notes=notes)
 
 
 def draw5(request: FigureRequest) -> Drawing:
@@ -169,7 +170,7 @@ def draw5(request: FigureRequest) -> Drawing:
     if printed:
         notes.append("Average-5: ImageNet, CIFAR-10, CIFAR-100, Pets and Flowers (ViT paper, Figure 5 and Table 6).")
     style.legend(canvas, styles, columns=5, ours=any(panels.values()), published=bool(printed))
-    return Drawing(title="Figure 5: accuracy by pre-training compute", canvas=canvas, notes=tuple(notes))
+    return Drawing(title="Figure 5: accuracy by pre-training compute", canvas=canvas, notes=notes)
 
 
 def _panel5(frame: pd.DataFrame, request: FigureRequest, panel: str) -> tuple[list[Spot], list[str]]:
@@ -181,13 +182,13 @@ def _panel5(frame: pd.DataFrame, request: FigureRequest, panel: str) -> tuple[li
             by_label.setdefault(point.label, []).append(point)
     spots, partial, unknown = [], [], []
     for label, own in by_label.items():
-        compute = compute_of(own[0], request)
+        compute = records.compute_of(own[0], request)
         if len(own) < len(tasks):
             partial.append(f"{label} ({len(own)}/{len(tasks)})")
         elif not compute:
             unknown.append(label)
         else:
-            family = str(model_value(own[0], request, "family") or "")
+            family = str(records.model_value(own[0], request, "family") or "")
             mean = sum(point.mean for point in own) / len(own)
             spots.append((FAMILIES.get(family, family or "other"), compute, mean, label))
     notes = []
@@ -199,17 +200,6 @@ def _panel5(frame: pd.DataFrame, request: FigureRequest, panel: str) -> tuple[li
             "the compute of a forward pass are not known."
         )
     return spots, notes
-
-
-def _five_shot(frame: pd.DataFrame, figure: Figure, task: str) -> pd.DataFrame:
-    part = frame[(frame["task"] == task) & (frame["shots"] == 5)]
-    if part.empty:
-        available = ", ".join(f"{shots:g}" for shots in sorted(frame["shots"].dropna().unique()))
-        raise UsageError(
-            f"figure {figure.name} shows 5-shot accuracies; these records of {task} are of {available} images a class. "
-            "Type shots=5 in the run"
-        )
-    return part
 
 
 def _published_task(task: str) -> str:
@@ -230,10 +220,6 @@ def _left_out_note(measured: list[Point], drawn: list[Point], why: str) -> list[
     return [f"Left out: {', '.join(names)}: {why}."] if names else []
 
 
-def _known(value: Any) -> bool:
-    return value is not None and value == value and value != "" and float(value) > 0
-
-
 def _images(value: float) -> str:
     return f"{value / 1e6:g}M" if value >= 1e6 else f"{value / 1e3:g}k" if value >= 1e3 else f"{value:g}"
 
@@ -241,7 +227,7 @@ def _images(value: float) -> str:
 FIGURE3 = Figure(
     name="3",
     summary="fine-tuned accuracy by pre-training set",
-    suites=FINE_TUNED,
+    suites=SUITES,
     measured_by="suite=finetune task=ImageNet",
     draw=draw3,
 )
@@ -249,13 +235,13 @@ FIGURE4 = Figure(
     name="4",
     summary="linear 5-shot accuracy by the number of images pre-trained on",
     suites=("fewshot",),
-    measured_by="suite=fewshot task=ImageNet shots=5 pool=65000",
+    measured_by=records.FIVE_SHOT_RUN,
     draw=draw4,
 )
 FIGURE5 = Figure(
     name="5",
     summary="fine-tuned accuracy by pre-training compute: mean of five sets, and ImageNet",
-    suites=FINE_TUNED,
+    suites=SUITES,
     measured_by="suite=finetune task=ImageNet,CIFAR-10,CIFAR-100-full,'Oxford-IIIT Pets','Oxford Flowers-102'",
     draw=draw5,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,39 +15,33 @@ from .. import published
 from ..predictions import Predictions
 from ..tables import row_labels
 from . import style
-from .records import caveats, relevant
+from .records import caveats, of_task, relevant
 from .row import Drawing, Figure, FigureRequest
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST_MODELS = 6  # rows of pictures on a page
+SERIES = {"ViT-L/16": "ViT-L/16", "R50+ViT-L/16": "R50x1 + ViT-L/16"}  # model: panel of Figure 11
 OVERVIEW = 3  # images of Figure 6, as in the paper
+BESIDE: dict[str, Any] = {"xycoords": "axes fraction", "ha": "right", "va": "center"}  # a text left of a panel
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelArrays:
-    """One model's arrays of one metric, with its label, treatment, question and number of images."""
+    """One model's arrays of one metric, with its label, width of its images, question and number of images."""
 
     label: str
     model: str
     arrays: dict[str, np.ndarray]
-    treatment: dict[str, Any]
+    width: int  # pixels of its input
     question: dict[str, Any]
     images: int
 
 
-def draw6(request: FigureRequest) -> Drawing:
-    """Attention rollout of the first images."""
-    return _rollout(request, FIGURE6, OVERVIEW)
-
-
-def draw14(request: FigureRequest) -> Drawing:
-    """Attention rollout of all stored images."""
-    return _rollout(request, FIGURE14, None)
-
-
-def _rollout(request: FigureRequest, figure: Figure, most_images: int | None) -> Drawing:
+def draw_rollout(most_images: int | None, request: FigureRequest) -> Drawing:
+    """Attention rollout of the first images, or of all that are stored."""
+    figure = FIGURE14 if most_images is None else FIGURE6
     models = _model_arrays(request, figure, "attention_rollout", ("rollout", "images"))
     for model in models:
         pictures, maps = model.arrays["images"], model.arrays["rollout"]
@@ -56,8 +51,8 @@ def _rollout(request: FigureRequest, figure: Figure, most_images: int | None) ->
     across = min(count, 8)
     blocks = -(-count // across)  # each block has a row of input images and a row a model
     rows = blocks * (1 + len(models))
-    cell = min(1.1, (style.PAGE - 1.0) / across)
-    canvas = style.canvas(1.0 + cell * across, 0.25 + (cell + 0.04) * rows)
+    side = min(1.1, (style.PAGE - 1.0) / across)
+    canvas = style.canvas(1.0 + side * across, 0.25 + (side + 0.04) * rows)
     grid = canvas.subplots(rows, across, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
@@ -74,7 +69,8 @@ def _rollout(request: FigureRequest, figure: Figure, most_images: int | None) ->
         for line, (label, pictures) in zip(grid[top:], shown, strict=False):
             for axes, picture in zip(line, pictures, strict=False):
                 axes.imshow(picture, interpolation="nearest")
-            _name_row(line[0], label)
+            text = label.replace(" ", "\n")
+            line[0].annotate(text, (0, 0.5), (-4, 0), textcoords="offset points", fontsize=7, **BESIDE)
     identity = sorted({"with" if model.question.get("identity") else "without" for model in models})
     notes = [
         f"Attention rollout, {' or '.join(identity)} the identity; heads averaged. An image is shown as bright as its "
@@ -82,27 +78,17 @@ def _rollout(request: FigureRequest, figure: Figure, most_images: int | None) ->
         f"Images: the first {max(model.images for model in models)} test images of {_tasks(models)}.",
         *caveats(relevant(request, figure, "attention_rollout")),
     ]
-    return Drawing(
-        title=f"Figure {figure.name}: attention from the output to the input", canvas=canvas, notes=tuple(notes)
-    )
+    title = f"Figure {figure.name}: attention from the output to the input"
+    return Drawing(title=title, canvas=canvas, notes=notes)
 
 
 def brightened(picture: np.ndarray, share: np.ndarray) -> np.ndarray:
     """A picture (H, W, 3) uint8 times the share (rows, columns) of its patches, which is scaled to a maximum of 1."""
-    height, width = picture.shape[:2]
+    from skimage.transform import resize
+
     light = share / share.max() if share.max() > 0 else np.zeros_like(share)
-    light = _stretch(_stretch(light, height, 0), width, 1)
+    light = resize(light.astype(float), picture.shape[:2], order=1, mode="edge", anti_aliasing=False)
     return (picture * light[..., None]).round().astype(np.uint8)
-
-
-def _stretch(values: np.ndarray, size: int, axis: int) -> np.ndarray:
-    """Linear interpolation along one axis between the centres of patches, constant outside of them."""
-    count = values.shape[axis]
-    place = np.clip((np.arange(size) + 0.5) * count / size - 0.5, 0, count - 1)
-    low = np.floor(place).astype(int)
-    high = np.minimum(low + 1, count - 1)
-    weight = (place - low).reshape([-1 if i == axis else 1 for i in range(values.ndim)])
-    return np.take(values, low, axis) * (1 - weight) + np.take(values, high, axis) * weight
 
 
 def draw7(request: FigureRequest) -> Drawing:
@@ -122,15 +108,7 @@ def draw7(request: FigureRequest) -> Drawing:
         row[0].set_title(f"RGB embedding filters\n(first {len(components)} principal components)")
         row[0].set_axis_off()
         if len(filters) > 1:
-            row[0].annotate(
-                model.label,
-                (-0.04, 0.5),
-                xycoords="axes fraction",
-                rotation=90,
-                ha="right",
-                va="center",
-                fontweight="bold",
-            )
+            row[0].annotate(model.label, (-0.04, 0.5), rotation=90, fontweight="bold", **BESIDE)
         if model.label in positions:
             image = _tiles(row[1], positions[model.label].arrays["similarity"])
             row[1].set_title("position embeddings")
@@ -149,9 +127,7 @@ def draw7(request: FigureRequest) -> Drawing:
     what = "published (ViT paper, 224 px)"
     style.legend(canvas, style.SeriesStyles(), columns=2, ours=has_published, published=has_published, what=what)
     notes += caveats(relevant(request, FIGURE7, "rgb_filters"))
-    return Drawing(
-        title="Figure 7: filters, position embeddings, attention distance", canvas=canvas, notes=tuple(notes)
-    )
+    return Drawing(title="Figure 7: filters, position embeddings, attention distance", canvas=canvas, notes=notes)
 
 
 def draw10(request: FigureRequest) -> Drawing:
@@ -170,16 +146,14 @@ def draw10(request: FigureRequest) -> Drawing:
     bar = canvas.colorbar(image, ax=panels, shrink=0.7, ticks=[-1, -0.5, 0, 0.5, 1])
     bar.set_label("cosine similarity")
     notes = caveats(relevant(request, FIGURE10, "position_similarity"))
-    return Drawing(title="Figure 10: position embeddings", canvas=canvas, notes=tuple(notes))
+    return Drawing(title="Figure 10: position embeddings", canvas=canvas, notes=notes)
 
 
 def draw11(request: FigureRequest) -> Drawing:
     """Mean attention distance by depth, a dot a head, a panel a model."""
     models = _model_arrays(request, FIGURE11, "attention_distance", ("distance",)) if request.ours else []
-    published_points = {}
-    if request.published:
-        for series in ("ViT-L/16", "R50x1 + ViT-L/16"):
-            published_points[published.model_name(series)] = published.digitized("ViT Figure 11", series)
+    series = SERIES if request.published else {}
+    published_points = {name: published.digitized("ViT Figure 11", panel) for name, panel in series.items()}
     published_only = [name for name in published_points if name not in [model.model for model in models]]
     total = len(models) + len(published_only)
     across = 2 if total == 4 else min(total, 3)
@@ -201,19 +175,17 @@ def draw11(request: FigureRequest) -> Drawing:
     if request.ours:
         notes += caveats(relevant(request, FIGURE11, "attention_distance"))
     style.legend(canvas, style.SeriesStyles(), columns=2, ours=bool(models), published=bool(published_points))
-    return Drawing(title="Figure 11: mean attention distance", canvas=canvas, notes=tuple(notes))
+    return Drawing(title="Figure 11: mean attention distance", canvas=canvas, notes=notes)
 
 
 def _distance_panel(axes: Axes, model: ModelArrays, request: FigureRequest) -> bool:
     """Plot a dot a head, and the published dots of the same model. Returns whether there are published ones."""
     distance = model.arrays["distance"]
     layers = np.repeat(np.arange(len(distance)), distance.shape[1])
-    width = _image_width(model)
     has_published = False
     top = float(distance.max())
-    series = {"ViT-L/16": "ViT-L/16", "R50+ViT-L/16": "R50x1 + ViT-L/16"}.get(model.model)
-    if request.published and series and width == 224:
-        part = published.digitized("ViT Figure 11", series)
+    if request.published and model.model in SERIES and model.width == 224:
+        part = published.digitized("ViT Figure 11", SERIES[model.model])
         axes.plot(part["x"] + 0.25, part["y"], **_dots(hollow=True))
         has_published, top = True, max(top, float(part["y"].max()))
     axes.plot(layers, distance.reshape(-1), **_dots(hollow=False))
@@ -221,7 +193,7 @@ def _distance_panel(axes: Axes, model: ModelArrays, request: FigureRequest) -> b
         level = float(model.arrays["uniform"])
         axes.axhline(level, color="#888888", linewidth=0.8, linestyle=(0, (4, 2)), zorder=1)
         top = max(top, level)
-    _distance_axes(axes, width, top)
+    _distance_axes(axes, model.width, top)
     return has_published
 
 
@@ -245,12 +217,8 @@ def _tiles(axes: Axes, similarity: np.ndarray) -> Any:
     """Plot a tile a patch: the similarity (rows, columns) of its position embedding to that of every patch."""
     rows, columns = similarity.shape[:2]
     gap = 1
-    whole = np.full((rows * (rows + gap) - gap, columns * (columns + gap) - gap), np.nan)
-    for r in range(rows):
-        for c in range(columns):
-            top, left = r * (rows + gap), c * (columns + gap)
-            whole[top : top + rows, left : left + columns] = similarity[r, c]
-    image = axes.imshow(whole, vmin=-1, vmax=1, cmap="cividis", interpolation="nearest")
+    picture = _joined(similarity.astype(float), gap, np.nan)
+    image = axes.imshow(picture, vmin=-1, vmax=1, cmap="cividis", interpolation="nearest")
     marks = [*range(0, rows, max(1, rows // 7))], [*range(0, columns, max(1, columns // 7))]
     axes.set_yticks([r * (rows + gap) + (rows - 1) / 2 for r in marks[0]], [str(r + 1) for r in marks[0]])
     axes.set_xticks([c * (columns + gap) + (columns - 1) / 2 for c in marks[1]], [str(c + 1) for c in marks[1]])
@@ -265,16 +233,22 @@ def _tiles(axes: Axes, similarity: np.ndarray) -> Any:
 
 def mosaic(components: np.ndarray, columns: int = 7) -> np.ndarray:
     """Components (C, 3, H, W) as one picture, `columns` in a row. Each is scaled to its own range around mid-grey."""
-    count, _, height, width = components.shape
-    columns = min(columns, count)
-    rows = -(-count // columns)
-    gap = max(1, width // 8)
-    whole = np.ones((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), dtype=np.float32)
-    for i, component in enumerate(components):
-        top, left = (i // columns) * (height + gap), (i % columns) * (width + gap)
-        largest = np.abs(component).max() or 1.0
-        whole[top : top + height, left : left + width] = (0.5 + 0.5 * component / largest).transpose(1, 2, 0)
-    return whole
+    columns = min(columns, len(components))
+    rows = -(-len(components) // columns)
+    largest = np.abs(components).max(axis=(1, 2, 3), keepdims=True)
+    scaled = (0.5 + 0.5 * components / np.where(largest, largest, 1)).transpose(0, 2, 3, 1).astype(np.float32)
+    white = np.ones((rows * columns - len(scaled), *scaled.shape[1:]), dtype=np.float32)
+    tiles = np.concatenate([scaled, white]).reshape(rows, columns, *scaled.shape[1:])
+    return _joined(tiles, max(1, scaled.shape[2] // 8), 1)
+
+
+def _joined(tiles: np.ndarray, gap: int, between: float) -> np.ndarray:
+    """Tiles (rows, columns, H, W, …) as one picture, with gaps of the value `between`."""
+    margins = [(0, gap if axis in (2, 3) else 0) for axis in range(tiles.ndim)]
+    padded = np.pad(tiles, margins, constant_values=between)
+    rows, columns, height, width = padded.shape[:4]
+    picture = padded.swapaxes(1, 2).reshape(rows * height, columns * width, *tiles.shape[4:])
+    return picture[:-gap, :-gap]
 
 
 def _model_arrays(
@@ -290,22 +264,19 @@ def _model_arrays(
     part = relevant(request, figure, metric)
     if "layer" in part:
         part = part[part["layer"].isna()]
-    tasks = [task for task in dict.fromkeys(part["task"]) if task]
-    if request.task is not None and metric.startswith("attention"):
-        part = part[part["task"].str.lower() == request.task.lower()]
-        if part.empty:
-            raise UsageError(f"task={request.task}: these records are of {', '.join(tasks)}")
+    part = of_task(part, request) if metric.startswith("attention") else part
     predictions = Predictions(frame.attrs.get("folders", ()))
     models: list[ModelArrays] = []
     for label, rows in row_labels(part):
         row: dict[str, Any] = {str(name): value for name, value in rows.iloc[-1].items()}
         images = row.get("images")
+        size = json.loads(row["treatment"] or "{}").get("size")
         models.append(
             ModelArrays(
                 label=label,
                 model=row["model"] if not row["variant"] else label,
                 arrays=_arrays(label, row, predictions, arrays),
-                treatment=json.loads(row["treatment"] or "{}"),
+                width=size[1] if isinstance(size, list) and len(size) == 2 else 224,
                 question=json.loads(row["question"] or "{}"),
                 images=int(images) if images is not None and images == images and images != "" else 0,
             )
@@ -333,11 +304,6 @@ def _arrays(label: str, row: dict[str, Any], stored: Predictions, needed: tuple[
     return arrays
 
 
-def _image_width(model: ModelArrays) -> int:
-    size = model.treatment.get("size")
-    return int(size[1]) if isinstance(size, list) and len(size) == 2 else 224
-
-
 def _tasks(models: list[ModelArrays]) -> str:
     return ", ".join(sorted({str(model.question.get("task")) for model in models}))
 
@@ -350,19 +316,6 @@ def _distance_notes(models: list[ModelArrays]) -> list[str]:
         f"A dot is a head: the mean over {' or '.join(map(str, counts))} images of {_tasks(models)}, in pixels "
         f"of the input.{token_note} Dashed: a head that looks everywhere alike."
     ]
-
-
-def _name_row(axes: Axes, text: str) -> None:
-    axes.annotate(
-        text.replace(" ", "\n"),
-        (0, 0.5),
-        (-4, 0),
-        xycoords="axes fraction",
-        textcoords="offset points",
-        ha="right",
-        va="center",
-        fontsize=7,
-    )
 
 
 def _placeholder(axes: Axes, text: str) -> None:
@@ -381,8 +334,8 @@ def _figure(name: str, summary: str, draw: Any, *, published: bool = False) -> F
     )
 
 
-FIGURE6 = _figure("6", "attention from the output token to the input, three images", draw6)
+FIGURE6 = _figure("6", "attention from the output token to the input, three images", partial(draw_rollout, OVERVIEW))
 FIGURE7 = _figure("7", "RGB embedding filters, position embedding similarity, mean attention distance", draw7)
 FIGURE10 = _figure("10", "position embedding similarity of several models", draw10)
 FIGURE11 = _figure("11", "mean attention distance by depth, hybrids too", draw11, published=True)
-FIGURE14 = _figure("14", "attention from the output token to the input, more images", draw14)
+FIGURE14 = _figure("14", "attention from the output token to the input, more images", partial(draw_rollout, None))

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ...random_weights import is_random
 from ...registry import UsageError
+from ..questions import mixed_fields
 from ..tables import row_labels
-from ..tables.rows import differing, once, swept, trained_here
+from ..tables.rows import mean_and_std, once, swept, trained_here
+from .row import Figure, FigureRequest
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from .row import Figure, FigureRequest
+
+FIVE_SHOT_RUN = "suite=fewshot task=ImageNet shots=5 pool=65000"
 
 
 class SeveralTasks(UsageError):
@@ -82,14 +84,19 @@ def need(frame: pd.DataFrame, figure: Figure, *columns: str) -> None:
         raise UsageError(f"figure {figure.name} needs the column '{missing[0]}', which these records do not have")
 
 
+def of_task(frame: pd.DataFrame, request: FigureRequest) -> pd.DataFrame:
+    """The records of the requested task, if one is; upper and lower case are the same."""
+    if request.task is None:
+        return frame
+    part = frame[frame["task"].str.lower() == request.task.lower()]
+    if part.empty:
+        raise UsageError(f"task={request.task}: these records are of {', '.join(filter(None, frame['task'].unique()))}")
+    return part
+
+
 def choose_task(frame: pd.DataFrame, request: FigureRequest, usual: str) -> str:
     """The task to draw: the requested one, else the `usual` one, else the only one. Else raises SeveralTasks."""
-    tasks = list(dict.fromkeys(frame["task"]))
-    if request.task is not None:
-        matching = [task for task in tasks if task.lower() == request.task.lower()]
-        if not matching:
-            raise UsageError(f"task={request.task}: these records are of {', '.join(tasks)}")
-        return matching[0]
+    tasks = list(dict.fromkeys(of_task(frame, request)["task"]))
     if usual in tasks:
         return usual
     if len(tasks) == 1:
@@ -114,26 +121,31 @@ def points(frame: pd.DataFrame, request: FigureRequest) -> list[Point]:
                 f"{label} was measured at several {dial} ({values}), and a point can have one: run it with a "
                 f"single {dial}="
             )
-        values = part["value"]
-        std = float(values.std(ddof=1)) if len(values) > 1 else None
+        mean, std = mean_and_std(part["value"])
         row = {str(name): value for name, value in part.iloc[0].items()}
-        collected.append(Point(label=label, mean=float(values.mean()), std=std, row=row))
+        collected.append(Point(label=label, mean=mean, std=std, row=row))
     return collected
 
 
 def check_question(frame: pd.DataFrame, request: FigureRequest) -> None:
     """Raise UsageError, unless `request.mix`, if records of one task answer different questions."""
-    if request.mix:
-        return
     keys = ["suite", "task", "metric", *(["shots"] if "shots" in frame else [])]
-    for key, part in frame.groupby(keys, sort=False, dropna=False):
-        questions = [json.loads(text or "{}") for text in part["question"].unique()]
-        for name in differing(questions)[:1]:
-            values = sorted({str(question.get(name)) for question in questions})
-            raise UsageError(
-                f"these records do not answer the same question: for {key[1]}, {name} is {' and '.join(values)}. "
-                "Draw them apart, or type mix=true"
-            )
+    if not request.mix and (mixed := mixed_fields(frame, keys)):
+        raise UsageError(
+            f"these records do not answer the same question: {mixed[0]}. Draw them apart, or type mix=true"
+        )
+
+
+def of_shots(frame: pd.DataFrame, figure: Figure, shots: int) -> pd.DataFrame:
+    """The few-shot records of one task with this many images a class. Raises UsageError if there are none."""
+    part = frame[frame["shots"] == shots]
+    if part.empty:
+        available = ", ".join(f"{count:g}" for count in sorted(frame["shots"].dropna().unique()))
+        raise UsageError(
+            f"figure {figure.name} shows {shots}-shot accuracies; these records of {frame['task'].iloc[0]} are of "
+            f"{available} images a class. Type shots={shots} in the run"
+        )
+    return part
 
 
 def compute_of(point: Point, request: FigureRequest) -> float | None:

@@ -11,19 +11,27 @@ there are too many numbers, those in tables and bars are kept first.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import base64
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ...registry import UsageError
 from ...stable import replacing
-from . import about, page
-from .bars import Bars, bars
+from . import about
+from .bars import bars
 from .drawings import EmbeddedFigure, drawings
 from .numbers import Numbers
 from .request import JobDetails, ReportedRun, ReportRequest
-from .sheets import Sheet, sheets
+from .sheets import sheets
 
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+FOLDER = Path(__file__).parent
 PAGE_LIMIT = 1_950_000  # bytes of a page
 FIGURES_LIMIT = 800_000  # bytes of all figures
 
@@ -45,11 +53,15 @@ def make(request: ReportRequest) -> Page:
     frame, runs = request.frame()
     if frame.empty:
         raise UsageError(f"{', '.join(source.name for source in request.sources)}: there are no records to report yet")
-    template = page.template()  # first, since it raises an error if jinja2 is missing
+    template = _template()  # first, since it raises an error if jinja2 is missing
     tables, tables_left_out = sheets(frame, request)
-    bar_charts: Sequence[Bars] = bars(frame)
+    bar_charts = bars(frame)
     figures, figures_left_out = drawings(frame, request, FIGURES_LIMIT)
-    first = [*_shown_measurements(tables, bar_charts), *frame[frame["status"] != "ok"]["measurement"]]
+    in_tables = (names for sheet in tables for names in sheet.table.sources.values())
+    in_bars = (
+        bar.measurements for chart in bar_charts for _, _, tasks in chart.groups for task in tasks for bar in task.bars
+    )
+    first = {*chain(*in_tables, *in_bars), *frame[frame["status"] != "ok"]["measurement"]}
     numbers = Numbers(frame, runs, request.sources, first=first)
     values = about.values(frame, runs, request) | {
         "sheets": tables,
@@ -57,9 +69,9 @@ def make(request: ReportRequest) -> Page:
         "figures": figures,
         "unshown": [*tables_left_out, *figures_left_out],
     }
-    rest = len(page.filled(template, values, numbers.without_records()).encode())
+    rest = len(_filled(template, values, numbers.without_records()).encode())
     numbers.fit(PAGE_LIMIT - rest)
-    html = page.filled(template, values, numbers)
+    html = _filled(template, values, numbers)
     parts = {
         "figures": sum(len(figure.svg.encode()) for figure in figures),
         "numbers": len(numbers.text.encode()),
@@ -69,10 +81,44 @@ def make(request: ReportRequest) -> Page:
     return Page(html=html, notes=tuple(notes), parts=parts)
 
 
-def _shown_measurements(tables: Sequence[Sheet], bar_charts: Sequence[Bars]) -> list[str]:
-    """The measurements in tables and bars, in the order shown, each once."""
-    cells = [name for sheet in tables for name in sheet.measurements()]
-    return list(dict.fromkeys([*cells, *(name for chart in bar_charts for name in chart.measurements())]))
+def _template() -> Template:
+    """The page's template. Raises UsageError where jinja2 is not installed."""
+    try:
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    except ImportError as error:
+        raise UsageError(
+            "a report is made with jinja2, which is not installed here: pip install -e '.[report]'"
+        ) from error
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template("page.html.jinja")
+
+
+def _filled(page: Template, values: Mapping[str, Any], numbers: Numbers) -> str:
+    """The page as HTML text."""
+    from markupsafe import Markup
+
+    script = (FOLDER / "page.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = (
+        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
+        "form-action 'none'"
+    )
+    return page.render(
+        values,
+        policy=policy,
+        style=Markup((FOLDER / "page.css").read_text(encoding="utf-8")),
+        script=Markup(script),
+        numbers=numbers,
+        data=Markup(numbers.text),
+        raw=Markup,
+    )
 
 
 def check_place(path: Path) -> None:

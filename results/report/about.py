@@ -3,62 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from ...random_weights import is_random
 from ..cost import cost
-from ..tables.rows import trained_here
-from .request import ReportedRun, ReportRequest
-
-if TYPE_CHECKING:
-    import pandas as pd
+from ..tables.rows import model_label, trained_here
+from ..tables.table import MINIATURE, TIMED
+from .request import ReportRequest
 
 # The first entries of the section on versions and machines; all others follow.
 ORDER = ("device", "env.vit_bench", "env.commit", "env.dirty", "env.python", "env.torch")
 NOT_COMPARED = ("platform", "processor", "cpus", "threads")  # may differ without a warning
 
 
-@dataclass(frozen=True)
-class RunSummary:
-    """One run: its properties (suites, models, dates, …) by name, and the commands that repeat it."""
-
-    name: str
-    properties: tuple[tuple[str, str], ...]
-    commands: tuple[str, ...]
-    note: str
-
-
-@dataclass(frozen=True)
-class EnvironmentEntry:
-    """A library, device or property of the machine: each value among the runs with its number of jobs."""
-
-    name: str
-    values: tuple[tuple[str, int], ...]
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A record without a number. `row` is its index among the records."""
-
-    row: int
-    status: str
-    labels: tuple[str, ...]  # suite, model, weights, task, metric
-    error: str
-
-
 def values(frame: pd.DataFrame, runs: Sequence[int], request: ReportRequest) -> dict[str, Any]:
     """The variables of the page's template that do not come from tables, bars or figures, by name."""
-    versions = list(_environment(frame))
-    failures = list(_failures(frame))
+    versions = _environment(frame)
     return {
         "title": request.title,
         "version": request.version,
         "summary": _summary(frame),
-        "warnings": [*_warnings(frame, versions), *_missing_warnings(failures)],
-        "runs": [_run_summary(source, frame[[run == i for run in runs]]) for i, source in enumerate(request.sources)],
-        "failures": failures,
+        "warnings": list(_warnings(frame, versions)),
+        "runs": [(source, _properties(frame[[run == i for run in runs]])) for i, source in enumerate(request.sources)],
+        "failures": _failures(frame),
         "versions": versions,
     }
 
@@ -77,7 +47,8 @@ def _summary(frame: pd.DataFrame) -> list[tuple[str, str]]:
     ]
 
 
-def _run_summary(source: ReportedRun, frame: pd.DataFrame) -> RunSummary:
+def _properties(frame: pd.DataFrame) -> list[tuple[str, str]]:
+    """The properties of one run (suites, models, dates, …) by name."""
     ok = frame["status"] == "ok"
     unfinished = [f"{_jobs(frame[frame['status'] == word])} {word}" for word in ("failed", "skipped")]
     pairs = [
@@ -89,7 +60,7 @@ def _run_summary(source: ReportedRun, frame: pd.DataFrame) -> RunSummary:
         ("device", ", ".join(sorted({str(name) for name in frame["device"] if str(name)}))),
         ("took", str(cost(frame))),
     ]
-    return RunSummary(source.name, tuple(pair for pair in pairs if pair[1]), source.commands, source.note)
+    return [pair for pair in pairs if pair[1]]
 
 
 def _jobs(frame: pd.DataFrame) -> int:
@@ -98,41 +69,40 @@ def _jobs(frame: pd.DataFrame) -> int:
     return len({key for key in keys if key}) + keys.count("")
 
 
-def _failures(frame: pd.DataFrame) -> Iterator[Failure]:
-    for row, record in enumerate(frame.to_dict("records")):
-        if record["status"] != "ok":
-            model = f"{record['model']} [{record['variant']}]" if record["variant"] else str(record["model"])
-            labels = (str(record["suite"]), model, str(record["weights"]), str(record["task"]), str(record["metric"]))
-            yield Failure(row, str(record["status"]), labels, str(record["error"]))
+def _failures(frame: pd.DataFrame) -> list[tuple[int, dict[Any, Any]]]:
+    """The records without a number, each with its index among the records and the label of its model."""
+    records = enumerate(frame.to_dict("records"))
+    return [(row, record | {"label": model_label(record)}) for row, record in records if record["status"] != "ok"]
 
 
-def _environment(frame: pd.DataFrame) -> Iterator[EnvironmentEntry]:
-    """The device and the columns of the environment, each value with its number of jobs."""
+def _environment(frame: pd.DataFrame) -> dict[str, list[tuple[str, int]]]:
+    """The device, each library and property of the machine: its values among the runs, each with its number of jobs."""
     names = [name for name in map(str, frame) if name.startswith("env.") and name != "env.device"]
     ran = frame[frame["status"] != "skipped"]
+    entries = {}
     for name in sorted(["device", *names], key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER)):
         text = ran[name].astype(object).where(ran[name].notna(), "").astype(str)
         counted = [(str(value), _jobs(ran[text == value])) for value in dict.fromkeys(text) if value]
         if counted:
-            yield EnvironmentEntry(name.removeprefix("env.").replace("_", "-"), tuple(counted))
+            entries[name.removeprefix("env.").replace("_", "-")] = counted
+    return entries
 
 
-def _warnings(frame: pd.DataFrame, versions: Sequence[EnvironmentEntry]) -> Iterator[str]:
+def _warnings(frame: pd.DataFrame, versions: dict[str, list[tuple[str, int]]]) -> Iterator[str]:
     differences = []
-    for entry in versions:
-        different = dict.fromkeys(value.partition("+")[0] for value, _ in entry.values)  # 2.14.1+cu130 counts as 2.14.1
-        if len(different) > 1 and entry.name not in (*NOT_COMPARED, "dirty"):
-            texts = [value[:10] if entry.name == "commit" else value for value in different]
-            differences.append(f"{entry.name} is {' and '.join(texts)}")
+    for name, values in versions.items():
+        different = dict.fromkeys(value.partition("+")[0] for value, _ in values)  # 2.14.1+cu130 counts as 2.14.1
+        if len(different) > 1 and name not in (*NOT_COMPARED, "dirty"):
+            texts = [value[:10] if name == "commit" else value for value in different]
+            differences.append(f"{name} is {' and '.join(texts)}")
     if differences:
         yield f"Not all numbers were made by the same: {'; '.join(differences)}."
-    dirty = next((entry for entry in versions if entry.name == "dirty"), None)
-    if dirty is not None and any(value == "true" for value, _ in dirty.values):
+    if "true" in dict(versions.get("dirty", ())):
         yield "Some numbers were made by code with uncommitted changes (dirty is true)."
     suites = set(frame["suite"])
-    if "vtab-mini" in suites or (frame["source"] == "builtin").any():
+    if MINIATURE in suites or (frame["source"] == "builtin").any():
         yield "Built-in images: small stand-ins made by this package, not comparable with any published number."
-    scored = frame[~frame["suite"].eq("throughput") & ~trained_here(frame)]
+    scored = frame[~frame["suite"].eq(TIMED) & ~trained_here(frame)]
     random = scored["weights"].astype(str).map(is_random)
     if random.any():
         networks = "All networks that were not trained here are" if random.all() else "Some networks are"
@@ -141,10 +111,8 @@ def _warnings(frame: pd.DataFrame, versions: Sequence[EnvironmentEntry]) -> Iter
     if suspect.any():
         yield f"{int(suspect.sum())} timings are marked suspect; each says why."
 
-
-def _missing_warnings(failures: Sequence[Failure]) -> Iterator[str]:
     for status in ("failed", "skipped"):
-        count = sum(failure.status == status for failure in failures)
+        count = int((frame["status"] == status).sum())
         if count:
             yield f"{_count(count, 'record')} {status}: no number, and no mean that needs one (see Failures)."
 

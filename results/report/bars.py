@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+import pandas as pd
+
+from ..questions import mixed_fields
 from ..tables import GROUP_SIZES, GROUPS
-from ..tables.rows import majority_rates, mean_and_std, measurements, mixed_fields, once, only_metric, row_labels
-
-if TYPE_CHECKING:
-    import pandas as pd
+from ..tables.rows import majority_rates, mean_in_words, measurements, once, only_metric, row_labels
 
 
 @dataclass(frozen=True)
@@ -41,12 +40,6 @@ class Bars:
     title: str
     groups: tuple[tuple[str, str, tuple[TaskBars, ...]], ...]
 
-    def measurements(self) -> Iterator[str]:
-        for _, _, tasks in self.groups:
-            for task in tasks:
-                for bar in task.bars:
-                    yield from bar.measurements
-
 
 def bars(frame: pd.DataFrame) -> list[Bars]:
     """The charts of `vtab` and `vtab-mini`, one a protocol. Records that answer different questions make no chart."""
@@ -73,7 +66,7 @@ def _groups(frame: pd.DataFrame, sizes: dict[str, int]) -> Iterator[tuple[str, s
             for colour, (label, part) in enumerate(labelled):
                 cell = part[part["task"] == task]
                 if len(cell):
-                    value, text = mean_and_std(cell)
+                    value, text = mean_in_words(cell)
                     task_bars.append(Bar(label, colour, value, text, measurements(cell)))
             tasks.append(TaskBars(task, majority.get(task), tuple(task_bars)))
         size = sizes[group]

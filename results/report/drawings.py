@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from ...registry import UsageError
 from ..figures import Drawing, Figure, FigureRequest, draw, drawable, render
 from ..figures.records import SeveralTasks
 from .request import ReportRequest
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 MOST_TASKS = 4  # most drawings of a figure that shows one task
 
@@ -27,7 +25,7 @@ class EmbeddedFigure:
     title: str
     svg: str
     width: float
-    notes: tuple[str, ...]
+    notes: Sequence[str]
 
 
 def drawings(frame: pd.DataFrame, request: ReportRequest, limit: int) -> tuple[list[EmbeddedFigure], list[str]]:

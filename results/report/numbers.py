@@ -12,13 +12,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import pandas as pd
 
 from ..record import COLUMNS
 from .request import ReportedRun
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 OF_JOB = (
     *("suite", "protocol", "model", "variant", "weights", "task", "group", "source", "seconds", "device", "pretrain"),
@@ -74,15 +74,13 @@ class Numbers:
     def refs(self, names: Iterable[str]) -> str:
         """The indices of these measurements in the page's list as text, such as "3,5-8"."""
         places = [self._place[name] for name in names if name in self._place]
-        parts: list[str] = []
-        i = 0
-        while i < len(places):
-            j = i
-            while j + 1 < len(places) and places[j + 1] == places[j] + 1:
-                j += 1
-            parts.append(str(places[i]) if i == j else f"{places[i]}-{places[j]}")
-            i = j + 1
-        return ",".join(parts)
+        spans: list[list[int]] = []  # first and last of each
+        for place in places:
+            if spans and place == spans[-1][1] + 1:
+                spans[-1][1] = place
+            else:
+                spans.append([place, place])
+        return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in spans)
 
     def ref(self, row: int) -> str:
         """The index in the page's list of a row of the frame; "" if it is left out."""
@@ -94,7 +92,8 @@ class Numbers:
         known = {*COLUMNS, *env, "question", "treatment"}
         at = [name for name in map(str, frame) if name not in known]
         of_job = [name for name in (*OF_JOB, *env) if name in frame]
-        columns = {name: _json_values(frame[name]) for name in (*of_job, *OF_RECORD, *at)}
+        plain = (*of_job, *OF_RECORD, *at)
+        columns = {name: [_json_value(value) for value in frame[name].astype(object)] for name in plain}
         columns |= {name: [json.loads(text or "{}") for text in frame[name]] for name in ("question", "treatment")}
         names = [self._names[i].partition("/") for i in rows]
         jobs: dict[tuple[Any, ...], int] = {}
@@ -131,33 +130,20 @@ def _packed_table(columns: Mapping[str, Sequence[Any]], n: int) -> dict[str, Any
 
 def _packed(values: Sequence[Any]) -> dict[str, Any] | None:
     """A column in the module's format; None if all its values are empty."""
-    places: dict[str, int] = {}
-    different: list[Any] = []
-    codes = []
-    for value in values:
-        text = json.dumps(value, sort_keys=True)
-        if text not in places:
-            places[text] = len(different)
-            different.append(value)
-        codes.append(places[text])
+    texts = [json.dumps(value, sort_keys=True) for value in values]
+    known = dict(zip(texts, values, strict=True))  # the order of their first appearance
+    different = list(known.values())
+    codes = {text: code for code, text in enumerate(known)}
     if all(value in (None, "", [], {}) for value in different):
         return None
     if len(different) == 1:
         return {"v": different}
     if len(different) > len(values) / 2 and all(isinstance(value, int | float | None) for value in different):
         return {"x": list(values)}
-    return {"v": different, "i": codes}
-
-
-def _json_values(column: pd.Series) -> list[Any]:
-    """The values as JSON types: whole numbers as int, None for missing values."""
-    return [_json_value(value) for value in column.astype(object).tolist()]
+    return {"v": different, "i": [codes[text] for text in texts]}
 
 
 def _json_value(value: Any) -> Any:
-    import numpy as np
-    import pandas as pd
-
     if value is None or value is pd.NA or value != value:
         return None
     if isinstance(value, np.generic):

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from ..figures import Figure, figures
 from ..tables import Facts, TableSpec, tables
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +47,6 @@ class ReportRequest:
 
     def frame(self) -> tuple[pd.DataFrame, list[int]]:
         """All records as one frame, and for each record the index of its run in `sources`."""
-        import pandas as pd
-
         frames = [source.frame for source in self.sources]
         frame = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0].reset_index(drop=True)
         folders = dict.fromkeys(folder for part in frames for folder in part.attrs.get("folders", ()))

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from ...registry import UsageError
 from ..tables import Table, make, tables_for
 from .request import ReportRequest
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -38,18 +36,8 @@ class Sheet:
     """A table as the page shows it. The rows of a block stay together when the table is sorted."""
 
     id: str
-    title: str
-    columns: tuple[str, ...]
-    labels: int
-    blocks: tuple[tuple[SheetRow, ...], ...]
-    notes: tuple[str, ...]
-
-    def measurements(self) -> Iterator[str]:
-        """The measurements of all cells in order, with repetitions."""
-        for block in self.blocks:
-            for row in block:
-                for cell in row.cells:
-                    yield from cell.measurements
+    table: Table
+    blocks: list[list[SheetRow]]
 
 
 def sheets(frame: pd.DataFrame, request: ReportRequest) -> tuple[list[Sheet], list[str]]:
@@ -95,4 +83,4 @@ def _sheet(table: Table, name: str) -> Sheet:
         else:
             blocks.append([row])
         previous = labels
-    return Sheet(name, table.title, table.columns, table.labels, tuple(map(tuple, blocks)), table.notes)
+    return Sheet(name, table, blocks)

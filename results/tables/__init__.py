@@ -12,13 +12,14 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from ...registry import Registry, UsageError, collect
-from .rows import canonical_treatment, mixed_fields, mixed_units, once, row_labels, weights_labels
+from ..questions import mixed_fields, mixed_units
+from .rows import once, row_labels
 from .table import EVERY_SUITE, GROUP_SIZES, GROUPS, Facts, Show, Table, TableRequest, TableSpec
 
 if TYPE_CHECKING:
     import pandas as pd
 
-ORDER = ("vtab", "fewshot", "transfer", "checkpoints", "throughput")  # as `list tables` shows them; others follow
+ORDER = ("vtab", "fewshot", "finetune", "checkpoints", "throughput")  # as `list tables` shows them; others follow
 
 
 @cache
@@ -105,11 +106,9 @@ __all__: Sequence[str] = (
     "Table",
     "TableRequest",
     "TableSpec",
-    "canonical_treatment",
     "make",
     "row_labels",
     "table_of",
     "tables",
     "tables_for",
-    "weights_labels",
 )

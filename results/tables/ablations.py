@@ -12,7 +12,7 @@ from .cells import printed, stated
 from .grid import Grid
 from .measure import measured
 from .rows import only_metric
-from .table import Table, TableRequest, of_paper
+from .table import FINE_TUNED, Table, TableRequest, of_paper
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,5 +85,5 @@ def _add_ours(grid: Grid, frame: pd.DataFrame) -> None:
             grid.measured[grid.add(line, place)] = cell
 
 
-TABLE7 = of_paper("7", "optimisers for pre-training ResNets", table7, ("finetune",))
-TABLE8 = of_paper("8", "position embeddings", table8, ("fewshot", "finetune"))
+TABLE7 = of_paper("7", "optimisers for pre-training ResNets", table7, (FINE_TUNED,))
+TABLE8 = of_paper("8", "position embeddings", table8, ("fewshot", FINE_TUNED))

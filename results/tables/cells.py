@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..published import is_reproducible
+from .rows import with_std
 
 NOT_RELEASED, UNTRAINED, RESAVED, MINIATURE, BELOW, TIED, FROM_SCRATCH = "†", "‡", "§", "¶", "*", "≈", "‖"
 FOOTNOTES = {
@@ -56,8 +57,7 @@ class Measured:
         shown_marks = "".join(mark for mark in self.marks if marks is None or mark in marks)
         if self.value is None:
             return self.words + shown_marks
-        spread = "" if self.std is None else f" ± {self.std:.{decimals}f}"
-        return f"{self.value:.{decimals}f}{spread}{shown_marks}"
+        return with_std(self.value, self.std, decimals) + shown_marks
 
 
 def difference(ours: float, printed: Printed, decimals: int) -> str:

@@ -12,7 +12,7 @@ from .cells import Measured, Printed, difference, stated
 from .grid import Grid
 from .measure import measured, subjects
 from .rows import majority_rates, only_metric, protocol_notes, provenance_notes, weights_labels
-from .table import Table, TableRequest, TableSpec
+from .table import VTAB, Table, TableRequest, TableSpec
 from .vtab import vtab_table
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def classify(request: TableRequest) -> list[Table]:
 def _vtab_runs(frame: pd.DataFrame) -> Table:
     """A row a model and run, as if its files for single tasks were one model; means if no task is missing."""
     runs = frame["weights"].astype(str).str.extract(VTAB_RUN, expand=False)
-    table = vtab_table(frame.assign(suite="vtab", weights=runs))
+    table = vtab_table(frame.assign(suite=VTAB, weights=runs))
     readme = [row for row in rows("table9_vtab_tasks") if row["table"] == "BiT code release README"]
     means = ", ".join(f"{row['value']} of {row['model']}" for row in readme if row["group"] == "All")
     return replace(

@@ -1,25 +1,18 @@
-"""`Grid`, which the paper tables fill with our and published numbers, and which adds their differences."""
+"""`Grid`, which tables fill with our and published numbers. It adds differences and marks our best numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
-from .best import Mark, mark_best
-from .cells import (
-    FOOTNOTES,
-    FROM_SCRATCH,
-    MINIATURE,
-    TIED,
-    UNTRAINED,
-    Measured,
-    Position,
-    Printed,
-    difference,
-)
+from ..predictions import Predictions, Scored
+from . import cells
+from .cells import Measured, Position, Printed, difference
 from .table import Table, TableRequest
 
+ALPHA = 0.05
+Mark = Literal["best", "tied"]
 Z_NOTE = "z: the difference in units of the published std, where one was published."
 KINDS = {"ours": ("ours",), "published": ("published",), "delta": ("difference",)}
 KINDS |= {"both": ("ours", "published", "difference")}
@@ -87,9 +80,10 @@ class Grid:
 
     def _notes(self, text: str) -> list[str]:
         """The notes, and the meaning of each mark in the table's text."""
-        notes = [note for note in self.notes if UNTRAINED not in text or "untrained networks, of which" not in note]
+        untrained = cells.UNTRAINED in text  # the mark says it
+        notes = [note for note in self.notes if not untrained or "untrained networks, of which" not in note]
         notes += [Z_NOTE] if "(z " in text else []
-        return notes + [f"{mark} {meaning}" for mark, meaning in FOOTNOTES.items() if mark in text]
+        return notes + [f"{mark} {meaning}" for mark, meaning in cells.FOOTNOTES.items() if mark in text]
 
     def _lines(self) -> list[dict[Position, Measured]]:
         """Groups of our cells that may be compared: the same dataset and the same question."""
@@ -108,10 +102,66 @@ class Grid:
         ours, printed = self.measured.get(position), self.printed.get(position)
         if kind == "ours":
             text = "" if ours is None else ours.shown(self.decimals, self.marks)
-            return text + TIED if best.get(position) == "tied" else text
+            return text + cells.TIED if best.get(position) == "tied" else text
         if kind == "published":
             return printed.shown if printed is not None else self.plain.get(position, "")
         if ours is None or printed is None or ours.value is None:
             return ""
-        another_kind = any(mark in ours.marks for mark in (MINIATURE, UNTRAINED, FROM_SCRATCH))
+        another_kind = any(mark in ours.marks for mark in (cells.MINIATURE, cells.UNTRAINED, cells.FROM_SCRATCH))
         return "" if another_kind else difference(ours.value, printed, self.decimals)
+
+
+def mark_best(lines: Iterable[Mapping[Position, Measured]], folders: Sequence[str]) -> dict[Position, Mark]:
+    """For each line, whose cells answer one question: "best" for the highest cell, or "tied" for it and its equals.
+
+    The highest cell is tested against each other cell: over test images if both stored predictions, over seeds if both
+    have several. All tests of the table are one family (Holm, 5 %). The cell is best if all tests are significant, else
+    it is tied with those that are not. If one of the tests is impossible, nothing in the line is marked.
+    """
+    lines = [line for line in lines if len(line) > 1]
+    tests: list[tuple[int, Position, Position]] = []
+    ps: list[float | None] = []
+    predictions = Predictions(folders)
+    for i, line in enumerate(lines):
+        first, *others = sorted(line, key=lambda place: -(line[place].value or 0))
+        for other in others:
+            tests.append((i, first, other))
+            ps.append(_p_of_no_difference(predictions, line[first], line[other]))
+    if not ps:
+        return {}
+    from .. import statistics
+
+    marks: dict[Position, Mark] = {}
+    adjusted = list(zip(tests, statistics.holm(ps), strict=True))
+    for i in range(len(lines)):
+        line_tests = [(first, other, p) for (line, first, other), p in adjusted if line == i]
+        if any(p is None for _, _, p in line_tests):
+            continue
+        tied = [other for _, other, p in line_tests if p is not None and p >= ALPHA]
+        marks |= dict.fromkeys((line_tests[0][0], *tied), "tied") if tied else {line_tests[0][0]: "best"}
+    return marks
+
+
+def _p_of_no_difference(predictions: Predictions, a: Measured, b: Measured) -> float | None:
+    """The two-sided p of no difference between two cells; None without predictions or several seeds."""
+    import numpy as np
+
+    from .. import statistics
+
+    first, second = ([float(record["value"]) for record in cell.records] for cell in (a, b))
+    several = len(first) > 1 and len(second) > 1
+    same_seeds = [record["seed"] for record in a.records] == [record["seed"] for record in b.records]
+    sides = [_scored(predictions, cell) if same_seeds or not several else None for cell in (a, b)]
+    if sides[0] is not None and sides[1] is not None and len(sides[0][0].right) == len(sides[1][0].right):
+        right = [np.stack([record.right for record in side]) for side in (sides[0], sides[1])]  # S N
+        over_images = statistics.paired(right[0], right[1], sides[0][0].clusters)
+        return statistics.both_sources(over_images, np.array(first), np.array(second)).p if several else over_images.p
+    return statistics.welch(first, second).p if several else None
+
+
+def _scored(predictions: Predictions, cell: Measured) -> list[Scored] | None:
+    """The test images of each seed, equally many; None if predictions are not stored for all."""
+    per_seed = [predictions.scored(str(record["measurement"])) for record in cell.records]
+    scored = [seed for seed in per_seed if seed is not None]
+    complete = len(scored) == len(per_seed) and len({len(seed.right) for seed in scored}) == 1
+    return scored if complete else None

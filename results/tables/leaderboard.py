@@ -7,7 +7,7 @@ from dataclasses import replace
 from ..published import Row, model_name, rows
 from .cells import stated
 from .grid import Grid
-from .table import GROUPS, Table, TableRequest, TableSpec
+from .table import GROUPS, VTAB, Table, TableRequest, TableSpec
 from .vtab import column_of, totals_of
 
 
@@ -27,7 +27,7 @@ def leaderboard(request: TableRequest) -> list[Table]:
 
 
 def _grid(title: str, part: list[Row]) -> Grid:
-    total = totals_of("vtab")[0]
+    total = totals_of(VTAB)[0]
     tasks = {row["task"]: row["group"].lower() for row in part if not row["task"].startswith("(")}
     ordered = [task for group in GROUPS for task, of_task in tasks.items() if of_task == group]
     grid = Grid(title=title, label_names=("model",), columns=[*ordered, *GROUPS, total])

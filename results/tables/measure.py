@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 from ...random_weights import is_random
 from ...registry import UsageError
 from ..published import NOISY_STUDENT, model_name
-from .cells import BELOW, FROM_SCRATCH, MINIATURE, RESAVED, UNTRAINED, Measured
-from .rows import measurements, only_metric, row_labels, trained_here
+from . import cells
+from .cells import Measured
+from .rows import mean_and_std, measurements, only_metric, row_labels, trained_here
+from .table import MINIATURE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,12 +104,12 @@ def measured(part: pd.DataFrame, majority: float | None = None, *, one_a_seed: b
             f"two records are of the same cell: {row['model']} on {row['task']}, {row['metric']}, seed {row['seed']} "
             f"({', '.join(map(str, duplicates['measurement']))}). Name the run that counts"
         )
-    value = float(ok["value"].mean())
-    below = BELOW if majority is not None and value < majority else ""
+    value, std = mean_and_std(ok["value"])
+    below = cells.BELOW if majority is not None and value < majority else ""
     records = ok.sort_values("seed", kind="stable")[[name for name in CELL_FIELDS if name in ok]].to_dict("records")
     return Measured(
         value=value,
-        std=float(ok["value"].std(ddof=1)) if len(ok) > 1 else None,
+        std=std,
         marks=below + marks_of(ok),
         records=tuple(records),  # pyright: ignore[reportArgumentType]
     )
@@ -118,10 +120,10 @@ def marks_of(part: pd.DataFrame) -> str:
     random = part["weights"].astype(str).map(is_random)
     here = trained_here(part)
     needed = {
-        FROM_SCRATCH: random & here,
-        UNTRAINED: random & ~here,
-        RESAVED: part["source"].isin(RESAVED_SOURCES),
-        MINIATURE: part["suite"].eq("vtab-mini") | part["source"].eq("builtin"),
+        cells.FROM_SCRATCH: random & here,
+        cells.UNTRAINED: random & ~here,
+        cells.RESAVED: part["source"].isin(RESAVED_SOURCES),
+        cells.MINIATURE: part["suite"].eq(MINIATURE) | part["source"].eq("builtin"),
     }
     return "".join(mark for mark, which in needed.items() if which.any())
 
@@ -138,6 +140,6 @@ def mean_of_tasks(frame: pd.DataFrame, total: int) -> Measured:
         return Measured(words=f"{count}/{total}", marks=marks_of(part), of_tasks=measurements(ok))
     per_task = ok.groupby("task")["value"].mean()
     seeds = ok.pivot_table(index="seed", columns="task", values="value")
-    spread = float(seeds.mean(axis=1).std(ddof=1)) if len(seeds) > 1 and not seeds.isna().any(axis=None) else None
+    spread = None if seeds.isna().any(axis=None) else mean_and_std(seeds.mean(axis=1))[1]
     mean = fmean(per_task)  # correctly rounded, in any order of the tasks; pandas' mean is not
     return Measured(value=mean, std=spread, marks=marks_of(ok), of_tasks=measurements(ok))

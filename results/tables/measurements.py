@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .rows import at_columns, measurements, protocol_notes, provenance_notes, row_labels
+from ..questions import at_columns
+from .rows import mean_and_std, measurements, protocol_notes, provenance_notes, row_labels, with_std
 from .table import EVERY_SUITE, Table, TableRequest, TableSpec
 
 if TYPE_CHECKING:
@@ -57,9 +58,8 @@ def _text(cell: pd.DataFrame | None) -> str:
     ok = cell[cell["status"] == "ok"]["value"]
     if ok.empty:
         return str(cell["status"].iloc[0])
-    decimals = 1 if abs(ok.mean()) >= 1 or not ok.mean() else 4
-    spread = f" ± {ok.std(ddof=1):.{decimals}f}" if len(ok) > 1 else ""
-    return f"{ok.mean():.{decimals}f}{spread}"
+    mean, std = mean_and_std(ok)
+    return with_std(mean, std, 1 if abs(mean) >= 1 or not mean else 4)
 
 
 MEASUREMENTS = TableSpec(

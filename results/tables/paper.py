@@ -8,11 +8,11 @@ from ...random_weights import is_random
 from ..cost import cost, cost_note
 from ..published import Row, model_name, rows
 from .cells import Measured, printed, stated
+from .finetune import TASKS, fine_tuned
 from .grid import Grid
 from .measure import Subject, matched, mean_of_tasks, measured, subjects
 from .rows import only_metric, protocol_notes, provenance_notes
-from .table import GROUP_SIZES, Table, TableRequest, of_paper
-from .transfer import TASKS, fine_tuned
+from .table import FINE_TUNED, GROUP_SIZES, VTAB, Table, TableRequest, of_paper
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,10 +88,10 @@ def _add_published(grid: Grid, row: Row, column: str) -> None:
 
 def _add_ours(grid: Grid, column: str, subject: Subject) -> None:
     """Add our numbers and cost to a column of Table 2."""
-    cells = dict(_by_dataset(subject, "finetune"))
-    of_vtab = subject.frame[subject.frame["suite"] == "vtab"]
+    cells = dict(_by_dataset(subject, FINE_TUNED))
+    of_vtab = subject.frame[subject.frame["suite"] == VTAB]
     if len(of_vtab):
-        cells[VTAB_ROW] = mean_of_tasks(of_vtab, sum(GROUP_SIZES["vtab"].values()))
+        cells[VTAB_ROW] = mean_of_tasks(of_vtab, sum(GROUP_SIZES[VTAB].values()))
     cells[OUR_COST] = Measured(words=str(cost(subject.frame)))
     grid.measured |= {((dataset,), column): cell for dataset, cell in cells.items()}
 
@@ -179,6 +179,6 @@ def _notes_on_ours(frame: pd.DataFrame | None) -> list[str]:
     return notes + provenance_notes(shown) + cost_note(shown, "our runs")
 
 
-TABLE2 = of_paper("2", "state of the art: datasets as rows, models as columns, cost", table2, ("finetune", "vtab"))
-TABLE5 = of_paper("5", "transfer by pre-training set", table5, ("finetune",))
-TABLE6 = of_paper("6", "transfer accuracy and exaFLOPs of pre-training", table6, ("finetune",), needs_facts=True)
+TABLE2 = of_paper("2", "state of the art: datasets as rows, models as columns, cost", table2, (FINE_TUNED, VTAB))
+TABLE5 = of_paper("5", "transfer by pre-training set", table5, (FINE_TUNED,))
+TABLE6 = of_paper("6", "transfer accuracy and exaFLOPs of pre-training", table6, (FINE_TUNED,), needs_facts=True)

@@ -1,4 +1,4 @@
-"""Helpers that tables share: which records make a row, which may be compared, and the notes below a table."""
+"""Helpers that tables and figures share: which records make a row, their mean and std, and notes below a table."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from ...random_weights import is_random
-from ..record import COLUMNS
+from ..questions import at_columns, canonical_treatment, differing, in_words
+from .table import FINE_TUNED, TIMED
 
 if TYPE_CHECKING:
     import pandas as pd
-
-# Fields of the treatment that are swept or chosen per task: records that differ in these alone share a row.
-TUNED = ("l2", "k", "lr", "recipe", "micro_batch", "processes")
 
 
 def once(frame: pd.DataFrame) -> pd.DataFrame:
@@ -24,15 +22,9 @@ def once(frame: pd.DataFrame) -> pd.DataFrame:
     """
     same = ["suite", "protocol", "model", "variant", "weights", "weights_sha", "task", "source", "metric", "seed"]
     same += ["question", "treatment", "status", *at_columns(frame)]
-    same += ["device"] if frame["suite"].eq("throughput").any() else []
+    same += ["device"] if frame["suite"].eq(TIMED).any() else []
     in_time = frame.reset_index(drop=True).sort_values("started_at", kind="stable")
     return in_time.drop_duplicates(same, keep="last").sort_index()
-
-
-def at_columns(frame: pd.DataFrame) -> list[str]:
-    """The columns of settings that varied inside jobs (`Record.at`)."""
-    known = {*COLUMNS, "question", "treatment"}
-    return [name for name in map(str, frame) if name not in known and not name.startswith(("env.", "pretrain."))]
 
 
 def only_metric(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -48,7 +40,7 @@ def swept(frame: pd.DataFrame) -> tuple[str | None, bool]:
 
 def trained_here(frame: pd.DataFrame) -> pd.Series:
     """(N,) whether each record is of a network that was trained on the task."""
-    tuned = frame["suite"].eq("finetune") | frame["protocol"].eq("finetune")
+    tuned = frame["suite"].eq(FINE_TUNED) | frame["protocol"].eq(FINE_TUNED)
     return tuned & frame["metric"].ne("top1_untrained_probe")
 
 
@@ -58,15 +50,23 @@ def majority_rates(frame: pd.DataFrame) -> dict[str, float]:
     return dict(zip(rates["task"].astype(str), rates["value"].astype(float), strict=True))
 
 
-def mean_and_std(cell: pd.DataFrame) -> tuple[float | None, str]:
+def mean_and_std(values: pd.Series) -> tuple[float, float | None]:
+    """The mean over seeds and its std (ddof 1), which is None for a single seed."""
+    return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else None
+
+
+def mean_in_words(cell: pd.DataFrame) -> tuple[float | None, str]:
     """The mean over seeds or None, and the cell's text: a number, "mean ± std", "failed", "skipped" or ""."""
     ok = cell[cell["status"] == "ok"]
     if ok.empty:
         return None, str(cell["status"].iloc[0]) if len(cell) else ""
-    mean = float(ok["value"].mean())
-    if len(ok) == 1:
-        return mean, f"{mean:.1f}"
-    return mean, f"{mean:.1f} ± {ok['value'].std(ddof=1):.1f}"
+    mean, std = mean_and_std(ok["value"])
+    return mean, with_std(mean, std, 1)
+
+
+def with_std(mean: float, std: float | None, decimals: int) -> str:
+    """The text "mean ± std", or the mean alone."""
+    return f"{mean:.{decimals}f}" + ("" if std is None else f" ± {std:.{decimals}f}")
 
 
 def measurements(cell: pd.DataFrame) -> tuple[str, ...]:
@@ -119,52 +119,6 @@ def weights_labels(names: Sequence[str]) -> dict[str, str]:
             if not any(other[-depth:] == parts[-depth:] for other in others):
                 break
     return labels
-
-
-def canonical_treatment(text: str) -> str:
-    """A treatment's JSON without the fields in TUNED, with each typed setting as a field of its own."""
-    treatment = json.loads(text or "{}")
-    typed = treatment.pop("typed", {})
-    return json.dumps({name: value for name, value in treatment.items() if name not in TUNED} | typed, sort_keys=True)
-
-
-def differing(dicts: Sequence[dict[str, Any]]) -> list[str]:
-    """The names whose values are not the same in all of these."""
-    names = dict.fromkeys(name for item in dicts for name in item)
-    return [name for name in names if len({json.dumps(item.get(name)) for item in dicts}) > 1]
-
-
-def in_words(value: Any) -> str:
-    """A value of a question or treatment as text; a size as 224x224."""
-    return "x".join(map(str, value)) if isinstance(value, list) and len(value) == 2 else str(value)
-
-
-def mixed_fields(frame: pd.DataFrame) -> list[str]:
-    """A sentence for each task and metric with several questions: the fields in which these differ."""
-    ok = frame[frame["status"] == "ok"]
-    settings = [name for name in at_columns(ok) if name not in TUNED]
-    sentences = []
-    for keys, part in ok.groupby(["suite", "protocol", "task", "metric", *settings], sort=False, dropna=False):
-        questions = [json.loads(text or "{}") for text in part["question"].unique()]
-        values = [
-            f"{name} is {' and '.join(sorted({in_words(q.get(name)) for q in questions}))}"
-            for name in differing(questions)
-        ]
-        if len(questions) > 1:
-            sentences.append(f"for {keys[2] or keys[0]}, {', '.join(values)}")
-    return list(dict.fromkeys(sentences))
-
-
-def mixed_units(frame: pd.DataFrame) -> list[str]:
-    """A sentence for each metric in several units: the units, and a model with each."""
-    ok = frame[frame["status"] == "ok"]
-    sentences = []
-    for (suite, metric), part in ok.groupby(["suite", "metric"], sort=False):
-        units = part.drop_duplicates("unit")
-        if len(units) > 1:
-            words = (f"{row['unit'] or 'none'} ({row['model']} on {row['task']})" for row in units.to_dict("records"))
-            sentences.append(f"{metric} of {suite} is in {' and '.join(words)}")
-    return sentences
 
 
 def protocol_notes(frame: pd.DataFrame) -> list[str]:

@@ -11,10 +11,11 @@ from ..choices import Show
 if TYPE_CHECKING:
     import pandas as pd
 
+VTAB, MINIATURE, FINE_TUNED, TIMED = "vtab", "vtab-mini", "finetune", "throughput"  # suites; FINE_TUNED: protocol, too
 GROUPS = ("natural", "specialized", "structured")  # in the VTAB paper's order
 GROUP_SIZES = {
-    "vtab": {"natural": 7, "specialized": 4, "structured": 8},
-    "vtab-mini": {"natural": 2, "specialized": 3, "structured": 4},
+    VTAB: {"natural": 7, "specialized": 4, "structured": 8},
+    MINIATURE: {"natural": 2, "specialized": 3, "structured": 4},
 }
 EVERY_SUITE = "*"
 

@@ -13,7 +13,7 @@ from ..cost import cost_note
 from .cells import stated
 from .grid import Grid
 from .rows import measurements, model_label
-from .table import Table, TableRequest, TableSpec
+from .table import TIMED, Table, TableRequest, TableSpec
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -288,7 +288,7 @@ def _word(value: Any) -> str:
 THROUGHPUT = TableSpec(
     name="throughput",
     summary="images a second, latency and memory, by input size; published speeds are of other machines",
-    suites=("throughput",),
+    suites=(TIMED,),
     by_protocol=True,
     build=throughput,
 )

@@ -10,7 +10,7 @@ from .cells import BELOW, printed, stated
 from .grid import Grid
 from .measure import mean_of_tasks, measured, subjects
 from .rows import majority_rates, only_metric, protocol_notes, provenance_notes, row_labels
-from .table import GROUP_SIZES, GROUPS, Table, TableRequest, TableSpec, of_paper
+from .table import FINE_TUNED, GROUP_SIZES, GROUPS, MINIATURE, VTAB, Table, TableRequest, TableSpec, of_paper
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,7 +42,7 @@ def vtab_table(frame: pd.DataFrame) -> Table:
     for (row, column), cell in grid.measured.items():
         if column in means:
             grid.measured[row, column] = replace(cell, std=None)
-    if suite == "vtab-mini":
+    if suite == MINIATURE:
         grid.notes.append(
             "The built-in miniature: small stand-ins made by this package, not comparable with published VTAB."
         )
@@ -83,7 +83,7 @@ def table9(request: TableRequest) -> list[Table]:
     grid = Grid(
         title="ViT paper, Table 9: VTAB-1k by task, top-1 accuracy in percent",
         label_names=("model",),
-        columns=[*tasks, *GROUPS, *totals_of("vtab")],
+        columns=[*tasks, *GROUPS, *totals_of(VTAB)],
         decimals=1,
     )
     models: dict[tuple[str, str], tuple[str, ...]] = {}  # (model, pre-training set): row labels
@@ -97,7 +97,7 @@ def table9(request: TableRequest) -> list[Table]:
         means = [grid.printed[line, group] for group in GROUPS if (line, group) in grid.printed]
         if len(means) == len(GROUPS):
             mean = sum(mean_cell.value for mean_cell in means) / len(GROUPS)
-            grid.printed[line, totals_of("vtab")[1]] = stated(f"{mean:.2f}", means[0].mark, mean)
+            grid.printed[line, totals_of(VTAB)[1]] = stated(f"{mean:.2f}", means[0].mark, mean)
     if request.frame is not None:
         _add_ours(grid, request.frame, models)
     if request.show != "ours":
@@ -115,30 +115,30 @@ def column_of(row: Row) -> str:
     """The column of a published number: its task, its group, or the mean of all tasks."""
     if not row["task"].startswith("("):
         return row["task"]
-    return totals_of("vtab")[0] if row["group"] == "All" else row["group"].lower()
+    return totals_of(VTAB)[0] if row["group"] == "All" else row["group"].lower()
 
 
 def _add_ours(grid: Grid, frame: pd.DataFrame, models: dict[tuple[str, str], tuple[str, ...]]) -> None:
     majority = majority_rates(frame)
     for protocol, of_protocol in only_metric(frame, "top1").groupby("protocol", sort=False):
         for subject in subjects(of_protocol):
-            row = (subject.title if protocol == "finetune" else f"{subject.title} [{protocol}]",)
+            row = (subject.title if protocol == FINE_TUNED else f"{subject.title} [{protocol}]",)
             for published, line in models.items():
                 taken = any(position[0] == line for position in grid.measured)
-                if protocol == "finetune" and not taken and subject.stands_for(*published):
+                if protocol == FINE_TUNED and not taken and subject.stands_for(*published):
                     row = line
                     break
-            add_row(grid, row, subject.frame, "vtab", majority, one_a_seed=True)
+            add_row(grid, row, subject.frame, VTAB, majority, one_a_seed=True)
     grid.notes += [*protocol_notes(frame), *provenance_notes(only_metric(frame, "top1"))]
-    if (frame["protocol"] != "finetune").any():
+    if (frame["protocol"] != FINE_TUNED).any():
         grid.notes.append("Probes on frozen features are not the paper's fine-tuning: they stand in rows of their own.")
 
 
-VTAB = TableSpec(
+OF_VTAB = TableSpec(
     name="vtab",
     summary="a row a model, a column a task, group means and totals",
-    suites=("vtab", "vtab-mini"),
+    suites=(VTAB, MINIATURE),
     by_protocol=True,
     build=vtab,
 )
-TABLE9 = of_paper("9", "VTAB-1k by task, with group means and totals", table9, ("vtab",))
+TABLE9 = of_paper("9", "VTAB-1k by task, with group means and totals", table9, (VTAB,))

@@ -39,8 +39,7 @@ VALUES = Figure(name="values", summary="values in order", suites=("moths",), mea
 """
 FORMAT = """
 from vit_bench.results.exports import Exchange
-from vit_bench.results.exports.exchange import Incoming, Written
-from vit_bench.results.exports.foreign import cells_of
+from vit_bench.results.exports.exchange import Incoming, Written, cells_of
 from vit_bench.results.record import Record
 
 

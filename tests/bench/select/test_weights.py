@@ -17,7 +17,8 @@ from vit_bench.models.released import table as releases
 from vit_bench.models.weights_choice import WeightsFile
 from vit_bench.registry import UsageError
 from vit_bench.results.record import Store, load
-from vit_bench.results.tables import make, weights_labels
+from vit_bench.results.tables import make
+from vit_bench.results.tables.rows import weights_labels
 
 TINY = ("suite=fewshot", "task=digits", "shots=1", "seed=0")
 

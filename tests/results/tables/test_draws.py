@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from vit_bench.results.record import Record, frame_of
 from vit_bench.results.tables import make
-from vit_bench.results.tables.draws import probability_better
+from vit_bench.results.tables.fewshot import probability_better
 
 
 def by_hand(a: np.ndarray, b: np.ndarray, seeds: int) -> float:

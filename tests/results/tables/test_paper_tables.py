@@ -230,8 +230,7 @@ def test_training_from_scratch_stands_above_the_probe_on_the_same_untrained_netw
 
 
 def test_rows_that_differ_in_one_typed_setting_are_told_apart_by_that_alone() -> None:
-    from vit_bench.results.tables import canonical_treatment
-    from vit_bench.results.tables.rows import differing
+    from vit_bench.results.questions import canonical_treatment, differing
 
     treatments = [{"head": "new", "typed": {"batch": 8, "crop": crop}} for crop in ("none", "bit")]
     dicts = [json.loads(canonical_treatment(json.dumps(one))) for one in treatments]

@@ -10,7 +10,7 @@ from .cells import printed
 from .grid import Grid
 from .measure import Subject, matched, measured, subjects
 from .rows import majority_rates, only_metric, protocol_notes, provenance_notes
-from .table import Table, TableRequest, TableSpec
+from .table import FINE_TUNED, VTAB, Table, TableRequest, TableSpec
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +29,7 @@ README_SETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet2012": "
 
 def fine_tuned(frame: pd.DataFrame) -> pd.DataFrame:
     """The top-1 records of fine-tuning, and those of failed and skipped jobs."""
-    probes = frame["suite"].eq("vtab") & frame["protocol"].ne("finetune")
+    probes = frame["suite"].eq(VTAB) & frame["protocol"].ne(FINE_TUNED)
     return only_metric(frame[~probes], "top1")
 
 
@@ -102,7 +102,7 @@ def _published() -> dict[tuple[str, str, str], dict[str, Row]]:
 FINETUNE = TableSpec(
     name="finetune",
     summary="transfer sets: a row a model and its pre-training, beside what papers and releases state",
-    suites=("finetune",),
+    suites=(FINE_TUNED,),
     build=finetune,
     aliases=("transfer",),
 )
