@@ -32,12 +32,10 @@ def pack(files: Mapping[str, bytes], records: int) -> bytes:
 
 def is_bundle(path: Path) -> bool:
     """Whether a file is a zip archive with a manifest."""
-    if not path.is_file() or not zipfile.is_zipfile(path):
-        return False
     try:
         with zipfile.ZipFile(path) as archive:
             return "manifest.json" in archive.namelist()
-    except zipfile.BadZipFile:
+    except (zipfile.BadZipFile, OSError):
         return False
 
 

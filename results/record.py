@@ -412,6 +412,3 @@ def _sortable(part: int | str) -> tuple[int, int | str]:
 def short(question: Mapping[str, Any]) -> str:
     """The short name of a question or treatment, or "" for an empty one."""
     return sha(question) if question else ""
-
-
-__all__: Sequence[str] = ("COLUMNS", "Cell", "Record", "Status", "Store", "frame_of", "load", "read_variant", "short")

@@ -26,7 +26,7 @@ METRICS: Mapping[str, tuple[str, str, float]] = {
     "score": ("top1", "percent", 100),
 }
 UNITS: Mapping[str, str] = {ours: unit for ours, unit, _ in METRICS.values()}
-COLUMNS_OF_OTHERS: Mapping[str, str] = {  # theirs -> ours
+COLUMNS_OF_OTHERS: dict[str, str] = {  # theirs -> ours
     "model": "model",
     "model_name": "model",
     "pretrained": "weights",
@@ -71,9 +71,8 @@ def read_foreign(path: Path, mapping: Mapping[str, str] | None = None, metric: s
             raise UsageError(f"map={ours}:{theirs}: {suggest(ours, OURS)}")
         if theirs not in raw:
             raise UsageError(f"{path} has no column '{theirs}' (map={ours}:{theirs}). {suggest(theirs, map(str, raw))}")
-    columns = {ours: theirs for theirs, ours in reversed(list(COLUMNS_OF_OTHERS.items())) if theirs in raw} | dict(
-        mapping
-    )
+    known = {ours: theirs for theirs, ours in reversed(COLUMNS_OF_OTHERS.items()) if theirs in raw}
+    columns = known | dict(mapping)
     values = [columns.pop("value")] if "value" in columns else [name for name in METRICS if name in raw]
     if "model" not in columns or not values:
         wanted = "a model" if "model" not in columns else "a known metric"

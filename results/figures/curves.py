@@ -101,11 +101,9 @@ def _curves(part: pd.DataFrame, folders: list[Path]) -> pd.DataFrame | None:
     """The learning curves of all cells of these records; None if there are none."""
     import pandas as pd
 
-    tables = []
-    for key in dict.fromkeys(str(name).partition("/")[0] for name in part["measurement"]):
-        path = _curves_file(key, folders)
-        if path is not None:
-            tables.append(read_curves(path).assign(cell=key))
+    keys = dict.fromkeys(str(name).partition("/")[0] for name in part["measurement"])
+    files = {key: file for key in keys if (file := _curves_file(key, folders)) is not None}
+    tables = [read_curves(file).assign(cell=key) for key, file in files.items()]
     return pd.concat(tables, ignore_index=True) if tables else None
 
 
@@ -133,9 +131,7 @@ def _plot_lines(panels: dict[str, Any], curves: pd.DataFrame, line_style: dict[s
     for name, axes in panels.items():
         if curves[name].isna().all():
             continue
-        values = curves
-        if name == "loss":
-            values = _smoothed(curves)
+        values = _smoothed(curves) if name == "loss" else curves
         by_step = values.groupby("step")[name]
         middle = by_step.median()
         axes.plot(middle.index, middle, markevery=max(1, len(middle) // 8), **{**line_style, "markersize": 3.5})

@@ -54,28 +54,24 @@ SETTINGS: dict[str, Any] = {
 
 @contextmanager
 def applied() -> Iterator[None]:
-    """A context with the project's style on top of matplotlib's defaults. The user's settings have no effect."""
-    matplotlib = library()
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(SETTINGS)
-        yield
+    """A context with the project's style on top of matplotlib's defaults. The user's settings have no effect.
 
-
-def library() -> Any:
-    """matplotlib. Raises UsageError where it is not installed."""
+    Raises UsageError where matplotlib is not installed.
+    """
     try:
         import matplotlib
     except ImportError as error:
         raise UsageError(
             "figures are drawn with matplotlib, which is not installed here: pip install -e '.[report]'"
         ) from error
-    return matplotlib
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(SETTINGS)
+        yield
 
 
 def canvas(width: float, height: float) -> Canvas:
     """An empty matplotlib figure of this size in inches, with a constrained layout."""
-    library()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

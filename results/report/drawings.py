@@ -85,6 +85,5 @@ def inline(svg: str, prefix: str) -> tuple[str, float]:
     rest = re.sub(r'\bid="', f'id="{prefix}-', rest)
     rest = re.sub(r'(href="#|url\(#)', rf"\g<1>{prefix}-", rest)
     rest = re.sub(r"\s*\n\s*", "\n", rest)
-    return f'<svg viewBox="{box.group(1)}" xmlns:xlink="http://www.w3.org/1999/xlink">{rest}'.strip(), float(
-        size.group(1)
-    )
+    body = f'<svg viewBox="{box.group(1)}" xmlns:xlink="http://www.w3.org/1999/xlink">{rest}'
+    return body.strip(), float(size.group(1))

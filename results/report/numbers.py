@@ -66,10 +66,9 @@ class Numbers:
     @property
     def left_out(self) -> str:
         """A sentence on how many numbers are left out of the page; "" if none is."""
-        missing = len(self._order) - self.kept
-        return (
-            f"{missing:,} of {len(self._order):,} numbers are left out of the page's list for size" if missing else ""
-        )
+        whole = len(self._order)
+        missing = whole - self.kept
+        return f"{missing:,} of {whole:,} numbers are left out of the page's list for size" if missing else ""
 
     def refs(self, names: Iterable[str]) -> str:
         """The indices of these measurements in the page's list as text, such as "3,5-8"."""

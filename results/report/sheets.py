@@ -1,4 +1,4 @@
-"""The tables of a report. Each cell knows the records it was computed from."""
+"""The tables of a report, with their rows in blocks."""
 
 from __future__ import annotations
 
@@ -13,31 +13,15 @@ from .request import ReportRequest
 
 
 @dataclass(frozen=True)
-class SheetCell:
-    """A cell's text, and the measurements it was computed from."""
-
-    text: str
-    measurements: tuple[str, ...] = ()
-    bold: bool = False
-
-
-@dataclass(frozen=True)
-class SheetRow:
-    """Labels, then cells. `repeated` counts the leading labels that are the same as in the row above."""
-
-    labels: tuple[str, ...]
-    cells: tuple[SheetCell, ...]
-    rule: bool
-    repeated: int = 0
-
-
-@dataclass(frozen=True)
 class Sheet:
-    """A table as the page shows it. The rows of a block stay together when the table is sorted."""
+    """A table as the page shows it. The rows of a block stay together when the table is sorted.
+
+    A block has for each of its rows the index, and how many leading labels are the same as in the row above.
+    """
 
     id: str
     table: Table
-    blocks: list[list[SheetRow]]
+    blocks: list[list[tuple[int, int]]]
 
 
 def sheets(frame: pd.DataFrame, request: ReportRequest) -> tuple[list[Sheet], list[str]]:
@@ -68,19 +52,14 @@ def sheets(frame: pd.DataFrame, request: ReportRequest) -> tuple[list[Sheet], li
 def _sheet(table: Table, name: str) -> Sheet:
     has_kinds = table.columns[table.labels - 1] == ""  # ours, published, difference: rows that make a block
     compared = table.labels - 1 if has_kinds else table.labels
-    blocks: list[list[SheetRow]] = []
+    blocks: list[list[tuple[int, int]]] = []
     previous: Sequence[str] = ()
     for i, texts in enumerate(table.rows):
         labels = texts[: table.labels]
-        cells = tuple(
-            SheetCell(text, table.sources.get((i, j), ()), (i, j) in table.bold)
-            for j, text in enumerate(texts[table.labels :], start=table.labels)
-        )
         repeated = next((n for n in range(compared) if labels[n : n + 1] != previous[n : n + 1]), compared)
-        row = SheetRow(labels, cells, i in table.rules, repeated)
         if has_kinds and blocks and repeated == compared:
-            blocks[-1].append(row)
+            blocks[-1].append((i, repeated))
         else:
-            blocks.append([row])
+            blocks.append([(i, repeated)])
         previous = labels
     return Sheet(name, table, blocks)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..predictions import Predictions
 from ..published import drawn
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-# Columns that cells need. Copying all hundred columns for each of hundreds of cells took longer than the probe itself.
 SEEDS = 3  # support sets in a comparison of two models, as usual in papers
+# Columns that cells need. Copying all hundred columns for each of hundreds of cells took longer than the probe itself.
 NEEDED = ("metric", "status", "value", "measurement", "shots", "draws")
 
 
@@ -211,12 +211,10 @@ def draws_tables(frame: pd.DataFrame) -> list[Table]:
 
 
 def _chance(a: pd.DataFrame, b: pd.DataFrame, shots: int, predictions: Predictions) -> str:
-    rows: list[dict[str, Any]] = []
-    for part in (a, b):
-        of_shots: list[dict[str, Any]] = part[part["shots"] == shots].to_dict("records")  # pyright: ignore
-        if len(of_shots) != 1:
-            return ""
-        rows += of_shots
+    sides = [part[part["shots"] == shots] for part in (a, b)]
+    if any(len(side) != 1 for side in sides):
+        return ""
+    rows = [side.iloc[0] for side in sides]
     first, second = (predictions.other_arrays(str(row["measurement"])).get("draws") for row in rows)
     if first is None or second is None or len(first) != len(second):
         return ""

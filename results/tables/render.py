@@ -81,6 +81,7 @@ def _latex(table: Table) -> str:
         lines.insert(i, r"\midrule")
     layout = "l" * table.labels + "r" * (len(table.columns) - table.labels)
     notes = [rf"{_tex(note)}\\" for note in table.notes]
+    below = [r"\par\smallskip", r"\begin{minipage}{\linewidth}\footnotesize", *notes, r"\end{minipage}"]
     return "\n".join(
         [
             r"% needs \usepackage{booktabs}",
@@ -94,11 +95,7 @@ def _latex(table: Table) -> str:
             *lines,
             r"\bottomrule",
             r"\end{tabular}",
-            *(
-                [r"\par\smallskip", r"\begin{minipage}{\linewidth}\footnotesize", *notes, r"\end{minipage}"]
-                if notes
-                else []
-            ),
+            *(below if notes else ()),
             r"\end{table}",
             "",
         ]

@@ -32,15 +32,12 @@ FINE_TUNING = {  # column of table4_finetuning.csv: heading
 
 def table3(request: TableRequest) -> list[Table]:
     """Published pre-training settings, and which of the weights were released."""
-    files = [
-        file for file in request.facts.releases if file["family"] == "ViT (original release)" and not file["finetune"]
-    ]
+    originals = [file for file in request.facts.releases if file["family"] == "ViT (original release)"]
+    files = [file for file in originals if not file["finetune"]]
     lines = []
     for row in rows("table3_pretraining"):
-        matching = [
-            file for file in files if file["pretrain"] == row["pretrain"] and _fits(row["model"], file["model"])
-        ]
-        tags = " ".join(f"{file['model']}:{file['tag']}" for file in matching)
+        same_set = (file for file in files if file["pretrain"] == row["pretrain"])
+        tags = " ".join(f"{file['model']}:{file['tag']}" for file in same_set if _fits(row["model"], file["model"]))
         released = (tags or "never released",) if request.facts.releases else ()
         lines.append((*(row[name] for name in PRE_TRAINING), *released))
     return [
@@ -106,11 +103,9 @@ def _differences(ours: Mapping[str, str], published: Mapping[str, str]) -> dict[
 
 def _fits(pattern: str, model: str) -> bool:
     """Whether a model matches the name in a row of Table 3, such as "ViT-B/{16,32}" or "ViT-*"."""
-    head, brace, rest = pattern.partition("{")
-    if not brace:
-        return fnmatchcase(model, pattern)
+    head, _, rest = pattern.partition("{")
     choices, _, end = rest.partition("}")
-    return any(model == f"{head}{choice}{end}" for choice in choices.split(","))
+    return any(fnmatchcase(model, f"{head}{choice}{end}") for choice in choices.split(","))
 
 
 TABLE3 = of_paper("3", "pre-training settings", table3, needs_facts=True)

@@ -104,11 +104,11 @@ def test_cells_are_cut_from_the_columns_they_need_alone(monkeypatch: pytest.Monk
 
     widths: list[int] = []
 
-    def mean_and_std(cell):
+    def mean_in_words(cell):
         widths.append(cell.shape[1])
         return 0.0, "0.0"
 
-    monkeypatch.setattr(fewshot, "mean_and_std", mean_and_std)
+    monkeypatch.setattr(fewshot, "mean_in_words", mean_in_words)
     frame = frame_of([record("A", "top1", 1.0, seed=0, at={"shots": 5, "l2": l2}) for l2 in (1.0, 2.0)])
     assert frame.shape[1] > 20
     make("fewshot", frame)
