@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from ...registry import UsageError, suggest
 from ..checks import read_csv
 from ..record import COLUMNS, NUMBERS, typed
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # their column -> our metric, its unit, and the factor from their value to ours (our accuracies are in percent)
 METRICS: Mapping[str, tuple[str, str, float]] = {
@@ -64,6 +66,8 @@ def read_foreign(path: Path, mapping: Mapping[str, str] | None = None, metric: s
     values in our unit), else the column's name, without a unit. Raises UsageError for a missing column and, naming
     the row, for text in place of a number.
     """
+    import pandas as pd
+
     raw = read_csv(path, "CSV of results")
     mapping = mapping or {}
     for ours, theirs in mapping.items():
@@ -99,6 +103,8 @@ def read_foreign(path: Path, mapping: Mapping[str, str] | None = None, metric: s
 
 def _column(raw: pd.DataFrame, name: str, path: Path, ours: str) -> pd.Series:
     """A column as text, or as numbers if `ours` is a numeric column."""
+    import pandas as pd
+
     if ours not in (*NUMBERS, "image_size", "batch_size", "shots"):
         return raw[name]
     numbers = pd.to_numeric(raw[name].where(raw[name] != ""), errors="coerce")
