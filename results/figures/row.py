@@ -48,7 +48,7 @@ class Figure:
     name: str  # the paper's number, or a word
     summary: str
     draw: Callable[[FigureRequest], Drawing]
-    suites: tuple[str, ...] = ()  # whose records it shows
+    suites: tuple[str, ...] = ()  # whose records it shows; none: published points alone
     measured_by: str = ""  # the arguments of `bench run` that measure them
     published: bool = True  # whether there are published points to draw without a run
     in_globs: ClassVar[bool] = True
