@@ -41,7 +41,11 @@ def pick_device(name: str) -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
+        if device.type == "cuda":
+            # Nothing is put on it: this process may only start others, and would take memory there and be seen by NVML.
+            torch.cuda.get_device_properties(device)
+        else:
+            torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
         reason = reason.partition(" but got")[0].partition("xpected one of")[0].rstrip(" E(")

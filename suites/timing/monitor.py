@@ -98,17 +98,20 @@ class MachineMonitor:
             return None
 
     def _read_until(self, readings: Readings, stop: threading.Event) -> None:
-        nvml = self._nvml
+        nvml, handle = self._nvml, self._handle
+        unsupported = contextlib.suppress(nvml.NVMLError)  # boards do not support all readings
         while True:
-            try:
-                readings.watts.append(nvml.nvmlDeviceGetPowerUsage(self._handle) / 1e3)
-                readings.clocks.append(float(nvml.nvmlDeviceGetClockInfo(self._handle, nvml.NVML_CLOCK_SM)))
-                bits = nvml.nvmlDeviceGetCurrentClocksThrottleReasons(self._handle)
+            with unsupported:
+                readings.watts.append(nvml.nvmlDeviceGetPowerUsage(handle) / 1e3)
+            with unsupported:
+                readings.clocks.append(float(nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM)))
+            with unsupported:
+                bits = nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle)
                 readings.throttling |= {words for bit, words in THROTTLING.items() if bits & bit}
-                running = nvml.nvmlDeviceGetComputeRunningProcesses(self._handle)
-                readings.others = max(readings.others, sum(process.pid != os.getpid() for process in running))
-            except nvml.NVMLError:
-                pass  # boards do not support all readings
+            with unsupported:
+                running = nvml.nvmlDeviceGetComputeRunningProcesses(handle)
+                # One is this process. In a container, where NVML knows it by another number, its own cannot tell which.
+                readings.others = max(readings.others, len({process.pid for process in running}) - 1)
             if stop.wait(PERIOD):
                 return
 

@@ -169,6 +169,30 @@ def test_what_a_board_does_not_tell_is_left_out(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.usefixtures("uuid")
+@pytest.mark.parametrize(("numbers", "others"), [((), 0), ((4242,), 0), ((4242, 4242), 0), ((1, 4242), 1)])
+def test_of_the_processes_on_a_gpu_one_is_this_whatever_its_number(
+    numbers: tuple[int, ...], others: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a container, NVML gives the host's numbers. What a board does not tell does not hide the rest."""
+    running = [types.SimpleNamespace(pid=number) for number in numbers]
+    nvml = pretended_nvml(nvmlDeviceGetComputeRunningProcesses=lambda _: running, nvmlDeviceGetPowerUsage=refuse)
+    monkeypatch.setitem(__import__("sys").modules, "pynvml", nvml)
+    monitor = MachineMonitor(GPU)
+    with monitor.watch():
+        pass
+    assert monitor.readings.others == others
+    assert monitor.readings.clocks
+
+
+def test_a_gpu_is_picked_without_putting_anything_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that starts others would be seen beside them, and all processes of a node would sit on its first."""
+    monkeypatch.setattr(torch, "empty", refuse)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: [None][device.index or 0])
+    assert environment.pick_device("cuda") == torch.device("cuda")
+    assert environment.pick_device("cuda:0") == GPU
+
+
+@pytest.mark.usefixtures("uuid")
 def test_nvml_that_does_not_start_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pynvml", pretended_nvml(nvmlInit=refuse))
     monitor = MachineMonitor(GPU)
