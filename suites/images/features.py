@@ -91,7 +91,7 @@ def fetch(tensor: torch.Tensor) -> Callable[[], np.ndarray]:
     copied = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
     copied.copy_(tensor, non_blocking=True)
     event = torch.cuda.Event()
-    event.record()
+    event.record(torch.cuda.current_stream(tensor.device))  # also where that is not the first GPU
 
     def wait() -> np.ndarray:
         event.synchronize()

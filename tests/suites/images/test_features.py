@@ -179,3 +179,24 @@ def test_nan_names_the_image_and_ctrl_c_passes_through() -> None:
 def test_no_images_are_an_error() -> None:
     with pytest.raises(ValueError, match="there are no images"):
         extract(Net(), [], SQUARE, batch_size=4)
+
+
+def test_features_are_waited_for_in_the_stream_of_their_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With device=cuda:1 the current stream, without more words, is that of another GPU."""
+    from vit_bench.suites.images import features
+
+    recorded: list[object] = []
+
+    class Event:
+        def record(self, stream: object = "of the first GPU") -> None:
+            recorded.append(stream)
+
+    class OnSecond(torch.Tensor):
+        device = torch.device("cuda", 1)
+
+    real = torch.empty
+    monkeypatch.setattr(torch, "empty", lambda *shape, **_: real(*shape))
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: device)
+    features.fetch(torch.zeros(2, 3).as_subclass(OnSecond))
+    assert recorded == [torch.device("cuda", 1)]
