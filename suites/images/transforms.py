@@ -45,6 +45,14 @@ def pack(images: Sequence[np.ndarray] | np.ndarray, *, pin: bool = False) -> Pac
     return [part.pin_memory() for part in packed] if pin else packed
 
 
+def to_device(array: np.ndarray, device: torch.device) -> torch.Tensor:
+    """An array as a tensor on the device; for a GPU from pinned memory, so that the host does not wait for its work."""
+    import torch
+
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
 @dataclass(frozen=True, kw_only=True)
 class View:
     """Settings of a model's preprocessing; None stands for the default of the model or its library."""

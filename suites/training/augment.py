@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ..images.transforms import Transform, pack
+from ..images.decoded import Decoded
+from ..images.transforms import Transform, pack, to_device
 
 if TYPE_CHECKING:
     import torch
@@ -91,7 +92,7 @@ class TrainingImages:
         if all(isinstance(part.images, np.ndarray) for part in self._parts):
             return
         if self._pool is None:
-            concurrent = all(getattr(part.images, "concurrent", False) for part in self._parts)
+            concurrent = all(isinstance(part.images, Decoded) for part in self._parts)
             self._pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1) if concurrent else 1, "images")
         for index in dict.fromkeys(indices.tolist()):
             in_memory = index in self._decoded or (len(self._filled) and self._filled[index])
@@ -126,7 +127,7 @@ class TrainingImages:
         if self._how.crop == "bit":
             pixels = _random_crops(pixels, self._how.size, drawn[:, 1:3])
         if self._how.flip:
-            flipped = torch.from_numpy(drawn[:, 0] < 0.5).to(device)[:, None, None, None]
+            flipped = to_device(drawn[:, 0] < 0.5, device)[:, None, None, None]
             pixels = torch.where(flipped, pixels.flip(3), pixels)
         return pixels
 
@@ -147,9 +148,9 @@ class TrainingImages:
             return self._scaled(map(self._image, chosen.tolist()), device)
         new = np.unique(chosen[~self._filled[chosen]])
         if len(new):
-            self._resized[torch.from_numpy(new).to(device)] = self._scaled(map(self._image, new.tolist()), device)
+            self._resized[to_device(new, device)] = self._scaled(map(self._image, new.tolist()), device)
             self._filled[new] = True
-        return self._resized[torch.from_numpy(chosen).to(device)]
+        return self._resized[to_device(chosen, device)]
 
     def _image(self, index: int) -> np.ndarray:
         pending = self._pending.pop(index, None)

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from ..images.transforms import to_device
 from . import order
 from .augment import TrainingImages
 from .contract import Compute
@@ -66,12 +67,16 @@ class TrainState:
         self._loss = torch.zeros((), device=self.compute.device)
         parts = order.split(self.recipe.batch, self.processes.size, self.processes.rank, micro_batch)
         try:
+            for near in (
+                step,
+                step + 1,
+            ):  # decoded while the device computes; of this step, what is missing
+                self._announce(near, parts)
             for number, part in enumerate(parts):
                 if self._can_drop_step and interrupted():
                     return "interrupted"
                 if len(part) or self.processes.averages:
                     self._backward(step, part, last=number == len(parts) - 1)
-            self.data.ahead(self._indices(step + 1))
         except KeyboardInterrupt:
             return "interrupted"
         except (RuntimeError, MemoryError) as error:
@@ -93,15 +98,25 @@ class TrainState:
             self.processes.accelerator.backward(loss)
         self._loss += loss.detach() / (self.processes.size if self.processes.averages else 1)
 
+    def _announce(self, step: int, parts: list[np.ndarray]) -> None:
+        """Let this process's images of a step be decoded in the background. After the last step there are none."""
+        positions = [self._shown(part, step) for part in parts if len(part)]
+        if positions and step < self.recipe.steps:
+            self.data.ahead(self._indices(step)[np.concatenate(positions)])
+
+    def _shown(self, part: np.ndarray, step: int) -> np.ndarray:
+        """The positions of a micro-batch's images, with MixUp after that of the image before the first."""
+        mixed = order.mixing(self.recipe.mixup, self.seed, step) != 1
+        return np.concatenate([[(part[0] - 1) % self.recipe.batch], part]) if mixed else part
+
     def _indices(self, step: int) -> np.ndarray:
         return order.indices(len(self.data), self.recipe.batch, self.seed, step)
 
     def _images(self, indices: np.ndarray, part: np.ndarray, step: int) -> Tensor:
         """(P, 3, H, W) the images at `part`, mixed by MixUp with the image before each in the batch."""
         share = order.mixing(self.recipe.mixup, self.seed, step)
-        wanted = part if share == 1 else np.concatenate([[(part[0] - 1) % len(indices)], part])
         generator = torch.Generator().manual_seed(order.stream(self.seed, order.AUGMENT, step))
-        images = self.data.batch(indices, wanted, generator, self.compute.device)
+        images = self.data.batch(indices, self._shown(part, step), generator, self.compute.device)
         if share != 1:
             images = images[1:].mul(share).add_(images[:-1], alpha=1 - share)  # as torchvision's MixUp mixes
         return images.contiguous(memory_format=torch.channels_last) if self.compute.channels_last else images
@@ -112,7 +127,7 @@ class TrainState:
         share = order.mixing(self.recipe.mixup, self.seed, step)
 
         def loss(positions: np.ndarray) -> Tensor:
-            labels = self.labels[torch.from_numpy(indices[positions]).to(self.labels.device)]
+            labels = self.labels[to_device(indices[positions], self.labels.device)]
             return F.cross_entropy(logits.float(), labels, reduction="none", label_smoothing=smoothing)
 
         if share == 1:

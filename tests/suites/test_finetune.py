@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -88,6 +89,27 @@ def test_images_that_are_kept_resized_are_bitwise_those_that_are_not(crop, monke
 
     kept, made_anew = batches(1 << 30), batches(0)
     assert all(torch.equal(one, other) for one, other in zip(kept, made_anew, strict=True))
+
+
+def test_image_files_are_decoded_ahead_by_several_threads(monkeypatch) -> None:
+    from vit_bench.models import catalog
+    from vit_bench.suites.images.decoded import Decoded
+    from vit_bench.suites.training import augment
+
+    monkeypatch.setattr(augment.os, "cpu_count", lambda: 4)
+    together = threading.Barrier(4, timeout=10)  # broken unless four images are read at a time
+
+    def read(_: int) -> np.ndarray:
+        together.wait()
+        return np.zeros((4, 4, 3), dtype=np.uint8)
+
+    part = Split(images=Decoded(read, 8), labels=np.zeros(8, dtype=np.int64), digest="made")
+    how = Augmentation.of(task(), (16, 16), crop="none", resize=None)
+    data = TrainingImages([part], how, catalog()["ViT-mini"].input)
+    data.ahead(np.arange(4))
+    images = data.batch(np.arange(4), np.arange(4), torch.Generator(), torch.device("cpu"))
+    data.close()
+    assert images.shape == (4, 3, 16, 16)
 
 
 def test_a_task_forbids_what_would_change_its_label() -> None:

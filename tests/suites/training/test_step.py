@@ -205,3 +205,45 @@ def test_batch_norm_is_warned_of() -> None:
     network.group = torch.nn.BatchNorm2d(8)
     trained = train(network, Noisy(), recipe(), seed=0, compute=CPU)
     assert "BatchNorm: each micro-batch is normalised by itself" in trained.notes[0]
+
+
+@pytest.mark.parametrize("mixup", [0.0, 0.5])
+def test_the_next_steps_images_are_announced_before_this_step_asks_for_its_own(mixup: float) -> None:
+    """So that they are decoded while the device works; and no image that the steps do not take."""
+    told: list[tuple[str, list[int]]] = []
+
+    class Announced(Noisy):
+        def batch(self, indices, part, generator, device) -> torch.Tensor:
+            told.append(("asked", indices[part].tolist()))
+            return super().batch(indices, part, generator, device)
+
+        def ahead(self, indices: np.ndarray) -> None:
+            told.append(("announced", indices.tolist()))
+
+    train(Toy(), Announced(), recipe(steps=3, mixup=mixup), seed=0, compute=replace(CPU, micro_batch=4))
+    assert [what for what, _ in told] == [
+        *(2 * ["announced"] + 2 * ["asked"]),
+        *(2 * ["announced"] + 2 * ["asked"]),
+        *(1 * ["announced"] + 2 * ["asked"]),  # after the last step there is nothing to decode
+    ]
+    asked = [told[i][1] + told[i + 1][1] for i in (2, 6, 9)]
+    assert [told[i][1] for i in (0, 1, 5)] == asked
+
+
+def test_a_process_decodes_its_own_part_of_a_batch_alone() -> None:
+    from vit_bench.suites.training.parallel import TrainingProcesses
+    from vit_bench.suites.training.step import TrainState
+
+    announced: list[int] = []
+
+    class Announced(Noisy):
+        def ahead(self, indices: np.ndarray) -> None:
+            announced.extend(indices.tolist())
+
+    processes = TrainingProcesses(CPU)
+    processes.rank, processes.size = 1, 2
+    data, how = Announced(), recipe(steps=9)
+    made = TrainState(Toy(), data, how, seed=0, compute=CPU, processes=processes)
+    assert made.accumulate(0, 4, lambda: False) == "done"
+    expected = [indices(len(data), how.batch, 0, step)[4:] for step in (0, 1)]
+    assert announced == np.concatenate(expected).tolist()
