@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -31,7 +32,7 @@ class TrainingProcesses:
         self.averages = self.size > 1 and (self.fsdp or compute.parallel == "ddp")  # gradients are averaged, not summed
         self._cpu_group: Any = None  # for small messages, which then do not wait for GPUs
         if self.size > 1 and distributed.get_backend() != "gloo":
-            self._cpu_group = distributed.new_group(backend="gloo", timeout=PATIENCE)
+            self._cpu_group = _gloo_group(distributed.group.WORLD)
 
     @property
     def leads(self) -> bool:
@@ -90,6 +91,12 @@ class TrainingProcesses:
         values: list[Any] = [None] * self.size
         distributed.all_gather_object(values, value, group=self._cpu_group)
         return values
+
+
+@cache
+def _gloo_group(_world: Any) -> Any:
+    """A group of all processes for messages from main memory, one a world: each has connections of its own."""
+    return distributed.new_group(backend="gloo", timeout=PATIENCE)
 
 
 def _accelerator(compute: Compute) -> Accelerator:

@@ -156,3 +156,20 @@ def test_two_killed_processes_go_on_bitwise(tmp_path: Path, number: signal.Signa
     for rank in (0, 1):
         one, other = (torch.load(folder / f"{rank}.pt") for folder in (broken, whole))
         torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+def test_runs_on_gpus_share_one_group_for_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A group has connections of its own, and a job trains and predicts many times."""
+    from types import SimpleNamespace
+
+    from vit_bench.suites.training import parallel
+
+    made: list[object] = []
+    accelerator = SimpleNamespace(process_index=0, num_processes=2, distributed_type="DistributedType.MULTI_GPU")
+    monkeypatch.setattr(parallel, "_accelerator", lambda _: accelerator)
+    monkeypatch.setattr(parallel.distributed, "get_backend", lambda: "nccl")
+    monkeypatch.setattr(parallel.distributed, "new_group", lambda **_: made.append(object()) or made[-1])
+    monkeypatch.setattr(parallel.distributed, "group", SimpleNamespace(WORLD=object()))
+    groups = {parallel.TrainingProcesses(CPU)._cpu_group for _ in range(3)}
+    assert groups == set(made)
+    assert len(made) == 1
