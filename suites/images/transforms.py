@@ -39,7 +39,11 @@ def pack(images: Sequence[np.ndarray] | np.ndarray, *, pin: bool = False) -> Pac
         if image.ndim != 3 or image.shape[-1] != 3 or image.dtype != np.uint8 or not image.size:
             raise ValueError(f"expected (H, W, 3) uint8, found {image.shape} {image.dtype}")
     if not isinstance(images, np.ndarray) and len({image.shape for image in images}) == 1:
-        images = np.stack(list(images))
+        stacked = torch.empty((len(images), *images[0].shape), dtype=torch.uint8, pin_memory=pin)
+        np.stack(
+            list(images), out=stacked.numpy()
+        )  # pinned memory is kept and used again, so that this is all it costs
+        return [stacked]
     arrays = [images] if isinstance(images, np.ndarray) else [image[None] for image in images]
     packed = [torch.from_numpy(np.ascontiguousarray(array)) for array in arrays]
     return [part.pin_memory() for part in packed] if pin else packed
@@ -143,7 +147,8 @@ class Transform:
         pixels = pixels[..., top : top + height, left : left + width].contiguous()
         if self.bgr:
             pixels = pixels.flip(1)
-        mean, std = (pixels.new_tensor(value).view(3, 1, 1) for value in (self.mean, self.std))
+        channels = (np.array(value, dtype=np.float32) for value in (self.mean, self.std))
+        mean, std = (to_device(value, pixels.device).view(3, 1, 1) for value in channels)
         return pixels.div_(255).sub_(mean).div_(std)
 
     def _size_before_crop(self, height: int, width: int) -> tuple[int, int]:

@@ -8,7 +8,7 @@ import torch
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import InterpolationMode
 from vit_bench.models.spec import Input
-from vit_bench.suites.images.transforms import Transform, View
+from vit_bench.suites.images.transforms import Transform, View, pack
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (3, 50, 70, 3), dtype=np.uint8)
 CPU = torch.device("cpu")
@@ -96,3 +96,25 @@ def test_scaling_is_the_models_own_and_described() -> None:
         "interpolation": "bilinear",
         "antialias": True,
     }
+
+
+def test_images_for_a_gpu_are_copied_once_straight_into_pinned_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, pinned = torch.empty, []
+
+    def empty(*shape, pin_memory: bool = False, **options) -> torch.Tensor:
+        pinned.append(pin_memory)
+        return real(*shape, **options)
+
+    monkeypatch.setattr(torch, "empty", empty)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda _: pytest.fail("copied a second time"))
+    (packed,) = pack(list(PIXELS), pin=True)
+    assert pinned == [True]
+    assert np.array_equal(packed.numpy(), PIXELS)
+
+
+def test_means_reach_a_gpu_without_waiting_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`new_tensor` would copy from pageable memory, and wait until the batch before is through the network."""
+    monkeypatch.setattr(torch.Tensor, "new_tensor", lambda *_, **__: pytest.fail("waits for the device"))
+    transform = Transform.for_input(Input(size=(20, 20), mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6)), "square")
+    found = transform.batch(PIXELS, CPU)
+    torch.testing.assert_close(found, by_torchvision(PIXELS, transform), atol=1e-5, rtol=0)
