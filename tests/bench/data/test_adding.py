@@ -103,7 +103,7 @@ def is_measured(task: str, source: str, included: tuple[str, ...]) -> None:
     words = (*WORDS, f"task={task}", *included)
     assert f"{task} {source} 8/4/8 complete" in said_by("data", "list", task, "data=data", *included)
     (job,) = make_plan(config.read(words)).jobs
-    assert (job.source, job.identity["task"]["images"]) == (source, job.task.image_set)
+    assert (job.source_name, job.identity["task"]["images"]) == (source, job.task.image_set)
     frame = vit_bench.run(*words, "out=runs/r")
     assert set(frame["status"]) == {"ok"}, frame["error"].tolist()
     assert (set(frame["task"]), set(frame["source"])) == ({task}, {source})
