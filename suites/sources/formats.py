@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +15,16 @@ from .reading import file_names, folder_names
 
 @dataclass(frozen=True, kw_only=True)
 class ClassFolders(Format):
-    """One folder of .jpg files for each class, all of one published split. TFDS's key of an image is CLASS_FILE.
+    """One folder of image files for each class, all of one published split.
 
-    Classes are those of the task, or the folders in alphabetical order if the task names none.
+    Classes are those of the task, or the folders in alphabetical order if the task names none. In `files` and `key`,
+    {name} is the class.
     """
 
     folders: tuple[str, ...]
     markers: tuple[str, ...] = ()
+    files: str = "*.[jJ][pP][gG]"  # glob of the image files; others do not count
+    key: str = "{name}_{file}"  # TFDS's key of an image
 
     def missing(self, folder: Path, task: Task, published: str) -> str:
         for name in task.classes:
@@ -37,11 +41,11 @@ class ClassFolders(Format):
             label=lambda key: numbers[paths[key].parent.name],
         )
 
-    @staticmethod
-    def _paths(folder: Path, task: Task) -> dict[str, Path]:
-        classes = task.classes or folder_names(folder)
+    def _paths(self, folder: Path, task: Task) -> dict[str, Path]:
         return {
-            f"{name}_{file}": folder / name / file for name in classes for file in file_names(folder / name, ".jpg")
+            self.key.format(name=name, file=file): folder / name / file
+            for name in task.classes or folder_names(folder)
+            for file in fnmatch.filter(file_names(folder / name), self.files.format(name=name))
         }
 
 

@@ -7,7 +7,7 @@ from functools import cache
 from ...registry import Registry, collect
 from ..protocol import Task
 
-ORDER = ("vtab", "transfer", "miniature")
+ORDER = ("vtab", "transfer", "fewshot", "miniature")
 
 
 @cache

@@ -309,7 +309,7 @@ class TestVerb:
 
 def test_every_task_is_downloaded_or_explained() -> None:
     for task in tasks().values():
-        if task.collection in ("vtab", "transfer"):
+        if task.collection in ("vtab", "transfer", "fewshot"):
             image_set = image_sets()[task.image_set]
             assert bool(image_set.downloads) != bool(image_set.by_hand), task.name
     assert all(each.by_hand for each in image_sets().values() if each.archive)

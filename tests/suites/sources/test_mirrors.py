@@ -29,6 +29,7 @@ with (Path(__file__).parents[2] / "data" / "vtab_tasks.csv").open(newline="") as
         for row in csv.DictReader(file)
     }
 VTAB = [task for task in tasks().values() if task.collection == "vtab"]
+FEWSHOT = [task for task in tasks().values() if task.collection == "fewshot"]
 
 
 def picture(i: int, kind: str = "PNG", **options: Any) -> bytes:
@@ -188,7 +189,7 @@ def stub(monkeypatch: pytest.MonkeyPatch):
     return install
 
 
-@pytest.mark.parametrize("task", VTAB, ids=lambda task: task.name)
+@pytest.mark.parametrize("task", VTAB + FEWSHOT, ids=lambda task: task.name)
 def test_every_task_is_read_from_a_prepared_folder(task: Task, tmp_path: Path, stub) -> None:
     sizes = dict.fromkeys(task.published_splits, 90)
     recipe = {

@@ -37,6 +37,8 @@ def listings(name: str) -> dict[str, list[str]]:
         return {"train": [f"{c}_{c}_{i}.jpg" for c, size in EUROSAT.items() for i in range(1, size + 1)]}
     if name == "Resisc45":
         return {"train": [f"{c}_{c}_{i:03d}.jpg" for c in tasks()[name].classes for i in range(1, 701)]}
+    if name == "UC Merced":
+        return {"train": [f"{c}{i:02d}.tif" for c in tasks()[name].classes for i in range(100)]}
     if name.startswith("Clevr"):
         return {"train": [f"CLEVR_train_{i:06d}.png" for i in range(70000)]}
     prefixes = {"train": "train_", "validation": "valid_", "test": "test_"} if name == "Camelyon" else {}
@@ -145,6 +147,7 @@ def test_majority_rates_of_enumerable_test_sets_are_counted() -> None:
     for name, label in {
         "EuroSAT": lambda key: key.split("_")[0],
         "Resisc45": lambda key: key.rsplit("_", 1)[0],
+        "UC Merced": lambda key: key.removesuffix(".tif")[:-2],
         "dSpr-Loc": lambda key: int(key) // 32 % 32 // 2,
     }.items():
         assert rate(name, label) == pytest.approx(tasks()[name].majority, abs=0.006)

@@ -52,6 +52,16 @@ def resisc45(root: Path) -> list[Task]:
     return [task]
 
 
+def uc_merced(root: Path) -> list[Task]:
+    task = small("UC Merced", {"train": 84}, train="train[:20]", val="train[20:30]", test="train[30:]")
+    for number, name in enumerate(task.classes):
+        folder = root / "UCMerced_LandUse" / "Images" / name
+        folder.mkdir(parents=True)
+        for i in range(4):
+            picture(number * 4 + i, (16 - i, 16)).save(folder / f"{name}{i:02d}.tif")
+    return [task]
+
+
 def retinopathy(root: Path) -> list[Task]:
     folder = root / "diabetic_retinopathy"
     for part in ("train", "test"):
@@ -248,6 +258,7 @@ def kitti(root: Path) -> list[Task]:
 
 ARCHIVES: dict[str, Callable[[Path], list[Task]]] = {
     "Resisc45": resisc45,
+    "UC Merced": uc_merced,
     "Retinopathy": retinopathy,
     "clevr": clevr,
     "DMLab": dmlab,

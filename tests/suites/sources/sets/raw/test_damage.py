@@ -82,6 +82,7 @@ def refuses(reader: Callable[[], object]) -> None:
 
 FILES = [
     ("Resisc45", "airplane/airplane_001.jpg"),
+    ("UC Merced", "forest/forest00.tif"),
     ("Retinopathy", "trainLabels.csv"),
     ("Retinopathy", "retinopathy_solution.csv"),
     ("Retinopathy", "train/10_left.jpeg"),

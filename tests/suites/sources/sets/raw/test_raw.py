@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import json
 import shutil
@@ -22,7 +23,7 @@ from vit_bench.suites.sources.tfrecord import BLOCK, crc32c, example, records
 from vit_bench.suites.tasks import tasks
 
 RAW = AsPublished("raw")
-IMAGES = ["Resisc45", "Retinopathy", "clevr", "DMLab", "dsprites", "KITTI-Dist", "smallnorb"]
+IMAGES = ["Resisc45", "UC Merced", "Retinopathy", "clevr", "DMLab", "dsprites", "KITTI-Dist", "smallnorb"]
 
 
 def load(task: Task, split: str, data: Path) -> Split:
@@ -31,7 +32,7 @@ def load(task: Task, split: str, data: Path) -> Split:
 
 def test_there_is_a_format_for_every_data_set_that_torchvision_does_not_read_whole() -> None:
     assert {name for name, row in RAW.sets.items() if row.raw} == set(IMAGES)
-    assert set(IMAGES) <= {task.image_set for task in tasks().values() if task.collection == "vtab"}
+    assert set(IMAGES) <= {task.image_set for task in tasks().values() if task.collection in ("vtab", "fewshot")}
 
 
 @pytest.mark.parametrize("images", IMAGES)
@@ -68,6 +69,7 @@ class TestEveryArchive:
 
 LOST = {
     "Resisc45": ("cloud/cloud_002.jpg", "{folder} holds 89 images; expected 90"),
+    "UC Merced": ("forest/forest03.tif", "{folder} holds 83 images; expected 84"),
     "Retinopathy": ("test/3_left.jpeg", "{folder}/test holds 7 images; expected 8"),
     "clevr": ("images/val/CLEVR_val_000007.png", "{folder}/images/val holds 23 images; expected 24"),
     "DMLab": (
@@ -118,7 +120,7 @@ def test_what_does_not_concern_a_split_is_not_asked_for(images: str, archive) ->
     assert len(load(task, "test", data)) == task.splits["test"]
 
 
-@pytest.mark.parametrize("images", ["Resisc45", "Retinopathy", "clevr", "KITTI-Dist", "smallnorb"])
+@pytest.mark.parametrize("images", ["Resisc45", "UC Merced", "Retinopathy", "clevr", "KITTI-Dist", "smallnorb"])
 def test_a_changed_image_changes_the_digest(images: str, archive) -> None:
     data, (task, *_) = archive(images)
     before = load(task, "test", data)
@@ -127,7 +129,7 @@ def test_a_changed_image_changes_the_digest(images: str, archive) -> None:
     if images == "smallnorb":
         path = folder / "smallnorb-5x01235x9x18x6x2x96x96-testing-dat.mat"
         path.write_bytes(path.read_bytes()[:24] + b"\7" * (36 * 2 * 96 * 96) + b"...")
-    for path in [path for path in folder.rglob("*.*") if path.suffix in (".jpg", ".jpeg", ".png")]:
+    for path in [path for path in folder.rglob("*.*") if path.suffix in (".jpg", ".jpeg", ".png", ".tif")]:
         Image.new("RGB", (60, 60), (99, 9, 9)).save(path)
     assert load(task, "test", data).digest != before.digest
 
@@ -146,6 +148,28 @@ def test_resisc45_labels_are_the_folders(archive) -> None:
 def _folder(key: str, task: Task) -> str:
     (name,) = [name for name in task.classes if key.startswith(f"{name}_{name}_")]
     return name
+
+
+def test_uc_merced_is_in_the_order_of_its_file_names(archive) -> None:
+    data, (task,) = archive("UC Merced")
+    names = {f"{name}{i:02d}.tif": name for name in task.classes for i in range(4)}
+    order = sorted(names, key=lambda file: hashlib.md5(f"train{file}".encode()).digest())
+    for split, part in (("train", order[:20]), ("val", order[20:30]), ("test", order[30:])):
+        found = load(task, split, data)
+        assert [task.classes[label] for label in found.labels] == [names[file] for file in part]
+        for shown, file in zip(found.images, part, strict=True):
+            with Image.open(data / "UCMerced_LandUse" / "Images" / names[file] / file) as image:
+                np.testing.assert_array_equal(shown, np.asarray(image))
+
+
+@pytest.mark.parametrize("other", ["forest_01.tif", "forest1.tif", "Forest01.tif", "forest01.TIF", "forest01.png"])
+def test_uc_merced_with_other_file_names_is_refused(other: str, archive) -> None:
+    data, (task,) = archive("UC Merced")
+    file = data / "UCMerced_LandUse" / "Images" / "forest" / "forest01.tif"
+    file.rename(file.with_name(other))
+    for split in task.splits:  # the order of all images is in question
+        with pytest.raises(UsageError, match=r"UC Merced is not complete: .*/Images holds 83 images; expected 84"):
+            load(task, split, data)
 
 
 def test_clevr_labels_at_every_edge_and_scenes_shared(archive) -> None:

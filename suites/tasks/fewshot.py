@@ -1,0 +1,37 @@
+"""The tasks of big_vision's few-shot evaluator that are no other collection's: full training sets.
+
+Source: data sets and splits as in big_vision's `configs/common_fewshot.py`. "train" and "val" together are its training
+split, in the order of TFDS; suite=fewshot draws support sets from both. "val" is the last tenth, for choosing an l2,
+which big_vision does not do. Where TFDS keeps a split in several files, big_vision reads them in turns, so its seeds
+draw other images of the same split.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from ..protocol import Task
+
+UC_MERCED = """
+agricultural airplane baseballdiamond beach buildings chaparral denseresidential forest freeway golfcourse harbor
+intersection mediumresidential mobilehomepark overpass parkinglot river runway sparseresidential storagetanks
+tenniscourt
+"""
+
+row = partial(Task, collection="fewshot", group="fewshot")
+
+FEWSHOT = (
+    row(
+        name="UC Merced",
+        image_set="UC Merced",
+        num_classes=21,
+        splits={"train": 900, "val": 100, "test": 1100},
+        label="land use, folder name, alphabetical",
+        published_splits={"train": 2100},
+        recipe={"train": "train[:900]", "val": "train[900:1000]", "test": "train[1000:]"},
+        builder="uc_merced",
+        classes=tuple(UC_MERCED.split()),
+        majority=5.636,  # 62 of 1100: baseballdiamond
+        aliases=("UC-Merced", "UCMerced", "uc_merced", "fewshot/uc_merced"),
+    ),
+)
