@@ -11,6 +11,7 @@ from __future__ import annotations
 from functools import partial
 
 from ..protocol import Task
+from . import labels
 
 UC_MERCED = """
 agricultural airplane baseballdiamond beach buildings chaparral denseresidential forest freeway golfcourse harbor
@@ -21,6 +22,19 @@ tenniscourt
 row = partial(Task, collection="fewshot", group="fewshot")
 
 FEWSHOT = (
+    row(
+        name="Stanford Cars",
+        image_set="Stanford Cars",
+        num_classes=196,
+        splits={"train": 7330, "val": 814, "test": 8041},
+        label="model and year: class minus 1",
+        rule=labels.cars_model,
+        published_splits={"train": 8144, "test": 8041},
+        recipe={"train": "train[:7330]", "val": "train[7330:]", "test": "test"},
+        builder="cars196",
+        majority=0.846,  # 68 of 8041: GMC Savana Van 2012
+        aliases=("Cars", "Stanford-Cars", "StanfordCars", "cars196", "fewshot/cars"),
+    ),
     row(
         name="UC Merced",
         image_set="UC Merced",

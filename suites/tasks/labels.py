@@ -70,6 +70,11 @@ def pets_breed(stored: int) -> int:
     return _within(stored, 1, 37, "CLASS-ID") - 1
 
 
+def cars_model(stored: int) -> int:
+    """0 to 195 from the class of Stanford Cars' annotation files, which counts from 1."""
+    return _within(stored, 1, 196, "the stored class") - 1
+
+
 def retinopathy_grade(level: int) -> int:
     """0 (none) to 4 (proliferative), as in the column `level`."""
     return _within(level, 0, 4, "level")

@@ -290,6 +290,7 @@ class TestVerb:
                 r"Kaggle needs an account.*{root}/diabetic_retinopathy/train/10_left\.jpeg \(35126 files\)",
             ),
             ("Resisc45", r"Put it at {root}/NWPU-RESISC45\.rar and repeat this command"),
+            ("Stanford Cars", r"no longer answer\..*{root}/stanford_cars/cars_test_annos_withlabels\.mat\."),
             ("Sun397", r"no longer answers.*{root}/SUN397/ClassName\.txt"),
         ],
     )

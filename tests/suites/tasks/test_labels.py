@@ -42,6 +42,7 @@ def test_every_value_of_the_counting_rules() -> None:
     assert [labels.svhn_digit(d) for d in range(1, 11)] == [1, 2, 3, 4, 5, 6, 7, 8, 9, 0]
     assert [labels.flowers_class(c) for c in (1, 2, 102)] == [0, 1, 101]
     assert [labels.pets_breed(c) for c in (1, 2, 37)] == [0, 1, 36]
+    assert [labels.cars_model(c) for c in range(1, 197)] == list(range(196))
     assert [labels.retinopathy_grade(g) for g in range(5)] == list(range(5))
     assert [labels.pcam_tumour(t) for t in (0, 1)] == [0, 1]
     assert [labels.dmlab_class(c) for c in range(6)] == list(range(6))
@@ -66,6 +67,8 @@ def test_every_value_of_the_counting_rules() -> None:
         (labels.svhn_digit, 0, "0; expected 1 to 10"),
         (labels.flowers_class, 0, "0; expected 1 to 102"),
         (labels.pets_breed, 38, "38; expected 1 to 37"),
+        (labels.cars_model, 0, "0; expected 1 to 196"),
+        (labels.cars_model, 197, "197; expected 1 to 196"),
         (labels.retinopathy_grade, 5, "5; expected 0 to 4"),
         (labels.pcam_tumour, 2, "2; expected 0 to 1"),
         (labels.dmlab_class, 6, "6; expected 0 to 5"),

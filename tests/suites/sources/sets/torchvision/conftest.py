@@ -21,7 +21,7 @@ import scipy.io
 from PIL import Image
 from torchvision import datasets
 from vit_bench.suites.protocol import Task
-from vit_bench.suites.sources.sets import sun397
+from vit_bench.suites.sources.sets import stanford_cars, sun397
 from vit_bench.suites.sources.sets.kitti import split_videos
 from vit_bench.suites.sources.splits import slices
 from vit_bench.suites.tasks import tasks
@@ -216,6 +216,28 @@ def pets(root: Path, _: Patch) -> Made:
     return made
 
 
+def cars(root: Path, patch: Patch) -> Made:
+    row = small("Stanford Cars", {"train": "train[:5]", "val": "train[6:8]", "test": "test"}, train=9, test=7)
+    made, top = Made(row), root / "stanford_cars"
+    (top / "devkit").mkdir(parents=True)
+    fields = ("bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2", "class", "fname")
+    digests = {}
+    for split, size in row.published_splits.items():
+        made.truth[split] = {}
+        rows = np.empty((1, size), dtype=[(field, object) for field in fields])  # a MATLAB struct array
+        for i in range(size):
+            key, stored = f"{i + 1:05d}", (1, 196, 14, 3)[i % 4]
+            image = write(top / f"cars_{split}" / f"{key}.jpg", f"{split}{key}")
+            made.truth[split][key] = (image, stored - 1, None)
+            box = [np.uint16([[value]]) for value in (39, 116, 569, 375)]
+            rows[0, i] = (*box, np.uint8([[stored]]), np.array([f"{key}.jpg"]))
+        path = top / stanford_cars.LISTS[split]
+        scipy.io.savemat(path, {"annotations": rows}, do_compression=True)
+        digests[split] = hashlib.sha256(path.read_bytes()).hexdigest()
+    patch.setattr(stanford_cars, "DIGESTS", digests)
+    return made
+
+
 def sun(root: Path, _: Patch) -> Made:
     row = small(
         "Sun397", {"train": "train[:3]", "val": "validation[:2]", "test": "test"}, train=4, validation=2, test=3
@@ -294,6 +316,7 @@ MAKE: dict[str, Callable[[Path, Patch], Made]] = {
     "DTD": dtd,
     "Flowers102": flowers,
     "Pets": pets,
+    "Stanford Cars": cars,
     "Sun397": sun,
     "SVHN": svhn,
     "Camelyon": pcam,

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.io
 import vit_bench
+from torchvision import datasets
 from vit_bench.suites.images.digest import digest_images
 from vit_bench.suites.sources.as_published import AsPublished
 from vit_bench.suites.sources.splits import slices, tfds_order
@@ -27,6 +29,7 @@ NAMES = (
     "Clevr-Dist",
     "KITTI-Dist",
     "CIFAR-10",
+    "Stanford Cars",
 )
 Patch = pytest.MonkeyPatch
 
@@ -176,6 +179,9 @@ def test_background_google_is_class_4(tmp_path: Path, make) -> None:
         ("Flowers102", "flowers-102/jpg/image_00012.jpg", "jpg holds 11 images; expected 12"),
         ("Pets", "oxford-iiit-pet/annotations/test.txt", r"test\.txt is missing"),
         ("Pets", "oxford-iiit-pet/images/Abyssinian_6.jpg", r"Abyssinian_6\.jpg is missing"),
+        ("Stanford Cars", "stanford_cars/devkit/cars_train_annos.mat", r"cars_train_annos\.mat is missing"),
+        ("Stanford Cars", "stanford_cars/cars_test_annos_withlabels.mat", r"annos_withlabels\.mat is missing"),
+        ("Stanford Cars", "stanford_cars/cars_test/00003.jpg", "cars_test holds 6 images; expected 7"),
         ("Sun397", "SUN397/ClassName.txt", r"ClassName\.txt is missing"),
         ("Sun397", "SUN397/a/abbey/sun_c0.jpg", "SUN397 holds 8 images; expected 9"),
         ("Clevr-Dist", "clevr/CLEVR_v1.0/scenes/CLEVR_val_scenes.json", r"CLEVR_val_scenes\.json is missing"),
@@ -229,6 +235,29 @@ def test_a_file_with_another_checksum_is_refused(tmp_path: Path, make) -> None:
         ValueError, match=r"torchvision refuses the files in .*cifar-100-python: one is missing, or its"
     ):
         SOURCE.load(made.task, "test", tmp_path, tmp_path / "cache")
+
+
+def test_annotations_of_cars_with_another_checksum_are_refused(tmp_path: Path, make) -> None:
+    made = make("Stanford Cars", tmp_path)
+    with (tmp_path / "stanford_cars" / "cars_test_annos_withlabels.mat").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(
+        ValueError, match=r"withlabels\.mat: its sha256 is not that of the published file\. Get it again"
+    ):
+        SOURCE.load(made.task, "test", tmp_path, tmp_path / "cache")
+    assert len(SOURCE.load(made.task, "train", tmp_path, tmp_path / "cache")) == 5
+
+
+def test_cars_are_read_as_torchvision_reads_them(tmp_path: Path, make) -> None:
+    made = make("Stanford Cars", tmp_path)
+    names = np.empty((1, 196), dtype=object)
+    names[0, :] = [f"car {i}" for i in range(196)]
+    scipy.io.savemat(tmp_path / "stanford_cars" / "devkit" / "cars_meta.mat", {"class_names": names})
+    theirs = datasets.StanfordCars(tmp_path, split="test")
+    order = [int(key) - 1 for key in tfds_order("test", sorted(made.truth["test"]))]
+    ours = SOURCE.load(made.task, "test", tmp_path, tmp_path / "cache")
+    assert ours.labels.tolist() == [theirs[i][1] for i in order]
+    assert all(np.array_equal(image, theirs[i][0]) for image, i in zip(ours.images, order, strict=True))
 
 
 def test_the_real_rows_refuse_a_small_set(tmp_path: Path, make) -> None:
