@@ -3,7 +3,8 @@
 Source: data sets and splits as in big_vision's `configs/common_fewshot.py`. "train" and "val" together are its training
 split, in the order of TFDS; suite=fewshot draws support sets from both. "val" is the last tenth, for choosing an l2,
 which big_vision does not do. Where TFDS keeps a split in several files, big_vision reads them in turns, so its seeds
-draw other images of the same split.
+draw other images of the same split. CIFAR-100-full and Oxford-IIIT Pets, the other two of its list, are in the
+collection "transfer". `task=fewshot/*` names all six.
 """
 
 from __future__ import annotations
@@ -23,6 +24,21 @@ row = partial(Task, collection="fewshot", group="fewshot")
 
 FEWSHOT = (
     row(
+        name="Caltech101-full",  # VTAB's Caltech101 has 1000 training images
+        image_set="Caltech101",
+        num_classes=102,
+        head="VTAB-1k caltech101",
+        splits={"train": 2754, "val": 306, "test": 6084},
+        label="directory name in lower case, alphabetical; background_google is class 4",
+        published_splits={"train": 3060, "test": 6084},
+        recipe={"train": "train[:2754]", "val": "train[2754:]", "test": "test"},
+        builder="caltech101",
+        unproven="which 30 images of a class are the official train split depends on the file system it was made on; "
+        "only the source tfds has it, others draw from the sorted names",
+        majority=12.66,
+        aliases=("caltech101-full", "fewshot/caltech"),
+    ),
+    row(
         name="Stanford Cars",
         image_set="Stanford Cars",
         num_classes=196,
@@ -34,6 +50,19 @@ FEWSHOT = (
         builder="cars196",
         majority=0.846,  # 68 of 8041: GMC Savana Van 2012
         aliases=("Cars", "Stanford-Cars", "StanfordCars", "cars196", "fewshot/cars"),
+    ),
+    row(
+        name="DTD-full",  # VTAB's DTD has 800 images of `train` and 200 of `validation`
+        image_set="DTD",
+        num_classes=47,
+        head="VTAB-1k dtd",
+        splits={"train": 1692, "val": 188, "test": 1880},
+        label="texture, alphabetical",
+        published_splits={"train": 1880, "validation": 1880, "test": 1880},
+        recipe={"train": "train[:1692]", "val": "train[1692:]", "test": "test"},
+        builder="dtd",
+        majority=2.128,
+        aliases=("dtd-full", "fewshot/dtd"),
     ),
     row(
         name="UC Merced",

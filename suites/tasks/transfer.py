@@ -84,7 +84,7 @@ TRANSFER = (
         label="fine label",
         builder="cifar100",
         majority=1,
-        aliases=("cifar100-full", "transfer/cifar100", "transfer/CIFAR-100"),
+        aliases=("cifar100-full", "transfer/cifar100", "transfer/CIFAR-100", "fewshot/cifar100"),
     ),
     row(
         name="Oxford-IIIT Pets",
@@ -98,7 +98,7 @@ TRANSFER = (
         recipe={"train": "train[:3312]", "val": "train[3312:]", "test": "test"},
         builder="oxford_iiit_pet",
         majority=2.726,
-        aliases=("Oxford-IIIT-Pets", "pets-full", "transfer/pets"),
+        aliases=("Oxford-IIIT-Pets", "pets-full", "transfer/pets", "fewshot/pets"),
     ),
     row(
         name="Oxford Flowers-102",

@@ -60,6 +60,38 @@ def slices_of(row, recipe: str):
     return slices(replace(row, recipe={"x": recipe}), "x")
 
 
+def test_few_shot_sets_and_splits_are_those_of_big_vision() -> None:
+    """`task=fewshot/*` against configs/common_fewshot.py, sizes of TFDS: "train" and "val" are the training split."""
+    facts = {
+        "fewshot/caltech": ("caltech101", "train", 3060, "test", 6084, 102),
+        "fewshot/cars": ("cars196", "train", 8144, "test", 8041, 196),
+        "fewshot/cifar100": ("cifar100", "train", 50000, "test", 10000, 100),
+        "fewshot/dtd": ("dtd", "train", 1880, "test", 1880, 47),
+        "fewshot/pets": ("oxford_iiit_pet", "train", 3680, "test", 3669, 37),
+        "fewshot/uc_merced": ("uc_merced", "train[:1000]", 1000, "train[1000:]", 1100, 21),
+    }
+    assert {row.name for row in tasks().select("fewshot/*")} == {tasks()[name].name for name in facts}
+    assert {row.name for row in tasks().values() if row.collection == "fewshot"} == {
+        "Caltech101-full", "Stanford Cars", "DTD-full", "UC Merced"
+    }  # fmt: skip
+    for name, (builder, train, trained, test, tested, classes) in facts.items():
+        row = tasks()[name]
+        assert (row.builder, row.num_classes) == (builder, classes)
+        assert (row.splits["train"] + row.splits["val"], row.splits["test"]) == (trained, tested)
+        ((source, first, middle),) = slices(row, "train")
+        assert slices(row, "val") == [(source, middle, middle + row.splits["val"])]
+        assert slices_of(row, train) == [(source, first, middle + row.splits["val"])]
+        assert slices(row, "test") == slices_of(row, test)
+        assert {split: stop - start for split in row.splits for _, start, stop in slices(row, split)} == row.splits
+
+
+def test_full_rows_ask_what_those_of_vtab_ask() -> None:
+    for full, vtab in (("Caltech101-full", "Caltech101"), ("DTD-full", "DTD"), ("Oxford-IIIT Pets", "Pets")):
+        for name in ("image_set", "num_classes", "label", "rule", "published_splits", "builder", "head", "majority"):
+            assert getattr(tasks()[full], name) == getattr(tasks()[vtab], name), (full, name)
+        assert slices(tasks()[full], "test") == slices(tasks()[vtab], "test")
+
+
 def test_the_transfer_sets_are_those_of_the_papers() -> None:
     """Training images and the share of them to choose on: ViT paper, Table 4; test images: the data sets."""
     facts = {
