@@ -226,6 +226,7 @@ def _print_table(files: Sequence[Release], *, fold: bool) -> None:
 
 CONVENTIONS = {
     "official": "the official release's",
+    "big_vision": "big_vision's",
     "timm": "timm's",
     "ours": "this project's",
     "unknown": "unknown: fits one's own model only",

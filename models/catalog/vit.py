@@ -14,7 +14,7 @@ from ..geometry import patch_grid, uncovered
 from ..native import NativeArchitecture, mini_row, native_row
 from ..spec import Model
 
-PositionEmbedding = Literal["none", "1d", "2d", "relative", "bicubic"]
+PositionEmbedding = Literal["none", "1d", "2d", "relative", "bicubic", "sincos2d"]
 PositionPlace = Literal["stem", "layers", "shared"]
 
 
@@ -41,6 +41,7 @@ class ViT(NativeArchitecture):
     # Appendix D.4 and Table 8. 1d: one vector a patch, in raster order; 2d: half a vector for its column (X), half for
     # its row (Y); relative: in every layer, one vector for every distance between two tokens of the sequence. bicubic:
     # 1d, but a file's grid of another size is resized as timm does, not by the official code's order-1 spline.
+    # sincos2d: nothing is learned; big_vision's sines and cosines of row and column, and none for the class token.
     posembed: PositionEmbedding = "1d"
     # stem: added once, to the tokens. layers: added to every layer's input, with embeddings of its own; shared: with
     # the same embeddings in every layer.

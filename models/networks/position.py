@@ -1,4 +1,4 @@
-"""The position embeddings of the ViT paper's Appendix D.4 and Table 8."""
+"""The position embeddings of the ViT paper's Appendix D.4 and Table 8, and big_vision's fixed ones."""
 
 from __future__ import annotations
 
@@ -42,6 +42,30 @@ class Positions(nn.Module):
         for vectors in (self.token, self.grid, self.columns, self.rows):
             if vectors is not None:
                 nn.init.normal_(vectors, std=0.02, generator=generator)
+
+
+class SineCosinePositions(nn.Module):
+    """Fixed vectors of the patches, (1, rows, columns, D): big_vision's `sincos2d`, after MoCo v3.
+
+    With K = D/4 frequencies f_k = 10000^(-k / (K - 1)), the vector at row y and column x is sin(x f), cos(x f),
+    sin(y f), cos(y f), K numbers each. The class token has none. No file holds them.
+    """
+
+    token = None
+
+    def __init__(self, grid: tuple[int, int], width: int) -> None:
+        super().__init__()
+        count = width // 4
+        frequencies = 10_000.0 ** -torch.linspace(0, 1, count, dtype=torch.float64, device="cpu")
+        rows, columns = (torch.arange(side, dtype=torch.float64, device="cpu") for side in grid)
+        x, y = columns[:, None] * frequencies, rows[:, None] * frequencies
+        across = torch.cat([x.sin(), x.cos()], dim=-1).expand(grid[0], -1, -1)  # rows columns 2K
+        down = torch.cat([y.sin(), y.cos()], dim=-1)[:, None].expand(-1, grid[1], -1)
+        self.register_buffer("grid", torch.cat([across, down], dim=-1)[None].float(), persistent=False)
+
+    def patches(self) -> Tensor:
+        """The patches' vectors, (1, rows, columns, D)."""
+        return self.get_buffer("grid")
 
 
 class RelativePositions(nn.Module):

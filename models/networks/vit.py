@@ -13,7 +13,7 @@ from ...registry import UsageError, suggest
 from ..catalog.vit import PositionEmbedding, PositionPlace, ViT
 from .base import Network, check_images, check_positive, lecun_normal_
 from .fused import Linear, LinearGELU
-from .position import Positions, RelativePositions
+from .position import Positions, RelativePositions, SineCosinePositions
 
 if TYPE_CHECKING:
     from ..spec import Model
@@ -117,6 +117,8 @@ class VisionTransformer(Network):
                 if vit.posembed in ("1d", "2d", "bicubic")
             ]
             self.position = learned[0] if learned and vit.posembed_at != "layers" else None
+            if vit.posembed == "sincos2d":
+                self.position = SineCosinePositions(grid, vit.width)
             self.positions = nn.ModuleList(learned) if vit.posembed_at == "layers" else None
             self.dropout = nn.Dropout(vit.dropout)
             self.blocks = nn.ModuleList(Block(vit, tokens) for _ in range(vit.depth))
@@ -186,14 +188,13 @@ class VisionTransformer(Network):
         """The input of the first layer, (B, N, D), without position embeddings that every layer adds."""
         check_images(self, images)
         x = self.embedding(self.stem(images)).flatten(2).transpose(1, 2)  # B N D
-        if self._every_layer or self.position is None:
-            if self.class_token is not None:
-                x = torch.cat([self.class_token.expand(x.shape[0], -1, -1), x], dim=1)  # B 1+N D
-        else:
-            x = x + self.position.patches().flatten(1, 2)
-            if self.class_token is not None and self.position.token is not None:
-                token = self.class_token + self.position.token
-                x = torch.cat([token.expand(x.shape[0], -1, -1), x], dim=1)  # B 1+N D
+        position = None if self._every_layer else self.position
+        if position is not None:
+            x = x + position.patches().flatten(1, 2)
+        if self.class_token is not None:
+            of_token = None if position is None else position.token
+            token = self.class_token if of_token is None else self.class_token + of_token
+            x = torch.cat([token.expand(x.shape[0], -1, -1), x], dim=1)  # B 1+N D
         return self.dropout(x)
 
     def _with_positions(self, x: Tensor, layer: int) -> Tensor:
@@ -241,6 +242,10 @@ def check(spec: Model, vit: ViT) -> None:
             raise UsageError(f"{spec.name}: {name}='{value}'. {suggest(value, known)}")
     if vit.posembed == "2d" and vit.width % 2:
         raise UsageError(f"{spec.name}: posembed=2d needs an even width, half for X, half for Y, not {vit.width}")
+    if vit.posembed == "sincos2d" and (vit.width % 4 or vit.width < 8):
+        raise UsageError(f"{spec.name}: posembed=sincos2d needs a width that is a multiple of 4, not {vit.width}")
+    if vit.posembed == "sincos2d" and vit.posembed_at != "stem":
+        raise UsageError(f"{spec.name}: posembed=sincos2d is added once, at the stem; leave posembed_at out")
     if vit.posembed in ("none", "relative") and vit.posembed_at != "stem":
         raise UsageError(
             f"{spec.name}: posembed={vit.posembed} adds nothing to the tokens, so posembed_at={vit.posembed_at} has no "

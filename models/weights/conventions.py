@@ -1,5 +1,5 @@
-"""Recognises the naming convention of a weights file (official, timm's, ours), gives its tensors our names, and reads
-the network's fields from their shapes.
+"""Recognises the naming convention of a weights file (official, big_vision's, timm's, ours), gives its tensors our
+names, and reads the network's fields from their shapes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from ...registry import collect, first_few
 from ..geometry import resnet_stride
 from .files import LIGHTNING, open_weights, without_wrappers
-from .layout import NO_RULES, Convention, FamilyWeights, NameTable, Shape, translate
+from .layout import FLAX, NO_RULES, Convention, FamilyWeights, NameTable, Shape, translate
 from .stored import Contents, StoredTensor
 
 # The prefixes of the parameters in re-saved official files, the longest first.
@@ -60,7 +60,7 @@ def under_our_names(contents: Contents, grid: tuple[int, int] | None = None) -> 
     tensors, ignored = _parameters(contents.tensors, prefix)
     convention, table = _convention(tensors, grid)
     notes = list(contents.notes)
-    if convention != "official":  # elsewhere a name such as "step" is a tensor of the user's
+    if convention not in FLAX:  # elsewhere a name such as "step" is a tensor of the user's
         tensors = dict(contents.tensors)
     elif ignored:
         notes.append(f"left out {len(ignored)} tensors of the training's state: {first_few(ignored)}")
@@ -70,7 +70,7 @@ def under_our_names(contents: Contents, grid: tuple[int, int] | None = None) -> 
         tensors=translate(table, tensors),
         convention=convention,
         table=table,
-        prefix=prefix if convention == "official" else "",
+        prefix=prefix if convention in FLAX else "",
         heads=next((heads for heads in stated if heads is not None), None),
         notes=tuple(notes),
     )
@@ -118,6 +118,13 @@ def _convention(tensors: Mapping[str, StoredTensor], grid: tuple[int, int] | Non
                 most = changed
                 best = (convention, table)
     return best
+
+
+def refused_parts(names: Iterable[str]) -> list[str]:
+    """Sentences on the parts of a network, by the names in a file, that no network here has."""
+    known = [part for family in families() for part in family.refused]
+    bare = {name.removeprefix(next(filter(name.startswith, PREFIXES), "")) for name in names}
+    return list(dict.fromkeys(said for pattern, said in known if any(re.match(pattern, name) for name in bare)))
 
 
 def shapes_of(tensors: Mapping[str, StoredTensor]) -> dict[str, Shape]:

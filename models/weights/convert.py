@@ -1,4 +1,6 @@
-"""Converts weights files between official .npz and .safetensors with our names, bit for bit; reads timm's, too."""
+"""Converts weights files between official or big_vision's .npz and .safetensors with our names, bit for bit; reads
+timm's, too.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +14,17 @@ from torch import Tensor
 
 from ...registry import UsageError, first_few
 from ...stable import replacing
-from .conventions import Weights, family_of, fields_from_shapes, under_our_names
+from .conventions import Weights, family_of, fields_from_shapes, refused_parts, under_our_names
 from .files import open_weights
 from .guess_row import candidates
-from .layout import NO_RULES, NameRule, NameTable, Shape
+from .layout import FLAX, NO_RULES, Convention, NameRule, NameTable, Shape
 from .npz import write_npz
 from .safetensors import write_safetensors
 from .stored import readable
 
 # The key in a safetensors file's metadata for the names and shapes of the official file, in order, as JSON. Our own
-# layout does not show them: the number of heads, the shape of norms, which code's names, and the prefix.
+# layout does not show them: the number of heads, the shape of norms, which code's names (stated where they are
+# big_vision's), and the prefix.
 ORIGIN = "vit_bench.official"
 WRITTEN = (".npz", ".safetensors")
 HEAD_WIDTH = 64  # of an attention head, in all published sizes but ViT-H/14
@@ -64,9 +67,10 @@ def _check_whole(weights: Weights) -> None:
     ours = {name for match in matches for name in match.ours}
     strange = [name for name in weights.tensors if name not in ours]
     if strange:
+        why = "".join(f". {said[0].upper()}{said[1:]}" for said in refused_parts(strange))
         raise UsageError(
             f"'{path}' holds {len(strange)} tensors that {weights.convention} files of these models do not have: "
-            f"{first_few(strange)}"
+            f"{first_few(strange)}{why}"
         )
     for match in matches:
         parts = [weights.contents.tensors[weights.prefix + name] for name in match.theirs]
@@ -84,11 +88,12 @@ def _unprefixed(weights: Weights) -> list[str]:
 
 def _origin(weights: Weights) -> dict[str, str]:
     """The metadata for converting back: an official file's names and shapes, or those in the file's own metadata."""
-    if weights.convention != "official":
+    if weights.convention not in FLAX:
         return {ORIGIN: weights.contents.metadata[ORIGIN]} if ORIGIN in weights.contents.metadata else {}
     kept = {name for stored in weights.tensors.values() for name in stored.names}
     shapes = {name: list(stored.shape) for name, stored in weights.contents.tensors.items() if name in kept}
-    return {ORIGIN: json.dumps({"prefix": weights.prefix, "shapes": shapes}, separators=(",", ":"))}
+    whose = {} if weights.convention == "official" else {"convention": weights.convention}
+    return {ORIGIN: json.dumps({"prefix": weights.prefix, "shapes": shapes} | whose, separators=(",", ":"))}
 
 
 def _official_tensors(weights: Weights) -> tuple[dict[str, Callable[[], Tensor]], tuple[str, ...]]:
@@ -97,7 +102,7 @@ def _official_tensors(weights: Weights) -> tuple[dict[str, Callable[[], Tensor]]
     if origin is not None:
         return _tensors_of_origin(weights, origin), ()
     shapes = weights.shapes()
-    matches = list(_official_table(shapes, shapes).matches_of_ours(weights.tensors))
+    matches = list(_table("official", shapes, shapes).matches_of_ours(weights.tensors))
     nameless = set(weights.tensors).difference(*(match.ours for match in matches))
     if nameless:
         raise UsageError(
@@ -116,11 +121,11 @@ def _tensors_of_origin(weights: Weights, origin: str) -> dict[str, Callable[[], 
     path = weights.contents.path
     with readable(path):
         read: Any = json.loads(origin)
-        prefix = str(read["prefix"])
+        prefix, convention = str(read["prefix"]), read.get("convention", "official")
         shapes = {name.removeprefix(prefix): tuple(map(int, shape)) for name, shape in read["shapes"].items()}
     tensors: dict[str, Callable[[], Tensor]] = {}
     ours: dict[str, Shape] = {}
-    for match in _official_table(weights.shapes(), shapes).matches(shapes):
+    for match in _table(convention, weights.shapes(), shapes).matches(shapes):
         ours |= zip(match.ours, match.layout.our_shapes([shapes[name] for name in match.theirs]) or (), strict=False)
         for index, name in enumerate(match.theirs):
             tensors[name] = partial(_read, weights, match, index, shape=shapes[name])
@@ -138,10 +143,10 @@ def _read(weights: Weights, rule: NameRule, index: int, heads: int = 1, shape: S
     return made if shape is None else made.reshape(shape)
 
 
-def _official_table(ours: Mapping[str, Shape], names: Collection[str]) -> NameTable:
-    """The official names of the family with these shapes, for a file with these names, theirs or ours."""
+def _table(convention: Convention, ours: Mapping[str, Shape], names: Collection[str]) -> NameTable:
+    """A convention's names of the family with these shapes, for a file with these names, theirs or ours."""
     family, grid = family_of(ours), ours.get("position.grid", ())
-    table_of = None if family is None else family.tables.get("official")
+    table_of = None if family is None else family.tables.get(convention)
     if table_of is None:
         return NO_RULES
     return table_of(names, (grid[1], grid[2]) if len(grid) == 4 else None)

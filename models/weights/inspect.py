@@ -24,7 +24,7 @@ class WeightsReport:
 
     path: Path
     format: str  # the suffix: ".npz", ".safetensors", ".pt", …
-    convention: str  # of the names: "official", "timm", "ours" or "unknown"
+    convention: str  # of the names: "official", "big_vision", "timm", "ours" or "unknown"
     part: str | None  # of a checkpoint: "model_ema"
     notes: tuple[str, ...]
     tensors: int

@@ -120,6 +120,27 @@ class PositionEmbeddings(TensorLayout):
         return [torch.cat([*ours[:-1], ours[-1].flatten(1, 2)], dim=1)]
 
 
+@dataclass(frozen=True)
+class PatchPositions(TensorLayout):
+    """big_vision's position embeddings of the patches alone, (1, N, D), and the class token, (1, 1, D), there.
+
+    Here they are the grid, the class token's position embedding, which is zero, and the class token. Backwards, the
+    class token's position embedding is added to it, as the network does.
+    """
+
+    grid: tuple[int, int] | None = None
+
+    def to_ours(self, theirs: Sequence[Tensor]) -> list[Tensor]:
+        patches, token = theirs
+        if token.shape != (1, 1, patches.shape[-1]):
+            raise ValueError(f"{token.shape} is no class token")
+        return [*PositionEmbeddings(False, self.grid).to_ours([patches]), torch.zeros_like(token), token]
+
+    def to_theirs(self, ours: Sequence[Tensor], heads: int) -> list[Tensor]:  # noqa: ARG002
+        grid, position, token = ours
+        return [grid.flatten(1, 2), torch.where(position == 0, token, token + position)]  # -0 + 0 would be 0
+
+
 class ConvolutionalHead(TensorLayout):
     """A head: a 1x1 convolution in PyTorch's order, (K, D, 1, 1), there; (K, D) here."""
 
@@ -246,7 +267,8 @@ def _read(layout: TensorLayout, parts: Sequence[StoredTensor], index: int) -> Te
 
 # ---------------------------------------------------------------------------------------- families of released weights
 
-Convention = Literal["official", "timm", "ours"]
+Convention = Literal["official", "big_vision", "timm", "ours"]
+FLAX: tuple[Convention, ...] = ("official", "big_vision")  # whose files may hold a training's state, and have a prefix
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,6 +282,8 @@ class FamilyWeights:
     # The fields of the architecture, and `network`, that shapes under our names show; empty where the names are not
     # this family's.
     read_shapes: Callable[[Mapping[str, Shape]], dict[str, Any]]
+    # Parts that networks of the family have elsewhere and not here: a pattern of their names in files, and a sentence.
+    refused: tuple[tuple[str, str], ...] = ()
 
 
 def count(pattern: str, names: Collection[str]) -> int:

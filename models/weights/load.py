@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ...registry import UsageError, first_few
 from ..spec import Model
-from .conventions import Weights
+from .conventions import Weights, refused_parts
 from .guess_row import guess_row, title
 from .resize import Resize, loses_its_last, resize_grid
 from .stored import StoredTensor
@@ -198,6 +198,10 @@ def _named(name: str, theirs: Sequence[str]) -> str:
 def _hints(weights: Weights) -> list[str]:
     if weights.convention == "timm" and "fc_norm.weight" in weights.tensors:
         return ["timm's `fc_norm` follows the mean of the tokens, and the release's final norm precedes it"]
+    if refused := refused_parts(name for stored in weights.tensors.values() for name in stored.names):
+        return refused
+    if weights.convention == "big_vision" and not any(map(POSITIONS.fullmatch, weights.tensors)):
+        return ["the file has no position embeddings, as big_vision's with sincos2d: type model.posembed=sincos2d"]
     distances = [stored.shape for name, stored in weights.tensors.items() if name.endswith(DISTANCES)]
     if distances and len(distances[0]) == 3:
         tokens = (distances[0][1] + 1) // 2
@@ -205,7 +209,7 @@ def _hints(weights: Weights) -> list[str]:
     grid = weights.tensors.get(GRID)
     if grid is None or len(grid.shape) != 3:
         return []
-    patches = grid.shape[1] - ("position.token" in weights.tensors)
+    patches = grid.shape[1] - ("position.token" in weights.tensors and weights.convention != "big_vision")
     return [
         f"the file's {grid.shape[1]} position embeddings are of {patches} patches, no square: build the model with the "
         "image_size=(HEIGHT, WIDTH) that the file was trained at"

@@ -1,4 +1,4 @@
-"""The names of ViT's and the hybrids' weights, official and timm's, and the fields that their shapes show.
+"""The names of ViT's and the hybrids' weights (official, big_vision's, timm's), and the fields that their shapes show.
 
 timm's `fc_norm` has no counterpart: it follows the mean of the tokens, while the release's final norm precedes it.
 """
@@ -12,10 +12,12 @@ from typing import Any
 from ...catalog.hybrid import Hybrid
 from ...catalog.vit import ViT
 from ..layout import (
+    NO_RULES,
     FamilyWeights,
     Kernel,
     NameRule,
     NameTable,
+    PatchPositions,
     PositionEmbeddings,
     Projection,
     Shape,
@@ -59,8 +61,8 @@ HYBRID = (
     *flax_norm(f"{STEM}.projection.1", f"{STEM_OFFICIAL}/gn_proj"),
 )
 
+TOKEN = rule("class_token", "cls")
 VIT = (
-    rule("class_token", "cls"),
     *flax_layer("embedding", "embedding", KERNEL),
     *HYBRID,
     *flax_norm("norm", "Transformer/encoder_norm"),
@@ -98,6 +100,9 @@ TIMM_VIT = (
 )
 
 
+IN_ENCODER, POSITIONS = "Transformer/posembed_input/pos_embedding", "pos_embedding"  # the release's, big_vision's
+
+
 def _positions(theirs: str, token: bool, grid: tuple[int, int] | None) -> NameRule:
     ours = ("position.token", "position.grid") if token else ("position.grid",)
     return NameRule(ours=ours, theirs=(theirs,), layout=PositionEmbeddings(token, grid))
@@ -106,7 +111,16 @@ def _positions(theirs: str, token: bool, grid: tuple[int, int] | None) -> NameRu
 @cache
 def _official(token: bool, newer: bool, grid: tuple[int, int] | None) -> NameTable:
     blocks = NEWER + PUBLISHED if newer else PUBLISHED + NEWER
-    return NameTable(_positions("Transformer/posembed_input/pos_embedding", token, grid), *VIT, *blocks)
+    return NameTable(_positions(IN_ENCODER, token, grid), TOKEN, *VIT, *blocks)
+
+
+@cache
+def _big_vision(token: bool, grid: tuple[int, int] | None) -> NameTable:
+    rules = (_positions(POSITIONS, False, grid), TOKEN)
+    if token:
+        ours = ("position.grid", "position.token", "class_token")
+        rules = (NameRule(ours=ours, theirs=(POSITIONS, "cls"), layout=PatchPositions(grid)),)
+    return NameTable(*rules, *VIT, *NEWER)
 
 
 @cache
@@ -120,6 +134,16 @@ def official_names(names: Collection[str], grid: tuple[int, int] | None) -> Name
     """
     newer = any("/MlpBlock_0/" in name for name in names)
     return _official("cls" in names or "class_token" in names, newer, grid)
+
+
+def big_vision_names(names: Collection[str], grid: tuple[int, int] | None) -> NameTable:
+    """Files of big_vision's own training: position embeddings of the patches alone, at the top level, or none.
+
+    There are no rules for files that the ViT release's code wrote.
+    """
+    if IN_ENCODER in names or not any("/MlpBlock_0/" in name for name in names):
+        return NO_RULES
+    return _big_vision("cls" in names and POSITIONS in names, grid)
 
 
 def timm_names(names: Collection[str], grid: tuple[int, int] | None) -> NameTable:
@@ -147,8 +171,17 @@ def read_shapes(shapes: Mapping[str, Shape]) -> dict[str, Any]:
     return fields
 
 
+MAP_HEAD = "it pools by attention (big_vision's map head, MAPHead), and no network here does: only token and gap load"
+STACKED = "its layers are stacked in one array each (big_vision's scan=True), which is not read"
+TOWERS = "it holds an image and a text tower (img/…, txt/…), and the networks here are image classifiers"
+
 VIT_AND_HYBRID = FamilyWeights(
     titles=("a ViT", "a hybrid"),
-    tables={"official": official_names, "timm": timm_names},
+    tables={"big_vision": big_vision_names, "official": official_names, "timm": timm_names},
     read_shapes=read_shapes,
+    refused=(
+        (r"MAPHead_0/|probe$", MAP_HEAD),  # in older files it is inlined
+        (r"Transformer/encoderblock/", STACKED),
+        (r"(img|txt)/", TOWERS),
+    ),
 )
