@@ -108,7 +108,8 @@ def inspect_verb(file: FILE) -> None:
 def convert_verb(file: FILE, out: OUT) -> None:
     """Write a weights file in another format: .npz with the official names, .safetensors with ours.
 
-    Official files come back bit for bit. timm's state dicts and ours become either. Nothing is written over.
+    Official files and big_vision's come back bit for bit. timm's state dicts and ours become either. Nothing is
+    written over.
     """
     from ...models.weights.convert import convert
 
