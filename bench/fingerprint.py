@@ -36,6 +36,7 @@ NOT_COUNTED: Mapping[str, str] = {
     "models.selection": "what a word selects; the row is in the job's identity",
     "models.parse_weights": "what a word means; the weights are in the job's identity",
     "models.native": "what words mean for a row; row and weights are in the job's identity",
+    "models.external.authors": "which feature a row means; it is in the job's identity, or said in the record",
     "models.external.rows": "what words mean for a row; row and weights are in the job's identity",
     "models.catalog": "the order of the families",
     "models.released.table": "which file a tag means; its digest is in the record, the file among the cell's inputs",

@@ -143,5 +143,8 @@ class Job:
 
 def _architecture(row: Model) -> dict[str, Any]:
     """The fields of a row's architecture that are compared, as plain data."""
-    names = [item.name for item in fields(row.architecture) if item.compare]
-    return plain({name: getattr(row.architecture, name) for name in names})
+    architecture = row.architecture
+    values = {item.name: getattr(architecture, item.name) for item in fields(architecture) if item.compare}
+    return plain(
+        {name: value for name, value in values.items() if name not in architecture.later_fields or value is not None}
+    )

@@ -40,6 +40,7 @@ class Architecture(ABC):
 
     network: ClassVar[str]  # names the network's class in a job's identity: "module:Class"
     code_fields: ClassVar[frozenset[str]] = frozenset()  # fields that say which code it is: digests, versions
+    later_fields: ClassVar[frozenset[str]] = frozenset()  # fields that a job's identity leaves out while they are None
     in_globs: ClassVar[bool] = True  # whether globs of the catalog select rows of this kind
     weights_names: ClassVar[str] = ""  # the file of models/weights/names with the names in its weights files
     brings_weights: ClassVar[bool] = False  # whether a command cannot name its weights

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from ..weights.files import open_weights
 from ..weights.load import load_strictly
 from ..weights_choice import WeightsChoice, wrong_weights
 from . import listing as libraries
+from .authors import MEANING, authors_pool
 from .rows import PRETRAINED, ExternalBuilder
 
 if TYPE_CHECKING:
@@ -28,20 +29,68 @@ if TYPE_CHECKING:
     from ..weights.stored import StoredTensor
 
 
+class TokenPlaces(NamedTuple):
+    """Where a network's tokens are: the norm that all pass last ("": there is none), and what stands before patches."""
+
+    norm: str = ""
+    prefix: int = 0  # tokens that are no patches: class tokens and registers
+    class_token: bool = False  # whether the first is a class token
+
+
 class PublishedBackbone(OthersBackbone):
     """Base of the networks that a library builds.
 
     It has the library's head until `drop_library_head`: inside `module`, or as `head` where it can be taken out.
+    Its features are what the library's head gets, or tokens as the row's `pool` says; the head stays as it is.
     """
 
     def __init__(self, spec: Model, module: nn.Module, num_features: int) -> None:
         super().__init__(spec, module)
         self.num_features = num_features
         self.ends_in_logits = False  # whether the library's head is inside `module`
+        pool = spec.architecture.pool if isinstance(spec.architecture, ExternalBuilder) else None
+        self.tap = None if pool == "classifier" else pool  # as a treatment records it
+        self.head_reads_features = self.tap is None  # else the library's head gets what it was trained on
 
     @abstractmethod
     def representation(self, images: Tensor) -> Tensor:
         """The input of the library's classifier, (B, D)."""
+
+    @abstractmethod
+    def tokens_at(self) -> TokenPlaces:
+        """Where the network's tokens are."""
+
+    def norm_behind_pooling(self) -> nn.Module:
+        """The library's norm of its pooled tokens."""
+        return nn.Identity()
+
+    def pooled(self, images: Tensor, pool: str) -> Tensor:
+        """The class token ("token") or the mean of the patches' tokens ("gap"), (B, D), after or before the last norm.
+
+        A norm that follows the library's own pooling is the last norm, and follows this one, too. Raises UsageError for
+        a network without such tokens.
+        """
+        where = self.tokens_at()
+        seen: list[tuple[Tensor, Tensor]] = []
+        if where.norm:
+            norm: Any = self.module.get_submodule(where.norm)
+            handle = norm.register_forward_hook(lambda _module, inputs, output: seen.append((inputs[0], output)))
+            try:
+                self.representation(images)
+            finally:
+                handle.remove()
+        before, after = seen[-1] if seen else (None, None)
+        kind, _, place = pool.partition("-")
+        tokens = before if place else after
+        is_sequence = tokens is not None and tokens.ndim == 3 and tokens.shape[1] > where.prefix
+        if tokens is None or not is_sequence or (kind == "token" and not where.class_token):
+            what = "no class token" if is_sequence else "no sequence of tokens"
+            raise UsageError(
+                f"{self.spec.name} has {what}, and model.pool={pool} asks for it. model.pool=classifier is what its "
+                "classifier sees; model.tap=LAYER takes a layer's output, a map averaged over its cells"
+            )
+        x = tokens[:, 0] if kind == "token" else tokens[:, where.prefix :].mean(dim=1)
+        return x if place else self.norm_behind_pooling()(x)
 
     @abstractmethod
     def drop_library_head(self) -> None:
@@ -54,13 +103,14 @@ class PublishedBackbone(OthersBackbone):
     def features(self, images: Tensor) -> Tensor:
         """The representation (B, num_features) of (B, 3, H, W) images scaled by `spec.input`."""
         check_images(self, images)
-        return self.representation(images)
+        return self.representation(images) if self.tap is None else self.pooled(images, self.tap)
 
     def forward(self, images: Tensor) -> Tensor:
-        if not self.ends_in_logits:
+        library_head = self.ends_in_logits or (self.head is not None and not self.head_reads_features)
+        if not library_head:
             return super().forward(images)
         check_images(self, images)
-        return self.module(images)
+        return self.module(images) if self.head is None else self.head(self.representation(images))
 
 
 class Library:
@@ -146,13 +196,33 @@ def build_with(
         file = library.published_file() if tag is not None else None
         module = _construct(library, spec, classes, file, weights.seed_or(seed))
         backbone = _wrapped(library, spec, module, width, num_classes)
-    keeps_head = file is not None and classes and num_classes in (None, classes)
-    if isinstance(backbone, PublishedBackbone) and not keeps_head:
-        backbone.drop_library_head()
-        backbone.head = None if num_classes is None else zero_head(backbone.num_features, num_classes)
+    if isinstance(backbone, PublishedBackbone):
+        fits = num_classes is None or (num_classes == classes and backbone.head_reads_features)
+        if file is None or not classes or not fits:
+            backbone.drop_library_head()
+            backbone.head = None if num_classes is None else zero_head(backbone.num_features, num_classes)
+            backbone.head_reads_features = True
+    if tag is not None:
+        backbone.notes = (*backbone.notes, *_features_note(row, library, classes))
     backbone.source_files = () if file is None else (file,)
     backbone.tested = library.tested()
     return backbone
+
+
+def _features_note(row: Model, library: Library, classes: int) -> tuple[str, ...]:
+    """Whose choice the features of published weights are, where no setting says which they are.
+
+    Of weights with a classifier they are what that gets, which needs no note.
+    """
+    if {"tap", "pool", "global_pool"} & set(dict(row.variant)):
+        return ()
+    architecture, tag = library.architecture, library.tag
+    known = authors_pool(f"{architecture.name}.{tag}" if tag else architecture.name)
+    if known is not None and known.differs == (architecture.pool is not None):
+        return (f"features are {MEANING[known.pool]}, as {known.source}",)
+    if architecture.pool is not None or classes:
+        return ()
+    return (f"features are {MEANING['classifier']}; which feature its authors evaluate is not known here",)
 
 
 def _from_file(
@@ -171,6 +241,7 @@ def _from_file(
         if OUR_HEAD in tensors:
             backbone.drop_library_head()
             backbone.head = zero_head(width, classes)
+            backbone.head_reads_features = True
         load_strictly(backbone, weights, spec)
     return backbone, classes
 
@@ -193,7 +264,7 @@ def _checked_width(library: Library, spec: Model, classes: int) -> int:
         if library.architecture.tap is not None:
             return 0
         backbone = library.backbone(spec, module, 0).eval()
-        features = backbone.try_forward(backbone.representation)
+        features = backbone.try_forward(backbone.features)
     if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != 2:
         what = tuple(features.shape) if isinstance(features, Tensor) else f"a {type(features).__name__}"
         raise UsageError(

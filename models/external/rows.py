@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, get_args
 
 from ...random_weights import RANDOM
 from ...registry import UsageError, first_few, is_glob, suggest
@@ -19,6 +19,7 @@ from ..own.settings import NO_SETTINGS, OthersArchitecture, as_typed
 from ..spec import Input, Model, ReadValues
 from ..weights_choice import LibraryWeights, Random, WeightsChoice, WeightsFile
 from . import listing as libraries
+from .authors import Pool, authors_pool
 
 PRETRAINED = "pretrained"
 
@@ -43,6 +44,7 @@ class ExternalBuilder(OthersArchitecture):
 
     network: ClassVar[str] = "published:PublishedBackbone"
     code_fields: ClassVar[frozenset[str]] = frozenset({"version"})
+    later_fields: ClassVar[frozenset[str]] = frozenset({"pool"})
     in_globs: ClassVar[bool] = False  # "*" selects what always works, and the library may be absent
     input_is_known: ClassVar[bool] = False
 
@@ -51,6 +53,7 @@ class ExternalBuilder(OthersArchitecture):
     tag: str = ""  # the weights that the name names; "": none
     version: str  # of the library; "" where it is not installed
     arguments: tuple[tuple[str, str], ...] = ()  # passed to the library's constructor, as typed
+    pool: Pool | None = None  # which feature is used; None: what enters the library's classifier
 
     @property
     def package(self) -> str:
@@ -71,15 +74,26 @@ class ExternalBuilder(OthersArchitecture):
         return libraries.pretrained_tags(self.package, self.name)
 
     def variants(self, row: Model, settings: Mapping[str, str], read: ReadValues) -> tuple[list[Model], set[str]]:
-        """Settings other than `tap` and the input contract's go to the library's constructor as typed."""
+        """Settings other than `tap`, `pool` and the input contract's go to the library's constructor as typed."""
         libraries.require(self.package, f"'{row.name}'")
-        return super().variants(row, settings, read)
+        other = next((name for name in ("tap", "global_pool") if name in settings), None)
+        if other and "pool" in settings:
+            raise UsageError(f"{row.name}: model.pool and model.{other} both say what the features are. Type one")
+        rows, used = super().variants(row, settings, read)
+        if "tap" in settings:
+            rows = [replace(row, architecture=replace(row.architecture, pool=None)) for row in rows]
+        return rows, used
 
     def with_arguments(self, row: Model, arguments: Mapping[str, str]) -> ExternalBuilder:
         for name in arguments:
             if name in OURS:
                 raise UsageError(f"{row.name}: model.{name} is not set here. In its place: {OURS[name]}")
-        return replace(self, arguments=tuple(sorted(arguments.items())))
+        rest = dict(arguments)
+        pool: Any = rest.pop("pool", None)
+        if pool not in (None, *get_args(Pool)):
+            raise UsageError(f"{row.name}: model.pool={pool}. {suggest(pool, get_args(Pool), get_args(Pool))}")
+        typed = pool or (None if "global_pool" in rest else self.pool)
+        return replace(self, arguments=tuple(sorted(rest.items())), pool=typed)
 
     def default_weights(self, row: Model, suite: str | None) -> WeightsChoice:
         if self.says_weights:
@@ -149,9 +163,10 @@ def is_external(word: str) -> bool:
 def external_models(word: str, settings: Mapping[str, str] = NO_SETTINGS) -> list[Model]:
     """The rows that `LIBRARY:NAME[.TAG]` or a glob selects. A glob with a dot matches names with tags.
 
-    The settings `tap`, `image_size`, `mean`, `std` and `interpolation` are as in `own_model`; all others are keyword
-    arguments of the library's constructor. Raises UsageError where the library is not installed or has no such
-    classification model, and for a setting that this project sets itself.
+    The settings `tap`, `image_size`, `mean`, `std` and `interpolation` are as in `own_model`; `pool` names the feature
+    (models/external/authors.py: Pool); all others are keyword arguments of the library's constructor. Raises UsageError
+    where the library is not installed or has no such classification model, and for a setting that this project sets
+    itself.
     """
     prefix, _, pattern = word.partition(":")
     rows = ROWS[prefix](pattern)
@@ -168,7 +183,9 @@ def _rows_of_library(library: str, pattern: str) -> list[Model]:
 
 def _row(library: str, word: str) -> Model:
     name, _, tag = word.partition(".")
-    architecture = ExternalBuilder(library=library, name=name, tag=tag, version=libraries.version(library) or "")
+    architecture = ExternalBuilder(
+        library=library, name=name, tag=tag, version=libraries.version(library) or "", pool=_default_pool(word)
+    )
     return Model(name=f"{library}:{word}", family=library, architecture=architecture)
 
 
@@ -178,7 +195,14 @@ def _rows_of_hub(repository: str) -> list[Model]:
     owner, slash, name = repository.partition("@")[0].partition("/")
     if not (owner and slash and name) or "/" in name or is_glob(repository) or " " in repository:
         raise UsageError(f"'{word}' names no repository. Type hf:OWNER/NAME, or hf:OWNER/NAME@REVISION")
-    return [Model(name=word, family="timm", architecture=HubBuilder(name=repository, version=version))]
+    architecture = HubBuilder(name=repository, version=version, pool=_default_pool(repository))
+    return [Model(name=word, family="timm", architecture=architecture)]
+
+
+def _default_pool(name: str) -> Pool | None:
+    """The features that a model's authors evaluate, where its library gives its classifier something else."""
+    known = authors_pool(name)
+    return known.pool if known is not None and known.differs else None
 
 
 # The prefix before the colon, and the function that makes rows of the rest.

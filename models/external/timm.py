@@ -18,14 +18,14 @@ from ...registry import UsageError
 from ..spec import Input, Interpolation, Model
 from ..weights.stored import StoredTensor
 from . import download as library_files
-from .backbone import Library, PublishedBackbone, build_with, count_with, triple
+from .backbone import Library, PublishedBackbone, TokenPlaces, build_with, count_with, triple
 from .rows import ExternalBuilder, HubBuilder
 
 WEIGHTS_FILES = ("model.safetensors", "pytorch_model.bin")  # the files in timm's repositories, safetensors first
 
 
 class TimmBackbone(PublishedBackbone):
-    """The features are timm's own: after the last norm and the pooling, before the classifier."""
+    """The features are timm's own, after the last norm and the pooling, before the classifier, or as `pool` says."""
 
     def __init__(self, spec: Model, module: nn.Module, num_features: int) -> None:
         super().__init__(spec, module, num_features)
@@ -34,6 +34,16 @@ class TimmBackbone(PublishedBackbone):
     def representation(self, images: Tensor) -> Tensor:
         module: Any = self.module
         return module.forward_head(module.forward_features(images), pre_logits=True)
+
+    def tokens_at(self) -> TokenPlaces:
+        module: Any = self.module
+        if not isinstance(getattr(module, "norm", None), nn.Module):
+            return TokenPlaces()
+        class_token = getattr(module, "cls_token", None) is not None
+        return TokenPlaces("norm", getattr(module, "num_prefix_tokens", int(class_token)), class_token)
+
+    def norm_behind_pooling(self) -> nn.Module:
+        return getattr(self.module, "fc_norm", None) or nn.Identity()
 
     def drop_library_head(self) -> None:
         module: Any = self.module

@@ -17,7 +17,7 @@ from ..spec import Input, Interpolation, Model
 from ..weights.files import open_weights
 from ..weights.stored import StoredTensor
 from . import download as library_files
-from .backbone import Library, PublishedBackbone, build_with, count_with, triple
+from .backbone import Library, PublishedBackbone, TokenPlaces, build_with, count_with, triple
 
 # The constructor's argument for the image size, in families whose layers depend on it. Others take any size.
 SIZED = {"vit_": "image_size", "maxvit": "input_size"}
@@ -53,6 +53,10 @@ class TorchvisionBackbone(PublishedBackbone):
             module: Any = self.module
             return module.features(images).mean(dim=(2, 3))
         return self.module(images)
+
+    def tokens_at(self) -> TokenPlaces:
+        is_vit = isinstance(self.module, torchvision.models.VisionTransformer)
+        return TokenPlaces("encoder.ln", 1, True) if is_vit else TokenPlaces()
 
     def drop_library_head(self) -> None:
         self.head = None
