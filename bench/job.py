@@ -57,13 +57,16 @@ class Job:
             "suite": self.suite.name,
             "version": self.suite.version,
             "settings": {
-                name: value for name, value in plain(asdict(self.suite)).items() if name not in self.suite.incidental
+                name: value
+                for name, value in plain(asdict(self.suite)).items()
+                if name not in self.suite.incidental and not (value is None and name in self.suite.in_fed)
             },
             "model": self.model.name,
             "network": self.model.architecture.network,
             "architecture": _architecture(self.model),
             "input": plain(asdict(self.model.input)),
             "weights": str(self.weights),
+            **({"fed": fed} if (fed := plain(self.suite.fed(self.model, self.weights, self.task))) else {}),
             "task": {name: plain(getattr(self.task, kept)) for name, kept in TASK_IDENTITY.items()},
             "source": self.source_name,
             **({"skip_bad": True} if self.skip_bad else {}),  # fewer images are another question
@@ -75,7 +78,7 @@ class Job:
         """The digest of the identity without code, source and skip_bad. Of a slot and source the newest cell counts."""
         code = self.model.architecture.code_fields
         architecture = {name: value for name, value in self.identity["architecture"].items() if name not in code}
-        asked = {name: value for name, value in self.identity.items() if name != "skip_bad"}
+        asked = {name: value for name, value in self._digested.items() if name != "skip_bad"}
         return sha(asked | {"architecture": architecture, "source": None})
 
     @cached_property
@@ -86,12 +89,19 @@ class Job:
         resolved = plain(self.suite.resolved(self.model, self.weights, self.task))
         others = [_architecture(row) for row in self._others]
         return sha(
-            self.identity
+            self._digested
             | {"code": code_sha(*self.modules, alone=(module_of(suite),) if is_ours(suite) else ())}
             | ({"included": sorted(included)} if included else {})
             | ({"resolved": resolved} if resolved else {})
             | ({"others": others} if others else {})
         )
+
+    @property
+    def _digested(self) -> dict[str, Any]:
+        """The identity with what settings of resizing come to in their place."""
+        settings = self.identity["settings"]
+        asked = {name: value for name, value in settings.items() if name not in self.suite.in_fed}
+        return self.identity | {"settings": asked}
 
     @property
     def modules(self) -> tuple[str, ...]:

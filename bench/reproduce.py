@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ..results.record import Cell, read_variant
+from ..models import catalog, select_model
+from ..models.external.rows import is_external
+from ..models.weights_choice import Random, WeightsFile
+from ..registry import UsageError
+from ..results.record import Cell, Record, read_variant
 from ..suites import suites
+from ..suites.protocol import NO_TASK
 from ..suites.tasks import tasks
+from .config import apply, read
 from .fingerprint import changed
 from .words import as_typed, plain
 
@@ -72,10 +79,33 @@ def _words(cell: Cell) -> tuple[str, ...]:
         words.append(f"weights={record.weights}")
     words += [f"model.{name}={value}" for name, value in read_variant(record.variant).items()]
     defaults = _default_settings(record.suite)
-    for name, value in settings_of(cell).items():
-        if value not in (None, []) and value != defaults.get(name):
-            words.append(f"suite.{name}={as_typed(value)}")
-    return (*words, *(["skip_bad=true"] if cell.identity.get("skip_bad") else []))
+    own = [
+        f"suite.{name}={as_typed(value)}"
+        for name, value in settings_of(cell).items()
+        if value not in (None, []) and value != defaults.get(name)
+    ]
+    resized = _words_of_floats(record, own) if _fed_antialiased_floats(cell) else ()
+    return (*words, *own, *resized, *(["skip_bad=true"] if cell.identity.get("skip_bad") else []))
+
+
+def _fed_antialiased_floats(cell: Cell) -> bool:
+    """Whether images were resized to antialiased floats: all were, before there were other defaults."""
+    treatments = [record.treatment for record in cell.records]
+    recipes = [fed["recipe"] for fed in treatments if isinstance(fed.get("recipe"), Mapping)]
+    tested = [*treatments, *(recipe.get("test", {}) for recipe in recipes)]
+    return "fed" not in cell.identity and any(fed.get("antialias") is True for fed in tested)
+
+
+def _words_of_floats(record: Record, own: Sequence[str]) -> tuple[str, ...]:
+    """Words for images resized to antialiased floats, where the suite's own words mean others (Suite.fed)."""
+    known = record.model in catalog() or is_external(record.model)
+    weights = Random() if str(record.weights).startswith("random") else WeightsFile(str(record.weights))
+    task = next((row for row in tasks().values() if row.name == record.task), NO_TASK)
+    with suppress(UsageError):
+        (suite,) = apply(read([f"suite={record.suite}", *own]), [suites()[record.suite]])
+        row = select_model(record.model if known else "ViT-mini").row  # a user's code is not run for this
+        return ("suite.antialias=true", "suite.rounding=none") if suite.fed(row, weights, task) else ()
+    return ()
 
 
 @cache

@@ -23,6 +23,9 @@ class Head:
     data: str  # whose classes: "ImageNet"; of BiT's files for single VTAB-1k tasks "VTAB-1k clevr-count"; a task's name
     image_size: int | None = None  # pixels; None: not stated, or sources differ
     antialias: bool = False  # when resizing; the official pipelines do not (tf.image.resize)
-    resize: Literal["square", "resize_crop", "shorter_crop"] = "square"  # see suites/images/transforms.py
+    # See suites/images/transforms.py and resize.py.
+    resize: Literal["square", "resize_crop", "shorter_crop", "resmall_crop"] = "square"
+    interpolation: Literal["bilinear", "bicubic", "nearest", "area", "legacy"] | None = None  # None: the model's own
+    rounding: Literal["none", "truncate", "pillow"] | None = None
     crop_pct: float | None = None  # the share of a side that a crop keeps; None: 7/8
     origin: str = "a release"  # where this is stated

@@ -45,6 +45,7 @@ class Architecture(ABC):
     weights_names: ClassVar[str] = ""  # the file of models/weights/names with the names in its weights files
     brings_weights: ClassVar[bool] = False  # whether a command cannot name its weights
     input_is_known: ClassVar[bool] = True  # whether the row's `input` is right before the model is built
+    resizes_by_pillow: ClassVar[bool] = False  # whether its library evaluates on images that Pillow resized
     has_resnet: ClassVar[bool] = False  # whether the ViT paper tries BiT's recipe beside its own (Appendix B.1.1)
     tested_by_hyper_rule: ClassVar[bool] = False  # whether its released files were tested at the BiT-HyperRule's sizes
     has_tanh_layer: ClassVar[bool] = False  # whether it can have one before the head (`pre_logits`)

@@ -7,9 +7,9 @@
   papers' rule), `top1_overlap` among those that map to one of ObjectNet's 113 classes.
 
 suites/heads/classes.py says which tasks a head answers. Images are preprocessed as in the evaluation of the release, or
-of the library, that the weights come from. `resize`, `image_size`, `crop_pct`, `interpolation` and `antialias` override
-this, and the preprocessing is recorded. One pass over a set of images serves every task on it; its logits are cached as
-features are.
+of the library, that the weights come from. `resize`, `image_size`, `crop_pct`, `interpolation`, `antialias` and
+`rounding` override this, and the preprocessing is recorded. One pass over a set of images serves every task on it; its
+logits are cached as features are.
 
 A head whose classes are in another order than the task's scores near chance. So each result is checked for a better
 order; where one is far better, the number is marked suspect. `python -m bench verify` looks for other reasons.
@@ -19,14 +19,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from ..registry import UsageError
 from .heads.classes import described, unfit, view_of
 from .heads.label_order import best_renaming
-from .images.transforms import Resize, View
+from .images.transforms import Resize, ResizeSettings, View, followed
 from .metrics import accuracies, majority_measurement, top1, top_k
 from .protocol import Context, Features, Measurement, Precision, Suite, Task, Work, fingerprint, task_question
 
@@ -38,40 +38,35 @@ OVERLAP = "objectnet"  # the target whose tasks have `top1_overlap`
 
 
 @dataclass(frozen=True, kw_only=True)
-class Classify(Suite):
+class Classify(ResizeSettings, Suite):
     """A checkpoint's own head on the data set it was trained for: top-1, top-5, mean per class; nothing is trained."""
 
     name: ClassVar[str] = "classify"
     splits: ClassVar[tuple[str, ...]] = ("test",)
+    in_fed: ClassVar[frozenset[str]] = frozenset({"rounding"})
     default_models: ClassVar[tuple[str, ...]] = ("ViT-B/16",)
     default_tasks: ClassVar[str] = "ImageNet"
     data_parallel: ClassVar[bool] = True
     reads_larger_split: ClassVar[bool] = True
 
-    resize: Resize | None = None  # square, resize_crop, shorter_crop; None: as the release or library does
+    # square, resize_crop, shorter_crop, resmall_crop; None: as the release or library does
+    resize: Resize | None = None
     image_size: int | None = None  # pixels; None: the size of the weights' last training, else the model's own
     crop_pct: float | None = None  # share of a side that the centre crop keeps, for resize_crop and shorter_crop
-    interpolation: Literal["bilinear", "bicubic", "nearest"] | None = None
-    antialias: bool | None = None  # None: False for released files (tf.image.resize), else True
     precision: Precision = "fp32"  # of the forward pass; bf16: autocast
 
     def check(self) -> None:
+        self.check_resize()
         self.refuse("image_size", self.image_size is not None and self.image_size < 1, ": pixels from 1 up")
         if self.crop_pct is not None:
             self.refuse("crop_pct", not 0 < self.crop_pct <= 1, ": a share of a side, above 0 and at most 1")
-            crops = self.resize in ("resize_crop", "shorter_crop")
+            crops = self.resize in ("resize_crop", "shorter_crop", "resmall_crop")
             options = "suite.resize=shorter_crop (aspect ratio kept) or suite.resize=resize_crop"
             self.refuse("crop_pct", not crops, f" is of a centre cut: type {options} with it")
 
     def view(self, model: Model, weights: WeightsChoice) -> View:
         """The preprocessing that was typed; where nothing was typed, that of the weights' release."""
-        typed = View(
-            resize=self.resize,
-            image_size=self.image_size,
-            crop_pct=self.crop_pct,
-            interpolation=self.interpolation,
-            antialias=self.antialias,
-        )
+        typed = replace(self.typed_resize, resize=self.resize, image_size=self.image_size, crop_pct=self.crop_pct)
         return typed.over(view_of(model, weights))
 
     def size(self, model: Model, weights: WeightsChoice) -> tuple[int, int]:
@@ -85,6 +80,11 @@ class Classify(Suite):
     def resolved(self, model: Model, weights: WeightsChoice, task: Task) -> Mapping[str, Any]:  # noqa: ARG002
         """The preprocessing that the weights' release, or the file beside them, states."""
         return vars(self.view(model, weights))
+
+    def fed(self, model: Model, weights: WeightsChoice, task: Task) -> Mapping[str, Any]:  # noqa: ARG002
+        """The rounding: Pillow's of libraries' models. What else was typed is among the settings."""
+        view = followed(self.view(model, weights), View(), model.input, library=model.architecture.resizes_by_pillow)
+        return {} if view.rounding in (None, "none") else {"rounding": view.rounding}
 
     def unfit(self, model: Model, weights: WeightsChoice, task: Task) -> str:
         return unfit(model, weights, task)

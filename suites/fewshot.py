@@ -7,6 +7,8 @@ The ridge probe is how the ViT paper compares representations (Section 4.1, Figu
    authors' public code. A class with fewer images gives all it has; records count such classes. The images come from
    the full training split of the task (VTAB-1k: all 1000), or with `pool=N` from its first N images (the authors'
    ImageNet: 65000).
+   They are fed as the authors' evaluator feeds them: resized without antialiasing, cut to 8 bits, and cropped;
+   another library's models as that library does.
 2. Features are standardised with the support set's mean and std + 1e-5, and a constant feature of 100 is appended: the
    intercept is part of the penalty, but hardly affected by it.
 3. Targets are 2 onehot - 1. The solution of  min_W ||X W - T||^2 + l2 ||W||^2  classifies every test image by argmax.
@@ -26,24 +28,27 @@ suites/probes/logistic.py. `shots=0` stands for every image of the pool.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from itertools import groupby, repeat
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
 from ..registry import UsageError
-from .images.transforms import Resize
+from .images.transforms import BIG_VISION_FEWSHOT, Resize, ResizeSettings, followed
 from .metrics import LabelSets, accuracies, majority_measurement
 from .probes.knn import KnnClassifier
 from .probes.logistic import LogisticClassifier
 from .probes.ridge import RidgeClassifier
 from .probes.support import ALL, Classifier, ProbeResult, check_classes, check_problem, classify_supports, draw_supports
-from .protocol import Context, Labelled, Measurement, Precision, Suite, fingerprint, task_question
+from .protocol import Context, Labelled, Measurement, Precision, Suite, Task, fingerprint, task_question
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from ..models.spec import Model
+    from ..models.weights_choice import WeightsChoice
 
 QUANTILES = (0.025, 0.25, 0.5, 0.75, 0.975)
 
@@ -91,7 +96,7 @@ PROBES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class FewShot(Suite):
+class FewShot(ResizeSettings, Suite):
     """k-shot linear evaluation on frozen features (ViT paper, Section 4.1), over shots, seeds and l2 in one pass."""
 
     name: ClassVar[str] = "fewshot"
@@ -108,11 +113,13 @@ class FewShot(Suite):
     temperature: float = 0.07  # knn: a neighbour votes with weight exp(cosine / temperature)
     logistic_l2: tuple[float, ...] = tuple(2.0**power for power in range(-10, 11, 4))  # logistic: strengths
     pool: int | None = None  # draw support sets from the first `pool` training images; None: from all
-    resize: Resize = "resize_crop"  # 8/7 of the model's size, then its centre (256, then 224)
+    # None: resize_crop, 8/7 of the model's size, then its centre (256, then 224); a library's model as it tests it
+    resize: Resize | None = None
     image_size: int | None = None  # pixels; None: the model's own
     precision: Precision = "fp32"  # of the forward pass; bf16: autocast
 
     def check(self) -> None:
+        self.check_resize()
         self.require_positive("l2", "k", "temperature", "logistic_l2", "image_size", "pool")
         invalid = not self.shots or min(self.shots) < 0
         self.refuse("shots", invalid, ": images a class are whole numbers from 1 up, or 0 for all")
@@ -129,6 +136,10 @@ class FewShot(Suite):
                         f"suite.{name} is a setting of protocol={owner} and changes nothing in "
                         f"protocol={self.protocol}, which has: {', '.join(self.probe.settings)}"
                     )
+
+    def fed(self, model: Model, weights: WeightsChoice, task: Task) -> Mapping[str, Any]:  # noqa: ARG002
+        library = model.architecture.resizes_by_pillow
+        return followed(self.typed_resize, BIG_VISION_FEWSHOT, model.input, library=library).resizing()
 
     @property
     def probe(self) -> Probe:
@@ -164,7 +175,8 @@ class ProbeJob:
 
     def __init__(self, suite: FewShot, context: Context) -> None:
         task, pool = context.task, suite.pool
-        options: dict[str, Any] = {"resize": suite.resize, "image_size": suite.image_size, "precision": suite.precision}
+        view = replace(suite.typed_resize, resize=suite.resize, image_size=suite.image_size)
+        options: dict[str, Any] = {"resize": view, "follows": BIG_VISION_FEWSHOT, "precision": suite.precision}
         self._suite, self._swept, self._num_classes = suite, suite.probe.swept, task.num_classes
         self._train = context.features(task, ("train",), first=pool, **options)
         self.val = context.features(task, ("val",), **options) if task.splits.get("val") else None

@@ -29,14 +29,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from ..registry import UsageError
+from .images.decoded import usual_size
+from .images.resize import ANTIALIASED
+from .images.transforms import VIT_RELEASE, followed
 from .metrics import accuracy_measurements, majority_measurement, top1
 from .probes.ridge import L2, classify_by_ridge
 from .protocol import Context, Measurement, Split, Suite, Task, Work, fingerprint, task_question
 from .training import paper_recipes
+from .training.augment import RESIZED_BEFORE
 from .training.bit_hyperrule import decays
 from .training.contract import Compute, ComputeSettings
 from .training.recipe import Recipe, RecipeSettings
-from .training.runs import Candidate, Trainer, changes_from_scratch, feeding
+from .training.runs import Candidate, Trainer, changes_from_scratch, fed_by
 
 if TYPE_CHECKING:
     from ..models.spec import Model
@@ -76,6 +80,18 @@ class FineTune(ComputeSettings, RecipeSettings, Suite):
         """Whether training may crop and flip the task's images."""
         return {"crop": task.crop, "flip": task.flip}
 
+    def fed(self, model: Model, weights: WeightsChoice, task: Task) -> Mapping[str, Any]:
+        """How the recipes resize, each as the code that it follows. Our own, `short`, does as ever."""
+        library, fed = model.architecture.resizes_by_pillow, {}
+        count = max(1, sum(task.splits.values()))  # the kernel does not depend on it
+        for name, recipe in self.candidates(model, weights, task, count, model.input.size):
+            how = followed(recipe.typed_resize, VIT_RELEASE, model.input, library=library).resizing()
+            if recipe.crop == "inception":
+                how |= {"sampler": "TensorFlow's"}
+                how |= {"crop": recipe.inception_interpolation} if recipe.inception_interpolation else {}
+            fed |= {name: how} if how else {}
+        return fed
+
     def size(self, model: Model, weights: WeightsChoice) -> tuple[int, int]:
         (_, recipe), *_ = self.candidates(model, weights, None, 1000, model.input.size)
         return model.input.size if recipe.image_size is None else (recipe.image_size, recipe.image_size)
@@ -93,8 +109,8 @@ class FineTune(ComputeSettings, RecipeSettings, Suite):
     ) -> list[tuple[str, Recipe]]:
         """The names and recipes to choose from; typed settings override those of the recipes.
 
-        `images` is the number of training images of the final run, `size` their height and width (BiT's rule needs
-        both).
+        `images` is the number of training images of the final run, `size` their usual height and width (BiT's rule
+        needs both).
         """
         names = self.auto_recipe(model, untrained=weights.random) if self.recipe == "auto" else self.recipe
         if names == "vtab-sweep":  # with typed steps all schedules are one
@@ -144,6 +160,8 @@ class FineTune(ComputeSettings, RecipeSettings, Suite):
             "decay_at": decay_at if schedule == "steps" else (),
             "warmup": recipe.warmup if recipe.warmup < steps else steps // 10,
             "resize": None if "image_size" in typed else recipe.resize,
+            "antialias": recipe.antialias if typed.get("interpolation") in (None, *ANTIALIASED) else None,
+            "inception_interpolation": None if "interpolation" in typed else recipe.inception_interpolation,
             # The note of a recipe from scratch describes its own warm-up.
             "note": "" if "warmup" in typed and recipe.tanh_layer else recipe.note,
         }
@@ -153,8 +171,9 @@ class FineTune(ComputeSettings, RecipeSettings, Suite):
         resize, side = self.resize, recipe.image_size or 0
         if resize is not None:
             what = f"changes nothing with crop={recipe.crop}; leave it out"
-            no_crop = recipe.crop != "bit"
-            self.refuse("resize", no_crop, f" is of a random crop that images are resized for, crop=bit, and {what}")
+            crops = " or ".join(f"crop={name}" for name in RESIZED_BEFORE)
+            no_crop = recipe.crop not in RESIZED_BEFORE
+            self.refuse("resize", no_crop, f" is of a random crop that images are resized for, {crops}, and {what}")
             larger = f"type suite.resize={round(side * 448 / 384)}, or a smaller suite.image_size"
             why = f": images are resized before {recipe.image_size} pixels are cut out of them; {larger}"
             self.refuse("resize", resize < side, why)
@@ -168,7 +187,7 @@ class FineTune(ComputeSettings, RecipeSettings, Suite):
         train, test = context.images(task, "train"), context.images(task, "test")
         val = context.images(task, "val") if task.splits.get("val") else None
         fitted = [train] if val is None else [train, val]  # in the final runs
-        count, size = sum(map(len, fitted)), np.asarray(train.images[0]).shape[:2]
+        count, size = sum(map(len, fitted)), usual_size(train.images)
         recipes = self.candidates(context.model, context.weights, task, count, size)
         for note in dict.fromkeys(recipe.note for _, recipe in recipes if recipe.note):
             context.say(note)
@@ -210,7 +229,7 @@ class FineTune(ComputeSettings, RecipeSettings, Suite):
             at = {"seed": seed}
             yield from accuracy_measurements(final.predictions, test, question, treatment, n_train=count, at=at)
         if context.weights.random and val is not None:
-            probe = _untrained_probe(context, best.recipe.image_size, question)
+            probe = _untrained_probe(context, best.recipe, question)
             yield replace(probe, n_test=len(test), n_train=count)
         yield majority_measurement(test, question)
 
@@ -231,7 +250,7 @@ class FineTune(ComputeSettings, RecipeSettings, Suite):
     def _treatment(self, context: Context, candidate: Candidate, candidates: Sequence[Candidate]) -> dict[str, Any]:
         """How the model was fed and tuned. What depends on the task is in `recipe`, by which tables split no rows."""
         recipe = candidate.recipe
-        augmentation, transform = feeding(context.model.input, context.task, recipe)
+        augmentation, transform = fed_by(context, recipe)
         changed = changes_from_scratch(context, recipe)
         return {
             "head": "a tanh layer, then linear from zero" if "pre_logits" in changed else "linear, from zero",
@@ -251,12 +270,13 @@ class FineTune(ComputeSettings, RecipeSettings, Suite):
         }
 
 
-def _untrained_probe(context: Context, image_size: int | None, question: Mapping[str, Any]) -> Measurement:
-    """Top-1 of the closed-form probe of suites.vtab before training, at the image size of training.
+def _untrained_probe(context: Context, recipe: Recipe, question: Mapping[str, Any]) -> Measurement:
+    """Top-1 of the closed-form probe of suites.vtab before training, at the image size and by the kernel of training.
 
     It is measured on one network, with the weights that `weights=` names, whatever the seeds of the training runs.
     """
-    predictions, (*_, test), treatment = classify_by_ridge(context, L2, image_size=image_size)
+    view = replace(recipe.typed_resize, image_size=recipe.image_size)
+    predictions, (*_, test), treatment = classify_by_ridge(context, L2, view)
     protocol = "ridge probe on the untrained network's features, l2 on the validation images"
     return Measurement(
         metric="top1_untrained_probe",

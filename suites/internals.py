@@ -25,15 +25,15 @@ A BiT has filters only. One layer's attention of one batch is in memory at a tim
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from ..registry import UsageError
 from .images.loading import load_ahead
-from .images.transforms import Resize, Transform
+from .images.transforms import Resize, ResizeSettings, Transform
 from .probes.attention import (
     ClassToken,
     Rollout,
@@ -56,7 +56,7 @@ MAPS_BYTES = 2**28  # of one layer's attention of one batch
 
 
 @dataclass(frozen=True, kw_only=True)
-class Internals(Suite):
+class Internals(ResizeSettings, Suite):
     """Inside a network: filters, position embeddings, attention distance, rollout (ViT paper, Section 4.5)."""
 
     name: ClassVar[str] = "internals"
@@ -73,9 +73,13 @@ class Internals(Suite):
     image_size: int | None = None  # pixels; None: the model's own
 
     def check(self) -> None:
+        self.check_resize()
         self.require_positive("images", "components", "image_size")
         invalid = not 0 <= self.examples <= self.images
         self.refuse("examples", invalid, f": these are the first of the images={self.images} that are looked at")
+
+    def fed(self, model: Model, weights: WeightsChoice, task: Task) -> Mapping[str, Any]:  # noqa: ARG002
+        return self.typed_resize.resizing()
 
     def estimate(self, model: Model, task: Task, weights: WeightsChoice) -> Work:  # noqa: ARG002
         attends = model.architecture.attends
@@ -130,7 +134,8 @@ class Internals(Suite):
     def _attention(self, context: Context, network: Any, size: tuple[int, int]) -> Iterator[Measurement]:
         tokens = tokens_of(context.model, size)
         split = context.images(context.task, "test")
-        transform = Transform.for_input(network.spec.input, self.resize, size)
+        typed = replace(self.typed_resize, resize=self.resize)
+        transform = Transform.of_view(network.spec.input, typed).changed(size=size)
         distance, rollout, images = self._attend(context, network, split, tokens, transform)
         count, examples = len(distance), len(rollout)
         mean = distance.mean(axis=0)  # layers heads

@@ -24,7 +24,7 @@ from ..stable import canonical, sha
 if TYPE_CHECKING:
     import torch
 
-    from ..models.spec import Backbone, Model
+    from ..models.spec import Backbone, Input, Model
     from ..models.weights_choice import WeightsChoice
     from .images.transforms import Resize, View
 
@@ -183,6 +183,11 @@ class Context(Protocol):
     def device(self) -> torch.device: ...
 
     @property
+    def input(self) -> Input:
+        """The images that the network takes: the row's, or where that does not say, those of the network as built."""
+        ...
+
+    @property
     def work(self) -> Path:
         """The job's folder for checkpoints and the like, to resume after a kill. Deleted when the job is done."""
         ...
@@ -242,19 +247,22 @@ class Context(Protocol):
         """The split, or an error where it does not have the number of images that the task declares."""
         ...
 
-    def features(
+    def features(  # noqa: PLR0913  # suites of users call it
         self,
         task: Task,
         splits: tuple[str, ...],
         *,
-        resize: Resize,
+        resize: Resize | View,
         image_size: int | None = None,
+        follows: View | None = None,
         precision: Precision = "fp32",
         first: int | None = None,
     ) -> Features:
         """The model's features of the splits in order, computed once per set of images and cached.
 
-        With `first`, only of the first images of each split.
+        `resize` is how images are resized, or a View that says more. What it leaves open is as in the code that
+        `follows` describes (suites/images/transforms.py); None: antialiased, and not rounded. With `first`, only of the
+        first images of each split.
         """
         ...
 
@@ -313,6 +321,7 @@ class Suite(Settings, ABC):
     reads_larger_split: ClassVar[bool] = False  # read a split from a pass over the larger one it is part of
     isolated: ClassVar[bool] = False  # run each job in a process of its own: a crash ends one part of it
     incidental: ClassVar[frozenset[str]] = frozenset()  # settings that no number depends on, and a job's key leaves out
+    in_fed: ClassVar[frozenset[str]] = frozenset()  # settings that `fed` stands for in a job's key and slot
     by_device: ClassVar[bool] = False  # whether the device, driver and libraries are part of a job's identity
 
     def check(self) -> None:  # few suites refuse anything
@@ -350,6 +359,13 @@ class Suite(Settings, ABC):
         """Height and width in pixels of this model's input, as far as they are known before the run."""
         side = getattr(self, "image_size", None)
         return (side, side) if side else model.input.size
+
+    def fed(self, model: Model, weights: WeightsChoice, task: Task) -> Mapping[str, Any]:  # noqa: ARG002
+        """How images are resized, typed or by default, for a job's identity; empty where they are antialiased floats.
+
+        All were, before there were settings for it. So jobs of then and of now are the same where their pixels are.
+        """
+        return {}
 
     def unfit(self, model: Model, weights: WeightsChoice, task: Task) -> str:  # noqa: ARG002
         """Why this model with these weights cannot do the task, as far as it is known before the run; "" where it can.

@@ -10,7 +10,8 @@ untrained networks use `short`. `recipe=vtab-sweep` chooses among the VTAB paper
 
 `protocol=probe` fits the closed-form probe of suites/probes/ridge.py on frozen features:
 
-1. Images are resized to the model's square input, without a crop, to compute features of training and test images.
+1. Images are resized to the model's square input, without a crop and without antialiasing as in the ViT release, to
+   compute features of training and test images.
 2. For each value of `l2` the probe is fitted on the 800 images; the best on the 200 wins (ties: the larger l2).
 3. The probe with this l2 is fitted on all 1000 and scored once on every test image.
 """
@@ -18,11 +19,12 @@ untrained networks use `short`. `recipe=vtab-sweep` chooses among the VTAB paper
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from ..registry import UsageError
 from .finetune import FineTune
+from .images.transforms import VIT_RELEASE, ResizeSettings, followed
 from .metrics import accuracy_measurements, majority_measurement
 from .probes.ridge import L2, classify_by_ridge
 from .probes.support import check_classes
@@ -31,6 +33,9 @@ from .protocol import Context, Measurement, Precision, Suite, Task, Work, finger
 if TYPE_CHECKING:
     from ..models.spec import Model
     from ..models.weights_choice import WeightsChoice
+
+# Settings of both protocols; seed= may be for other suites.
+SHARED = {"protocol", "image_size", "precision", "seed", *(item.name for item in fields(ResizeSettings))}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +61,7 @@ class Vtab(FineTune):
         self.require_positive("l2")
         for item in fields(self):
             owner = "probe" if item.name == "l2" else "finetune"
-            shared = item.name in ("protocol", "image_size", "precision", "seed")  # seed= may be for other suites
+            shared = item.name in SHARED
             if not shared and owner != self.protocol and getattr(self, item.name) != item.default:
                 other = f"changes nothing in protocol={self.protocol}"
                 raise UsageError(f"suite.{item.name} is a setting of protocol={owner} and {other}")
@@ -65,6 +70,12 @@ class Vtab(FineTune):
 
     def resolved(self, model: Model, weights: WeightsChoice, task: Task) -> Mapping[str, Any]:
         return super().resolved(model, weights, task) if self.protocol == "finetune" else {}
+
+    def fed(self, model: Model, weights: WeightsChoice, task: Task) -> Mapping[str, Any]:
+        if self.protocol == "finetune":
+            return super().fed(model, weights, task)
+        library = model.architecture.resizes_by_pillow
+        return followed(self.typed_resize, VIT_RELEASE, model.input, library=library).resizing()
 
     def modules(self) -> tuple[str, ...]:
         """The modules of the chosen protocol alone: the probe's numbers do not depend on training."""
@@ -89,9 +100,9 @@ class Vtab(FineTune):
 
     def _probe(self, context: Context) -> Iterator[Measurement]:
         """The closed-form probe: l2 chosen with 800 and 200 images, fitted on all 1000, scored once."""
-        predictions, parts, treatment = classify_by_ridge(
-            context, self.l2, image_size=self.image_size, precision=cast(Precision, self.precision)
-        )
+        view = replace(self.typed_resize, image_size=self.image_size)
+        precision = cast(Precision, self.precision)
+        predictions, parts, treatment = classify_by_ridge(context, self.l2, view, precision=precision)
         train, val, test = parts
         check_classes(train)
         question = {

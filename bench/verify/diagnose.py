@@ -212,7 +212,8 @@ def alternatives(base: Transform) -> Iterator[tuple[str, str, View]]:
             yield "resize", f"resized {name},", View(**fields)
     other = "bilinear" if base.interpolation == "bicubic" else "bicubic"
     yield "resize", f"resized {other},", View(interpolation=other)
-    yield "resize", f"resized with{'out' if base.antialias else ''} antialiasing", View(antialias=not base.antialias)
+    smooth = View(antialias=not base.antialias, rounding="none" if base.rounding == "pillow" else None)
+    yield "resize", f"resized with{'out' if base.antialias else ''} antialiasing", smooth
     side = base.size[0]
     sizes = SIZES if side in SIZES else tuple(round(side * share) for share in SHARES)
     for size in sizes:

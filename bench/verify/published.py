@@ -76,4 +76,5 @@ def timm_test(release: Release) -> tuple[str, ...]:
         f"suite.image_size={size}",
         f"suite.interpolation={'bilinear' if bilinear else 'bicubic'}",
         "suite.antialias=true",
+        "suite.rounding=pillow",
     )

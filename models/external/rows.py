@@ -46,7 +46,7 @@ class ExternalBuilder(OthersArchitecture):
     code_fields: ClassVar[frozenset[str]] = frozenset({"version"})
     later_fields: ClassVar[frozenset[str]] = frozenset({"pool"})
     in_globs: ClassVar[bool] = False  # "*" selects what always works, and the library may be absent
-    input_is_known: ClassVar[bool] = False
+    resizes_by_pillow: ClassVar[bool] = True
 
     library: str  # the prefix before the colon
     name: str  # as the library has it, without a tag

@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, get_args
+from typing import Any, ClassVar, get_args
 
 from ...registry import UsageError, suggest
 from ..spec import Architecture, Interpolation, Model, ReadValues
@@ -49,6 +49,8 @@ def read_field(word: str, name: str, value: Any) -> Any:
 @dataclass(frozen=True, kw_only=True)
 class OthersArchitecture(Architecture):
     """A model that a library or a user builds: its settings are a tap, an input contract and their arguments."""
+
+    input_is_known: ClassVar[bool] = False
 
     tap: str | None = None
     settled: tuple[str, ...] = ()  # the fields of the row's Input that settings fix

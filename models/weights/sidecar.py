@@ -11,16 +11,20 @@ from ..provenance import Head, Provenance
 from .paths import split_part
 
 KINDS = {"images": int, "epochs": float, "core_days": float, "image_size": int, "crop_pct": float, "antialias": bool}
-OF_THE_HEAD = ("head", "image_size", "antialias", "resize", "crop_pct")
-RESIZES = ("square", "resize_crop", "shorter_crop")
+OF_THE_HEAD = ("head", "image_size", "antialias", "resize", "crop_pct", "interpolation", "rounding")
+WORDS = {  # of fields that take one of some words
+    "resize": ("square", "resize_crop", "shorter_crop", "resmall_crop"),
+    "interpolation": ("bilinear", "bicubic", "nearest", "area", "legacy"),
+    "rounding": ("none", "truncate", "pillow"),
+}
 
 
 def read_head(weights: str | Path) -> Head | None:
     """What `FILE.yaml` says about the head in the checkpoint FILE; None where it says nothing.
 
     `head` names the data set, or the task of this project, with the classes of the head in their order; `image_size`,
-    `antialias` (true or false), `resize` and `crop_pct` are those of its last test. Raises UsageError as `read_sidecar`
-    does.
+    `antialias` (true or false), `resize`, `crop_pct`, `interpolation` and `rounding` are those of its last test. Raises
+    UsageError as `read_sidecar` does.
     """
     values = _fields(weights) or {}
     if not values.get("head"):
@@ -31,6 +35,8 @@ def read_head(weights: str | Path) -> Head | None:
         antialias=values.get("antialias") is not False,
         resize=values.get("resize") or "square",
         crop_pct=values.get("crop_pct"),
+        interpolation=values.get("interpolation"),
+        rounding=values.get("rounding") or "none",
         origin="its sidecar file",
     )
 
@@ -92,8 +98,8 @@ def _read(sidecar: Path, known: list[str], name: str, value: Any) -> Any:
         return None
     kind, problem = KINDS.get(name, str), ""
     is_number = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf")
-    if name == "resize" and value not in RESIZES:
-        problem = f". {suggest(str(value), RESIZES, RESIZES)}"
+    if name in WORDS and value not in WORDS[name]:
+        problem = f". {suggest(str(value), WORDS[name], WORDS[name])}"
     elif kind is bool and not isinstance(value, bool):
         problem = " should be true or false"
     elif kind in (int, float) and not is_number:

@@ -95,4 +95,5 @@ def view_of(model: Model, weights: WeightsChoice) -> View:
     size = head.image_size
     if size is None and model.architecture.tested_by_hyper_rule:
         _, size = image_sizes(model.name, small=any(task.small for task in tasks_of(head)))
-    return View(resize=head.resize, antialias=head.antialias, image_size=size, crop_pct=head.crop_pct)
+    how = {"interpolation": head.interpolation, "antialias": head.antialias, "rounding": head.rounding}
+    return View(resize=head.resize, image_size=size, crop_pct=head.crop_pct, **how)

@@ -26,6 +26,7 @@ IN_MEMORY_IMAGES = 1000  # sets of at most this size (a VTAB-1k training set) st
 IN_MEMORY_BYTES = 1 << 30  # … up to so many bytes
 BATCH = 64  # images decoded at a time in iteration
 MAX_NAMED = 5  # unreadable images in a message
+SAMPLED = 101  # images that the usual size of a data set is taken from
 
 
 class BadImages(BadImage):
@@ -157,6 +158,14 @@ def chosen_rows(split: Split, rows: Sequence[int] | np.ndarray) -> Split:
         label_sets=None if split.label_sets is None else tuple(split.label_sets[row] for row in chosen),
         part_of=None,
     )
+
+
+def usual_size(images: Sequence[np.ndarray] | np.ndarray) -> tuple[int, int]:
+    """The median height and width of a data set's images, of 101 evenly spaced ones where there are more."""
+    rows = np.unique(np.linspace(0, len(images) - 1, min(len(images), SAMPLED)).round().astype(int))
+    shapes = np.array([np.shape(images[int(row)])[:2] for row in rows])
+    height, width = np.median(shapes, axis=0)
+    return int(height), int(width)
 
 
 def _readable(images: Decoded, bad: dict[int, BadImage]) -> Iterator[np.ndarray]:

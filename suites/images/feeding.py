@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from ...models.spec import Backbone
+from ...models.spec import Backbone, Input, Model
 from ..protocol import Features, Precision, Source, Split, Task
 from .decoded import BadImages, chosen_rows
 from .feature_cache import FeatureShards, feature_cache, limit_bytes
 from .features import Extraction, extract_spans
-from .transforms import Resize, Transform, View
+from .transforms import Resize, Transform, View, followed
 
 OWN_HEAD = "the weights' own head"  # as a treatment says it
 
@@ -58,6 +58,7 @@ class Feeder:
     The engine's context is one. It sets what is declared here, and says in `output_key` what the network is.
     """
 
+    model: Model
     task: Task
     source: Source | None
     skip_bad: bool  # leave out images that cannot be read
@@ -79,6 +80,11 @@ class Feeder:
         """All that outputs depend on beside images and treatment, and names of what its digests stand for."""
         raise NotImplementedError
 
+    @property
+    def input(self) -> Input:
+        known = self.model.architecture.input_is_known
+        return self.model.input if known else self._loaded.backbone.spec.input
+
     def images(self, task: Task, split: str) -> Split:
         assert self.source is not None  # a job without data is skipped
         try:
@@ -99,18 +105,24 @@ class Feeder:
         missing = getattr(self.source, "missing", None)
         return missing is not None and not missing(task, self.data, (split,))
 
-    def features(
+    def features(  # noqa: PLR0913  # suites of users call it
         self,
         task: Task,
         splits: tuple[str, ...],
         *,
-        resize: Resize,
+        resize: Resize | View,
         image_size: int | None = None,
+        follows: View | None = None,
         precision: Precision = "fp32",
         first: int | None = None,
     ) -> Features:
         network = self._loaded.backbone  # a user's network says only once it is built which input it takes
-        transform = Transform.of_view(network.spec.input, View(resize=resize, image_size=image_size))
+        view = resize if isinstance(resize, View) else View(resize=resize, image_size=image_size)
+        if follows is not None:
+            # A library's model is resized and cropped as the library tests it, unless a resize is named.
+            view = view.over(self._tested) if view.resize is None and self._of_library else view
+            view = followed(view, follows, network.spec.input, library=self._of_library)
+        transform = Transform.of_view(network.spec.input, view)
         tap = getattr(network, "tap", None) or "features"
         return self._fed([first_images(self.images(task, split), first) for split in splits], transform, precision, tap)
 
@@ -127,13 +139,21 @@ class Feeder:
         Where neither has an image size, it is the side in pixels of the weights' position embeddings, or else the
         model's own.
         """
-        network = self._loaded.backbone
-        of_library = View(**getattr(network, "tested", {}))  # the library's own evaluation settings
+        model, of_library = self._loaded.backbone.spec.input, self._tested
         if view.resize is not None:
             of_library = replace(of_library, crop_pct=None)  # the library's crop belongs to its own resize
         if view.image_size is None and of_library.resize is None:
             of_library = replace(of_library, image_size=self._loaded.trained_at)
-        return Transform.of_view(network.spec.input, view.over(of_library))
+        return Transform.of_view(model, followed(view, of_library, model, library=self._of_library))
+
+    @property
+    def _of_library(self) -> bool:
+        return self.model.architecture.resizes_by_pillow
+
+    @property
+    def _tested(self) -> View:
+        """How the network's library resizes in its own evaluation."""
+        return View(**getattr(self._loaded.backbone, "tested", {}))
 
     def network_for(self, view: View) -> tuple[Backbone, Transform]:
         """The network on its device, built for the image size of a view, and the view's transform."""

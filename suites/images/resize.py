@@ -28,6 +28,7 @@ Rounding = Literal["none", "truncate", "pillow"]
 ANTIALIASED = ("bilinear", "bicubic")  # the kernels that have antialiasing
 OF_PILLOW = ("bilinear", "bicubic")  # the kernels that rounding=pillow has
 Size: TypeAlias = tuple[int, int]  # height, width
+Along: TypeAlias = "Callable[[torch.Tensor, int], torch.Tensor]"  # resizes the first of four axes
 
 
 def check_resize(interpolation: str | None, antialias: bool | None, rounding: str | None) -> None:
@@ -42,8 +43,8 @@ def check_resize(interpolation: str | None, antialias: bool | None, rounding: st
         )
     if rounding == "pillow" and interpolation not in (None, *OF_PILLOW):
         raise UsageError(
-            f"suite.rounding=pillow: interpolation={interpolation} is none of Pillow's, {' and '.join(OF_PILLOW)}; type "
-            "rounding=none or truncate"
+            f"suite.rounding=pillow: interpolation={interpolation} is none of Pillow's, {' and '.join(OF_PILLOW)}; "
+            "type rounding=none or truncate"
         )
 
 
@@ -56,36 +57,36 @@ def resize(
 
     same = tuple(images.shape[1:3]) == tuple(size)
     if rounding == "pillow" and not same:
-        images = _by_pillow(images, size, interpolation)
-        same = True
-    # Channels first in memory as well: a permuted view would have another, slower layout in the network.
-    # Permuting bytes and scaling in place halves the time on a CPU.
-    pixels = images.to(device, non_blocking=True).permute(0, 3, 1, 2).contiguous().to(torch.float32)
-    if same:
-        return pixels
-    if interpolation in OURS:
-        pixels = OURS[interpolation](pixels, size)
-    elif interpolation == "bilinear" and rounding == "truncate" and not antialias:
-        # torch's weights of a pixel add up to 1 but for rounding, and white would be cut to 254.
-        pixels = _lerp(pixels, [half_pixel_centres(int(side), out) for side, out in _sides(pixels, size)])
+        images, same = to_device(_by_pillow(images, size, interpolation), device), True
     else:
-        pixels = interpolate(pixels, size, mode=interpolation, antialias=antialias and interpolation in ANTIALIASED)
-    return pixels.clamp_(0, 255).floor_() if rounding == "truncate" else pixels
+        images = images.to(device, non_blocking=True)
+    kernel = "exact" if (interpolation, rounding, antialias) == ("bilinear", "truncate", False) else interpolation
+    if not same and kernel in OURS:
+        pixels = OURS[kernel](images, size)
+    else:
+        # Channels first in memory as well: a permuted view would have another, slower layout in the network.
+        # Permuting bytes and scaling in place halves the time on a CPU.
+        pixels = images.permute(0, 3, 1, 2).contiguous().to(torch.float32)
+        if not same:
+            pixels = interpolate(pixels, size, mode=interpolation, antialias=antialias and interpolation in ANTIALIASED)
+    return pixels.clamp_(0, 255).floor_() if rounding == "truncate" and not same else pixels
 
 
-def _sides(pixels: torch.Tensor, size: Size) -> list[tuple[int, int]]:
-    """The heights and the widths before and after."""
-    return list(zip(pixels.shape[-2:], size, strict=True))
-
-
-def _by_pillow(images: torch.Tensor, size: Size, interpolation: str) -> torch.Tensor:
-    """(B, *size, 3) uint8."""
+def to_device(array: np.ndarray, device: torch.device) -> torch.Tensor:
+    """An array as a tensor on the device; for a GPU from pinned memory, so that the host does not wait for its work."""
     import torch
+
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
+def _by_pillow(images: torch.Tensor, size: Size, interpolation: str) -> np.ndarray:
+    """(B, *size, 3) uint8."""
     from PIL import Image
 
     kernel = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}[interpolation]
-    resized = [np.asarray(Image.fromarray(image).resize(size[::-1], kernel)) for image in images.numpy()]
-    return torch.from_numpy(np.stack(resized))
+    resized = [np.asarray(Image.fromarray(image).resize((size[1], size[0]), kernel)) for image in images.numpy()]
+    return np.stack(resized)
 
 
 def half_pixel_centres(side: int, out: int) -> np.ndarray:
@@ -99,42 +100,38 @@ def legacy_places(side: int, out: int) -> np.ndarray:
     return np.arange(out, dtype=np.float32) * (np.float32(side) / np.float32(out))
 
 
-def _lerp(pixels: torch.Tensor, places: list[np.ndarray]) -> torch.Tensor:
-    """The values at fractional places, (h,) and (w,): first between columns, then between rows, a + (b - a) t."""
+def _columns_then_rows(images: torch.Tensor, size: Size, along: Along) -> torch.Tensor:
+    """(B, 3, h, w) float32 from (B, H, W, 3) uint8: columns, then rows.
+
+    `along` resizes the first of four axes, so that it takes and adds whole blocks.
+    """
     import torch
 
-    for dim, at in ((-1, places[1]), (-2, places[0])):
-        floor, last = np.floor(at), pixels.shape[dim] - 1
-        low, high = (torch.from_numpy(np.clip(n, 0, last).astype(np.int64)) for n in (floor, np.ceil(at)))
-        share = torch.from_numpy(at - floor).to(pixels.device)
-        share = share if dim == -1 else share[:, None]
-        before, after = (pixels.index_select(dim, index.to(pixels.device)) for index in (low, high))
-        pixels = after.sub_(before).mul_(share).add_(before)
-    return pixels
+    columns = along(images.permute(2, 0, 3, 1).contiguous().to(torch.float32), size[1])  # w B 3 H
+    return along(columns.movedim(-1, 0).contiguous(), size[0]).permute(2, 3, 0, 1).contiguous()  # from h w B 3
 
 
-def _legacy(pixels: torch.Tensor, size: Size) -> torch.Tensor:
-    return _lerp(pixels, [legacy_places(int(side), out) for side, out in _sides(pixels, size)])
+def _between(image: torch.Tensor, at: np.ndarray) -> torch.Tensor:
+    """The values at fractional places along the first axis."""
+    floor, last = np.floor(at), len(image) - 1
+    low, high = (np.clip(place, 0, last).astype(np.int64) for place in (floor, np.ceil(at)))
+    before, after = (image.index_select(0, to_device(index, image.device)) for index in (low, high))
+    return after.sub_(before).mul_(_per_block(at - floor, image)).add_(before)
 
 
-def _area(pixels: torch.Tensor, size: Size) -> torch.Tensor:
-    """Sums over columns, then over rows, in order and in float32; the product with 1 / scale comes last."""
-    rows, columns = (np.float32(side) / np.float32(out) for side, out in _sides(pixels, size))
-    pixels = _covered(_covered(pixels, size[1], -1), size[0], -2)
-    return pixels.mul_(float(np.float32(1 / float(rows * columns))))
+def _per_block(values: np.ndarray, image: torch.Tensor) -> torch.Tensor:
+    """Numbers that the blocks of the first axis are multiplied by."""
+    return to_device(values, image.device).view(-1, 1, 1, 1)
 
 
-def _covered(pixels: torch.Tensor, out: int, dim: int) -> torch.Tensor:
-    """The weighted sums of the pixels that each output pixel covers, along -1, the columns, or -2, the rows."""
-    import torch
-
-    side = pixels.shape[dim]
+def _covered(image: torch.Tensor, out: int) -> torch.Tensor:
+    """The sums of what each of `out` output pixels covers along the first axis, in order and in float32."""
+    side = len(image)
     first, weights = area_weights(side, out)
     total: torch.Tensor | None = None
     for tap, weight in enumerate(weights):
-        index = torch.from_numpy(np.minimum(first + tap, side - 1)).to(pixels.device)
-        share = torch.from_numpy(weight).to(pixels.device)
-        part = pixels.index_select(dim, index).mul_(share if dim == -1 else share[:, None])
+        index = to_device(np.minimum(first + tap, side - 1), image.device)
+        part = image.index_select(0, index).mul_(_per_block(weight, image))
         total = part if total is None else total.add_(part)
     assert total is not None  # every output pixel covers at least one
     return total
@@ -157,4 +154,19 @@ def area_weights(side: int, out: int) -> tuple[np.ndarray, np.ndarray]:
     return first, np.where(pixel < stop, weights, np.float32(0))
 
 
-OURS: Mapping[str, Callable[[torch.Tensor, Size], torch.Tensor]] = {"area": _area, "legacy": _legacy}
+def _area(images: torch.Tensor, size: Size) -> torch.Tensor:
+    """The product with 1 / scale comes last."""
+    rows, columns = (np.float32(side) / np.float32(out) for side, out in zip(images.shape[1:3], size, strict=True))
+    return _columns_then_rows(images, size, _covered).mul_(float(np.float32(1 / float(rows * columns))))
+
+
+def _legacy(images: torch.Tensor, size: Size) -> torch.Tensor:
+    return _columns_then_rows(images, size, lambda image, out: _between(image, legacy_places(len(image), out)))
+
+
+def _exact(images: torch.Tensor, size: Size) -> torch.Tensor:
+    """Bilinear with half-pixel centres. torch's weights add up to 1 but for rounding: white would be cut to 254."""
+    return _columns_then_rows(images, size, lambda image, out: _between(image, half_pixel_centres(len(image), out)))
+
+
+OURS: Mapping[str, Callable[[torch.Tensor, Size], torch.Tensor]] = {"area": _area, "legacy": _legacy, "exact": _exact}

@@ -3,28 +3,32 @@
 - `square`: resize to the model's height and width, aspect ratio lost, no crop (VTAB, and the official ViT test rule).
 - `resize_crop`: resize to 8/7 of the model's size, then centre crop (256 then 224: the authors' few-shot rule).
 - `shorter_crop`: the shorter side to 8/7 of the model's, aspect ratio kept, then centre crop (timm, torchvision).
+- `resmall_crop`: the same with big_vision's rounding: the longer side to the nearest pixel, half to even, in float32,
+  and an odd pixel of the crop removed at the end.
 
 `crop_pct` is the share of a side that the crop keeps where it is not 7/8; the size before the crop is then rounded
 down, as in timm.
 
-Images are resized in float32 with antialiasing, without rounding to eight bits, on the model's device, by the function
-that torchvision's resize calls; importing torchvision would cost a small run several seconds.
+Kernels are those of suites/images/resize.py. Pixels stay on the model's device. Views named below say how released code
+resizes; `followed` completes the settings that a user typed by one of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
+
+from .resize import ANTIALIASED, OF_PILLOW, Kernel, Rounding, check_resize, resize, to_device
 
 if TYPE_CHECKING:
     import torch
 
     from ...models.spec import Input
 
-Resize = Literal["square", "resize_crop", "shorter_crop"]
+Resize = Literal["square", "resize_crop", "shorter_crop", "resmall_crop"]
 Packed: TypeAlias = "list[torch.Tensor]"  # (B, H, W, 3) uint8 on the CPU, in order; one if all sizes are equal
 
 
@@ -49,14 +53,6 @@ def pack(images: Sequence[np.ndarray] | np.ndarray, *, pin: bool = False) -> Pac
     return [part.pin_memory() for part in packed] if pin else packed
 
 
-def to_device(array: np.ndarray, device: torch.device) -> torch.Tensor:
-    """An array as a tensor on the device; for a GPU from pinned memory, so that the host does not wait for its work."""
-    import torch
-
-    tensor = torch.from_numpy(array)
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
-
-
 @dataclass(frozen=True, kw_only=True)
 class View:
     """Settings of a model's preprocessing; None stands for the default of the model or its library."""
@@ -66,6 +62,7 @@ class View:
     crop_pct: float | None = None
     interpolation: str | None = None
     antialias: bool | None = None
+    rounding: Rounding | None = None
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
     bgr: bool | None = None
@@ -74,9 +71,56 @@ class View:
         """This view, with the fields of `other` where its own are None."""
         return replace(other, **self.given())
 
+    def resizing(self) -> dict[str, Any]:
+        """Kernel, antialiasing and rounding; empty where they are the model's kernel, antialiased, and none."""
+        antialias, rounding = self.antialias is not False, self.rounding or "none"
+        how = {"interpolation": self.interpolation, "antialias": antialias, "rounding": rounding}
+        return {} if how == {"interpolation": None, "antialias": True, "rounding": "none"} else how
+
     def given(self) -> dict[str, Any]:
         """The fields that are not None."""
         return {name: value for name, value in vars(self).items() if value is not None}
+
+
+# How released code prepares test images, and images for features.
+VIT_RELEASE = View(resize="square", antialias=False)  # vision_transformer and big_transfer
+BIG_VISION_FEWSHOT = View(resize="resize_crop", antialias=False, rounding="truncate")  # big_vision's few-shot evaluator
+
+
+def followed(typed: View, follows: View, model: Input, *, library: bool = False) -> View:
+    """The typed view, completed by that of the code that is followed.
+
+    Of a library's model (`library`: timm, torchvision), and of a model of one's own that wants bicubic images, the
+    resize is Pillow's, unless the followed code names a kernel.
+    """
+    kernel = typed.interpolation or follows.interpolation or model.interpolation
+    asks = library or kernel == "bicubic" or typed.rounding == "pillow"
+    named = typed.interpolation is None and follows.interpolation is not None
+    if asks and kernel in OF_PILLOW and not named and typed.antialias is not False:
+        follows = replace(follows, interpolation=None, antialias=True, rounding="pillow")
+    return typed.over(follows)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResizeSettings:
+    """How images are resized, as users type it. None: as the code that the suite or the recipe follows."""
+
+    in_fed: ClassVar[frozenset[str]] = frozenset({"interpolation", "antialias", "rounding"})
+
+    # bilinear, area (TensorFlow's), legacy (TensorFlow 1's bilinear), bicubic, nearest; see suites/images/resize.py
+    interpolation: Kernel | None = field(default=None, metadata={"words": {"recipe": None}})
+    antialias: bool | None = field(default=None, metadata={"words": {"recipe": None}})  # of bilinear and bicubic
+    # of resized pixels to 8 bits. none: they stay floats; truncate: as big_vision; pillow: as timm and torchvision
+    rounding: Rounding | None = field(default=None, metadata={"words": {"recipe": None, "none": "none"}})
+
+    def check_resize(self) -> None:
+        """Raise UsageError for settings that contradict each other."""
+        check_resize(self.interpolation, self.antialias, self.rounding)
+
+    @property
+    def typed_resize(self) -> View:
+        """These settings."""
+        return View(interpolation=self.interpolation, antialias=self.antialias, rounding=self.rounding)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +133,7 @@ class Transform:
     std: tuple[float, float, float]
     interpolation: str
     antialias: bool = True
+    rounding: Rounding = "none"
     crop_pct: float | None = None
     bgr: bool = False  # channels in the order blue, green, red; `mean` and `std`, too
 
@@ -109,11 +154,17 @@ class Transform:
         given = view.given()
         side = given.pop("image_size", None)
         base = cls.for_input(model, given.pop("resize", "square"), None if side is None else (side, side))
-        return replace(base, **given)
+        return base.changed(**given)
+
+    def changed(self, **fields: Any) -> Transform:
+        """The same with these fields; antialias is false for a kernel without antialiasing."""
+        made = replace(self, **fields)
+        return made if made.interpolation in (*ANTIALIASED, "nearest") else replace(made, antialias=False)
 
     def describe(self) -> dict[str, Any]:
-        """As plain data, for fingerprints and records. `crop_pct` and `bgr` are left out where unused."""
+        """As plain data, for fingerprints and records. `rounding`, `crop_pct` and `bgr` are left out where unused."""
         unused = {name for name in ("crop_pct", "bgr") if not getattr(self, name)}
+        unused |= {"rounding"} if self.rounding == "none" else set()
         used = {key: value for key, value in asdict(self).items() if key not in unused}
         return {key: list(value) if isinstance(value, tuple) else value for key, value in used.items()}
 
@@ -125,31 +176,30 @@ class Transform:
         """As `batch`, from packed images: uint8 pixels are copied to the device, and everything else is done there."""
         import torch
 
-        parts = [self._apply(part.to(device, non_blocking=True)) for part in packed]
+        parts = [self.scaled(self._cropped(self.resized(part, device))) for part in packed]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
-    def _apply(self, images: torch.Tensor) -> torch.Tensor:
-        import torch
-        from torch.nn.functional import interpolate
+    def resized(self, images: torch.Tensor, device: torch.device) -> torch.Tensor:
+        """(B, 3, H', W') float32 on `device`, 0 to 255, before the crop, from (B, H, W, 3) uint8 on the CPU."""
+        size = self._size_before_crop(int(images.shape[1]), int(images.shape[2]))
+        how = {"interpolation": self.interpolation, "antialias": self.antialias, "rounding": self.rounding}
+        return resize(images, size, device, **how)
 
-        # Channels first in memory as well: a permuted view would have another, slower layout in the network.
-        # Permuting bytes and scaling in place halves the time on a CPU.
-        pixels = images.permute(0, 3, 1, 2).contiguous().to(torch.float32)  # B 3 H W, 0..255
-        height, width = self.size
-        original = (int(pixels.shape[-2]), int(pixels.shape[-1]))
-        resized = self._size_before_crop(*original)
-        if original != resized:
-            smooth = self.antialias and self.interpolation != "nearest"
-            pixels = interpolate(pixels, resized, mode=self.interpolation, antialias=smooth)
-        # The authors' central crop removes an odd pixel at the end; the libraries round half to even.
-        whole = round if self.resize == "shorter_crop" else int
-        top, left = whole((resized[0] - height) / 2), whole((resized[1] - width) / 2)
-        pixels = pixels[..., top : top + height, left : left + width].contiguous()
+    def scaled(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(B, 3, height, width) pixels of 0 to 255, changed in place to the model's mean and std."""
         if self.bgr:
             pixels = pixels.flip(1)
         channels = (np.array(value, dtype=np.float32) for value in (self.mean, self.std))
         mean, std = (to_device(value, pixels.device).view(3, 1, 1) for value in channels)
         return pixels.div_(255).sub_(mean).div_(std)
+
+    def _cropped(self, pixels: torch.Tensor) -> torch.Tensor:
+        """The central (B, 3, height, width)."""
+        height, width = self.size
+        # The authors' central crops remove an odd pixel at the end; the libraries round half to even.
+        whole = round if self.resize == "shorter_crop" else int
+        top, left = whole((pixels.shape[-2] - height) / 2), whole((pixels.shape[-1] - width) / 2)
+        return pixels[..., top : top + height, left : left + width].contiguous()
 
     def _size_before_crop(self, height: int, width: int) -> tuple[int, int]:
         """Height and width that an image of this size is resized to."""
@@ -160,5 +210,9 @@ class Transform:
         ]
         if self.resize == "resize_crop":
             return wanted[0], wanted[1]
+        if self.resize == "resmall_crop":
+            factor = max(np.float32(side) / np.float32(old) for side, old in zip(wanted, (height, width), strict=True))
+            rows, columns = (int(np.round(np.float32(old) * factor)) for old in (height, width))
+            return max(wanted[0], rows), max(wanted[1], columns)
         scale = max(wanted[0] / height, wanted[1] / width)  # so that both sides are long enough
         return max(wanted[0], int(height * scale + 1e-9)), max(wanted[1], int(width * scale + 1e-9))

@@ -28,10 +28,12 @@ during standardisation, once after it; 3 n^2 and L (D + N or 0) K float64 number
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from ..images.transforms import VIT_RELEASE, View
 from ..metrics import top1
 from ..protocol import Context, Features, Labelled, Precision
 from .factors import FEW, Cholesky, Tridiagonal
@@ -177,15 +179,17 @@ class Ridge:
 
 
 def classify_by_ridge(
-    context: Context, l2: Sequence[float], *, image_size: int | None, precision: Precision = "fp32"
+    context: Context, l2: Sequence[float], view: View, *, precision: Precision = "fp32"
 ) -> tuple[np.ndarray, list[Features], dict[str, Any]]:
     """(M,) predicted classes of the test images, the features of the train, val and test splits, and the treatment.
 
     The probe is fitted on training and validation images together, at the l2 with the best accuracy on the validation
-    images when fitted on the training images alone; ties go to the largest l2. Images are resized to a square.
+    images when fitted on the training images alone; ties go to the largest l2. Images are resized to a square; what
+    the view leaves open is as in the ViT release.
     """
     task = context.task
-    options: dict[str, Any] = {"resize": "square", "image_size": image_size, "precision": precision}
+    view = replace(view, resize="square")
+    options: dict[str, Any] = {"resize": view, "follows": VIT_RELEASE, "precision": precision}
     parts = [context.features(task, (split,), **options) for split in ("train", "val", "test")]
     train, val, test = parts
     ridge = Ridge(train.x, train.labels, task.num_classes, strengths=len(l2))

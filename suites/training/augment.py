@@ -2,15 +2,17 @@
 
 - `bit`: resize to a square, take a random square crop, flip half of the images (BiT paper, Section 3.3; the ViT paper
   refers to it). If a task's label forbids it, no crop (then resize to the final size), or no flip.
-- `inception`: a random crop of 5 to 100 % of the area, aspect ratio 3/4 to 4/3, resized; flip (the ViT release).
+- `resmall_crop`: the same, but the shorter side is resized and the aspect ratio kept (big_vision's transfer).
+- `inception`: a random crop of 5 to 100 % of the area, drawn as TensorFlow's sampler does, resized; flip (the ViT
+  release, big_vision). suites/training/inception_crop.py
+- `torchvision`: the same, drawn as torchvision's RandomResizedCrop does: larger parts.
 - `none`: resize to the final size; flip.
 
-Test images are resized to the final size without a crop, as in both papers (`suites.images.transforms`, `square`).
+Kernels are the recipe's, as of the test images (`suites.images.transforms`).
 """
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,7 +22,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ..images.decoded import Decoded
-from ..images.transforms import Transform, pack, to_device
+from ..images.resize import Kernel, Rounding, to_device
+from ..images.transforms import Transform, pack
+from .inception_crop import NUMBERS, TORCHVISION_NUMBERS, inception_box, torchvision_box
 
 if TYPE_CHECKING:
     import torch
@@ -28,9 +32,9 @@ if TYPE_CHECKING:
     from ...models.spec import Input
     from ..protocol import Split, Task
 
-Crop = Literal["bit", "inception", "none"]
-ATTEMPTS = 10  # to draw an area and shape that fit into the image; then the whole image is taken
-AREA, ASPECT = (0.05, 1.0), (3 / 4, 4 / 3)
+Crop = Literal["bit", "resmall_crop", "inception", "torchvision", "none"]
+RESIZED_BEFORE = ("bit", "resmall_crop")  # crops of resized images
+BOXES = {"inception": inception_box, "torchvision": torchvision_box}  # crops that are resized
 IN_MEMORY = 1 << 30  # bytes of images that are kept for the next pass
 GPU_SHARE = 8  # on a GPU: an eighth of its free memory
 
@@ -40,9 +44,12 @@ class Augmentation:
     """How training images become the network's input; recorded as treatment."""
 
     crop: Crop
-    resize: tuple[int, int]  # height, width before the random crop; used by crop=bit only
+    resize: tuple[int, int]  # height, width before the random crop of crop=bit and resmall_crop (there the least)
     size: tuple[int, int]  # height, width handed to the model
     flip: bool
+    interpolation: Kernel | None = None  # None: the model's own
+    antialias: bool = True
+    rounding: Rounding = "none"
 
     @classmethod
     def of(
@@ -55,10 +62,25 @@ class Augmentation:
         before = (resize, resize) if resize else (round(size[0] * 448 / 384), round(size[1] * 448 / 384))
         before = (max(before[0], size[0]), max(before[1], size[1]))
         allowed: Crop = crop if task.crop else "none"
-        return cls(crop=allowed, resize=before if allowed == "bit" else size, size=size, flip=task.flip and flip)
+        resized = before if allowed in RESIZED_BEFORE else size
+        return cls(crop=allowed, resize=resized, size=size, flip=task.flip and flip)
 
     def describe(self) -> dict[str, Any]:
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        """As plain data, for records. The kernel is left out where it is the model's, antialiased and not rounded."""
+        kernel = {"interpolation": None, "antialias": True, "rounding": "none"}
+        plain = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        plain |= {"sampler": "TensorFlow's"} if self.crop == "inception" else {}
+        return {name: value for name, value in plain.items() if name not in kernel or value != kernel[name]}
+
+    def transform(self, model: Input) -> Transform:
+        """How whole images, or parts of them, are resized."""
+        kernel = {"antialias": self.antialias, "rounding": self.rounding}
+        if self.interpolation is not None:
+            kernel["interpolation"] = self.interpolation
+        if self.crop == "resmall_crop":
+            share = self.size[0] / self.resize[0]
+            return Transform.for_input(model, "resmall_crop", self.size).changed(crop_pct=share, **kernel)
+        return Transform.for_input(model, "square", self.resize).changed(**kernel)
 
 
 class TrainingImages:
@@ -68,7 +90,7 @@ class TrainingImages:
         self.labels = np.concatenate([part.labels for part in parts]).astype(np.int64)
         self._parts, self._how = parts, how
         self._starts = np.cumsum([0, *map(len, parts)])
-        self._transform = Transform.for_input(model, "square", how.resize if how.crop == "bit" else how.size)
+        self._transform = how.transform(model)
         self._decoded: dict[int, np.ndarray] = {}
         self._bytes = 0  # of the decoded images
         self._resized: torch.Tensor | None = None  # N 3 height width, on the device; filled on first use
@@ -116,15 +138,20 @@ class TrainingImages:
         """
         import torch
 
-        drawn = torch.rand((len(indices), 1 + 4 * ATTEMPTS), generator=generator, dtype=torch.float64).numpy()[part]
-        if self._how.crop == "inception":
+        crop = self._how.crop
+        count = NUMBERS if crop == "inception" else TORCHVISION_NUMBERS  # of all other crops, too, as they always were
+        drawn = torch.rand((len(indices), 1 + count), generator=generator, dtype=torch.float64).numpy()[part]
+        if crop in BOXES:
             images = map(self._image, indices[part].tolist())
+            boxes = ((image, BOXES[crop](image.shape[:2], row[1:])) for image, row in zip(images, drawn, strict=True))
             pixels = self._scaled(
-                [_random_part(image, row[1:]) for image, row in zip(images, drawn, strict=True)], device
+                [image[top : top + height, left : left + width] for image, (top, left, height, width) in boxes], device
             )
+        elif crop == "resmall_crop":
+            pixels = self._resmall_crops(indices[part], drawn[:, 1:3], device)
         else:
             pixels = self._whole_images(indices[part], device)
-        if self._how.crop == "bit":
+        if crop == "bit":
             pixels = _random_crops(pixels, self._how.size, drawn[:, 1:3])
         if self._how.flip:
             flipped = to_device(drawn[:, 0] < 0.5, device)[:, None, None, None]
@@ -133,6 +160,18 @@ class TrainingImages:
 
     def _scaled(self, images: Iterable[np.ndarray], device: torch.device) -> torch.Tensor:
         return self._transform.apply(pack(list(images), pin=device.type == "cuda"), device)
+
+    def _resmall_crops(self, chosen: np.ndarray, drawn: np.ndarray, device: torch.device) -> torch.Tensor:
+        """Random crops of images whose shorter side was resized, scaled."""
+        import torch
+
+        how = self._how
+        crops = [
+            _random_crops(self._transform.resized(part, device), how.size, place[None])
+            for image, place in zip(map(self._image, chosen.tolist()), drawn, strict=True)
+            for part in pack([image])
+        ]
+        return self._transform.scaled(torch.cat(crops))
 
     def _whole_images(self, chosen: np.ndarray, device: torch.device) -> torch.Tensor:
         """(P, 3, height, width) whole images, scaled. If all fit, they stay on the device after their first use."""
@@ -180,17 +219,3 @@ def _random_crops(pixels: torch.Tensor, size: tuple[int, int], drawn: np.ndarray
             for image, top, left in zip(pixels, tops, lefts, strict=True)
         ]
     )
-
-
-def _random_part(image: np.ndarray, drawn: np.ndarray) -> np.ndarray:
-    """A random part of an (H, W, 3) image, from 4 numbers in [0, 1) per attempt: area, aspect ratio, top, left."""
-    height, width = image.shape[:2]
-    for area, aspect, top_drawn, left_drawn in drawn.reshape(ATTEMPTS, 4):
-        pixels = (AREA[0] + (AREA[1] - AREA[0]) * area) * height * width
-        low, high = map(math.log, ASPECT)
-        ratio = math.exp(low + (high - low) * aspect)
-        h, w = round(math.sqrt(pixels / ratio)), round(math.sqrt(pixels * ratio))
-        if 0 < h <= height and 0 < w <= width:
-            top, left = int(top_drawn * (height - h + 1)), int(left_drawn * (width - w + 1))
-            return image[top : top + h, left : left + w]
-    return image

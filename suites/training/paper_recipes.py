@@ -51,11 +51,16 @@ def vit(task: str, images: int, *, resnet: bool = False) -> Recipe:
 def vit_as(code: Code, task: str, images: int, *, resnet: bool = False) -> Recipe:
     """`vit` with the preprocessing of the authors' public code; the paper itself refers to BiT's.
 
-    vision_transformer: Inception crops; test images resized to a square. big_vision (its transfer configuration):
-    Inception crops; the central 384 pixels of test images whose shorter side is resized to 448.
+    vision_transformer: Inception crops; test images resized to a square. big_vision (its transfer configuration): the
+    shorter side is resized to 448, by area and to 8 bits, and a part of 384 pixels is cut out of that: a random one to
+    train, the central one to test. The Inception crop that it also takes (crop=inception) is resized bilinearly.
     """
-    test: dict[str, Any] = {"test_resize": "shorter_crop", "test_crop_pct": 384 / 448} if code == "big_vision" else {}
-    return replace(vit(task, images, resnet=resnet), crop="inception", **test)
+    recipe = vit(task, images, resnet=resnet)
+    if code == "vision_transformer":
+        return replace(recipe, crop="inception")
+    resized: dict[str, Any] = {"interpolation": "area", "rounding": "truncate", "inception_interpolation": "bilinear"}
+    test: dict[str, Any] = {"test_resize": "resmall_crop", "test_crop_pct": 384 / 448}
+    return replace(recipe, crop="resmall_crop", resize=448, **resized, **test)
 
 
 def imagenet_table2(model: str, images: int, *, task: str = "ImageNet") -> Recipe:
@@ -79,9 +84,11 @@ def vtab() -> Recipe:
 def vtab_sweep() -> tuple[Recipe, ...]:
     """The VTAB paper's lightweight sweep: two learning rates by two schedules, images resized to 224 pixels.
 
-    Its public code neither crops nor flips. From a secondary source, without warm-up and decay: those are `vtab`'s.
+    Its public code neither crops nor flips, and resizes as TensorFlow 1 did. From a secondary source, without warm-up
+    and decay: those are `vtab`'s.
     """
-    grid = {"lr": (0.01, 0.1), "image_size": 224, "resize": None, "crop": "none", "flip": False}
+    grid = {"lr": (0.01, 0.1), "image_size": 224, "resize": None, "interpolation": "legacy"}
+    grid |= {"crop": "none", "flip": False}
     return tuple(replace(vtab(), **grid, steps=steps) for steps in (2500, 10_000))
 
 
@@ -134,6 +141,8 @@ def short(size: tuple[int, int]) -> Recipe:
         batch=32,
         image_size=SHORT_SIDE if tiny else None,
         resize=34 if tiny else None,
+        antialias=True,
+        rounding="none",
         optimizer="adam",
         weight_decay=0.03,
         seed=(0, 1),
@@ -143,8 +152,8 @@ def short(size: tuple[int, int]) -> Recipe:
 def bit(images: int, size: tuple[int, int], *, model: str = "", source: Source = "paper") -> Recipe:
     """The BiT-HyperRule (training/bit_hyperrule.py), of the paper or of the released code.
 
-    `size` is the images' height and width. The code uses the largest image size for all models, warms up over 100 or
-    500 steps, and decays the short schedule at steps 200, 300 and 400.
+    `size` is the usual height and width of the data set's images. The code uses the largest image size for all models,
+    warms up over 100 or 500 steps, and decays the short schedule at steps 200, 300 and 400.
     """
     _check(images)
     steps = schedule_length(images)

@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, Self
 
 from ...registry import UsageError
-from ..images.transforms import Resize
+from ..images.resize import Kernel
+from ..images.transforms import Resize, ResizeSettings
 from ..protocol import Settings
 from .augment import Crop
 
@@ -23,7 +24,7 @@ def setting(default: Any = None, *, unset: Any = None, **words: Any) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecipeSettings(Settings):
+class RecipeSettings(ResizeSettings, Settings):
     """The settings of a recipe that users can type. None or an empty tuple: not set.
 
     In a `Recipe`, a setting that is not set gets its default; in a suite (`FineTune`), its recipe's value. None never
@@ -45,13 +46,13 @@ class RecipeSettings(Settings):
     mixup: float = setting(0.0, none=0.0)
     polyak: float = setting(0.0, none=0.0)  # factor of the averaged weights, 0.9999 in the ViT paper's Table 2; 0: none
     image_size: int | None = setting()  # pixels; None in a Recipe: the model's size
-    # Pixels before the random crop of crop=bit; None in a Recipe: 448/384 of image_size.
+    # Pixels before the random crop of crop=bit or resmall_crop; None in a Recipe: 448/384 of image_size.
     resize: int | None = setting()
     # See augment.py. Always none for a task whose label forbids cropping.
     crop: Crop = setting("bit", none="none")
     flip: bool = setting(True, none=False)  # flip half of the images; never if the task's label forbids it
-    # Of test images. square: no crop, as in both papers; resize_crop, shorter_crop: then a centre crop, if the task's
-    # label allows it.
+    # Of test images. square: no crop, as in both papers; resize_crop, shorter_crop, resmall_crop: then a centre crop,
+    # if the task's label allows it.
     test_resize: Resize = setting("square")
     seed: tuple[int, ...] = setting((0, 1, 2), unset=())
 
@@ -62,6 +63,7 @@ class RecipeSettings(Settings):
 
     def check_given(self) -> None:
         """Raise UsageError for invalid settings, alone or together."""
+        self.check_resize()
         given, endless = self.given(), float("inf")
         for name in ("steps", "batch", "image_size", "resize"):
             self.refuse(name, given.get(name, 1) < 1, ": training needs at least 1")
@@ -82,6 +84,7 @@ class RecipeSettings(Settings):
 # Records state the effect of these elsewhere: on images in `augmentation` and `test`, on the network in its variant.
 RECORDED_ELSEWHERE = frozenset(
     {"image_size", "resize", "crop", "flip", "test_resize", "test_crop_pct", "seed", "dropout", "tanh_layer", "note"}
+    | {"interpolation", "antialias", "rounding", "inception_interpolation"}
 )
 
 
@@ -98,6 +101,7 @@ class Recipe(RecipeSettings):
     decay_factor: float = 0.1
     label_smoothing: float = 0.0
     test_crop_pct: float | None = None  # share of a side that a test crop keeps; None: 7/8
+    inception_interpolation: Kernel | None = None  # of an Inception crop, where test images have another kernel
     dropout: float = 0.0  # for a transformer trained from scratch
     tanh_layer: bool = False  # before the head, for a transformer trained from scratch
     note: str = ""  # what the protocol does not define for a task, and what is used instead
@@ -108,7 +112,7 @@ class Recipe(RecipeSettings):
             raise TypeError("a recipe needs learning rates, lr=(0.01,), and steps")
         for item in fields(RecipeSettings):
             if item.name not in given:
-                object.__setattr__(self, item.name, item.metadata["default"])
+                object.__setattr__(self, item.name, item.metadata.get("default"))
         self.check_given()
         if self.decay_at and self.schedule != "steps":
             raise UsageError(

@@ -15,7 +15,7 @@ import numpy as np
 from ...models.spec import Input
 from ...registry import UsageError
 from ...stable import replacing, sha
-from ..images.transforms import Transform
+from ..images.transforms import VIT_RELEASE, Transform, followed
 from ..protocol import Context, Split, Task
 from .augment import Augmentation, TrainingImages
 from .contract import Compute, Watch
@@ -79,7 +79,7 @@ class Trainer:
         if name in self._done:
             context.advance(recipe.steps * recipe.batch)
             return TrainingRunResult.read(self._done[name])
-        augmentation, transform = feeding(context.model.input, context.task, recipe)
+        augmentation, transform = fed_by(context, recipe)
         changes, classes = changes_from_scratch(context, recipe), context.task.num_classes
         network: Any = context.build(classes, augmentation.size, changes, seed)
         notes = [*getattr(network, "notes", ()), *_new_head(network, trained=not context.weights.random)]
@@ -109,17 +109,25 @@ class Trainer:
         return result
 
 
-def feeding(model: Input, task: Task, recipe: Recipe) -> tuple[Augmentation, Transform]:
+def fed_by(context: Context, recipe: Recipe) -> tuple[Augmentation, Transform]:
+    """`feeding` of a job's model and task."""
+    return feeding(context.input, context.task, recipe, library=context.model.architecture.resizes_by_pillow)
+
+
+def feeding(model: Input, task: Task, recipe: Recipe, *, library: bool = False) -> tuple[Augmentation, Transform]:
     """The preprocessing of a task's training images and of its test images, by a recipe for a model.
 
-    A task whose training images must not be cropped has no crop of test images either.
+    What the recipe leaves open is as in the ViT and BiT releases, of a library's model (`library`) as that resizes. A
+    task whose training images must not be cropped has no crop of test images either.
     """
     size = model.size if recipe.image_size is None else (recipe.image_size, recipe.image_size)
+    kernel = followed(recipe.typed_resize, replace(VIT_RELEASE, resize=None), model, library=library).given()
+    resize, share = (recipe.test_resize, recipe.test_crop_pct) if task.crop else ("square", None)
+    transform = Transform.for_input(model, resize, size).changed(crop_pct=share, **kernel)
     augmentation = Augmentation.of(task, size, crop=recipe.crop, resize=recipe.resize, flip=recipe.flip)
-    if not task.crop:
-        return augmentation, Transform.for_input(model, "square", size)
-    transform = Transform.for_input(model, recipe.test_resize, size)
-    return augmentation, replace(transform, crop_pct=recipe.test_crop_pct)
+    if augmentation.crop == "inception" and recipe.inception_interpolation:
+        kernel["interpolation"] = recipe.inception_interpolation
+    return replace(augmentation, **kernel), transform
 
 
 def changes_from_scratch(context: Context, recipe: Recipe) -> Mapping[str, Any]:
@@ -155,8 +163,10 @@ def _save(network: Any, path: Path, task: Task, transform: Transform) -> None:
         save_file(
             {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}, temporary
         )
-    sidecar = {"head": task.name, "image_size": transform.size[0], "antialias": transform.antialias}
+    how = {"interpolation": transform.interpolation, "antialias": transform.antialias}
+    sidecar = {"head": task.name, "image_size": transform.size[0], **how}
     sidecar |= {"resize": transform.resize} if transform.resize != "square" else {}
     sidecar |= {"crop_pct": transform.crop_pct} if transform.crop_pct else {}
+    sidecar |= {"rounding": transform.rounding} if transform.rounding != "none" else {}
     with replacing(path.with_name(f"{path.name}.yaml")) as temporary:
         temporary.write_text("".join(f"{name}: {json.dumps(value)}\n" for name, value in sidecar.items()), "utf-8")

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from ..images.transforms import to_device
+from ..images.resize import to_device
 from . import order
 from .augment import TrainingImages
 from .contract import Compute

@@ -6,6 +6,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shlex
 import shutil
 from pathlib import Path
 from statistics import mean
@@ -18,6 +19,7 @@ from typer.testing import CliRunner
 from vit_bench.bench import config
 from vit_bench.bench.cli import app
 from vit_bench.bench.plan import make_plan
+from vit_bench.bench.reproduce import run_commands
 from vit_bench.results import load
 from vit_bench.results.predictions import Predictions
 from vit_bench.results.record import COLUMNS, Cell, Store
@@ -34,6 +36,8 @@ HEADLINES = {  # run -> cells of its table that hold accuracies or images a seco
     "own": 1,
     "timm": 1,
 }
+PROBES = ("fewshot", "own", "timm", "vtab-mini")  # runs whose images are resized in another way by now
+AS_OF_THEN = ("suite.antialias=true", "suite.rounding=none")
 SHOWN = ("top1", "top5", "mean_per_class", "top1_val_l2", "top1_oracle_l2", "top1_untrained_probe", "images_per_second")
 WHEN_AND_WHERE = ("seconds", "started_at", "measurement")  # of a row, besides env.NAME
 OWN_MODEL = """\
@@ -76,7 +80,9 @@ def words_of(run: str) -> list[str]:
     Path("own.py").write_text(OWN_MODEL, encoding="utf-8")
     Path("weights").mkdir(exist_ok=True)
     Path("weights/tuned.safetensors").touch()  # planning opens no weights
-    return [f"config={OLD / run / 'config.yaml'}"]
+    then = AS_OF_THEN if run in PROBES else ()
+    cropped = ("suite.resize=resize_crop",) if run in PROBES and run != "vtab-mini" else ()
+    return [f"config={OLD / run / 'config.yaml'}", *then, *cropped]
 
 
 def of_other_code(run: str, folder: Path) -> Cell:
@@ -209,6 +215,26 @@ def test_the_same_words_are_the_same_jobs(run: str, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("vit_bench.bench.environment.machine", lambda _: machine)  # that it was made on
     jobs = make_plan(config.read(words_of(run))).jobs
     assert [job.slot for job in jobs] == [cell.slot for cell in cells]
+
+
+@pytest.mark.parametrize("run", PROBES)
+def test_other_pixels_are_another_job(run: str) -> None:
+    """What images are resized to by default has changed: results of then are not taken for those of now."""
+    if run == "timm":
+        pytest.importorskip("timm")
+    jobs = make_plan(config.read(words_of(run)[:1])).jobs
+    assert not {job.slot for job in jobs} & {cell.slot for cell in Store(OLD / run).cells()}
+
+
+@pytest.mark.parametrize("run", [run for run in HEADLINES if run != "throughput"])
+def test_the_command_of_an_old_number_asks_for_the_pixels_of_then(run: str) -> None:
+    if run == "timm":
+        pytest.importorskip("timm")
+    words_of(run)  # writes the files that a command names
+    cells = Store(OLD / run).cells()
+    commands = run_commands(cells, {}, "again")
+    jobs = [job for line in commands for job in make_plan(config.read(shlex.split(line)[4:])).jobs]
+    assert sorted(job.slot for job in jobs) == sorted(cell.slot for cell in cells)
 
 
 def test_a_new_result_takes_the_place_of_an_old_one(tmp_path: Path) -> None:

@@ -152,6 +152,19 @@ def test_jobs_that_share_images_run_side_by_side_and_count_once() -> None:
         ("suite=fewshot shots=-1", r"suite\.shots=-1: images a class are whole numbers from 1 up, or 0 for all"),
         ("suite=fewshot seed=-1", r"suite\.seed=-1: seeds are whole numbers from 0 up"),
         ("suite=fewshot image_size=0", r"suite\.image_size=0"),
+        (
+            "suite=fewshot interpolation=lanczos",
+            r"interpolation=lanczos: .*bilinear, bicubic, nearest, area, legacy",
+        ),
+        (
+            "suite=vtab-mini interpolation=area antialias=true",
+            r"suite\.antialias=true: interpolation=area has no antialiasing; bilinear and bicubic have",
+        ),
+        ("suite=internals rounding=pillow antialias=false", r"suite\.rounding=pillow: Pillow always antialiases"),
+        (
+            "suite=finetune recipe=vtab-sweep task=digits antialias=true",
+            r"suite\.antialias=true: interpolation=legacy has no antialiasing",
+        ),
         ("suite=vtab-mini model.dpth=3", r"no selected model has a setting 'dpth'\. Did you mean 'depth'"),
         ("suite=vtab-mini model=BiT-mini model.depth=3", r"no selected model has a setting 'depth'\. Choose from: "),
         ("suite=vtab-mini model.depth=deep", r"model\.depth=deep: 'deep' is not a whole number"),

@@ -12,7 +12,8 @@ import pytest
 import torch
 from vit_bench.models import create_model
 from vit_bench.suites.images.features import extract
-from vit_bench.suites.images.transforms import Transform, pack, to_device
+from vit_bench.suites.images.resize import to_device
+from vit_bench.suites.images.transforms import Transform, pack
 from vit_bench.suites.timing.monitor import MachineMonitor
 
 pytestmark = pytest.mark.gpu

@@ -23,6 +23,7 @@ from vit_bench.registry import UsageError
 from vit_bench.results.record import load
 from vit_bench.results.tables import make
 from vit_bench.suites.finetune import FineTune
+from vit_bench.suites.images.decoded import usual_size
 from vit_bench.suites.protocol import Split, Task
 from vit_bench.suites.training.augment import Augmentation, TrainingImages
 from vit_bench.suites.training.paper_recipes import from_scratch, short, vit_as, vtab_sweep
@@ -52,7 +53,7 @@ def split(count: int = 6, side: int = 12) -> Split:
     return Split(images=images, labels=np.arange(count) % 2, digest=f"made {count}")
 
 
-@pytest.mark.parametrize("crop", ["bit", "inception", "none"])
+@pytest.mark.parametrize("crop", ["bit", "resmall_crop", "inception", "torchvision", "none"])
 def test_an_image_is_augmented_alike_however_its_batch_is_split(crop) -> None:
     from vit_bench.models import catalog
 
@@ -110,6 +111,37 @@ def test_image_files_are_decoded_ahead_by_several_threads(monkeypatch) -> None:
     images = data.batch(np.arange(4), np.arange(4), torch.Generator(), torch.device("cpu"))
     data.close()
     assert images.shape == (4, 3, 16, 16)
+
+
+def test_the_size_of_a_data_set_is_its_usual_one_and_not_the_first_images() -> None:
+    sides = [(40, 30), *[(300, 200), (310, 190), (290, 240)] * 60]
+    opened: list[int] = []
+
+    class Images(list[Any]):
+        def __getitem__(self, index: Any) -> Any:
+            opened.append(index)
+            return super().__getitem__(index)
+
+    images = Images(np.empty((*side, 3), dtype=np.uint8) for side in sides)
+    assert usual_size(images) == (300, 200)
+    assert len(opened) == 101
+    assert usual_size(np.empty((5, 32, 48, 3), dtype=np.uint8)) == (32, 48)
+    assert usual_size(images[:1]) == (40, 30)
+
+
+def test_a_cut_of_a_resized_image_keeps_the_aspect_ratio_and_is_random() -> None:
+    from vit_bench.models import catalog
+
+    how = replace(Augmentation.of(task(), (16, 16), crop="resmall_crop", resize=20, flip=False), rounding="truncate")
+    how = replace(how, interpolation="area", antialias=False)
+    ramp = np.broadcast_to(np.arange(80, dtype=np.uint8)[None, :, None], (40, 80, 3))  # halved to 20 x 40
+    data = TrainingImages([replace(split(64), images=[ramp] * 64)], how, catalog()["ViT-mini"].input)
+    cuts = data.batch(np.arange(64), np.arange(64), torch.Generator().manual_seed(0), torch.device("cpu"))
+    rows = ((cuts[:, 0, 0] + 1) * 127.5).round().int()
+    lefts = rows[:, 0] // 2
+    assert torch.equal(rows, 2 * (lefts[:, None] + torch.arange(16)))
+    assert (lefts.min(), lefts.max()) == (0, 24)
+    assert 9 < lefts.float().mean() < 15
 
 
 def test_a_task_forbids_what_would_change_its_label() -> None:
@@ -427,11 +459,21 @@ def test_each_seed_has_first_weights_of_its_own_unless_they_are_named(weights, a
     assert torch.equal(*first) == alike
 
 
-def test_a_network_kept_by_another_recipe_is_scored_as_it_was_tested() -> None:
-    frame = vit_bench.run(*WORDS, "seed=0", "recipe=big-vision", "lr=0.01", "save=weights")
+@pytest.mark.parametrize(
+    ("words", "how"),
+    [
+        (("recipe=big-vision", "lr=0.01"), ("resmall_crop", "area", "truncate")),
+        (("recipe=short", "interpolation=nearest"), ("square", "nearest", None)),
+        (("recipe=short", "interpolation=bicubic", "rounding=pillow"), ("square", "bicubic", "pillow")),
+    ],
+    ids=["area", "nearest", "pillow"],
+)
+def test_a_network_kept_by_another_recipe_is_scored_as_it_was_tested(words, how) -> None:
+    frame = vit_bench.run(*WORDS, "seed=0", *words, "save=weights")
     assert set(frame["status"]) == {"ok"}, frame["error"].tolist()
     treatment = json.loads(frame["treatment"].iloc[0])
-    assert treatment["recipe"]["test"]["resize"] == "shorter_crop"
+    fed = treatment["recipe"]["test"]
+    assert (fed["resize"], fed["interpolation"], fed.get("rounding")) == how
     (kept,) = Path("r/kept").glob("*/seed0.safetensors")
     words = ("suite=classify", "task=digits", "model=ViT-mini", f"weights={kept}")
     again = vit_bench.run(*words, out="scored")
@@ -439,12 +481,25 @@ def test_a_network_kept_by_another_recipe_is_scored_as_it_was_tested() -> None:
     assert values[0] == values[1]
 
 
-@pytest.mark.parametrize(("crop", "resize", "share"), [(True, "shorter_crop", 384 / 448), (False, "square", None)])
+@pytest.mark.parametrize(("crop", "resize", "share"), [(True, "resmall_crop", 384 / 448), (False, "square", None)])
 def test_where_a_label_forbids_cutting_no_test_image_is_cut_either(crop, resize, share) -> None:
     recipe = vit_as("big_vision", "made", 1000)
     augmentation, transform = feeding(of("ViT-mini").input, task(crop=crop), recipe)
-    assert augmentation.crop == ("inception" if crop else "none")
+    assert augmentation.crop == ("resmall_crop" if crop else "none")
     assert (transform.resize, transform.crop_pct) == (resize, share)
+
+
+def test_a_typed_kernel_is_that_of_every_image() -> None:
+    """Also of those for which the recipe has one of its own, and where the recipe antialiases."""
+    model = of("ViT-mini")
+    for words in ({"recipe": "big-vision", "crop": "inception"}, {"recipe": "short"}):
+        suite = FineTune(**words, interpolation="area")
+        ((_, recipe),) = suite.candidates(model, Random(), task(), 1000, (64, 64))
+        augmentation, transform = feeding(model.input, task(), recipe)
+        assert (augmentation.interpolation, transform.interpolation, transform.antialias) == ("area", "area", False)
+    suites = (FineTune(recipe="big-vision", crop="inception", interpolation=kernel) for kernel in (None, "area"))
+    by_recipe, by_hand = (suite.fed(model, Random(), task()) for suite in suites)
+    assert by_recipe != by_hand
 
 
 def test_a_model_with_one_setting_stands_beside_one_whose_recipe_was_chosen(monkeypatch) -> None:

@@ -75,6 +75,11 @@ def test_the_authors_codes_feed_images_in_ways_of_their_own() -> None:
     assert [(one.crop, one.test_resize, one.test_crop_pct) for one in (paper, *codes)] == [
         ("bit", "square", None),
         ("inception", "square", None),
-        ("inception", "shorter_crop", 384 / 448),
+        ("resmall_crop", "resmall_crop", 384 / 448),
+    ]
+    assert [(one.interpolation, one.antialias, one.rounding) for one in (paper, *codes)] == [
+        (None, None, None),
+        (None, None, None),
+        ("area", None, "truncate"),
     ]
     assert {(one.steps, one.lr, one.image_size) for one in (paper, *codes)} == {(10_000, paper.lr, 384)}
