@@ -67,8 +67,8 @@ class Plan:
             macs = job.model.architecture.macs(size) if work.all else 0
             shared, own = (job.task.larger_split if job.suite.reads_larger_split else {}), job.task.recipe
             parts = tuple(shared.get(split) or own.get(split, split) for split in job.suite.splits)
-            fed = (getattr(job.suite, "resize", "square"), str(job.identity.get("fed")))
-            key = (job.group, job.task.image_set, parts, size, fed)
+            resize = getattr(job.suite, "resize", None) or job.suite.name  # what the suite follows
+            key = (job.group, job.task.image_set, parts, size, resize, str(job.identity.get("fed")))
             key = (job.key,) if work.trained else key  # no other job shares a training
             passes[key] = (work, None if macs is None else (work.images + 3 * work.trained) * macs)
         works = [work for work, _ in passes.values()]

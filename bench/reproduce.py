@@ -104,7 +104,9 @@ def _words_of_floats(record: Record, own: Sequence[str]) -> tuple[str, ...]:
     with suppress(UsageError):
         (suite,) = apply(read([f"suite={record.suite}", *own]), [suites()[record.suite]])
         row = select_model(record.model if known else "ViT-mini").row  # a user's code is not run for this
-        return ("suite.antialias=true", "suite.rounding=none") if suite.fed(row, weights, task) else ()
+        if suite.fed(row, weights, task):
+            floats = {"antialias": "true", "rounding": "none"}  # in_fed: the others are settings as ever
+            return tuple(f"suite.{name}={value}" for name, value in floats.items() if name in suite.in_fed)
     return ()
 
 

@@ -25,7 +25,7 @@ A BiT has filters only. One layer's attention of one batch is in memory at a tim
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -77,9 +77,6 @@ class Internals(ResizeSettings, Suite):
         self.require_positive("images", "components", "image_size")
         invalid = not 0 <= self.examples <= self.images
         self.refuse("examples", invalid, f": these are the first of the images={self.images} that are looked at")
-
-    def fed(self, model: Model, weights: WeightsChoice, task: Task) -> Mapping[str, Any]:  # noqa: ARG002
-        return self.typed_resize.resizing()
 
     def estimate(self, model: Model, task: Task, weights: WeightsChoice) -> Work:  # noqa: ARG002
         attends = model.architecture.attends

@@ -15,7 +15,7 @@ resizes; `followed` completes the settings that a user typed by one of them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
@@ -116,6 +116,10 @@ class ResizeSettings:
     def check_resize(self) -> None:
         """Raise UsageError for settings that contradict each other."""
         check_resize(self.interpolation, self.antialias, self.rounding)
+
+    def fed(self, model: Any, weights: Any, task: Any) -> Mapping[str, Any]:  # noqa: ARG002
+        """`Suite.fed` of a suite that follows nobody's code: without typed settings, antialiased floats."""
+        return self.typed_resize.resizing()
 
     @property
     def typed_resize(self) -> View:

@@ -136,6 +136,11 @@ def test_jobs_that_share_images_run_side_by_side_and_count_once() -> None:
     assert macs == 2 * 2000 * sum(job.model.macs or 0 for job in made.jobs if job.task.name == "nearest")
 
 
+def test_passes_of_differently_resized_images_count_each() -> None:
+    made = plan("suite=vtab-mini,fewshot", "model=ViT-mini", "task=digits", "antialias=true", "rounding=none")
+    assert made.work()[0] == Work(images=2 * sum(made.jobs[0].task.splits.values()))
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

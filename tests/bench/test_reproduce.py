@@ -11,7 +11,11 @@ from vit_bench.bench import config
 from vit_bench.bench.job import Job
 from vit_bench.bench.plan import make_plan
 from vit_bench.bench.reproduce import job_command, run_commands
+from vit_bench.models import select_model
+from vit_bench.models.weights_choice import Random
 from vit_bench.results.record import Cell, Record
+from vit_bench.suites.classify import CLASSIFY
+from vit_bench.suites.tasks import tasks
 
 
 def planned(text: str) -> list[Job]:
@@ -86,3 +90,13 @@ def test_what_only_the_last_command_said_is_taken_from_its_settings(tmp_path: Pa
     assert config.read_config(tmp_path / "none") == {}
     (tmp_path / "config.yaml").write_text("a: [1\n")
     assert config.read_config(tmp_path) == {}
+
+
+def test_the_command_of_a_librarys_own_head_before_pillow_asks_for_floats() -> None:
+    pytest.importorskip("timm")
+    model = select_model("timm:test_vit").row
+    made = cell(Job(suite=CLASSIFY, model=model, weights=Random(), task=tasks()["digits"], order=()))
+    identity = {name: value for name, value in made.identity.items() if name != "fed"}
+    records = tuple(replace(record, treatment={"antialias": True}) for record in made.records)
+    line = job_command(replace(made, identity=identity, records=records), {}, "x")
+    assert [word for word in line.split() if word.startswith("suite.")] == ["suite.rounding=none"]
