@@ -59,7 +59,8 @@ class Job:
             "settings": {
                 name: value
                 for name, value in plain(asdict(self.suite)).items()
-                if name not in self.suite.incidental and not (value is None and name in self.suite.in_fed)
+                if name not in self.suite.incidental
+                and not (value is None and name in self.suite.in_fed | self.suite.added)
             },
             "model": self.model.name,
             "network": self.model.architecture.network,

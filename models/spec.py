@@ -82,8 +82,8 @@ class Architecture(ABC):
         """The kind of position embeddings, one of ViT's `posembed`; "none" without tokens."""
         return "none"
 
-    def from_scratch(self, *, dropout: float, tanh_layer: bool) -> Mapping[str, Any]:  # noqa: ARG002
-        """The fields that a recipe for training from scratch changes, and their values; never one that the user set.
+    def in_training(self, *, dropout: float, tanh_layer: bool) -> Mapping[str, Any]:  # noqa: ARG002
+        """The fields that a recipe of training changes, and their values; never one that the user set.
 
         `dropout` and `tanh_layer` are what the recipe gives transformers; 0 and False change nothing.
         """
@@ -127,6 +127,7 @@ class Model:
     input: Input = Input()
     aliases: tuple[str, ...] = ()
     small: bool = False  # a demonstration model without released weights; no glob selects it
+    tuned_with_dropout: float = 0.0  # the rate that the ViT release's configuration of this model fine-tunes with
     variant: tuple[tuple[str, Any], ...] = ()  # the fields of the architecture that differ from the named row
 
     @property

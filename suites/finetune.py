@@ -39,8 +39,8 @@ from .training import paper_recipes
 from .training.augment import RESIZED_BEFORE
 from .training.bit_hyperrule import decays
 from .training.contract import Compute, ComputeSettings
-from .training.recipe import Recipe, RecipeSettings
-from .training.runs import Candidate, Trainer, changes_from_scratch, fed_by
+from .training.recipe import ADDED, Recipe, RecipeSettings
+from .training.runs import Candidate, Trainer, changes_in_training, fed_by
 
 if TYPE_CHECKING:
     from ..models.spec import Model
@@ -65,6 +65,7 @@ class FineTune(ComputeSettings, RecipeSettings, Suite):
     default_tasks: ClassVar[str] = "vtab-mini"
     data_parallel: ClassVar[bool] = True
     incidental: ClassVar[frozenset[str]] = INCIDENTAL
+    added: ClassVar[frozenset[str]] = ADDED
 
     recipe: RecipeName = "auto"
     checkpoint_minutes: float = 10.0
@@ -77,8 +78,9 @@ class FineTune(ComputeSettings, RecipeSettings, Suite):
         self.refuse("checkpoint_minutes", not self.checkpoint_minutes > 0, ": a number above 0")
 
     def resolved(self, model: Model, weights: WeightsChoice, task: Task) -> Mapping[str, Any]:  # noqa: ARG002
-        """Whether training may crop and flip the task's images."""
-        return {"crop": task.crop, "flip": task.flip}
+        """Whether training may crop and flip the task's images, and the dropout of the row that a recipe asks for."""
+        dropout = {"dropout": model.tuned_with_dropout} if model.tuned_with_dropout else {}
+        return {"crop": task.crop, "flip": task.flip, **dropout}
 
     def fed(self, model: Model, weights: WeightsChoice, task: Task) -> Mapping[str, Any]:
         """How the recipes resize, each as the code that it follows. Our own, `short`, does as ever."""
@@ -112,6 +114,8 @@ class FineTune(ComputeSettings, RecipeSettings, Suite):
         `images` is the number of training images of the final run, `size` their usual height and width (BiT's rule
         needs both).
         """
+        no_dropout = bool(self.dropout) and "dropout" not in model.settable()
+        self.refuse("dropout", no_dropout, f": {model.name} has none to set; leave it out, or select transformers only")
         names = self.auto_recipe(model, untrained=weights.random) if self.recipe == "auto" else self.recipe
         if names == "vtab-sweep":  # with typed steps all schedules are one
             by_name = {f"vtab-sweep {self.steps or recipe.steps}": recipe for recipe in paper_recipes.vtab_sweep()}
@@ -126,7 +130,10 @@ class FineTune(ComputeSettings, RecipeSettings, Suite):
             return paper_recipes.from_scratch(model.name, images, pretrain=SCRATCH[name], steps=self.steps)
         make = {
             "vit": lambda: paper_recipes.vit(task_name, images, resnet=resnet),
-            "vit-code": lambda: paper_recipes.vit_as("vision_transformer", task_name, images, resnet=resnet),
+            "vit-code": lambda: replace(
+                paper_recipes.vit_as("vision_transformer", task_name, images, resnet=resnet),
+                dropout=model.tuned_with_dropout,
+            ),
             "big-vision": lambda: paper_recipes.vit_as("big_vision", task_name, images, resnet=resnet),
             "table2": lambda: paper_recipes.imagenet_table2(model.name, images, task=task_name or "ImageNet"),
             "bit": lambda: paper_recipes.bit(images, size, model=model.name),
@@ -251,7 +258,7 @@ class FineTune(ComputeSettings, RecipeSettings, Suite):
         """How the model was fed and tuned. What depends on the task is in `recipe`, by which tables split no rows."""
         recipe = candidate.recipe
         augmentation, transform = fed_by(context, recipe)
-        changed = changes_from_scratch(context, recipe)
+        changed = changes_in_training(context, recipe)
         return {
             "head": "a tanh layer, then linear from zero" if "pre_logits" in changed else "linear, from zero",
             "recipe_asked": self.recipe,

@@ -322,6 +322,7 @@ class Suite(Settings, ABC):
     isolated: ClassVar[bool] = False  # run each job in a process of its own: a crash ends one part of it
     incidental: ClassVar[frozenset[str]] = frozenset()  # settings that no number depends on, and a job's key leaves out
     in_fed: ClassVar[frozenset[str]] = frozenset()  # settings that `fed` stands for in a job's key and slot
+    added: ClassVar[frozenset[str]] = frozenset()  # settings that a job's identity leaves out where they are not set
     by_device: ClassVar[bool] = False  # whether the device, driver and libraries are part of a job's identity
 
     def check(self) -> None:  # few suites refuse anything

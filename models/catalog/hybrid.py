@@ -6,7 +6,7 @@ have no file: the first is ViT-B on the ResNet of R50+ViT-L/32, the second ViT-L
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..geometry import resnet_channels, resnet_macs, resnet_stride
 from ..native import mini_row, native_row
@@ -54,10 +54,10 @@ def hybrid_row(name: str, params: int, architecture: Hybrid) -> Model:
 
 
 HYBRIDS = (
-    hybrid_row("R50+ViT-B/16", 98_659_112, Hybrid(units=R50_STRIDE_16, **B)),
+    replace(hybrid_row("R50+ViT-B/16", 98_659_112, Hybrid(units=R50_STRIDE_16, **B)), tuned_with_dropout=0.1),
     hybrid_row("R50+ViT-B/32", 110_945_832, Hybrid(units=R50, **B)),
     hybrid_row("R50+ViT-L/16", 316_483_624, Hybrid(units=R50_STRIDE_16, **L)),
-    hybrid_row("R50+ViT-L/32", 328_994_856, Hybrid(units=R50, **L)),
+    replace(hybrid_row("R50+ViT-L/32", 328_994_856, Hybrid(units=R50, **L)), tuned_with_dropout=0.1),
     hybrid_row("R26+ViT-B/32", 101_383_976, Hybrid(units=R26, **B)),
     hybrid_row("R26+ViT-S/32", 36_431_912, Hybrid(units=R26, **S)),
     # Released with a patch of 8 on the stride-4 stem, 7x7 tokens at 224 pixels: /32 in all but its name.

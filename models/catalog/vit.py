@@ -7,7 +7,7 @@ the count of L/32.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypedDict
 
 from ..geometry import patch_grid, uncovered
@@ -71,7 +71,7 @@ class ViT(NativeArchitecture):
     def position_embedding(self) -> PositionEmbedding:
         return self.posembed
 
-    def from_scratch(self, *, dropout: float, tanh_layer: bool) -> Mapping[str, Any]:
+    def in_training(self, *, dropout: float, tanh_layer: bool) -> Mapping[str, Any]:
         changes: dict[str, Any] = {}
         if dropout and not self.dropout:
             changes["dropout"] = dropout
@@ -131,9 +131,9 @@ PAPER = (
     vit_row("ViT-B/8", 86_576_872, ViT(patch_size=8, **BASE)),
     vit_row("ViT-B/16", 86_567_656, ViT(patch_size=16, **BASE)),
     vit_row("ViT-B/32", 88_224_232, ViT(patch_size=32, **BASE)),
-    vit_row("ViT-L/16", 304_326_632, ViT(patch_size=16, **LARGE)),
+    replace(vit_row("ViT-L/16", 304_326_632, ViT(patch_size=16, **LARGE)), tuned_with_dropout=0.1),
     vit_row("ViT-L/32", 306_535_400, ViT(patch_size=32, **LARGE)),
-    vit_row("ViT-H/14", 632_045_800, ViT(patch_size=14, **HUGE)),
+    replace(vit_row("ViT-H/14", 632_045_800, ViT(patch_size=14, **HUGE)), tuned_with_dropout=0.1),
 )
 
 # The mean of the tokens instead of a class token, hence two vectors fewer. Released as "…-gap-norep".

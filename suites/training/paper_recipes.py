@@ -38,6 +38,7 @@ def vit(task: str, images: int, *, resnet: bool = False) -> Recipe:
 
     `images` is the number of training images. A task without a row in the table gets that of a task of similar size, by
     BiT's thresholds, and a note. The table has 0.06 for ImageNet; the text says only ResNets and hybrids (`resnet`) do.
+    There is no dropout: the table does not say whether there was any.
     """
     _check(images)
     by_size = {500: "Oxford-IIIT Pets", 10_000: "CIFAR-10", 20_000: "ImageNet"}
@@ -51,7 +52,8 @@ def vit(task: str, images: int, *, resnet: bool = False) -> Recipe:
 def vit_as(code: Code, task: str, images: int, *, resnet: bool = False) -> Recipe:
     """`vit` with the preprocessing of the authors' public code; the paper itself refers to BiT's.
 
-    vision_transformer: Inception crops; test images resized to a square. big_vision (its transfer configuration): the
+    vision_transformer: Inception crops; test images resized to a square. It fine-tunes four models with dropout, which
+    their rows know (`Model.tuned_with_dropout`) and this function does not. big_vision (its transfer configuration): the
     shorter side is resized to 448, by area and to 8 bits, and a part of 384 pixels is cut out of that: a random one to
     train, the central one to test. The Inception crop that it also takes (crop=inception) is resized bilinearly.
     """

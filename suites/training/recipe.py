@@ -41,6 +41,8 @@ class RecipeSettings(ResizeSettings, Settings):
     # sgd: coupled, added to the gradient (L2; BiT's pre-training). adam: decoupled, times the learning rate (the ViT
     # release). Both act on all parameters, biases and norms included.
     weight_decay: float = setting(0.0, none=0.0)
+    # Of a transformer, while training; a rate that is typed for the model itself, `model.dropout=`, goes before it.
+    dropout: float = setting(0.0, none=0.0)
     clip_norm: float = setting(1.0, none=0.0)  # global norm of the batch's gradient; 0: no clipping
     # Alpha of the Beta distribution; one lambda per batch (BiT paper, Section 3.3); 0: none.
     mixup: float = setting(0.0, none=0.0)
@@ -71,6 +73,8 @@ class RecipeSettings(ResizeSettings, Settings):
         self.refuse("lr", invalid, ": learning rates are numbers above 0, such as suite.lr=0.01")
         for name in ("weight_decay", "clip_norm", "mixup"):
             self.refuse(name, not 0 <= given.get(name, 0) < endless, ": type 0 for none, or a number above it")
+        share = 0 <= given.get("dropout", 0) < 1
+        self.refuse("dropout", not share, ": type 0 for none, or a rate below 1, such as 0.1")
         share = 0 <= given.get("polyak", 0) < 1
         self.refuse("polyak", not share, ": type 0 for none, or a factor below 1, such as 0.9999")
         warmup, steps = given.get("warmup", 0), given.get("steps", endless)
@@ -81,6 +85,8 @@ class RecipeSettings(ResizeSettings, Settings):
         self.refuse("seed", invalid, ": seeds are different whole numbers from 0 up")
 
 
+# Settings that came after first results. Where they are not set, a job's identity leaves them out.
+ADDED = frozenset({"dropout"})
 # Records state the effect of these elsewhere: on images in `augmentation` and `test`, on the network in its variant.
 RECORDED_ELSEWHERE = frozenset(
     {"image_size", "resize", "crop", "flip", "test_resize", "test_crop_pct", "seed", "dropout", "tanh_layer", "note"}
@@ -102,7 +108,6 @@ class Recipe(RecipeSettings):
     label_smoothing: float = 0.0
     test_crop_pct: float | None = None  # share of a side that a test crop keeps; None: 7/8
     inception_interpolation: Kernel | None = None  # of an Inception crop, where test images have another kernel
-    dropout: float = 0.0  # for a transformer trained from scratch
     tanh_layer: bool = False  # before the head, for a transformer trained from scratch
     note: str = ""  # what the protocol does not define for a task, and what is used instead
 

@@ -80,7 +80,7 @@ class Trainer:
             context.advance(recipe.steps * recipe.batch)
             return TrainingRunResult.read(self._done[name])
         augmentation, transform = fed_by(context, recipe)
-        changes, classes = changes_from_scratch(context, recipe), context.task.num_classes
+        changes, classes = changes_in_training(context, recipe), context.task.num_classes
         network: Any = context.build(classes, augmentation.size, changes, seed)
         notes = [*getattr(network, "notes", ()), *_new_head(network, trained=not context.weights.random)]
         watch = Watch(
@@ -130,11 +130,10 @@ def feeding(model: Input, task: Task, recipe: Recipe, *, library: bool = False) 
     return replace(augmentation, **kernel), transform
 
 
-def changes_from_scratch(context: Context, recipe: Recipe) -> Mapping[str, Any]:
-    """The fields of the architecture that a recipe sets when it trains from scratch, unless the user did."""
-    if not context.weights.random:
-        return {}
-    return context.model.architecture.from_scratch(dropout=recipe.dropout, tanh_layer=recipe.tanh_layer)
+def changes_in_training(context: Context, recipe: Recipe) -> Mapping[str, Any]:
+    """The fields of the architecture that a recipe sets, unless the user did: a tanh layer from scratch only."""
+    tanh_layer = recipe.tanh_layer and context.weights.random
+    return context.model.architecture.in_training(dropout=recipe.dropout, tanh_layer=tanh_layer)
 
 
 def _new_head(network: Any, *, trained: bool) -> list[str]:

@@ -27,7 +27,8 @@ from vit_bench.suites.images.decoded import usual_size
 from vit_bench.suites.protocol import Split, Task
 from vit_bench.suites.training.augment import Augmentation, TrainingImages
 from vit_bench.suites.training.paper_recipes import from_scratch, short, vit_as, vtab_sweep
-from vit_bench.suites.training.runs import Trainer, TrainingRunResult, feeding
+from vit_bench.suites.training.recipe import ADDED
+from vit_bench.suites.training.runs import Trainer, TrainingRunResult, changes_in_training, feeding
 from vit_bench.suites.vtab import Vtab
 
 WORDS = ("suite=finetune", "task=digits", "model=ViT-mini", "batch=8", "steps=2", "crop=none", "image_size=32", "out=r")
@@ -240,6 +241,7 @@ def test_finished_training_runs_of_a_stopped_job_are_not_repeated(monkeypatch) -
         (("lr=0",), r"suite\.lr=0: learning rates are numbers above 0"),
         (("seed=1,1",), r"suite\.seed=1,1: seeds are different whole numbers"),
         (("weight_decay=-1",), r"suite\.weight_decay=-1: type 0 for none"),
+        (("dropout=1",), r"suite\.dropout=1: type 0 for none, or a rate below 1"),
         (("polyak=1",), r"suite\.polyak=1: type 0 for none, or a factor below 1"),
         (("image_size=64", "resize=60"), r"suite\.resize=60: images are resized before 64 pixels are cut"),
         (("resize=70", "image_size=64", "crop=none"), r"suite\.resize=70 is of a random crop.*nothing with crop=none"),
@@ -404,6 +406,68 @@ def test_a_recipe_from_scratch_gives_a_transformer_dropout_and_a_tanh_layer(monk
     assert (treatment["recipe"]["dropout"], treatment["recipe"]["pre_logits"]) == (0.1, 128)
     assert treatment["recipe"]["note"].endswith("Table 3's 10000 are of longer runs")
     assert set(frame["variant"]) == {""}
+
+
+@pytest.mark.parametrize(
+    ("model", "words", "rate"),
+    [
+        ("ViT-L/16", ("recipe=vit-code",), 0.1),
+        ("ViT-H/14", ("recipe=vit-code",), 0.1),
+        ("R50+ViT-B/16", ("recipe=vit-code",), 0.1),
+        ("R50+ViT-L/32", ("recipe=vit-code",), 0.1),
+        ("ViT-L/32", ("recipe=vit-code",), None),
+        ("ViT-B/16", ("recipe=vit-code",), None),
+        ("R50+ViT-L/16", ("recipe=vit-code",), None),  # not released, so no configuration
+        ("ViT-L/16", ("recipe=vit",), None),
+        ("ViT-L/16", ("recipe=big-vision",), None),
+        ("ViT-L/16", ("recipe=vit-code", "model.dropout=0.3"), None),  # its own, which no recipe changes
+        ("ViT-L/16", ("recipe=vit-code", "model.depth=2"), 0.1),
+        ("ViT-L/16", ("recipe=vit-code", "dropout=none"), None),
+        ("ViT-L/16", ("recipe=vit-code", "dropout=0.2"), 0.2),
+        ("ViT-B/16", ("recipe=vit", "dropout=0.2"), 0.2),
+        ("BiT-R50x1", ("recipe=vit-code",), None),
+    ],
+)
+def test_four_models_are_fine_tuned_with_dropout_as_the_vit_release_does(model, words, rate) -> None:
+    (job,) = make_plan(config.read(["suite=finetune", "task=digits", f"model={model}", "weights=random", *words])).jobs
+    assert isinstance(job.suite, FineTune)
+    ((_, recipe),) = job.suite.candidates(job.model, WeightsFile("in21k.npz"), task(), 1000, (224, 224))
+    context: Any = SimpleNamespace(model=job.model, weights=WeightsFile("in21k.npz"))
+    assert dict(changes_in_training(context, recipe)) == ({} if rate is None else {"dropout": rate})
+
+
+def test_dropout_of_a_recipe_is_in_the_network_and_in_the_record(monkeypatch) -> None:
+    import vit_bench.suites.training.loop as training
+
+    original, seen = training.train, []
+
+    def train(network, *arguments, **options):
+        seen.append({module.p for module in network.modules() if isinstance(module, torch.nn.Dropout)})
+        return original(network, *arguments, **options)
+
+    monkeypatch.setattr(training, "train", train)
+    for words in ((), ("dropout=0.2",), ("dropout=0.2", "model.dropout=0.3")):
+        frame = vit_bench.run(*WORDS, "seed=0", *words)
+        assert set(frame["status"]) == {"ok"}, frame["error"].tolist()
+        treatment = json.loads(frame["treatment"].iloc[0])
+        assert treatment["recipe"].get("dropout") == {(): None, ("dropout=0.2",): 0.2}.get(words)
+        assert treatment["typed"].get("dropout") == (0.2 if words else None)
+    assert seen == [{0.0}, {0.2}, {0.3}]
+
+
+def test_a_setting_that_came_later_is_in_no_identity_where_it_is_not_set() -> None:
+    def settings(*words: str) -> dict[str, Any]:
+        (job,) = make_plan(config.read([*WORDS, *words])).jobs
+        return job.identity["settings"]
+
+    assert not ADDED & set(settings())
+    assert settings("dropout=none") == settings() | {"dropout": 0.0}
+    assert "weight_decay" in settings()
+
+
+def test_dropout_is_refused_where_there_is_none() -> None:
+    with pytest.raises(UsageError, match=r"suite\.dropout=0\.1: BiT-mini has none to set; leave it out, or select tr"):
+        make_plan(config.read(["suite=finetune", "task=digits", "model=BiT-mini", "dropout=0.1"])).work()
 
 
 def test_a_rate_that_diverges_is_a_record_that_says_where() -> None:
