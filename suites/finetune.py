@@ -14,7 +14,8 @@ same initial weights for all seeds.
 
 `recipe=auto` is the ViT paper's Table 4 for trained weights (for ResNets and hybrids also the BiT-HyperRule); from
 scratch it is `short` for small models and the ImageNet row of the paper's Table 3 for others. Typed settings override
-the recipe.
+the recipe. docs/training_recipes.md says of every recipe what the papers say, what the released code does, and what is
+done here.
 
 Every training run writes checkpoints and its result to the job's folder, so a killed run resumes.
 """
@@ -47,9 +48,9 @@ if TYPE_CHECKING:
     from ..models.weights_choice import WeightsChoice
 
 Table3 = Literal["scratch", "scratch-in21k", "scratch-jft"]
-RecipeName = Literal[
-    "auto", "vit", "vit-code", "big-vision", "table2", "bit", "bit-code", "vtab", "vtab-sweep", Table3, "short"
-]
+BigVision = Literal["big-vision-i1k", "big-vision-i21k"]
+Fitted = Literal["vit", "vit-code", "big-vision", "table2", "bit", "bit-code", "vtab", "vtab-sweep"]
+RecipeName = Literal["auto", Fitted, Table3, BigVision, "short"]
 SCRATCH = {"scratch": "ImageNet", "scratch-in21k": "ImageNet-21k", "scratch-jft": "JFT-300M"}  # rows of Table 3
 INCIDENTAL = frozenset({"micro_batch", "checkpoint_minutes", "tensorboard"})  # settings no result depends on
 # Settings that the treatment does not list: they are recorded elsewhere, or change the way of computing alone.
@@ -128,6 +129,8 @@ class FineTune(ComputeSettings, RecipeSettings, Suite):
         task_name, resnet = "" if task is None else task.name, model.architecture.has_resnet
         if name in SCRATCH:
             return paper_recipes.from_scratch(model.name, images, pretrain=SCRATCH[name], steps=self.steps)
+        if name in paper_recipes.BIG_VISION:
+            return paper_recipes.big_vision(name, images, steps=self.steps)
         make = {
             "vit": lambda: paper_recipes.vit(task_name, images, resnet=resnet),
             "vit-code": lambda: replace(
@@ -159,7 +162,7 @@ class FineTune(ComputeSettings, RecipeSettings, Suite):
         return {name: list(value) if isinstance(value, tuple) else value for name, value in sorted(typed.items())}
 
     def _override(self, recipe: Recipe) -> Recipe:
-        """The recipe with the typed settings. Raises UsageError where a typed resize has no effect."""
+        """The recipe with the typed settings. Raises UsageError where a typed setting has no effect."""
         typed = self.given()
         steps, schedule = typed.get("steps", recipe.steps), typed.get("schedule", recipe.schedule)
         decay_at = tuple(at * steps // recipe.steps for at in recipe.decay_at) or decays(steps)
@@ -170,11 +173,18 @@ class FineTune(ComputeSettings, RecipeSettings, Suite):
             "antialias": recipe.antialias if typed.get("interpolation") in (None, *ANTIALIASED) else None,
             "inception_interpolation": None if "interpolation" in typed else recipe.inception_interpolation,
             # The note of a recipe from scratch describes its own warm-up.
-            "note": "" if "warmup" in typed and recipe.tanh_layer else recipe.note,
+            "note": "" if "warmup" in typed and recipe.choices else recipe.note,
         }
         if self.lr:
             typed["lr"] = tuple(sorted(set(self.lr)))
+        if self.loss == "softmax":  # a bias that is the same for all classes changes no softmax
+            derived["head_bias"] = 0.0
+        derived["choices"] = tuple((name, why) for name, why in recipe.choices if name not in derived | typed)
         recipe = replace(recipe, **derived | typed)
+        no_decay, more = recipe.weight_decay == 0, "without weight decay; type suite.weight_decay=0.1, or leave it out"
+        self.refuse("decay_on", self.decay_on is not None and no_decay, f" changes nothing {more}")
+        no_bias, more = bool(self.head_bias) and recipe.loss == "softmax", "with loss=softmax; type suite.loss=sigmoid"
+        self.refuse("head_bias", no_bias, f" is the same for all classes and changes nothing {more}, or leave it out")
         resize, side = self.resize, recipe.image_size or 0
         if resize is not None:
             what = f"changes nothing with crop={recipe.crop}; leave it out"
@@ -273,6 +283,7 @@ class FineTune(ComputeSettings, RecipeSettings, Suite):
                 "augmentation": augmentation.describe(),
                 "test": transform.describe(),
                 **({"note": recipe.note} if recipe.note else {}),
+                **({"choices": dict(recipe.choices)} if recipe.choices else {}),
             },
         }
 

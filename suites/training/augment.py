@@ -17,6 +17,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -84,10 +85,17 @@ class Augmentation:
 
 
 class TrainingImages:
-    """The augmented images of some splits, for the training loop. `labels` are their (N,) int64 classes."""
+    """The augmented images of some splits, for the training loop.
+
+    `labels` are their (N,) int64 classes; `label_sets` all classes of each image, where a split has them
+    (`Split.label_sets`), else None.
+    """
 
     def __init__(self, parts: Sequence[Split], how: Augmentation, model: Input) -> None:
         self.labels = np.concatenate([part.labels for part in parts]).astype(np.int64)
+        sets = [part.label_sets or tuple((label,) for label in part.labels.tolist()) for part in parts]
+        several = any(part.label_sets is not None for part in parts)
+        self.label_sets = tuple(chain.from_iterable(sets)) if several else None
         self._parts, self._how = parts, how
         self._starts = np.cumsum([0, *map(len, parts)])
         self._transform = how.transform(model)

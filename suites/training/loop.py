@@ -244,6 +244,10 @@ def _identity(network: nn.Module, data: TrainingImages, recipe: Recipe, seed: in
         "weights": weights_digest(network.state_dict()),
         "precision": compute.precision,
     }
+    if data.label_sets is not None:
+        run["label_sets"] = hashlib.sha256(
+            canonical([list(classes) for classes in data.label_sets]).encode()
+        ).hexdigest()
     canonical(run)  # fails now, not at the first checkpoint, if something is no JSON data
     return run
 

@@ -1,4 +1,4 @@
-"""The papers' fine-tuning recipes as pure functions of task, model and size of the data set."""
+"""The papers' recipes of fine-tuning and pre-training as pure functions of task, model and size of the data set."""
 
 from __future__ import annotations
 
@@ -32,6 +32,13 @@ TABLE3_LR = {  # ViT paper, on JFT-300M; 8e-4 for all other models
     "R50+ViT-L/16": 4e-4,
 }
 
+# The file of big_vision with a row's loss, and the bias of its head before the first step. -6.9 is -log(1000).
+# big_vision has no configuration for JFT-300M; its one for JFT-3B (train_vit_g) has the bias of ImageNet-21k.
+HEAD_BIAS = {"ImageNet": ("vit_i1k", -6.9), "ImageNet-21k": ("vit_i21k", -10.0), "JFT-300M": ("vit_i21k", -10.0)}
+BIG_VISION = {"big-vision-i1k": ("ImageNet", True), "big-vision-i21k": ("ImageNet-21k", False)}  # has a tanh layer
+# 300 epochs of ImageNet, less 1 % that some runs keep for validation, and some room for how images are counted.
+SHORTEST_PRETRAINING = 90_000
+
 
 def vit(task: str, images: int, *, resnet: bool = False) -> Recipe:
     """ViT paper, Table 4, with the public code's warm-up.
@@ -53,9 +60,9 @@ def vit_as(code: Code, task: str, images: int, *, resnet: bool = False) -> Recip
     """`vit` with the preprocessing of the authors' public code; the paper itself refers to BiT's.
 
     vision_transformer: Inception crops; test images resized to a square. It fine-tunes four models with dropout, which
-    their rows know (`Model.tuned_with_dropout`) and this function does not. big_vision (its transfer configuration): the
-    shorter side is resized to 448, by area and to 8 bits, and a part of 384 pixels is cut out of that: a random one to
-    train, the central one to test. The Inception crop that it also takes (crop=inception) is resized bilinearly.
+    their rows know (`Model.tuned_with_dropout`) and this function does not. big_vision (its transfer configuration):
+    the shorter side is resized to 448, by area and to 8 bits, and a part of 384 pixels is cut out of that: a random
+    one to train, the central one to test. The Inception crop that it also takes (crop=inception) is resized bilinearly.
     """
     recipe = vit(task, images, resnet=resnet)
     if code == "vision_transformer":
@@ -98,8 +105,8 @@ def from_scratch(model: str, images: int, *, pretrain: str = "ImageNet", steps: 
     """The pre-training recipe of the ViT paper's Table 3, for a data set of this many images.
 
     `pretrain` is the row: JFT-300M, ImageNet-21k or ImageNet. Without `steps`, the row's epochs are converted at batch
-    4096. A model without a learning rate in the table gets ViT-B's. A run of fewer than 100 000 steps has a tenth of
-    them as warm-up, and a note.
+    4096. A model without a learning rate in the table gets ViT-B's. A run that is shorter than any of the paper's has a
+    tenth of its steps as warm-up, and a note. `choices` says what the paper leaves open and whose answer is used.
     """
     rows: dict[str, tuple[int, float, float, float]] = {  # epochs, lr, weight decay, clipping
         "JFT-300M": (14 if model == "ViT-H/14" else 7, TABLE3_LR.get(model, 8e-4), 0.1, 0.0),
@@ -110,23 +117,70 @@ def from_scratch(model: str, images: int, *, pretrain: str = "ImageNet", steps: 
         raise UsageError(f"the ViT paper's Table 3 has rows for {', '.join(rows)}, and none for {pretrain}")
     _check(images)
     epochs, lr, decay, clip = rows[pretrain]
-    steps = steps or max(1, round(epochs * images / 4096))
-    warmup = min(10_000, steps // 10)
+    steps = steps or _steps(epochs, images)
+    config, bias = HEAD_BIAS[pretrain]
+    theirs = f"not said by the ViT paper; as big_vision's {config}"
     return Recipe(
         steps=steps,
         lr=(lr,),
-        warmup=warmup,
+        warmup=_warmup(steps),
         schedule="cosine" if pretrain == "ImageNet" else "linear",
         clip_norm=clip,
         batch=4096,
         crop="inception",
         optimizer="adam",
         weight_decay=decay,
+        decay_on="kernels",
+        loss="sigmoid",
+        head_bias=bias,
         seed=(0,),
         dropout=0.0 if pretrain == "JFT-300M" else 0.1,
         tanh_layer=True,
-        note="" if warmup == 10_000 else f"{warmup} steps of warm-up: Table 3's 10000 are of longer runs",
+        note=_warmup_note(steps),
+        choices=(("loss", theirs), ("head_bias", theirs), ("decay_on", theirs)),
     )
+
+
+def big_vision(name: str, images: int, *, steps: int | None = None) -> Recipe:
+    """big_vision's configuration for pre-training on ImageNet (vit_i1k) or ImageNet-21k (vit_i21k): 300 epochs.
+
+    Without its RandAugment, which this project does not have, and without the MixUp that goes with it: vit_i1k calls
+    that aug=none. Its `wd` is per step and not multiplied by the base learning rate: 1e-4 is 0.1 times 1e-3 here.
+    """
+    _check(images)
+    pretrain, tanh_layer = BIG_VISION[name]
+    config, bias = HEAD_BIAS[pretrain]
+    steps = steps or _steps(300, images)
+    return Recipe(
+        steps=steps,
+        lr=(1e-3,),
+        warmup=_warmup(steps),
+        batch=4096,
+        crop="inception",
+        test_resize="shorter_crop",
+        optimizer="adam",
+        weight_decay=0.1,
+        decay_on="kernels",
+        loss="sigmoid",
+        head_bias=bias,
+        seed=(0,),
+        tanh_layer=tanh_layer,
+        note=_warmup_note(steps),
+        choices=(("mixup", f"none: {config} without RandAugment and MixUp, its aug=none"),),
+    )
+
+
+def _steps(epochs: int, images: int) -> int:
+    return max(1, round(epochs * images / 4096))
+
+
+def _warmup(steps: int) -> int:
+    """10 000 steps (ViT paper, Appendix B.1), in a run that is shorter than any of the paper's a tenth of it."""
+    return 10_000 if steps >= SHORTEST_PRETRAINING else steps // 10
+
+
+def _warmup_note(steps: int) -> str:
+    return "" if _warmup(steps) == 10_000 else f"{_warmup(steps)} steps of warm-up: Table 3's 10000 are of longer runs"
 
 
 def short(size: tuple[int, int]) -> Recipe:

@@ -38,9 +38,15 @@ class RecipeSettings(ResizeSettings, Settings):
     optimizer: Literal["sgd", "adam"] = setting("sgd")  # sgd with momentum; adam with decoupled weight decay
     # After warm-up. steps: multiply by `decay_factor` at `decay_at`.
     schedule: Literal["cosine", "linear", "steps", "constant"] = setting("cosine")
-    # sgd: coupled, added to the gradient (L2; BiT's pre-training). adam: decoupled, times the learning rate (the ViT
-    # release). Both act on all parameters, biases and norms included.
+    # sgd: coupled, added to the gradient (L2; BiT's pre-training). adam: decoupled, times the learning rate.
     weight_decay: float = setting(0.0, none=0.0)
+    # kernels: the matrices of linear layers and convolutions alone, big_vision's default; all: also biases, norms,
+    # position embeddings and the class token.
+    decay_on: Literal["all", "kernels"] = setting("all")
+    # softmax: the cross-entropy of one class an image. sigmoid: the sum of the classes' binary cross-entropies, for
+    # images with any number of classes (`Split.label_sets`).
+    loss: Literal["softmax", "sigmoid"] = setting("softmax")
+    head_bias: float = setting(0.0, none=0.0)  # of every class, before the first step; for loss=sigmoid
     # Of a transformer, while training; a rate that is typed for the model itself, `model.dropout=`, goes before it.
     dropout: float = setting(0.0, none=0.0)
     clip_norm: float = setting(1.0, none=0.0)  # global norm of the batch's gradient; 0: no clipping
@@ -73,6 +79,7 @@ class RecipeSettings(ResizeSettings, Settings):
         self.refuse("lr", invalid, ": learning rates are numbers above 0, such as suite.lr=0.01")
         for name in ("weight_decay", "clip_norm", "mixup"):
             self.refuse(name, not 0 <= given.get(name, 0) < endless, ": type 0 for none, or a number above it")
+        self.refuse("head_bias", not math.isfinite(given.get("head_bias", 0)), ": a finite number, such as -10")
         share = 0 <= given.get("dropout", 0) < 1
         self.refuse("dropout", not share, ": type 0 for none, or a rate below 1, such as 0.1")
         share = 0 <= given.get("polyak", 0) < 1
@@ -85,11 +92,12 @@ class RecipeSettings(ResizeSettings, Settings):
         self.refuse("seed", invalid, ": seeds are different whole numbers from 0 up")
 
 
-# Settings that came after first results. Where they are not set, a job's identity leaves them out.
-ADDED = frozenset({"dropout"})
+# Settings that came after first results. A job's identity leaves them out where they are not set, and a record where
+# they have their default.
+ADDED = frozenset({"dropout", "decay_on", "loss", "head_bias"})
 # Records state the effect of these elsewhere: on images in `augmentation` and `test`, on the network in its variant.
 RECORDED_ELSEWHERE = frozenset(
-    {"image_size", "resize", "crop", "flip", "test_resize", "test_crop_pct", "seed", "dropout", "tanh_layer", "note"}
+    {"image_size", "resize", "crop", "flip", "test_resize", "test_crop_pct", "seed", "dropout", "tanh_layer", "note", "choices"}
     | {"interpolation", "antialias", "rounding", "inception_interpolation"}
 )
 
@@ -110,6 +118,7 @@ class Recipe(RecipeSettings):
     inception_interpolation: Kernel | None = None  # of an Inception crop, where test images have another kernel
     tanh_layer: bool = False  # before the head, for a transformer trained from scratch
     note: str = ""  # what the protocol does not define for a task, and what is used instead
+    choices: tuple[tuple[str, str], ...] = ()  # settings that the paper leaves open, and whose these are
 
     def __post_init__(self) -> None:
         given = self.given()
@@ -123,6 +132,7 @@ class Recipe(RecipeSettings):
             raise UsageError(
                 f"suite.decay_at is a setting of schedule=steps and changes nothing in schedule={self.schedule}"
             )
+        self.refuse("label_smoothing", bool(self.label_smoothing) and self.loss != "softmax", " is of loss=softmax")
         shares = (("momentum", self.momentum), ("label_smoothing", self.label_smoothing))
         for name, value in (*shares, *(("betas", beta) for beta in self.betas)):
             if not 0 <= value < 1:
@@ -156,7 +166,9 @@ class Recipe(RecipeSettings):
         """The settings of a run as JSON data, for records and for checkpoints."""
         (lr,) = self.lr
         plain = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
-        recorded = {key: value for key, value in plain.items() if key not in RECORDED_ELSEWHERE and key != "polyak"}
+        default = {item.name: item.metadata["default"] for item in fields(RecipeSettings) if item.name in ADDED}
+        unsaid = {"polyak", *RECORDED_ELSEWHERE, *(name for name, value in default.items() if plain[name] == value)}
+        recorded = {key: value for key, value in plain.items() if key not in unsaid}
         # Records of all versions call averaging "ema", and have null, not 0, without averaging and clipping. Tables
         # compare treatments as text, so this must not change.
         return recorded | {"lr": lr, "clip_norm": self.clip_norm or None, "ema": self.polyak or None}

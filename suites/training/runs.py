@@ -82,7 +82,8 @@ class Trainer:
         augmentation, transform = fed_by(context, recipe)
         changes, classes = changes_in_training(context, recipe), context.task.num_classes
         network: Any = context.build(classes, augmentation.size, changes, seed)
-        notes = [*getattr(network, "notes", ()), *_new_head(network, trained=not context.weights.random)]
+        head = new_head(network, trained=not context.weights.random, bias=recipe.head_bias)
+        notes = [*getattr(network, "notes", ()), *head]
         watch = Watch(
             work=context.work / name,
             every_minutes=self._minutes,
@@ -136,13 +137,16 @@ def changes_in_training(context: Context, recipe: Recipe) -> Mapping[str, Any]:
     return context.model.architecture.in_training(dropout=recipe.dropout, tanh_layer=tanh_layer)
 
 
-def _new_head(network: Any, *, trained: bool) -> list[str]:
-    """Set the head to zeros and remove the tanh layer of pre-training before it. Returns notes for the record."""
+def new_head(network: Any, *, trained: bool, bias: float = 0.0) -> list[str]:
+    """Set the head to zeros, its bias to `bias`, and remove the tanh layer of pre-training before it.
+
+    Returns notes for the record.
+    """
     from torch import nn
 
     head, layer = getattr(network, "head", None), getattr(network, "pre_logits", None)
     if not isinstance(head, nn.Linear):
-        return ["the head is as its library draws it"]
+        return ["the head is as its library draws it" + (f", without a bias of {bias:g}" if bias else "")]
     notes = []
     if isinstance(layer, nn.Linear) and trained:
         network.pre_logits = None
@@ -150,8 +154,8 @@ def _new_head(network: Any, *, trained: bool) -> list[str]:
         network.num_features = layer.in_features
         notes.append("the tanh layer before the head was removed")
     nn.init.zeros_(head.weight)
-    nn.init.zeros_(head.bias)
-    return [*notes, "the head is new: a linear layer of zeros"]
+    nn.init.constant_(head.bias, bias)
+    return [*notes, "the head is new: a linear layer of zeros" + (f" with a bias of {bias:g}" if bias else "")]
 
 
 def _save(network: Any, path: Path, task: Task, transform: Transform) -> None:

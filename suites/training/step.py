@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from ...registry import UsageError
 from ..images.resize import to_device
 from . import order
 from .augment import TrainingImages
@@ -40,7 +41,7 @@ class TrainState:
         if compute.channels_last:
             self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network.train()
-        self.labels = torch.from_numpy(np.ascontiguousarray(data.labels, dtype=np.int64)).to(compute.device)
+        self._classes = torch.from_numpy(_classes_of_images(data, recipe)).to(compute.device)  # N L, -1: no class
         self.optimizer = _optimizer(recipe, self.network, compute.device)
         called, self._stepping = processes.wrap(self.network, self.optimizer)
         self._called: Any = torch.compile(called) if compute.compile else called
@@ -122,13 +123,15 @@ class TrainState:
         return images.contiguous(memory_format=torch.channels_last) if self.compute.channels_last else images
 
     def _each_loss(self, logits: Tensor, part: np.ndarray, step: int) -> Tensor:
-        """(P,) cross-entropies; for mixed images, the weighted sum of those of both classes."""
+        """(P,) losses; for mixed images, the weighted sum of those of both images' classes."""
         indices, smoothing = self._indices(step), self.recipe.label_smoothing
         share = order.mixing(self.recipe.mixup, self.seed, step)
 
         def loss(positions: np.ndarray) -> Tensor:
-            labels = self.labels[to_device(indices[positions], self.labels.device)]
-            return F.cross_entropy(logits.float(), labels, reduction="none", label_smoothing=smoothing)
+            classes = self._classes[to_device(indices[positions], self._classes.device)]  # P L
+            if self.recipe.loss == "sigmoid":
+                return sigmoid_losses(logits.float(), multi_hot(classes, logits.shape[1]))
+            return F.cross_entropy(logits.float(), classes[:, 0], reduction="none", label_smoothing=smoothing)
 
         if share == 1:
             return loss(part)
@@ -189,6 +192,38 @@ class TrainState:
         self.network.eval()
 
 
+def sigmoid_losses(logits: Tensor, targets: Tensor) -> Tensor:
+    """(P,) sums over K classes of binary cross-entropies, from (P, K) logits and (P, K) targets in [0, 1].
+
+    It is linear in the targets, so that of mixed targets is the mixture of both losses.
+    """
+    return F.binary_cross_entropy_with_logits(logits, targets, reduction="none").sum(dim=1)
+
+
+def multi_hot(classes: Tensor, num_classes: int) -> Tensor:
+    """(P, K) targets: 1 at each of an image's classes, given as (P, L) numbers with -1 where there are fewer than L."""
+    targets = torch.zeros((len(classes), num_classes + 1), device=classes.device)
+    return targets.scatter_(1, classes.where(classes >= 0, num_classes), 1.0)[:, :num_classes]
+
+
+def _classes_of_images(data: TrainingImages, recipe: Recipe) -> np.ndarray:
+    """(N, L) the classes of each image, with -1 where it has fewer than L.
+
+    Raises UsageError for loss=softmax if an image has no class or several.
+    """
+    if data.label_sets is None:
+        return np.ascontiguousarray(data.labels, dtype=np.int64)[:, None]
+    if recipe.loss == "softmax":
+        for row, found in enumerate(data.label_sets):
+            if len(set(found)) != 1:
+                has = f"training image {row} has {len(set(found))} classes"
+                raise UsageError(f"{has}, and loss=softmax takes one an image: type suite.loss=sigmoid")
+    classes = np.full((len(data), max(1, *map(len, data.label_sets))), -1, dtype=np.int64)
+    for row, found in enumerate(data.label_sets):
+        classes[row, : len(found)] = found
+    return classes
+
+
 def out_of_memory(error: BaseException) -> bool:
     """Whether a device or the system raised this because memory ran out."""
     from accelerate.utils.memory import should_reduce_batch_size
@@ -199,12 +234,27 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def _optimizer(recipe: Recipe, network: nn.Module, device: torch.device) -> torch.optim.Optimizer:
-    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    parameters = _by_decay(recipe, network)
     rates: dict[str, Any] = {"lr": recipe.learning_rate(0), "weight_decay": recipe.weight_decay}
     rates["fused"] = device.type in ("cuda", "cpu")
     if recipe.optimizer == "adam":
         return torch.optim.AdamW(parameters, betas=recipe.betas, **rates)
     return torch.optim.SGD(parameters, momentum=recipe.momentum, **rates)
+
+
+def _by_decay(recipe: Recipe, network: nn.Module) -> list[Any]:
+    """The parameters to train, as torch's optimizers take them; without weight decay those that have none."""
+    named = [(name, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad]
+    if recipe.decay_on == "all" or not recipe.weight_decay:
+        return [parameter for _, parameter in named]
+    kernels = [parameter for name, parameter in named if is_kernel(name, parameter)]
+    others = [parameter for name, parameter in named if not is_kernel(name, parameter)]
+    return [{"params": kernels}, {"params": others, "weight_decay": 0.0}]
+
+
+def is_kernel(name: str, parameter: Tensor) -> bool:
+    """Whether a parameter is the matrix of a linear layer, a convolution or an attention, by torch's names for them."""
+    return name.endswith("weight") and parameter.ndim > 1
 
 
 def _to_cpu(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import threading
 from dataclasses import replace
@@ -20,6 +21,7 @@ from vit_bench.bench.plan import make_plan
 from vit_bench.models.spec import Model
 from vit_bench.models.weights_choice import Random, WeightsFile
 from vit_bench.registry import UsageError
+from vit_bench.results.questions import canonical_treatment
 from vit_bench.results.record import load
 from vit_bench.results.tables import make
 from vit_bench.suites.finetune import FineTune
@@ -27,7 +29,7 @@ from vit_bench.suites.images.decoded import usual_size
 from vit_bench.suites.protocol import Split, Task
 from vit_bench.suites.training.augment import Augmentation, TrainingImages
 from vit_bench.suites.training.paper_recipes import from_scratch, short, vit_as, vtab_sweep
-from vit_bench.suites.training.recipe import ADDED
+from vit_bench.suites.training.recipe import ADDED, Recipe
 from vit_bench.suites.training.runs import Trainer, TrainingRunResult, changes_in_training, feeding
 from vit_bench.suites.vtab import Vtab
 
@@ -242,6 +244,15 @@ def test_finished_training_runs_of_a_stopped_job_are_not_repeated(monkeypatch) -
         (("seed=1,1",), r"suite\.seed=1,1: seeds are different whole numbers"),
         (("weight_decay=-1",), r"suite\.weight_decay=-1: type 0 for none"),
         (("dropout=1",), r"suite\.dropout=1: type 0 for none, or a rate below 1"),
+        (("loss=sigmoid", "head_bias=inf"), r"suite\.head_bias=inf: a finite number"),
+        (("loss=hinge",), r"suite\.loss=hinge"),
+        (("decay_on=kernel", "recipe=short"), r"suite\.decay_on=kernel.*Did you mean 'kernels'"),
+        (
+            ("decay_on=kernels", "recipe=vit"),
+            r"suite\.decay_on=kernels changes nothing without weight decay; type suite",
+        ),
+        (("head_bias=-10",), r"suite\.head_bias=-10 is the same for all classes and changes nothing with loss=softmax"),
+        (("recipe=scratch", "loss=softmax", "head_bias=-1"), r"suite\.head_bias=-1 is the same for all classes"),
         (("polyak=1",), r"suite\.polyak=1: type 0 for none, or a factor below 1"),
         (("image_size=64", "resize=60"), r"suite\.resize=60: images are resized before 64 pixels are cut"),
         (("resize=70", "image_size=64", "crop=none"), r"suite\.resize=70 is of a random crop.*nothing with crop=none"),
@@ -309,7 +320,7 @@ def test_the_code_of_training_makes_no_probe_stale() -> None:
 def test_the_papers_recipes_from_scratch_and_for_vtab() -> None:
     imagenet = from_scratch("ViT-B/16", 1_281_167)
     assert (imagenet.steps, imagenet.lr, imagenet.weight_decay, imagenet.clip_norm) == (93835, (3e-3,), 0.3, 1.0)
-    assert imagenet.warmup == 9383
+    assert imagenet.warmup == 10_000
     jft = from_scratch("ViT-H/14", 303_000_000, pretrain="JFT-300M")
     assert (jft.steps, jft.lr, jft.weight_decay, jft.schedule) == (1_035_645, (3e-4,), 0.1, "linear")
     with pytest.raises(UsageError, match="Table 3 has rows for JFT-300M, ImageNet-21k, ImageNet, and none for CIFAR"):
@@ -405,6 +416,13 @@ def test_a_recipe_from_scratch_gives_a_transformer_dropout_and_a_tanh_layer(monk
     assert treatment["head"] == "a tanh layer, then linear from zero"
     assert (treatment["recipe"]["dropout"], treatment["recipe"]["pre_logits"]) == (0.1, 128)
     assert treatment["recipe"]["note"].endswith("Table 3's 10000 are of longer runs")
+    asked = ("loss", "head_bias", "decay_on")
+    assert [treatment["recipe"][name] for name in asked] == ["sigmoid", -6.9, "kernels"]
+    assert set(treatment["recipe"]["choices"]) == set(asked)
+    assert treatment["weights_notes"][-1] == "the head is new: a linear layer of zeros with a bias of -6.9"
+    (curves,) = Path("r/cells").glob("*.curves.csv")
+    first_loss = float(curves.read_text().splitlines()[1].split(",")[4])
+    assert first_loss == pytest.approx(6.9 + 10 * math.log1p(math.exp(-6.9)), rel=1e-5)  # ten classes
     assert set(frame["variant"]) == {""}
 
 
@@ -453,6 +471,36 @@ def test_dropout_of_a_recipe_is_in_the_network_and_in_the_record(monkeypatch) ->
         assert treatment["recipe"].get("dropout") == {(): None, ("dropout=0.2",): 0.2}.get(words)
         assert treatment["typed"].get("dropout") == (0.2 if words else None)
     assert seen == [{0.0}, {0.2}, {0.3}]
+
+
+def test_what_the_paper_leaves_open_and_the_user_types_is_no_choice_of_ours() -> None:
+    def found(**typed: Any) -> Recipe:
+        suite = FineTune(recipe="scratch", **typed)
+        ((_, settings),) = suite.candidates(of("ViT-mini"), Random(), None, 1000, (8, 8))
+        return settings
+
+    assert set(dict(found().choices)) == {"loss", "head_bias", "decay_on"}
+    softmax = found(loss="softmax")
+    assert (softmax.loss, softmax.head_bias, set(dict(softmax.choices))) == ("softmax", 0.0, {"decay_on"})
+    assert (found(decay_on="all").decay_on, found(head_bias=-3.0).head_bias) == ("all", -3.0)
+    assert FineTune(recipe="scratch", loss="softmax").typed_settings() == {"loss": "softmax"}
+
+
+def test_runs_that_differ_in_the_loss_are_of_different_treatments() -> None:
+    words = (*WORDS, "seed=0", "recipe=short")
+    frames = [vit_bench.run(*words, *more) for more in ((), ("loss=sigmoid",), ("decay_on=kernels",))]
+    treated = {one["treatment_sha"].iloc[0] for one in frames}
+    asked = {one["protocol_sha"].iloc[0] for one in frames}
+    assert (len(treated), len(asked)) == (3, 1)
+    assert len({canonical_treatment(one["treatment"].iloc[0]) for one in frames}) == 3  # tables split by this
+
+
+def test_images_of_splits_have_all_their_classes() -> None:
+    model, how = of("ViT-mini").input, Augmentation.of(task(), (16, 16), crop="none", resize=None)
+    sets = ((0, 1), (1,), (), (0,))
+    several = replace(split(4), label_sets=sets)
+    assert TrainingImages([split(2), several], how, model).label_sets == ((0,), (1,), *sets)
+    assert TrainingImages([split(2), split(4)], how, model).label_sets is None
 
 
 def test_a_setting_that_came_later_is_in_no_identity_where_it_is_not_set() -> None:

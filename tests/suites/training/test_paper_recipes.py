@@ -69,6 +69,40 @@ def test_pre_training_has_dropout_and_a_tanh_layer_and_says_where_its_warm_up_is
     assert short.note == "7 steps of warm-up: Table 3's 10000 are of longer runs"
 
 
+@pytest.mark.parametrize(
+    ("name", "bias", "tanh_layer"), [("big-vision-i1k", -6.9, True), ("big-vision-i21k", -10.0, False)]
+)
+def test_big_visions_own_pre_training(name: str, bias: float, tanh_layer: bool) -> None:
+    found = recipes.big_vision(name, 1_281_167)
+    assert (found.steps, found.warmup, found.lr, found.schedule) == (93_835, 10_000, (1e-3,), "cosine")
+    assert (found.optimizer, found.clip_norm, found.dropout, found.mixup) == ("adam", 1.0, 0.0, 0.0)
+    assert found.weight_decay * found.lr[0] == pytest.approx(1e-4)  # their wd, a step
+    assert (found.decay_on, found.loss, found.head_bias, found.tanh_layer) == ("kernels", "sigmoid", bias, tanh_layer)
+    assert "RandAugment" in dict(found.choices)["mixup"]
+
+
+@pytest.mark.parametrize(
+    ("pretrain", "images", "bias", "config"),
+    [
+        ("ImageNet", 1_281_167, -6.9, "vit_i1k"),
+        ("ImageNet-21k", 14_200_000, -10.0, "vit_i21k"),
+        ("JFT-300M", 303_000_000, -10.0, "vit_i21k"),
+    ],
+)
+def test_what_the_paper_leaves_open_is_big_visions_and_says_so(pretrain, images, bias, config) -> None:
+    found = recipes.from_scratch("ViT-B/16", images, pretrain=pretrain)
+    assert (found.loss, found.head_bias, found.decay_on) == ("sigmoid", bias, "kernels")
+    why = f"not said by the ViT paper; as big_vision's {config}"
+    assert dict(found.choices) == {"loss": why, "head_bias": why, "decay_on": why}
+    assert (found.warmup, found.note) == (10_000, "")
+
+
+@pytest.mark.parametrize(("steps", "warmup"), [(89_999, 8_999), (90_000, 10_000), (400_000, 10_000), (9, 0)])
+def test_runs_as_long_as_the_papers_warm_up_as_long(steps: int, warmup: int) -> None:
+    assert recipes.from_scratch("ViT-B/16", 1000, steps=steps).warmup == warmup
+    assert recipes.big_vision("big-vision-i1k", 1000, steps=steps).warmup == warmup
+
+
 def test_the_authors_codes_feed_images_in_ways_of_their_own() -> None:
     paper = recipes.vit("CIFAR-10", 50_000)
     codes = [recipes.vit_as(code, "CIFAR-10", 50_000) for code in ("vision_transformer", "big_vision")]

@@ -38,6 +38,8 @@ def test_a_decay_begins_after_its_step_as_big_transfer_has_it() -> None:
         ({"decay_at": (3,)}, r"suite\.decay_at is a setting of schedule=steps"),
         ({"momentum": 1.0}, r"suite\.momentum=1 is not in \[0, 1\)"),
         ({"polyak": 1.5}, r"suite\.polyak=1\.5: type 0 for none, or a factor below 1"),
+        ({"head_bias": float("inf")}, r"suite\.head_bias=inf: a finite number, such as -10"),
+        ({"label_smoothing": 0.1, "loss": "sigmoid"}, r"suite\.label_smoothing=0\.1 is of loss=softmax"),
         ({"mixup": -1.0}, r"suite\.mixup=-1: type 0 for none"),
         ({"clip_norm": -1.0}, r"suite\.clip_norm=-1: type 0 for none, or a number above it"),
     ],
@@ -78,3 +80,5 @@ def test_records_say_a_recipe_in_the_words_they_always_had() -> None:
         "ema": None,
     }
     assert Recipe(lr=(0.1,), steps=5, polyak=0.9).describe()["ema"] == 0.9
+    found = Recipe(lr=(0.1,), steps=5, loss="sigmoid", head_bias=-10.0, decay_on="kernels").describe()
+    assert (found["loss"], found["head_bias"], found["decay_on"]) == ("sigmoid", -10.0, "kernels")

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 from vit_bench import create_model
+from vit_bench.registry import UsageError
 from vit_bench.suites.training.contract import TrainingError, Watch
 from vit_bench.suites.training.loop import train
 from vit_bench.suites.training.order import indices, mixing, split
 from vit_bench.suites.training.recipe import Recipe
+from vit_bench.suites.training.step import is_kernel, multi_hot
 
 from .toys import CPU, Noisy, Toy, recipe, same, state
 
@@ -198,6 +202,67 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory() -> None:
 def test_the_micro_batch_is_found_from_the_free_memory(megabytes: float, expected: int) -> None:
     compute = replace(CPU, micro_batch=None, free_memory=lambda: int(1e6 * megabytes))
     assert train(Toy(), Noisy(), recipe(steps=1), seed=0, compute=compute).micro_batch == expected
+
+
+def test_images_with_several_classes_are_trained_on_all_of_them() -> None:
+    classes = torch.tensor([[0, 2, 2], [1, -1, -1], [-1, -1, -1]])
+    assert multi_hot(classes, 4).tolist() == [[1, 0, 1, 0], [0, 1, 0, 0], [0, 0, 0, 0]]
+    data, one = Noisy(), Noisy()
+    data.label_sets = tuple((label, (label + 1) % 3) for label in data.labels.tolist())
+    one.label_sets = tuple((label,) for label in data.labels.tolist())
+    how = recipe(loss="sigmoid", head_bias=-2.0, mixup=0.5, weight_decay=0.1, decay_on="kernels", optimizer="adam")
+    found = [
+        state(train(Toy(), data, how, seed=3, compute=replace(CPU, micro_batch=size)).network) for size in (8, 3, 1)
+    ]
+    for other in found[1:]:
+        torch.testing.assert_close(other, found[0], rtol=1e-4, atol=1e-5)
+    alone = state(train(Toy(), one, how, seed=3, compute=CPU).network)
+    assert not same(alone, found[0])
+    assert same(alone, state(train(Toy(), Noisy(), how, seed=3, compute=CPU).network))
+
+
+def test_softmax_takes_one_class_an_image() -> None:
+    data = Noisy()
+    data.label_sets = tuple((label,) for label in data.labels.tolist())
+    plain = state(train(Toy(), Noisy(), recipe(), seed=0, compute=CPU).network)
+    assert same(state(train(Toy(), data, recipe(), seed=0, compute=CPU).network), plain)
+    data.label_sets = (*data.label_sets[:4], (0, 2), *data.label_sets[5:])
+    with pytest.raises(
+        UsageError, match=r"training image 4 has 2 classes, and loss=softmax takes one an image: type s"
+    ):
+        train(Toy(), data, recipe(), seed=0, compute=CPU)
+
+
+def test_a_run_does_not_go_on_from_one_with_other_classes(tmp_path: Path) -> None:
+    data, said = Noisy(), list[str]()
+    data.label_sets = tuple((label, 0) for label in data.labels.tolist())
+    for labels in (Noisy(), data, data):
+        watch = Watch(work=tmp_path, say=said.append)
+        train(Toy(), labels, recipe(loss="sigmoid"), seed=0, compute=CPU, watch=watch)
+    assert [text for text in said if "going on" in text] == ["going on from the checkpoint of step 5 of 5"]
+
+
+def test_only_matrices_of_layers_are_kernels() -> None:
+    for name, kernels in (("ViT-mini", 4 * 4 + 2), ("BiT-mini", None)):
+        network = create_model(name, num_classes=3, image_size=32)
+        layers = {id(module.weight) for module in network.modules() if isinstance(module, nn.Linear | nn.Conv2d)}
+        found = [value for key, value in network.named_parameters() if is_kernel(key, value)]
+        assert {id(value) for value in found} == layers
+        assert kernels in (None, len(found))
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_decay_on_kernels_leaves_other_parameters_as_without_decay(optimizer: str) -> None:
+    changes: dict[str, Any] = {"optimizer": optimizer, "steps": 1, "warmup": 0, "clip_norm": 0.0}
+    none, kernels, everything = (
+        state(train(Toy(), Noisy(), recipe(**changes, **one), seed=0, compute=CPU).network)
+        for one in ({}, {"weight_decay": 0.5, "decay_on": "kernels"}, {"weight_decay": 0.5})
+    )
+    for name in none:
+        kernel = name in ("first.weight", "head.weight")
+        assert torch.equal(kernels[name], (everything if kernel else none)[name])
+        at_zero = name in ("group.bias", "norm.bias")  # before the step, so decay takes nothing away
+        assert torch.equal(everything[name], none[name]) == at_zero
 
 
 def test_batch_norm_is_warned_of() -> None:

@@ -39,6 +39,7 @@ class Noisy:
     def __init__(self, count: int = 21, act: Callable[[int], None] = lambda _: None) -> None:
         draw = np.random.default_rng(0)
         self.labels = draw.integers(0, 3, count)
+        self.label_sets: tuple[tuple[int, ...], ...] | None = None
         centres = draw.normal(size=(3, 3, SIDE, SIDE))
         self._images = torch.from_numpy(centres[self.labels] + draw.normal(size=(count, 3, SIDE, SIDE))).float()
         self.seen: list[np.ndarray] = []
