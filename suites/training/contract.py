@@ -73,5 +73,5 @@ class Trained:
     loss: float  # of the last step
     resumed_at: int | None  # the step of the checkpoint that the run resumed from
     # Why weights may differ from those of a run without interruption or with another micro-batch: memory ran out, the
-    # number of processes changed, BatchNorm.
+    # number of processes changed, BatchNorm; and that averaged weights are largely the first ones.
     notes: tuple[str, ...] = ()

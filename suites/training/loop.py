@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import math
 import os
 import signal
 import threading
@@ -25,6 +26,8 @@ from .curves import MetricLogger, StepMetrics
 from .parallel import TrainingProcesses, numerics
 from .recipe import Recipe
 from .step import StepOutcome, TrainState, out_of_memory
+
+KEPT = 0.05  # share of the first weights in averaged ones, above which a run says so
 
 
 def train(
@@ -74,6 +77,8 @@ class _Loop:
         first = 0 if checkpoint is None else self._resume(checkpoint)
         if self._state.has_batch_norm:
             self._note("BatchNorm: each micro-batch is normalised by itself, so micro_batch changes results")
+        if note := kept_by_averaging(self._recipe):
+            self._note(note)
         self._micro_batch = self._micro_batch or self._find_micro_batch()
         logger = MetricLogger(self._watch, self._recipe, self._compute, first=first, leads=self._processes.leads)
         with closing(logger) as metrics:
@@ -199,6 +204,21 @@ class _Loop:
             self._notes.append(text)
             if self._processes.leads:
                 self._watch.say(text)
+
+
+def kept_by_averaging(recipe: Recipe) -> str:
+    """A warning where the averaged weights keep much of the first ones, as they do in a run that is too short; else "".
+
+    After n steps the average, which starts at the first weights, holds factor ** n of them.
+    """
+    kept = recipe.polyak**recipe.steps
+    if kept <= KEPT:
+        return ""
+    factor = math.floor(1e5 * KEPT ** (1 / recipe.steps)) / 1e5
+    return (
+        f"polyak={recipe.polyak:g}: after {recipe.steps} steps the averaged weights are still {100 * kept:.0f} % the "
+        f"first weights; up to {factor:g} they would be {100 * KEPT:.0f} %"
+    )
 
 
 class _Interrupts:

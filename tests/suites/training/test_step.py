@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from vit_bench import create_model
 from vit_bench.registry import UsageError
 from vit_bench.suites.training.contract import TrainingError, Watch
-from vit_bench.suites.training.loop import train
+from vit_bench.suites.training.loop import kept_by_averaging, train
 from vit_bench.suites.training.order import indices, mixing, split
 from vit_bench.suites.training.recipe import Recipe
 from vit_bench.suites.training.step import is_kernel, multi_hot
@@ -263,6 +263,17 @@ def test_decay_on_kernels_leaves_other_parameters_as_without_decay(optimizer: st
         assert torch.equal(kernels[name], (everything if kernel else none)[name])
         at_zero = name in ("group.bias", "norm.bias")  # before the step, so decay takes nothing away
         assert torch.equal(everything[name], none[name]) == at_zero
+
+
+def test_averaging_that_keeps_the_first_weights_is_warned_of() -> None:
+    trained = train(Toy(), Noisy(), recipe(polyak=0.9999), seed=0, compute=CPU)
+    assert trained.notes == (
+        "polyak=0.9999: after 5 steps the averaged weights are still 100 % the first weights; up to 0.54928 they "
+        "would be 5 %",
+    )
+    assert train(Toy(), Noisy(), recipe(polyak=0.5), seed=0, compute=CPU).notes == ()
+    assert "14 % the first" in kept_by_averaging(recipe(polyak=0.9999, steps=20_000))
+    assert [bool(kept_by_averaging(recipe(polyak=0.9, steps=steps))) for steps in (28, 29)] == [True, False]
 
 
 def test_batch_norm_is_warned_of() -> None:
