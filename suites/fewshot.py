@@ -3,8 +3,10 @@
 The ridge probe is how the ViT paper compares representations (Section 4.1, Figure 4). Per seed and number of shots:
 
 1. Support set: one generator per seed (`numpy.random.default_rng(seed)`) permutes each class's training images, class
-   by class, and the first `shots` of each are taken. So the sets of one seed are nested, and equal to those of the
-   authors' public code. A class with fewer images gives all it has; records count such classes. The images come from
+   by class, and the first `shots` of each are taken. So the sets of one seed are nested. They are those of the authors'
+   public code where it reads the same list of images. Of a set in several shards (ImageNet) it reads 16 images a shard
+   in turn, and here they come as stored: the sets differ. A class with fewer images gives all it has; records count
+   such classes. The images come from
    the full training split of the task (VTAB-1k: all 1000), or with `pool=N` from its first N images (the authors'
    ImageNet: 65000).
    They are fed as the authors' evaluator feeds them: resized without antialiasing, cut to 8 bits, and cropped;

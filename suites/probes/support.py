@@ -92,7 +92,7 @@ def draw_supports(
 def shuffled_by_class(labels: np.ndarray, num_classes: int, seed: int) -> list[np.ndarray]:
     """Each class's indices into (N,) `labels`, shuffled: classes in order, one generator per seed.
 
-    This is how the ViT paper's public code draws them.
+    This is how the ViT paper's public code draws them; equal labels in an equal order give equal indices.
     """
     generator = np.random.default_rng(seed)
     order = np.argsort(labels, kind="stable")

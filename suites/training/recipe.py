@@ -36,7 +36,7 @@ class RecipeSettings(ResizeSettings, Settings):
     warmup: int = setting(0, none=0)  # steps
     batch: int = setting(512)  # images a step, over all processes and micro-batches
     optimizer: Literal["sgd", "adam"] = setting("sgd")  # sgd with momentum; adam with decoupled weight decay
-    # After warm-up. steps: multiply by `decay_factor` at `decay_at`.
+    # After warm-up. linear: to 0 (the ViT release's: to 1e-5). steps: multiply by `decay_factor` at `decay_at`.
     schedule: Literal["cosine", "linear", "steps", "constant"] = setting("cosine")
     # sgd: coupled, added to the gradient (L2; BiT's pre-training). adam: decoupled, times the learning rate.
     weight_decay: float = setting(0.0, none=0.0)
@@ -52,7 +52,8 @@ class RecipeSettings(ResizeSettings, Settings):
     clip_norm: float = setting(1.0, none=0.0)  # global norm of the batch's gradient; 0: no clipping
     # Alpha of the Beta distribution; one lambda per batch (BiT paper, Section 3.3); 0: none.
     mixup: float = setting(0.0, none=0.0)
-    polyak: float = setting(0.0, none=0.0)  # factor of the averaged weights, 0.9999 in the ViT paper's Table 2; 0: none
+    # Factor of the averaged weights, which start at the first ones; 0.9999 in the ViT paper's Table 2; 0: none.
+    polyak: float = setting(0.0, none=0.0)
     image_size: int | None = setting()  # pixels; None in a Recipe: the model's size
     # Pixels before the random crop of crop=bit or resmall_crop; None in a Recipe: 448/384 of image_size.
     resize: int | None = setting()
@@ -109,7 +110,8 @@ class Recipe(RecipeSettings):
     Raises TypeError without `steps` or `lr`, and UsageError for invalid values.
     """
 
-    momentum: float = 0.9  # of sgd
+    # Of sgd. Moments are float32; the public codes keep this one, and big_vision the first of adam, in bfloat16.
+    momentum: float = 0.9
     betas: tuple[float, float] = (0.9, 0.999)  # of adam
     decay_at: tuple[int, ...] = ()  # for schedule="steps": the last step before each decay
     decay_factor: float = 0.1
