@@ -65,6 +65,7 @@ class Job:
             "model": self.model.name,
             "network": self.model.architecture.network,
             "architecture": _architecture(self.model),
+            **({"kept_empty": list(self.model.kept_empty)} if self.model.kept_empty else {}),
             "input": plain(asdict(self.model.input)),
             "weights": str(self.weights),
             **({"fed": fed} if (fed := plain(self.suite.fed(self.model, self.weights, self.task))) else {}),

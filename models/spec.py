@@ -49,6 +49,7 @@ class Architecture(ABC):
     has_resnet: ClassVar[bool] = False  # whether the ViT paper tries BiT's recipe beside its own (Appendix B.1.1)
     tested_by_hyper_rule: ClassVar[bool] = False  # whether its released files were tested at the BiT-HyperRule's sizes
     has_tanh_layer: ClassVar[bool] = False  # whether it can have one before the head (`pre_logits`)
+    set_by_recipes: ClassVar[frozenset[str]] = frozenset()  # fields that recipes of training set, unless the user does
     attends: ClassVar[bool] = False  # whether it is made of tokens that attend to each other
     first_layer: ClassVar[str] = ""  # the layer whose RGB filters figures show; "": they cannot be shown
 
@@ -128,7 +129,8 @@ class Model:
     aliases: tuple[str, ...] = ()
     small: bool = False  # a demonstration model without released weights; no glob selects it
     tuned_with_dropout: float = 0.0  # the rate that the ViT release's configuration of this model fine-tunes with
-    variant: tuple[tuple[str, Any], ...] = ()  # the fields of the architecture that differ from the named row
+    # The fields of the architecture that differ from the named row, and those that the user set and recipes would.
+    variant: tuple[tuple[str, Any], ...] = ()
 
     @property
     def in_globs(self) -> bool:
@@ -149,17 +151,27 @@ class Model:
         """The tags of the released files that fit this row: what `weights=` takes by name."""
         return tuple(map(str, self.releases))
 
+    @property
+    def kept_empty(self) -> tuple[str, ...]:
+        """The fields that the user set to 0, so that no recipe sets them."""
+        return tuple(name for name, value in self.variant if name in self.architecture.set_by_recipes and not value)
+
     def settable(self) -> dict[str, str]:
         """The fields that `derive` takes, and their annotations."""
         return {field.name: str(field.type) for field in fields(self.architecture)}
 
     def derive(self, **changes: Any) -> Model:
         """This row with some fields of its architecture changed, as a variant. Values are not checked."""
-        changed = {name: value for name, value in changes.items() if getattr(self.architecture, name) != value}
+        architecture = self.architecture
+        changed = {
+            name: value
+            for name, value in changes.items()
+            if getattr(architecture, name) != value or name in architecture.set_by_recipes
+        }
         if not changed:
             return self
         variant = tuple(sorted({**dict(self.variant), **changed}.items()))
-        return replace(self, architecture=replace(self.architecture, **changed), params=None, variant=variant)
+        return replace(self, architecture=replace(architecture, **changed), params=None, variant=variant)
 
 
 class Backbone(Protocol):

@@ -25,6 +25,7 @@ class ViT(NativeArchitecture):
     network = "vit:VisionTransformer"
     weights_names = "vit"
     has_tanh_layer = True
+    set_by_recipes = frozenset({"dropout"})
     attends = True
     first_layer = "patch embedding"
 

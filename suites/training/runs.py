@@ -133,8 +133,9 @@ def feeding(model: Input, task: Task, recipe: Recipe, *, library: bool = False) 
 
 def changes_in_training(context: Context, recipe: Recipe) -> Mapping[str, Any]:
     """The fields of the architecture that a recipe sets, unless the user did: a tanh layer from scratch only."""
-    tanh_layer = recipe.tanh_layer and context.weights.random
-    return context.model.architecture.in_training(dropout=recipe.dropout, tanh_layer=tanh_layer)
+    model, tanh_layer = context.model, recipe.tanh_layer and context.weights.random
+    changes = model.architecture.in_training(dropout=recipe.dropout, tanh_layer=tanh_layer)
+    return {name: value for name, value in changes.items() if name not in model.kept_empty}
 
 
 def new_head(network: Any, *, trained: bool, bias: float = 0.0) -> list[str]:

@@ -439,6 +439,7 @@ def test_a_recipe_from_scratch_gives_a_transformer_dropout_and_a_tanh_layer(monk
         ("ViT-L/16", ("recipe=vit",), None),
         ("ViT-L/16", ("recipe=big-vision",), None),
         ("ViT-L/16", ("recipe=vit-code", "model.dropout=0.3"), None),  # its own, which no recipe changes
+        ("ViT-L/16", ("recipe=vit-code", "model.dropout=0"), None),
         ("ViT-L/16", ("recipe=vit-code", "model.depth=2"), 0.1),
         ("ViT-L/16", ("recipe=vit-code", "dropout=none"), None),
         ("ViT-L/16", ("recipe=vit-code", "dropout=0.2"), 0.2),
@@ -501,6 +502,16 @@ def test_images_of_splits_have_all_their_classes() -> None:
     several = replace(split(4), label_sets=sets)
     assert TrainingImages([split(2), several], how, model).label_sets == ((0,), (1,), *sets)
     assert TrainingImages([split(2), split(4)], how, model).label_sets is None
+
+
+def test_a_model_without_dropout_that_was_asked_for_is_another_job_than_one_that_leaves_it_to_the_recipe() -> None:
+    jobs = make_plan(config.read([*WORDS, "recipe=scratch", "model.dropout=0,0.1"])).jobs
+    (left_out,) = make_plan(config.read([*WORDS, "recipe=scratch"])).jobs
+    assert [job.variant for job in (*jobs, left_out)] == ["dropout=0", "dropout=0.1", ""]
+    assert len({job.slot for job in (*jobs, left_out)}) == 3
+    frame = vit_bench.run(*WORDS, "recipe=scratch", "seed=0", "model.dropout=0")
+    assert "dropout" not in json.loads(frame["treatment"].iloc[0])["recipe"]
+    assert set(frame["variant"]) == {"dropout=0"}
 
 
 def test_a_setting_that_came_later_is_in_no_identity_where_it_is_not_set() -> None:
