@@ -85,7 +85,8 @@ class Split:
     labels: np.ndarray  # (N,) int64
     digest: str  # of the decoded pixels in order; see `digest_images`
     clusters: np.ndarray | None = None  # (N,) int or str: the video, patient, … of each image (`Task.cluster`)
-    label_sets: tuple[tuple[int, ...], ...] | None = None  # N sets of right classes, where an image may have several
+    # N sets of right classes, where an image may have several or none; suite.loss=sigmoid trains on all of them.
+    label_sets: tuple[tuple[int, ...], ...] | None = None
     files: tuple[Path, ...] = ()  # the files read, to notice later changes
     part_of: PartOf | None = None  # the larger split with these images, for one pass over both
 

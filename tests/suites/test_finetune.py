@@ -426,6 +426,16 @@ def test_a_recipe_from_scratch_gives_a_transformer_dropout_and_a_tanh_layer(monk
     assert set(frame["variant"]) == {""}
 
 
+@pytest.mark.parametrize(("recipe", "bias", "layer"), [("big-vision-i1k", -6.9, "tanh"), ("big-vision-i21k", -10, "")])
+def test_big_visions_pre_training_runs(recipe: str, bias: float, layer: str) -> None:
+    frame = vit_bench.run(*WORDS, "seed=0", f"recipe={recipe}")
+    assert set(frame["status"]) == {"ok"}, frame["error"].tolist()
+    treatment = json.loads(frame["treatment"].iloc[0])
+    assert (treatment["recipe"]["name"], treatment["recipe"]["head_bias"]) == (recipe, bias)
+    assert ("tanh" in treatment["head"]) == bool(layer)
+    assert "dropout" not in treatment["recipe"]
+
+
 @pytest.mark.parametrize(
     ("model", "words", "rate"),
     [

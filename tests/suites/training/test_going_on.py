@@ -61,6 +61,15 @@ def test_a_killed_run_ends_with_bitwise_the_same_weights(tmp_path: Path, step: i
     assert same(state(trained.network), state(run(None, how=how).network))
 
 
+def test_a_killed_run_of_pre_training_does_too(tmp_path: Path) -> None:
+    how = replace(HOW, optimizer="adam", weight_decay=0.1, decay_on="kernels", loss="sigmoid")
+    with pytest.raises(Killed):
+        run(tmp_path, killed_at(7), how)
+    trained = run(tmp_path, how=how)
+    assert trained.resumed_at == 6
+    assert same(state(trained.network), state(run(None, how=how).network))
+
+
 def test_the_checkpoint_decides_micro_batch_and_threads(tmp_path: Path, undisturbed: dict[str, torch.Tensor]) -> None:
     with pytest.raises(Killed):
         run(tmp_path, killed_at(7))
