@@ -98,7 +98,19 @@ class RecipeSettings(ResizeSettings, Settings):
 ADDED = frozenset({"dropout", "decay_on", "loss", "head_bias"})
 # Records state the effect of these elsewhere: on images in `augmentation` and `test`, on the network in its variant.
 RECORDED_ELSEWHERE = frozenset(
-    {"image_size", "resize", "crop", "flip", "test_resize", "test_crop_pct", "seed", "dropout", "tanh_layer", "note", "choices"}
+    {
+        "image_size",
+        "resize",
+        "crop",
+        "flip",
+        "test_resize",
+        "test_crop_pct",
+        "seed",
+        "dropout",
+        "tanh_layer",
+        "note",
+        "choices",
+    }
     | {"interpolation", "antialias", "rounding", "inception_interpolation"}
 )
 
