@@ -138,7 +138,7 @@ def test_a_pretended_board_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         nvmlDeviceGetPowerUsage=lambda _: 300_000,
         nvmlDeviceGetClockInfo=lambda _, __: 1500,
         nvmlDeviceGetCurrentClocksThrottleReasons=lambda _: 0x4 | 0x1,
-        nvmlDeviceGetComputeRunningProcesses=lambda _: [types.SimpleNamespace(pid=1)],
+        nvmlDeviceGetComputeRunningProcesses=lambda _: [types.SimpleNamespace(pid=pid) for pid in (1, 2)],  # 1: this
     )
     properties = types.SimpleNamespace(uuid="1234")
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: properties)
