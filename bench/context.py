@@ -24,6 +24,9 @@ from .plan import Plan
 CURVES = "curves.csv"  # training curves in the work folder of a job that is not finished
 
 
+COMPUTES_OUTPUTS = ("suites.images.feeding", "suites.images.features", "models.logits_as_features")
+
+
 class Reporter(Protocol):
     """Receives the progress of a job."""
 
@@ -99,7 +102,7 @@ class JobContext(Feeder):
             "weights": self.weights_sha,
             "model": job.identity["network"],
             "architecture": job.identity["architecture"],
-            "code": code_sha("suites.images.features", "models.logits_as_features", *network_modules(self.model)),
+            "code": code_sha(*COMPUTES_OUTPUTS, *network_modules(self.model)),
         }
         about = {"model": self.model.name, "variant": job.variant, "weights": str(job.weights)}
         return key | self._user_code(), about | {"images": self.task.image_set}

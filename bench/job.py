@@ -100,9 +100,10 @@ class Job:
 
     @property
     def _digested(self) -> dict[str, Any]:
-        """The identity with what settings of resizing come to in their place."""
-        settings = self.identity["settings"]
-        asked = {name: value for name, value in settings.items() if name not in self.suite.in_fed}
+        """The identity; where the network's input is known, with what settings of resizing come to in their place."""
+        architecture, settings = self.model.architecture, self.identity["settings"]
+        known = architecture.input_is_known or architecture.resizes_by_pillow
+        asked = {name: value for name, value in settings.items() if not (known and name in self.suite.in_fed)}
         return self.identity | {"settings": asked}
 
     @property

@@ -31,7 +31,7 @@ def job_command(cell: Cell, config: Mapping[str, str], out: Path | str) -> str:
 
 
 def run_commands(cells: Iterable[Cell], config: Mapping[str, str], out: Path | str) -> list[str]:
-    """The fewest command lines that repeat exactly these jobs.
+    """The fewest command lines that repeat these jobs, those of before with the words that feed images as then.
 
     A command runs each of its models on each of its tasks, so models with different tasks or settings are in different
     commands.
@@ -104,8 +104,11 @@ def _words_of_floats(record: Record, own: Sequence[str]) -> tuple[str, ...]:
     with suppress(UsageError):
         (suite,) = apply(read([f"suite={record.suite}", *own]), [suites()[record.suite]])
         row = select_model(record.model if known else "ViT-mini").row  # a user's code is not run for this
-        if suite.fed(row, weights, task):
+        if fed := suite.fed(row, weights, task):
             floats = {"antialias": "true", "rounding": "none"}  # in_fed: the others are settings as ever
+            kernels = [how.get("interpolation") for how in (fed, *fed.values()) if isinstance(how, Mapping)]
+            if any(kernels):  # the recipe names another kernel today
+                floats = {"interpolation": row.input.interpolation} | floats
             return tuple(f"suite.{name}={value}" for name, value in floats.items() if name in suite.in_fed)
     return ()
 

@@ -18,15 +18,15 @@ from .weights_choice import WeightsChoice, wrong_weights
 def build(
     row: Model, weights: WeightsChoice, num_classes: int | None, image_size: tuple[int, int] | None, seed: int
 ) -> Network:
-    """The network of a row, with float32 weights on the CPU. See `create_model`."""
+    """The network of a row in evaluation mode, with float32 weights on the CPU. See `create_model`."""
     size = image_size or row.input.size
     if weights.path is not None:
-        return network_from_file(row, weights.path, num_classes, size)
+        return network_from_file(row, weights.path, num_classes, size).eval()
     if not weights.random:
         raise wrong_weights(row.name, weights)
     network = empty_network(row, num_classes, size)
     check_memory(row, network)
-    return network.initialise(torch.Generator().manual_seed(weights.seed_or(seed)))
+    return network.initialise(torch.Generator().manual_seed(weights.seed_or(seed))).eval()
 
 
 def network_from_file(row: Model, path: Path, num_classes: int | None, image_size: tuple[int, int]) -> Network:

@@ -55,7 +55,7 @@ def create_model(
     asked = weights if isinstance(weights, WeightsChoice) else parse_weights(row, weights)
     instead = f"Take create_model('{row.name}', weights='{weights}')"
     named = selected.agreed([] if weights is None else [asked], f"'{weights}'", instead)
-    return _builder(row).build(row, (named or [asked])[0].local(), classes, size, seed).eval()
+    return _builder(row).build(row, (named or [asked])[0].local(), classes, size, seed)
 
 
 def count_parameters(row: Model, num_classes: int | None = 1000) -> int:

@@ -65,9 +65,19 @@ class Classify(ResizeSettings, Suite):
             self.refuse("crop_pct", not crops, f" is of a centre cut: type {options} with it")
 
     def view(self, model: Model, weights: WeightsChoice) -> View:
-        """The preprocessing that was typed; where nothing was typed, that of the weights' release."""
+        """The preprocessing that was typed; where nothing was typed, that of the weights' release.
+
+        The release's antialiasing and rounding belong to its kernel: what contradicts typed settings is left out.
+        """
         typed = replace(self.typed_resize, resize=self.resize, image_size=self.image_size, crop_pct=self.crop_pct)
-        return typed.over(view_of(model, weights))
+        release = view_of(model, weights)
+        if typed.interpolation not in (None, release.interpolation or model.input.interpolation):
+            release = replace(release, antialias=None, rounding=None)
+        if typed.rounding == "pillow":
+            release = replace(release, antialias=None)
+        if typed.antialias is False and release.rounding == "pillow":
+            release = replace(release, rounding=None)
+        return typed.over(release)
 
     def size(self, model: Model, weights: WeightsChoice) -> tuple[int, int]:
         side = self.view(model, weights).image_size

@@ -172,6 +172,7 @@ class FineTune(ComputeSettings, RecipeSettings, Suite):
             "resize": None if "image_size" in typed else recipe.resize,
             "antialias": recipe.antialias if typed.get("interpolation") in (None, *ANTIALIASED) else None,
             "inception_interpolation": None if "interpolation" in typed else recipe.inception_interpolation,
+            "test_crop_pct": None if "test_resize" in typed else recipe.test_crop_pct,
             # The note of a recipe from scratch describes its own warm-up.
             "note": "" if "warmup" in typed and recipe.choices else recipe.note,
         }
@@ -186,6 +187,8 @@ class FineTune(ComputeSettings, RecipeSettings, Suite):
         no_bias, more = bool(self.head_bias) and recipe.loss == "softmax", "with loss=softmax; type suite.loss=sigmoid"
         self.refuse("head_bias", no_bias, f" is the same for all classes and changes nothing {more}, or leave it out")
         resize, side = self.resize, recipe.image_size or 0
+        if resize is not None and side and recipe.test_crop_pct is not None:  # tests are cut as training is
+            recipe = replace(recipe, test_crop_pct=side / resize)
         if resize is not None:
             what = f"changes nothing with crop={recipe.crop}; leave it out"
             crops = " or ".join(f"crop={name}" for name in RESIZED_BEFORE)

@@ -206,7 +206,7 @@ def build_with(
         backbone.notes = (*backbone.notes, *_features_note(row, library, classes))
     backbone.source_files = () if file is None else (file,)
     backbone.tested = library.tested()
-    return backbone
+    return backbone.eval()
 
 
 def _features_note(row: Model, library: Library, classes: int) -> tuple[str, ...]:

@@ -39,7 +39,7 @@ def build(
     backbone.source_files = files
     if weights.path is not None:
         _load_file(backbone, weights.path)
-    return backbone
+    return backbone.eval()
 
 
 def count_parameters(row: Model, num_classes: int | None) -> int:

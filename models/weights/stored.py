@@ -47,6 +47,8 @@ def readable(path: Path, entry: zipfile.ZipInfo | None = None) -> Iterator[None]
         yield
     except UsageError:
         raise
+    except MemoryError as error:
+        raise UsageError(f"'{path}': there is too little memory to read it") from error
     except Exception as error:  # whatever a library raises that reads damaged bytes
         raise UsageError(_damaged(path, error) if entry is None else _damaged_entry(path, entry, error)) from error
 

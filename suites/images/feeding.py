@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,10 @@ def check_split(split: Split, task: Task, name: str, skipped: int = 0) -> None:
     total = len(split) + skipped
     if total not in task.sizes(name) or len(split.images) != len(split):
         raise ValueError(f"{task.name}: the {name} split holds {total} images; its definition says {task.splits[name]}")
-    if len(split) and not 0 <= int(split.labels.min()) <= int(split.labels.max()) < task.num_classes:
+    if not np.issubdtype(split.labels.dtype, np.integer):
+        raise ValueError(f"{task.name}: labels are {split.labels.dtype}; expected whole class numbers")
+    given = {*split.labels.tolist(), *chain.from_iterable(split.label_sets or ())}
+    if given and not 0 <= min(given) <= max(given) < task.num_classes:
         raise ValueError(f"{task.name}: the {name} split has labels outside 0 to {task.num_classes - 1}")
 
 
@@ -37,8 +41,9 @@ def first_images(split: Split, count: int | None) -> Split:
     """A split of the first `count` images; the whole split where `count` is None."""
     if count is None or count >= len(split):
         return split
-    clusters = None if split.clusters is None else split.clusters[:count]
-    return replace(split, labels=split.labels[:count], digest=f"{split.digest}[:{count}]", clusters=clusters)
+    clusters, sets = (None if part is None else part[:count] for part in (split.clusters, split.label_sets))
+    digest = f"{split.digest}[:{count}]"
+    return replace(split, labels=split.labels[:count], digest=digest, clusters=clusters, label_sets=sets)
 
 
 def paired_test_arrays(test: Split) -> dict[str, np.ndarray]:

@@ -122,7 +122,8 @@ class TrainingImages:
         if all(isinstance(part.images, np.ndarray) for part in self._parts):
             return
         if self._pool is None:
-            concurrent = all(isinstance(part.images, Decoded) for part in self._parts)
+            read = [part.images for part in self._parts]
+            concurrent = all(getattr(images, "concurrent", isinstance(images, Decoded)) for images in read)
             self._pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1) if concurrent else 1, "images")
         for index in dict.fromkeys(indices.tolist()):
             in_memory = index in self._decoded or (len(self._filled) and self._filled[index])

@@ -145,7 +145,8 @@ def big_vision(name: str, images: int, *, steps: int | None = None) -> Recipe:
     """big_vision's configuration for pre-training on ImageNet (vit_i1k) or ImageNet-21k (vit_i21k): 300 epochs.
 
     Without its RandAugment, which this project does not have, and without the MixUp that goes with it: vit_i1k calls
-    that aug=none. Its `wd` is per step and not multiplied by the base learning rate: 1e-4 is 0.1 times 1e-3 here.
+    that aug=none. Its `wd` is per step and not multiplied by the base learning rate: 1e-4 is 0.1 times 1e-3 here. Test
+    images: the shorter side resized to 256 by area, the centre of 224; all pixels are cut to 8 bits.
     """
     _check(images)
     pretrain, tanh_layer = BIG_VISION[name]
@@ -157,7 +158,10 @@ def big_vision(name: str, images: int, *, steps: int | None = None) -> Recipe:
         warmup=_warmup(steps),
         batch=4096,
         crop="inception",
-        test_resize="shorter_crop",
+        test_resize="resmall_crop",
+        interpolation="area",
+        rounding="truncate",
+        inception_interpolation="bilinear",
         optimizer="adam",
         weight_decay=0.1,
         decay_on="kernels",
@@ -166,7 +170,7 @@ def big_vision(name: str, images: int, *, steps: int | None = None) -> Recipe:
         seed=(0,),
         tanh_layer=tanh_layer,
         note=_warmup_note(steps),
-        choices=(("mixup", f"none: {config} without RandAugment and MixUp, its aug=none"),),
+        choices=(("mixup", f"none: {config} without RandAugment and MixUp"),),
     )
 
 

@@ -276,3 +276,12 @@ def test_another_version_of_a_library_makes_results_outdated(monkeypatch: pytest
     (then,) = plan(*words).jobs
     assert now.key != then.key
     assert now.slot == then.slot
+
+
+def test_typed_resizing_tells_jobs_of_ones_own_network_apart(tmp_path: Path) -> None:
+    """Its input is known only once it is built, so that what typed settings come to cannot stand for them."""
+    (tmp_path / "mine.py").write_text("def build(num_classes=None): ...\n", encoding="utf-8")
+    words = ("suite=fewshot", f"model={tmp_path}/mine.py:build", "task=digits", "shots=1", "seed=0")
+    ways = [(), ("antialias=false",), ("antialias=true",), ("interpolation=area",)]
+    keys = {plan(*words, *way).jobs[0].key for way in ways}
+    assert len(keys) == len(ways)

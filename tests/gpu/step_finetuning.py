@@ -31,7 +31,7 @@ from vit_bench.suites.images.decoded import Decoded
 from vit_bench.suites.protocol import Split
 from vit_bench.suites.training import micro_batch
 from vit_bench.suites.training.augment import Augmentation, TrainingImages
-from vit_bench.suites.training.contract import Batches, Compute, Watch
+from vit_bench.suites.training.contract import Compute, Watch
 from vit_bench.suites.training.loop import train
 from vit_bench.suites.training.parallel import TrainingProcesses, numerics
 from vit_bench.suites.training.recipe import Recipe
@@ -54,6 +54,8 @@ BALLAST_LEAVES = 8 << 30  # bytes of the GPU's memory that the largest micro-bat
 class Ready:
     """Images that are on the device already: always the same tensor."""
 
+    label_sets = None
+
     def __init__(self, labels: np.ndarray, device: torch.device) -> None:
         self.labels = labels
         self._images = torch.randn(MICRO, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0)).to(device)
@@ -75,7 +77,7 @@ def recipe(steps: int, batch: int = BATCH) -> Recipe:
     return Recipe(lr=(0.003,), steps=steps, batch=batch, schedule="constant")
 
 
-def speed(network: Any, data: Batches, compute: Compute, curves: Path) -> float:
+def speed(network: Any, data: Any, compute: Compute, curves: Path) -> float:
     """Images a second of a run, from its own curves, without the first steps."""
     train(copy.deepcopy(network), data, recipe(STEPS), seed=0, compute=compute, watch=Watch(curves=curves))
     with curves.open(encoding="utf-8", newline="") as file:

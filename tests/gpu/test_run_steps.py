@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import json
 import os
@@ -181,3 +182,13 @@ def test_missing_wheels_and_packages_are_told_before_anything_runs(tmp_path: Pat
     assert code == 2
     assert "No module named 'omegaconf'. Put a wheel of it into a folder" in told
     assert "type WHEELS=DIR" in told
+
+
+@pytest.mark.parametrize("script", sorted(Path(__file__).parent.glob("step_*.py")), ids=lambda path: path.stem)
+def test_what_each_step_imports_from_the_project_is_there(script: Path) -> None:
+    for node in ast.walk(ast.parse(script.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("vit_bench"):
+            module = importlib.import_module(str(node.module))
+            for alias in node.names:
+                if not hasattr(module, alias.name):
+                    importlib.import_module(f"{node.module}.{alias.name}")

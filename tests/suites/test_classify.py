@@ -19,6 +19,8 @@ from vit_bench.models.released.table import releases
 from vit_bench.registry import UsageError
 from vit_bench.suites import classify
 from vit_bench.suites.heads import classes as heads
+from vit_bench.suites.images.resize import check_resize
+from vit_bench.suites.images.transforms import View
 from vit_bench.suites.metrics import top_k
 from vit_bench.suites.protocol import Features
 from vit_bench.suites.tasks import tasks
@@ -65,6 +67,26 @@ def test_released_files_are_fed_as_their_release_tests_them(model, weights, size
     assert view.resize == (None if size is None else "square")
     typed = replace(SUITE, image_size=64, resize="shorter_crop").view(row, chosen)
     assert (typed.image_size, typed.resize, typed.antialias) == (64, "shorter_crop", antialias)
+
+
+@pytest.mark.parametrize(
+    ("stated", "typed", "fed"),
+    [
+        ({"antialias": False}, {}, (None, False, None)),
+        ({"antialias": False}, {"interpolation": "bilinear"}, ("bilinear", False, None)),
+        ({"antialias": False}, {"interpolation": "bicubic"}, ("bicubic", None, None)),  # Pillow's
+        ({"antialias": False}, {"rounding": "pillow"}, (None, None, "pillow")),
+        ({"antialias": False}, {"rounding": "truncate"}, (None, False, "truncate")),
+        ({"antialias": True, "rounding": "pillow"}, {"antialias": False}, (None, False, None)),
+        ({"antialias": True, "rounding": "pillow"}, {"interpolation": "area"}, ("area", None, None)),
+    ],
+)
+def test_what_a_release_states_of_its_kernel_yields_to_typed_settings(stated, typed, fed, monkeypatch) -> None:
+    monkeypatch.setattr(classify, "view_of", lambda *_: View(resize="square", **stated))
+    row = catalog()["ViT-mini"]
+    view = replace(SUITE, **typed).view(row, parse_weights(row, "random"))
+    assert (view.interpolation, view.antialias, view.rounding) == fed
+    check_resize(view.interpolation, view.antialias, view.rounding)
 
 
 def test_the_sizes_of_the_vtab_files_are_the_hyper_rules() -> None:

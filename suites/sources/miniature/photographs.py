@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.metadata
+import importlib.util
 import math
 from pathlib import Path
 
@@ -54,9 +55,11 @@ def _check(path: Path, package: str, images: list[np.ndarray], expected: str) ->
         )
 
 
-def _shipped(package: str, name: str) -> Path:
+def _shipped(package: str, module: str, name: str) -> Path:
     """A file of an installed package, which is not imported, since that takes longer than reading the file."""
-    path = Path(str(importlib.metadata.distribution(package).locate_file(name)))
+    spec = importlib.util.find_spec(module)
+    folders = spec.submodule_search_locations if spec else None
+    path = Path(next(iter(folders or [module]))) / name
     if not path.is_file():
         raise RuntimeError(f"the built-in tasks need {path}, which {package} ships. Install {package} again.")
     return path
@@ -70,7 +73,7 @@ def picture(name: str) -> np.ndarray:
     """
     from PIL import Image
 
-    path = _shipped("scikit-image", f"skimage/data/{name}.png")
+    path = _shipped("scikit-image", "skimage", f"data/{name}.png")
     with Image.open(path) as image:
         decoded = np.array(image)
     _check(path, "scikit-image", [decoded], PICTURES[name])
@@ -172,7 +175,7 @@ def tissue(split: str, index: int) -> tuple[np.ndarray, dict[str, int]]:
 @functools.cache
 def _digits() -> tuple[np.ndarray, np.ndarray, list[int]]:
     """scikit-learn's digits, (1797, 8, 8) of 0 … 16, their classes, and a fixed order by hashes of their indices."""
-    table = _shipped("scikit-learn", "sklearn/datasets/data/digits.csv.gz")  # what its load_digits reads
+    table = _shipped("scikit-learn", "sklearn", "datasets/data/digits.csv.gz")  # what its load_digits reads
     rows = np.loadtxt(table, delimiter=",", dtype=np.uint8)
     images, classes = rows[:, :64].reshape(-1, 8, 8), rows[:, 64].astype(np.int64)
     _check(table, "scikit-learn", [images, classes.astype(np.uint8)], DIGITS)

@@ -79,6 +79,8 @@ def test_big_visions_own_pre_training(name: str, bias: float, tanh_layer: bool) 
     assert found.weight_decay * found.lr[0] == pytest.approx(1e-4)  # their wd, a step
     assert (found.decay_on, found.loss, found.head_bias, found.tanh_layer) == ("kernels", "sigmoid", bias, tanh_layer)
     assert "RandAugment" in dict(found.choices)["mixup"]
+    assert (found.crop, found.inception_interpolation) == ("inception", "bilinear")
+    assert (found.test_resize, found.interpolation, found.rounding) == ("resmall_crop", "area", "truncate")
 
 
 @pytest.mark.parametrize(
