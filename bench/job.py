@@ -100,9 +100,12 @@ class Job:
 
     @property
     def _digested(self) -> dict[str, Any]:
-        """The identity; where the network's input is known, with what settings of resizing come to in their place."""
+        """The identity with what settings of resizing come to in their place.
+
+        A user's network says its kernel only once it is built: there they stay beside it, unless they come to nothing.
+        """
         architecture, settings = self.model.architecture, self.identity["settings"]
-        known = architecture.input_is_known or architecture.resizes_by_pillow
+        known = architecture.input_is_known or architecture.resizes_by_pillow or "fed" not in self.identity
         asked = {name: value for name, value in settings.items() if not (known and name in self.suite.in_fed)}
         return self.identity | {"settings": asked}
 

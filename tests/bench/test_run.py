@@ -350,6 +350,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: p
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+@pytest.mark.slow
 def test_a_mini_run_by_vtabs_protocol() -> None:
     frame = vit_bench.run("suite=vtab-mini", "task=digits,sprite-x", "model=ViT-mini,BiT-mini", "out=r")
     assert set(frame["metric"]) == {"top1", "mean_per_class", "majority_rate"}

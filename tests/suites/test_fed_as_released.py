@@ -103,6 +103,7 @@ def test_models_of_timm_are_fed_as_timm_feeds_them(used) -> None:
         torch.testing.assert_close(transform.batch([picture(name)], CPU)[0], expected, atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 def test_models_of_torchvision_are_fed_as_torchvision_feeds_them(used) -> None:
     from torchvision.models import ShuffleNet_V2_X0_5_Weights
 

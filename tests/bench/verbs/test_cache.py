@@ -120,7 +120,7 @@ def test_what_changes_a_feature_misses_the_cache_and_what_does_not_hits(tmp_path
 
 
 def test_precision_and_protocol_have_fingerprints_of_their_own() -> None:
-    words = ("suite=fewshot", "task=digits", "model=ViT-mini", "shots=5", "seed=0", "out=r")
+    words = ("suite=fewshot", "task=digits", "model=ViT-mini", "image_size=16", "shots=5", "seed=0", "out=r")
     vit_bench.run(*words, "precision=fp32,bf16")
     vit_bench.run(*words, "protocol=knn")
     frame = load("r")

@@ -85,6 +85,7 @@ def test_a_head_of_nothing_is_named(toy: Any, publish: Callable[..., None]) -> N
     assert "a probe on 80 images' features before it scores" in row["because"]
 
 
+@pytest.mark.slow
 def test_two_links_that_are_wrong_together_are_named(toy: Any, publish: Callable[..., None]) -> None:
     view = View(bgr=True, resize="shorter_crop", crop_pct=0.875)
     right = toy.write_file("two", view.over(View(antialias=False, image_size=64)))
