@@ -92,6 +92,7 @@ def test_a_typed_resize_is_used_and_recorded(used) -> None:
     assert json.loads(treatment)["antialias"] is False
 
 
+@pytest.mark.slow
 def test_models_of_timm_are_fed_as_timm_feeds_them(used) -> None:
     timm = pytest.importorskip("timm")
     vit_bench.run("suite=fewshot", "task=digits", "model=timm:test_vit", "weights=random", "shots=1", "seed=0", "out=r")

@@ -54,8 +54,8 @@ def test_a_file_that_is_as_published_agrees_and_is_not_measured_twice(toy: Any, 
     [
         ("normalisation", {**IMAGENET}),
         ("channel order", {"bgr": True}),
-        ("resize", {"resize": "shorter_crop", "crop_pct": 0.875}),
-        ("resolution", {"image_size": 96}),
+        pytest.param("resize", {"resize": "shorter_crop", "crop_pct": 0.875}, marks=pytest.mark.slow),
+        pytest.param("resolution", {"image_size": 96}, marks=pytest.mark.slow),
     ],
 )
 def test_the_link_that_is_wrong_is_named(
@@ -77,6 +77,7 @@ def test_permuted_labels_are_named(toy: Any, publish: Callable[..., None]) -> No
     assert "in another order" in row["because"]
 
 
+@pytest.mark.slow
 def test_a_head_of_nothing_is_named(toy: Any, publish: Callable[..., None]) -> None:
     toy.write_file("blind", blind=True)
     publish("blind", "85.0")
@@ -94,6 +95,7 @@ def test_two_links_that_are_wrong_together_are_named(toy: Any, publish: Callable
     assert set(row["suspect"].split(" and ")) == {"channel order", "resize"}, text
 
 
+@pytest.mark.slow
 def test_a_number_of_another_split_is_named(toy: Any, toys: Any, publish: Callable[..., None]) -> None:
     """A head that was fitted to the validation images of `digits`, and published with its score on those."""
     from vit_bench.suites.sources.miniature.builtin import Builtin
