@@ -7,6 +7,7 @@ and add labels and treatment.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -57,7 +58,7 @@ def paired_test_arrays(test: Split) -> dict[str, np.ndarray]:
     return arrays if test.clusters is None else arrays | {"clusters": test.clusters}
 
 
-class Feeder:
+class Feeder(ABC):
     """Feeds the images of splits to a job's network; outputs are cached, and divided among the processes of a run.
 
     The engine's context is one. It sets what is declared here, and says in `output_key` what the network is.
@@ -81,9 +82,9 @@ class Feeder:
     skipped: dict[str, int]  # split -> number of unreadable images that were left out
     test_arrays: dict[str, np.ndarray]  # of the test split, saved beside the predictions
 
+    @abstractmethod
     def output_key(self) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         """All that outputs depend on beside images and treatment, and names of what its digests stand for."""
-        raise NotImplementedError
 
     @property
     def input(self) -> Input:

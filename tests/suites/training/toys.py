@@ -1,4 +1,4 @@
-"""A tiny network and data set for tests of the training loop."""
+"""A tiny network, data set, task and split for tests of training."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from vit_bench.models import catalog
+from vit_bench.models.spec import Model
+from vit_bench.suites.protocol import Split, Task
 from vit_bench.suites.training.contract import Compute
 from vit_bench.suites.training.recipe import Recipe
 
@@ -76,3 +79,27 @@ def state(network: nn.Module) -> dict[str, torch.Tensor]:
 def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     """Bitwise."""
     return all(torch.equal(one[name], other[name]) for name in one | other)
+
+
+def task(*, crop: bool = True, flip: bool = True) -> Task:
+    return Task(
+        name="made",
+        collection="made",
+        group="made",
+        image_set="made",
+        target="made",
+        num_classes=2,
+        splits={"train": 6},
+        label="made",
+        crop=crop,
+        flip=flip,
+    )
+
+
+def split(count: int = 6, side: int = 12) -> Split:
+    images = np.random.default_rng(0).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
+    return Split(images=images, labels=np.arange(count) % 2, digest=f"made {count}")
+
+
+def of(name: str) -> Model:
+    return catalog()[name]
