@@ -43,7 +43,7 @@ MODEL, SIDE, BATCH, MICRO = ("ViT-mini", 32, 8, 4) if TINY else ("ViT-B/16", 384
 FILES = 48 if TINY else 6144  # more than the device keeps: they are decoded again and again
 STEPS, WARM_UP, ROUNDS = (5, 2, 2)
 KILLED = (  # the run that is killed; micro-batches and so the order of sums are fixed
-    "model=ViT-mini suite.image_size=32 suite.batch=16 suite.steps=80 suite.checkpoint_minutes=0.005"
+    "model=ViT-mini suite.image_size=32 suite.batch=16 suite.steps=30 suite.checkpoint_minutes=0.005"
     if TINY
     else "model=ViT-S/16 suite.image_size=224 suite.batch=64 suite.steps=100 suite.checkpoint_minutes=0.015 "
     "suite.precision=bf16 suite.micro_batch=32"

@@ -41,8 +41,9 @@ class Pair:
 
 
 if TINY:
-    FIRST = [*COMMAND, "model=ViT-Ti/16", "suite.image_size=32", "suite.batch_size=2", "suite.max_seconds=1"]
+    FIRST = [*COMMAND, "model=ViT-Ti/16", "suite.image_size=32", "suite.batch_size=2"]
     FIRST += ["suite.compile=false", "suite.compile_at=32", "suite.against_at=32", "suite.precision=fp32"]
+    FIRST += ["suite.min_seconds=0", "suite.max_seconds=0.3", "suite.warm_up_seconds=0"]
     COMPILE = ["suite=throughput", "model=ViT-mini", "suite.image_size=32", "suite.batch_size=2", "suite.compile=true"]
     COMPILE += ["suite.scenario=offline"]
     PAIRS = (Pair(model="ViT-Ti/16", mode="train", compiled=(False,), side=32, batch=2, seconds=5),)
