@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+Pool = Literal["classifier", "token", "gap", "token-before-norm", "gap-before-norm"]  # a feature of a library's model
+
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
@@ -28,4 +30,5 @@ class Head:
     interpolation: Literal["bilinear", "bicubic", "nearest", "area", "legacy"] | None = None  # None: the model's own
     rounding: Literal["none", "truncate", "pillow"] | None = None
     crop_pct: float | None = None  # the share of a side that a crop keeps; None: 7/8
+    pool: Pool | None = None  # the feature of a library's model that it reads; None: what enters its classifier
     origin: str = "a release"  # where this is stated

@@ -88,8 +88,9 @@ class Classify(ResizeSettings, Suite):
         return (*super().modules(), "models.logits_as_features", "models.weights.conventions")
 
     def resolved(self, model: Model, weights: WeightsChoice, task: Task) -> Mapping[str, Any]:  # noqa: ARG002
-        """The preprocessing that the weights' release, or the file beside them, states."""
-        return vars(self.view(model, weights))
+        """The preprocessing that the weights' release, or the file beside them, states; also the feature read."""
+        head = weights.head()
+        return vars(self.view(model, weights)) | ({"pool": head.pool} if head is not None and head.pool else {})
 
     def fed(self, model: Model, weights: WeightsChoice, task: Task) -> Mapping[str, Any]:  # noqa: ARG002
         """The rounding: Pillow's of libraries' models. What else was typed is among the settings."""

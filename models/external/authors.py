@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
 
-Pool = Literal["classifier", "token", "gap", "token-before-norm", "gap-before-norm"]
+from ..provenance import Pool
 
 MEANING: dict[Pool, str] = {
     "classifier": "what enters the library's classifier",

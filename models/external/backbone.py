@@ -25,6 +25,7 @@ from .authors import MEANING, authors_pool
 from .rows import PRETRAINED, ExternalBuilder
 
 if TYPE_CHECKING:
+    from ..provenance import Head, Pool
     from ..spec import Input, Model
     from ..weights.stored import StoredTensor
 
@@ -49,8 +50,8 @@ class PublishedBackbone(OthersBackbone):
         self.num_features = num_features
         self.ends_in_logits = False  # whether the library's head is inside `module`
         pool = spec.architecture.pool if isinstance(spec.architecture, ExternalBuilder) else None
-        self.tap = None if pool == "classifier" else pool  # as a treatment records it
-        self.head_reads_features = self.tap is None  # else the library's head gets what it was trained on
+        self.tap: Pool | None = beside_classifier(pool)  # as a treatment records it
+        self.head_tap: Pool | None = None  # what `head` reads: the library's and a file's what they were trained on
 
     @abstractmethod
     def representation(self, images: Tensor) -> Tensor:
@@ -102,15 +103,24 @@ class PublishedBackbone(OthersBackbone):
 
     def features(self, images: Tensor) -> Tensor:
         """The representation (B, num_features) of (B, 3, H, W) images scaled by `spec.input`."""
-        check_images(self, images)
-        return self.representation(images) if self.tap is None else self.pooled(images, self.tap)
+        return self._feature(images, self.tap)
 
     def forward(self, images: Tensor) -> Tensor:
-        library_head = self.ends_in_logits or (self.head is not None and not self.head_reads_features)
-        if not library_head:
-            return super().forward(images)
+        if self.head is not None:
+            return self.head(self._feature(images, self.head_tap))
+        if not self.ends_in_logits:
+            return self.features(images)
         check_images(self, images)
-        return self.module(images) if self.head is None else self.head(self.representation(images))
+        return self.module(images)
+
+    def _feature(self, images: Tensor, tap: Pool | None) -> Tensor:
+        check_images(self, images)
+        return self.representation(images) if tap is None else self.pooled(images, tap)
+
+
+def beside_classifier(pool: Pool | None) -> Pool | None:
+    """The feature; None for what enters the library's classifier."""
+    return None if pool == "classifier" else pool
 
 
 class Library:
@@ -179,8 +189,8 @@ def build_with(
     library = _library(kind, row, tag)
     if tag is None and weights.path is None and not weights.random:
         raise wrong_weights(row.name, weights)
-    head = weights.head() if image_size is None and weights.path is not None else None
-    if head is not None and head.image_size is not None:  # the file fits no other size
+    head = weights.head() if weights.path is not None else None
+    if image_size is None and head is not None and head.image_size is not None:  # the file fits no other size
         image_size = (head.image_size, head.image_size)
     settled = {name: getattr(row.input, name) for name in library.architecture.settled}
     contract = replace(library.contract(), **settled)
@@ -188,8 +198,8 @@ def build_with(
     if weights.path is not None:
         with open_weights(weights.path) as contents:
             named = under_module_names(contents, contents.tensors)
-            backbone, classes = _from_file(library, spec, named, num_classes)
-        file, backbone.notes = contents.path, named.notes
+            backbone, classes = _from_file(library, spec, named, num_classes, head)
+        file, backbone.notes = contents.path, (*named.notes, *backbone.notes)
     else:
         classes = library.classes()
         width = _checked_width(library, spec, classes)
@@ -197,11 +207,11 @@ def build_with(
         module = _construct(library, spec, classes, file, weights.seed_or(seed))
         backbone = _wrapped(library, spec, module, width, num_classes)
     if isinstance(backbone, PublishedBackbone):
-        fits = num_classes is None or (num_classes == classes and backbone.head_reads_features)
+        fits = num_classes is None or (num_classes == classes and backbone.head_tap == backbone.tap)
         if file is None or not classes or not fits:
             backbone.drop_library_head()
             backbone.head = None if num_classes is None else zero_head(backbone.num_features, num_classes)
-            backbone.head_reads_features = True
+            backbone.head_tap = backbone.tap
     if tag is not None:
         backbone.notes = (*backbone.notes, *_features_note(row, library, classes))
     backbone.source_files = () if file is None else (file,)
@@ -226,9 +236,12 @@ def _features_note(row: Model, library: Library, classes: int) -> tuple[str, ...
 
 
 def _from_file(
-    library: Library, spec: Model, weights: Weights, num_classes: int | None
+    library: Library, spec: Model, weights: Weights, num_classes: int | None, head: Head | None
 ) -> tuple[PublishedBackbone | OwnBackbone, int]:
-    """The backbone with the weights of a file, and the classes of the file's head; 0 where it has none."""
+    """The backbone with the weights of a file, and the classes of the file's head; 0 where it has none.
+
+    A head that fine-tuning saved reads the feature that its sidecar file names, whatever `features` are.
+    """
     tensors = weights.tensors
     saved_here = library.architecture.tap is None and _is_backbone(tensors)
     classes = _classes_of_head(library, tensors)
@@ -241,7 +254,9 @@ def _from_file(
         if OUR_HEAD in tensors:
             backbone.drop_library_head()
             backbone.head = zero_head(width, classes)
-            backbone.head_reads_features = True
+            backbone.head_tap = beside_classifier(head.pool) if head is not None else None
+            if backbone.head_tap is not None:
+                backbone.notes = (f"the head reads {MEANING[backbone.head_tap]}, as its sidecar file says",)
         load_strictly(backbone, weights, spec)
     return backbone, classes
 

@@ -16,10 +16,11 @@ from typing import Any, ClassVar, get_args
 from ...random_weights import RANDOM
 from ...registry import UsageError, first_few, is_glob, suggest
 from ..own.settings import NO_SETTINGS, OthersArchitecture, as_typed
+from ..provenance import Pool
 from ..spec import Input, Model, ReadValues
 from ..weights_choice import LibraryWeights, Random, WeightsChoice, WeightsFile
 from . import listing as libraries
-from .authors import Pool, authors_pool
+from .authors import authors_pool
 
 PRETRAINED = "pretrained"
 
@@ -164,9 +165,9 @@ def external_models(word: str, settings: Mapping[str, str] = NO_SETTINGS) -> lis
     """The rows that `LIBRARY:NAME[.TAG]` or a glob selects. A glob with a dot matches names with tags.
 
     The settings `tap`, `image_size`, `mean`, `std` and `interpolation` are as in `own_model`; `pool` names the feature
-    (models/external/authors.py: Pool); all others are keyword arguments of the library's constructor. Raises UsageError
-    where the library is not installed or has no such classification model, and for a setting that this project sets
-    itself.
+    (models/external/authors.py: MEANING); all others are keyword arguments of the library's constructor. Raises
+    UsageError where the library is not installed or has no such classification model, and for a setting that this
+    project sets itself.
     """
     prefix, _, pattern = word.partition(":")
     rows = ROWS[prefix](pattern)

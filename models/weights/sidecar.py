@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from ...registry import UsageError, suggest
-from ..provenance import Head, Provenance
+from ..provenance import Head, Pool, Provenance
 from .paths import split_part
 
 KINDS = {"images": int, "epochs": float, "core_days": float, "image_size": int, "crop_pct": float, "antialias": bool}
-OF_THE_HEAD = ("head", "image_size", "antialias", "resize", "crop_pct", "interpolation", "rounding")
+OF_THE_HEAD = ("head", "image_size", "antialias", "resize", "crop_pct", "interpolation", "rounding", "pool")
 WORDS = {  # of fields that take one of some words
     "resize": ("square", "resize_crop", "shorter_crop", "resmall_crop"),
     "interpolation": ("bilinear", "bicubic", "nearest", "area", "legacy"),
     "rounding": ("none", "truncate", "pillow"),
+    "pool": get_args(Pool),
 }
 
 
@@ -23,8 +24,8 @@ def read_head(weights: str | Path) -> Head | None:
     """What `FILE.yaml` says about the head in the checkpoint FILE; None where it says nothing.
 
     `head` names the data set, or the task of this project, with the classes of the head in their order; `image_size`,
-    `antialias` (true or false), `resize`, `crop_pct`, `interpolation` and `rounding` are those of its last test. Raises
-    UsageError as `read_sidecar` does.
+    `antialias` (true or false), `resize`, `crop_pct`, `interpolation` and `rounding` are those of its last test; `pool`
+    is the feature of a library's model that it reads. Raises UsageError as `read_sidecar` does.
     """
     values = _fields(weights) or {}
     if not values.get("head"):
@@ -37,6 +38,7 @@ def read_head(weights: str | Path) -> Head | None:
         crop_pct=values.get("crop_pct"),
         interpolation=values.get("interpolation"),
         rounding=values.get("rounding") or "none",
+        pool=values.get("pool"),
         origin="its sidecar file",
     )
 

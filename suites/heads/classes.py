@@ -52,7 +52,12 @@ def unfit(model: Model, weights: WeightsChoice, task: Task) -> str:
     if weights.random:
         return f"{who} has no trained head to score. Type {_tags_for(model, task)}, or train one: suite=finetune"
     head = weights.head()
-    if head is None or answers(head, task):
+    if head is None:
+        return ""
+    typed = dict(model.variant).get("pool")
+    if head.pool is not None and typed not in (None, head.pool):
+        return f"{who}: its head reads the feature {head.pool}, as {head.origin} says. Leave model.pool={typed} out"
+    if answers(head, task):
         return ""
     fitting = [other.name for other in tasks_of(head)]
     if not fitting and head.data not in OTHERS:

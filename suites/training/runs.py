@@ -172,5 +172,6 @@ def _save(network: Any, path: Path, task: Task, transform: Transform) -> None:
     sidecar |= {"resize": transform.resize} if transform.resize != "square" else {}
     sidecar |= {"crop_pct": transform.crop_pct} if transform.crop_pct else {}
     sidecar |= {"rounding": transform.rounding} if transform.rounding != "none" else {}
+    sidecar |= {"pool": pool} if (pool := getattr(network, "head_tap", None)) else {}  # of a library's model
     with replacing(path.with_name(f"{path.name}.yaml")) as temporary:
         temporary.write_text("".join(f"{name}: {json.dumps(value)}\n" for name, value in sidecar.items()), "utf-8")

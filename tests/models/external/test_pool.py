@@ -234,6 +234,52 @@ def test_the_treatment_of_a_record_names_the_feature(tmp_path: Path, monkeypatch
     assert {json.loads(text)["tap"] for text in frame.loc[frame["metric"] == "top1", "treatment"]} == {"gap"}
 
 
+def test_a_kept_head_reads_the_feature_that_it_was_trained_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = ("task=digits", "model=timm:test_vit", "model.image_size=32")
+    words = ("weights=random", "recipe=vit", "lr=0.03", "batch=8", "steps=4", "seed=0", "save=weights")
+    tuned = vit_bench.run("suite=finetune", *model, "model.pool=gap", *words, out="tuned")
+    (kept,) = Path("tuned/kept").glob("*/seed0.safetensors")
+    sidecar = kept.with_name(f"{kept.name}.yaml")
+    assert 'pool: "gap"\n' in sidecar.read_text()
+
+    scored = ("suite=classify", *model, f"weights={kept}", "resize=square")
+    alone = vit_bench.run(*scored, out="alone")
+    typed = vit_bench.run(*scored, "model.pool=gap", out="typed")
+    for frame in (alone, typed):
+        assert set(frame["status"]) == {"ok"}, frame["error"].tolist()
+        assert frame["value"].iloc[0] == tuned["value"].iloc[0]
+    treatment = json.loads(alone["treatment"].iloc[0])
+    reads = "the head reads the mean of the patches' tokens after the last norm, as its sidecar file says"
+    assert reads in treatment["weights_notes"]
+    with pytest.raises(UsageError, match=r"its head reads the feature gap, as its sidecar file says\. Leave"):
+        vit_bench.run(*scored, "model.pool=token", out="other")
+
+    def row(**settings: str) -> Any:
+        return external_models("timm:test_vit", {"image_size": "32", **settings})[0]
+
+    def head(network: Any, feature: Tensor) -> Tensor:
+        return network.head(feature)
+
+    network: Any = create_model(row(), kept)
+    batch = images(network)
+    with torch.no_grad():
+        gap, token = mean_normed(network.module, batch), network.module.forward_features(batch)[:, 0]
+        torch.testing.assert_close(network(batch), head(network, gap))
+        torch.testing.assert_close(network.features(batch), token)  # which are as ever, what the classifier gets
+        assert not torch.allclose(network(batch), head(network, token), atol=1e-3)
+        assert torch.equal(create_model(row(), kept, num_classes=10)(batch), torch.zeros(2, 10))  # type: ignore[operator]
+        again: Any = create_model(row(pool="gap"), kept, num_classes=10)
+        torch.testing.assert_close(again(batch), network(batch))
+        sidecar.write_text(sidecar.read_text().replace('pool: "gap"\n', ""))  # as files were kept before
+        for settings in ({}, {"pool": "gap"}):
+            before: Any = create_model(row(**settings), kept)
+            torch.testing.assert_close(before(batch), head(before, token))
+        sidecar.write_text("pool: gab")
+        with pytest.raises(UsageError, match=r"pool='gab'\. Did you mean 'gap'"):
+            create_model(row(), kept)
+
+
 def test_the_identity_of_a_job_names_the_feature_only_where_it_is_chosen(tmp_path: Path) -> None:
     def architecture(*words: str) -> dict[str, Any]:
         asked = ("suite=fewshot", "task=digits", "weights=random", f"out={tmp_path}", *words)
