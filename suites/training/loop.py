@@ -52,13 +52,24 @@ def train(
         if checkpoint is not None and compute.device.type == "cpu":
             compute = replace(compute, threads=int(checkpoint.facts["threads"]))
             torch.set_num_threads(compute.threads or 1)
-        unsharded = copy.deepcopy(network).to("meta") if processes.fsdp else network
+        unsharded = _without_weights(network) if processes.fsdp else network
         state = TrainState(network, data, recipe, seed=seed, compute=compute, processes=processes)
         trained = _Loop(state, watch, checkpoints, interrupts).run(checkpoint)
         if processes.fsdp:  # gather the sharded weights on every process
             unsharded.load_state_dict(state.state()["network"], assign=True)
             trained = replace(trained, network=unsharded.to(compute.device).eval())
         return trained
+
+
+def _without_weights(network: nn.Module) -> nn.Module:
+    """A copy whose weights are on the meta device. Buffers that are in no state dict stay what they are."""
+
+    def empty(tensor: torch.Tensor) -> torch.Tensor:
+        like = torch.empty_like(tensor, device="meta")
+        return nn.Parameter(like, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else like
+
+    weights = network.state_dict(keep_vars=True).values()
+    return copy.deepcopy(network, {id(tensor): empty(tensor) for tensor in weights})
 
 
 class _Loop:

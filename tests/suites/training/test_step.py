@@ -323,3 +323,28 @@ def test_a_process_decodes_its_own_part_of_a_batch_alone() -> None:
     assert made.accumulate(0, 4, lambda: False) == "done"
     expected = [indices(len(data), how.batch, 0, step)[4:] for step in (0, 1)]
     assert announced == np.concatenate(expected).tolist()
+
+
+@pytest.mark.parametrize("posembed", ["1d", "sincos2d"])
+def test_gathered_weights_come_with_what_no_state_dict_holds(posembed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sharded training ends in a copy that never had weights; here a single process takes that way on the CPU."""
+    from vit_bench.models import catalog
+    from vit_bench.suites.training import loop
+
+    class Gathered(loop.TrainingProcesses):
+        def __init__(self, compute: Any) -> None:
+            super().__init__(compute)
+            self.fsdp = True
+
+    row = catalog()["ViT-mini"].derive(posembed=posembed, depth=1, width=16, heads=2, mlp_dim=16, patch_size=2)
+    images, logits = torch.randn(3, 3, 4, 4, generator=torch.Generator().manual_seed(0)), []
+    for kind in (loop.TrainingProcesses, Gathered):
+        monkeypatch.setattr(loop, "TrainingProcesses", kind)
+        network: Any = create_model(row, num_classes=3, image_size=4)
+        trained = train(network, Noisy(), recipe(steps=2), seed=0, compute=CPU).network
+        assert (trained is network) == (kind is not Gathered)
+        assert all(parameter.requires_grad for parameter in trained.parameters())
+        with torch.no_grad():
+            logits.append(trained(images))
+    assert logits[0].any()
+    assert torch.equal(*logits)
