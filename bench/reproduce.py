@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from ..models import catalog, select_model
+from ..models.external.authors import authors_pool
 from ..models.external.rows import is_external
 from ..models.weights_choice import Random, WeightsFile
 from ..registry import UsageError
@@ -23,6 +25,75 @@ from .fingerprint import changed
 from .words import as_typed, plain
 
 FROM_CONFIG = ("data", "source", "include", "division", "division_seed", "device", "batch_size")  # of config.yaml
+RESIZING = {"interpolation", "antialias", "rounding"}  # settings that training did not have before
+
+
+@dataclass(frozen=True, kw_only=True)
+class Before:
+    """What was meant before by words that mean something else today, in words of today. Typed settings stay."""
+
+    words: tuple[str, ...]  # {name}: as the record of the recipe says
+    because: str
+    recipe: str = "*"  # a pattern of its name
+    typed: str = ""  # the word that these replace
+    where: Callable[[Cell, Mapping[str, Any]], bool] = lambda _cell, _recipe: True  # the recipe as it is recorded
+
+
+def _pool_of_then(cell: Cell, _: Mapping[str, Any]) -> bool:
+    """Whether a library's model gave its classifier's feature where its authors' is the default now."""
+    built, record = cell.identity.get("architecture") or {}, cell.records[0]
+    if "library" not in built or "pool" in built or {"tap", "global_pool"} & set(read_variant(record.variant)):
+        return False
+    known = authors_pool(f"{built['name']}.{built['tag']}" if built.get("tag") else built["name"])
+    return known is not None and known.differs
+
+
+def _tuned_with_dropout(cell: Cell, _: Mapping[str, Any]) -> bool:
+    row = catalog().get(cell.records[0].model)
+    return row is not None and bool(row.tuned_with_dropout)
+
+
+OF_BEFORE = (
+    Before(
+        typed="suite.crop=inception",
+        words=("suite.crop=torchvision",),
+        because="Inception crops were drawn as torchvision draws them; inception is TensorFlow's sampler now",
+    ),
+    Before(recipe="vit-code", words=("suite.crop=torchvision",), because="its Inception crop was of the same sampler"),
+    Before(
+        recipe="vit-code",
+        words=("suite.dropout=none",),
+        because="no model had the dropout of the release's configurations",
+        where=_tuned_with_dropout,
+    ),
+    Before(
+        recipe="big-vision",
+        words=("suite.crop=torchvision", "suite.test_resize=shorter_crop"),
+        because="it had big_vision's other crop, and cut test images as timm does",
+    ),
+    Before(
+        recipe="scratch*",
+        words=("suite.crop=torchvision", "suite.loss=softmax"),
+        because="the loss was a softmax, whose head has no bias at first",
+    ),
+    Before(
+        recipe="scratch*",
+        words=("suite.decay_on=all",),
+        because="weight decay was on biases and norms, too",
+        where=lambda cell, _: settings_of(cell).get("weight_decay") != 0,
+    ),
+    Before(
+        recipe="scratch*",
+        words=("suite.warmup={warmup}",),
+        because="warm-up was a tenth of a run of 90 to 100 thousand steps, and is the paper's 10 thousand",
+        where=lambda _, recipe: 9_000 <= recipe.get("warmup", 0) < 10_000,
+    ),
+    Before(
+        words=("model.pool=classifier",),
+        because="the feature was what enters the library's classifier, and is the authors' choice",
+        where=_pool_of_then,
+    ),
+)
 
 
 def job_command(cell: Cell, config: Mapping[str, str], out: Path | str) -> str:
@@ -77,15 +148,35 @@ def _words(cell: Cell) -> tuple[str, ...]:
     words = [record.suite]
     if record.weights and record.weights != "own":
         words.append(f"weights={record.weights}")
-    words += [f"model.{name}={value}" for name, value in read_variant(record.variant).items()]
+    model = [f"model.{name}={value}" for name, value in read_variant(record.variant).items()]
     defaults = _default_settings(record.suite)
     own = [
         f"suite.{name}={as_typed(value)}"
         for name, value in settings_of(cell).items()
         if value not in (None, []) and value != defaults.get(name)
     ]
-    resized = _words_of_floats(record, own) if _fed_antialiased_floats(cell) else ()
-    return (*words, *own, *resized, *(["skip_bad=true"] if cell.identity.get("skip_bad") else []))
+    asked = _in_words_of_today(cell, [*model, *own])
+    suite = [word for word in asked if word.startswith("suite.")]
+    resized = _words_of_floats(record, suite) if _fed_antialiased_floats(cell) else ()
+    return (*words, *asked, *resized, *(["skip_bad=true"] if cell.identity.get("skip_bad") else []))
+
+
+def _in_words_of_today(cell: Cell, words: Sequence[str]) -> list[str]:
+    """The words of a cell from before the settings of resizing, with what OF_BEFORE says that they meant."""
+    settings = settings_of(cell)
+    if "fed" in cell.identity or RESIZING & {name for name, value in settings.items() if value is not None}:
+        return list(words)
+    recorded = (record.treatment.get("recipe") for record in cell.records)
+    recipe = next((recipe for recipe in recorded if isinstance(recipe, Mapping)), {})
+    name = str(recipe.get("name") or settings.get("recipe"))
+    asked = {word.partition("=")[0]: word for word in words}
+    for before in OF_BEFORE:
+        if before.typed and before.typed in words:
+            asked |= {word.partition("=")[0]: word for word in before.words}
+        elif not before.typed and fnmatchcase(name, before.recipe) and before.where(cell, recipe):
+            for word in before.words:
+                asked.setdefault(word.partition("=")[0], word.format_map(recipe))
+    return sorted(asked.values(), key=lambda word: word.startswith("suite."))
 
 
 def _fed_antialiased_floats(cell: Cell) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from vit_bench.bench import config
@@ -12,9 +13,11 @@ from vit_bench.bench.job import Job
 from vit_bench.bench.plan import make_plan
 from vit_bench.bench.reproduce import job_command, run_commands
 from vit_bench.models import select_model
-from vit_bench.models.weights_choice import Random
+from vit_bench.models.weights_choice import Random, WeightsChoice
 from vit_bench.results.record import Cell, Record
 from vit_bench.suites.classify import CLASSIFY
+from vit_bench.suites.fewshot import FEWSHOT
+from vit_bench.suites.finetune import FineTune
 from vit_bench.suites.tasks import tasks
 
 
@@ -100,3 +103,80 @@ def test_the_command_of_a_librarys_own_head_before_pillow_asks_for_floats() -> N
     records = tuple(replace(record, treatment={"antialias": True}) for record in made.records)
     line = job_command(replace(made, identity=identity, records=records), {}, "x")
     assert [word for word in line.split() if word.startswith("suite.")] == ["suite.rounding=none"]
+
+
+def before(made: Cell, recipe: dict[str, Any]) -> Cell:
+    """The cell of a job from before a job's identity said how images are resized."""
+    resizing = {"interpolation", "antialias", "rounding"}
+    settings = {name: value for name, value in made.identity["settings"].items() if name not in resizing}
+    identity = {name: value for name, value in made.identity.items() if name != "fed"} | {"settings": settings}
+    treatment = {"recipe": {"test": {"antialias": True}, **recipe}} if recipe else {"antialias": True}
+    records = (replace(made.records[0], treatment={}), replace(made.records[0], treatment=treatment))
+    return replace(made, identity=identity, records=records)
+
+
+FLOATS = ["antialias=true", "rounding=none"]
+AS_TORCHVISION = "crop=torchvision"
+FROM_SCRATCH = [AS_TORCHVISION, "loss=softmax", "decay_on=all"]
+
+
+@pytest.mark.parametrize(
+    ("model", "typed", "recorded", "words"),
+    [
+        ("ViT-B/16", {"recipe": "vit-code"}, {}, [AS_TORCHVISION]),
+        ("ViT-L/16", {"recipe": "vit-code"}, {}, [AS_TORCHVISION, "dropout=none"]),
+        ("R50+ViT-L/32", {"recipe": "vit-code", "crop": "none"}, {}, ["crop=none", "dropout=none"]),
+        ("ViT-B/16", {"recipe": "vit", "crop": "inception"}, {}, [AS_TORCHVISION]),
+        ("ViT-B/16", {"recipe": "vit", "crop": "bit"}, {}, ["crop=bit"]),
+        ("ViT-B/16", {"recipe": "scratch-in21k"}, {"warmup": 2815}, FROM_SCRATCH),
+        (
+            "ViT-B/16",
+            {"steps": 93_835},
+            {"name": "scratch", "warmup": 9383},
+            ["steps=93835", *FROM_SCRATCH, "warmup=9383"],
+        ),
+        ("ViT-B/16", {"recipe": "scratch", "weight_decay": 0.0}, {}, ["weight_decay=0.0", *FROM_SCRATCH[:2]]),
+        (
+            "ViT-B/16",
+            {"recipe": "big-vision"},
+            {},
+            [AS_TORCHVISION, "test_resize=shorter_crop", "interpolation=bilinear"],
+        ),
+    ],
+)
+def test_a_recipe_of_before_is_asked_for_in_words_of_today(
+    model: str, typed: dict[str, Any], recorded: dict[str, Any], words: list[str]
+) -> None:
+    suite, task = FineTune(**typed), tasks()["digits"]
+    made = cell(Job(suite=suite, model=select_model(model).row, weights=Random(), task=task, order=()))
+    line = job_command(before(made, {"name": suite.recipe, **recorded}), {}, "x")
+    asked = [word.removeprefix("suite.") for word in line.split() if word.startswith("suite.")]
+    named = [f"recipe={suite.recipe}"] if typed.get("recipe") else []
+    assert sorted(asked) == sorted([*named, *words, *FLOATS])
+    (job,) = planned(line)
+    assert isinstance(job.suite, FineTune)
+    hows = job.identity.get("fed", {}).values()  # where the kernel is typed, else empty
+    assert all(how == {"interpolation": "bilinear", "antialias": True, "rounding": "none"} for how in hows)
+    ((_, recipe),) = job.suite.candidates(job.model, job.weights, task, 1_281_167, (64, 64))
+    decay_on = "kernels" if suite.weight_decay == 0 else "all"  # without any it is the recipe's, and nothing
+    assert (recipe.loss, recipe.head_bias, recipe.decay_on) == ("softmax", 0.0, decay_on)
+    assert recipe.warmup == recorded.get("warmup", recipe.warmup)
+    assert recipe.dropout == (0.1 if recipe.tanh_layer else 0.0)
+    assert recipe.crop == typed.get("crop", "torchvision").replace("inception", "torchvision")
+    (again,) = planned(job_command(cell(job), {}, "x"))
+    assert again.slot == job.slot  # what is typed today stays
+
+
+def test_a_librarys_feature_of_before_is_asked_for_by_its_name() -> None:
+    pytest.importorskip("timm")
+    weights: WeightsChoice = Random()
+    for word, pool in (("timm:vit_small_patch16_dinov3", ["model.pool=classifier"]), ("timm:test_vit", [])):
+        model = select_model(word).row
+        made = cell(Job(suite=FEWSHOT, model=model, weights=weights, task=tasks()["digits"], order=()))
+        assert "model.pool" not in job_command(made, {}, "x")
+        architecture = {name: value for name, value in made.identity["architecture"].items() if name != "pool"}
+        old = replace(made, identity=made.identity | {"architecture": architecture})
+        line = job_command(before(old, {}), {}, "x")
+        assert [part for part in line.split() if part.startswith("model.")] == pool
+        (job,) = planned(line)
+        assert getattr(job.model.architecture, "pool") in (None, "classifier")  # noqa: B009
