@@ -32,11 +32,12 @@ RESIZING = {"interpolation", "antialias", "rounding"}  # settings that training 
 class Before:
     """What was meant before by words that mean something else today, in words of today. Typed settings stay."""
 
-    words: tuple[str, ...]  # {name}: as the record of the recipe says
+    words: tuple[str, ...]  # {name}: as the record says
     because: str
     recipe: str = "*"  # a pattern of its name
     typed: str = ""  # the word that these replace
     where: Callable[[Cell, Mapping[str, Any]], bool] = lambda _cell, _recipe: True  # the recipe as it is recorded
+    has_fed: bool = False  # whether in cells that say how images were resized; all others are from before that
 
 
 def _pool_of_then(cell: Cell, _: Mapping[str, Any]) -> bool:
@@ -53,7 +54,20 @@ def _tuned_with_dropout(cell: Cell, _: Mapping[str, Any]) -> bool:
     return row is not None and bool(row.tuned_with_dropout)
 
 
+def _folder_like_others(cell: Cell, _: Mapping[str, Any]) -> bool:
+    """Whether a few-shot job fed a folder of the user's as any other task, which today it does not."""
+    record, fed = cell.records[0], cell.identity.get("fed") or {}
+    of_folder = record.suite == "fewshot" and record.task.startswith("folder:")
+    return of_folder and fed.get("rounding") != "pillow" and not (fed.get("resize") or settings_of(cell).get("resize"))
+
+
 OF_BEFORE = (
+    Before(
+        words=("suite.resize=resize_crop", "suite.rounding={rounding}"),
+        because="folder:PATH was fed as big_vision's evaluator feeds images; now it is as the weights' release",
+        where=_folder_like_others,
+        has_fed=True,
+    ),
     Before(
         typed="suite.crop=inception",
         words=("suite.crop=torchvision",),
@@ -162,20 +176,21 @@ def _words(cell: Cell) -> tuple[str, ...]:
 
 
 def _in_words_of_today(cell: Cell, words: Sequence[str]) -> list[str]:
-    """The words of a cell from before the settings of resizing, with what OF_BEFORE says that they meant."""
+    """The words of a cell with what OF_BEFORE says that they meant."""
     settings = settings_of(cell)
-    if "fed" in cell.identity or RESIZING & {name for name, value in settings.items() if value is not None}:
-        return list(words)
-    recorded = (record.treatment.get("recipe") for record in cell.records)
-    recipe = next((recipe for recipe in recorded if isinstance(recipe, Mapping)), {})
+    typed = {name for name, value in settings.items() if value is not None}
+    has_fed = "fed" in cell.identity or bool(RESIZING & typed)
+    treatments = [record.treatment for record in cell.records]
+    recipe = next((fed["recipe"] for fed in treatments if isinstance(fed.get("recipe"), Mapping)), {})
+    recorded = {"rounding": "none"} | {name: value for fed in treatments for name, value in fed.items()} | dict(recipe)
     name = str(recipe.get("name") or settings.get("recipe"))
     asked = {word.partition("=")[0]: word for word in words}
-    for before in OF_BEFORE:
+    for before in (row for row in OF_BEFORE if row.has_fed == has_fed):
         if before.typed and before.typed in words:
             asked |= {word.partition("=")[0]: word for word in before.words}
         elif not before.typed and fnmatchcase(name, before.recipe) and before.where(cell, recipe):
             for word in before.words:
-                asked.setdefault(word.partition("=")[0], word.format_map(recipe))
+                asked.setdefault(word.partition("=")[0], word.format_map(recorded))
     return sorted(asked.values(), key=lambda word: word.startswith("suite."))
 
 

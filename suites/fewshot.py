@@ -9,8 +9,9 @@ The ridge probe is how the ViT paper compares representations (Section 4.1, Figu
    such classes. The images come from
    the full training split of the task (VTAB-1k: all 1000), or with `pool=N` from its first N images (the authors'
    ImageNet: 65000).
-   They are fed as the authors' evaluator feeds them: resized without antialiasing, cut to 8 bits, and cropped;
-   another library's models as that library does.
+   They are fed as the authors' evaluator feeds them: resized without antialiasing, cut to 8 bits, and cropped. Images
+   of `folder:PATH` are fed as the release of the weights is tested: resized to a square without antialiasing. Another
+   library's models are fed as that library does.
 2. Features are standardised with the support set's mean and std + 1e-5, and a constant feature of 100 is appended: the
    intercept is part of the penalty, but hardly affected by it.
 3. Targets are 2 onehot - 1. The solution of  min_W ||X W - T||^2 + l2 ||W||^2  classifies every test image by argmax.
@@ -38,7 +39,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from ..registry import UsageError
-from .images.transforms import BIG_VISION_FEWSHOT, Resize, ResizeSettings, followed
+from .images.transforms import BIG_VISION_FEWSHOT, VIT_RELEASE, Resize, ResizeSettings, View, followed
 from .metrics import LabelSets, accuracies, majority_measurement
 from .probes.knn import KnnClassifier
 from .probes.logistic import LogisticClassifier
@@ -115,7 +116,8 @@ class FewShot(ResizeSettings, Suite):
     temperature: float = 0.07  # knn: a neighbour votes with weight exp(cosine / temperature)
     logistic_l2: tuple[float, ...] = tuple(2.0**power for power in range(-10, 11, 4))  # logistic: strengths
     pool: int | None = None  # draw support sets from the first `pool` training images; None: from all
-    # None: resize_crop, 8/7 of the model's size, then its centre (256, then 224); a library's model as it tests it
+    # None: resize_crop, 8/7 of the model's size, then its centre (256, then 224), and square of folder:PATH; a
+    # library's model as it tests it
     resize: Resize | None = None
     image_size: int | None = None  # pixels; None: the model's own
     precision: Precision = "fp32"  # of the forward pass; bf16: autocast
@@ -141,7 +143,9 @@ class FewShot(ResizeSettings, Suite):
 
     def fed(self, model: Model, weights: WeightsChoice, task: Task) -> Mapping[str, Any]:  # noqa: ARG002
         library = model.architecture.resizes_by_pillow
-        return followed(self.typed_resize, BIG_VISION_FEWSHOT, model.input, library=library).resizing()
+        fed = followed(self.typed_resize, follows(task), model.input, library=library).resizing(model)
+        square = self.resize is None and not library and not task.published  # no default before
+        return fed | ({"resize": "square"} if square else {})
 
     @property
     def probe(self) -> Probe:
@@ -172,13 +176,18 @@ class FewShot(ResizeSettings, Suite):
             yield from job.of_draws(shots, setting, np.array([value for _, value in sorted(values)]))
 
 
+def follows(task: Task) -> View:
+    """Whose code says how the images of a task are resized."""
+    return BIG_VISION_FEWSHOT if task.published else VIT_RELEASE
+
+
 class ProbeJob:
     """The features of one job, and the measurements of its support sets."""
 
     def __init__(self, suite: FewShot, context: Context) -> None:
         task, pool = context.task, suite.pool
         view = replace(suite.typed_resize, resize=suite.resize, image_size=suite.image_size)
-        options: dict[str, Any] = {"resize": view, "follows": BIG_VISION_FEWSHOT, "precision": suite.precision}
+        options: dict[str, Any] = {"resize": view, "follows": follows(task), "precision": suite.precision}
         self._suite, self._swept, self._num_classes = suite, suite.probe.swept, task.num_classes
         self._train = context.features(task, ("train",), first=pool, **options)
         self.val = context.features(task, ("val",), **options) if task.splits.get("val") else None

@@ -88,7 +88,7 @@ class FineTune(ComputeSettings, RecipeSettings, Suite):
         library, fed = model.architecture.resizes_by_pillow, {}
         count = max(1, sum(task.splits.values()))  # the kernel does not depend on it
         for name, recipe in self.candidates(model, weights, task, count, model.input.size):
-            how = followed(recipe.typed_resize, VIT_RELEASE, model.input, library=library).resizing()
+            how = followed(recipe.typed_resize, VIT_RELEASE, model.input, library=library).resizing(model)
             if recipe.crop == "inception":
                 how |= {"sampler": "TensorFlow's"}
                 how |= {"crop": recipe.inception_interpolation} if recipe.inception_interpolation else {}

@@ -37,6 +37,7 @@ class Task:
     """One row of suites/tasks: a classification problem on a set of images, wherever they are stored."""
 
     in_globs: ClassVar[bool] = True
+    published: ClassVar[bool] = True  # False: the user's own images, which nobody's evaluator was written for
 
     name: str
     collection: str  # "vtab", "vtab-mini", "transfer", …

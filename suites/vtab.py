@@ -75,7 +75,7 @@ class Vtab(FineTune):
         if self.protocol == "finetune":
             return super().fed(model, weights, task)
         library = model.architecture.resizes_by_pillow
-        return followed(self.typed_resize, VIT_RELEASE, model.input, library=library).resizing()
+        return followed(self.typed_resize, VIT_RELEASE, model.input, library=library).resizing(model)
 
     def modules(self) -> tuple[str, ...]:
         """The modules of the chosen protocol alone: the probe's numbers do not depend on training."""

@@ -26,7 +26,7 @@ from .resize import ANTIALIASED, OF_PILLOW, Kernel, Rounding, check_resize, resi
 if TYPE_CHECKING:
     import torch
 
-    from ...models.spec import Input
+    from ...models.spec import Input, Model
 
 Resize = Literal["square", "resize_crop", "shorter_crop", "resmall_crop"]
 Packed: TypeAlias = "list[torch.Tensor]"  # (B, H, W, 3) uint8 on the CPU, in order; one if all sizes are equal
@@ -71,10 +71,14 @@ class View:
         """This view, with the fields of `other` where its own are None."""
         return replace(other, **self.given())
 
-    def resizing(self) -> dict[str, Any]:
-        """Kernel, antialiasing and rounding; empty where they are the model's kernel, antialiased, and none."""
+    def resizing(self, model: Model) -> dict[str, Any]:
+        """Kernel, antialiasing and rounding; empty where they are the model's kernel, antialiased, and none.
+
+        The model's kernel is None, also where it is named, if its row knows it.
+        """
         antialias, rounding = self.antialias is not False, self.rounding or "none"
-        how = {"interpolation": self.interpolation, "antialias": antialias, "rounding": rounding}
+        own = model.architecture.input_is_known and self.interpolation == model.input.interpolation
+        how = {"interpolation": None if own else self.interpolation, "antialias": antialias, "rounding": rounding}
         return {} if how == {"interpolation": None, "antialias": True, "rounding": "none"} else how
 
     def given(self) -> dict[str, Any]:
@@ -117,9 +121,9 @@ class ResizeSettings:
         """Raise UsageError for settings that contradict each other."""
         check_resize(self.interpolation, self.antialias, self.rounding)
 
-    def fed(self, model: Any, weights: Any, task: Any) -> Mapping[str, Any]:  # noqa: ARG002
+    def fed(self, model: Model, weights: Any, task: Any) -> Mapping[str, Any]:  # noqa: ARG002
         """`Suite.fed` of a suite that follows nobody's code: without typed settings, antialiased floats."""
-        return self.typed_resize.resizing()
+        return self.typed_resize.resizing(model)
 
     @property
     def typed_resize(self) -> View:

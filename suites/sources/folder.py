@@ -33,6 +33,8 @@ TEST_PERCENT, VAL_PERCENT = 20, 10
 class FolderTask(Task):
     """A task made from a folder; see `folder_task`."""
 
+    published = False
+
     path: Path
     division: Division
     seed: int

@@ -114,6 +114,19 @@ def test_equal_settings_said_in_other_words_are_one_job() -> None:
     )
 
 
+@pytest.mark.parametrize("suite", ["fewshot", "vtab-mini", "finetune recipe=big-vision", "internals"])
+def test_a_models_own_kernel_typed_is_no_other_job(suite: str) -> None:
+    task = () if suite == "internals" else ("task=digits",)
+    words = (*f"suite={suite}".split(), *task, "model=ViT-mini")
+    (job,), (typed,) = (plan(*words, *more).jobs for more in ((), ("interpolation=bilinear",)))
+    same = "big-vision" not in suite  # whose kernel is `area`
+    assert (typed.slot == job.slot, typed.key == job.key) == (same, same)
+    Path("own.py").write_text("def build():\n    raise SystemExit\n", encoding="utf-8")
+    words = [*words[:-1], "model=own.py:build"]
+    (job,), (typed,) = (plan(*words, *more).jobs for more in ((), ("interpolation=bilinear",)))
+    assert typed.key != job.key  # what it wants is known once it is built
+
+
 def test_jobs_stand_in_table_order_whatever_was_typed_first() -> None:
     made = plan("suite=vtab-mini", "model=BiT-mini,ViT-mini", "task=count,digits")
     assert [(job.model.name, job.task.name) for job in made.jobs] == [

@@ -167,6 +167,24 @@ def test_a_recipe_of_before_is_asked_for_in_words_of_today(
     assert again.slot == job.slot  # what is typed today stays
 
 
+def test_a_folder_that_few_shot_fed_as_any_task_is_asked_for_in_words_of_today(tmp_path: Path) -> None:
+    for number in range(12):
+        path = tmp_path / "pictures" / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    words = ["suite=fewshot", f"task=folder:{tmp_path / 'pictures'}", "model=ViT-mini"]
+    (job,) = make_plan(config.read(words)).jobs
+    made = cell(job)
+    assert job.identity["fed"]["resize"] == "square"
+    assert "suite.resize" not in job_command(made, {}, "x")
+    fed = {name: value for name, value in job.identity["fed"].items() if name != "resize"} | {"rounding": "truncate"}
+    records = tuple(replace(record, treatment={"rounding": "truncate"}) for record in made.records)
+    line = job_command(replace(made, identity=made.identity | {"fed": fed}, records=records), {}, "x")
+    (again,) = planned(line)
+    assert again.identity["settings"]["resize"] == "resize_crop"
+    assert again.identity["fed"] == fed
+
+
 def test_a_librarys_feature_of_before_is_asked_for_by_its_name() -> None:
     pytest.importorskip("timm")
     weights: WeightsChoice = Random()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -74,6 +75,25 @@ def test_images_are_those_of_the_authors_code(words: tuple[str, ...], kind: str,
             assert_equals_the_authors(fed(transform, picture(name)), theirs)
     kernels = {(one.interpolation, one.antialias, one.rounding) for one in (*every, *training)}
     assert len(kernels) == 1  # also of these
+
+
+@pytest.mark.parametrize(
+    ("typed", "kind"),
+    [
+        (("image_size=48",), "resize48"),
+        (("image_size=56", "resize=resize_crop", "rounding=truncate"), "fewshot64crop56"),
+    ],
+)
+def test_few_shot_feeds_a_folder_as_the_weights_release(typed: tuple[str, ...], kind: str, used) -> None:
+    for number in range(12):
+        path = Path("pictures") / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.random.default_rng(number).integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(path)
+    words = ("task=folder:pictures", *QUICK[1:], "shots=1", "seed=0", *typed)
+    vit_bench.run("suite=fewshot", *words)
+    (transform,) = set(used[0])
+    for name, theirs in vectors(kind).items():
+        assert_equals_the_authors(fed(transform, picture(name)), theirs)
 
 
 def test_our_own_recipe_antialiases_as_ever(used) -> None:
