@@ -11,7 +11,10 @@ import importlib
 import pkgutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any, TypeVar
+
+SHOWN = 60  # characters of a text that is no path
 
 
 class UsageError(ValueError):
@@ -19,6 +22,18 @@ class UsageError(ValueError):
 
     The command line prints it without a traceback and exits with code 2.
     """
+
+
+def path_of(text: str) -> Path:
+    """The path that a text is, `~` expanded. Raises UsageError where none can be looked for there."""
+    try:
+        text.encode()  # records and settings are UTF-8
+        path = Path(text).expanduser()
+        path.exists()
+    except (OSError, ValueError, RuntimeError) as error:  # too long, or not to be read; a NUL; `~` of nobody
+        shown = text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+        raise UsageError(f"{shown!r} cannot be a path: {getattr(error, 'strerror', None) or error}") from None
+    return path
 
 
 R = TypeVar("R")  # a row has `name`, `aliases` and `in_globs`, on the instance or its class

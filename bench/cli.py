@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
 from importlib import import_module
@@ -68,6 +69,8 @@ def main() -> None:
     """Run the command line. A mistake of the user is one message and exit code 2, without a traceback."""
     if sys.path[:1] not in ([""], [str(Path.cwd())]):
         sys.path.insert(0, str(Path.cwd()))  # as `python -m` does, for model=package.module:builder
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # not every encoding has ‖ and ±; standard error escapes them
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # clusters send it; handled as Ctrl-C
     try:
         app()

@@ -28,7 +28,7 @@ from .job import Job
 from .job_clock import JobClock
 from .plan import Plan, sibling
 from .progress import Progress
-from .subprocess_job import JobPayload, can_be_pickled, one_line, run_isolated
+from .subprocess_job import ForeignCodeError, JobPayload, can_be_pickled, one_line, run_isolated
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -253,10 +253,11 @@ class JobReporter:
 def _measure(context: JobContext, include: tuple[Path, ...], reporter: JobReporter) -> tuple[list[Measurement], str]:
     """The measurements of a job, taken in this process or in one of its own, and the tracebacks of failed parts."""
     job = context.job
-    if not job.suite.isolated or not can_be_pickled(job):
-        return list(job.suite.run(context)), ""
     how = {"folders": context.folders, "device": str(context.device), "batch_size": context.batch_size}
-    return run_isolated(JobPayload(job=job, include=include, **how), reporter)
+    if job.suite.isolated and can_be_pickled(job):
+        with contextlib.suppress(ForeignCodeError):
+            return run_isolated(JobPayload(job=job, include=include, **how), reporter)
+    return list(job.suite.run(context)), ""
 
 
 def _records(

@@ -48,6 +48,10 @@ class ChildError(RuntimeError):
     """The child process of a job died before it entered any part of the job."""
 
 
+class ForeignCodeError(RuntimeError):
+    """The job holds code that another process cannot import: of a script, `__main__`, or a notebook."""
+
+
 def can_be_pickled(job: Job) -> bool:
     """Whether a job can be sent to another process; one with a module defined in a notebook cannot."""
     try:
@@ -66,12 +70,14 @@ def one_line(error: BaseException) -> str:
 def run_isolated(payload: JobPayload, reporter: Reporter) -> tuple[list[Measurement], str]:
     """The measurements of all parts of a job, and the tracebacks of failed parts. A failed part costs one more process.
 
-    Raises ChildError where a process dies before it enters a part.
+    Raises ChildError where a process dies before it enters a part, and ForeignCodeError.
     """
     measured: list[Measurement] = []
     trace = ""
     while True:
         child = _run_child(payload, reporter)
+        if child.cannot_import:
+            raise ForeignCodeError(child.cannot_import)
         measured += child.measured
         if child.ended:
             return _without_repeats(measured), trace
@@ -99,6 +105,7 @@ class _Child:
     entered: list[Mapping[str, Any]] = field(default_factory=list)  # parts of the job
     ended: bool = False  # whether it finished the job
     death: str = ""  # why it did not
+    cannot_import: str = ""  # what of the job, and why
 
 
 def _run_child(payload: JobPayload, reporter: Reporter) -> _Child:
@@ -142,6 +149,8 @@ def _take(kind: str, value: Any, child: _Child, reporter: Reporter) -> None:
         reporter.advance(*value)
     elif kind == "raised":
         child.death = value
+    elif kind == "cannot import":
+        child.cannot_import = value
     elif kind == "end":
         child.ended = True
     else:
@@ -168,7 +177,10 @@ def main() -> None:
 
     sys.path[:], folders = pickle.load(sys.stdin.buffer)
     include(folders)
-    payload: JobPayload = pickle.load(sys.stdin.buffer)
+    try:
+        payload: JobPayload = pickle.load(sys.stdin.buffer)
+    except (AttributeError, ImportError) as error:
+        return send("cannot import", one_line(error))
     from . import environment
     from .context import JobContext
     from .loaded_model import LoadedModel

@@ -6,6 +6,7 @@ The options of a command are declared as a frozen dataclass whose fields are `op
 from __future__ import annotations
 
 import csv
+import math
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -14,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from ..registry import UsageError, suggest
+from ..registry import UsageError, path_of, suggest
 
 NONE = ("none", "null")
 A = TypeVar("A")
@@ -187,22 +188,28 @@ def read_value(key: str, text: str, hint: Any) -> Any:
     read, expected = _SCALARS[hint]
     try:
         return read(text)
-    except (ValueError, OverflowError, KeyError):
+    except UsageError as error:
+        raise UsageError(f"{key}: {error}") from None
+    except (ValueError, ArithmeticError, KeyError):
         raise UsageError(f"{key}={text}: '{text}' is not {expected}") from None
 
 
 def _float(text: str) -> float:
+    """A finite number. Raises ValueError for any other."""
     base, power, exponent = text.replace("**", "^").partition("^")
-    return float(base) ** float(exponent) if power else float(text)
+    number = float(base) ** float(exponent) if power else float(text)
+    if isinstance(number, complex) or not math.isfinite(number):
+        raise ValueError
+    return number
 
 
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _SCALARS: dict[Any, tuple[Callable[[str], Any], str]] = {  # by type: the function that reads it, and what is expected
     str: (str, "a text"),
     int: (int, "a whole number"),
-    float: (_float, "a number (2^10 is one, too)"),
+    float: (_float, "a finite number (2^10 is one, too)"),
     bool: (lambda text: _BOOLEANS[text.lower()], "true or false"),
-    Path: (lambda text: Path(text).expanduser(), "a path"),
+    Path: (path_of, "a path"),
 }
 
 

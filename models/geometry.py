@@ -12,6 +12,15 @@ from itertools import pairwise
 
 from ..registry import UsageError
 
+NORM_GROUPS = 32  # of every GroupNorm of both releases' ResNets
+
+
+def check_positive(name: str, **values: float) -> None:
+    """Raises UsageError for a setting of a model that is not above zero, by its name."""
+    for setting, value in values.items():
+        if not 0 < value < math.inf:
+            raise UsageError(f"{name}: {setting}={value} must be above zero")
+
 
 def map_size(image_size: tuple[int, int], stride: int) -> tuple[int, int]:
     """Rows and columns of the map that patches are cut from: the image, or the map of a ResNet of this total stride."""
@@ -45,6 +54,20 @@ def uncovered(image_size: tuple[int, int], patch_size: int, stride: int = 1) -> 
 def resnet_root_channels(widen: float) -> int:
     """Channels after the root convolution: 64 times the width factor."""
     return round(64 * widen)
+
+
+def check_resnet(name: str, units: Sequence[int], widen: float) -> None:
+    """Raises UsageError where a ResNet's stages or width cannot be built. `name` is the model's."""
+    if any(count < 1 for count in units):
+        typed = ",".join(map(str, units))
+        raise UsageError(f"{name}: units={typed} must name at least one residual unit for every stage")
+    check_positive(name, widen=widen)
+    root = resnet_root_channels(widen)
+    if not root or root % NORM_GROUPS:
+        raise UsageError(
+            f"{name}: widen={widen:g} makes {root} channels, which {NORM_GROUPS} norm groups do not divide; use a "
+            "multiple of 0.5"
+        )
 
 
 def resnet_channels(units: Sequence[int], widen: float) -> int:

@@ -40,6 +40,8 @@ class NativeArchitecture(Architecture):
         for name in (name for name in settings if name in used):
             values = read(f"model.{name}", settings[name], hints[name])
             rows = [variant.derive(**{name: value}) for variant in rows for value in values]
+        for variant in rows:
+            variant.architecture.check(row.name)
         return rows, used
 
     def default_weights(self, row: Model, suite: str | None) -> WeightsChoice:

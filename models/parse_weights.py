@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..random_weights import is_random
-from ..registry import UsageError, is_glob
+from ..registry import UsageError, is_glob, path_of
 from .released import table as releases
 from .spec import Model
 from .weights.paths import KINDS, split_part
@@ -67,7 +67,7 @@ def _files(word: str) -> list[WeightsFile]:
     """The files that a path or a glob stands for, in natural order."""
     if WeightsFile(word).files():
         return [WeightsFile(word)]
-    paths = glob.glob(str(Path(word).expanduser()), recursive=True) if is_glob(word) else []  # noqa: PTH207 -- absolute
+    paths = glob.glob(str(path_of(word)), recursive=True) if is_glob(word) else []  # noqa: PTH207 -- absolute
     return [WeightsFile(path) for path in sorted(paths, key=in_natural_order) if Path(path).is_file()]
 
 

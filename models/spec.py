@@ -53,6 +53,9 @@ class Architecture(ABC):
     attends: ClassVar[bool] = False  # whether it is made of tokens that attend to each other
     first_layer: ClassVar[str] = ""  # the layer whose RGB filters figures show; "": they cannot be shown
 
+    def check(self, name: str) -> None:  # noqa: B027  # few kinds refuse anything
+        """Raise UsageError for fields of which no network can be made, alone or together. `name` is the model's."""
+
     @property
     @abstractmethod
     def built_by(self) -> str:

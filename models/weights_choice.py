@@ -17,7 +17,7 @@ from typing import ClassVar
 
 from ..meter import Meter
 from ..random_weights import RANDOM
-from ..registry import UsageError
+from ..registry import UsageError, path_of
 from .provenance import Head, Provenance
 from .released import table as releases
 from .released.download import fetch
@@ -138,7 +138,7 @@ class WeightsFile(WeightsChoice):
 
     @property
     def path(self) -> Path:
-        return Path(self.word).expanduser()
+        return path_of(self.word)
 
     def head(self) -> Head | None:
         return read_head(self.word)

@@ -21,6 +21,7 @@ GROWTH = 30  # largest ratio of unpacked to packed size; images hardly compress,
 SPARE = 1 << 28  # … if it is this many bytes more
 MEMBERS = 2_000_000
 BLOCK = 1 << 20
+ENCRYPTED = 0x1  # a flag of zip entries
 MARGIN = 1 << 26  # bytes of the disk that must stay free
 KINDS = (".zip", ".tar", ".tar.gz", ".tgz", ".rar", ".gz")
 BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, NotImplementedError)
@@ -104,6 +105,8 @@ def _members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
                 mode = getattr(info, "external_attr", 0) >> 16 if name.endswith(".zip") else info.mode
                 if stat.S_ISLNK(mode):
                     raise UsageError(f"{archive} holds '{info.filename}', which is neither a file nor a folder")
+                if info.flag_bits & ENCRYPTED if name.endswith(".zip") else info.needs_password():
+                    raise UsageError(f"{archive} is encrypted with a password; unpack it yourself, or get it again")
                 if not info.is_dir():
                     with opened.open(info) as file:
                         yield info.filename, file

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from ...registry import Registry, UsageError, suggest
+from ...registry import Registry, UsageError, path_of, suggest
 from ...suites import suites
 from ...suites.protocol import NO_TASK, Source, Suite, Task
 from ...suites.sources import sources
@@ -51,7 +50,7 @@ class AvailableData:
         """The tasks of a name, alias, glob, collection or folder:PATH. Raises UsageError where there is none."""
         if word.startswith(FOLDER):
             if word not in self._folders:
-                path, division = Path(word.removeprefix(FOLDER)).expanduser(), self.config.division
+                path, division = path_of(word.removeprefix(FOLDER)), self.config.division
                 self._folders[word] = folder_task(path, name=word, division=division, seed=self.config.division_seed)
             return [self._folders[word]]
         return self.collection(word) or self.tasks.select(word)

@@ -102,6 +102,8 @@ def path_on_disk(word: str, what: str = "run directory or CSV file") -> Path:
     """The path of an existing file or folder. Raises UsageError where it does not exist."""
     if not is_on_disk(word):
         raise UsageError(f"there is no {what} at {word}")
+    if not (Path(word).is_file() or Path(word).is_dir()):
+        raise UsageError(f"{word} is a pipe or a device; save it as a file")
     return Path(word)
 
 

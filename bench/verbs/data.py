@@ -15,13 +15,13 @@ import typer
 from ...meter import Meter
 from ...models.released.download import fetch
 from ...models.released.table import Release
-from ...registry import UsageError
+from ...registry import UsageError, first_few
 from ...stable import cache_folder, replacing, sha
 from ...suites.protocol import Source, Split, Task
 from .. import config as settings
 from ..console import stderr, stdout
 from ..data.prepare import needs, prepare
-from ..select.tasks import AvailableData
+from ..select.tasks import FOLDER, AvailableData
 from .command import group, listed
 
 # Settings of a run that these commands take.
@@ -73,7 +73,8 @@ def verify_verb(words: Words = None) -> None:
         screen.say(f"{task.name}, from source {source.name} in {source.locate(task, data.root)}")
         deviations += _verified(task, source, data, say=stderr().say)
     if deviations:
-        screen.say(f"{deviations} deviation{'' if deviations == 1 else 's'} from what was published.")
+        wanted = "what was published" if any(task.published for task in chosen) else "what a folder of classes has"
+        screen.say(f"{deviations} deviation{'' if deviations == 1 else 's'} from {wanted}.")
         raise typer.Exit(1)
 
 
@@ -177,6 +178,8 @@ def _compare(task: Task, split: str, found: Split, result: Verification) -> None
         expect(abs(majority - share) <= 0.051, f"the largest class has {majority:.2f} %; published are {share} %")
     expected = task.present.get(split, present)
     expect(present == expected, f"{present} classes occur; published are {expected}")
+    absent = [name for name, count in zip(task.classes, counts, strict=False) if not count]
+    expect(task.published or split == "val" or not absent, f"no image of {first_few(absent)}")
 
 
 def _verified(task: Task, source: Source, data: AvailableData, say: Callable[[str], None]) -> int:
@@ -209,9 +212,9 @@ def _read(words: Sequence[str], *, must: bool = False) -> tuple[AvailableData, l
 
 def _read_config(words: Sequence[str], only: Sequence[str]) -> tuple[list[str], settings.Config]:
     """The tasks that words name, and the settings."""
-    assigned = [word for word in words if "=" in word]
-    config = settings.read(assigned, verb="`data`", only=only)
-    return [*(word for word in words if "=" not in word), *config.task], config
+    named = [word for word in words if "=" not in word or word.startswith(FOLDER)]
+    config = settings.read([word for word in words if word not in named], verb="`data`", only=only)
+    return [*named, *config.task], config
 
 
 def _state(data: AvailableData, source: Source, task: Task) -> tuple[str, str]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..geometry import resnet_channels, resnet_macs
+from ...registry import UsageError
+from ..geometry import check_resnet, resnet_channels, resnet_macs
 from ..native import NativeArchitecture, mini_row, native_row
 from ..spec import Model
 
@@ -26,6 +27,11 @@ class BiT(NativeArchitecture):
 
     units: tuple[int, ...]  # residual units a stage; (3, 4, 6, 3) is R50
     widen: float = 1  # the x1, x2, x3, x4 of the name
+
+    def check(self, name: str) -> None:
+        if not self.units:
+            raise UsageError(f"{name}: units=() leaves no stage; R50 is units=3,4,6,3")
+        check_resnet(name, self.units, self.widen)
 
     def sizes(self) -> Mapping[str, int]:
         return {"layers": 3 * sum(self.units) + 2}

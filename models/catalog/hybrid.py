@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ..geometry import resnet_channels, resnet_macs, resnet_stride
+from ..geometry import check_resnet, resnet_channels, resnet_macs, resnet_stride
 from ..native import mini_row, native_row
 from ..spec import Model
 from .vit import BASE as B
@@ -30,6 +30,10 @@ class Hybrid(ViT):
     units: tuple[int, ...]  # (3, 4, 6, 3): total stride 32; (3, 4, 9): stage 4's layers in stage 3, total stride 16;
     #                         (): the stem alone, stride 4
     widen: float = 1
+
+    def check(self, name: str) -> None:
+        super().check(name)
+        check_resnet(name, self.units, self.widen)
 
     @property
     def stride(self) -> int:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, get_args
 
-from ..geometry import patch_grid, uncovered
+from ...registry import UsageError, suggest
+from ..geometry import check_positive, patch_grid, uncovered
 from ..native import NativeArchitecture, mini_row, native_row
 from ..spec import Model
 
@@ -47,6 +48,40 @@ class ViT(NativeArchitecture):
     # stem: added once, to the tokens. layers: added to every layer's input, with embeddings of its own; shared: with
     # the same embeddings in every layer.
     posembed_at: PositionPlace = "stem"
+
+    def check(self, name: str) -> None:
+        check_positive(name, patch_size=self.patch_size, width=self.width, depth=self.depth, heads=self.heads)
+        if self.mlp_dim is not None:
+            check_positive(name, mlp_dim=self.mlp_dim)
+        if self.pre_logits:  # 0 and None both mean no such layer; they differ in what becomes of a file's
+            check_positive(name, pre_logits=self.pre_logits)
+        if self.width % self.heads:
+            raise UsageError(f"{name}: width={self.width} is not a multiple of heads={self.heads}")
+        if self.pool not in ("token", "gap"):
+            raise UsageError(f"{name}: pool='{self.pool}' is neither 'token' nor 'gap'")
+        if not 0 <= self.dropout < 1:
+            raise UsageError(f"{name}: dropout={self.dropout} is not in [0, 1)")
+        self._check_positions(name)
+
+    def _check_positions(self, name: str) -> None:
+        posembed, place = self.posembed, self.posembed_at
+        for setting, value, kind in (
+            ("posembed", posembed, PositionEmbedding),
+            ("posembed_at", place, PositionPlace),
+        ):
+            if value not in get_args(kind):
+                raise UsageError(f"{name}: {setting}='{value}'. {suggest(value, get_args(kind))}")
+        if posembed == "2d" and self.width % 2:
+            raise UsageError(f"{name}: posembed=2d needs an even width, half for X, half for Y, not {self.width}")
+        if posembed == "sincos2d" and (self.width % 4 or self.width < 8):
+            raise UsageError(f"{name}: posembed=sincos2d needs a width that is a multiple of 4, not {self.width}")
+        if posembed == "sincos2d" and place != "stem":
+            raise UsageError(f"{name}: posembed=sincos2d is added once, at the stem; leave posembed_at out")
+        if posembed in ("none", "relative") and place != "stem":
+            raise UsageError(
+                f"{name}: posembed={posembed} adds nothing to the tokens, so posembed_at={place} has no meaning; leave "
+                "it out, or use posembed=1d or 2d"
+            )
 
     @property
     def stride(self) -> int:

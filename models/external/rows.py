@@ -10,11 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import partial
-from pathlib import Path
 from typing import Any, ClassVar, get_args
 
 from ...random_weights import RANDOM
-from ...registry import UsageError, first_few, is_glob, suggest
+from ...registry import UsageError, first_few, is_glob, path_of, suggest
 from ..own.settings import NO_SETTINGS, OthersArchitecture, as_typed
 from ..provenance import Pool
 from ..spec import Input, Model, ReadValues
@@ -124,7 +123,7 @@ class ExternalBuilder(OthersArchitecture):
                     f"weights={word}: the name {row.name} says {self.tag}. Type model={self.library}:{self.name}.{word}"
                 )
             return [LibraryWeights(word)]
-        path = Path(word).expanduser()
+        path = path_of(word)
         looks_like_file = path.suffix in (".safetensors", ".pt", ".pth") or is_glob(word)
         if looks_like_file or path.exists() or WeightsFile(word).files():
             return ()

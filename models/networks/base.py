@@ -128,13 +128,6 @@ def check_memory(row: Model, network: nn.Module) -> None:
         )
 
 
-def check_positive(spec: Model, **values: float) -> None:
-    """Raises UsageError for a value that is not above zero, by its name."""
-    for name, value in values.items():
-        if value <= 0:
-            raise UsageError(f"{spec.name}: {name}={value} must be above zero")
-
-
 def lecun_normal_(weight: Tensor, generator: Generator) -> None:
     """Fills a weight (out, in, ...) from a normal of variance 1 / fan_in cut off at two standard deviations."""
     deviation = math.sqrt(1 / weight[0].numel()) / TRUNCATED_DEVIATION

@@ -8,11 +8,10 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from ...registry import UsageError
 from ..catalog.bit import BiT
 from ..geometry import resnet_channels, resnet_root_channels
 from .base import Network, check_images, he_normal_
-from .convolution import GroupNorm, StdConv, bottleneck_stages, check_resnet, max_pool_zeros, standardise
+from .convolution import GroupNorm, StdConv, bottleneck_stages, max_pool_zeros, standardise
 
 if TYPE_CHECKING:
     from ..spec import Model
@@ -52,10 +51,8 @@ class BiTResNet(Network):
 
     def __init__(self, spec: Model, num_classes: int | None, image_size: tuple[int, int]) -> None:
         bit = cast(BiT, spec.architecture)
+        bit.check(spec.name)
         root = resnet_root_channels(bit.widen)
-        if not bit.units:
-            raise UsageError(f"{spec.name}: units=() leaves no stage; R50 is units=3,4,6,3")
-        check_resnet(spec, bit.units, root)
         features = resnet_channels(bit.units, bit.widen)
         super().__init__(spec, num_classes, image_size, num_features=features)
         with torch.device("meta"):

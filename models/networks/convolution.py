@@ -11,23 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...registry import UsageError
-from ..spec import Model
+from ..geometry import NORM_GROUPS
 from .fused import is_recorded, wants_gradient
 
-NORM_GROUPS = 32  # of every GroupNorm in both releases
 Formula = Literal["bit", "vit"]  # of big_transfer or of vision_transformer: standardisation and padding
-
-
-def check_resnet(spec: Model, units: tuple[int, ...], root_channels: int) -> None:
-    """Raises UsageError where a ResNet's stages or width cannot be built."""
-    if any(count < 1 for count in units):
-        raise UsageError(f"{spec.name}: units={units} must name at least one residual unit for every stage")
-    if root_channels < NORM_GROUPS or root_channels % NORM_GROUPS:
-        raise UsageError(
-            f"{spec.name}: widen={root_channels / 64:g} makes {root_channels} channels, which {NORM_GROUPS} norm "
-            "groups do not divide; use a multiple of 0.5"
-        )
 
 
 def bottleneck_stages(unit: Callable[[int, int, int], nn.Module], units: Sequence[int], root: int) -> nn.Sequential:

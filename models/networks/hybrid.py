@@ -21,7 +21,7 @@ from ..catalog.hybrid import Hybrid
 from ..catalog.vit import ViT
 from ..geometry import resnet_channels, resnet_root_channels
 from .base import lecun_normal_
-from .convolution import GroupNorm, StdConv, bottleneck_stages, check_resnet, max_pool_same, standardise
+from .convolution import GroupNorm, StdConv, bottleneck_stages, max_pool_same, standardise
 from .vit import VisionTransformer
 
 GROUP_NORM_EPS = 1e-6  # flax's default; BiT has 1e-5
@@ -84,7 +84,6 @@ class HybridTransformer(VisionTransformer):
 
     def make_stem(self, vit: ViT) -> tuple[nn.Module, int]:
         hybrid = cast(Hybrid, vit)
-        check_resnet(self.spec, hybrid.units, resnet_root_channels(hybrid.widen))
         return ResNetV1(hybrid.units, hybrid.widen), resnet_channels(hybrid.units, hybrid.widen)
 
     def draw_stem(self, generator: Generator) -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, cast, get_args
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from ...registry import UsageError, suggest
-from ..catalog.vit import PositionEmbedding, PositionPlace, ViT
-from .base import Network, check_images, check_positive, lecun_normal_
+from ...registry import UsageError
+from ..catalog.vit import ViT
+from .base import Network, check_images, lecun_normal_
 from .fused import Linear, LinearGELU
 from .position import Positions, RelativePositions, SineCosinePositions
 
@@ -101,7 +101,7 @@ class VisionTransformer(Network):
 
     def __init__(self, spec: Model, num_classes: int | None, image_size: tuple[int, int]) -> None:
         vit = cast(ViT, spec.architecture)
-        check(spec, vit)
+        vit.check(spec.name)
         super().__init__(spec, num_classes, image_size, num_features=vit.pre_logits or vit.width)
         grid, uncovered = vit.grid(image_size), vit.uncovered(image_size)
         self.notes = () if uncovered is None else (uncovered,)
@@ -219,35 +219,3 @@ class VisionTransformer(Network):
         for module in self.modules():
             if isinstance(module, Positions | RelativePositions):
                 module.draw(generator)
-
-
-def check(spec: Model, vit: ViT) -> None:
-    """Raises UsageError for fields of the architecture that no transformer can have."""
-    check_positive(spec, patch_size=vit.patch_size, width=vit.width, depth=vit.depth, heads=vit.heads)
-    if vit.mlp_dim is not None:
-        check_positive(spec, mlp_dim=vit.mlp_dim)
-    if vit.pre_logits:  # 0 and None both mean no such layer; they differ in what becomes of a file's
-        check_positive(spec, pre_logits=vit.pre_logits)
-    if vit.width % vit.heads:
-        raise UsageError(f"{spec.name}: width={vit.width} is not a multiple of heads={vit.heads}")
-    if vit.pool not in ("token", "gap"):
-        raise UsageError(f"{spec.name}: pool='{vit.pool}' is neither 'token' nor 'gap'")
-    if not 0 <= vit.dropout < 1:
-        raise UsageError(f"{spec.name}: dropout={vit.dropout} is not in [0, 1)")
-    for name, value, known in (
-        ("posembed", vit.posembed, get_args(PositionEmbedding)),
-        ("posembed_at", vit.posembed_at, get_args(PositionPlace)),
-    ):
-        if value not in known:
-            raise UsageError(f"{spec.name}: {name}='{value}'. {suggest(value, known)}")
-    if vit.posembed == "2d" and vit.width % 2:
-        raise UsageError(f"{spec.name}: posembed=2d needs an even width, half for X, half for Y, not {vit.width}")
-    if vit.posembed == "sincos2d" and (vit.width % 4 or vit.width < 8):
-        raise UsageError(f"{spec.name}: posembed=sincos2d needs a width that is a multiple of 4, not {vit.width}")
-    if vit.posembed == "sincos2d" and vit.posembed_at != "stem":
-        raise UsageError(f"{spec.name}: posembed=sincos2d is added once, at the stem; leave posembed_at out")
-    if vit.posembed in ("none", "relative") and vit.posembed_at != "stem":
-        raise UsageError(
-            f"{spec.name}: posembed={vit.posembed} adds nothing to the tokens, so posembed_at={vit.posembed_at} has no "
-            "meaning; leave it out, or use posembed=1d or 2d"
-        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -36,9 +37,9 @@ def read_field(word: str, name: str, value: Any) -> Any:
             return value
         raise UsageError(f"{word}: {name}='{value}'. {suggest(str(value), get_args(Interpolation))}")
     is_size = name.endswith("size")
-    length, kind = (2, int) if is_size else (3, (int, float))
+    length, kind = (2, (int,)) if is_size else (3, (int, float))
     items = tuple(value) if isinstance(value, list | tuple) else (value,) * length
-    if len(items) != length or not all(isinstance(item, kind) and not isinstance(item, bool) for item in items):
+    if len(items) != length or not all(type(item) in kind and math.isfinite(item) for item in items):
         wanted = "pixels, one number or height,width" if is_size else "one number, or three for R,G,B"
         raise UsageError(f"{word}: {name}={value!r} should be {wanted}")
     if (is_size or name.endswith("std")) and min(items) <= 0:

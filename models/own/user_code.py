@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from ...errors import describe_error
-from ...registry import UsageError, suggest
+from ...registry import UsageError, path_of, suggest
 from ...stable import file_sha
 
 INSTALLED = {"site-packages", "dist-packages"}
@@ -46,7 +46,7 @@ def find_builder(word: str) -> Builder:
     """
     place, _, name = word.rpartition(":")
     if place.endswith(".py"):
-        file, module = Path(place).expanduser().resolve(), None
+        file, module = path_of(place).resolve(), None
         root = file.parent
         if not file.is_file():
             raise UsageError(f"'{word}': there is no file '{place}'{_nearest_file(file)}")

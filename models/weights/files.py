@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor
 
 from ...registry import UsageError, first_few, suggest
@@ -121,6 +122,14 @@ def _stored(path: Path, state: Mapping[Any, Any]) -> dict[str, StoredTensor]:
             f"'{path}' is not a state dict, names to tensors: it also holds {first_few(others)}. "
             "Save model.state_dict() alone"
         )
+    empty = [str(name) for name, value in state.items() if value.is_meta]
+    if empty:
+        raise UsageError(f"'{path}' was saved from the meta device: {first_few(empty)} have shapes and no numbers")
+    kinds = {name: value.layout for name, value in state.items() if value.layout is not torch.strided}
+    kinds |= {name: value.dtype for name, value in state.items() if value.is_quantized}
+    if kinds:
+        shown = first_few([f"{name} ({kind})" for name, kind in kinds.items()])
+        raise UsageError(f"'{path}' holds tensors that are not plain numbers: {shown}. Save them dense and dequantized")
     return {
         str(name): StoredTensor(shape=tuple(value.shape), dtype=value.dtype, read=value.detach, names=(str(name),))
         for name, value in state.items()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...registry import UsageError
+from ...registry import UsageError, path_of
 
 PICKLED = (".pt", ".pth", ".bin", ".ckpt", ".tar")  # the formats of torch.save; .tar is the end of .pth.tar
 SUFFIXES = (".npz", ".safetensors", *PICKLED)
@@ -14,7 +14,7 @@ INDEX = ".safetensors.index.json"  # the hub's file that lists the shard of each
 
 def split_part(word: str | Path) -> tuple[Path, str | None]:
     """The file and the part of "FILE:PART", as in "run.pth:model_ema"; without a part it is None."""
-    path = Path(word).expanduser()
+    path = path_of(str(word))
     before, colon, part = str(path).rpartition(":")
     if colon and part and Path(before).suffix in PICKLED and not path.exists():
         return Path(before), part
@@ -37,4 +37,6 @@ def resolve(path: Path) -> Path:
         raise UsageError(f"'{path}' is not a weights file this can read: {KINDS}")
     if not path.exists():
         raise UsageError(f"there is no weights file '{path}'")
+    if not path.is_file():
+        raise UsageError(f"'{path}' is a pipe or a device; save it as a file")
     return path

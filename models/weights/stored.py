@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ...registry import UsageError
+from ...registry import UsageError, first_few
 
 OTHER_KIND = "By its first bytes it is"
 
@@ -87,6 +88,7 @@ def _other_kind(path: Path) -> str | None:
 # number.
 
 BLOCK = 1 << 20  # bytes in memory at a time
+IS_ENCRYPTED = 0x1  # a flag of entries
 IS_FOLDER = 0x10  # an attribute of entries; torch does not read the content of a folder
 AGAIN = "Download or save the file again"
 
@@ -98,8 +100,16 @@ def is_zip(path: Path) -> bool:
 
 
 def entries_of(path: Path, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    """The entries of an archive. Raises UsageError where its directory states another count."""
+    """The entries of an archive.
+
+    Raises UsageError where its directory states another count, or a name twice, and where they are encrypted.
+    """
     entries = archive.infolist()
+    if any(entry.flag_bits & IS_ENCRYPTED for entry in entries):
+        raise UsageError(f"'{path}' is encrypted with a password. Unpack it, and save it without one")
+    twice = [name for name, count in Counter(entry.filename for entry in entries).items() if count > 1]
+    if twice:
+        raise UsageError(f"'{path}' has two entries of one name, and which is meant is not known: {first_few(twice)}")
     with path.open("rb") as file:
         file.seek(-22 - len(archive.comment), 2)  # the directory's end: 4 bytes of signature, 3 numbers, the count
         stated = int.from_bytes(file.read(12)[10:], "little")

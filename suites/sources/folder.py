@@ -110,6 +110,19 @@ class _Listing:
 
 
 def _list_folder(path: Path) -> _Listing:
+    """Raises UsageError for a folder that cannot be read, holds no class folders, or names that are no text."""
+    try:
+        listing = _listed(path)
+        for name in listing.sizes:
+            name.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"{path} holds {os.fsencode(error.object)!r}, a name that is not UTF-8: rename it") from None
+    except OSError as error:
+        raise UsageError(f"{error.filename or path} cannot be read: {error.strerror or error}") from error
+    return listing
+
+
+def _listed(path: Path) -> _Listing:
     if not path.is_dir():
         raise UsageError(f"{path}: there is no such folder")
     inside = {name.lower(): name for name in folder_names(path)}

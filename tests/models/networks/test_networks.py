@@ -240,7 +240,8 @@ def test_wrong_images_for_bit(batch: torch.Tensor, message: str) -> None:
         ("BiT-mini", {"units": ()}, "leaves no stage"),
         ("BiT-mini", {"units": (1, 0)}, "at least one residual unit for every stage"),
         ("BiT-mini", {"widen": 0.75}, "makes 48 channels, which 32 norm groups do not divide"),
-        ("R+ViT-mini", {"widen": 0.0}, "use a multiple of 0.5"),
+        ("R+ViT-mini", {"widen": 0.0}, "widen=0.0 must be above zero"),
+        ("R+ViT-mini", {"widen": 0.001}, "use a multiple of 0.5"),
     ],
 )
 def test_architectures_that_cannot_be(name: str, changes: dict[str, Any], message: str) -> None:
