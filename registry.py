@@ -10,6 +10,7 @@ import difflib
 import importlib
 import pkgutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,7 +30,8 @@ def path_of(text: str) -> Path:
     try:
         text.encode()  # records and settings are UTF-8
         path = Path(text).expanduser()
-        path.exists()
+        with suppress(FileNotFoundError, NotADirectoryError):
+            path.lstat()
     except (OSError, ValueError, RuntimeError) as error:  # too long, or not to be read; a NUL; `~` of nobody
         shown = text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
         raise UsageError(f"{shown!r} cannot be a path: {getattr(error, 'strerror', None) or error}") from None

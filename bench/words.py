@@ -151,6 +151,12 @@ def split_word(word: str) -> tuple[str, str]:
         raise UsageError(f"'{word}' is not a setting: settings are key=value, for example suite=vtab model=ViT-mini")
     if not value:
         raise UsageError(f"'{word}' says no value for {key}")
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"{word.encode(errors='surrogateescape')!r} is not UTF-8, in which settings are kept"
+        ) from None
     return key, value
 
 
@@ -194,6 +200,14 @@ def read_value(key: str, text: str, hint: Any) -> Any:
         raise UsageError(f"{key}={text}: '{text}' is not {expected}") from None
 
 
+def _int(text: str) -> int:
+    """A whole number of 64 bits. Raises ValueError for any other."""
+    number = int(text)
+    if not -(2**63) <= number < 2**63:
+        raise ValueError
+    return number
+
+
 def _float(text: str) -> float:
     """A finite number. Raises ValueError for any other."""
     base, power, exponent = text.replace("**", "^").partition("^")
@@ -206,7 +220,7 @@ def _float(text: str) -> float:
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _SCALARS: dict[Any, tuple[Callable[[str], Any], str]] = {  # by type: the function that reads it, and what is expected
     str: (str, "a text"),
-    int: (int, "a whole number"),
+    int: (_int, "a whole number"),
     float: (_float, "a finite number (2^10 is one, too)"),
     bool: (lambda text: _BOOLEANS[text.lower()], "true or false"),
     Path: (path_of, "a path"),

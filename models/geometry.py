@@ -15,11 +15,17 @@ from ..registry import UsageError
 NORM_GROUPS = 32  # of every GroupNorm of both releases' ResNets
 
 
-def check_positive(name: str, **values: float) -> None:
-    """Raises UsageError for a setting of a model that is not above zero, by its name."""
+LARGEST = 2**20  # of any number in an architecture
+DEEPEST = 10_000  # layers, or residual units of a stage
+
+
+def check_positive(name: str, *, most: int = LARGEST, **values: float) -> None:
+    """Raises UsageError for a setting of a model that is not above zero, or above what can be built, by its name."""
     for setting, value in values.items():
-        if not 0 < value < math.inf:
+        if not value > 0:
             raise UsageError(f"{name}: {setting}={value} must be above zero")
+        if value > most:
+            raise UsageError(f"{name}: {setting}={value} is more than {most}, the largest that is built")
 
 
 def map_size(image_size: tuple[int, int], stride: int) -> tuple[int, int]:
@@ -61,6 +67,7 @@ def check_resnet(name: str, units: Sequence[int], widen: float) -> None:
     if any(count < 1 for count in units):
         typed = ",".join(map(str, units))
         raise UsageError(f"{name}: units={typed} must name at least one residual unit for every stage")
+    check_positive(name, most=DEEPEST, units=max(units, default=1))
     check_positive(name, widen=widen)
     root = resnet_root_channels(widen)
     if not root or root % NORM_GROUPS:

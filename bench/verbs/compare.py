@@ -100,8 +100,7 @@ def _read(words: list[str]) -> tuple[list[Path], CompareOptions]:
 
 def _side(word: str) -> Path:
     """The runs of one side, several with commas. Raises UsageError for one that does not exist."""
-    if not is_on_disk(word):
-        each(path_on_disk, word.split(","))
+    each(path_on_disk, [word] if is_on_disk(word) else word.split(","))
     return Path(word)
 
 

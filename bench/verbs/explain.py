@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ...registry import UsageError, suggest
+from ...registry import UsageError, path_of, suggest
 from ...results.predictions import Predictions
 from ...results.record import Cell, Record, Store
 from ..config import read_config
@@ -33,7 +33,7 @@ def explain_verb(
     """CELL is a record's `measurement` (as in results.csv: key/number), the beginning of a key, or words that select
     one: `explain runs/vtab model=ViT-B/16 task=Pets metric=top1 seed=0`.
     """
-    if not (run / "cells").is_dir():
+    if not (path_of(str(run)) / "cells").is_dir():
         raise UsageError(f"{run} is no run directory: it has no cells/ folder")
     store = Store(run)
     cell, record = _find(store, words or [])

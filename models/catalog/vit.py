@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, TypedDict, get_args
 
 from ...registry import UsageError, suggest
-from ..geometry import check_positive, patch_grid, uncovered
+from ..geometry import DEEPEST, check_positive, patch_grid, uncovered
 from ..native import NativeArchitecture, mini_row, native_row
 from ..spec import Model
 
@@ -50,7 +50,8 @@ class ViT(NativeArchitecture):
     posembed_at: PositionPlace = "stem"
 
     def check(self, name: str) -> None:
-        check_positive(name, patch_size=self.patch_size, width=self.width, depth=self.depth, heads=self.heads)
+        check_positive(name, patch_size=self.patch_size, width=self.width, heads=self.heads)
+        check_positive(name, most=DEEPEST, depth=self.depth)
         if self.mlp_dim is not None:
             check_positive(name, mlp_dim=self.mlp_dim)
         if self.pre_logits:  # 0 and None both mean no such layer; they differ in what becomes of a file's

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ...registry import UsageError, first_few
+from ...registry import UsageError, first_few, path_of
 from ...stable import replacing
 from .conventions import Weights, family_of, fields_from_shapes, refused_parts, under_our_names
 from .files import open_weights
@@ -38,7 +38,7 @@ def convert(source: str | Path, target: Path) -> tuple[str, ...]:
     """
     if target.suffix not in WRITTEN:
         raise UsageError(f"'{target}': files are written as {' or '.join(WRITTEN)}")
-    if target.exists():
+    if path_of(str(target)).exists():
         raise UsageError(f"'{target}' is there already; nothing is written over it. Choose another name")
     if not target.parent.is_dir():
         raise UsageError(f"'{target}': there is no folder '{target.parent}'")

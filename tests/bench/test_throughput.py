@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import ModuleType, SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -15,12 +17,15 @@ import vit_bench
 from vit_bench.bench import config as settings
 from vit_bench.bench.context import Folders
 from vit_bench.bench.plan import make_plan
-from vit_bench.bench.subprocess_job import JobPayload, run_isolated
+from vit_bench.bench.run import _measure
+from vit_bench.bench.subprocess_job import JobPayload, can_be_pickled, run_isolated
 from vit_bench.bench.verbs.plan import plan_verb
 from vit_bench.bench.verbs.run import run_verb
 from vit_bench.registry import UsageError
 from vit_bench.results.cost import cost
 from vit_bench.results.tables import make
+from vit_bench.suites.protocol import Measurement
+from vit_bench.suites.throughput import Throughput
 
 QUICK = ("suite.warm_up_seconds=0", "suite.warm_up_steps=1", "suite.min_seconds=0", "suite.max_seconds=0.01")
 
@@ -132,6 +137,30 @@ def test_what_kills_a_process_ends_one_part_only(tmp_path: Path, monkeypatch: py
     assert trace.count("SIGKILL") == 1
     assert len({os.getpid(), measured[0].value, measured[2].value}) == 3
     assert "SIGKILL" in said[0]
+
+
+class OfNotebook(Throughput):
+    """A suite of which another process finds no file, as of a module of `__main__` or a notebook."""
+
+    def run(self, context):  # noqa: ARG002
+        yield Measurement(metric="pid", value=os.getpid(), unit="")
+
+
+def test_what_another_process_cannot_import_runs_in_this_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    notebook = ModuleType("notebook")
+    vars(notebook)["OfNotebook"] = OfNotebook
+    monkeypatch.setitem(sys.modules, "notebook", notebook)
+    monkeypatch.setattr(OfNotebook, "__module__", "notebook")
+    job = make_plan(settings.read(["suite=throughput", "model=ViT-mini", "device=cpu"])).jobs[0]
+    context = SimpleNamespace(
+        job=replace(job, suite=OfNotebook()),
+        folders=Folders(data=tmp_path, cache=tmp_path, out=tmp_path),
+        device="cpu",
+        batch_size=1,
+    )
+    assert can_be_pickled(context.job)
+    ((measured,), trace) = _measure(cast(Any, context), (), cast(Any, None))
+    assert (measured.value, trace) == (os.getpid(), "")
 
 
 def test_the_plan_says_how_long_it_takes(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
