@@ -26,8 +26,8 @@ from vit_bench.suites import suites
 
 OLD_RUN = Path(__file__).parents[2] / "data" / "old_runs" / "fewshot"
 LONG = "x" * 300
-NO_NUMBER = ("nan", "inf", "-inf", "1e999", "-1^0.5", "9" * 30, "=", "🙂", "a\0b", '"', LONG, "\udcff", "", ",")
-VALUES = (*NO_NUMBER, "-1", "0", "1e9", "none", "~no-such-user/x", "/dev/null/x")
+NO_NUMBER = ("nan", "inf", "-inf", "1e999", "-1^0.5", "=", "🙂", "a\0b", '"', LONG, "\udcff", "", ",")
+VALUES = (*NO_NUMBER, "9" * 30, "-1", "0", "1e9", "none", "~no-such-user/x", "/dev/null/x")
 SIGNED = {"head_bias"}  # settings that may be negative
 MODEL = ("suite=fewshot", "task=digits", "model=ViT-mini")
 
