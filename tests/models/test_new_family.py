@@ -24,7 +24,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..geometry import patch_grid
+from ..geometry import check_positive, patch_grid
 from ..native import NativeArchitecture, spellings
 from ..spec import Input, Model
 
@@ -37,6 +37,9 @@ class Mixer(NativeArchitecture):
     patch_size: int
     width: int
     depth: int
+
+    def check(self, name: str) -> None:
+        check_positive(name, patch_size=self.patch_size, width=self.width, depth=self.depth)
 
     def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
         return patch_grid(image_size, self.patch_size)
@@ -71,7 +74,7 @@ from torch import Generator, Tensor, nn
 
 from ..catalog.mixer import Mixer
 from ..spec import Model
-from .base import Network, check_positive, lecun_normal_
+from .base import Network, lecun_normal_
 
 
 class Block(nn.Module):
@@ -89,7 +92,7 @@ class Block(nn.Module):
 class MixerNetwork(Network):
     def __init__(self, spec: Model, num_classes: int | None, image_size: tuple[int, int]) -> None:
         mixer = cast(Mixer, spec.architecture)
-        check_positive(spec, patch_size=mixer.patch_size, width=mixer.width, depth=mixer.depth)
+        mixer.check(spec.name)
         super().__init__(spec, num_classes, image_size, num_features=mixer.width)
         rows, columns = mixer.grid(image_size)
         with torch.device("meta"):
