@@ -19,6 +19,7 @@ import numpy as np
 from ..models.released.download import fetch
 from ..models.released.table import Release
 from ..registry import UsageError
+from ..results.checks import fault
 from ..results.record import Cell, Record, Store, frame_of, short
 from ..stable import cache_folder, replacing
 from ..suites.protocol import Measurement
@@ -303,6 +304,8 @@ def _records(
                 treatment=dict(one.treatment),
             )
         )
+        if impossible := fault(records[-1]):
+            raise ValueError(impossible)
     if any(one.predictions is not None for one in measured):
         predictions |= context.test_arrays
     return records, predictions

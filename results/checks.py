@@ -1,4 +1,4 @@
-"""Checks of records and files: unknown statuses, values that are not numbers, duplicates, unreadable files."""
+"""Checks of records and files: unknown statuses, impossible values and counts, duplicates, unreadable files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import re
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
@@ -27,6 +27,9 @@ BROKEN_ZIP = (  # what reading a damaged zip archive raises, besides ValueError
 )
 KEY = re.compile("[0-9a-f]{16}")  # a cell's key, which is also the name of its files
 STATUSES = ("ok", "failed", "skipped")
+COUNTS = ("n_train", "n_test", "n_skipped")  # of images
+ROUNDING = 0.01  # percentage points by which a percentage, possibly float32, may be off
+MOST = 100 + ROUNDING  # percent of the test images
 
 
 class Damaged(UsageError):
@@ -38,29 +41,47 @@ class Damaged(UsageError):
         self.why = why
 
 
-def checked(frame: pd.DataFrame, places: Sequence[str]) -> pd.DataFrame:
-    """Check the records of one file or run and return them unchanged. `places` names the file and row of each record.
+def fault(record: Any) -> str:
+    """The first column that cannot be right of a record, or of a row of a frame with None for NA, and why; "" for none.
 
-    Raises UsageError, naming place and column, for an unknown status, for a record of status "ok" whose value is
-    missing, NaN or infinite, and for two records with the same `measurement`.
+    Statuses are known, values of status "ok" finite, shares of test images 0 to 100 percent, counts whole and not
+    negative.
     """
-    bad_status = frame.index[~frame["status"].isin(STATUSES)]
-    if len(bad_status):
-        i = int(bad_status[0])
-        raise UsageError(f"{places[i]}, column status: '{frame['status'].iloc[i]}' is not {', '.join(STATUSES)}")
-    bad_value = frame.index[(frame["status"] == "ok") & ~frame["value"].map(math.isfinite)]
-    if len(bad_value):
-        i = int(bad_value[0])
-        raise UsageError(
-            f"{places[i]}, column value: {frame['value'].iloc[i]} for {frame['metric'].iloc[i]} of "
-            f"{frame['model'].iloc[i]} on {frame['task'].iloc[i]}, whose status is ok. A finite number is needed"
-        )
-    with_name = frame[frame["measurement"] != ""]
-    duplicates = with_name[with_name["measurement"].duplicated(keep=False)]
+    where = f"{record.metric} of {record.model} on {record.task}"
+    if record.status not in STATUSES:
+        return f"column status: '{record.status}' is not {', '.join(STATUSES)}"
+    if record.status == "ok" and (record.value is None or not math.isfinite(record.value)):
+        return f"column value: {record.value} for {where}, whose status is ok. A finite number is needed"
+    if record.status == "ok" and record.unit == "percent" and record.n_test and not 0 <= record.value <= MOST:
+        return f"column value: {record.value:g} percent for {where}, a share of {record.n_test} images"
+    for name in ("seed", *COUNTS):
+        number = getattr(record, name)
+        if number is not None and (number % 1 != 0 or (number < 0 and name in COUNTS)):
+            return f"column {name}: {number:g} for {where} is no {'number of images' if name in COUNTS else 'seed'}"
+    return ""
+
+
+def checked(frame: pd.DataFrame, place: Callable[[int], str]) -> pd.DataFrame:
+    """Check the records of a file and return them unchanged. `place` names the file and row of a record.
+
+    Raises UsageError, naming place and column, for a record with a `fault`, and as `distinct` does.
+    """
+    counts = frame[["seed", *COUNTS]].astype(object)
+    told = frame[["status", "metric", "model", "task", "value", "unit"]].join(counts.where(counts.notna(), None))
+    for i, record in enumerate(told.itertuples(index=False)):
+        if wrong := fault(record):
+            raise UsageError(f"{place(i)}, {wrong}")
+    return distinct(frame, place)
+
+
+def distinct(frame: pd.DataFrame, place: Callable[[int], str]) -> pd.DataFrame:
+    """The records unchanged. Raises UsageError, naming their places, for two with the same `measurement`."""
+    names = frame["measurement"]
+    duplicates = names[names.duplicated(keep=False) & (names != "")]
     if len(duplicates):
-        name = duplicates["measurement"].iloc[0]
-        rows = [places[int(i)] for i in duplicates.index[duplicates["measurement"] == name]]
-        raise UsageError(f"{rows[0]} and {rows[1]}, column measurement: both are {name}. Delete the one that is wrong")
+        name = duplicates.iloc[0]
+        first, second = (place(int(i)) for i in duplicates.index[duplicates == name][:2])
+        raise UsageError(f"{first} and {second}, column measurement: both are {name}. Delete the one that is wrong")
     return frame
 
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from zipfile import ZipFile
 
 from ..registry import UsageError
-from .checks import BROKEN_ZIP, Damaged
+from ..stable import canonical
+from .checks import BROKEN_ZIP, ROUNDING, Damaged
+from .record import read_cell
 
 if TYPE_CHECKING:
     import numpy as np
-
-ROUNDING = 0.01  # percentage points by which a stored value, possibly float32, may differ from its predictions
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Scored:
 
 
 class Predictions:
-    """The arrays of the cells in some run directories. Each file is read once.
+    """The arrays of the cells in some run directories. Each file is read once, and held against its cell's accuracies.
 
     A record's arrays come from the first folder that has some. They are looked up among the files found there: a
     record's `measurement`, which may come from elsewhere, is never made into a path.
@@ -45,28 +45,20 @@ class Predictions:
     def __bool__(self) -> bool:
         return bool(self._paths)
 
-    def scored(self, measurement: str, value: float | None = None) -> Scored | None:
+    def scored(self, measurement: str, value: float | None = None, metric: str = "top1") -> Scored | None:
         """The test images of a record, named by its `measurement`; None if predictions or labels were not stored.
 
         An image with several right classes (ReaL) is right if the prediction is any of them. Raises UsageError for an
         unreadable file, for predictions and labels of different lengths, and for predictions whose accuracy differs
-        from the record's `value` (percent).
+        from the record's `value` (percent) if its `metric` is a top-1.
         """
-        import numpy as np
-
         path, arrays, number = self._find(measurement)
-        predicted, labels = arrays.get(number, {}).get(""), arrays.get("labels", {}).get("")
-        if predicted is None or labels is None:
+        right = _right(path, arrays, number)
+        if right is None:
             return None
-        if predicted.shape != labels.shape:
-            raise UsageError(f"{path}: {len(predicted)} predictions ({number}) of {len(labels)} labelled images")
-        sets = arrays.get("label_sets")
-        right = np.asarray(predicted == labels) if sets is None else _in_sets(predicted, sets["values"], sets["starts"])
-        if value is not None and abs(100 * float(right.mean()) - value) > ROUNDING:
-            raise UsageError(
-                f"{path}: its predictions ({number}) are right for {100 * right.mean():.3f} % of the images, the "
-                f"record {measurement} says {value:.3f}. Delete the cell, and the job runs again"
-            )
+        if value is not None and metric.startswith("top1"):
+            _compare(path, measurement, value, 100 * float(right.mean()))
+        labels = arrays["labels"][""]
         clusters = arrays.get("clusters", {}).get("")
         if clusters is not None and len(clusters) != len(labels):
             raise UsageError(f"{path}: {len(clusters)} clusters of {len(labels)} labelled images")
@@ -79,8 +71,8 @@ class Predictions:
 
     def of_cell(self, key: str) -> dict[str, np.ndarray]:
         """Every array of a cell under its name in the file (`3`, `3.draws`, `labels`); empty if none was stored."""
-        paths = self._paths.get(key)
-        return read_arrays(paths[0]) if paths else {}
+        by_owner = self._arrays(self._paths[key][0]) if key in self._paths else {}
+        return {f"{owner}.{name}".rstrip("."): array for owner, own in by_owner.items() for name, array in own.items()}
 
     def has_unlabelled(self, measurement: str) -> bool:
         """Whether predictions were stored without labels, as early versions of this project did."""
@@ -91,11 +83,16 @@ class Predictions:
         """The file with a record's arrays, all arrays in it, and the record's number in the file."""
         key, _, number = measurement.partition("/")
         for path in self._paths.get(key, ()):
-            if path not in self._read:
-                self._read[path] = _by_owner(read_arrays(path))
-            if number in self._read[path]:
-                return path, self._read[path], number
+            if number in self._arrays(path):
+                return path, self._arrays(path), number
         return None, {}, number
+
+    def _arrays(self, path: Path) -> Mapping[str, Mapping[str, np.ndarray]]:
+        if path not in self._read:
+            arrays = _by_owner(read_arrays(path))
+            _check_accuracies(path, arrays)
+            self._read[path] = arrays
+        return self._read[path]
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -120,6 +117,49 @@ def _by_owner(arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarra
         owner, _, plain = name.partition(".")
         by_owner.setdefault(owner, {})[plain] = array
     return by_owner
+
+
+def _check_accuracies(path: Path, arrays: Mapping[str, Mapping[str, np.ndarray]]) -> None:
+    """Raise Damaged where a top-1 or mean per class of the cell beside the file is not that of its predictions."""
+    import numpy as np
+
+    beside = path.with_suffix(".json")
+    rights: dict[tuple[str, ...], np.ndarray] = {}  # by the settings of a top-1, which its mean per class shares
+    for record in read_cell(beside).records if "labels" in arrays and beside.exists() else ():
+        for kind in ("top1", "mean_per_class"):
+            settings = (record.metric.removeprefix(kind), str(record.seed), canonical(record.at), record.treatment_sha)
+            right = (
+                _right(path, arrays, record.measurement.partition("/")[2]) if kind == "top1" else rights.get(settings)
+            )
+            if not record.metric.startswith(kind) or right is None or record.value is None:
+                continue
+            rights[settings] = right
+            weights = np.ones(len(right))
+            if kind == "mean_per_class":
+                labels = arrays["labels"][""]
+                weights = 1 / np.bincount(labels)[labels]
+            _compare(path, record.measurement, record.value, 100 * float(np.average(right, weights=weights)))
+
+
+def _right(path: Path | None, arrays: Mapping[str, Mapping[str, np.ndarray]], number: str) -> np.ndarray | None:
+    """(N,) whether each prediction of a record is right; None where predictions or labels were not stored."""
+    import numpy as np
+
+    predicted, labels = arrays.get(number, {}).get(""), arrays.get("labels", {}).get("")
+    if predicted is None or labels is None:
+        return None
+    if predicted.shape != labels.shape:
+        raise UsageError(f"{path}: {len(predicted)} predictions ({number}) of {len(labels)} labelled images")
+    sets = arrays.get("label_sets")
+    return np.asarray(predicted == labels) if sets is None else _in_sets(predicted, sets["values"], sets["starts"])
+
+
+def _compare(path: Path | None, measurement: str, stated: float, predicted: float) -> None:
+    if path is not None and abs(predicted - stated) > ROUNDING:
+        why = (
+            f"its predictions are right for {predicted:.3f} % of the images, the record {measurement} says {stated:.3f}"
+        )
+        raise Damaged(path, why, "Delete it and its .json, and the job runs again")
 
 
 def _in_sets(predicted: np.ndarray, values: np.ndarray, starts: np.ndarray) -> np.ndarray:

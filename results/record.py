@@ -13,14 +13,15 @@ A run directory holds
     results.csv          the long table, derived from the cells alone
     log.txt              one line a job, and tracebacks
 
-A cell's file is written whole or not at all. Copying cells from another machine merges two runs.
+A cell's file is written whole or not at all, with a digest of its text, which is compared whenever it is read: nobody
+edits cells. Tables read an edited copy of results.csv, too. Copying cells from another machine merges two runs.
 """
 
 from __future__ import annotations
 
 import gc
+import hashlib
 import json
-import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -35,13 +36,15 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..registry import UsageError
 from ..stable import canonical, replacing, sha
 from .bundle import is_bundle, unpack
-from .checks import KEY, Damaged, checked, read_csv
+from .checks import KEY, Damaged, checked, distinct, fault, read_csv
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-FORMAT = 2  # of a cell's file; format 1, which repeats every question and treatment, is still read
+# Of a cell's file. Formats that are still read: 1 repeats every question and treatment, 2 has no digest of its text.
+FORMAT = 3
+DIGEST = ',\n "sha256": "'  # before the digest of all that precedes it
 Status = Literal["ok", "failed", "skipped"]
 
 
@@ -203,7 +206,7 @@ class Store:
         stamp = path.stat().st_mtime_ns
         known = self._read.get(path)
         if known is None or known[0] != stamp:
-            known = self._read[path] = (stamp, _parse(path))
+            known = self._read[path] = (stamp, read_cell(path))
         return known[1]
 
 
@@ -291,8 +294,7 @@ def _load_one(path: Path) -> pd.DataFrame:
             return _load_one(store.folder)
     if (path / "cells").is_dir():
         frame = frame_of(record for cell in Store(path).cells() for record in cell.records)
-        start = str(path / "cells") + os.sep
-        return checked(frame, [f"{start}{name.partition('/')[0]}.json" for name in frame["measurement"]])
+        return distinct(frame, lambda i: f"{path / 'cells' / frame['measurement'].iloc[i].partition('/')[0]}.json")
     if path.is_dir():
         raise UsageError(
             f"{path} is no run directory: it has no cells/ folder. Runs are made by `bench run … out={path}`"
@@ -310,7 +312,7 @@ def _load_one(path: Path) -> pd.DataFrame:
         frame = typed(frame)
     except (TypeError, ValueError) as error:
         raise UsageError(f"{path}: {error}") from error
-    return checked(frame, [f"{path}, row {i + 2}" for i in range(len(frame))])
+    return checked(frame, lambda i: f"{path}, row {i + 2}")
 
 
 _CSV_TYPES = defaultdict(lambda: "str", dict.fromkeys(NUMBERS, "object"))  # any other column is text at first
@@ -348,7 +350,12 @@ def _dump(cell: Cell) -> str:
     body = {name: value for name, value in asdict(cell).items() if name != "records"}
     head = json.dumps(body | {"format": FORMAT, "shared": shared, "several": several}, indent=1, allow_nan=False)
     lines = ",\n  ".join(json.dumps(row, allow_nan=False) for row in own)
-    return head.removesuffix("\n}") + f',\n "records": [\n  {lines}\n ]\n}}\n'
+    text = head.removesuffix("\n}") + f',\n "records": [\n  {lines}\n ]'
+    return f'{text}{DIGEST}{_digest(text)}"\n}}\n'
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _is_input(item: Any) -> bool:
@@ -357,10 +364,13 @@ def _is_input(item: Any) -> bool:
     return isinstance(item, dict) and all(type(item.get(name)) is kind for name, kind in kinds.items())
 
 
-def _parse(path: Path) -> Cell:
+def read_cell(path: Path) -> Cell:
+    """The cell in a file. Raises Damaged, a UsageError, where it is not as it was written, or cannot be right."""
     try:
-        body = json.loads(path.read_text(encoding="utf-8"))
-        if body.pop("format") not in (1, FORMAT):
+        text = path.read_text(encoding="utf-8")
+        body = json.loads(text)
+        made, digest = body.pop("format"), body.pop("sha256", None)
+        if made not in (1, 2, FORMAT):
             raise UsageError(f"{path} was written by another version of this project; use another `out=`")
         if body["key"] != path.stem or not KEY.fullmatch(path.stem):
             raise TypeError(f"its key is {body['key']!r}, which is not 16 hexadecimal digits and the file's name")
@@ -374,6 +384,10 @@ def _parse(path: Path) -> Cell:
             raise TypeError("its identity or a file that it read is not described as cells describe them")
         if wrong or not parsed:
             raise TypeError(f"{wrong[0]} is no number" if wrong else "no records")
+        if impossible := next(filter(None, map(fault, parsed)), ""):
+            raise TypeError(impossible)
+        if (digest is not None or made == FORMAT) and digest != _digest(text.rpartition(DIGEST)[0]):
+            raise TypeError("its text is not what its sha256 says: it was changed after it was written")
         return Cell(**body | {"order": tuple(body["order"]), "inputs": tuple(body["inputs"])}, records=parsed)
     except (json.JSONDecodeError, UnicodeDecodeError, LookupError, TypeError, AttributeError) as error:
         raise Damaged(path, error, "Delete it, and the job it belongs to runs again") from error

@@ -149,7 +149,7 @@ def _test_cell(
     for letter, arrays in zip("ab", predictions, strict=True):
         of_seeds = []
         for measurement, value in zip(row[f"measurements_{letter}"], row[f"values_{letter}"], strict=True):
-            scored = arrays.scored(measurement, value if row["metric"].startswith("top1") else None)
+            scored = arrays.scored(measurement, value, str(row["metric"]))
             if scored is None or not row["metric"].startswith("top1"):
                 if arrays.has_unlabelled(measurement):
                     warnings.add("Some predictions are stored without labels (early versions): not tested by images.")

@@ -161,7 +161,8 @@ def _p_of_no_difference(predictions: Predictions, a: Measured, b: Measured) -> f
 
 def _scored(predictions: Predictions, cell: Measured) -> list[Scored] | None:
     """The test images of each seed, equally many; None if predictions are not stored for all."""
-    per_seed = [predictions.scored(str(record["measurement"])) for record in cell.records]
+    told = [(str(record["measurement"]), record["value"], str(record["metric"])) for record in cell.records]
+    per_seed = [predictions.scored(*record) for record in told]
     scored = [seed for seed in per_seed if seed is not None]
     complete = len(scored) == len(per_seed) and len({len(seed.right) for seed in scored}) == 1
     return scored if complete else None

@@ -178,3 +178,26 @@ def test_an_image_of_several_right_classes_and_lengths_that_do_not_fit(tmp_path:
         kept(labels=labels, clusters=np.array([0, 0]), **{"0": labels}).scored(f"{key}/0")
     with pytest.raises(UsageError, match=r"are right for 100\.000 % of the images, the record .* says 50\.000"):
         kept(labels=labels, **{"0": labels}).scored(f"{key}/0", 50.0)
+
+
+@pytest.mark.parametrize(("metric", "right"), [("top1", 75.0), ("mean_per_class", 50.0)])
+def test_what_a_cell_says_must_be_what_its_predictions_give(tmp_path: Path, metric: str, right: float) -> None:
+    key, arrays = "0" * 16, {"labels": np.array([0, 0, 0, 1]), "0": np.array([0, 0, 0, 0], dtype=np.int16)}
+    values = {"top1": 75.0, "mean_per_class": 50.0}
+    for off in (0.0, 1.0):
+        stated = values | {metric: right + off}
+        records = tuple(
+            Record(suite="s", metric=name, value=value, unit="percent", n_test=4, measurement=f"{key}/{i}")
+            for i, (name, value) in enumerate(stated.items())
+        )
+        cell = Cell(key=key, slot="s", order=(), identity={}, status="ok", started_at="", records=records)
+        Store(tmp_path).put(cell, arrays)
+        uses = (lambda: Predictions([tmp_path]).scored(f"{key}/0"), lambda: Predictions([tmp_path]).of_cell(key))
+        for use in uses:
+            if off:
+                said = rf"{key}\.npz is damaged \(its predictions are right for {right:.3f} % of the images, the record"
+                with pytest.raises(UsageError, match=said):
+                    use()
+            else:
+                assert use() is not None
+    assert sorted(read_arrays(tmp_path / "cells" / f"{key}.npz")) == ["0", "labels"]

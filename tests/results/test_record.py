@@ -76,10 +76,10 @@ def test_cells_of_the_first_format_are_read(tmp_path: Path) -> None:
     store.put(cell())
     body = json.loads(store.path(K1).read_text())
     whole = [vars(one) for one in cell().records]
-    body = {name: value for name, value in body.items() if name != "several"}
+    body = {name: value for name, value in body.items() if name not in ("several", "sha256")}
     store.path(K1).write_text(json.dumps(body | {"format": 1, "shared": {}, "records": whole}))
     assert Store(tmp_path).get(K1) == cell()
-    store.path(K1).write_text(json.dumps(body | {"format": 3, "shared": {}, "records": whole}))
+    store.path(K1).write_text(json.dumps(body | {"format": 4, "shared": {}, "records": whole}))
     with pytest.raises(UsageError, match="written by another version of this project"):
         Store(tmp_path).get(K1)
 
@@ -177,7 +177,7 @@ def test_a_cell_of_another_format_is_refused(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.put(cell())
     path = store.path(K1)
-    path.write_text(path.read_text().replace('"format": 2', '"format": 99'))
+    path.write_text(path.read_text().replace('"format": 3', '"format": 99'))
     with pytest.raises(UsageError, match="written by another version"):
         Store(tmp_path).get(K1)
 
@@ -188,6 +188,59 @@ def test_cells_copy_from_run_to_run(tmp_path: Path) -> None:
     target.copy_from(source, K1)
     assert target.get(K1) == cell()
     assert (target.cells_folder / f"{K1}.npz").read_bytes() == (source.cells_folder / f"{K1}.npz").read_bytes()
+
+
+def test_any_change_of_a_cells_text_is_damage_that_says_what_to_do(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.put(cell())
+    path, written = store.path(K1), store.path(K1).read_bytes()
+    said = rf"{K1}\.json is damaged \(its text is not what its sha256 says.*Delete it, and the job it belongs"
+    digits = [i for i in range(len(written)) if written[i : i + 1].isdigit()]
+    for i in digits[::7]:
+        path.write_bytes(written[:i] + bytes([written[i] ^ 1]) + written[i + 1 :])
+        with pytest.raises(UsageError, match=r"is damaged|written by another version"):
+            Store(tmp_path).get(K1)
+    for before, after in (('"value": 1.0', '"value": 93.56'), ('"M"', '"N"'), ('"n_test": 797', '"n_test": 0797')):
+        path.write_text(written.decode().replace(before, after))
+        with pytest.raises(UsageError, match=said if before != '"n_test": 797' else "is damaged"):
+            load(tmp_path)
+    path.write_bytes(written.replace(b"\n", b"\r\n"))  # as version control may check it out
+    assert Store(tmp_path).get(K1) == cell()
+
+
+IMPOSSIBLE = {
+    "value: 250 percent for top1 of M on digits, a share of 797 images": {"value": 250.0},
+    "value: -1 percent": {"value": -1.0},
+    "value: None for top1 of M on digits, whose status is ok": {"value": None},
+    "n_test: -3 for top1 of M on digits is no number of images": {"n_test": -3},
+    "n_train: 1.5": {"n_train": 1.5},
+    "seed: 0.5 for top1 of M on digits is no seed": {"seed": 0.5},
+    "status: 'great' is not ok, failed, skipped": {"status": "great"},
+}
+
+
+@pytest.mark.parametrize("said", IMPOSSIBLE)
+def test_records_that_cannot_be_right_are_named_with_and_without_a_digest(tmp_path: Path, said: str) -> None:
+    store, bad = Store(tmp_path), record(**IMPOSSIBLE[said])
+    store.put(replace(cell(), records=(bad,)))
+    path = store.path(K1)
+    for old in (False, True):
+        if old:  # as earlier commits wrote cells
+            lines = path.read_text().replace('"format": 3', '"format": 2').splitlines()
+            path.write_text("\n".join([*lines[:-2], "}"]).replace("],\n}", "]\n}"))
+            assert "sha256" not in path.read_text().replace('"sha256": "ab"', "")
+        with pytest.raises(UsageError, match=rf"{K1}\.json is damaged \(column {said}"):
+            Store(tmp_path).get(K1)
+    with pytest.raises(UsageError, match=rf"a\.csv(, row 2, column {said.split(':')[0]}|: .*'(1|0)\.5')"):
+        values = vars(bad) | {name: json.dumps(getattr(bad, name)) for name in ("question", "treatment")}
+        pd.DataFrame([{**values, "at": ""}]).to_csv(tmp_path / "a.csv", index=False)
+        load(tmp_path / "a.csv")
+
+
+def test_shares_of_other_things_than_images_and_rounded_ones_may_exceed_100(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.put(replace(cell(), records=(record(value=130.0, n_test=None), record(value=100.000001))))
+    assert [one.value for one in load(tmp_path).itertuples()] == [130.0, 100.000001]
 
 
 @pytest.mark.parametrize("key", ["", "k1", "A" * 16, "1" * 17, f"{K1}\n", "../../../evil", "/tmp/evil"])
