@@ -63,6 +63,13 @@ class Config:
         "own", "of `folder:PATH`: its own, or VTAB-1k's budget, 800 to fit and 200 to choose"
     )
     division_seed: int = option(0, "of what `folder:PATH` leaves undivided")
+    range: int | None = option(
+        None,
+        "of `folder:PATH`: the value that is white in grey images of more than 8 bits, where their files do not say; "
+        "4095 for a camera's 12 bits",
+        shown="WHITE",
+        check=at_least(1, "white is above black, which is 0"),
+    )
     device: str = option("auto", "where it computes; `auto` is a GPU if there is one", shown="auto|cpu|cuda|cuda:1|mps")
     batch_size: int = option(
         64, "images a forward pass; changes no result", check=at_least(1, "a batch holds at least one image")

@@ -115,9 +115,10 @@ def _choose(selected: Sequence[Suite], data: AvailableData, given: Mapping[str, 
     Raises UsageError with all mistakes at once.
     """
     config, mistakes = data.config, Mistakes()
-    divided = [word for word in ("division", "division_seed") if word in config.origin]
+    divided = [word for word in ("division", "division_seed", "range") if word in config.origin]
     if divided and not any(word.startswith(FOLDER) for word in config.task):
-        mistakes.note(f"{divided[0]} says how to divide a folder of images, and no task=folder:PATH is named")
+        what = "read" if divided[0] == "range" else "divide"
+        mistakes.note(f"{divided[0]} says how to {what} a folder of images, and no task=folder:PATH is named")
     variants = list(selected)
     with mistakes:
         variants = settings.apply(config, selected)

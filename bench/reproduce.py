@@ -24,7 +24,16 @@ from .config import apply, read
 from .fingerprint import changed
 from .words import as_typed, plain
 
-FROM_CONFIG = ("data", "source", "include", "division", "division_seed", "device", "batch_size")  # of config.yaml
+FROM_CONFIG = (
+    "data",
+    "source",
+    "include",
+    "division",
+    "division_seed",
+    "range",
+    "device",
+    "batch_size",
+)  # of config.yaml
 RESIZING = {"interpolation", "antialias", "rounding"}  # settings that training did not have before
 
 

@@ -313,6 +313,7 @@ def _records(
 
 def _record(job: Job, **values: Any) -> Record:
     """A record with the columns that follow from the job, and these values."""
+    beside = {"left_out": job.task.left_out} if job.task.left_out else {}
     known = {name: value for name, value in asdict(job.weights.provenance()).items() if value is not None}
     return Record(
         suite=job.suite.name,
@@ -325,7 +326,7 @@ def _record(job: Job, **values: Any) -> Record:
         source=job.source_name,
         pretrain=known.pop("pretrain", ""),
         provenance=known,
-        env={**environment.describe(), **job.machine},
+        env={**environment.describe(), **job.machine, **beside},
         **values,
     )
 

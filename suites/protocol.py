@@ -61,6 +61,7 @@ class Task:
     head: str = ""  # the data set with the same classes in the same order, as released heads name it: "ImageNet"
     small: bool = False  # whether images are below 96 x 96 pixels, which decides how BiT's releases preprocess them
     unproven: str = ""  # what could not be checked against anything published
+    left_out: str = ""  # files beside its images that are not read, in words
     mirrors: str = ""  # the published task it stands in for, and what it does not test
     classes: tuple[str, ...] = ()  # names, where there are any
     majority: float | None = None  # percent of the test split in its most frequent class, where known

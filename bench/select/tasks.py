@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from ...registry import Registry, UsageError, path_of, suggest
 from ...suites import suites
@@ -40,24 +41,30 @@ class AvailableData:
         if source is not None and source not in names:
             raise UsageError(f"there is no source '{source}'. {suggest(source, names)}")
         self.used_sources = [row for row in self.sources if source in (None, row.name)]
-        self._folders: dict[str, Task] = {}
+        self._folders: dict[tuple[str, str], Task] = {}  # by word and division
         self._found: dict[tuple[str, str, tuple[str, ...]], str | None] = {}
 
     def collection(self, name: str) -> list[Task]:
         return [task for task in self.tasks.values() if task.collection == name]
 
-    def select(self, word: str) -> list[Task]:
-        """The tasks of a name, alias, glob, collection or folder:PATH. Raises UsageError where there is none."""
+    def select(self, word: str, splits: Sequence[str] = ()) -> list[Task]:
+        """The tasks of a name, alias, glob, collection or folder:PATH. Raises UsageError where there is none.
+
+        Of `splits`, those that are read, test alone makes a test split of all images of an undivided folder.
+        """
         if word.startswith(FOLDER):
-            if word not in self._folders:
-                path, division = path_of(word.removeprefix(FOLDER)), self.config.division
-                self._folders[word] = folder_task(path, name=word, division=division, seed=self.config.division_seed)
-            return [self._folders[word]]
+            config = self.config
+            division = "all" if tuple(splits) == ("test",) and "division" not in config.origin else config.division
+            if (word, division) not in self._folders:
+                settings = {"division": division, "seed": config.division_seed, "range": config.range}
+                path = path_of(word.removeprefix(FOLDER))
+                self._folders[word, division] = folder_task(path, name=word, **settings)
+            return [self._folders[word, division]]
         return self.collection(word) or self.tasks.select(word)
 
-    def select_all(self, words: Sequence[str]) -> list[Task]:
+    def select_all(self, words: Sequence[str], splits: Sequence[str] = ()) -> list[Task]:
         """The tasks of several words. Raises UsageError with all words that have none."""
-        return [task for chosen in each(self.select, words) for task in chosen]
+        return [task for chosen in each(partial(self.select, splits=splits), words) for task in chosen]
 
     def source(self, task: Task, splits: Sequence[str]) -> Source | None:
         """The first source that has all of these splits of a task."""
@@ -82,7 +89,7 @@ def choose_tasks(suite: Suite, data: AvailableData) -> list[Task]:
     """The tasks of a suite. Raises UsageError where a named task, or every default task, has no data here."""
     if "task" not in suite.needs:
         return [NO_TASK]
-    named = data.select_all(data.config.task)
+    named = data.select_all(data.config.task, suite.splits)
     if suite.only_default_tasks:
         foreign = [task.name for task in named if task.collection != suite.default_tasks]
         if foreign:

@@ -25,7 +25,7 @@ from ..select.tasks import FOLDER, AvailableData
 from .command import group, listed
 
 # Settings of a run that these commands take.
-OPTIONS = ("data", "source", "include", "task", "division", "division_seed")
+OPTIONS = ("data", "source", "include", "task", "division", "division_seed", "range")
 PREPARE = ("suite", *OPTIONS)  # with a suite, all settings of a run
 SPLITS = ("train", "val", "test")
 NAMED = 20  # unreadable images that `verify` names
@@ -40,7 +40,7 @@ def list_verb(words: Words = None) -> None:
     data, chosen = _read(words or [])
     rows: list[tuple[str, ...]] = []
     for task in chosen:
-        sizes = "/".join(str(task.splits[split]) for split in SPLITS)
+        sizes = "/".join(str(task.splits.get(split, 0)) for split in SPLITS)
         states = [(source.name, *_state(data, source, task)) for source in data.used_sources]
         states = [row for row in states if row[1]] or [("", "not here", "")]
         for number, (source, state, where) in enumerate(states):
@@ -187,6 +187,7 @@ def _verified(task: Task, source: Source, data: AvailableData, say: Callable[[st
     result = verify(task, source, data.root, say=say)
     image_set = data.sets.get(task.image_set)
     notes = [getattr(source, "note", "") or (image_set.note if image_set else ""), task.unproven]
+    notes.append(task.left_out)
     more = len(result.unreadable) - NAMED
     for line in (
         *result.lines,

@@ -78,7 +78,7 @@ def _count(images: int) -> str:
 
 def _task(row: Task) -> list[str]:
     majority = "" if row.majority is None else f"{row.majority:.1f}"
-    sizes = "/".join(map(_count, (row.splits[split] for split in ("train", "val", "test"))))
+    sizes = "/".join(map(_count, (row.splits.get(split, 0) for split in ("train", "val", "test"))))
     group = "" if row.group == row.collection else f"{row.group}: "
     return [row.name, row.collection, str(row.num_classes), sizes, majority, group + row.label]
 

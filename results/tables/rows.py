@@ -129,7 +129,19 @@ def protocol_notes(frame: pd.DataFrame) -> list[str]:
         values = {str(question.get(name)) for question in questions if question.get(name)}
         if len(values) == 1:
             parts.append(values.pop() if name == "protocol" else f"{name}: {values.pop()}")
-    return [f"Protocol: {'; '.join(parts)}."] if parts else []
+    return [f"Protocol: {'; '.join(parts)}."] * bool(parts) + _folder_notes(frame)
+
+
+def _folder_notes(frame: pd.DataFrame) -> list[str]:
+    """A note on each of the user's folders: how it is divided, and what in it is not read."""
+    folders = frame[frame["group"].eq("folder") & frame["status"].eq("ok")].drop_duplicates("task")
+    notes = []
+    for row in folders.to_dict("records"):
+        division = json.loads(row["question"] or "{}").get("label", "").partition("; ")[2]
+        left_out = row.get("env.left_out")
+        said = [division, left_out if isinstance(left_out, str) else ""]
+        notes.append(f"{row['task']}: {'; '.join(filter(None, said))}.")
+    return notes
 
 
 def provenance_notes(frame: pd.DataFrame) -> list[str]:

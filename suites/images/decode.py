@@ -2,7 +2,8 @@
 
 - The format is detected from the content, not the name: a GIF, PNG or BMP called .jpg is read as what it is.
 - Grey, palette and CMYK images become RGB. 16-bit channels keep their upper 8 bits, as in TensorFlow's and Pillow's
-  decoders. Of an animation, the first frame is read.
+  decoders; of fewer bits, as a TIFF's tags say, the upper 8 of these. Nothing is guessed: what may have another range
+  is refused until the caller says it. Of an animation, the first frame is read.
 - The alpha channel is dropped, without blending onto a background, as in the official pipelines and torchvision's
   ImageFolder. CLEVR's images, for one, have an alpha channel of 255 throughout.
 - Colour profiles are ignored, as usual in this field. The EXIF orientation is ignored unless `apply_exif` is set:
@@ -22,11 +23,11 @@ import struct
 import threading
 import warnings
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -37,6 +38,12 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 1 << 26  # 67 megapixels; 192 MiB as RGB
 MAX_BYTES = 1 << 29  # of a file
+FORMATS = "JPEG, PNG, GIF, BMP, WebP, TIFF, PNM and JPEG 2000"
+ENDINGS = (  # of the names of files in the formats that are read
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".dib", ".gif", ".webp", ".tif", ".tiff"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".jpc", ".jpf", ".jpx", ".j2c"),
+)
+AS_IS = "type range=65535 to read them as they are"
 EXIF_WITHIN = 1 << 17  # bytes from the start of a file in which EXIF data would be
 
 # The exceptions that decoding a damaged file raised in tests (tests/suites/sources/sets/raw/test_damage.py).
@@ -63,9 +70,12 @@ class BadImage(UsageError):
         super().__init__(f"{name} cannot be read as an image: {why}")
 
 
-def read_image(source: Path | bytes, *, name: str = "", apply_exif: bool = False) -> np.ndarray:
+def read_image(
+    source: Path | bytes, *, name: str = "", apply_exif: bool = False, largest: int | None = None
+) -> np.ndarray:
     """(H, W, 3) uint8 RGB pixels of an image file, or of its bytes. Messages name it by `name`.
 
+    `largest` is the value that is white in grey images of more than 8 bits, where their files do not say it.
     Raises BadImage where it cannot be decoded completely, or has more than MAX_PIXELS.
     """
     from PIL.Image import DecompressionBombError
@@ -75,7 +85,10 @@ def read_image(source: Path | bytes, *, name: str = "", apply_exif: bool = False
     try:
         with _opened(content) as image:
             orientation = _orientation(image.info.get("exif")) if apply_exif else 1
-            return _upright(_rgb(image), orientation)
+            pixels = _rgb(image, largest)
+            if largest is None and _has_16_bit_colours(image, content) and 0 < pixels.max() < 64:
+                raise ValueError(f"its 16-bit colours reach {pixels.max()} of 255: convert them to 8 bits, or {AS_IS}")
+            return _upright(pixels, orientation)
     except (*DAMAGED, DecompressionBombError) as error:
         raise BadImage(name, str(error) or type(error).__name__) from error
 
@@ -106,7 +119,9 @@ def _opened(content: bytes) -> Image.Image:
     matching = ((reader, may_warn) for start, reader, may_warn in _formats() if start.match(content))
     reader, may_warn = next(matching, (None, False))
     if reader is None:
-        raise ValueError("it is none of JPEG, PNG, GIF, BMP, WebP, TIFF and PNM" if content else "it is empty")
+        raise ValueError(
+            "it is none of JPEG, PNG, GIF, BMP, WebP, TIFF, PNM and JPEG 2000" if content else "it is empty"
+        )
     with _no_warnings() if may_warn or b"Exif" in content[:EXIF_WITHIN] else nullcontext():
         image = reader(io.BytesIO(content))
         if image.width * image.height > MAX_PIXELS:
@@ -128,6 +143,7 @@ def _formats() -> tuple[tuple[re.Pattern[bytes], Callable[..., Image.Image], boo
     from PIL import (
         BmpImagePlugin,
         GifImagePlugin,
+        Jpeg2KImagePlugin,
         JpegImagePlugin,
         PngImagePlugin,
         PpmImagePlugin,
@@ -143,6 +159,7 @@ def _formats() -> tuple[tuple[re.Pattern[bytes], Callable[..., Image.Image], boo
         (re.compile(rb"II\*\0|MM\0\*"), TiffImagePlugin.TiffImageFile, True),
         (re.compile(rb"P[1-6]\s"), PpmImagePlugin.PpmImageFile, False),
         (re.compile(rb"BM"), BmpImagePlugin.BmpImageFile, False),
+        (re.compile(rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51"), Jpeg2KImagePlugin.Jpeg2KImageFile, False),
     )
 
 
@@ -166,19 +183,51 @@ def _no_warnings() -> Iterator[None]:
         yield
 
 
-def _rgb(image: Image.Image) -> np.ndarray:
+def _rgb(image: Image.Image, largest: int | None) -> np.ndarray:
     """The pixels of a loaded image of any mode."""
     mode = image.mode
-    if mode.startswith("I"):  # "I;16", "I;16B", and "I" for 16 bits of some formats
-        values = np.asarray(image).astype(np.int64)
-        if values.min() < 0 or values.max() > 0xFFFF:
-            raise ValueError("its pixels have more than 16 bits")
-        return np.repeat((values >> 8).astype(np.uint8)[..., None], 3, axis=-1)
+    if mode.startswith("I"):  # "I;16", "I;16B", and "I" for 16 and more bits of some formats
+        return np.repeat(_upper_bits(image, largest)[..., None], 3, axis=-1)
     if mode == "F":
         raise ValueError("its pixels are floating-point numbers, which have no agreed range")
     if mode in ("P", "PA"):  # via RGBA: otherwise Pillow warns about transparency
         image = image.convert("RGBA")
     return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def _has_16_bit_colours(image: Image.Image, content: bytes) -> bool:
+    """Whether the colours of a PNG or TIFF had 16 bits, of which Pillow gives the upper 8."""
+    if image.mode.startswith("I"):
+        return False
+    return content[24] == 16 if image.format == "PNG" else max(getattr(image, "tag_v2", {}).get(258, (8,))) == 16
+
+
+def _upper_bits(image: Image.Image, largest: int | None) -> np.ndarray:
+    """(H, W) the upper 8 bits of grey values, which are of 0 to `largest`, or else of the range that a TIFF's tags say.
+
+    MaxSampleValue may be the largest value that occurs: it counts to a whole number of bits. Raises ValueError where
+    the range is not known: of more than 16 bits, and of 16 without the two highest, which may be a camera's 12.
+    """
+    tags: Mapping[int, Any] = getattr(image, "tag_v2", {})  # TIFF 6.0
+    bits, signed = max(tags.get(258, (16,))), max(tags.get(339, (1,))) == 2  # BitsPerSample, SampleFormat
+    values = np.asarray(image).astype(np.int64)
+    values = values if signed or bits < 32 else values % (1 << 32)  # Pillow has 32 bits with a sign only
+    least, most = int(values.min()), int(values.max())
+    if least < 0:
+        raise ValueError(f"its pixels go down to {least}, and negative ones have no agreed range")
+    told = [
+        int(max(tags[tag])) if isinstance(tags[tag], tuple) else int(tags[tag]) for tag in (281, 341) if tag in tags
+    ]
+    white = largest or max(((1 << value.bit_length()) - 1 for value in told if value >= most), default=None)
+    if white is None:
+        white = (1 << bits - signed) - 1
+        if bits > 16 or (bits == 16 and image.format != "PPM" and 0 < most < white >> 2):
+            said = f"its pixels have {bits} bits, the largest is {most}, and what is white it does not say"
+            raise ValueError(f"{said}: type range={white}, if that is white, or range=4095 for a camera's 12 bits")
+    if most > white:
+        raise ValueError(f"its largest pixel is {most}, above range={white}")
+    values = white - values if tags.get(262) == 0 else values  # PhotometricInterpretation: 0 is white
+    return (values * 256 // (white + 1)).astype(np.uint8)
 
 
 def _orientation(metadata: object) -> int:

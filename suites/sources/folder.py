@@ -1,31 +1,35 @@
 """The user's own images: a folder of class folders, or of train, val and test folders with class folders in them.
 
 A folder without such splits is divided by hashes of the names and a seed: the same folder and seed give the same
-division on every machine, and a new image moves no other. Images are rotated as their EXIF orientation says.
+division on every machine, and a new image moves no other. Where nothing is trained nothing is divided, and a test or
+val folder alone will do. Images are rotated as their EXIF orientation says. Links are followed; files that are not read
+are counted and named.
 """
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import Literal
 
-from ...registry import UsageError
+from ...registry import UsageError, first_few
 from ...stable import sha
+from ..images.decode import ENDINGS, read_image
+from ..images.decoded import file_stamps
 from ..protocol import Split, Task
 from .on_disk import OnDisk
-from .published import PublishedSplit, image_files, make_split
+from .published import Images, PublishedSplit, make_split
 from .reading import folder_names
 from .splits import tfds_order
 
-Division = Literal["own", "800/200"]
+Division = Literal["own", "800/200", "all"]
 PARTS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
-ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+NAMED = 3  # files that are not read, in a message
 TEST_PERCENT, VAL_PERCENT = 20, 10
 
 
@@ -38,14 +42,20 @@ class FolderTask(Task):
     path: Path
     division: Division
     seed: int
+    range: int | None
 
 
-def folder_task(path: Path, *, name: str = "", division: Division = "own", seed: int = 0) -> FolderTask:
+def folder_task(
+    path: Path, *, name: str = "", division: Division = "own", seed: int = 0, range: int | None = None
+) -> FolderTask:
     """A task from a folder of images. Classes are the class folders in alphabetical order.
 
     division="own" uses the folders train, val and test if they exist. Without a test folder, the test split is the val
     folder, or 20 % of each class if there is none. Without val, 10 % of each class of the training images is val.
     division="800/200" is VTAB-1k's budget: train is 800 and val 200 of all images outside the test split.
+    division="all" has a test split alone: the folder test or else val, or all images where there is neither.
+
+    `range` is the value that is white in grey images of more than 8 bits (a camera's 12: 4095), where files do not say.
 
     Raises UsageError if the folder does not exist, holds no class folders, or too few images.
     """
@@ -55,6 +65,8 @@ def folder_task(path: Path, *, name: str = "", division: Division = "own", seed:
         raise UsageError(f"{path} holds a single class, {', '.join(classes)}; there is nothing to tell apart")
     splits, recipe = _divide(listing, division, seed)
     test_counts = Counter(name for name, _ in splits["test"])
+    said = [*(f"{part}: {words}" for part, words in recipe.items()), *([f"white: {range}"] if range else [])]
+    left_out = listing.left_out
     return FolderTask(
         name=name or f"folder:{path}",
         collection="folder",
@@ -63,14 +75,16 @@ def folder_task(path: Path, *, name: str = "", division: Division = "own", seed:
         target="class",
         num_classes=len(classes),
         splits={split: len(images) for split, images in splits.items()},
-        label="; ".join(["class folder, alphabetical", *(f"{split}: {words}" for split, words in recipe.items())]),
+        label="; ".join(["class folder, alphabetical", *said]),
         recipe=recipe,
         revision=sha(listing.sizes),
         classes=classes,
         majority=100 * max(test_counts.values()) / len(splits["test"]),
+        left_out=f"not read as images ({len(left_out)}): {first_few(left_out, NAMED)}" if left_out else "",
         path=path,
         division=division,
         seed=seed,
+        range=range,
     )
 
 
@@ -82,6 +96,11 @@ class Folder(OnDisk):
     def find(self, task: Task, root: Path) -> Path | None:  # noqa: ARG002  # the task has its path
         return task.path if isinstance(task, FolderTask) and task.path.is_dir() else None
 
+    def missing_in(self, folder: Path, task: Task, splits: Sequence[str]) -> str:
+        lacking = [split for split in splits if split not in task.splits]
+        needs = "only what trains nothing, such as suite=classify, takes it" if lacking else ""
+        return f"{folder} has no folder {lacking[0]}: {needs}" if lacking else ""
+
     def read(self, folder: Path, task: Task, split: str, cache: Path) -> Split:
         """The split, in the order of the hashes. Raises UsageError if the folder has changed since it was listed."""
         assert isinstance(task, FolderTask)
@@ -92,7 +111,10 @@ class Folder(OnDisk):
         labels = {key: numbers[name] for name, key in _divide(listing, task.division, task.seed)[0][split]}
         opened = PublishedSplit(
             keys=list(labels),
-            images=image_files(lambda key: folder / key, apply_exif=True),
+            images=Images(
+                read=lambda key: read_image(folder / key, apply_exif=True, largest=task.range),
+                stamps=lambda keys: ["folder", task.range, *file_stamps([folder / key for key in keys])],
+            ),
             label=labels.__getitem__,
         )
         return make_split(task, {split: opened}, [(split, key) for key in labels], cache)
@@ -107,6 +129,7 @@ class _Listing:
 
     parts: Mapping[str, Sequence[Image]]  # split ("" without split folders) -> images, class by class
     sizes: Mapping[str, int]  # name -> bytes
+    left_out: Sequence[str]  # names of files and links that are not read
 
 
 def _list_folder(path: Path) -> _Listing:
@@ -128,14 +151,20 @@ def _listed(path: Path) -> _Listing:
     inside = {name.lower(): name for name in folder_names(path)}
     named = {part: next((inside[name] for name in names if name in inside), None) for part, names in PARTS.items()}
     divided = named["train"] is not None and (named["val"] is not None or named["test"] is not None)
+    divided = divided or (bool(inside) and {*inside.values()} <= {*named.values()})
     parts: dict[str, list[Image]] = {}
+    left_out: list[str] = []
     sizes: dict[str, int] = {}
     for part, folder in (named if divided else {"": ""}).items():
         if folder is None:
             continue
-        parts[part] = []
-        for name in folder_names(path / folder):
-            images = {"/".join(filter(None, (folder, name, key))): size for key, size in _images(path / folder / name)}
+        parts[part], classes = [], folder_names(path / folder)
+        left_out += ["/".join(filter(None, (folder, name))) for name in _others(path / folder, classes)]
+        for name in classes:
+            start = "/".join(filter(None, (folder, name)))
+            found = dict(_files(path / start, {os.path.realpath(path / start)}))
+            images = {f"{start}/{key}": size for key, size in found.items() if size is not None}
+            left_out += [f"{start}/{key}" for key, size in found.items() if size is None]
             if not images:
                 raise UsageError(f"{path / folder / name} holds no image files ({' '.join(ENDINGS)})")
             parts[part] += [(name, key) for key in sorted(images)]
@@ -144,19 +173,29 @@ def _listed(path: Path) -> _Listing:
             raise UsageError(
                 f"{path / folder} holds no class folders. Put the images of each class into a folder of its own there"
             )
-    return _Listing(parts=parts, sizes=sizes)
+    return _Listing(parts=parts, sizes=sizes, left_out=sorted(left_out))
 
 
-def _images(folder: Path) -> Iterator[tuple[str, int]]:
-    """Name and size of each image file below a class folder, without hidden ones."""
+def _others(folder: Path, used: Container[str | None]) -> list[str]:
+    """The names in a folder that are not used, without hidden ones."""
+    return [entry.name for entry in folder.iterdir() if entry.name[0] != "." and entry.name not in used]
+
+
+def _files(folder: Path, seen: set[str]) -> Iterator[tuple[str, int | None]]:
+    """Name and size of each image file below a class folder, without hidden ones; no size of what is not read.
+
+    `seen` are the real paths of folders that are read: a link to one of them is not followed.
+    """
     with os.scandir(folder) as entries:
-        for entry in entries:
+        for entry in sorted(entries, key=lambda entry: (entry.is_symlink(), entry.name)):
             if entry.name[0] == ".":
                 continue
-            if entry.is_dir(follow_symlinks=False):
-                yield from ((f"{entry.name}/{key}", size) for key, size in _images(Path(entry.path)))
-            elif entry.name.lower().endswith(ENDINGS) and entry.is_file():
-                yield entry.name, entry.stat().st_size
+            if entry.is_dir() and (real := os.path.realpath(entry.path)) not in seen:
+                seen.add(real)
+                yield from ((f"{entry.name}/{key}", size) for key, size in _files(Path(entry.path), seen))
+            else:
+                is_image = entry.name.lower().endswith(ENDINGS) and entry.is_file()
+                yield entry.name, entry.stat().st_size if is_image else None
 
 
 def _divide(listing: _Listing, division: Division, seed: int) -> tuple[dict[str, list[Image]], dict[str, str]]:
@@ -164,6 +203,11 @@ def _divide(listing: _Listing, division: Division, seed: int) -> tuple[dict[str,
     salt = f"folder-{seed}"
     parts = dict(listing.parts)
     words = {part: f"folder {part}" for part in parts}
+    if division == "all" or not parts.keys() & {"train", ""}:
+        part = next(part for part in ("test", "val", "train", "") if part in parts)
+        return {"test": _shuffled(parts[part], salt)}, {"test": words[part] if part else "all images"}
+    if parts.keys() == {"train"}:
+        parts = {"": parts["train"]}
     if "" in parts:
         parts["test"], parts["train"] = _take_share(parts.pop(""), TEST_PERCENT, salt)
         words = {"test": f"{TEST_PERCENT} % of each class, seed {seed}", "train": "the rest"}

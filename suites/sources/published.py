@@ -85,14 +85,14 @@ def read_lines(path: Path, errors: str = "strict") -> list[str]:
         raise ValueError(f"{path} cannot be read: {error}") from error
 
 
-def image_files(path: Callable[[str], Path], *, apply_exif: bool = False, border: int = 0) -> Images:
+def image_files(path: Callable[[str], Path], *, border: int = 0) -> Images:
     """Images in files: `path` gives the file of a key. `border` pixels are cut off at each edge."""
 
     def read(key: str) -> np.ndarray:
-        pixels = read_image(path(key), apply_exif=apply_exif)
+        pixels = read_image(path(key))
         return pixels[border : len(pixels) - border, border : pixels.shape[1] - border] if border else pixels
 
-    return Images(read=read, stamps=lambda keys: [apply_exif, border, *file_stamps([path(key) for key in keys])])
+    return Images(read=read, stamps=lambda keys: [False, border, *file_stamps([path(key) for key in keys])])
 
 
 def label_by_rule(task: Task, folder: Path, annotation: Callable[[str], Any]) -> Callable[[str], int]:

@@ -15,6 +15,7 @@ from vit_bench.bench import config
 from vit_bench.bench.fingerprint import source_sha
 from vit_bench.bench.plan import make_plan
 from vit_bench.registry import UsageError
+from vit_bench.results.tables import make
 
 WORDS = ("suite=fewshot", "model=ViT-mini", "shots=1", "seed=0")
 
@@ -82,6 +83,24 @@ def test_a_folder_is_measured_like_any_task(tmp_path: Path) -> None:
     (tmp_path / "mine" / "dark" / "3.png").unlink()
     assert plan(*words).states == ("to do",)
     json.dumps(plan(*words).jobs[0].identity)
+
+
+def test_what_trains_nothing_scores_all_images_and_its_table_says_what_was_left_out(tmp_path: Path) -> None:
+    fill(tmp_path / "mine")
+    (tmp_path / "mine" / "dark" / "notes.txt").write_text("")
+    words = ("suite=internals", "model=ViT-mini", "task=folder:mine")
+    assert [job.task.splits for job in plan(*words).jobs] == [{"test": 40}]
+    (tmp_path / "mine").rename(tmp_path / "test")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "test").rename(tmp_path / "mine" / "test")
+    assert [job.task.splits for job in plan(*words).jobs] == [{"test": 40}]
+    with pytest.raises(UsageError, match=r"mine has no folder train: only what trains nothing, such as suite=classify"):
+        plan(*WORDS, "task=folder:mine")
+    (tmp_path / "mine" / "test").rename(tmp_path / "mine" / "train")
+    frame = vit_bench.run(*WORDS, "task=folder:mine", "out=r")
+    (table, *_) = make("fewshot", frame)
+    division = "train: the rest without val; val: 10 % of each class of train, seed 0; test: 20 % of each class, seed 0"
+    assert f"folder:mine: {division}; not read as images (1): train/dark/notes.txt." in table.notes
 
 
 def test_the_division_is_asked_for_by_word(tmp_path: Path) -> None:

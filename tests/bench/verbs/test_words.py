@@ -250,9 +250,9 @@ WRONG = {
         "there are no weights 'sam' of ViT-H/14. There are: in21k. Type one of them",
     ]),
     "data list": (["data", "list", "shots=5", "suorce=raw", "division=half", "model.depth=2"], [
-        "`data` has no setting 'shots'. Choose from: data, source, include, task, division, division_seed",
+        "`data` has no setting 'shots'. Choose from: data, source, include, task, division, division_seed, range",
         "`data` has no setting 'suorce'. Did you mean 'source'?",
-        "`data` has no setting 'model.depth'. Choose from: data, source, include, task, division, division_seed",
+        "`data` has no setting 'model.depth'. Choose from: data, source, include, task, division, division_seed, range",
         "division=half: Choose from: own, 800/200",
     ]),
     "tasks of data": (["data", "verify", "Petz", "SVNH", "task=Kiti"], [
@@ -262,7 +262,7 @@ WRONG = {
     ]),
     "data prepare": (["data", "prepare", "Pets", "shots=5", "suit=vtab", "data="], [
         "'data=' says no value for data",
-        "`data` has no setting 'shots'. Choose from: suite, data, source, include, task, division, division_seed",
+        "`data` has no setting 'shots'. Choose from: suite, data, source, include, task, division, division_seed, range",
         "`data` has no setting 'suit'. Did you mean 'suite'?",
     ]),
 }  # fmt: skip

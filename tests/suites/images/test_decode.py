@@ -187,3 +187,85 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
         file.truncate(images.MAX_BYTES + 1)
     with pytest.raises(BadImage, match=r"large\.jpg .* 536870913 bytes are more"):
         read_image(tmp_path / "large.jpg")
+
+
+def tiff(values: np.ndarray, **tags: int) -> bytes:
+    """A grey TIFF as libtiff would write it: little-endian, one strip, BitsPerSample that of the numbers or as said."""
+    bits = tags.pop("bits", values.itemsize * 8)
+    data = values.astype(values.dtype.newbyteorder("<")).tobytes()
+    if bits == 12:
+        pairs = values.reshape(-1, 2).astype(int)
+        data = b"".join(bytes([a >> 4, (a & 15) << 4 | b >> 8, b & 255]) for a, b in pairs.tolist())
+    numbers = {"photometric": 262, "format": 339, "white": 281}
+    entries = {256: values.shape[1], 257: values.shape[0], 258: bits, 259: 1, 262: 1, 273: 8, 277: 1}
+    entries |= {278: values.shape[0], 279: len(data)} | {numbers[name]: value for name, value in tags.items()}
+    table = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(entries.items()))
+    return struct.pack("<2sHI", b"II", 42, 8 + len(data)) + data + struct.pack("<H", len(entries)) + table + bytes(4)
+
+
+RAMP = np.arange(0, 4096, 32, dtype=np.uint16).reshape(8, 16)  # 12 bits
+GREYS = (RAMP >> 4).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("content", "right"),
+    [
+        (tiff(RAMP, bits=12), GREYS),
+        (tiff(RAMP, white=4095), GREYS),
+        (tiff(RAMP, white=4064), GREYS),  # the largest that occurs
+        (tiff(RAMP << 4), GREYS),
+        (tiff(RAMP << 4, photometric=0), 255 - GREYS),
+        (tiff((RAMP << 3).astype(np.int16), format=2), GREYS),
+        (tiff(RAMP.astype(np.uint32), white=4095), GREYS),
+        (tiff(RAMP.astype(np.uint32) << 20, white=2**32 - 1), GREYS),
+        (b"P5 16 8 4095\n" + RAMP.astype(">u2").tobytes(), GREYS),
+    ],
+)
+def test_a_files_own_range_of_grey_is_followed(content: bytes, right: np.ndarray) -> None:
+    np.testing.assert_array_equal(read_image(content), np.repeat(right[..., None], 3, axis=-1))
+
+
+UNKNOWN = {
+    "32 bits": (
+        tiff(GREYS.astype(np.uint32)),
+        255,
+        r"have 32 bits, the largest is 254, .*: type range=4294967295",
+    ),
+    "12 of 16": (
+        tiff(RAMP),
+        4095,
+        r"have 16 bits, the largest is 4064, .*range=65535, if .* or range=4095",
+    ),
+    "PNG": (encoded(Image.fromarray(RAMP), "PNG"), 4095, r"have 16 bits, the largest is 4064"),
+}
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_an_unknown_range_of_grey_is_refused_until_it_is_said(name: str) -> None:
+    content, white, said = UNKNOWN[name]
+    with pytest.raises(BadImage, match=said):
+        read_image(content)
+    np.testing.assert_array_equal(read_image(content, largest=white), np.repeat(GREYS[..., None], 3, axis=-1))
+    with pytest.raises(BadImage, match=r"its largest pixel is \d+, above range=200"):
+        read_image(content, largest=200)
+
+
+def test_dark_16_bit_colours_negative_pixels_and_a_said_range_of_8_bits() -> None:
+    rows = b"".join(b"\0" + row.tobytes() for row in np.repeat(RAMP[..., None], 3, axis=-1).astype(">u2"))
+    content = png(struct.pack(">IIBBBBB", 16, 8, 16, 2, 0, 0, 0), rows)
+    with pytest.raises(BadImage, match=r"its 16-bit colours reach 15 of 255: convert them .* or type range=65535"):
+        read_image(content)
+    assert read_image(content, largest=65535).max() == 15
+    with pytest.raises(BadImage, match=r"its pixels go down to -5, and negative ones have no agreed range"):
+        read_image(tiff(np.full((2, 2), -5, np.int16), format=2))
+    eight = encoded(Image.fromarray(GREYS), "PNG")
+    np.testing.assert_array_equal(read_image(eight, largest=4095), read_image(eight))
+
+
+def test_every_ending_of_a_format_that_is_read_counts() -> None:
+    Image.init()
+    ours = ("BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+    pillows = {ending for ending, kind in Image.registered_extensions().items() if kind in ours} - {".pfm"}  # floats
+    assert set(images.ENDINGS) == pillows
+    lossless = encoded(PHOTO, "JPEG2000")
+    np.testing.assert_array_equal(read_image(lossless), np.asarray(PHOTO))

@@ -188,3 +188,56 @@ def test_names_in_any_script_are_fine(tmp_path: Path) -> None:
     (mine / "雪").rename(mine / "x")
     with pytest.raises(UsageError, match="has changed"):
         load(task, "train", tmp_path / "cache")
+
+
+def test_nothing_is_divided_where_nothing_is_trained(tmp_path: Path) -> None:
+    fill(tmp_path / "mine", {"a": 5, "b": 3})
+    task = folder_task(tmp_path / "mine", division="all")
+    assert task.splits == {"test": 8} and len(load(task, "test", tmp_path / "cache")) == 8
+    assert task.label == "class folder, alphabetical; test: all images"
+    fill(tmp_path / "train", {"a": 20, "b": 10})
+    (tmp_path / "mine").rename(tmp_path / "val")
+    assert folder_task(tmp_path, division="all").label == "class folder, alphabetical; test: folder val"
+
+
+@pytest.mark.parametrize("part", ["test", "val"])
+def test_a_test_folder_alone_is_a_test_split_and_a_train_folder_alone_is_divided(tmp_path: Path, part: str) -> None:
+    fill(tmp_path / part, {"a": 5, "b": 5})
+    for division in ("own", "all"):
+        task = folder_task(tmp_path, division=division)
+        assert task.splits == {"test": 10} and task.recipe == {"test": f"folder {part}"}
+        assert SOURCE.missing(task, tmp_path, ("test",)) == ""
+        assert "has no folder train: only what trains nothing" in SOURCE.missing(task, tmp_path, SPLITS)
+    (tmp_path / part).rename(tmp_path / "train")
+    assert folder_task(tmp_path).splits == {"train": 6, "val": 2, "test": 2}
+
+
+def test_links_are_followed_once_and_what_is_not_read_is_named(tmp_path: Path) -> None:
+    mine, more = tmp_path / "mine", tmp_path / "more"
+    fill(mine, {"a": 3, "b": 3}, ".jfif")
+    assert sum(folder_task(mine, division="all").splits.values()) == 6
+    assert folder_task(mine).left_out == ""
+    fill(more, {"deep": 2})
+    (mine / "a" / "linked").symlink_to(more)
+    (more / "back").symlink_to(mine / "a")
+    (more / "deep" / "again").symlink_to(more)
+    (mine / "b" / "0.heic").write_text("")
+    (mine / "b" / "gone.png").symlink_to(tmp_path / "nowhere")
+    (mine / "notes.txt").write_text("")
+    task = folder_task(mine, division="all")
+    assert task.splits == {"test": 8}
+    assert task.left_out == ("not read as images (5): a/linked/back, a/linked/deep/again, b/0.heic, … and 2 more")
+    assert {len(folder_task(mine, division=division).left_out) for division in ("own", "all")} == {len(task.left_out)}
+
+
+def test_a_said_range_is_another_question_of_other_pixels(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / "mine" / name).mkdir(parents=True)
+        Image.fromarray(np.full((2, 2), 4000, np.uint16)).save(tmp_path / "mine" / name / "0.png")
+    with pytest.raises(UsageError, match=r"2 of 2 images cannot be read: .*type range=65535"):
+        load(folder_task(tmp_path / "mine", division="all"), "test", tmp_path / "cache")
+    tasks = [folder_task(tmp_path / "mine", division="all", range=white) for white in (4095, 65535)]
+    splits = [load(task, "test", tmp_path / "cache") for task in tasks]
+    assert [split.images[0].max() for split in splits] == [250, 15]
+    assert splits[0].digest != splits[1].digest
+    assert [task.label.rpartition("; ")[2] for task in tasks] == ["white: 4095", "white: 65535"]
