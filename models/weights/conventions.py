@@ -4,6 +4,7 @@ names, and reads the network's fields from their shapes.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -54,7 +55,8 @@ def under_our_names(contents: Contents, grid: tuple[int, int] | None = None) -> 
     """The tensors of an open file under our names.
 
     `grid` is the rows and columns of its position embeddings where they are no square, which only files with our names
-    show. Nothing is an error here: loading checks what is missing.
+    show; of timm's also where as many could be a square, with a note. Nothing is an error here: loading checks what is
+    missing.
     """
     prefix = next((text for text in PREFIXES if any(name.startswith(text) for name in contents.tensors)), "")
     tensors, ignored = _parameters(contents.tensors, prefix)
@@ -64,10 +66,17 @@ def under_our_names(contents: Contents, grid: tuple[int, int] | None = None) -> 
         tensors = dict(contents.tensors)
     elif ignored:
         notes.append(f"left out {len(ignored)} tensors of the training's state: {first_few(ignored)}")
+    ours = translate(table, tensors)
+    taken = ours["position.grid"].shape[1:3] if "position.grid" in ours else ()
+    if grid is not None and taken == grid and convention == "timm" and grid[0] != grid[1]:
+        count = math.prod(grid)
+        if math.isqrt(count) ** 2 == count:
+            asked = f"{grid[0]}x{grid[1]}, as the image size says, and not as a square"
+            notes.append(f"its {count} position embeddings are taken as {asked}")
     stated = (match.layout.heads([tensors[name].shape for name in match.theirs]) for match in table.matches(tensors))
     return Weights(
         contents=contents,
-        tensors=translate(table, tensors),
+        tensors=ours,
         convention=convention,
         table=table,
         prefix=prefix if convention in FLAX else "",

@@ -102,17 +102,21 @@ class Projection(TensorLayout):
 class PositionEmbeddings(TensorLayout):
     """Position embeddings: (1, T, D) there; here the class token's (1, 1, D), if any, and (1, rows, columns, D).
 
-    A file does not show which grid its T tokens form: it is a square, or else `grid`.
+    A file does not show which grid its T tokens form: it is a square, as the releases' own code takes it, or else
+    `grid`; with `prefers_grid`, `grid` where it has as many, or else a square.
     """
 
     token: bool  # whether their first vector is the class token's
     grid: tuple[int, int] | None = None
+    prefers_grid: bool = False
 
     def to_ours(self, theirs: Sequence[Tensor]) -> list[Tensor]:
         (both,) = theirs
         patches = both.shape[1] - self.token
         side = math.isqrt(patches)
         rows, columns = (side, side) if side**2 == patches else self.grid or (0, 0)
+        if self.prefers_grid and self.grid and math.prod(self.grid) == patches:
+            rows, columns = self.grid
         grid = both[:, int(self.token) :].reshape(1, rows, columns, both.shape[2])
         return [both[:, :1], grid] if self.token else [grid]
 

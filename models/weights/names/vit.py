@@ -103,9 +103,9 @@ TIMM_VIT = (
 IN_ENCODER, POSITIONS = "Transformer/posembed_input/pos_embedding", "pos_embedding"  # the release's, big_vision's
 
 
-def _positions(theirs: str, token: bool, grid: tuple[int, int] | None) -> NameRule:
+def _positions(theirs: str, token: bool, grid: tuple[int, int] | None, prefers_grid: bool = False) -> NameRule:
     ours = ("position.token", "position.grid") if token else ("position.grid",)
-    return NameRule(ours=ours, theirs=(theirs,), layout=PositionEmbeddings(token, grid))
+    return NameRule(ours=ours, theirs=(theirs,), layout=PositionEmbeddings(token, grid, prefers_grid))
 
 
 @cache
@@ -125,7 +125,7 @@ def _big_vision(token: bool, grid: tuple[int, int] | None) -> NameTable:
 
 @cache
 def _timm(token: bool, grid: tuple[int, int] | None) -> NameTable:
-    return NameTable(_positions("pos_embed", token, grid), *TIMM_VIT)
+    return NameTable(_positions("pos_embed", token, grid, prefers_grid=True), *TIMM_VIT)
 
 
 def official_names(names: Collection[str], grid: tuple[int, int] | None) -> NameTable:

@@ -262,7 +262,8 @@ WRONG = {
     ]),
     "data prepare": (["data", "prepare", "Pets", "shots=5", "suit=vtab", "data="], [
         "'data=' says no value for data",
-        "`data` has no setting 'shots'. Choose from: suite, data, source, include, task, division, division_seed, range",
+        "`data` has no setting 'shots'. Choose from: suite, data, source, include, task, division, division_seed, "
+        "range",
         "`data` has no setting 'suit'. Did you mean 'suite'?",
     ]),
 }  # fmt: skip

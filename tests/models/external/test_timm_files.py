@@ -45,6 +45,19 @@ def agree(ours: Any, theirs: nn.Module, size: tuple[int, int]) -> None:
     assert difference < 1e-6
 
 
+def test_the_callers_image_size_says_which_grid_a_square_number_of_patches_forms(tmp_path: Path) -> None:
+    from timm.models.vision_transformer import VisionTransformer
+
+    gelu = partial(nn.GELU, approximate="tanh")
+    theirs = filled(VisionTransformer(img_size=(64, 256), num_classes=10, act_layer=gelu, **WIDTH))  # 4x16, not 8x8
+    torch.save(theirs.state_dict(), tmp_path / "w.pth")
+    ours: Any = create_model(VIT, tmp_path / "w.pth", image_size=(64, 256))
+    assert ours.notes == ("its 64 position embeddings are taken as 4x16, as the image size says, and not as a square",)
+    agree(ours, theirs, (64, 256))
+    other: Any = create_model(VIT, tmp_path / "w.pth", image_size=(64, 64))  # which has 16: so they are a square
+    assert any("resized 8x8 -> 4x4" in note for note in other.notes)
+
+
 @pytest.mark.parametrize("pool", ["token", "gap"])
 def test_vit(pool: str, tmp_path: Path) -> None:
     from timm.models.vision_transformer import VisionTransformer
