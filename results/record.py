@@ -89,9 +89,10 @@ class Record:
 COLUMNS = [
     item.name for item in fields(Record) if item.name not in ("at", "question", "treatment", "provenance", "env")
 ]
-_NUMBER_TYPES = (float, int, NoneType)  # compared exactly, because isinstance takes True for an int
+_NUMBER_TYPES = {float, int, NoneType}  # compared exactly, because isinstance takes True for an int
 REPEATED = ("question", "treatment", "provenance", "env")  # dicts that many records of a cell share
 NUMBERS = ("seed", "value", "n_train", "n_test", "n_skipped", "seconds")
+_numbers = attrgetter(*NUMBERS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +145,7 @@ class Store:
         Raises UsageError for a damaged file.
         """
         latest: dict[tuple[str, str], Cell] = {}
-        for cell in map(self._load, sorted(self.cells_folder.glob("*.json"))):
+        for cell in map(self._load, sorted(self.cells_folder.glob("*.json"), key=attrgetter("name"))):
             slot_and_source = (cell.slot, str(cell.identity.get("source")))
             other = latest.get(slot_and_source)
             if other is None or (other.started_at, other.key) < (cell.started_at, cell.key):
@@ -379,11 +380,11 @@ def read_cell(path: Path) -> Cell:
             for record in records:
                 record[name] = choices[record[name]]  # one dict for all records that share it
         parsed = tuple(_record(shared | record) for record in records)
-        wrong = [name for name in NUMBERS if any(type(getattr(record, name)) not in _NUMBER_TYPES for record in parsed)]
+        kinds = {type(value) for record in parsed for value in _numbers(record)}
         if not isinstance(body["identity"], dict) or not all(_is_input(item) for item in body["inputs"]):
             raise TypeError("its identity or a file that it read is not described as cells describe them")
-        if wrong or not parsed:
-            raise TypeError(f"{wrong[0]} is no number" if wrong else "no records")
+        if not kinds or not kinds <= _NUMBER_TYPES:
+            raise TypeError(f"one of {', '.join(NUMBERS)} is no number" if kinds else "no records")
         if impossible := next(filter(None, map(fault, parsed)), ""):
             raise TypeError(impossible)
         if (digest is not None or made == FORMAT) and digest != _digest(text.rpartition(DIGEST)[0]):

@@ -97,8 +97,7 @@ def measured(part: pd.DataFrame, majority: float | None = None, *, one_a_seed: b
     ok = part[part["status"] == "ok"]
     if ok.empty:
         return Measured(words=str(part["status"].iloc[0]), marks=marks_of(part))
-    duplicates = ok[ok["seed"].duplicated(keep=False)]
-    if len(duplicates) and one_a_seed:
+    if one_a_seed and len(ok) > 1 and len(duplicates := ok[ok["seed"].duplicated(keep=False)]):
         row = duplicates.iloc[0]
         raise UsageError(
             f"two records are of the same cell: {row['model']} on {row['task']}, {row['metric']}, seed {row['seed']} "
@@ -106,7 +105,8 @@ def measured(part: pd.DataFrame, majority: float | None = None, *, one_a_seed: b
         )
     value, std = mean_and_std(ok["value"])
     below = cells.BELOW if majority is not None and value < majority else ""
-    records = ok.sort_values("seed", kind="stable")[[name for name in CELL_FIELDS if name in ok]].to_dict("records")
+    ordered = ok if len(ok) == 1 else ok.sort_values("seed", kind="stable")
+    records = ordered[[name for name in CELL_FIELDS if name in ok]].to_dict("records")
     return Measured(
         value=value,
         std=std,
@@ -117,15 +117,15 @@ def measured(part: pd.DataFrame, majority: float | None = None, *, one_a_seed: b
 
 def marks_of(part: pd.DataFrame) -> str:
     """The footnote marks that these records need."""
-    random = part["weights"].astype(str).map(is_random)
-    here = trained_here(part)
+    columns = (part["weights"].astype(str), trained_here(part), part["source"], part["suite"])
+    rows = [(is_random(weights), *others) for weights, *others in set(zip(*columns, strict=True))]
     needed = {
-        cells.FROM_SCRATCH: random & here,
-        cells.UNTRAINED: random & ~here,
-        cells.RESAVED: part["source"].isin(RESAVED_SOURCES),
-        cells.MINIATURE: part["suite"].eq(MINIATURE) | part["source"].eq("builtin"),
+        cells.FROM_SCRATCH: any(random and here for random, here, _, _ in rows),
+        cells.UNTRAINED: any(random and not here for random, here, _, _ in rows),
+        cells.RESAVED: any(source in RESAVED_SOURCES for _, _, source, _ in rows),
+        cells.MINIATURE: any(suite == MINIATURE or source == "builtin" for _, _, source, suite in rows),
     }
-    return "".join(mark for mark, which in needed.items() if which.any())
+    return "".join(mark for mark, is_needed in needed.items() if is_needed)
 
 
 def mean_of_tasks(frame: pd.DataFrame, total: int) -> Measured:
@@ -133,13 +133,17 @@ def mean_of_tasks(frame: pd.DataFrame, total: int) -> Measured:
 
     If not all `total` tasks have a number, the cell says how many have one.
     """
+    if frame.empty:
+        return Measured(words=f"0/{total}")
     part = only_metric(frame, "top1")
     ok = part[part["status"] == "ok"]
     count = ok["task"].nunique()
     if count != total:
         return Measured(words=f"{count}/{total}", marks=marks_of(part), of_tasks=measurements(ok))
-    per_task = ok.groupby("task")["value"].mean()
-    seeds = ok.pivot_table(index="seed", columns="task", values="value")
-    spread = None if seeds.isna().any(axis=None) else mean_and_std(seeds.mean(axis=1))[1]
+    per_task = ok["value"] if len(ok) == count else ok.groupby("task")["value"].mean()
+    spread = None
+    if ok["seed"].nunique() > 1:
+        seeds = ok.pivot_table(index="seed", columns="task", values="value")
+        spread = None if seeds.isna().any(axis=None) else mean_and_std(seeds.mean(axis=1))[1]
     mean = fmean(per_task)  # correctly rounded, in any order of the tasks; pandas' mean is not
     return Measured(value=mean, std=spread, marks=marks_of(ok), of_tasks=measurements(ok))

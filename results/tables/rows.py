@@ -40,8 +40,11 @@ def swept(frame: pd.DataFrame) -> tuple[str | None, bool]:
 
 def trained_here(frame: pd.DataFrame) -> pd.Series:
     """(N,) whether each record is of a network that was trained on the task."""
-    tuned = frame["suite"].eq(FINE_TUNED) | frame["protocol"].eq(FINE_TUNED)
-    return tuned & frame["metric"].ne("top1_untrained_probe")
+    import pandas as pd
+
+    told = zip(frame["suite"], frame["protocol"], frame["metric"], strict=True)
+    here = [FINE_TUNED in (suite, protocol) and metric != "top1_untrained_probe" for suite, protocol, metric in told]
+    return pd.Series(here, index=frame.index, dtype=bool)
 
 
 def majority_rates(frame: pd.DataFrame) -> dict[str, float]:
@@ -71,7 +74,8 @@ def with_std(mean: float, std: float | None, decimals: int) -> str:
 
 def measurements(cell: pd.DataFrame) -> tuple[str, ...]:
     """The measurements of a cell's records. Failed and skipped jobs have none."""
-    return tuple(name for name in cell[cell["status"] == "ok"]["measurement"].astype(str) if name)
+    told = zip(cell["measurement"], cell["status"], strict=True)
+    return tuple(str(name) for name, status in told if status == "ok" and name)
 
 
 def model_label(record: Any) -> str:
