@@ -14,6 +14,7 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import Field, dataclass, field, fields, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_type_hints
 
@@ -155,7 +156,7 @@ def apply(config: Config, suites: Sequence[SuiteT]) -> list[SuiteT]:
         mistakes.note(f"no selected suite ({names}) has a setting '{name}'. {hint}")
     applied: list[SuiteT] = []
     for suite in suites:
-        own, hints, swept = _settable(suite), get_type_hints(type(suite)), dict[str, list[Any]]()
+        own, hints, swept = _settable(suite), _hints_of(type(suite)), dict[str, list[Any]]()
         for name, text in config.settings.items():
             with mistakes:
                 if name in own:
@@ -166,6 +167,9 @@ def apply(config: Config, suites: Sequence[SuiteT]) -> list[SuiteT]:
             applied.append(replace(suite, **changes))  # pyright: ignore[reportArgumentType]
     mistakes.tell()
     return applied
+
+
+_hints_of = cache(get_type_hints)  # slow, and asked once a cell in reports
 
 
 def _settable(suite: Any) -> dict[str, Field[Any]]:

@@ -79,10 +79,11 @@ def _means(frame: pd.DataFrame, sizes: dict[str, int]) -> tuple[Means, list[str]
     """The mean and std over seeds by panel, and the panels without a seed that has a number for every task."""
     means: Means = {}
     missing = []
+    frame = frame[["group", "task", "value"]].assign(seed=frame["seed"].fillna(-1))  # other columns cost time
     for key in PANELS:
         part = frame if key == "All" else frame[frame["group"] == key]
         needed = sum(sizes.values()) if key == "All" else sizes[key]
-        by_seed = part.assign(seed=part["seed"].fillna(-1)).groupby("seed").agg({"task": "nunique", "value": "mean"})
+        by_seed = part.groupby("seed").agg({"task": "nunique", "value": "mean"})
         complete = by_seed[by_seed["task"] == needed]["value"]
         if complete.empty:
             missing.append(key)
