@@ -1,15 +1,18 @@
-"""Digests that are the same on every machine, atomic writing of files, and the cache folder.
+"""Digests that are the same on every machine, atomic writing of files, full disks, and the cache folder.
 
 All packages use this module. It imports only the standard library.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +43,66 @@ def file_sha(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+TEMPORARY = "vit-bench.tmp"  # how the names of temporary files end
+FORGOTTEN = (60.0, 86400.0)  # seconds without writing: of a process that is gone, or another machine's; of any other
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`. If the block succeeds, the file is flushed to disk and renamed."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Yields a temporary path beside `path`. If the block succeeds, the file is flushed to disk and renamed.
+
+    What killed processes left in the folder is deleted. An OSError names `path`.
+    """
+    _sweep(path.parent)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{TEMPORARY}")
+    with naming(path):
+        try:
+            yield temporary
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path | str) -> Iterator[None]:
+    """An OSError in the block has the file's name: those of a full disk have none of their own."""
     try:
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None
+        raise
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def describe_os_error(error: OSError) -> str:
+    """What the system refused, of which file, and what to do."""
+    path, why = error.filename or "the standard output", error.strerror or str(error)
+    if error.errno not in FULL:
+        return f"{path}: {why}. Mend that and repeat the command; what was finished is kept"
+    cached = Path(path).is_relative_to(cache_folder())
+    instead = "set BENCH_CACHE to a folder with room" if cached else "name another place"
+    return f"{path} cannot be written ({why}). Make room there or {instead}, and repeat the command"
+
+
+@cache
+def _sweep(folder: Path) -> None:
+    """Delete the temporary files in a folder that nobody writes any more; once in the life of a process."""
+    for path in folder.glob(f".*.{TEMPORARY}"):
+        with suppress(OSError):
+            running = _is_running(int(path.name.removesuffix(f".{TEMPORARY}").rpartition(".")[2]))
+            if time.time() - path.stat().st_mtime > FORGOTTEN[running]:
+                path.unlink()
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        pass
+    return True

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import io
+import os
 import signal
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 import typer.main
 from typer.core import TyperCommand, TyperGroup
 
 from ..registry import UsageError
+from ..stable import describe_os_error, naming
 from .console import stderr
 
 VERBS = (
     *("run", "plan", "table", "figure", "explain", "compare", "verify", "report", "export", "import", "list"),
     *("cache", "weights", "data"),
 )
-EPILOG = "Settings are key=value words; `list suites` shows every suite's own. Exit codes: 0 done, 1 a job failed, 2 "
-EPILOG += "nothing was run because of what was typed, 130 interrupted."
+EPILOG = "Settings are key=value words; `list suites` shows every suite's own. Exit codes: 0 done, 1 a job failed "
+EPILOG += "or a disk is full, 2 nothing was run because of what was typed, 130 interrupted."
 
 
 class Verbs(TyperGroup):
@@ -66,20 +68,38 @@ app.callback()(lambda: None)  # typer needs a command or a callback
 
 
 def main() -> None:
-    """Run the command line. A mistake of the user is one message and exit code 2, without a traceback."""
-    if sys.path[:1] not in ([""], [str(Path.cwd())]):
-        sys.path.insert(0, str(Path.cwd()))  # as `python -m` does, for model=package.module:builder
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # not every encoding has ‖ and ±; standard error escapes them
+    """Run the command line. A mistake of the user is one message and exit code 2, without a traceback.
+
+    What the system refuses, such as to write on a full disk or to a closed pipe, is one message and exit code 1.
+    """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # clusters send it; handled as Ctrl-C
     try:
-        app()
+        with naming("the current folder"):
+            here = str(Path.cwd())
+        if sys.path[:1] not in ([""], [here]):
+            sys.path.insert(0, here)  # as `python -m` does, for model=package.module:builder
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="replace")  # not every encoding has ‖ and ±; standard error escapes them
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except UsageError as error:
         stderr().say(f"error: {error}", style="red")
         sys.exit(2)
     except KeyboardInterrupt:
         stderr().say("Interrupted.")
         sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output, `head` for example, has ended
-        sys.exit(0)
+    except OSError as error:
+        _refused(error)
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # of which typer makes an exit without a word
+            _refused(end.__context__)
+        raise
+
+
+def _refused(error: OSError) -> NoReturn:
+    """Say what the system refused, and exit. Python, which flushes once more when it ends, is left nothing to fail."""
+    stderr().say(f"error: {describe_os_error(error)}", style="red")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.exit(1)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Container, Iterable, Sequence
+from contextlib import nullcontext, suppress
+from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -12,11 +14,21 @@ from rich.text import Text
 
 
 class Screen(Console):
-    """A rich Console that prints texts without markup, on a terminal or elsewhere."""
+    """A rich Console that prints texts without markup, on a terminal or elsewhere.
+
+    Messages on standard error that nobody can read, since its disk is full or its pipe closed, end nothing.
+    """
 
     def say(self, text: str, style: str | None = None) -> None:
         """Print a text without markup and without breaking its lines."""
         self.print(text, style=style, markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+    def print(self, *objects: Any, **how: Any) -> None:
+        with suppress(OSError) if self.stderr else nullcontext():
+            super().print(*objects, **how)
+
+    def on_broken_pipe(self) -> None:
+        raise  # the error that rich is handling, for `say` or the command line
 
     def table(
         self,

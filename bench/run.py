@@ -19,9 +19,9 @@ import numpy as np
 from ..models.released.download import fetch
 from ..models.released.table import Release
 from ..registry import UsageError
-from ..results.checks import fault
+from ..results.checks import fault, writable
 from ..results.record import Cell, Record, Store, frame_of, short
-from ..stable import cache_folder, replacing
+from ..stable import cache_folder, naming, replacing
 from ..suites.protocol import Measurement
 from . import environment
 from .distributed import ProcessGroup, process_group
@@ -77,6 +77,9 @@ def execute(plan: Plan, progress: Progress) -> RunResult:
         try:
             for path in store.set_damaged_aside():
                 progress.say(f"{path} is damaged; set aside as {path.name}.damaged")
+            for job in plan.with_state("to do"):
+                if store.path(job.key).exists():  # so its predictions cannot be read
+                    progress.say(f"{store.arrays(job.key)} is damaged; its job runs again")
             for job in plan.with_state("reuse"):
                 other = sibling(job, plan.out)
                 if other is not None:
@@ -355,10 +358,10 @@ def _prepare(plan: Plan, progress: Progress, processes: ProcessGroup) -> torch.d
     """
     cells, cache = plan.out / "cells", cache_folder()
     new = [folder for folder in (cells, *cells.parents) if not folder.exists()]
-    with _writable(f"out={plan.out}", "Type another out="):
+    with writable(f"out={plan.out}", "Type another out="):
         cells.mkdir(parents=True, exist_ok=True)
     try:
-        with _writable(f"the cache folder {cache}", "Set BENCH_CACHE to a folder of yours"):
+        with writable(f"the cache folder {cache}", "Set BENCH_CACHE to a folder of yours"):
             cache.mkdir(parents=True, exist_ok=True)
             with replacing(cache / "writable") as temporary:
                 temporary.touch()
@@ -367,33 +370,27 @@ def _prepare(plan: Plan, progress: Progress, processes: ProcessGroup) -> torch.d
             progress.open(jobs=len(plan.pending), images=sum(job.work.all for job in plan.pending))
             device = processes.meet(plan.config.device)  # imports torch
             environment.keep_freed_memory()
-    except UsageError:
+    except (UsageError, OSError):
         progress.close()
         for folder in new:
             folder.rmdir()
         raise
     from omegaconf import OmegaConf
 
-    with _writable(f"out={plan.out}", "Type another out="), replacing(plan.out / "config.yaml") as temporary:
+    with writable(f"out={plan.out}", "Type another out="), replacing(plan.out / "config.yaml") as temporary:
         OmegaConf.save(OmegaConf.create(plan.config.describe()), temporary)
     return device
 
 
 @contextlib.contextmanager
-def _writable(what: str, instead: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise UsageError(f"{what} cannot be written ({error.strerror or error}). {instead}") from error
-
-
-@contextlib.contextmanager
 def _log(out: Path) -> Iterator[Log]:
     """Opens log.txt of a run directory: one line with a time for each event."""
-    with (out / "log.txt").open("a", encoding="utf-8", buffering=1) as file:
+    path = out / "log.txt"
+    with path.open("a", encoding="utf-8", buffering=1) as file:
 
         def log(text: str) -> None:
-            file.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {text}\n")
+            with naming(path):
+                file.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {text}\n")
 
         yield log
 

@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..registry import UsageError
-from ..stable import canonical
+from ..stable import FULL, canonical, describe_os_error
 from ..suites.protocol import Measurement
 
 if TYPE_CHECKING:
@@ -62,7 +63,9 @@ def can_be_pickled(job: Job) -> bool:
 
 
 def one_line(error: BaseException) -> str:
-    """An error's message without line breaks and colours; with its type, unless it is a UsageError."""
+    """An error's message without line breaks and colours; with its type, unless it says itself what to do."""
+    if isinstance(error, OSError) and error.errno in FULL:
+        return describe_os_error(error)
     text = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())
     return text if isinstance(error, UsageError) else f"{type(error).__name__}: {text}"
 
@@ -122,11 +125,12 @@ def _run_child(payload: JobPayload, reporter: Reporter) -> _Child:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )
         os.close(write)
+        assert process.stdin is not None
         try:
-            assert process.stdin is not None
-            with contextlib.suppress(BrokenPipeError), process.stdin as stdin:
-                pickle.dump((sys.path, payload.include), stdin)  # so that the child finds the user's code
-                pickle.dump(payload, stdin)
+            with contextlib.suppress(BrokenPipeError):
+                pickle.dump((sys.path, payload.include), process.stdin)  # so that the child finds the user's code
+                pickle.dump(payload, process.stdin)
+                process.stdin.flush()  # and stays open: its end tells the child that this process has died
             with os.fdopen(read, "rb") as pipe, contextlib.suppress(EOFError, pickle.UnpicklingError):
                 while True:  # until the child ends, maybe within a message
                     kind, value = pickle.load(pipe)
@@ -136,6 +140,8 @@ def _run_child(payload: JobPayload, reporter: Reporter) -> _Child:
             if process.poll() is None:
                 process.kill()
                 process.wait()
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.close()
         output.seek(0)
         errors = output.read().decode(errors="replace")
     child.death = child.death or f"{errors[-2000:]}\n{_cause(process.returncode)}"
@@ -165,6 +171,12 @@ def _cause(code: int) -> str:
     return f"the process was ended by {name}{killed}"
 
 
+def _end_with_the_parent() -> None:
+    """End this process when its standard input ends, which the parent holds open for as long as it lives."""
+    os.read(sys.stdin.fileno(), 1)
+    os._exit(1)
+
+
 def main() -> None:
     """What the child process runs."""
     pipe = os.fdopen(int(sys.argv[1]), "wb")
@@ -181,6 +193,7 @@ def main() -> None:
         payload: JobPayload = pickle.load(sys.stdin.buffer)
     except (AttributeError, ImportError) as error:
         return send("cannot import", one_line(error))
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
     from . import environment
     from .context import JobContext
     from .loaded_model import LoadedModel

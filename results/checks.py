@@ -1,4 +1,4 @@
-"""Checks of records and files: unknown statuses, impossible values and counts, duplicates, unreadable files."""
+"""Checks of records and files: statuses, impossible values and counts, duplicates, files unreadable or not writable."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import math
 import re
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
 from ..registry import UsageError
+from ..stable import FULL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,3 +95,14 @@ def read_csv(path: Path, what: str, dtype: Any = "str", na_values: Any = None) -
         return pd.read_csv(path, dtype=dtype, keep_default_na=False, na_values=na_values, encoding="utf-8")
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError, OSError) as error:
         raise UsageError(f"{path} is no {what}: {error}") from error
+
+
+@contextmanager
+def writable(what: str, instead: str) -> Iterator[None]:
+    """Turns an OSError into a UsageError that says `instead`; a full disk, which nobody typed, stays an OSError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise
+        raise UsageError(f"{what} cannot be written ({error.strerror or error}). {instead}") from error

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from ...registry import UsageError
+from ...results.checks import writable
 from ...results.exports import formats
 from ...results.record import load
 from ...stable import replacing
@@ -48,12 +49,10 @@ def export_verb(name: Name, words: Words = None) -> None:
     one_file = len(written.files) == 1 and out.suffix in (".zip", ".csv", ".json")
     for inside, data in written.files.items():
         path = out if one_file else out / inside
-        try:
+        with writable(f"out={out}", "Type another out="):
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path) as temporary:
                 temporary.write_bytes(data)
-        except OSError as error:
-            raise UsageError(f"out={out} cannot be written ({error.strerror or error}). Type another out=") from error
         if len(written.files) <= 10:
             screen.say(f"wrote {path}")
     if len(written.files) > 10:

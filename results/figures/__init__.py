@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, get_args
 
 from ...registry import Registry, UsageError, collect, suggest
 from ...stable import replacing
+from ..checks import writable
 from ..choices import FigureFormat
 from .row import Drawing, Figure, FigureRequest
 
@@ -81,11 +82,8 @@ def render(drawing: Drawing, file_format: FigureFormat) -> bytes:
 def save(drawing: Drawing, path: Path) -> None:
     """Write the figure, whole or not at all. Raises UsageError for an unknown suffix or an unwritable path."""
     data = render(drawing, format_of(path))
-    try:
-        with replacing(path) as temporary:
-            temporary.write_bytes(data)
-    except OSError as error:
-        raise UsageError(f"out={path} cannot be written ({error.strerror or error}). Type another out=") from error
+    with writable(f"out={path}", "Type another out="), replacing(path) as temporary:
+        temporary.write_bytes(data)
 
 
 def format_of(path: Path) -> FigureFormat:

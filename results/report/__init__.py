@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...registry import UsageError
 from ...stable import replacing
+from ..checks import writable
 from . import about
 from .bars import bars
 from .drawings import EmbeddedFigure, drawings
@@ -132,11 +133,8 @@ def check_place(path: Path) -> None:
 def save(made: Page, path: Path) -> None:
     """Write the page, whole or not at all. Raises UsageError for a path that cannot be written."""
     check_place(path)
-    try:
-        with replacing(path) as temporary:
-            temporary.write_text(made.html, encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise UsageError(f"out={path} cannot be written ({error.strerror or error}). Type another out=") from error
+    with writable(f"out={path}", "Type another out="), replacing(path) as temporary:
+        temporary.write_text(made.html, encoding="utf-8", newline="\n")
 
 
 __all__ = ["EmbeddedFigure", "JobDetails", "Page", "ReportRequest", "ReportedRun", "check_place", "make", "save"]

@@ -62,12 +62,12 @@ class FeatureShards:
 
     def put(self, number: int, features: np.ndarray) -> None:
         """Write a shard."""
-        from safetensors.numpy import save_file
+        from safetensors.numpy import save
 
         features = np.ascontiguousarray(features)
         self.folder.mkdir(parents=True, exist_ok=True)
         with replacing(self._path(number)) as temporary:
-            save_file({"features": features}, temporary, metadata={"sha256": _checksum(features)})
+            temporary.write_bytes(save({"features": features}, metadata={"sha256": _checksum(features)}))
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:05d}.safetensors"
