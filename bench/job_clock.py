@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from pathlib import Path
 
@@ -23,7 +24,8 @@ class JobClock:
         self._begun = self._saved = time.monotonic()
         self._before = 0.0
         with contextlib.suppress(OSError, ValueError):
-            self._before = max(0.0, float(self._path.read_text(encoding="utf-8")))
+            before = float(self._path.read_text(encoding="utf-8"))
+            self._before = before if 0 <= before < math.inf else 0.0
 
     @property
     def seconds(self) -> float:

@@ -14,7 +14,7 @@ from ...stable import file_sha, replacing, sha
 from .contract import TrainingError
 
 KEPT = 2
-VERSION = 1  # of the file layout; checkpoints of another version are not used
+VERSION = 2  # of the file layout; checkpoints of another version are not used
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class Checkpoints:
     """The checkpoints of one run in a folder.
 
     A checkpoint is a `.pt` file (tensors, read with `weights_only`), and a `.json` file with the step, the run and the
-    sha256 of the `.pt` file. The JSON file is written last: without it, there is no checkpoint.
+    sha256 of the `.pt` file and its own. The JSON file is written last: without it, there is no checkpoint.
     """
 
     folder: Path
@@ -48,6 +48,7 @@ class Checkpoints:
             with replacing(tensors) as temporary, temporary.open("wb") as file:
                 torch.save(state, file)
             metadata = {"version": VERSION, "step": step, "run": sha(self.run), "sha256": file_sha(tensors), **facts}
+            metadata["own_sha"] = _own_sha(metadata)
             with replacing(tensors.with_suffix(".json")) as temporary:
                 temporary.write_text(json.dumps(metadata, indent=1) + "\n", encoding="utf-8")
             self._prune()
@@ -74,7 +75,7 @@ class Checkpoints:
             metadata = json.loads(path.read_text(encoding="utf-8"))
             if metadata["version"] != VERSION or metadata["run"] != sha(self.run):
                 return "belongs to another run (other settings, images, weights or version)"
-            if file_sha(tensors) != metadata["sha256"]:
+            if metadata.pop("own_sha") != _own_sha(metadata) or file_sha(tensors) != metadata["sha256"]:
                 return "is damaged (its checksum does not fit)"
             state = torch.load(tensors, map_location="cpu", weights_only=True)
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -88,11 +89,14 @@ class Checkpoints:
         for path in sorted(self.folder.glob("step-*")):  # sorted, so that a JSON file goes before its tensors
             if path.stem not in kept:
                 path.unlink(missing_ok=True)
-        for temporary in self.folder.glob(".step-*.tmp"):  # of a process that was killed while writing
-            temporary.unlink(missing_ok=True)
 
     def _is_ours(self, path: Path) -> bool:
         try:
             return json.loads(path.read_text(encoding="utf-8"))["run"] == sha(self.run)
         except (OSError, ValueError, KeyError, TypeError):
             return False
+
+
+def _own_sha(metadata: Mapping[str, Any]) -> str:
+    """The digest of what a JSON file says; a loss may be NaN."""
+    return sha(json.dumps(metadata, sort_keys=True))

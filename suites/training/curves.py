@@ -7,6 +7,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ...registry import UsageError
-from ...stable import replacing
+from ...stable import naming, replacing
 from .contract import Compute, TrainingError, Watch
 from .recipe import Recipe
 
@@ -88,7 +89,7 @@ class MetricLogger:
         if self._watch.curves is not None:
             labels = [self._watch.labels.get(name, "") for name in COLUMNS[:3]]
             *exact, speed = numbers
-            with self._watch.curves.open("a", encoding="utf-8", newline="") as file:
+            with naming(self._watch.curves), self._watch.curves.open("a", encoding="utf-8", newline="") as file:
                 row = [*labels, step, *(f"{number:.8g}" for number in exact), f"{speed:.1f}"]
                 csv.writer(file, lineterminator="\n").writerow(row)
         if self._board is not None:
@@ -104,14 +105,22 @@ def _trim_file(watch: Watch, first: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, str]] = []
     if path.exists():
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = [row for row in csv.DictReader(file) if None not in row and None not in row.values()]
+        with path.open(encoding="utf-8", errors="replace", newline="") as file, suppress(csv.Error):
+            rows = [row for row in csv.DictReader(file, COLUMNS) if _whole(row)]
     labels = {name: str(watch.labels.get(name, "")) for name in COLUMNS[:3]}
     kept = [row for row in rows if {name: row[name] for name in labels} != labels or int(row["step"]) <= first]
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(kept)
+
+
+def _whole(row: dict[str, str]) -> bool:
+    """Whether a row is as it was written; the line of names, one that a kill cut short or a damaged one is not."""
+    try:
+        return row.keys() == set(COLUMNS) and bool([int(row["step"]), *(float(row[name]) for name in COLUMNS[4:])])
+    except (ValueError, TypeError):
+        return False
 
 
 def _tensorboard(watch: Watch, first: int) -> Any:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import tokenize
+import zipfile
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -15,6 +17,7 @@ import numpy as np
 from ...models.spec import Input
 from ...registry import UsageError
 from ...stable import replacing, sha
+from ..images.decode import DAMAGED
 from ..images.transforms import VIT_RELEASE, Transform, followed
 from ..protocol import Context, Split, Task
 from .augment import Augmentation, TrainingImages
@@ -44,9 +47,13 @@ class TrainingRunResult:
     facts: dict[str, Any]
 
     @classmethod
-    def read(cls, path: Path) -> TrainingRunResult:
-        with np.load(path, allow_pickle=False) as arrays:
-            return cls(arrays["predictions"], json.loads(str(arrays["facts"])))
+    def read(cls, path: Path) -> TrainingRunResult | None:
+        """The result in a file; None where it is damaged, so that the run is done again."""
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return cls(arrays["predictions"], json.loads(str(arrays["facts"])))
+        except (*DAMAGED, RuntimeError, zipfile.BadZipFile, tokenize.TokenError):
+            return None
 
     def write(self, folder: Path) -> None:
         """Write it to the run's folder, and delete the checkpoints there."""
@@ -64,8 +71,8 @@ class Trainer:
     ) -> None:
         self._context, self._compute = context, compute
         self._minutes, self._tensorboard, self._save_weights = checkpoint_minutes, tensorboard, save_weights
-        # Listed before any process writes one.
-        self._done = {path.parent.name: path for path in context.work.glob("*/done.npz")}
+        # Read before any process writes one.
+        self._done = {path.parent.name: TrainingRunResult.read(path) for path in context.work.glob("*/done.npz")}
 
     def run(
         self, phase: Phase, candidate: Candidate, seed: int, fitted: Sequence[Split], scored: Split
@@ -76,9 +83,10 @@ class Trainer:
 
         context, compute, recipe, leads = self._context, self._compute, candidate.recipe, self._context.rank == 0
         name = f"{phase}-{sha({'recipe': candidate.name, 'lr': candidate.lr})[:8]}-seed{seed}"
-        if name in self._done:
+        done = self._done.get(name)
+        if done is not None:
             context.advance(recipe.steps * recipe.batch)
-            return TrainingRunResult.read(self._done[name])
+            return done
         augmentation, transform = fed_by(context, recipe)
         changes, classes = changes_in_training(context, recipe), context.task.num_classes
         network: Any = context.build(classes, augmentation.size, changes, seed)
@@ -161,12 +169,11 @@ def new_head(network: Any, *, trained: bool, bias: float = 0.0) -> list[str]:
 
 def _save(network: Any, path: Path, task: Task, transform: Transform) -> None:
     """Write a network's weights and their sidecar (models/weights/sidecar.py): the head's task and preprocessing."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     with replacing(path) as temporary:
-        save_file(
-            {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}, temporary
-        )
+        temporary.write_bytes(save(tensors))
     how = {"interpolation": transform.interpolation, "antialias": transform.antialias}
     sidecar = {"head": task.name, "image_size": transform.size[0], **how}
     sidecar |= {"resize": transform.resize} if transform.resize != "square" else {}

@@ -136,6 +136,10 @@ def flip(path: Path) -> None:
     path.write_bytes(bytes(data))
 
 
+def another_step(path: Path) -> None:
+    path.write_text(path.read_text().replace('"step": 9', '"step": 3'))
+
+
 @pytest.mark.parametrize(
     ("suffix", "damage", "words"),
     [
@@ -143,6 +147,7 @@ def flip(path: Path) -> None:
         (".pt", flip, "is damaged (its checksum does not fit)"),
         (".pt", Path.unlink, "is damaged (FileNotFoundError"),
         (".json", cut, "is damaged (JSONDecodeError"),
+        (".json", another_step, "is damaged (its checksum does not fit)"),
     ],
 )
 def test_of_a_damaged_checkpoint_the_one_before_is_used(
