@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from typing import Any
@@ -13,7 +12,6 @@ from ..models.released.table import Release
 from ..models.selection import other_name
 from ..models.spec import Model
 from ..models.weights_choice import WeightsChoice
-from ..registry import UsageError
 from ..stable import sha
 from ..suites.protocol import NO_TASK, Source, Suite, Task, Work
 from .fingerprint import called_code, code_sha, imported_modules, is_ours, module_of, network_modules, source_sha
@@ -121,12 +119,7 @@ class Job:
 
     @cached_property
     def _others(self) -> list[Model]:
-        """The rows of the other models that the job builds."""
-        rows = []
-        for name in self.suite.other_models():
-            with suppress(UsageError):  # the job itself fails with this error
-                rows.append(select_model(other_name(self.model, name)).row)
-        return rows
+        return other_rows(self.suite, self.model)
 
     @property
     def _declared_by(self) -> list[Any]:
@@ -155,6 +148,11 @@ class Job:
     def group(self) -> tuple[str, ...]:
         """The same for jobs that share a network and its passes over images."""
         return (self.model.name, self.variant, str(self.weights))
+
+
+def other_rows(suite: Suite, model: Model) -> list[Model]:
+    """The rows of the other models that a job builds. Raises UsageError where there is no such model."""
+    return [select_model(other_name(model, name)).row for name in suite.other_models()]
 
 
 def _architecture(row: Model) -> dict[str, Any]:

@@ -15,13 +15,14 @@ from ..models.released.table import Release
 from ..models.spec import Model
 from ..models.weights_choice import WeightsChoice
 from ..registry import Registry, UsageError, suggest
+from ..results.predictions import read_arrays
 from ..results.record import Cell, Store
 from ..suites import suites
 from ..suites.protocol import NO_TASK, Source, Suite, Task, Work
 from . import config as settings
 from .config import Config
 from .fingerprint import changed
-from .job import Job
+from .job import Job, other_rows
 from .select.models import choose_models, choose_weights
 from .select.tasks import FOLDER, AvailableData, choose_tasks
 from .words import Mistakes, each
@@ -143,7 +144,7 @@ def _choose(selected: Sequence[Suite], data: AvailableData, given: Mapping[str, 
             rows = choose_models(suite, config, given, used)
             chosen_all = True
             names |= {name for selected in rows for name in selected.row.settable()}
-            models = list(choose_weights(suite, rows, config.weights))
+            models = choose_weights(suite, rows, config.weights)
         choices.append((suite, chosen, models, machine if suite.by_device else {}))
     for word in sorted(set(config.model_settings) - used) if chosen_all else ():
         mistakes.note(f"no selected model has a setting '{word}'. {suggest(word, sorted(names))}")
@@ -177,7 +178,8 @@ def _jobs(
     """The jobs of one suite: all fitting pairs of model and task. Raises UsageError for a named task without any."""
     jobs: list[Job] = []
     for model, weights in models:
-        model.architecture.grid(suite.size(model, weights))  # raises where the patches do not fit the image size
+        for row in (model, *other_rows(suite, model)):
+            row.architecture.grid(suite.size(model, weights))  # raises where the patches do not fit the image size
         fitting = [task for task in tasks if not suite.unfit(model, weights, task)]
         if not fitting:
             raise UsageError(suite.unfit(model, weights, tasks[0]))
@@ -246,9 +248,12 @@ def _state(job: Job, out: Path) -> State:
 
 
 def _stored(job: Job, store: Store) -> Cell | None:
-    """The job's cell; None where there is none, or a damaged one, which a run sets aside."""
+    """The job's cell; None where there is none, or where it or its predictions are damaged: a run repeats the job."""
     with suppress(UsageError):
-        return store.get(job.key)
+        cell, arrays = store.get(job.key), store.arrays(job.key)
+        if cell is not None and arrays.exists():
+            read_arrays(arrays)
+        return cell
     return None
 
 

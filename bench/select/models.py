@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...models import select_models
@@ -37,16 +37,16 @@ def choose_models(suite: Suite, config: Config, given: Mapping[str, Model], used
 
 def choose_weights(
     suite: Suite, chosen: Sequence[SelectedModel], words: Sequence[str]
-) -> Iterator[tuple[Model, WeightsChoice]]:
+) -> list[tuple[Model, WeightsChoice]]:
     """Each model with each of its weights.
 
     Raises UsageError for a word that names no weights of some model, where weights are needed and none are named, and
-    where two words name different ones. No file is opened and none is downloaded.
+    where two words name different ones, and for a damaged sidecar. No weights are read and none are downloaded.
     """
     each(lambda word: _check(word, [selected.row for selected in chosen]), words)
-    for selected in chosen:
-        for weights in _weights_of(suite, selected, words):
-            yield selected.row, weights
+    pairs = [(selected.row, weights) for selected in chosen for weights in _weights_of(suite, selected, words)]
+    each(lambda weights: weights.provenance(), dict.fromkeys(weights for _, weights in pairs))
+    return pairs
 
 
 def _weights_of(suite: Suite, chosen: SelectedModel, words: Sequence[str]) -> Sequence[WeightsChoice]:
