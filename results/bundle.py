@@ -13,10 +13,13 @@ from pathlib import Path
 from ..registry import UsageError
 from ..stable import cache_folder, file_sha, replacing
 from .checks import BROKEN_ZIP, KEY
+from .predictions import read_arrays
 
 FORMAT = 1
+TABLE = "results.csv"
 MEMBER = re.compile(rf"(results\.csv|cells/{KEY.pattern}\.(json|npz|curves\.csv))")
-LARGEST_MEMBER = 4 * 2**30  # bytes that one file of a bundle may unpack to
+LARGEST_CELL = 256 * 2**20  # bytes that one file of a cell, or what is packed in it, may unpack to
+LARGEST_TABLE = 4 * 2**30  # and results.csv, of which only the digest is read
 
 
 def pack(files: Mapping[str, bytes], records: int) -> bytes:
@@ -40,13 +43,18 @@ def is_bundle(path: Path) -> bool:
 
 
 def unpack(path: Path) -> Path:
-    """Unpack a bundle to a run directory in the cache folder, which is returned. Raises UsageError for a bad bundle."""
+    """Unpack a bundle's cells to a run directory in the cache folder, which is returned.
+
+    Raises UsageError for a bad bundle, and Damaged for one whose arrays cannot be read.
+    """
     folder = cache_folder() / "bundles" / file_sha(path)[:16]
     if not (folder / "whole").exists():
         (folder / "cells").mkdir(parents=True, exist_ok=True)
         for name, data in _contents(path).items():
             with replacing(folder / name) as temporary:
                 temporary.write_bytes(data)
+            if name.endswith(".npz"):
+                read_arrays(folder / name, at_most=LARGEST_CELL)
         (folder / "whole").touch()
     return folder
 
@@ -59,11 +67,15 @@ def _contents(path: Path) -> dict[str, bytes]:
                 raise UsageError(f"{path} is no bundle of this version ({manifest['format']} {manifest['version']})")
             contents = {}
             for name, digest in manifest["sha256"].items():
-                if not MEMBER.fullmatch(name) or archive.getinfo(name).file_size > LARGEST_MEMBER:
+                if not MEMBER.fullmatch(name):
                     raise UsageError(f"{path}: a bundle holds no file '{name}'. Export the run again")
-                contents[name] = archive.read(name)
-                if hashlib.sha256(contents[name]).hexdigest() != digest:
-                    raise UsageError(f"{path} is damaged: {name} is not what its manifest says. Copy it again")
+                if (size := archive.getinfo(name).file_size) > (LARGEST_TABLE if name == TABLE else LARGEST_CELL):
+                    raise UsageError(f"{path}: {name} in it unpacks to {size} bytes. Export the run again, in parts")
+                with archive.open(name) as member:
+                    if hashlib.file_digest(member, "sha256").hexdigest() != digest:  # pyright: ignore[reportArgumentType]
+                        raise UsageError(f"{path} is damaged: {name} is not what its manifest says. Copy it again")
+                if name != TABLE:
+                    contents[name] = archive.read(name)
             return contents
     except UsageError:
         raise

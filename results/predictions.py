@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -95,12 +96,18 @@ class Predictions:
         return self._read[path]
 
 
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Every array of a cell's file, by name. Raises Damaged, a UsageError, for an incomplete or unreadable file."""
+def read_arrays(path: Path, at_most: int = sys.maxsize) -> dict[str, np.ndarray]:
+    """Every array of a cell's file, by name.
+
+    Raises Damaged, a UsageError, for an incomplete or unreadable file, and for one that unpacks to more than `at_most`
+    bytes.
+    """
     import numpy as np
 
     try:
         with ZipFile(path) as archive:
+            if (size := sum(info.file_size for info in archive.infolist())) > at_most:
+                raise ValueError(f"it unpacks to {size} bytes")
             # np.load does not verify the checksum of a truncated array
             contents = {name: archive.read(name) for name in archive.namelist()}
         read = np.lib.format.read_array

@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..registry import UsageError
 from ..stable import canonical, replacing, sha
 from .bundle import is_bundle, unpack
-from .checks import KEY, Damaged, checked, distinct, fault, read_csv
+from .checks import KEY, STATUSES, Damaged, checked, distinct, fault, read_csv
 
 if TYPE_CHECKING:
     import numpy as np
@@ -89,10 +89,12 @@ class Record:
 COLUMNS = [
     item.name for item in fields(Record) if item.name not in ("at", "question", "treatment", "provenance", "env")
 ]
-_NUMBER_TYPES = {float, int, NoneType}  # compared exactly, because isinstance takes True for an int
+TEXT, WHOLE, NUMBER = (str,), (int, NoneType), (float, int)  # compared exactly: isinstance takes True for an int
+PLAIN = ("at", "provenance", "env")  # dicts of plain values: a column each
 REPEATED = ("question", "treatment", "provenance", "env")  # dicts that many records of a cell share
 NUMBERS = ("seed", "value", "n_train", "n_test", "n_skipped", "seconds")
-_numbers = attrgetter(*NUMBERS)
+_KINDS = {"slot": TEXT, **dict.fromkeys(COLUMNS, TEXT), **dict.fromkeys(NUMBERS, WHOLE)}
+_KINDS |= dict.fromkeys(("value", "seconds"), (float, int, NoneType))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,6 +173,10 @@ class Store:
         Without `predictions` older ones are deleted; without `curves` older ones stay.
         """
         path, arrays = self.path(cell.key), self.arrays(cell.key)
+        try:
+            text = _dump(cell)
+        except RecursionError as error:
+            raise UsageError(f"the cell {cell.key} is nested too deeply to be written") from error
         self.cells_folder.mkdir(parents=True, exist_ok=True)
         if predictions:
             import numpy as np
@@ -183,7 +189,7 @@ class Store:
             with replacing(self.curves(cell.key)) as temporary:
                 temporary.write_bytes(curves)
         with replacing(path) as temporary:
-            temporary.write_text(_dump(cell), encoding="utf-8")
+            temporary.write_text(text, encoding="utf-8")
 
     def copy_from(self, other: Store, key: str) -> None:
         """Copy a cell from another run directory, file by file, predictions first."""
@@ -369,29 +375,61 @@ def read_cell(path: Path) -> Cell:
     """The cell in a file. Raises Damaged, a UsageError, where it is not as it was written, or cannot be right."""
     try:
         text = path.read_text(encoding="utf-8")
-        body = json.loads(text)
+        body = json.loads(text, parse_constant=_no_number)
         made, digest = body.pop("format"), body.pop("sha256", None)
         if made not in (1, 2, FORMAT):
             raise UsageError(f"{path} was written by another version of this project; use another `out=`")
         if body["key"] != path.stem or not KEY.fullmatch(path.stem):
             raise TypeError(f"its key is {body['key']!r}, which is not 16 hexadecimal digits and the file's name")
         shared, records, several = body.pop("shared"), body.pop("records"), body.pop("several", {})
+        for values in (shared, *records):
+            _check(values)
         for name, choices in several.items():
             for record in records:
                 record[name] = choices[record[name]]  # one dict for all records that share it
         parsed = tuple(_record(shared | record) for record in records)
-        kinds = {type(value) for record in parsed for value in _numbers(record)}
         if not isinstance(body["identity"], dict) or not all(_is_input(item) for item in body["inputs"]):
             raise TypeError("its identity or a file that it read is not described as cells describe them")
-        if not kinds or not kinds <= _NUMBER_TYPES:
-            raise TypeError(f"one of {', '.join(NUMBERS)} is no number" if kinds else "no records")
+        if not parsed:
+            raise TypeError("no records")
+        for record in parsed:
+            _check_dicts(record)
+        _check({"slot": body["slot"], "started_at": body["started_at"], "status": body["status"]})
+        if type(body["order"]) is not list or {type(part) for part in body["order"]} - {int, str}:
+            raise TypeError("its order is no list of numbers and texts")
         if impossible := next(filter(None, map(fault, parsed)), ""):
             raise TypeError(impossible)
         if (digest is not None or made == FORMAT) and digest != _digest(text.rpartition(DIGEST)[0]):
             raise TypeError("its text is not what its sha256 says: it was changed after it was written")
         return Cell(**body | {"order": tuple(body["order"]), "inputs": tuple(body["inputs"])}, records=parsed)
-    except (json.JSONDecodeError, UnicodeDecodeError, LookupError, TypeError, AttributeError) as error:
+    except UsageError:
+        raise
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise Damaged(path, error, "Delete it, and the job it belongs to runs again") from error
+
+
+def _check(values: Mapping[str, Any]) -> None:
+    """Raise TypeError or ValueError unless these columns of a record hold what they may."""
+    for name, value in values.items():
+        kinds = _KINDS.get(name, (type(value),))
+        if kinds is TEXT and type(value) is str:
+            value.isascii() or value.encode()  # half of a character cannot be written
+        elif type(value) not in kinds or (kinds is not TEXT and type(value) in NUMBER and not abs(value) < 2**63):
+            raise TypeError(f"its {name} is no {'text' if kinds is TEXT else 'number'}")
+    if values.get("status", "ok") not in STATUSES:
+        raise TypeError(f"'{values['status']}' is not {', '.join(STATUSES)}")
+
+
+def _check_dicts(record: Record) -> None:
+    """Raise TypeError unless the dicts of a record are some, and plain values stand in those that become columns."""
+    for name in ("question", "treatment", *PLAIN):
+        found = getattr(record, name)
+        if type(found) is not dict or (name in PLAIN and any(type(item) in (dict, list) for item in found.values())):
+            raise TypeError(f"its {name} is not described as cells describe it")
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is no number")
 
 
 def _record(values: Mapping[str, Any]) -> Record:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ...registry import UsageError
 from ..bundle import pack
 from ..predictions import Predictions
-from ..record import Store, in_bundle
+from ..record import Store, in_bundle, load
 from .exchange import Exchange, Incoming, Written
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def write(frame: pd.DataFrame) -> Written:
 def read(path: Path) -> Incoming:
     """The cells of a bundle, unchanged, with their arrays and curves. Raises UsageError for a damaged bundle."""
     with in_bundle(path) as store:
+        load(store.folder)  # refuses what no table would show
         cells = store.cells()
         predictions = Predictions([store.folder])
         arrays = {cell.key: predictions.of_cell(cell.key) for cell in cells}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import shutil
 import zipfile
@@ -201,6 +202,19 @@ def rekeyed(files: dict[str, bytes], key: str) -> dict[str, bytes]:
     return files | {name: files[name].replace(f'"key": "{LATER}"'.encode(), f'"key": {json.dumps(key)}'.encode())}
 
 
+def said(files: dict[str, bytes], before: bytes, after: bytes) -> dict[str, bytes]:
+    """The last of two cells says something else in one place."""
+    name = f"cells/{LATER}.json"
+    assert before in files[name]
+    return files | {name: files[name].replace(before, after, 1)}
+
+
+def archive_of(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, array)
+    return buffer.getvalue()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -222,6 +236,26 @@ def rekeyed(files: dict[str, bytes], key: str) -> dict[str, bytes]:
             lambda files: files | {f"cells/{LATER}.json": b"{"},
             rf"cells/{LATER}\.json in it is damaged .*Export the run again where it was measured",
         ),
+        (lambda files: said(files, b'"value": 50.0', b'"value": NaN'), r"\.json in it is damaged \(NaN is no number\)"),
+        (lambda files: said(files, b'"value": 50.0', b'"value": 1e999'), r"is damaged \(its value is no number\)"),
+        (lambda files: said(files, b'"seed": 2', b'"seed": 0.5'), r"is damaged \(its seed is no number\)"),
+        (lambda files: said(files, b'"ViT-B/16"', b'["a"]'), r"is damaged \(its model is no text\)"),
+        (lambda files: said(files, b'"ViT-B/16"', rb'"\ud800"'), r"is damaged \(.*surrogates not allowed"),
+        (
+            lambda files: said(files, b'"status": "ok"', b'"status": "great"'),
+            r"is damaged \('great' is not ok, failed,",
+        ),
+        (lambda files: said(files, b'"shots": 5', b'"shots": [5]'), r"is damaged \(its at is not described as"),
+        (lambda files: said(files, b'"identity": {}', b'"identity": null'), r"is damaged \(its identity or a file"),
+        (
+            lambda files: said(files, b'"identity": {}', b'"identity": ' + b'{"a":' * 5000 + b"1" + b"}" * 5000),
+            r"\.json in it is damaged \(maximum recursion depth exceeded",
+        ),
+        (lambda files: files | {f"cells/{LATER}.json": b"\xff{}"}, r"\.json in it is damaged \('utf-8' codec"),
+        (
+            lambda files: files | {f"cells/{LATER}.npz": archive_of(np.array([print], dtype=object))},
+            r"\.npz in it is damaged \(Object arrays cannot be loaded",
+        ),
     ],
 )
 def test_of_a_bundle_with_one_bad_cell_nothing_is_written(
@@ -241,6 +275,18 @@ def test_of_a_bundle_with_one_bad_cell_nothing_is_written(
             load(bundle)
     assert not (tmp_path / "again").exists()
     assert (tmp_path / "victim.json").read_text() == "mine" and not (tmp_path / "victim.npz").exists()
+
+
+def test_a_bundle_whose_arrays_grow_when_they_are_read_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    run, bundle = run_directory(tmp_path / "run"), tmp_path / "b.zip"
+    export_verb("bundle", [str(run), f"out={bundle}"])
+    altered(bundle, lambda files: files | {f"cells/{KEY}.npz": archive_of(np.zeros(200_000, np.uint8))})
+    monkeypatch.setattr("vit_bench.results.bundle.LARGEST_CELL", 100_000)
+    with pytest.raises(UsageError, match=rf"{KEY}\.npz in it is damaged \(it unpacks to 200128 bytes\)"):
+        import_verb("bundle", [str(bundle), f"out={tmp_path / 'again'}"])
+    assert not (tmp_path / "again").exists()
 
 
 @pytest.mark.parametrize(
