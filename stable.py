@@ -100,7 +100,8 @@ def _sweep(folder: Path) -> None:
 
 def _is_running(process: int) -> bool:
     try:
-        os.kill(process, 0)
+        if os.name == "posix":  # elsewhere this would be a Ctrl-C
+            os.kill(process, 0)
     except ProcessLookupError:
         return False
     except OSError:  # another user's
