@@ -413,7 +413,7 @@ def _check(values: Mapping[str, Any]) -> None:
     for name, value in values.items():
         kinds = _KINDS.get(name, (type(value),))
         if kinds is TEXT and type(value) is str:
-            value.isascii() or value.encode()  # half of a character cannot be written
+            value.encode()  # raises for half of a character, which cannot be written
         elif type(value) not in kinds or (kinds is not TEXT and type(value) in NUMBER and not abs(value) < 2**63):
             raise TypeError(f"its {name} is no {'text' if kinds is TEXT else 'number'}")
     if values.get("status", "ok") not in STATUSES:
