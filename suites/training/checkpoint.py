@@ -53,7 +53,8 @@ class Checkpoints:
                 temporary.write_text(json.dumps(metadata, indent=1) + "\n", encoding="utf-8")
             self._prune()
         except (OSError, RuntimeError) as error:
-            reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+            cause = error.__context__ if isinstance(error.__context__, OSError) else error  # torch's own says less
+            reason = getattr(cause, "strerror", None) or str(cause).splitlines()[0]
             raise TrainingError(
                 f"the checkpoint of step {step} cannot be written to {self.folder} ({reason}). Make room "
                 "there and repeat the command: it goes on from the checkpoint before"
