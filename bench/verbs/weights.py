@@ -229,6 +229,8 @@ CONVENTIONS = {
     "official": "the official release's",
     "big_vision": "big_vision's",
     "timm": "timm's",
+    "transformers": "transformers'",
+    "torchvision": "torchvision's",
     "ours": "this project's",
     "unknown": "unknown: fits one's own model only",
 }

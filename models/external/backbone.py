@@ -197,7 +197,7 @@ def build_with(
     spec = replace(row, input=replace(contract, size=image_size) if image_size else contract)
     if weights.path is not None:
         with open_weights(weights.path) as contents:
-            named = under_module_names(contents, contents.tensors)
+            named = under_module_names(contents, _known_names(library, spec))
             backbone, classes = _from_file(library, spec, named, num_classes, head)
         file, backbone.notes = contents.path, (*named.notes, *backbone.notes)
     else:
@@ -299,6 +299,13 @@ def _library(kind: MakeLibrary, row: Model, tag: str | None) -> Library:
 
 
 OUR_HEAD = "head.weight"
+
+
+def _known_names(library: Library, spec: Model) -> set[str]:
+    """The names of the library's module, and of one of these backbones around it. Allocates nothing."""
+    with torch.device("meta"):
+        names = _construct(library, spec, 1).state_dict()
+    return {*names, *(f"module.{name}" for name in names), OUR_HEAD, "head.bias"}
 
 
 def _is_backbone(tensors: Mapping[str, StoredTensor]) -> bool:

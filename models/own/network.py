@@ -49,12 +49,9 @@ def count_parameters(row: Model, num_classes: int | None) -> int:
 
 
 def _load_file(backbone: OwnBackbone, path: Path) -> None:
-    """Loads a state dict of the user's module, or of its Backbone (which has "module." before each name).
-
-    Prefixes of wrapped modules are removed only where the names fit neither.
-    """
+    """Loads a state dict of the user's module, or of its Backbone (which has "module." before each name)."""
     inner, outer = backbone.module.state_dict(), backbone.state_dict()
-    with open_weights(path, keep_prefixes=True) as contents:
+    with open_weights(path) as contents:
         weights = under_module_names(contents, {*inner, *outer})
         if set(weights.tensors) != set(inner) and any(f"module.{name}" in weights.tensors for name in inner):
             if backbone.head is None or head_classes(weights) != len(backbone.head.weight):

@@ -6,15 +6,16 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from ...registry import collect, first_few
 from ..geometry import resnet_stride
-from .files import LIGHTNING, open_weights, without_wrappers
+from .containers import INSIDE, one_network
+from .files import open_weights
 from .layout import FLAX, NO_RULES, Convention, FamilyWeights, NameTable, Shape, translate
 from .stored import Contents, StoredTensor
 
@@ -52,12 +53,13 @@ class Weights:
 
 
 def under_our_names(contents: Contents, grid: tuple[int, int] | None = None) -> Weights:
-    """The tensors of an open file under our names.
+    """The tensors of the network in an open file under our names.
 
     `grid` is the rows and columns of its position embeddings where they are no square, which only files with our names
-    show; of timm's also where as many could be a square, with a note. Nothing is an error here: loading checks what is
-    missing.
+    show; of timm's also where as many could be a square, with a note. Loading checks what is missing. Raises UsageError
+    where the file holds several networks (containers.py).
     """
+    contents = contents if contents.path.suffix == ".npz" else one_network(contents, networks_in)
     prefix = next((text for text in PREFIXES if any(name.startswith(text) for name in contents.tensors)), "")
     tensors, ignored = _parameters(contents.tensors, prefix)
     convention, table = _convention(tensors, grid)
@@ -85,16 +87,65 @@ def under_our_names(contents: Contents, grid: tuple[int, int] | None = None) -> 
     )
 
 
-def under_module_names(contents: Contents, known: Container[str]) -> Weights:
+def under_module_names(contents: Contents, known: Collection[str]) -> Weights:
     """The tensors of an open file for a module of a library or a user, whose names are `known`.
 
-    The file must be open with its prefixes; they are removed where none of its names is known.
+    Raises UsageError where the file holds them several times (containers.py).
     """
-    weights = Weights(contents=contents, tensors=contents.tensors, convention="ours", notes=contents.notes)
-    if any(name in known for name in weights.tensors):
-        return weights
-    tensors, notes = without_wrappers(weights.tensors, lightning=LIGHTNING in contents.metadata)
-    return weights.changed(tensors, *notes)
+    if contents.path.suffix != ".npz":
+        compiled = any(map(INSIDE.search, known))
+        contents = one_network(contents, partial(modules_in, known=known), unwrap=not compiled)
+    return Weights(contents=contents, tensors=contents.tensors, convention="ours", notes=contents.notes)
+
+
+def networks_in(tensors: Mapping[str, StoredTensor]) -> list[str]:
+    """What stands before the names of each network of ours among these tensors; the first layer's names find them."""
+    found: dict[str, None] = {}
+    for name, stored in tensors.items():
+        first = next((first for first in _first_layers() if f".{name}".endswith(f".{first}")), None)
+        if first is not None and len(stored.shape) == 4:
+            found[name.removesuffix(first)] = None
+    return _outermost([prefix for prefix in found if _is_network(_below(tensors, prefix))])
+
+
+def modules_in(tensors: Mapping[str, StoredTensor], known: Collection[str]) -> list[str]:
+    """What stands before the names of a module among these tensors, wherever most of them are."""
+    hits: dict[str, list[str]] = {}
+    for name in tensors:
+        for start in (0, *(match.end() for match in re.finditer(r"\.", name))):
+            if name[start:] in known:
+                hits.setdefault(name[:start], []).append(name)
+    most = max(map(len, hits.values()), default=0)
+    whole = [prefix for prefix, names in hits.items() if len(names) == most]
+    # Of two names for the same tensors, that of a module and of its Backbone, the one with less beside it.
+    whole.sort(key=lambda prefix: (len(_below(tensors, prefix)), len(prefix)))
+    single = {tuple(hits[prefix]): prefix for prefix in reversed(whole)}.values()
+    return _outermost([prefix for prefix in hits if prefix in single])
+
+
+def _outermost(prefixes: Sequence[str]) -> list[str]:
+    """The prefixes that are not inside another."""
+    return [inner for inner in prefixes if not any(inner != outer and inner.startswith(outer) for outer in prefixes)]
+
+
+def _below(tensors: Mapping[str, StoredTensor], prefix: str) -> dict[str, StoredTensor]:
+    return {name.removeprefix(prefix): stored for name, stored in tensors.items() if name.startswith(prefix)}
+
+
+@cache
+def _first_layers() -> tuple[str, ...]:
+    """The names of the first layer's weight in all conventions, the longest first."""
+    tables = [table_of((), None) for family in families() for table_of in family.tables.values()]
+    firsts = {family.first for family in families()}
+    theirs = {rule.theirs[0] for table in tables for rule in table.rules if rule.ours[0] in firsts}
+    return tuple(sorted(firsts | theirs, key=len, reverse=True))
+
+
+def _is_network(tensors: Mapping[str, StoredTensor]) -> bool:
+    """Whether some family has these tensors, and layers of them."""
+    _, table = _convention(tensors, None)
+    fields = fields_from_shapes(shapes_of(translate(table, tensors)))
+    return bool(fields.get("depth") or fields.get("units"))
 
 
 def _parameters(tensors: Mapping[str, StoredTensor], prefix: str) -> tuple[dict[str, StoredTensor], list[str]]:

@@ -47,6 +47,7 @@ def inspect(word: str | Path) -> WeightsReport:
         fields = fields_from_shapes(shapes, weights.heads)
         rows = candidates(fields)
         kept = {name for stored in weights.tensors.values() for name in stored.names}
+        contents = weights.contents
         read = [stored for stored in contents.tensors.values() if kept.issuperset(stored.names)]
         problems = []
         strange = [name for name, stored in weights.tensors.items() if not stored.dtype.is_floating_point]

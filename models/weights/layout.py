@@ -145,6 +145,16 @@ class PatchPositions(TensorLayout):
         return [grid.flatten(1, 2), torch.where(position == 0, token, token + position)]  # -0 + 0 would be 0
 
 
+class Stacked(TensorLayout):
+    """Queries, keys and values: three tensors there, stacked in one here."""
+
+    def to_ours(self, theirs: Sequence[Tensor]) -> list[Tensor]:
+        return [torch.cat(list(theirs))]
+
+    def to_theirs(self, ours: Sequence[Tensor], heads: int) -> list[Tensor]:  # noqa: ARG002
+        return list(ours[0].chunk(3))
+
+
 class ConvolutionalHead(TensorLayout):
     """A head: a 1x1 convolution in PyTorch's order, (K, D, 1, 1), there; (K, D) here."""
 
@@ -271,7 +281,7 @@ def _read(layout: TensorLayout, parts: Sequence[StoredTensor], index: int) -> Te
 
 # ---------------------------------------------------------------------------------------- families of released weights
 
-Convention = Literal["official", "big_vision", "timm", "ours"]
+Convention = Literal["official", "big_vision", "timm", "transformers", "torchvision", "ours"]
 FLAX: tuple[Convention, ...] = ("official", "big_vision")  # whose files may hold a training's state, and have a prefix
 
 
@@ -280,6 +290,7 @@ class FamilyWeights:
     """How a family's weights files are recognised by their names, and its sizes by the shapes."""
 
     titles: tuple[str, ...]  # of its networks, for messages: "a ViT"
+    first: str  # our name of the weight of the first layer that all its networks have
     # The table for a file with these names, the file's or ours. The grid is the rows and columns of its position
     # embeddings where they are no square.
     tables: Mapping[Convention, Callable[[Collection[str], tuple[int, int] | None], NameTable]]

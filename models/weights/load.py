@@ -153,7 +153,8 @@ def check_names(weights: Weights, expected: Mapping[str, Tensor], row: Model) ->
         return
     if weights.heads is not None and weights.heads != heads:
         problems.append(f"the file's attention has {weights.heads} heads, the model's {heads}")
-    hints = [*_hints(weights), *guess_row(weights.shapes(), weights.heads, row)]
+    refused = refused_parts(weights.tensors)
+    hints = refused or [*_hints(weights), *guess_row(weights.shapes(), weights.heads, row)]
     raise UsageError(
         "\n  ".join([f"'{weights.contents.path}' does not hold the weights of {title(row)}:", *problems, *hints])
     )
@@ -198,8 +199,6 @@ def _named(name: str, theirs: Sequence[str]) -> str:
 def _hints(weights: Weights) -> list[str]:
     if weights.convention == "timm" and "fc_norm.weight" in weights.tensors:
         return ["timm's `fc_norm` follows the mean of the tokens, and the release's final norm precedes it"]
-    if refused := refused_parts(name for stored in weights.tensors.values() for name in stored.names):
-        return refused
     if weights.convention == "big_vision" and not any(map(POSITIONS.fullmatch, weights.tensors)):
         return ["the file has no position embeddings, as big_vision's with sincos2d: type model.posembed=sincos2d"]
     distances = [stored.shape for name, stored in weights.tensors.items() if name.endswith(DISTANCES)]

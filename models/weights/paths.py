@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...registry import UsageError, path_of
+from .foreign import foreign_file, foreign_folder
 
 PICKLED = (".pt", ".pth", ".bin", ".ckpt", ".tar")  # the formats of torch.save; .tar is the end of .pth.tar
 SUFFIXES = (".npz", ".safetensors", *PICKLED)
@@ -16,7 +17,7 @@ def split_part(word: str | Path) -> tuple[Path, str | None]:
     """The file and the part of "FILE:PART", as in "run.pth:model_ema"; without a part it is None."""
     path = path_of(str(word))
     before, colon, part = str(path).rpartition(":")
-    if colon and part and Path(before).suffix in PICKLED and not path.exists():
+    if colon and part and Path(before).suffix in (*PICKLED, ".safetensors", ".json") and not path.exists():
         return Path(before), part
     return path, None
 
@@ -31,9 +32,14 @@ def resolve(path: Path) -> Path:
         files = indices or sorted(file for file in path.iterdir() if file.suffix in SUFFIXES and file.is_file())
         if len(files) == 1:
             return files[0]
+        if not files and (foreign := foreign_folder(path)):
+            raise UsageError(f"'{path}' is no weights file: {foreign}")
         what = f"{len(files)} weights files: {', '.join(file.name for file in files[:8])}" if files else "none"
         raise UsageError(f"'{path}' is a folder; name a weights file in it ({KINDS}). There are {what}")
-    if path.suffix not in SUFFIXES and not path.name.endswith(INDEX):
+    known = path.suffix in SUFFIXES or path.name.endswith(INDEX)
+    if not (known and path.exists()) and (foreign := foreign_file(path)):
+        raise UsageError(f"'{path}' is no weights file: {foreign}")
+    if not known:
         raise UsageError(f"'{path}' is not a weights file this can read: {KINDS}")
     if not path.exists():
         raise UsageError(f"there is no weights file '{path}'")

@@ -21,7 +21,7 @@ import torch
 from torch.torch_version import TorchVersion
 
 from ...registry import UsageError
-from .stored import OTHER_KIND, check_entries, have_checksums, is_zip, readable
+from .stored import NO_WEIGHTS, OTHER_KIND, check_entries, have_checksums, is_zip, readable
 
 
 def _dict(*_: Any) -> dict[Any, Any]:
@@ -131,6 +131,13 @@ def _refused_name(cause: BaseException | None) -> str | None:
 
 
 def _refusal(path: Path, error: UsageError, name: str | None) -> str:
+    if NO_WEIGHTS in str(error):
+        return str(error)
+    if name is not None and re.search("ShardedTensor|DTensor", name):
+        return (
+            f"'{path}' holds the shards of one process ('{name}'). Save the whole state dict "
+            "(torch.distributed.checkpoint.state_dict.get_model_state_dict with StateDictOptions(full_state_dict=True))"
+        )
     if name is not None:
         return (
             f"'{path}' holds more than tensors: '{name}', which could run code and is never loaded. "

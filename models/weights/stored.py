@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 
 from ...registry import UsageError, first_few
+from .foreign import foreign_file
 
 OTHER_KIND = "By its first bytes it is"
+NO_WEIGHTS = "is no weights file:"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +40,7 @@ class Contents:
     tensors: Mapping[str, StoredTensor]
     metadata: Mapping[str, str] = field(default_factory=dict)
     part: str | None = None
+    others: Mapping[str, str] = field(default_factory=dict)  # the types of what stands beside tensors, by name
     notes: tuple[str, ...] = ()
 
 
@@ -55,6 +58,8 @@ def readable(path: Path, entry: zipfile.ZipInfo | None = None) -> Iterator[None]
 
 
 def _damaged(path: Path, error: Exception) -> str:
+    if foreign := foreign_file(path):
+        return f"'{path}' {NO_WEIGHTS} {foreign}"
     kind = "safetensors by its index" if path.suffix == ".json" else path.suffix
     problem = f"'{path}' cannot be read as {kind}; it may be cut short"
     other = _other_kind(path)

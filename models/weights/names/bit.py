@@ -58,6 +58,7 @@ def read_shapes(shapes: Mapping[str, Shape]) -> dict[str, Any]:
 
 BIT = FamilyWeights(
     titles=("a BiT",),
+    first="root.weight",
     tables={"official": lambda _names, _grid: OFFICIAL, "timm": lambda _names, _grid: TIMM},
     read_shapes=read_shapes,
 )

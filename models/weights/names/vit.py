@@ -1,6 +1,7 @@
-"""The names of ViT's and the hybrids' weights (official, big_vision's, timm's), and the fields that their shapes show.
+"""The names of ViT's and the hybrids' weights (official, big_vision's, libraries'), and the fields that shapes show.
 
 timm's `fc_norm` has no counterpart: it follows the mean of the tokens, while the release's final norm precedes it.
+transformers' names are those of its ViTModel and ViTForImageClassification, torchvision's those of its vit_b_16.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from ..layout import (
     PositionEmbeddings,
     Projection,
     Shape,
+    Stacked,
     count,
     flax_layer,
     flax_norm,
@@ -100,6 +102,57 @@ TIMM_VIT = (
 )
 
 
+def _transformers(model: str) -> tuple[NameRule, ...]:
+    """The names of transformers' ViTModel, which is `model` of its ViTForImageClassification."""
+    ours, theirs = "blocks.{block}", f"{model}encoder.layer.{{block}}"
+    stacked = (
+        NameRule(
+            ours=(f"{ours}.attention.qkv.{kind}",),
+            theirs=tuple(f"{theirs}.attention.attention.{part}.{kind}" for part in ("query", "key", "value")),
+            layout=Stacked(),
+        )
+        for kind in ("weight", "bias")
+    )
+    return (
+        rule("class_token", f"{model}embeddings.cls_token"),
+        *stacked,
+        *renamed_layers(
+            ("embedding", f"{model}embeddings.patch_embeddings.projection"),
+            (f"{ours}.norm1", f"{theirs}.layernorm_before"),
+            (f"{ours}.attention.out", f"{theirs}.attention.output.dense"),
+            (f"{ours}.norm2", f"{theirs}.layernorm_after"),
+            (f"{ours}.mlp.expand", f"{theirs}.intermediate.dense"),
+            (f"{ours}.mlp.contract", f"{theirs}.output.dense"),
+            ("norm", f"{model}layernorm"),
+            ("pre_logits", f"{model}pooler.dense"),
+        ),
+    )
+
+
+TRANSFORMERS_VIT = (*_transformers("vit."), *_transformers(""), *renamed_layers(("head", "classifier")))
+
+LAYER = "encoder.layers.encoder_layer_{block}"
+TORCHVISION_VIT = (
+    *renamed_layers(
+        ("embedding", "conv_proj"),
+        ("blocks.{block}.norm1", f"{LAYER}.ln_1"),
+        ("blocks.{block}.attention.out", f"{LAYER}.self_attention.out_proj"),
+        ("blocks.{block}.norm2", f"{LAYER}.ln_2"),
+        ("blocks.{block}.mlp.expand", f"{LAYER}.mlp.0"),
+        ("blocks.{block}.mlp.contract", f"{LAYER}.mlp.3"),
+        ("blocks.{block}.mlp.expand", f"{LAYER}.mlp.linear_1"),  # until torchvision 0.12
+        ("blocks.{block}.mlp.contract", f"{LAYER}.mlp.linear_2"),
+        ("norm", "encoder.ln"),
+        ("pre_logits", "heads.pre_logits"),
+        ("head", "heads.head"),
+    ),
+    *(
+        rule(f"blocks.{{block}}.attention.qkv.{kind}", f"{LAYER}.self_attention.in_proj_{kind}")
+        for kind in ("weight", "bias")
+    ),
+)
+
+
 IN_ENCODER, POSITIONS = "Transformer/posembed_input/pos_embedding", "pos_embedding"  # the release's, big_vision's
 
 
@@ -150,6 +203,17 @@ def timm_names(names: Collection[str], grid: tuple[int, int] | None) -> NameTabl
     return _timm("cls_token" in names or "class_token" in names, grid)
 
 
+@cache
+def _of_transformers(grid: tuple[int, int] | None) -> NameTable:
+    places = (_positions(f"{model}embeddings.position_embeddings", True, grid) for model in ("vit.", ""))
+    return NameTable(*places, *TRANSFORMERS_VIT)
+
+
+@cache
+def _of_torchvision(grid: tuple[int, int] | None) -> NameTable:
+    return NameTable(_positions("encoder.pos_embedding", True, grid), *TORCHVISION_VIT)
+
+
 def read_shapes(shapes: Mapping[str, Shape]) -> dict[str, Any]:
     """The sizes of the encoder, and of the ResNet below it."""
     embedding, root = shapes.get("embedding.weight", ()), shapes.get("stem.root.weight", ())
@@ -173,15 +237,28 @@ def read_shapes(shapes: Mapping[str, Shape]) -> dict[str, Any]:
 
 MAP_HEAD = "it pools by attention (big_vision's map head, MAPHead), and no network here does: only token and gap load"
 STACKED = "its layers are stacked in one array each (big_vision's scan=True), which is not read"
+DISTILLED = "it is a distilled DeiT, with a second token that learns from a teacher, and no network here has one"
+HYBRID_OF_TRANSFORMERS = (
+    "it is a hybrid under transformers' names, which are not read: the release and timm have the same weights"
+)
 TOWERS = "it holds an image and a text tower (img/…, txt/…), and the networks here are image classifiers"
 
 VIT_AND_HYBRID = FamilyWeights(
     titles=("a ViT", "a hybrid"),
-    tables={"big_vision": big_vision_names, "official": official_names, "timm": timm_names},
+    first="embedding.weight",
+    tables={
+        "big_vision": big_vision_names,
+        "official": official_names,
+        "timm": timm_names,
+        "transformers": lambda _names, grid: _of_transformers(grid),
+        "torchvision": lambda _names, grid: _of_torchvision(grid),
+    },
     read_shapes=read_shapes,
     refused=(
         (r"MAPHead_0/|probe$", MAP_HEAD),  # in older files it is inlined
         (r"Transformer/encoderblock/", STACKED),
         (r"(img|txt)/", TOWERS),
+        (r"dist_token|head_dist\.|((deit|vit)\.)?embeddings\.distillation_token|distillation_classifier\.", DISTILLED),
+        (r"(vit\.)?embeddings\.patch_embeddings\.backbone\.", HYBRID_OF_TRANSFORMERS),
     ),
 )
