@@ -25,14 +25,17 @@ class UsageError(ValueError):
     """
 
 
-def path_of(text: str) -> Path:
-    """The path that a text is, `~` expanded. Raises UsageError where none can be looked for there."""
+def path_of(text: str | Path) -> Path:
+    """The path that a text is, `~` expanded where it is a user's. Raises UsageError where none can be looked for."""
+    text = str(text)
     try:
         text.encode()  # records and settings are UTF-8
-        path = Path(text).expanduser()
+        path = Path(text)
+        with suppress(RuntimeError):  # `~` of nobody
+            path = path.expanduser()
         with suppress(FileNotFoundError, NotADirectoryError):
             path.lstat()
-    except (OSError, ValueError, RuntimeError) as error:  # too long, or not to be read; a NUL; `~` of nobody
+    except (OSError, ValueError) as error:  # too long, or not to be read; a NUL
         shown = text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
         raise UsageError(f"{shown!r} cannot be a path: {getattr(error, 'strerror', None) or error}") from None
     return path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_origin
 
 from ..models import Model, given_model
 from ..registry import UsageError
@@ -13,6 +13,7 @@ from .console import stderr
 from .plan import make_plan
 from .progress import Progress
 from .run import execute, records
+from .words import as_typed, options
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,20 +43,20 @@ def _models(model: Any) -> tuple[list[str], Mapping[str, Model]]:
     if model is None:
         return [], {}
     items = list(model) if isinstance(model, list | tuple) else [model]
+    if isinstance(model, str):
+        return [f"model={model}"], {}
     if not items:
         raise UsageError("model=[]: name at least one model")
     rows = [item if isinstance(item, str) else given_model(item) for item in items]
     names = [row if isinstance(row, str) else row.name for row in rows]
-    return [f"model={','.join(names)}"], {row.name: row for row in rows if not isinstance(row, str)}
+    return [f"model={as_typed(names)}"], {row.name: row for row in rows if not isinstance(row, str)}
 
 
 def _text(key: str, value: Any) -> str:
-    if value is None:
-        return "none"
-    if key == "weights" and isinstance(value, Path) and "," in str(value):
-        return f'"{value}"'  # one file with a comma in its name
-    if isinstance(value, str | Path | bool | int | float):
-        return str(value)
-    if isinstance(value, Sequence):
-        return ",".join(_text(key, item) for item in value)
+    several = key in settings.TOP_LEVEL and get_origin(options(settings.Config)[key].kind) is tuple
+    items = [value] if isinstance(value, Path) and several else value
+    if items is None or isinstance(items, str | Path | bool | int | float):
+        return as_typed(items)
+    if isinstance(items, Sequence):
+        return as_typed([_text("", item) for item in items])
     raise UsageError(f"{key}={value!r}: expected a text, a number or a list of them, not {type(value).__name__}")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import Field, dataclass, field, fields, replace
@@ -181,20 +182,24 @@ def read_file(path: Path) -> dict[str, str]:
 
     Raises UsageError where it cannot be read.
     """
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
+    import yaml
 
     shipped = Path(__file__).with_name(path.name)
     file = shipped if path == Path("bench", path.name) and not path.exists() else path
     if not file.is_file():
         raise UsageError(f"config={path}: there is no such file")
     try:
-        loaded = OmegaConf.to_container(OmegaConf.load(file), resolve=True)
-    except (OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:
+        text = file.read_text(encoding="utf-8-sig")
+        loaded, tree = yaml.safe_load(text), yaml.compose(text, yaml.SafeLoader)
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
         raise UsageError(f"config={path}: not readable as YAML: {error}") from error
+    if tree is None:
+        return {}
     if not isinstance(loaded, dict):
         raise UsageError(f"config={path}: expected keys and values, for example `suite: vtab`")
+    if len(loaded) < len(tree.value):
+        twice = Counter(key.value for key, _ in tree.value).most_common(1)[0][0]
+        raise UsageError(f"config={path}: not readable as YAML: {twice} is there twice")
     for key, value in loaded.items():
         if isinstance(value, dict) or (isinstance(value, list) and any(isinstance(item, dict) for item in value)):
             raise UsageError(f"config={path}: {key} holds further keys; write them flat, for example `suite.l2: 512`")

@@ -12,6 +12,7 @@ from ..models.released.table import Release
 from ..models.selection import other_name
 from ..models.spec import Model
 from ..models.weights_choice import WeightsChoice
+from ..results.record import variant_of
 from ..stable import sha
 from ..suites.protocol import NO_TASK, Source, Suite, Task, Work
 from .fingerprint import called_code, code_sha, imported_modules, is_ours, module_of, network_modules, source_sha
@@ -132,7 +133,7 @@ class Job:
     @property
     def variant(self) -> str:
         """The settings in which the model differs from the named row: "depth=8"."""
-        return " ".join(f"{name}={plain_word(value)}" for name, value in self.model.variant)
+        return variant_of((name, plain_word(value)) for name, value in self.model.variant)
 
     @cached_property
     def work(self) -> Work:

@@ -170,11 +170,11 @@ def _words(cell: Cell) -> tuple[str, ...]:
     record = cell.records[0]
     words = [record.suite]
     if record.weights and record.weights != "own":
-        words.append(f"weights={record.weights}")
+        words.append(f"weights={as_typed([record.weights])}")
     model = [f"model.{name}={value}" for name, value in read_variant(record.variant).items()]
     defaults = _default_settings(record.suite)
     own = [
-        f"suite.{name}={as_typed(value)}"
+        f"suite.{name}={as_typed(value if isinstance(value, list) else [value])}"
         for name, value in settings_of(cell).items()
         if value not in (None, []) and value != defaults.get(name)
     ]

@@ -375,10 +375,10 @@ def _prepare(plan: Plan, progress: Progress, processes: ProcessGroup) -> torch.d
         for folder in new:
             folder.rmdir()
         raise
-    from omegaconf import OmegaConf
+    import yaml
 
     with writable(f"out={plan.out}", "Type another out="), replacing(plan.out / "config.yaml") as temporary:
-        OmegaConf.save(OmegaConf.create(plan.config.describe()), temporary)
+        temporary.write_text(yaml.safe_dump(plan.config.describe(), sort_keys=False), encoding="utf-8")
     return device
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -244,18 +245,30 @@ def plain_word(value: Any) -> str:
 
 
 def as_typed(value: Any) -> str:
-    """A value as one would type it. An item with a comma in it is quoted."""
+    """A value as one would type it. An item that is no word of a comma list by itself is quoted, its quotes doubled."""
     if isinstance(value, list | tuple):
-        return ",".join(f'"{text}"' if "," in text else text for text in map(as_typed, value))
+        return ",".join(_quoted(as_typed(item)) for item in value)
     return str(value).lower() if isinstance(value, bool | None) else str(value)
 
 
+def _quoted(item: str) -> str:
+    plain = item and item == item.strip() and "," not in item and item[0] != '"'
+    return item if plain else '"' + item.replace('"', '""') + '"'
+
+
+ITEM = re.compile(r'\s*(?:"((?:[^"]|"")*)"\s*|([^",][^,]*)?)(,|\Z)')  # quoted or not, and what ends it
+
+
 def _parts(key: str, text: str) -> list[str]:
-    try:
-        rows = list(csv.reader([text], skipinitialspace=True, strict=True)) if '"' in text else [text.split(",")]
-    except csv.Error:
-        raise UsageError(f'{key}={text}: a quotation mark is not closed. Quote a whole item: "a,b.pt",c.pt') from None
-    parts = [part.strip() for part in rows[0]]
+    parts: list[str] = []
+    place, more = 0, True
+    while more:
+        item = ITEM.match(text, place)
+        if item is None:
+            raise UsageError(f'{key}={text}: a quotation mark is not closed. Quote a whole item: "a,b.pt",c.pt')
+        quoted, bare, end = item.groups()
+        parts.append((bare or "").strip() if quoted is None else quoted.replace('""', '"'))
+        place, more = item.end(), bool(end)
     if not all(parts):
         raise UsageError(f"{key}={text}: there is an empty item between the commas")
     return parts

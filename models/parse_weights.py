@@ -11,7 +11,7 @@ from ..random_weights import is_random
 from ..registry import UsageError, is_glob, path_of
 from .released import table as releases
 from .spec import Model
-from .weights.foreign import foreign_file
+from .weights.foreign import foreign_file, foreign_folder
 from .weights.paths import KINDS, resolve, split_part
 from .weights_choice import Random, WeightsChoice, WeightsFile
 
@@ -68,7 +68,7 @@ def _files(word: str) -> list[WeightsFile]:
     """The files that a path or a glob stands for, in natural order."""
     if WeightsFile(word).files():
         return [WeightsFile(word)]
-    if path_of(word).is_dir() or foreign_file(path_of(word)):
+    if foreign_folder(path_of(word)) or foreign_file(path_of(word)):
         resolve(path_of(word))  # raises, and says what it is
     paths = glob.glob(str(path_of(word)), recursive=True) if is_glob(word) else []  # noqa: PTH207 -- absolute
     return [WeightsFile(path) for path in sorted(paths, key=in_natural_order) if Path(path).is_file()]

@@ -250,8 +250,22 @@ def in_bundle(path: Path) -> Iterator[Store]:
 
 def read_variant(text: str) -> dict[str, str]:
     """The settings in a record's `variant`, such as "depth=2 pool=gap", by name. A value may contain spaces."""
-    _, *parts = re.split(r"(?:^| )([^\W\d]\w*)=", text)
-    return dict(zip(parts[::2], parts[1::2], strict=True))
+    return {
+        name: value[1:-1].replace('""', '"') if QUOTED.fullmatch(value) else value
+        for name, value in re.findall(SETTING, text, re.DOTALL)
+    }
+
+
+QUOTED = re.compile(r'"(?:[^"]|"")*"')
+SETTING = rf"(?:^| )([^\W\d]\w*)=({QUOTED.pattern}(?= |\Z)|.*?(?= [^\W\d]\w*=|\Z))"
+
+
+def variant_of(settings: Iterable[tuple[str, str]]) -> str:
+    """The text of a record's `variant`. A value is quoted that could be read as more settings."""
+    return " ".join(
+        f"{name}=" + ('"' + value.replace('"', '""') + '"' if re.search(r' [^\W\d]\w*=|^"', value) else value)
+        for name, value in settings
+    )
 
 
 def frame_of(records: Iterable[Record]) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args
@@ -74,14 +75,11 @@ def _fields(weights: str | Path) -> dict[str, Any] | None:
 
 
 def _read_yaml(sidecar: Path, certain: bool) -> dict[str, Any]:
-    from omegaconf import DictConfig, OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
+    import yaml
 
     try:
-        loaded = OmegaConf.load(sidecar)
-        values = OmegaConf.to_container(loaded) if isinstance(loaded, DictConfig) else None
-    except (YAMLError, OmegaConfBaseException, OSError, ValueError) as error:
+        values = yaml.safe_load(sidecar.read_text(encoding="utf-8-sig"))
+    except (yaml.YAMLError, OSError, ValueError, RecursionError) as error:
         if not certain:
             return {}
         first = (str(error).strip().splitlines() or ["no reason given"])[0]
@@ -99,6 +97,9 @@ def _read(sidecar: Path, known: list[str], name: str, value: Any) -> Any:
     if value is None:
         return None
     kind, problem = KINDS.get(name, str), ""
+    if kind in (int, float) and isinstance(value, str):  # YAML takes 1e6 for a text
+        with suppress(ValueError):
+            value = float(value)
     is_number = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf")
     if name in WORDS and value not in WORDS[name]:
         problem = f". {suggest(str(value), WORDS[name], WORDS[name])}"

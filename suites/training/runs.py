@@ -169,6 +169,7 @@ def new_head(network: Any, *, trained: bool, bias: float = 0.0) -> list[str]:
 
 def _save(network: Any, path: Path, task: Task, transform: Transform) -> None:
     """Write a network's weights and their sidecar (models/weights/sidecar.py): the head's task and preprocessing."""
+    import yaml
     from safetensors.torch import save
 
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
@@ -181,4 +182,4 @@ def _save(network: Any, path: Path, task: Task, transform: Transform) -> None:
     sidecar |= {"rounding": transform.rounding} if transform.rounding != "none" else {}
     sidecar |= {"pool": pool} if (pool := getattr(network, "head_tap", None)) else {}  # of a library's model
     with replacing(path.with_name(f"{path.name}.yaml")) as temporary:
-        temporary.write_text("".join(f"{name}: {json.dumps(value)}\n" for name, value in sidecar.items()), "utf-8")
+        temporary.write_text(yaml.safe_dump(sidecar, sort_keys=False), encoding="utf-8")
