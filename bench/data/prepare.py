@@ -83,12 +83,12 @@ def fetch(file: Download, root: Path, meter: Meter) -> None:
     mark = root / DOWNLOADS / f"{file.file_name}.done"
     if _unpacked(mark) if file.unpack else (folder / file.file_name).is_file():
         return
-    if switch := switched_off():
-        raise UsageError(f"{file.url} is needed, and downloads are off ({switch})")
     target = root / DOWNLOADS / file.file_name if file.unpack else folder / file.file_name
     published = KnownFile(size=file.size, digest=file.digest, elsewhere="Type data=DIR for a folder with more room")
     if target.is_file():
         check_published(file.url, target, published)
+    elif switch := switched_off():
+        raise UsageError(f"{file.url} is needed, and downloads are off ({switch})")
     else:
         size = f" ({human(file.size)})" if file.size else ""
         meter.say(f"downloading {file.url}{size} to {target}")

@@ -31,8 +31,10 @@ def unpack(archive: Path, target: Path) -> list[Path]:
     """Unpack a .zip, .tar(.gz), .tgz, .rar or single .gz file into `target`. Returns the unpacked files.
 
     Files are unpacked into a temporary folder and then moved, so a broken archive leaves nothing. `*.tar.gz` files in
-    the archive are unpacked, too. Raises UsageError for a path outside the target, a link or device, an implausible
-    size, a full disk, and a damaged archive.
+    the archive are unpacked, too. What macOS puts beside files (`__MACOSX`, `._*`, `.DS_Store`) is left out.
+
+    Raises UsageError for a path outside the target, a link or device, an implausible size, a full disk, and a damaged
+    archive.
     """
     staging = target / f".unpacking-{archive.name}"
     shutil.rmtree(staging, ignore_errors=True)
@@ -77,6 +79,8 @@ def _unpack(archive: Path, folder: Path, budget: Budget) -> None:
         raise UsageError(f"{archive} is no archive that can be unpacked ({', '.join(KINDS)})")
     for name, file in _members(archive):
         budget.take(folder, 0, members=1)
+        if any(part in ("__MACOSX", ".DS_Store") or part.startswith("._") for part in name.split("/")):
+            continue
         path = _path_inside(folder, name, archive)
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("wb") as out:

@@ -23,7 +23,7 @@ class Caltech101(Format):
     the one stray file that is no image.
     """
 
-    folders = ("caltech101/101_ObjectCategories",)
+    folders = ("caltech101/101_ObjectCategories", "caltech101/caltech-101/101_ObjectCategories")  # as published
 
     def missing(self, folder: Path, task: Task, published: str) -> str:  # noqa: ARG002  # one folder has all splits
         names = self._names(folder)
