@@ -30,5 +30,6 @@ class Head:
     interpolation: Literal["bilinear", "bicubic", "nearest", "area", "legacy"] | None = None  # None: the model's own
     rounding: Literal["none", "truncate", "pillow"] | None = None
     crop_pct: float | None = None  # the share of a side that a crop keeps; None: 7/8
+    listing: str | None = None  # of a folder of images: the digest of its names and sizes, which its path is no part of
     pool: Pool | None = None  # the feature of a library's model that it reads; None: what enters its classifier
     origin: str = "a release"  # where this is stated

@@ -44,6 +44,7 @@ class Classify(ResizeSettings, Suite):
     name: ClassVar[str] = "classify"
     splits: ClassVar[tuple[str, ...]] = ("test",)
     in_fed: ClassVar[frozenset[str]] = frozenset({"rounding"})
+    added: ClassVar[frozenset[str]] = frozenset({"head"})
     default_models: ClassVar[tuple[str, ...]] = ("ViT-B/16",)
     default_tasks: ClassVar[str] = "ImageNet"
     data_parallel: ClassVar[bool] = True
@@ -54,6 +55,8 @@ class Classify(ResizeSettings, Suite):
     image_size: int | None = None  # pixels; None: the size of the weights' last training, else the model's own
     crop_pct: float | None = None  # share of a side that the centre crop keeps, for resize_crop and shorter_crop
     precision: Precision = "fp32"  # of the forward pass; bf16: autocast
+    # The task or data set whose classes the weights' head has, in their order; None: as its release or sidecar says.
+    head: str | None = None
 
     def check(self) -> None:
         self.check_resize()
@@ -98,19 +101,19 @@ class Classify(ResizeSettings, Suite):
         return {} if view.rounding in (None, "none") else {"rounding": view.rounding}
 
     def unfit(self, model: Model, weights: WeightsChoice, task: Task) -> str:
-        return unfit(model, weights, task)
+        return unfit(model, weights, task, self.head)
 
     def estimate(self, model: Model, task: Task, weights: WeightsChoice) -> Work:  # noqa: ARG002
         larger = task.larger_split.get("test")
         return Work(images=task.published_splits.get(larger, 0) if larger else task.splits["test"])
 
     def run(self, context: Context) -> Iterator[Measurement]:
-        if reason := unfit(context.model, context.weights, context.task):
+        if reason := self.unfit(context.model, context.weights, context.task):
             raise UsageError(reason)
         view = self.view(context.model, context.weights)
         logits = context.logits(context.task, "test", view, precision=self.precision)
         check_head(context.model.name, context.task, logits)
-        head = described(context.weights, context.task)
+        head = described(context.weights, context.task, self.head)
         yield from _measurements(context.task, replace(logits, treatment={**logits.treatment, **head}))
 
 

@@ -12,7 +12,7 @@ from ..provenance import Head, Pool, Provenance
 from .paths import split_part
 
 KINDS = {"images": int, "epochs": float, "core_days": float, "image_size": int, "crop_pct": float, "antialias": bool}
-OF_THE_HEAD = ("head", "image_size", "antialias", "resize", "crop_pct", "interpolation", "rounding", "pool")
+OF_THE_HEAD = ("head", "listing", "image_size", "antialias", "resize", "crop_pct", "interpolation", "rounding", "pool")
 WORDS = {  # of fields that take one of some words
     "resize": ("square", "resize_crop", "shorter_crop", "resmall_crop"),
     "interpolation": ("bilinear", "bicubic", "nearest", "area", "legacy"),
@@ -24,15 +24,17 @@ WORDS = {  # of fields that take one of some words
 def read_head(weights: str | Path) -> Head | None:
     """What `FILE.yaml` says about the head in the checkpoint FILE; None where it says nothing.
 
-    `head` names the data set, or the task of this project, with the classes of the head in their order; `image_size`,
-    `antialias` (true or false), `resize`, `crop_pct`, `interpolation` and `rounding` are those of its last test; `pool`
-    is the feature of a library's model that it reads. Raises UsageError as `read_sidecar` does.
+    `head` names the data set, or the task of this project, with the classes of the head in their order, and `listing`
+    is the digest of a folder's names and sizes; `image_size`, `antialias` (true or false), `resize`, `crop_pct`,
+    `interpolation` and `rounding` are those of its last test; `pool` is the feature of a library's model that it reads.
+    Raises UsageError as `read_sidecar` does.
     """
     values = _fields(weights) or {}
     if not values.get("head"):
         return None
     return Head(
         data=values["head"],
+        listing=values.get("listing"),
         image_size=values.get("image_size"),
         antialias=values.get("antialias") is not False,
         resize=values.get("resize") or "square",

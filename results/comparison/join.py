@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ...registry import UsageError
+from ...stable import canonical
 from ..questions import at_columns, differing, in_words
 
 AXES = ("model", "variant", "weights", "source")  # what is compared, or where the images came from
@@ -39,6 +40,7 @@ def join(a: pd.DataFrame, b: pd.DataFrame, names: tuple[str, str], *, by: str = 
     for different questions, naming the fields.
     """
     sides = [_checked(a, names[0]), _checked(b, names[1])]
+    _name_folders(*sides)
     inner_columns = _inner_columns(*sides)
     optional = [axis for axis in AXES if axis != by and (axis == "source" or by == "model")]
     required = [axis for axis in AXES if axis != by and axis not in optional]
@@ -95,6 +97,20 @@ def _checked(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     frame["fed"] = frame["treatment"].astype(object).map(canonical)
     frame["seed"] = frame["seed"].astype("float64").fillna(-1)
     return frame
+
+
+def _name_folders(a: pd.DataFrame, b: pd.DataFrame) -> None:
+    """Give a folder of images in B the name that A has for the same images, in place: the path is no question."""
+    names = [side[side["task"].astype(str).str.startswith("folder:")].groupby("task", observed=True) for side in (a, b)]
+    ours, theirs = ({str(name): set(rows) - {""} for name, rows in side["split_sha"]} for side in names)
+    for name, digests in theirs.items():
+        same = [other for other, others in ours.items() if others & digests]
+        if len(same) == 1 and same[0] not in theirs:
+            rows = b["task"] == name
+            questions = [canonical(json.loads(text or "{}") | {"task": same[0]}) for text in b.loc[rows, "question"]]
+            b["task"] = b["task"].astype(object).where(~rows, same[0])
+            b["question"] = b["question"].astype(object)
+            b.loc[rows, "question"] = questions
 
 
 def _row(index: Any) -> str:

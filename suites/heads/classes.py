@@ -12,15 +12,16 @@ Preprocessing: both releases test on images resized to a square without a crop, 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ...models.provenance import Head
 from ..images.transforms import View
 from ..protocol import Task
 from ..tasks import tasks
 from ..training.bit_hyperrule import image_sizes
 
 if TYPE_CHECKING:
-    from ...models.provenance import Head
     from ...models.spec import Model
     from ...models.weights_choice import WeightsChoice
 
@@ -39,11 +40,21 @@ def tasks_of(head: Head) -> list[Task]:
 
 
 def answers(head: Head, task: Task) -> bool:
-    """Whether a head predicts exactly the classes of a task."""
+    """Whether a head predicts exactly the classes of a task. A folder of images is known at any path."""
+    if head.listing and head.listing == task.revision:
+        return True
     return _data_of(head) in (word.lower() for word in (task.head, task.name, *task.aliases) if word)
 
 
-def unfit(model: Model, weights: WeightsChoice, task: Task) -> str:
+def head_of(weights: WeightsChoice, named: str | None) -> Head | None:
+    """What is known of the head of these weights; `named` is the data set whose classes the user says that it has."""
+    known = weights.head()
+    if named is None:
+        return known
+    return replace(known or Head(data=named), data=named, listing=None, origin="head=")
+
+
+def unfit(model: Model, weights: WeightsChoice, task: Task, named: str | None = None) -> str:
     """Why the head of these weights does not fit a task, with what to type instead; "" if it does.
 
     Also "" if nothing is known: for a file without a sidecar, another library's weights, and a user's model.
@@ -51,7 +62,7 @@ def unfit(model: Model, weights: WeightsChoice, task: Task) -> str:
     who = f"{model.name} with weights={weights}"
     if weights.random:
         return f"{who} has no trained head to score. Type {_tags_for(model, task)}, or train one: suite=finetune"
-    head = weights.head()
+    head = head_of(weights, named)
     if head is None:
         return ""
     typed = dict(model.variant).get("pool")
@@ -62,16 +73,21 @@ def unfit(model: Model, weights: WeightsChoice, task: Task) -> str:
     fitting = [other.name for other in tasks_of(head)]
     if not fitting and head.data not in OTHERS:
         fitting = [head.data]
+    same = (
+        f", or head={task.name} if the head's classes are that folder's, in their order"
+        if task.collection == "folder"
+        else ""
+    )
     others = f" It answers task={','.join(fitting)}." if fitting else ""
     return (
         f"{who}: its head was trained for {head.data} ({_count(head)}), and {task.name} asks about {task.num_classes} "
-        f"classes of its own.{others} For {task.name}, type {_tags_for(model, task)}"
+        f"classes of its own.{others} For {task.name}, type {_tags_for(model, task)}{same}"
     )
 
 
-def described(weights: WeightsChoice, task: Task) -> dict[str, str]:
+def described(weights: WeightsChoice, task: Task, named: str | None = None) -> dict[str, str]:
     """Fields of a record: the head's classes, where that is stated, and what is known about their order."""
-    head = weights.head()
+    head = head_of(weights, named)
     if head is None:
         return {"head": f"of {task.num_classes} classes; whose is not known", "label_order": "taken to be the task's"}
     vtab = head.data.startswith("VTAB-1k ")

@@ -177,6 +177,7 @@ def _save(network: Any, path: Path, task: Task, transform: Transform) -> None:
         temporary.write_bytes(save(tensors))
     how = {"interpolation": transform.interpolation, "antialias": transform.antialias}
     sidecar = {"head": task.name, "image_size": transform.size[0], **how}
+    sidecar |= {"listing": task.revision} if task.collection == "folder" else {}
     sidecar |= {"resize": transform.resize} if transform.resize != "square" else {}
     sidecar |= {"crop_pct": transform.crop_pct} if transform.crop_pct else {}
     sidecar |= {"rounding": transform.rounding} if transform.rounding != "none" else {}

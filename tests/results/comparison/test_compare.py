@@ -79,6 +79,21 @@ def test_damaged_predictions_are_named(tmp_path: Path) -> None:
         compare(a, b, ("a", "b"))
 
 
+def test_a_folder_of_images_is_known_at_another_path(tmp_path: Path) -> None:
+    a = side(tmp_path / "a", {"folder:cats, dogs": 0.5, "x": 0.5}, split_sha="s")
+    b = side(tmp_path / "b", {"folder:/copy/of cats": 0.8, "x": 0.8}, split_sha="s")
+    made = compare(a, b, ("a", "b"))
+    assert [pair.key["task"] for pair in made.pairs] == ["folder:cats, dogs", "x"]
+    assert made.pairs[0].verdict == "worse"
+    other = side(
+        tmp_path / "c", {"folder:/other": 0.8}, split_sha="t", question={"task": "folder:/other", "split": "t"}
+    )
+    with pytest.raises(UsageError, match="have no cell in common"):
+        compare(a[:1], other, ("a", "c"))
+    both = side(tmp_path / "d", {"folder:cats, dogs": 0.8, "folder:/copy/of cats": 0.8}, split_sha="s")
+    assert len(compare(a[:1], both, ("a", "d")).pairs) == 1
+
+
 @pytest.mark.parametrize("at", [{"shots": 5}, {"l2": 0.1}, {"compile": True}, {"division": "a"}])
 def test_a_side_of_two_suites_is_compared_with_a_side_of_one(at: dict[str, Any]) -> None:
     """What varied inside the jobs of one suite is empty in the other's records."""
