@@ -47,6 +47,7 @@ NOT_COUNTED: Mapping[str, str] = {
     "models.weights.sidecar": "what a file says of weights; what a suite makes of it is in the key (Suite.resolved)",
     "models.weights.names.*": "whether a file is another family's; a row names its own family's, which counts",
     "models.weights.guess_row": "words of errors: which row a file that does not fit is of",
+    "models.weights.foreign": "words of errors: what a file is that holds no weights",
     "suites.images.feature_cache": "keeps features bit for bit, under a digest of what they are of",
     "bench.run": "asks a suite for its numbers and keeps them as records",
     "bench.context": "hands over what was built and fed, from a cache or anew; what is fed is suites/images/feeding.py",

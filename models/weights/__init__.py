@@ -2,8 +2,9 @@
 
 Reading takes three steps, each in a module or two:
 
-    paths, files        a path to the tensors in the file or in a training checkpoint, unread, without the prefixes of
-                        wrapped modules; npz, safetensors and pickled are the formats
-    conventions         official names and timm's (names/) to this project's; layout has the order of the axes
+    paths, files        a path to all tensors in the file, unread; npz, safetensors and pickled are the formats, and
+                        foreign says what a file of another kind is
+    conventions         the names of the release and of libraries (names/) to this project's; layout has the order of
+                        the axes, and containers finds the network among a training checkpoint's tensors
     load, resize        the head, the tanh layer and the position grid that a network needs; then all must match
 """
