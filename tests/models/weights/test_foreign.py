@@ -12,6 +12,7 @@ import h5py
 import pytest
 import torch
 import torch.distributed.checkpoint as dcp
+from torch.distributed._shard.sharded_tensor import ShardedTensor
 from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
 from typer.testing import CliRunner
 from vit_bench.bench.cli import app
@@ -90,6 +91,19 @@ def test_a_pipe_is_not_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "w.onnx")
     with pytest.raises(UsageError, match="is not a weights file this can read"):
         create_model("ViT-mini", tmp_path / "w.onnx")
+
+
+class Shard:
+    """Is saved as a ShardedTensor of FSDP's is."""
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        return ShardedTensor, ()
+
+
+def test_one_processs_shards_are_named(tmp_path: Path) -> None:
+    torch.save({"model": {"head.weight": Shard()}}, tmp_path / "rank0.pt")
+    with pytest.raises(UsageError, match=r"rank0.pt' holds the shards of one process .* Save the whole state dict"):
+        create_model("ViT-mini", tmp_path / "rank0.pt")
 
 
 @pytest.mark.filterwarnings("ignore:torch.distributed is disabled", "ignore:.*TypedStorage is deprecated")
