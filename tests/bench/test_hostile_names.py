@@ -51,7 +51,7 @@ def cell_of(weights: str, **changes: str) -> Cell:
 
 
 def test_lists_go_round(tmp_path: Path) -> None:
-    names = hostile(300)
+    names = hostile(120)
     for first, second in zip(names, names[::-1], strict=True):
         paths = (f"/w/{first}/step1.safetensors", f"{second}.pt")
         typed = f"weights={as_typed(list(paths))}"
@@ -103,6 +103,7 @@ def test_a_key_twice_in_yaml_is_said(tmp_path: Path) -> None:
     assert read_file(tmp_path / "c.yaml") == {}
 
 
+@pytest.mark.slow
 def test_a_run_with_hostile_paths_is_repeated_by_its_command(tmp_path: Path) -> None:
     folder = tmp_path / "lr=0.1, [wd='5' \"é\" ${x"
     folder.mkdir()

@@ -65,6 +65,11 @@ KINDS: list[tuple[str, Callable[[Path], object], str]] = [
     ("model.ckpt.data-00000-of-00001", write(b"\0"), "a checkpoint of TensorFlow"),
     ("flax_model.msgpack", write(b"\x81\xa3vit\x80"), "a msgpack file of Flax"),
     ("saved", inside("saved_model.pb"), "a SavedModel of TensorFlow"),
+    (
+        "dcp a",
+        inside(".metadata", "__0_0.distcp"),
+        "a folder of torch.distributed.checkpoint. Make one file of it: {dcp}",
+    ),
     ("orbax", inside("_METADATA", "_sharding"), "a checkpoint folder of Orbax"),
     ("w.pth", write(b"\x1f\x8b\x08\0"), "a gzip file. Unpack it: gunzip {path}"),
 ]
@@ -75,6 +80,7 @@ def test_what_is_no_weights_file_is_named(name: str, make: Callable[[Path], obje
     path = tmp_path / name
     make(path)
     place = {"path": shlex.quote(str(path)), "folder": tmp_path, "name": shlex.quote(name)}
+    place["dcp"] = f"python -m torch.distributed.checkpoint.format_utils dcp_to_torch {place['path']} NEW.pt"
     with pytest.raises(UsageError) as caught:
         create_model("ViT-mini", path)
     assert f"'{path}' is no weights file: it is {what.format(**place)}" in str(caught.value)
@@ -106,6 +112,7 @@ def test_one_processs_shards_are_named(tmp_path: Path) -> None:
         create_model("ViT-mini", tmp_path / "rank0.pt")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:torch.distributed is disabled", "ignore:.*TypedStorage is deprecated")
 def test_the_command_for_a_folder_of_torchs_makes_a_file(tmp_path: Path) -> None:
     state = dict(create_model("ViT-mini", num_classes=3).state_dict())

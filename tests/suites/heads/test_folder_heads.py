@@ -12,8 +12,10 @@ import torch
 from PIL import Image
 from vit_bench import run
 from vit_bench.models import create_model
+from vit_bench.models.weights.sidecar import read_head
 from vit_bench.registry import UsageError
 from vit_bench.results.comparison.compare import compare
+from vit_bench.suites.heads.classes import answers
 from vit_bench.suites.images.transforms import Transform
 from vit_bench.suites.sources.folder import folder_task
 from vit_bench.suites.training.runs import _save
@@ -30,6 +32,22 @@ def images(folder: Path, seed: int) -> Path:
     return folder
 
 
+def test_a_head_knows_its_folder_by_the_listing(tmp_path: Path) -> None:
+    first, other = images(tmp_path / "first", 0), images(tmp_path / "other", 1)
+    (other / "test" / "cat" / "0.png").rename(other / "test" / "cat" / "9.png")
+    shutil.copytree(first, tmp_path / "elsewhere")
+    task, same, another = map(folder_task, (first, tmp_path / "elsewhere", other))
+    (tmp_path / "w.safetensors.yaml").write_text(f"head: 'folder:{first}'\nlisting: {task.revision}\n")
+    head = read_head(tmp_path / "w.safetensors")
+    assert head is not None
+    assert [answers(head, one) for one in (task, same, another)] == [True, True, False]
+    (tmp_path / "w.safetensors.yaml").write_text(f"head: 'folder:{first}'\n")  # as files of before have it
+    head = read_head(tmp_path / "w.safetensors")
+    assert head is not None
+    assert [answers(head, one) for one in (task, same)] == [True, False]
+
+
+@pytest.mark.slow
 def test_a_kept_head_of_a_folder(tmp_path: Path) -> None:
     first, other = images(tmp_path / "first", 0), images(tmp_path / "other 2", 1)
     (other / "test" / "cat" / "0.png").write_bytes((first / "test" / "cat" / "1.png").read_bytes() + b"\0")
