@@ -67,10 +67,11 @@ def _is_onnx(path: Path, head: bytes) -> bool:
 
 
 def _is_keras(path: Path, _head: bytes) -> bool:
-    if not zipfile.is_zipfile(path):
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return "model.weights.h5" in archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):  # no zip file, or a damaged one
         return False
-    with zipfile.ZipFile(path) as archive:
-        return "model.weights.h5" in archive.namelist()
 
 
 TENSORFLOW = f"a checkpoint of TensorFlow, an index beside its data, which is not read. {RELEASES}"
