@@ -28,6 +28,7 @@ BROKEN_ZIP = (  # what reading a damaged zip archive raises, besides ValueError
     zlib.error,
 )
 KEY = re.compile("[0-9a-f]{16}")  # a cell's key, which is also the name of its files
+MEASURED = ("value", "seconds", "verdict", "error", "n_train", "n_skipped", "device")  # what is not asked
 STATUSES = ("ok", "failed", "skipped")
 COUNTS = ("n_train", "n_test", "n_skipped")  # of images
 ROUNDING = 0.01  # percentage points by which a percentage, possibly float32, may be off
@@ -77,8 +78,22 @@ def checked(frame: pd.DataFrame, place: Callable[[int], str]) -> pd.DataFrame:
 
 
 def distinct(frame: pd.DataFrame, place: Callable[[int], str]) -> pd.DataFrame:
-    """The records unchanged. Raises UsageError, naming their places, for two with the same `measurement`."""
+    """The records unchanged.
+
+    Raises UsageError, naming their places, for two with the same `measurement`, and for two percentages without one
+    that differ in nothing but what was measured.
+    """
     names = frame["measurement"]
+    without = frame[frame["status"].eq("ok") & frame["unit"].eq("percent") & names.eq("")]
+    asked = [name for name in map(str, frame) if name not in MEASURED and not name.startswith("env.")]
+    twice = without.index[without.duplicated(asked, keep=False)] if len(without) else []
+    if len(twice):
+        row = without.loc[twice[0]]
+        first, second = (place(int(i)) for i in twice[(without.loc[twice, asked] == row[asked]).all(axis=1)][:2])
+        raise UsageError(
+            f"{first} and {second} are of the same cell: {row['metric']} of {row['model']} on {row['task']}, with the "
+            "same seed and settings. Delete the one that is wrong"
+        )
     duplicates = names[names.duplicated(keep=False) & (names != "")]
     if len(duplicates):
         name = duplicates.iloc[0]

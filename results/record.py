@@ -333,6 +333,8 @@ def _load_one(path: Path) -> pd.DataFrame:
         frame = typed(frame)
     except (TypeError, ValueError) as error:
         raise UsageError(f"{path}: {error}") from error
+    for name in ("question", "treatment"):
+        frame[name] = frame.get(name, "")
     return checked(frame, lambda i: f"{path}, row {i + 2}")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...registry import UsageError, suggest
-from ..checks import read_csv
+from ..checks import checked, read_csv
 from ..record import COLUMNS, NUMBERS, typed
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def read_foreign(path: Path, mapping: Mapping[str, str] | None = None, metric: s
     `mapping` is ours -> theirs, for example `{"model": "name", "value": "top1"}`. If the value's column is in METRICS,
     it gives the metric, and fractions become percent. If not, the metric is `metric`, if that is one of ours (with
     values in our unit), else the column's name, without a unit. Raises UsageError for a missing column and, naming
-    the row, for text in place of a number.
+    the row, for text in place of a number and for what `checked` refuses.
     """
     import pandas as pd
 
@@ -91,14 +91,14 @@ def read_foreign(path: Path, mapping: Mapping[str, str] | None = None, metric: s
         metric_name, unit, factor = METRICS.get(name, (metric, UNITS[metric], 1) if metric in UNITS else (name, "", 1))
         part = pd.DataFrame({column: _column(raw, columns[column], path, column) for column in columns})
         part["value"] = _column(raw, name, path, "value") * factor
-        part = part.assign(metric=metric_name, unit=unit)[(raw[name] != "").to_numpy()]
-        parts.append(part)
+        parts.append(part.assign(metric=metric_name, unit=unit)[(raw[name] != "").to_numpy()])
+    places = [f"{path}, row {i + 2}" for part in parts for i in part.index]
     frame = pd.concat(parts, ignore_index=True)
     at_columns = [name for name in frame if name not in COLUMNS]
     frame = frame.reindex(columns=[*COLUMNS, *at_columns, "question", "treatment"])
     text_columns = [name for name in frame if name not in (*NUMBERS, *at_columns)]
     frame[text_columns] = frame[text_columns].astype(object).fillna("")
-    return typed(frame.assign(status="ok"))
+    return checked(typed(frame.assign(status="ok")), places)
 
 
 def _column(raw: pd.DataFrame, name: str, path: Path, ours: str) -> pd.Series:

@@ -37,7 +37,7 @@ def record(**values) -> Record:
 
 
 def cell(key: str = K1, slot: str = "s1", order: tuple = (0, "a"), started_at: str = "2026-01-01", **values) -> Cell:
-    records = tuple(record(value=float(i), **values) for i in range(2))
+    records = tuple(record(value=float(i), measurement=f"{key}/{i}", **values) for i in range(2))
     return Cell(
         key=key,
         slot=slot,
