@@ -10,6 +10,7 @@ from ..published import is_reproducible
 from .rows import with_std
 
 NOT_RELEASED, UNTRAINED, RESAVED, MINIATURE, BELOW, TIED, FROM_SCRATCH = "†", "‡", "§", "¶", "*", "≈", "‖"
+TIMES_STD = " x published std"
 FOOTNOTES = {
     NOT_RELEASED: "Weights never released: this number cannot be reproduced.",
     UNTRAINED: "Random weights: an untrained network, of which only architecture and initialisation show.",
@@ -61,10 +62,10 @@ class Measured:
 
 
 def difference(ours: float, printed: Printed, decimals: int) -> str:
-    """Ours minus the published number as text, also in units of the published std if that is above 0."""
+    """Ours minus the published number as text, also as a multiple of the published std if that is above 0."""
     delta = ours - printed.value
     std = float(printed.std or 0)
-    return f"{delta:+.{decimals}f}" + (f" (z {delta / std:+.1f})" if std else "")
+    return f"{delta:+.{decimals}f}" + (f" ({delta / std:+.1f}{TIMES_STD})" if std else "")
 
 
 def stated(text: str, mark: str = "", value: float | None = None) -> Printed:

@@ -48,9 +48,9 @@ def test_ours_stands_in_the_papers_column_only_where_model_and_pre_training_are_
     assert ours["ViT-L/16, ImageNet-21k"] == "85.10 ± 0.10"
     assert ours["ViT-L/16, JFT-300M"] == ""
     assert ours["ViT-B/32 (random)"] == "10.00‖"
-    assert rows["ImageNet", "difference"]["ViT-L/16, ImageNet-21k"] == "-0.20 (z -10.0)"
+    assert rows["ImageNet", "difference"]["ViT-L/16, ImageNet-21k"] == "-0.20 (-10.0 x published std)"
     assert rows["VTAB (19 tasks)", "ours"]["ViT-L/16, ImageNet-21k"] == "60.00 ± 1.00"
-    assert rows["VTAB (19 tasks)", "difference"]["ViT-L/16, ImageNet-21k"] == "-12.72 (z -60.6)"
+    assert rows["VTAB (19 tasks)", "difference"]["ViT-L/16, ImageNet-21k"] == "-12.72 (-60.6 x published std)"
     ours = rows["our runs (core-hours, device-hours)", "ours"]
     assert ours["BiT-R50x1 (bit-m), ImageNet-21k"] == "9 device-hours on NVIDIA H200"
     assert ours["ViT-L/16, ImageNet-21k"] == "37.5 device-hours on NVIDIA H200"
