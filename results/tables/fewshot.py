@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
+from math import ceil
 from typing import TYPE_CHECKING
 
 from ..predictions import Predictions
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 SEEDS = 3  # support sets in a comparison of two models, as usual in papers
 # Columns that cells need. Copying all hundred columns for each of hundreds of cells took longer than the probe itself.
 NEEDED = ("metric", "status", "value", "measurement", "shots", "draws")
+LARGEST_ERROR = 2.2  # percentage points of a chance, one standard deviation; of two equal models at 1,000 draws
+LARGEST_SHARE = 0.1  # of the spread that a quantile's error may be
+QUANTILE_ERROR = 2.67  # of a normal distribution's 2.5 % quantile, in std / sqrt(draws): sqrt(0.025 x 0.975) / density
 
 
 def fewshot(request: TableRequest) -> list[Table]:
@@ -90,7 +94,12 @@ def _notes(frame: pd.DataFrame, top1: pd.DataFrame, dial: str | None, several: b
     for start, note in (
         ("top1_val_", f"chosen: the {dial} that is best on the validation images, for each support set."),
         ("top1_oracle_", f"ORACLE: the {dial} that is best on the test images themselves; an upper bound, no result."),
-        ("top1_draws_", "Rows of draws: mean ± std [2.5 %, 97.5 %] of the accuracy over that many support sets."),
+        (
+            "top1_draws_",
+            "Rows of draws: mean ± std [2.5 %, 97.5 %] of the accuracy over that many support sets; in brackets the "
+            "Monte-Carlo error (one std) of the quantiles, the largest. Above a tenth of the spread the draws needed "
+            "stand there instead.",
+        ),
     ):
         if frame["metric"].str.startswith(start).any():
             notes.append(note)
@@ -122,17 +131,24 @@ def _draw_rows(
         if chosen.empty:
             continue
         value = {(row["metric"], int(row["shots"])): row["value"] for row in chosen.to_dict("records")}
-        texts = [
-            "{:.1f} ± {:.1f} [{:.1f}, {:.1f}]".format(
-                *(value[f"top1_draws_{name}", count] for name in ("mean", "std", "q2.5", "q97.5"))
-            )
-            if ("top1_draws_mean", count) in value
-            else ""
-            for count in shots
-        ]
-        name = f"{label}, {int(chosen['draws'].iloc[0])} draws"
+        draws = int(chosen["draws"].iloc[0])
+        texts = [_spread(value, count, draws) if ("top1_draws_mean", count) in value else "" for count in shots]
+        name = f"{label}, {draws} draws"
         rows.append((task, name, *(() if setting is None else (f"{setting:g}",)), *texts, ""))
     return rows
+
+
+def _spread(value: Mapping[tuple[str, int], float], shots: int, draws: int) -> str:
+    """A distribution in words, or how many draws it needs."""
+    mean, std, low, high = (value[f"top1_draws_{name}", shots] for name in ("mean", "std", "q2.5", "q97.5"))
+    if (needed := (QUANTILE_ERROR / LARGEST_SHARE) ** 2) > draws:
+        return _needed(needed)
+    return f"{mean:.1f} ± {std:.1f} [{low:.1f}, {high:.1f}] ({QUANTILE_ERROR * std / draws**0.5:.1g})"
+
+
+def _needed(draws: float) -> str:
+    """How many draws a number needs, as typed: rounded up to hundreds."""
+    return f"draws={100 * ceil(draws / 100)} needed"
 
 
 def published_fewshot(request: TableRequest) -> list[Table]:
@@ -150,13 +166,17 @@ def published_fewshot(request: TableRequest) -> list[Table]:
     return [grid.table(replace(request, show="published")) for grid in (figure4, figure13)]
 
 
-def probability_better(a: np.ndarray, b: np.ndarray, n_test: int, seeds: int = SEEDS) -> float:
-    """The probability that model A's mean accuracy over `seeds` support sets is above model B's over the same sets.
+def probability_better(a: np.ndarray, b: np.ndarray, n_test: int, seeds: int = SEEDS) -> tuple[float, float]:
+    """The probability that model A's mean accuracy over `seeds` support sets is above model B's, and its std error.
 
     `a` and `b` are (R,) accuracies in percent of `n_test` images, in the same order of the same R support sets. The
     sets of a comparison are drawn from these with replacement; a tie counts half. The result is exact: differences are
-    whole numbers of images, so the distribution of their sum is a convolution power. Raises ValueError for `a` and `b`
-    of different lengths.
+    whole numbers of images, so the distribution of their sum is a convolution power.
+
+    The error is that of having R support sets alone. The probability is a V-statistic: with h(x) the probability where
+    one of the m = `seeds` differences is x, its variance is m^2 Var h(X) / R (Hoeffding 1948). Where A won or lost
+    with every set that is 0, and the error is m / R, the most that one more set can move the probability. Raises
+    ValueError for `a` and `b` of different lengths.
     """
     import numpy as np
 
@@ -165,13 +185,16 @@ def probability_better(a: np.ndarray, b: np.ndarray, n_test: int, seeds: int = S
         raise ValueError(f"{a.shape} and {b.shape} draws: two models are compared draw for draw")
     leads = np.rint((a - b) * n_test / 100).astype(np.int64)  # images
     least, most = int(leads.min()), int(leads.max())
-    length = seeds * (most - least) + 1
     share = np.bincount(leads - least, minlength=most - least + 1) / len(leads)
-    total = np.fft.irfft(np.fft.rfft(share, 2 * length) ** seeds, 2 * length)[:length]  # of the sum, from seeds x least
-    level = -seeds * least  # where the sum is 0
-    above = total[max(level + 1, 0) :].sum()
-    even = total[level] if 0 <= level < length else 0.0
-    return float(np.clip(above + even / 2, 0, 1))
+    length = (seeds - 1) * (most - least) + 1
+    total = np.fft.irfft(np.fft.rfft(share, 2 * length + len(share)) ** (seeds - 1), 2 * length + len(share))[:length]
+    above = np.append(np.cumsum(total[::-1])[::-1], 0.0)  # P(sum of the others >= its least value + i)
+    level = -np.arange(least, most + 1) - (seeds - 1) * least  # where the others make up for a lead
+    at_least, more = (above[np.clip(level + shift, 0, length)] for shift in (0, 1))
+    ahead = (at_least + more) / 2  # h
+    probability = float(np.clip(share @ ahead, 0, 1))
+    error = seeds * np.sqrt(share @ (ahead - probability) ** 2 / len(leads))
+    return probability, max(float(error), seeds / len(leads))
 
 
 def draws_tables(frame: pd.DataFrame) -> list[Table]:
@@ -205,6 +228,8 @@ def draws_tables(frame: pd.DataFrame) -> list[Table]:
             notes=(
                 f"Over {' or '.join(map(str, counts))} support sets, the same for A and B; {SEEDS} of them are drawn, "
                 "and the means compared. A tie counts half. 50 is a coin toss.",
+                f"±: the Monte-Carlo error (one std) of having so many support sets. Where it is above {LARGEST_ERROR} "
+                "points, the draws needed stand in place of the number.",
             ),
         )
     ]
@@ -218,7 +243,11 @@ def _chance(a: pd.DataFrame, b: pd.DataFrame, shots: int, predictions: Predictio
     first, second = (predictions.other_arrays(str(row["measurement"])).get("draws") for row in rows)
     if first is None or second is None or len(first) != len(second):
         return ""
-    return f"{100 * probability_better(first, second, int(rows[0]['n_test'])):.1f}"
+    chance, error = (100 * share for share in probability_better(first, second, int(rows[0]["n_test"])))
+    if error > LARGEST_ERROR:
+        return _needed(len(first) * (error / LARGEST_ERROR) ** 2)
+    decimals = int(error < 1)
+    return f"{chance:.{decimals}f} ± {error:.{decimals}f}"
 
 
 FEWSHOT = TableSpec(
