@@ -17,7 +17,7 @@ TUNED = ("l2", "k", "lr", "recipe", "micro_batch", "processes")
 
 def at_columns(frame: pd.DataFrame) -> list[str]:
     """The columns of settings that varied inside jobs (`Record.at`)."""
-    known = {*COLUMNS, "question", "treatment"}
+    known = {*COLUMNS, "question", "treatment", "cell", "remarks"}
     return [name for name in map(str, frame) if name not in known and not name.startswith(("env.", "pretrain."))]
 
 
@@ -40,7 +40,7 @@ def in_words(value: Any) -> str:
 
 
 def mixed_fields(frame: pd.DataFrame, keys: Sequence[str] = ()) -> list[str]:
-    """A sentence for each task and metric with several questions: the fields in which these differ.
+    """A sentence for each task and metric with several questions, or numbers of test images: in what they differ.
 
     `keys` are the columns that say which records must answer one question; by default those of a column of a table.
     """
@@ -54,7 +54,9 @@ def mixed_fields(frame: pd.DataFrame, keys: Sequence[str] = ()) -> list[str]:
             f"{name} is {' and '.join(sorted({in_words(q.get(name)) for q in questions}))}"
             for name in differing(questions)
         ]
-        if len(questions) > 1:
+        counts = sorted(part["n_test"].dropna().astype(int).unique()) if "n_test" in part else []
+        values += [f"n_test is {' and '.join(map(str, counts))}"] if len(counts) > 1 else []
+        if len(questions) > 1 or len(counts) > 1:
             sentences.append(f"for {part['task'].iloc[0] or part['suite'].iloc[0]}, {', '.join(values)}")
     return list(dict.fromkeys(sentences))
 

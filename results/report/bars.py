@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from ..questions import mixed_fields
+from ...registry import UsageError
 from ..tables import GROUP_SIZES, GROUPS
-from ..tables.rows import majority_rates, mean_in_words, measurements, once, only_metric, row_labels
+from ..tables.comparable import comparable
+from ..tables.rows import majority_rates, mean_in_words, measurements, only_metric, row_labels
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,10 @@ def bars(frame: pd.DataFrame) -> list[Bars]:
     charts = []
     part = frame[frame["suite"].isin(list(GROUP_SIZES))]
     for (suite, protocol), of_protocol in part.groupby(["suite", "protocol"], sort=False):
-        of_protocol = once(of_protocol)
-        if mixed_fields(of_protocol):
-            continue  # the error of their table names the fields that differ
+        try:
+            of_protocol, _ = comparable(of_protocol)
+        except UsageError:
+            continue  # the error of their table says why
         groups = _groups(of_protocol, GROUP_SIZES[str(suite)])
         title = f"{suite}, {protocol}" if protocol else str(suite)
         charts.append(Bars(f"bars-{len(charts) + 1}", title, tuple(groups)))

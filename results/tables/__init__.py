@@ -12,8 +12,8 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from ...registry import Registry, UsageError, collect
-from ..questions import mixed_fields, mixed_units
-from .rows import once, row_labels
+from .comparable import comparable
+from .rows import row_labels
 from .table import EVERY_SUITE, GROUP_SIZES, GROUPS, Facts, Show, Table, TableRequest, TableSpec
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def make(
 
     `show`: "ours", "published", "both" with their difference, or "delta", the difference alone; None means "both" with
     records and "published" without. Raises UsageError for an unknown name, for records of which none belongs into the
-    table, for differing units, and, unless `mix`, for a column with answers to different questions.
+    table, and for what may not share a table or a cell (`comparable`).
     """
     spec = tables()[table] if isinstance(table, str) else table
     request = TableRequest(frame=frame, show=show or ("published" if frame is None else "both"), facts=facts or Facts())
@@ -60,24 +60,10 @@ def make(
     tables_made = []
     for part in parts:
         part.attrs = frame.attrs
-        comparable, warning = _comparable(part, mix)
-        built = spec.build(replace(request, frame=comparable))
+        shown, warning = comparable(part, mix=mix)
+        built = spec.build(replace(request, frame=shown))
         tables_made += [replace(table_made, notes=warning + table_made.notes) for table_made in built]
     return tables_made
-
-
-def _comparable(frame: pd.DataFrame, mix: bool) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """The records that count and, with `mix`, a warning if their questions differ. Without `mix` that is an error."""
-    part = once(frame)
-    part.attrs = frame.attrs
-    if units := mixed_units(part):
-        raise UsageError(f"these records are not in the same unit: {'; '.join(units)}")
-    mixed = mixed_fields(part)
-    if mixed and not mix:
-        raise UsageError(
-            f"these records do not answer the same question: {'; '.join(mixed)}. Show them apart, or type mix=true"
-        )
-    return part, ((f"MIXED (mix=true): {'; '.join(mixed)}.",) if mixed else ())
 
 
 def table_of(suite: str, among: Mapping[str, TableSpec] | None = None) -> TableSpec:

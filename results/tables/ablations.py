@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ...random_weights import is_random
+from ...registry import UsageError
 from ..published import rows
 from ..record import read_variant
 from .cells import printed, stated
@@ -82,7 +83,9 @@ def _add_ours(grid: Grid, frame: pd.DataFrame) -> None:
             trained = "random" if is_random(weights) else pretrain or weights
             question = f"{task}, {int(shots)}-shot" if shots == shots else f"{task}, {protocol}"
             line = f"{' '.join([model, *other_settings])}, {trained}: {question}", kind
-            grid.measured[grid.add(line, place)] = cell
+            if grid.add(line, place) in grid.measured:
+                raise UsageError(f"table 8: {line[0]} was measured with several weights. Name the run that counts")
+            grid.measured[line, place] = cell
 
 
 TABLE7 = of_paper("7", "optimisers for pre-training ResNets", table7, (FINE_TUNED,))

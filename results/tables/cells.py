@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ..published import is_reproducible
 from .rows import with_std
 
+SUPERSCRIPT = str.maketrans("0123456789", "\N{SUPERSCRIPT ZERO}¹²³⁴⁵⁶⁷⁸⁹")
 NOT_RELEASED, UNTRAINED, RESAVED, MINIATURE, BELOW, TIED, FROM_SCRATCH = "†", "‡", "§", "¶", "*", "≈", "‖"
 TIMES_STD = " x published std"
 FOOTNOTES = {
@@ -21,6 +22,26 @@ FOOTNOTES = {
     TIED: "Among our models tied for the best: no significant difference seen (5 %, Holm).",
 }
 Position = tuple[tuple[str, ...], str]  # row labels, column
+
+
+class Footnotes:
+    """The remarks on the cells of a table, numbered as they appear; those on all cells are notes without a number."""
+
+    def __init__(self, cells: Iterable[tuple[str, ...]]) -> None:
+        """`cells` are the remarks of every cell with a number."""
+        first, *others = [*cells] or [()]
+        self._of_all = [remark for remark in first if all(remark in other for other in others)]
+        self._numbers: dict[str, int] = {}
+
+    def mark(self, remarks: Iterable[str]) -> str:
+        """The numbers of a cell's remarks, to follow its text."""
+        own = [remark for remark in remarks if remark not in self._of_all]
+        numbers = (self._numbers.setdefault(remark, len(self._numbers) + 1) for remark in own)
+        return ",".join(str(number).translate(SUPERSCRIPT) for number in numbers)
+
+    def notes(self) -> list[str]:
+        numbered = (f"{str(number).translate(SUPERSCRIPT)} {remark}" for remark, number in self._numbers.items())
+        return [*(f"All numbers: {remark}" for remark in self._of_all), *numbered]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +66,7 @@ class Measured:
     std: float | None = None
     words: str = ""  # "failed", "skipped", "17/19"
     marks: str = ""
+    remarks: tuple[str, ...] = ()  # on what is unusual about its records
     records: tuple[Mapping[str, Any], ...] = ()  # one a seed; empty for a mean over tasks
     of_tasks: tuple[str, ...] = ()  # the measurements of a mean over tasks
 

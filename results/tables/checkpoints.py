@@ -81,9 +81,8 @@ def _imagenet_cells(frame: pd.DataFrame | None) -> dict[tuple[str, str], Measure
     cells = {}
     for subject in [] if frame is None else subjects(only_metric(frame[frame["task"] == "ImageNet"], "top1")):
         cell = measured(subject.frame)
-        plain = subject.label.split(" (")[0] == subject.model
         if cell is not None:
-            cells[subject.model if plain else subject.label, subject.weights] = cell
+            cells[subject.label_without_weights, subject.weights] = cell
     return cells
 
 
@@ -122,7 +121,7 @@ def _own_heads(request: TableRequest, frame: pd.DataFrame) -> Table:
     shown_records = frame[frame["metric"] != "majority_rate"]
     weights_names = weights_labels(list(dict.fromkeys(map(str, frame["weights"]))))
     for subject in subjects(shown_records):
-        row = (subject.label.split(" (")[0] if not subject.variant else subject.label, weights_names[subject.weights])
+        row = (subject.label_without_weights, weights_names[subject.weights])
         for (task, metric), part in subject.frame.groupby(["task", "metric"], sort=False):
             cell = measured(part, rates.get(str(task)) if metric == "top1" else None)
             if cell is None:

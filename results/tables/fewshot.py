@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from ..predictions import Predictions
 from ..published import drawn
-from .cells import NOT_RELEASED, stated
+from .cells import NOT_RELEASED, Footnotes, stated
+from .comparable import seeds_of_cells
 from .grid import Grid
 from .rows import (
     majority_rates,
@@ -19,6 +20,7 @@ from .rows import (
     only_metric,
     protocol_notes,
     provenance_notes,
+    remarks,
     row_labels,
     swept,
 )
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
 SEEDS = 3  # support sets in a comparison of two models, as usual in papers
 # Columns that cells need. Copying all hundred columns for each of hundreds of cells took longer than the probe itself.
-NEEDED = ("metric", "status", "value", "measurement", "shots", "draws")
+NEEDED = ("metric", "status", "value", "measurement", "shots", "draws", "remarks")
 LARGEST_ERROR = 2.2  # percentage points of a chance, one standard deviation; of two equal models at 1,000 draws
 LARGEST_SHARE = 0.1  # of the spread that a quantile's error may be
 QUANTILE_ERROR = 2.67  # of a normal distribution's 2.5 % quantile, in std / sqrt(draws): sqrt(0.025 x 0.975) / density
@@ -56,10 +58,13 @@ def fewshot_table(frame: pd.DataFrame) -> Table:
     rows: list[tuple[str, ...]] = []
     rules = set()
     sources: dict[tuple[int, int], tuple[str, ...]] = {}
-    for task, of_task in frame.groupby("task", sort=False):
+    footnotes = Footnotes(text.splitlines() for text in top1[top1["status"] == "ok"]["remarks"].unique())
+    labelled = row_labels(frame[frame["metric"] != "majority_rate"])
+    by_task = [(label, dict(list(part.groupby("task", sort=False)))) for label, part in labelled]
+    for task in frame["task"].unique():
         rules.add(len(rows))
         rate = f"{majority[str(task)]:.1f}" if str(task) in majority else ""
-        for label, part in row_labels(of_task[of_task["metric"] != "majority_rate"]):
+        for label, part in [(label, parts[task]) for label, parts in by_task if task in parts]:
             part = part[[name for name in (*NEEDED, dial) if name in part]]
             for setting, cell in _settings(part, dial if several else None):
                 parts = [cell[(cell["shots"] == k) | cell["shots"].isna()] for k in shots] or [cell]
@@ -67,7 +72,8 @@ def fewshot_table(frame: pd.DataFrame) -> Table:
                 for column, cell_part in enumerate(parts, start=len(labels)):
                     if names := measurements(cell_part):
                         sources[len(rows), column] = names
-                rows.append((*labels, *(mean_in_words(cell_part)[1] for cell_part in parts), rate))
+                texts = (mean_in_words(cell_part)[1] + footnotes.mark(remarks(cell_part)) for cell_part in parts)
+                rows.append((*labels, *texts, rate))
             rows += _draw_rows(str(task), label, part, shots, dial if several else None)
     protocol = str(frame["protocol"].iloc[0])
     protocol_label = f" ({protocol})" if protocol in ("knn", "logistic") else ""
@@ -78,17 +84,17 @@ def fewshot_table(frame: pd.DataFrame) -> Table:
         columns=("task", "model", *setting, *counts, "majority class"),
         rows=tuple(rows),
         labels=2 + several,
-        notes=tuple(_notes(frame, top1, dial, several)),
+        notes=(*_notes(frame, top1, dial, several), *footnotes.notes()),
         rules=frozenset(rules - {0}),
         sources=sources,
     )
 
 
 def _notes(frame: pd.DataFrame, top1: pd.DataFrame, dial: str | None, several: bool) -> list[str]:
-    seeds = top1["seed"].dropna().nunique()
     notes = protocol_notes(top1)
-    if seeds > 1:
-        notes.append(f"Mean ± std (ddof 1) over {seeds} seeds.")
+    counts = seeds_of_cells(top1[top1["status"] == "ok"])
+    if len(counts):
+        notes.append(f"Mean ± std (ddof 1) over {counts.mode().min()} seeds.")
     if dial is not None and not several:
         notes.append(f"{dial} = {top1[dial].dropna().iloc[0]:g}.")
     for start, note in (

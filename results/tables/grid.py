@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from ..predictions import Predictions, Scored
 from . import cells
-from .cells import Measured, Position, Printed, difference
+from .cells import Footnotes, Measured, Position, Printed, difference
 from .table import Table, TableRequest
 
 ALPHA = 0.05
@@ -50,10 +50,11 @@ class Grid:
         """The table, with up to three lines a row: ours, published, difference. Empty ones are left out."""
         marked = self.marks is None and request.show in ("ours", "both") and self.measured
         best = mark_best(self._lines(), request.folders) if marked else {}
+        footnotes = Footnotes(cell.remarks for cell in self.measured.values() if cell.value is not None)
         text_rows: list[tuple[tuple[str, ...], str, dict[str, str]]] = []
         for row in self.rows:
             for kind in KINDS[request.show]:
-                texts = {column: self._text(kind, (row, column), best) for column in self.columns}
+                texts = {column: self._text(kind, (row, column), best, footnotes) for column in self.columns}
                 if any(texts.values()):
                     text_rows.append((row, kind, texts))
         has_kinds = len({kind for _, kind, _ in text_rows}) > 1  # the kind needs a column of its own
@@ -76,7 +77,7 @@ class Grid:
             columns=(*self.label_names, *(("",) if has_kinds else ()), *columns),
             rows=tuple(lines),
             labels=len(self.label_names) + has_kinds,
-            notes=tuple(self._notes("".join(cell for line in lines for cell in line))),
+            notes=(*self._notes("".join(cell for line in lines for cell in line)), *footnotes.notes()),
             rules=frozenset(rules),
             bold=frozenset(bold),
             sources=sources,
@@ -102,10 +103,10 @@ class Grid:
                 lines.setdefault((row if self.models_are_columns else column, question), {})[row, column] = cell
         return list(lines.values())
 
-    def _text(self, kind: str, position: Position, best: Mapping[Position, Mark]) -> str:
+    def _text(self, kind: str, position: Position, best: Mapping[Position, Mark], footnotes: Footnotes) -> str:
         ours, printed = self.measured.get(position), self.printed.get(position)
         if kind == "ours":
-            text = "" if ours is None else ours.shown(self.decimals, self.marks)
+            text = "" if ours is None else ours.shown(self.decimals, self.marks) + footnotes.mark(ours.remarks)
             return text + cells.TIED if best.get(position) == "tied" else text
         if kind == "published":
             return printed.shown if printed is not None else self.plain.get(position, "")

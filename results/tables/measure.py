@@ -13,7 +13,7 @@ from ...registry import UsageError
 from ..published import NOISY_STUDENT, model_name
 from . import cells
 from .cells import Measured
-from .rows import mean_and_std, measurements, only_metric, row_labels, trained_here
+from .rows import mean_and_std, measurements, only_metric, remarks, row_labels, trained_here, weights_labels
 from .table import MINIATURE
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class Subject:
     """A measured model: one variant, weights and treatment, with its records in `frame`."""
 
     label: str
+    label_without_weights: str
     model: str
     variant: str
     weights: str
@@ -62,12 +63,14 @@ class Subject:
 def subjects(frame: pd.DataFrame) -> list[Subject]:
     """The measured models in these records, in order."""
     listed = []
+    shown = weights_labels(list(dict.fromkeys(frame["weights"])))
     for label, part in row_labels(frame):
         first: dict[Any, Any] = part.iloc[0].to_dict()
         texts = {name: str(first[name]) for name in ("model", "variant", "weights", "pretrain")}
         epochs: Any = first.get("pretrain.epochs")
         known = isinstance(epochs, int | float) and epochs == epochs  # not NaN
-        listed.append(Subject(label=label, epochs=float(epochs) if known else None, frame=part, **texts))
+        texts |= {"label": label, "label_without_weights": label.replace(f" ({shown[texts['weights']]})", "")}
+        listed.append(Subject(epochs=float(epochs) if known else None, frame=part, **texts))
     return listed
 
 
@@ -87,21 +90,21 @@ def matched(
     return rows, unmatched
 
 
-def measured(part: pd.DataFrame, majority: float | None = None, *, one_a_seed: bool = True) -> Measured | None:
-    """The cell of these records, or None if there are none.
+def measured(part: pd.DataFrame, majority: float | None = None) -> Measured | None:
+    """The cell of these records, one a seed, or None if there are none.
 
-    With `one_a_seed`, raises UsageError for two records of the same seed.
+    Raises UsageError for records that differ in more than the seed, as far as `comparable` numbered their cells.
     """
     if part.empty:
         return None
     ok = part[part["status"] == "ok"]
     if ok.empty:
         return Measured(words=str(part["status"].iloc[0]), marks=marks_of(part))
-    if one_a_seed and len(ok) > 1 and len(duplicates := ok[ok["seed"].duplicated(keep=False)]):
-        row = duplicates.iloc[0]
+    if len(ok) > 1 and "cell" in ok and ok["cell"].nunique() > 1:
+        row = ok.iloc[0]
         raise UsageError(
-            f"two records are of the same cell: {row['model']} on {row['task']}, {row['metric']}, seed {row['seed']} "
-            f"({', '.join(map(str, duplicates['measurement']))}). Name the run that counts"
+            f"several numbers are of one cell, {row['model']} on {row['task']}, {row['metric']}: they differ in more "
+            f"than the seed ({', '.join(map(str, ok['measurement']))}). Name the run that counts"
         )
     value, std = mean_and_std(ok["value"])
     below = cells.BELOW if majority is not None and value < majority else ""
@@ -111,6 +114,7 @@ def measured(part: pd.DataFrame, majority: float | None = None, *, one_a_seed: b
         value=value,
         std=std,
         marks=below + marks_of(ok),
+        remarks=remarks(ok),
         records=tuple(records),  # pyright: ignore[reportArgumentType]
     )
 
@@ -146,4 +150,5 @@ def mean_of_tasks(frame: pd.DataFrame, total: int) -> Measured:
         seeds = ok.pivot_table(index="seed", columns="task", values="value")
         spread = None if seeds.isna().any(axis=None) else mean_and_std(seeds.mean(axis=1))[1]
     mean = fmean(per_task)  # correctly rounded, in any order of the tasks; pandas' mean is not
-    return Measured(value=mean, std=spread, marks=marks_of(ok), of_tasks=measurements(ok))
+    marks, said = marks_of(ok), remarks(ok)
+    return Measured(value=mean, std=spread, marks=marks, remarks=said, of_tasks=measurements(ok))

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..questions import at_columns
-from .rows import mean_and_std, measurements, protocol_notes, provenance_notes, row_labels, with_std
+from .cells import Footnotes
+from .rows import mean_and_std, measurements, protocol_notes, provenance_notes, remarks, row_labels, with_std
 from .table import EVERY_SUITE, Table, TableRequest, TableSpec
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ def plain_table(request: TableRequest) -> list[Table]:
             columns[heading] = None
             labels = (label, *("" if value != value else str(value) for value in settings))
             rows.setdefault(labels, {})[heading] = part
-    lines = [(*labels, *(_text(cells.get(name)) for name in columns)) for labels, cells in rows.items()]
+    footnotes = Footnotes(remarks(cell) for cells in rows.values() for cell in cells.values())
+    lines = [(*labels, *(_text(cells.get(name), footnotes) for name in columns)) for labels, cells in rows.items()]
     sources = {
         (i, j): names
         for i, (labels, cells) in enumerate(rows.items())
@@ -45,13 +47,13 @@ def plain_table(request: TableRequest) -> list[Table]:
             columns=("model", *varying, *columns),
             rows=tuple(lines),
             labels=1 + len(varying),
-            notes=(*protocol_notes(frame), *provenance_notes(frame)),
+            notes=(*protocol_notes(frame), *provenance_notes(frame), *footnotes.notes()),
             sources=sources,
         )
     ]
 
 
-def _text(cell: pd.DataFrame | None) -> str:
+def _text(cell: pd.DataFrame | None, footnotes: Footnotes) -> str:
     """The cell's text: mean and std over seeds, with one decimal, or four for means below 1; "failed" or "skipped"."""
     if cell is None:
         return ""
@@ -59,7 +61,7 @@ def _text(cell: pd.DataFrame | None) -> str:
     if ok.empty:
         return str(cell["status"].iloc[0])
     mean, std = mean_and_std(ok)
-    return with_std(mean, std, 1 if abs(mean) >= 1 or not mean else 4)
+    return with_std(mean, std, 1 if abs(mean) >= 1 or not mean else 4) + footnotes.mark(remarks(cell))
 
 
 MEASUREMENTS = TableSpec(

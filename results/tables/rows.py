@@ -15,16 +15,33 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+DIGEST = " sha "  # in the name of weights, where a name stands for several files
+
+
 def once(frame: pd.DataFrame) -> pd.DataFrame:
     """The records without earlier measurements of the same model, question, treatment and seed.
 
-    Timings on different devices count as different.
+    Timings on different devices count as different. Several weights files of one name get their digest into the name.
     """
     same = ["suite", "protocol", "model", "variant", "weights", "weights_sha", "task", "source", "metric", "seed"]
     same += ["question", "treatment", "status", *at_columns(frame)]
     same += ["device"] if frame["suite"].eq(TIMED).any() else []
     in_time = frame.reset_index(drop=True).sort_values("started_at", kind="stable")
-    return in_time.drop_duplicates(same, keep="last").sort_index()
+    return _with_digests(in_time.drop_duplicates(same, keep="last").sort_index())
+
+
+def _with_digests(frame: pd.DataFrame) -> pd.DataFrame:
+    """The records with digests in the names of weights that stand for several files, so that these are several rows.
+
+    Random weights keep their name: networks of several draws are seeds of one recipe.
+    """
+    measured = frame[frame["status"].eq("ok") & ~frame["weights"].astype(str).map(is_random).astype(bool)]
+    files = measured.groupby(["model", "variant", "weights"])["weights_sha"].transform("nunique")
+    if not (files > 1).any():
+        return frame
+    several = measured[files > 1]
+    named = several["weights"] + DIGEST + several["weights_sha"].str[:8].replace("", "not said")
+    return frame.assign(weights=named.reindex(frame.index).fillna(frame["weights"]))
 
 
 def only_metric(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -58,6 +75,12 @@ def mean_and_std(values: pd.Series) -> tuple[float, float | None]:
     return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else None
 
 
+def remarks(cell: pd.DataFrame) -> tuple[str, ...]:
+    """The remarks on a cell's records (results/tables/comparable.py)."""
+    lines = dict.fromkeys(cell["remarks"]) if "remarks" in cell else ()
+    return tuple(dict.fromkeys(line for text in lines for line in text.splitlines()))
+
+
 def mean_in_words(cell: pd.DataFrame) -> tuple[float | None, str]:
     """The mean over seeds or None, and the cell's text: a number, "mean ± std", "failed", "skipped" or ""."""
     ok = cell[cell["status"] == "ok"]
@@ -86,31 +109,56 @@ def model_label(record: Any) -> str:
 def row_labels(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """The label and the records of each row. Labels are model and variant, and what else distinguishes the row.
 
-    A model with two treatments on one task makes two rows. Treatment that only differs between tasks, or is tuned per
-    task, makes no further row.
+    A model with two protocols, or on one task with two treatments or two sources of images, makes two rows. Treatment
+    that only differs between tasks, or is tuned per task, makes no further row. Records without a number are in all.
     """
     shown = weights_labels(list(dict.fromkeys(frame["weights"])))
     labelled: list[tuple[str, pd.DataFrame]] = []
     for (_, _, weights), of_model in frame.groupby(["model", "variant", "weights"], sort=False):
         label = model_label(of_model.iloc[0])
         label += f" ({shown[str(weights)]})" if len(shown) > 1 else ""
-        treatments = [json.loads(canonical_treatment(text)) for text in of_model["treatment"]]
-        differs = _fed_differently(of_model)
-        fed = [json.dumps({name: item.get(name) for name in differs}) if item else "{}" for item in treatments]
-        of_model = of_model.assign(fed=fed)
-        for text in [text for text in dict.fromkeys(fed) if text != "{}"] or ["{}"]:
-            suffix = " ".join(f"{name}={in_words(value)}" for name, value in json.loads(text).items())
-            labelled.append((f"{label} {suffix}".strip(), of_model[of_model["fed"].isin([text, "{}"])]))
+        fed, places = _fed_differently(of_model), _several_places(of_model)
+        texts = [
+            json.dumps(
+                {name: record[name] for name in places if record["status"] == "ok"}
+                | ({name: treatment.get(name) for name in fed} if treatment else {})
+            )
+            for record, treatment in zip(_said(of_model), _treatments(of_model), strict=True)
+        ]
+        kinds = {text: json.loads(text) for text in texts}
+        for kind in kinds.values():
+            if any(kind.items() < other.items() for other in kinds.values()):
+                continue  # no number, or no treatment: in all rows that it fits
+            suffix = " ".join(f"{name}={in_words(value)}" for name, value in kind.items())
+            part = of_model[[kinds[text].items() <= kind.items() for text in texts]]
+            labelled.append((f"{label} {suffix}".strip(), part))
     return labelled
+
+
+def _said(frame: pd.DataFrame) -> list[dict[Any, Any]]:
+    return frame[["status", "protocol", "source"]].to_dict("records")
+
+
+def _treatments(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The canonical treatment of each record."""
+    parsed = {text: json.loads(canonical_treatment(text)) for text in frame["treatment"].unique()}
+    return [parsed[text] for text in frame["treatment"]]
 
 
 def _fed_differently(frame: pd.DataFrame) -> list[str]:
     """The fields in which treatments of the same task differ."""
     by_task: dict[str, list[dict[str, Any]]] = {}
-    for task, text in zip(frame["task"], map(canonical_treatment, frame["treatment"]), strict=True):
-        if text != "{}":
-            by_task.setdefault(task, []).append(json.loads(text))
+    for task, treatment in zip(frame["task"], _treatments(frame), strict=True):
+        if treatment:
+            by_task.setdefault(task, []).append(treatment)
     return list(dict.fromkeys(name for treatments in by_task.values() for name in differing(treatments)))
+
+
+def _several_places(frame: pd.DataFrame) -> list[str]:
+    """Of the columns protocol and source those with several values: protocol anywhere, source on one task."""
+    ok = frame[frame["status"] == "ok"]
+    several = {"protocol": ok["protocol"].nunique(), "source": ok.groupby("task")["source"].nunique().max()}
+    return [name for name, count in several.items() if count > 1]
 
 
 def weights_labels(names: Sequence[str]) -> dict[str, str]:
@@ -127,7 +175,7 @@ def weights_labels(names: Sequence[str]) -> dict[str, str]:
 
 def protocol_notes(frame: pd.DataFrame) -> list[str]:
     """A note on the protocol, training budget and selection rule that all records share; [] if they share none."""
-    questions = [json.loads(text) for text in frame[frame["status"] == "ok"]["question"].unique()]
+    questions = [json.loads(text or "{}") for text in frame[frame["status"] == "ok"]["question"].unique()]
     parts = []
     for name in ("protocol", "budget", "selection"):
         values = {str(question.get(name)) for question in questions if question.get(name)}
@@ -158,6 +206,11 @@ def provenance_notes(frame: pd.DataFrame) -> list[str]:
         notes.append(f"{subject}: untrained networks, of which only architecture and initialisation show.")
     if differs := _fed_differently(frame):
         notes.append(f"Rows differ in how images are fed: {', '.join(differs)}.")
+    if "source" in _several_places(frame):
+        sources = dict.fromkeys(frame[frame["status"] == "ok"]["source"])
+        notes.append(f"Images of one task come from several sources: {', '.join(filter(None, sources))}.")
+    if frame["weights"].str.contains(DIGEST, regex=False).any():
+        notes.append(f"Weights of one name are several files:{DIGEST}is the start of a file's digest.")
     for status in ("failed", "skipped"):
         jobs = frame[frame["status"] == status]
         if len(jobs):

@@ -37,9 +37,9 @@ def vtab_table(frame: pd.DataFrame) -> Table:
     top1 = only_metric(slim, "top1")
     majority = majority_rates(frame)
     for label, part in row_labels(top1):
-        add_row(grid, (label,), part, suite, majority, one_a_seed=False)
+        add_row(grid, (label,), part, suite, majority)
     rates = frame[(frame["metric"] == "majority_rate") & (frame["status"] == "ok")].drop_duplicates("task", keep="last")
-    add_row(grid, ("majority class",), rates.assign(metric="top1", measurement=""), suite, {}, one_a_seed=False)
+    add_row(grid, ("majority class",), rates.assign(metric="top1", measurement=""), suite, {})
     for (row, column), cell in grid.measured.items():
         if column in means:
             grid.measured[row, column] = replace(cell, std=None)
@@ -53,14 +53,12 @@ def vtab_table(frame: pd.DataFrame) -> Table:
     return replace(table, rules=frozenset({len(table.rows) - 1}))
 
 
-def add_row(
-    grid: Grid, row: tuple[str, ...], frame: pd.DataFrame, suite: str, majority: dict[str, float], *, one_a_seed: bool
-) -> None:
+def add_row(grid: Grid, row: tuple[str, ...], frame: pd.DataFrame, suite: str, majority: dict[str, float]) -> None:
     """Add a model's records as a row: its tasks, the mean of each group, of all tasks, and of the group means."""
     sizes = GROUP_SIZES[suite]
     total, group_mean = totals_of(suite)
     for task, part in frame.groupby("task", sort=False):
-        cell = measured(part, majority.get(str(task)), one_a_seed=one_a_seed)
+        cell = measured(part, majority.get(str(task)))
         if cell is not None:
             grid.measured[grid.add(row, str(task))] = cell
     of_group = {group: mean_of_tasks(frame[frame["group"] == group], size) for group, size in sizes.items()}
@@ -130,7 +128,7 @@ def _add_ours(grid: Grid, frame: pd.DataFrame, models: dict[tuple[str, str], tup
                 if protocol == FINE_TUNED and not taken and subject.stands_for(*published):
                     row = line
                     break
-            add_row(grid, row, subject.frame, VTAB, majority, one_a_seed=True)
+            add_row(grid, row, subject.frame, VTAB, majority)
     grid.notes += [*protocol_notes(frame), *provenance_notes(only_metric(frame, "top1"))]
     if (frame["protocol"] != FINE_TUNED).any():
         grid.notes.append("Probes on frozen features are not the paper's fine-tuning: they stand in rows of their own.")

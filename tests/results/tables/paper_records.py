@@ -34,7 +34,7 @@ def score(model: str, task: str, value: float | None, **values) -> Record:
         "measurement": f"{model.replace('/', '')}-{values.get('weights', 'in21k')}-{task}-{seed}/0",
         "protocol_sha": task,
         "question": {"task": task, "metric": "top1", "protocol": "fine-tuning"},
-        "treatment": {"size": [384, 384], "steps": len(task)},
+        "treatment": {"size": [384, 384], "recipe": {"steps": len(task)}},
     }
     return Record(**base | values)
 

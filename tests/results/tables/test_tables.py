@@ -178,7 +178,8 @@ def test_what_was_measured_twice_counts_once_and_the_later_counts() -> None:
     records += [few("digits", 1, seed, 50.0 + seed, started_at="2026-01-01") for seed in range(4)]
     records += [few("digits", 5, seed, 60.0 + seed, started_at="2026-01-01") for seed in range(2)]
     (table,) = make("fewshot", frame_of(records))
-    assert table.rows == (("digits", "A", "20.8 ± 21.5", "60.5 ± 0.7", ""),)  # 10, 10, 10, 53
+    assert table.rows == (("digits", "A", "20.8 ± 21.5¹", "60.5 ± 0.7", ""),)  # 10, 10, 10, 53
+    assert "¹ Over 4 seeds; most numbers here are over 2." in table.notes
 
 
 def test_fewshot_with_several_l2_has_a_row_each() -> None:
