@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..random_weights import is_random
 from .record import COLUMNS
 
 if TYPE_CHECKING:
@@ -37,6 +38,16 @@ def differing(dicts: Sequence[dict[str, Any]]) -> list[str]:
 def in_words(value: Any) -> str:
     """A value of a question or treatment as text; a size as 224x224."""
     return "x".join(map(str, value)) if isinstance(value, list) and len(value) == 2 else str(value)
+
+
+def several_files(frame: pd.DataFrame) -> pd.DataFrame:
+    """The successful records whose weights have a name that stands for several files by their digests.
+
+    Random weights are no file: networks of several draws are seeds of one recipe.
+    """
+    ok = frame[frame["status"].eq("ok") & ~frame["weights"].astype(str).map(is_random).astype(bool)]
+    digests = ok["weights_sha"].where(ok["weights_sha"].ne(""))
+    return ok[digests.groupby([ok["model"], ok["variant"], ok["weights"]]).transform("nunique") > 1]
 
 
 def mixed_fields(frame: pd.DataFrame, keys: Sequence[str] = ()) -> list[str]:

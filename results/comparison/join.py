@@ -12,7 +12,7 @@ import pandas as pd
 
 from ...registry import UsageError
 from ...stable import canonical
-from ..questions import at_columns, differing, in_words
+from ..questions import at_columns, differing, in_words, several_files
 
 AXES = ("model", "variant", "weights", "source")  # what is compared, or where the images came from
 ALWAYS = ("suite", "protocol", "task", "metric")
@@ -79,7 +79,10 @@ def join(a: pd.DataFrame, b: pd.DataFrame, names: tuple[str, str], *, by: str = 
 
 
 def _checked(frame: pd.DataFrame, name: str) -> pd.DataFrame:
-    """The records of status ok, with column `fed` added. Raises UsageError for bad values and mixed units."""
+    """The records of status ok, with column `fed` added.
+
+    Raises UsageError for bad values, mixed units, and weights of one name that are several files.
+    """
     frame = frame[frame["status"] == "ok"]
     not_finite = frame[~frame["value"].between(-float("inf"), float("inf"), inclusive="neither")]
     if len(not_finite):
@@ -92,6 +95,12 @@ def _checked(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     for metric, of_metric in units.items():
         if len(of_metric) > 1:
             raise UsageError(f"{name}: column unit: {metric} is in {' and '.join(sorted(map(str, of_metric)))}")
+    several = several_files(frame).drop_duplicates(["model", "variant", "weights", "weights_sha"])
+    for (model, _, weights), files in several.groupby(["model", "variant", "weights"], sort=False):
+        raise UsageError(
+            f"{name}: the weights {weights} of {model} are several files, whose digests are "
+            f"{' and '.join(files['weights_sha'])} (column weights_sha). Name the run that counts"
+        )
     frame = frame.copy()
     canonical = {text: _without_tuned(text) for text in frame["treatment"].unique()}
     frame["fed"] = frame["treatment"].astype(object).map(canonical)

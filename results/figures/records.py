@@ -10,6 +10,7 @@ from ...random_weights import is_random
 from ...registry import UsageError
 from ..questions import mixed_fields
 from ..tables import row_labels
+from ..tables.comparable import remarked
 from ..tables.rows import mean_and_std, once, swept, trained_here
 from .row import Figure, FigureRequest
 
@@ -49,7 +50,8 @@ class Point:
 def relevant(request: FigureRequest, figure: Figure, *metrics: str) -> pd.DataFrame:
     """The successful records that a figure shows, without repeated measurements but the latest.
 
-    Raises UsageError if there are none, with the command that measures them, and for a value that is NaN.
+    Raises UsageError if there are none, with the command that measures them, for a value that is NaN, and for two of
+    one seed.
     """
     frame = request.frame
     assert frame is not None
@@ -74,7 +76,7 @@ def relevant(request: FigureRequest, figure: Figure, *metrics: str) -> pd.DataFr
             f"the {row['metric']} of {row['model']} on '{row['task']}' (measurement {row['measurement']}) is NaN or "
             "empty, which no figure can show. Measure it again, or take its row out"
         )
-    return once(of_metrics).copy()
+    return remarked(once(of_metrics).copy())
 
 
 def need(frame: pd.DataFrame, figure: Figure, *columns: str) -> None:

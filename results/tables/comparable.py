@@ -20,13 +20,9 @@ OF_THE_HEAD = ("head", "label_order")  # fields of the treatment that depend on 
 
 
 def comparable(frame: pd.DataFrame, *, mix: bool = False) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """The records that count, with two more columns; and, with `mix`, a warning if their questions differ.
+    """The records that count, with the columns of `remarked`; and, with `mix`, a warning if their questions differ.
 
-    `cell` is a number that records share if they differ in the seed alone. `remarks` has a line for each thing that is
-    unusual about a record: fewer images than asked for, a division made here, other feeding than on the row's other
-    tasks, another number of seeds. Tables show them as footnotes of cells.
-    Raises UsageError for differing units, for differing questions unless `mix`, and for two records of one cell that
-    are not two seeds.
+    Raises UsageError for differing units, for differing questions unless `mix`, and for what `remarked` refuses.
     """
     part = once(frame)
     part.attrs = frame.attrs
@@ -37,6 +33,17 @@ def comparable(frame: pd.DataFrame, *, mix: bool = False) -> tuple[pd.DataFrame,
         raise UsageError(
             f"these records do not answer the same question: {'; '.join(mixed)}. Show them apart, or type mix=true"
         )
+    return remarked(part), ((f"MIXED (mix=true): {'; '.join(mixed)}.",) if mixed else ())
+
+
+def remarked(part: pd.DataFrame) -> pd.DataFrame:
+    """Add two columns to records, in place: `cell`, a number that records share if they differ in the seed alone, and
+    `remarks`, with a line for each thing that is unusual about a record.
+
+    Unusual are fewer images than asked for, a division made here, other feeding than on the row's other tasks, and
+    another number of seeds. Tables show remarks as footnotes of cells. Timings have none. Raises UsageError for two
+    records of one cell that are not two seeds.
+    """
     ok = part[part["status"].eq("ok") & part["suite"].ne(TIMED)]
     fed = {text: canonical_treatment(text) for text in ok["treatment"].unique()}
     ok = ok.assign(fed=ok["treatment"].map(fed))
@@ -47,7 +54,7 @@ def comparable(frame: pd.DataFrame, *, mix: bool = False) -> tuple[pd.DataFrame,
     for i, remark in [*_in_itself(ok), *_fed_otherwise(ok), *_of_other_seeds(ok)]:
         remarks[i].append(remark)
     part["cell"], part["remarks"] = ok["cell"], ["\n".join(lines) for lines in remarks.values()]
-    return part, ((f"MIXED (mix=true): {'; '.join(mixed)}.",) if mixed else ())
+    return part
 
 
 def seeds_of_cells(frame: pd.DataFrame) -> pd.Series:
@@ -73,17 +80,21 @@ def _in_itself(ok: pd.DataFrame) -> Iterator[tuple[Any, str]]:
     """Remarks on what records were asked: fewer images a class than named, unreadable images, a division made here."""
     questions = {text: json.loads(text or "{}") for text in ok["question"].unique()}
     counts = ok.reindex(columns=["n_train", "n_skipped"]).astype("float64").fillna(0)
-    for i, text, n_train, n_skipped in zip(ok.index, ok["question"], *map(counts.get, counts), strict=True):
+    columns = (ok.index, ok["question"], counts["n_train"], counts["n_skipped"])
+    for i, text, n_train, n_skipped in zip(*columns, strict=True):
         question = questions[text]
         if short := question.get("short_classes"):
             had = f"{short} of {question.get('num_classes')} classes have fewer than {question.get('budget')}"
             yield i, f"{had}{f': {n_train:.0f} images in all' if n_train else ''}."
-        if skipped := question.get("skipped") or ({"test": int(n_skipped)} if n_skipped else {}):
+        skipped = question.get("skipped")
+        if skipped := skipped if isinstance(skipped, dict) else {"test": int(n_skipped)} if n_skipped else {}:
             counted = ", ".join(f"{count} of {split}" for split, count in skipped.items())
             yield i, f"Without the images that cannot be read (skip_bad=true): {counted}."
-        label = str(question.get("label"))
-        if label.startswith("class folder") and "seed" in label:  # suites/sources/folder.py
-            yield i, f"Divided here, by name and seed: {label.partition('; ')[2]}."
+        kind, *parts = str(question.get("label")).split("; ")
+        if kind == "class folder, alphabetical":  # suites/sources/folder.py
+            own = [f"{split}: folder {split}" for split in ("train", "val", "test")]
+            if other := [part for part in parts if part not in own]:
+                yield i, f"Images of the folder: {'; '.join(other)}."
 
 
 def _fed_otherwise(ok: pd.DataFrame) -> Iterator[tuple[Any, str]]:
@@ -91,7 +102,7 @@ def _fed_otherwise(ok: pd.DataFrame) -> Iterator[tuple[Any, str]]:
 
     Fields that differ on one task make rows of their own, and need none.
     """
-    for _, of_model in ok.groupby([*ROW], sort=False, dropna=False):
+    for _, of_model in ok.groupby([*ROW, "metric"], sort=False, dropna=False):
         if of_model["fed"].nunique() < 2:
             continue
         by_task: dict[str, list[dict[str, Any]]] = {}

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 FORMATS: tuple[Format, ...] = get_args(Format)
 LATEX = {
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+    **{sign: f"$^{digit}$" for digit, sign in enumerate("\N{SUPERSCRIPT ZERO}¹²³⁴⁵⁶⁷⁸⁹")},
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",

@@ -8,7 +8,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from ...random_weights import is_random
-from ..questions import at_columns, canonical_treatment, differing, in_words
+from ..questions import at_columns, canonical_treatment, differing, in_words, several_files
 from .table import FINE_TUNED, TIMED
 
 if TYPE_CHECKING:
@@ -31,15 +31,10 @@ def once(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _with_digests(frame: pd.DataFrame) -> pd.DataFrame:
-    """The records with digests in the names of weights that stand for several files, so that these are several rows.
-
-    Random weights keep their name: networks of several draws are seeds of one recipe.
-    """
-    measured = frame[frame["status"].eq("ok") & ~frame["weights"].astype(str).map(is_random).astype(bool)]
-    files = measured.groupby(["model", "variant", "weights"])["weights_sha"].transform("nunique")
-    if not (files > 1).any():
+    """The records with digests in the names of weights that stand for several files, so that these are several rows."""
+    several = several_files(frame)
+    if several.empty:
         return frame
-    several = measured[files > 1]
     named = several["weights"] + DIGEST + several["weights_sha"].str[:8].replace("", "not said")
     return frame.assign(weights=named.reindex(frame.index).fillna(frame["weights"]))
 

@@ -57,6 +57,16 @@ def test_seeds_are_tested_by_welch_without_predictions_and_one_number_not_at_all
     assert (alone.verdict, alone.p) == ("not tested", None)
 
 
+def test_two_weights_files_of_one_name_are_refused_by_their_digests(tmp_path: Path) -> None:
+    a = side(tmp_path / "a", {"x": 0.5}, seeds=2, weights="w.pt", weights_sha="1111")
+    changed = a.assign(weights_sha=["1111", "2222"])
+    with pytest.raises(
+        UsageError, match=r"a: the weights w\.pt of M are several files, whose digests are 1111 and 2222"
+    ):
+        compare(changed, a, ("a", "b"))
+    assert compare(changed.assign(weights="random"), a.assign(weights="random"), ("a", "b")).pairs
+
+
 def test_other_questions_duplicates_units_and_missing_numbers_are_refused(tmp_path: Path) -> None:
     a = side(tmp_path / "a", {"x": 0.5})
     other = side(tmp_path / "b", {"x": 0.5}, question={"task": "x", "split": "t"})
