@@ -164,16 +164,18 @@ class FewShot(ResizeSettings, Suite):
         job = ProbeJob(self, context)
         yield majority_measurement(job.test, job.question)
         chosen = repeat(None) if job.val is None or len(self.swept_values) < 2 else job.chosen(job.val)
-        draws: dict[tuple[int, float], list[tuple[int, float]]] = {}  # (shots, setting): seeds and accuracies
+        # (shots, setting, classes with fewer images): seeds and accuracies
+        draws: dict[tuple[int, float, int], list[tuple[int, float]]] = {}
         for results in job.by_support(job.pool, job.test, (*self.seed, *range(self.draws)), job.test.label_sets):
             seed = results[0].seed
             if seed is None or seed in self.seed:
                 yield from job.of_support(results, next(chosen))
             if seed is not None and seed < self.draws:
                 for result in results:
-                    draws.setdefault((result.shots, result.setting), []).append((seed, result.top1))
-        for (shots, setting), values in draws.items():
-            yield from job.of_draws(shots, setting, np.array([value for _, value in sorted(values)]))
+                    asked = (result.shots, result.setting, result.short_classes)
+                    draws.setdefault(asked, []).append((seed, result.top1))
+        for asked, values in draws.items():
+            yield from job.of_draws(*asked, np.array([value for _, value in sorted(values)]))
 
 
 def follows(task: Task) -> View:
@@ -244,13 +246,14 @@ class ProbeJob:
             i = max(range(len(results)), key=lambda j: (values[j][metric], results[j].setting))
             yield self._measurement(f"{metric}_oracle_{swept}", values[i][metric], results[i], {}, rule)
 
-    def of_draws(self, shots: int, setting: float, accuracies: np.ndarray) -> Iterator[Measurement]:
+    def of_draws(self, shots: int, setting: float, short: int, accuracies: np.ndarray) -> Iterator[Measurement]:
         """The distribution of top-1 over draws: mean, std (ddof 1), quantiles, and every draw's accuracy in order."""
         quantiles = zip(QUANTILES, np.quantile(accuracies, QUANTILES), strict=True)
         summary = {"mean": accuracies.mean(), "std": accuracies.std(ddof=1)}
         summary |= {f"q{100 * q:g}": value for q, value in quantiles}
         swept = {self._swept: setting}
         asked = {"budget": _budget(shots), "selection": f"none: {self._swept} is fixed", "draws": len(accuracies)}
+        asked |= {"short_classes": short} if short else {}
         for name, value in summary.items():
             metric = f"top1_draws_{name}"
             yield Measurement(

@@ -36,8 +36,8 @@ class Footnotes:
     def mark(self, remarks: Iterable[str]) -> str:
         """The numbers of a cell's remarks, to follow its text."""
         own = [remark for remark in remarks if remark not in self._of_all]
-        numbers = (self._numbers.setdefault(remark, len(self._numbers) + 1) for remark in own)
-        return ",".join(str(number).translate(SUPERSCRIPT) for number in numbers)
+        numbers = [self._numbers.setdefault(remark, len(self._numbers) + 1) for remark in own]
+        return ",".join(str(number).translate(SUPERSCRIPT) for number in sorted(numbers))
 
     def notes(self) -> list[str]:
         numbered = (f"{str(number).translate(SUPERSCRIPT)} {remark}" for remark, number in self._numbers.items())

@@ -74,7 +74,7 @@ def fewshot_table(frame: pd.DataFrame) -> Table:
                         sources[len(rows), column] = names
                 texts = (mean_in_words(cell_part)[1] + footnotes.mark(remarks(cell_part)) for cell_part in parts)
                 rows.append((*labels, *texts, rate))
-            rows += _draw_rows(str(task), label, part, shots, dial if several else None)
+            rows += _draw_rows((str(task), label), part, shots, dial if several else None, footnotes)
     protocol = str(frame["protocol"].iloc[0])
     protocol_label = f" ({protocol})" if protocol in ("knn", "logistic") else ""
     setting = (str(dial),) if several else ()
@@ -127,7 +127,7 @@ def _settings(part: pd.DataFrame, dial: str | None) -> list[tuple[tuple[str, ...
 
 
 def _draw_rows(
-    task: str, label: str, part: pd.DataFrame, shots: Sequence[int], dial: str | None
+    labels: tuple[str, str], part: pd.DataFrame, shots: Sequence[int], dial: str | None, footnotes: Footnotes
 ) -> list[tuple[str, ...]]:
     """A row of the distribution over draws for each value of `dial`."""
     part = part[part["metric"].str.startswith("top1_draws_")]
@@ -138,9 +138,14 @@ def _draw_rows(
             continue
         value = {(row["metric"], int(row["shots"])): row["value"] for row in chosen.to_dict("records")}
         draws = int(chosen["draws"].iloc[0])
-        texts = [_spread(value, count, draws) if ("top1_draws_mean", count) in value else "" for count in shots]
-        name = f"{label}, {draws} draws"
-        rows.append((task, name, *(() if setting is None else (f"{setting:g}",)), *texts, ""))
+        texts = [
+            _spread(value, count, draws) + footnotes.mark(remarks(chosen[chosen["shots"] == count]))
+            if ("top1_draws_mean", count) in value
+            else ""
+            for count in shots
+        ]
+        task, label = labels
+        rows.append((task, f"{label}, {draws} draws", *(() if setting is None else (f"{setting:g}",)), *texts, ""))
     return rows
 
 

@@ -26,7 +26,7 @@ def score(task: str, value: float, asked: dict[str, Any] | None = None, **values
     return Record(**base | values, task=task, value=value)
 
 
-def few(task: str, shots: int, value: float, seed: int = 0, **values: Any) -> Record:
+def few(task: str, shots: int, value: float, seed: int | None = 0, **values: Any) -> Record:
     asked = {"budget": f"{shots} images a class"} | values.pop("asked", {})
     base = {"suite": "fewshot", "protocol": "ridge", "seed": seed, "at": {"shots": shots, "l2": 1024.0}}
     return score(task, value, asked, **base | values)
@@ -181,6 +181,18 @@ def test_fewer_shots_than_asked_are_said() -> None:
     (alone,) = make("fewshot", frame_of([few("x", 1_000_000, 100.0, **short)]))
     note = "All numbers: 10 of 10 classes have fewer than 1000000 images a class: 120 images in all."
     assert note in alone.notes
+
+
+def test_rows_of_draws_have_footnotes_too() -> None:
+    at = {"shots": 25, "l2": 1024.0, "draws": 2000}
+    values = {"mean": 90.0, "std": 1.0, "q2.5": 88.0, "q97.5": 92.0}
+    draws = [
+        few("x", 25, value, metric=f"top1_draws_{name}", seed=None, at=at, asked={"short_classes": 10})
+        for name, value in values.items()
+    ]
+    table = only("fewshot", [few("x", 25, 90.0), *draws])
+    assert [row[2] for row in table.rows] == ["90.0", "90.0 ± 1.0 [88.0, 92.0] (0.06)¹"]
+    assert "¹ 10 of 10 classes have fewer than 25 images a class." in table.notes
 
 
 def test_the_division_of_a_folder_is_said() -> None:
