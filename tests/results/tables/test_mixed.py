@@ -100,12 +100,12 @@ def test_two_protocols_of_records_made_by_hand_never_share_a_cell(name: str, tmp
 
 
 def test_two_image_sizes_of_one_checkpoint_are_two_rows() -> None:
-    records = [
-        score("ImageNet", 80.0 + i, suite="classify", protocol="classify", treatment={"size": [size, size]})
-        for i, size in enumerate((224, 384))
-    ]
-    (table,) = make("classify", frame_of(records), show="ours")
-    assert [(row[0], row[2]) for row in table.rows] == [("A size=224x224", "80.00"), ("A size=384x384", "81.00")]
+    classified = {"suite": "classify", "protocol": "classify"}
+    sizes = [{"size": [224, 224]}, {"size": [384, 384]}]
+    records = [score("ImageNet", 80.0 + i, treatment=size, **classified) for i, size in enumerate(sizes)]
+    table = only("classify", [*records, score("ImageNet", 70.0, weights="v.pt", **classified)])
+    rows = [("A size=224x224", "w.pt", "80.00"), ("A size=384x384", "w.pt", "81.00"), ("A", "v.pt", "70.00")]
+    assert [row[:3] for row in table.rows] == rows
 
 
 # --- refused ---
