@@ -1,95 +1,41 @@
-"""Confidence intervals and significance tests over images, groups of dependent images, seeds and timings.
-
-All functions are pure functions on arrays. Accuracies are in percent, their differences in percentage points; a
-difference is always `a - b`. `paired`, `mcnemar` and `wilson` take the test images as random; `welch` takes training as
-random.
-"""
+"""Differences in accuracy on the same test images, from which answers were right."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from math import ceil, log2
 from statistics import NormalDist
 
 import numpy as np
 
-Numbers = Sequence[float] | np.ndarray
-LEVEL = 0.95
+from .difference import LEVEL, Difference
+
 RESAMPLES = 10_000
 MOST_EXACT = 1000  # discordant images up to which McNemar's test is the exact binomial
 MOST_ENUMERATED = 14  # clusters up to which all 2^n changes of sign are counted
 
 
-@dataclass(frozen=True)
-class Difference:
-    """The value of a - b (or the ratio a / b), its confidence interval, a two-sided p, and the method.
+def difference_of_accuracies(
+    a: np.ndarray,
+    b: np.ndarray,
+    clusters: np.ndarray | None = None,
+    *,
+    same_draws: bool = False,
+    level: float = LEVEL,
+) -> Difference:
+    """Difference in accuracy of two sides on the same N test images, in percentage points.
 
-    Where no test is possible, with a single seed for example, `p` is None and the interval's ends are NaN.
+    `a` (S_a, N) and `b` (S_b, N) say which answers were right, a row a seed. `clusters` (N,) names the group of
+    dependent images (a video, a patient) of each image. `same_draws` says that seed s of both sides was trained on the
+    same draw of training images. With one seed a side the claim is about these two trained models.
+    Raises ValueError for sides of different images.
     """
-
-    value: float
-    low: float
-    high: float
-    p: float | None
-    method: str
-
-
-def wilson(correct: float, n: int, level: float = LEVEL) -> tuple[float, float]:
-    """Wilson's score interval, in percent, of the accuracy `correct` of `n` independent images.
-
-    Source: E. B. Wilson, JASA 22 (1927); scipy.stats.binomtest. `correct` need not be whole (a mean over seeds).
-    Raises ValueError for `n` < 1 or more correct than images.
-    """
-    if n < 1 or not 0 <= correct <= n:
-        raise ValueError(f"{correct} correct of {n} images")
-    z = NormalDist().inv_cdf(0.5 + level / 2)
-    share = correct / n
-    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * (share * (1 - share) / n + z**2 / (4 * n**2)) ** 0.5
-    low = 0.0 if correct == 0 else centre - half
-    high = 1.0 if correct == n else centre + half
-    return 100 * low, 100 * high
-
-
-def welch(a: Numbers, b: Numbers, level: float = LEVEL) -> Difference:
-    """Difference of the means of two sets of seeds, of unequal variance and number (Welch 1947, scipy.stats).
-
-    `a` and `b` have one value a seed. The test generalises to other seeds on the same test images. With fewer than two
-    seeds on a side there is no test.
-    """
-    sides = (np.asarray(side, dtype=np.float64) for side in (a, b))
-    of_a, of_b = (
-        np.array([[side.mean()], [side.var(ddof=1) if len(side) > 1 else np.nan], [len(side)]]) for side in sides
+    a, b = np.atleast_2d(a), np.atleast_2d(b)
+    over_images = paired(
+        a.mean(axis=0) if len(a) > 1 else a[0], b.mean(axis=0) if len(b) > 1 else b[0], clusters, level=level
     )
-    return welch_of_summaries(of_a, of_b, level)[0]
-
-
-def welch_of_summaries(a: np.ndarray, b: np.ndarray, level: float = LEVEL) -> list[Difference]:
-    """`welch` of N cells at once: a side is (3, N) means, variances (ddof 1) and numbers of seeds."""
-    from scipy import stats
-
-    values = a[0] - b[0]
-    several = np.minimum(a[2], b[2]) > 1
-    squared_errors = [np.where(several, side[1] / side[2], np.nan) for side in (a, b)]
-    variances = squared_errors[0] + squared_errors[1]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        of_sides = (error**2 / (side[2] - 1) for error, side in zip(squared_errors, (a, b), strict=True))
-        freedom = variances**2 / sum(of_sides)  # Satterthwaite 1946
-        halves = stats.t.ppf(0.5 + level / 2, freedom) * np.sqrt(variances)
-        ps = 2 * stats.t.sf(np.abs(values) / np.sqrt(variances), freedom)
-    differences = []
-    for i, value in enumerate(map(float, values)):
-        method = f"Welch over {a[2, i]:.0f} and {b[2, i]:.0f} seeds"
-        if not several[i]:
-            differences.append(_untested(value, "one seed"))
-        elif variances[i] > 0:
-            half = float(halves[i])
-            differences.append(Difference(value, value - half, value + half, float(ps[i]), method))
-        else:  # every seed gave the same value, so noise cannot be estimated
-            same = Difference(0.0, 0.0, 0.0, 1.0, method)
-            differences.append(_untested(value, "no spread over seeds") if value else same)
-    return differences
+    paired_seeds = same_draws or len(a) == len(b)
+    if not paired_seeds or len(a) == 1:
+        return over_images
+    return both_sources(over_images, 100 * a.mean(axis=1), 100 * b.mean(axis=1), level)
 
 
 def paired(
@@ -181,85 +127,6 @@ def sign_flip(sums: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0) ->
     return (as_far + 1) / (resamples + 1)
 
 
-def holm(ps: Sequence[float | None]) -> list[float | None]:
-    """Holm's (1979) correction of a family of p values, which bounds the risk of any false positive among them.
-
-    The order is kept. None (no test) stays None and does not count as a test.
-    """
-    known = sorted((p, i) for i, p in enumerate(ps) if p is not None)
-    adjusted: list[float | None] = [None] * len(ps)
-    highest = 0.0
-    for rank, (p, i) in enumerate(known):
-        highest = max(highest, min(1.0, (len(known) - rank) * p))
-        adjusted[i] = highest
-    return adjusted
-
-
-@dataclass(frozen=True)
-class Resolution:
-    """What a task can resolve: one image in percentage points (`step`), and the least significant difference (`least`).
-
-    `least` holds if one classifier is right wherever the two differ; every image on which the other is right raises it.
-    It is NaN if there are too few groups for any difference to be significant.
-    """
-
-    step: float
-    least: float
-
-
-def resolution(n: int, clusters: np.ndarray | None = None, level: float = LEVEL) -> Resolution:
-    """The resolution of a test set of `n` images; `clusters` (N,) names the group of each, if images are dependent.
-
-    k discordant images (or groups, in each of which one image differs) all on one side have p = 2 * 0.5^k in an exact
-    test: k = 6 at 95 %.
-    """
-    if n < 1:
-        raise ValueError("a task without images")
-    units = n if clusters is None else len(np.unique(clusters))
-    k = ceil(log2(2 / (1 - level)) - 1e-9)
-    return Resolution(100 / n, 100 * k / n if k <= units else float("nan"))
-
-
-def ratio_of_medians(
-    a: Numbers,
-    b: Numbers,
-    *,
-    level: float = LEVEL,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> Difference:
-    """median(a) / median(b) of timings or throughputs, with a bootstrap interval and Mann-Whitney's p.
-
-    `a` and `b` are positive samples of any length, resampled independently (repeats of a timing are not paired).
-    Raises ValueError for an empty side or a value that is not positive.
-    """
-    from scipy import stats
-
-    a, b = (_positive(side, "a ratio of medians is of positive samples") for side in (a, b))
-    value = float(np.median(a) / np.median(b))
-    if min(len(a), len(b)) < 3:
-        return _untested(value, "too few samples")
-    generator = np.random.default_rng(seed)
-    medians = [np.median(x[generator.integers(0, len(x), (min(resamples, 2000), len(x)))], axis=1) for x in (a, b)]
-    low, high = np.quantile(medians[0] / medians[1], [(1 - level) / 2, (1 + level) / 2])
-    p = 1.0 if np.ptp(np.concatenate([a, b])) == 0 else float(stats.mannwhitneyu(a, b).pvalue)
-    method = f"bootstrap of medians, Mann-Whitney, {len(a)} and {len(b)} samples"
-    return Difference(value, float(low), float(high), p, method)
-
-
-def ratio_over_runs(a: Numbers, b: Numbers, level: float = LEVEL) -> Difference:
-    """The ratio a / b of timings or throughputs of several runs a side, one positive number a run.
-
-    Welch's test on logarithms: a ratio of geometric means. Two processes differ by more than the steps of one process
-    show (memory layout, other load), so a test needs several runs. With fewer than two on a side there is no test.
-    Raises ValueError for an empty side or a value that is not positive.
-    """
-    a, b = (_positive(side, "a ratio of runs is of positive numbers") for side in (a, b))
-    difference = welch(np.log(a), np.log(b), level)
-    value, low, high = (float(np.exp(end)) for end in (difference.value, difference.low, difference.high))
-    return Difference(value, low, high, difference.p, f"Welch on logarithms, {len(a)} and {len(b)} runs")
-
-
 def both_sources(over_images: Difference, a: np.ndarray, b: np.ndarray, level: float = LEVEL) -> Difference:
     """The difference with both training and test images taken as random: the two variances are added.
 
@@ -284,17 +151,6 @@ def both_sources(over_images: Difference, a: np.ndarray, b: np.ndarray, level: f
     half = float(stats.t.ppf(0.5 + level / 2, freedom)) * total**0.5
     p = float(2 * stats.t.sf(abs(over_images.value) / total**0.5, freedom))
     return Difference(over_images.value, over_images.value - half, over_images.value + half, p, method)
-
-
-def _positive(side: Numbers, rule: str) -> np.ndarray:
-    numbers = np.asarray(side, dtype=np.float64)
-    if not numbers.size or not (numbers > 0).all():
-        raise ValueError(rule)
-    return numbers
-
-
-def _untested(value: float, why: str) -> Difference:
-    return Difference(value, float("nan"), float("nan"), None, f"no test: {why}")
 
 
 def _by_cluster(differences: np.ndarray, clusters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,47 @@
+"""Differences of means over seeds, where nothing but a value a seed is known."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .difference import LEVEL, Difference, Numbers, untested
+
+
+def welch(a: Numbers, b: Numbers, level: float = LEVEL) -> Difference:
+    """Difference of the means of two sets of seeds, of unequal variance and number (Welch 1947, scipy.stats).
+
+    `a` and `b` have one value a seed. The test generalises to other seeds on the same test images. With fewer than two
+    seeds on a side there is no test.
+    """
+    sides = (np.asarray(side, dtype=np.float64) for side in (a, b))
+    of_a, of_b = (
+        np.array([[side.mean()], [side.var(ddof=1) if len(side) > 1 else np.nan], [len(side)]]) for side in sides
+    )
+    return welch_of_summaries(of_a, of_b, level)[0]
+
+
+def welch_of_summaries(a: np.ndarray, b: np.ndarray, level: float = LEVEL) -> list[Difference]:
+    """`welch` of N cells at once: a side is (3, N) means, variances (ddof 1) and numbers of seeds."""
+    from scipy import stats
+
+    values = a[0] - b[0]
+    several = np.minimum(a[2], b[2]) > 1
+    squared_errors = [np.where(several, side[1] / side[2], np.nan) for side in (a, b)]
+    variances = squared_errors[0] + squared_errors[1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        of_sides = (error**2 / (side[2] - 1) for error, side in zip(squared_errors, (a, b), strict=True))
+        freedom = variances**2 / sum(of_sides)  # Satterthwaite 1946
+        halves = stats.t.ppf(0.5 + level / 2, freedom) * np.sqrt(variances)
+        ps = 2 * stats.t.sf(np.abs(values) / np.sqrt(variances), freedom)
+    differences = []
+    for i, value in enumerate(map(float, values)):
+        method = f"Welch over {a[2, i]:.0f} and {b[2, i]:.0f} seeds"
+        if not several[i]:
+            differences.append(untested(value, "one seed"))
+        elif variances[i] > 0:
+            half = float(halves[i])
+            differences.append(Difference(value, value - half, value + half, float(ps[i]), method))
+        else:  # every seed gave the same value, so noise cannot be estimated
+            same = Difference(0.0, 0.0, 0.0, 1.0, method)
+            differences.append(untested(value, "no spread over seeds") if value else same)
+    return differences
