@@ -23,6 +23,10 @@ def _wrong_map(text: str) -> str:
     return "" if good else "expected OURS:THEIRS with commas, for example map=model:name,value:top1"
 
 
+def _wrong_margin(value: float | None) -> str:
+    return "" if value is None or 0 < value < 100 else "expected percentage points above 0, for example margin=0.5"
+
+
 @dataclass(frozen=True, kw_only=True)
 class CompareOptions:
     """What is compared, and how the result is written."""
@@ -42,6 +46,12 @@ class CompareOptions:
         "exit code 1 where A is significantly worse than B anywhere",
         shown="worse",
         check=only("worse", "there is fail_if=worse, exit code 1 where A is worse than B"),
+    )
+    margin: float | None = option(
+        None,
+        "percentage points: says of which pairs the true difference is smaller than this (docs/verdicts.md)",
+        shown="0.5",
+        check=_wrong_margin,
     )
     mix: bool = option(False, "compare answers to different questions all the same")
     map: str = option(
@@ -77,7 +87,9 @@ def compare_verb(words: Words = None) -> None:
             comparing.select(frame, by, word, where) for frame, word, where in zip(frames, chosen, names, strict=True)
         ]
         names = tuple(f"{w} ({n})" if len(sources) == 2 else w for w, n in zip(chosen, names, strict=True))
-    comparison = comparing.compare(frames[0], frames[1], (names[0], names[1]), metric=metric, by=by, mix=options.mix)
+    comparison = comparing.compare(
+        frames[0], frames[1], (names[0], names[1]), metric=metric, by=by, mix=options.mix, margin=options.margin
+    )
     show_tables(tables(comparison, every=options.format != "terminal"), options.format)
     if options.fail_if and comparison.worse:
         raise typer.Exit(1)

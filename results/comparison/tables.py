@@ -10,10 +10,11 @@ import pandas as pd
 
 from ..statistics import Difference, holm, wilson
 from ..tables import GROUP_SIZES, GROUPS, Table
-from .compare import ALPHA, BETTER, SAME, UNTESTED, WORSE, Comparison, Pair
+from .compare import ALPHA, BETTER, EQUIVALENT, SAME, UNTESTED, WORSE, Comparison, Pair
 from .join import MISSING
 
-COLUMNS = ("interval", "p", "Holm's p", "floor", "test", "verdict")
+COLUMNS = ("interval", "p", "Holm's p", "smallest detectable", "test", "verdict")
+KINDS = (BETTER, WORSE, EQUIVALENT, SAME, UNTESTED)
 SHOWN = 200  # most pairs in a terminal
 Z = 1.959964  # half the width of a 95 % interval, in standard errors
 
@@ -52,10 +53,15 @@ def _pair_table(comparison: Comparison, every: bool) -> Table:
             "No test is possible: it needs predictions of both sides, or several seeds. In brackets Wilson's 95 % "
             "intervals of each accuracy, where the number of test images is known."
         )
-    if any(pair.floor is not None for pair in pairs):
+    if any(pair.difference.detectable == pair.difference.detectable for pair in pairs):
         notes.append(
-            "floor: the least difference in percentage points that this test set could show to be significant, before "
-            "the correction (nan: it has too few groups for any)."
+            "smallest detectable: a true difference of this many points is found in 80 % of such comparisons, before "
+            " the correction."
+        )
+    if any(pair.difference.these_weights for pair in pairs):
+        notes.append(
+            "on these weights: one seed on a side, so the verdict is on these trained models and not on how they were "
+            "trained; three seeds a side show that."
         )
     return Table(
         title=f"A = {comparison.names[0]}, B = {comparison.names[1]}",
@@ -75,10 +81,10 @@ def _row(pair: Pair, keys: list[str]) -> tuple[str, ...]:
     ]
     value = f"{delta.value:.{digits}f}" if pair.ratio else f"{delta.value:+.{digits}f}"
     interval = "" if delta.low != delta.low else f"[{delta.low:.{digits}f}, {delta.high:.{digits}f}]"
-    floor = "" if pair.floor is None else f"{pair.floor:.2f}"
+    detectable = "" if delta.detectable != delta.detectable or pair.ratio else f"{delta.detectable:.2f}"
     return (
         *(_text(pair.key[key]) for key in keys),
-        *(*sides, value, interval, _p(delta.p), _p(pair.p), floor, _short_method(delta.method), pair.verdict),
+        *(*sides, value, interval, _p(delta.p), _p(pair.p), detectable, _short_method(delta.method), pair.verdict),
     )
 
 
@@ -86,10 +92,11 @@ def _short_method(method: str) -> str:
     """A method without its counts."""
     if method.startswith("no test"):
         return "none"
-    if "paired bootstrap" in method:
-        units = "groups" if "groups" in method else "images"
-        return f"{units} + seeds" if "seeds" in method else "McNemar" if "McNemar" in method else f"sign flips, {units}"
-    return "Mann-Whitney" if "Mann" in method else "Welch"
+    if "over" in method and method.startswith("t "):
+        return "groups + seeds" if "groups" in method else "images + seeds"
+    if method.startswith("sign flips"):
+        return f"sign flips, {'groups' if 'groups' in method else 'images'}"
+    return "McNemar" if "McNemar" in method else "Mann-Whitney" if "Mann" in method else "Welch"
 
 
 def _p(p: float | None) -> str:
@@ -130,8 +137,8 @@ def _summary_table(comparison: Comparison) -> Table:
     adjusted = holm([None if isinstance(mean, str) else mean.p for mean in means])
     rows = []
     for (label, group, pairs, _), mean, p in zip(lines, means, adjusted, strict=True):
-        counts = Counter(pair.verdict for pair in pairs)
-        texts = [str(counts[word]) for word in (BETTER, WORSE, SAME, UNTESTED)]
+        counts = Counter(_kind(pair.verdict) for pair in pairs)
+        texts = [str(counts[word]) for word in KINDS]
         if isinstance(mean, str):
             rows.append((label, group, *texts, mean, "", "", _overall(counts)))
             continue
@@ -140,7 +147,7 @@ def _summary_table(comparison: Comparison) -> Table:
         rows.append((label, group, *texts, f"{mean.value:+.2f}", interval, _p(p), verdict))
     return Table(
         title="Verdicts on A",
-        columns=("suite", "group", BETTER, WORSE, SAME, UNTESTED, "mean delta", "interval", "Holm's p", "verdict"),
+        columns=("suite", "group", *KINDS, "mean delta", "interval", "Holm's p", "verdict"),
         rows=tuple(rows),
         labels=2,
         notes=(
@@ -178,13 +185,27 @@ def _error_of_mean(pairs: list[Pair]) -> float:
     """
     by_images: dict[str, float] = {}
     for i, pair in enumerate(pairs):
-        error = (pair.difference.high - pair.difference.low) / 2 / Z
+        known = pair.difference.error
+        error = known if known == known else (pair.difference.high - pair.difference.low) / 2 / Z
         name = pair.images or f"unknown {i}"
         by_images[name] = by_images.get(name, 0.0) + error
     return sum(error**2 for error in by_images.values()) ** 0.5 / len(pairs)
 
 
+def _kind(verdict: str) -> str:
+    """A verdict without its margin and without "on these weights"."""
+    return next(kind for kind in KINDS if verdict.startswith(kind))
+
+
 def _overall(counts: Counter[str]) -> str:
     if counts[BETTER] and counts[WORSE]:
         return "mixed"
-    return BETTER if counts[BETTER] else WORSE if counts[WORSE] else SAME if counts[SAME] else UNTESTED
+    return (
+        BETTER
+        if counts[BETTER]
+        else WORSE
+        if counts[WORSE]
+        else SAME
+        if counts[SAME] + counts[EQUIVALENT]
+        else UNTESTED
+    )

@@ -155,12 +155,10 @@ def _p_of_no_difference(predictions: Predictions, a: Measured, b: Measured) -> f
 
     first, second = ([float(record["value"]) for record in cell.records] for cell in (a, b))
     several = len(first) > 1 and len(second) > 1
-    same_seeds = [record["seed"] for record in a.records] == [record["seed"] for record in b.records]
-    sides = [_scored(predictions, cell) if same_seeds or not several else None for cell in (a, b)]
-    if sides[0] is not None and sides[1] is not None and len(sides[0][0].right) == len(sides[1][0].right):
-        right = [np.stack([record.right for record in side]) for side in (sides[0], sides[1])]  # S N
-        over_images = statistics.paired(right[0], right[1], sides[0][0].clusters)
-        return statistics.both_sources(over_images, np.array(first), np.array(second)).p if several else over_images.p
+    sides = [_scored(predictions, cell) for cell in (a, b)]
+    if sides[0] is not None and sides[1] is not None and np.array_equal(sides[0][0].labels, sides[1][0].labels):
+        right_a, right_b = (np.stack([record.right for record in side]) for side in (sides[0], sides[1]))  # S N
+        return statistics.difference_of_accuracies(right_a, right_b, sides[0][0].clusters).p
     return statistics.welch(first, second).p if several else None
 
 

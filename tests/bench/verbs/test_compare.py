@@ -15,7 +15,7 @@ from vit_bench.registry import UsageError
 from vit_bench.results.comparison.compare import compare
 from vit_bench.results.comparison.tables import tables
 from vit_bench.results.record import Cell, Record, Store, load
-from vit_bench.results.statistics import paired, ratio_of_medians
+from vit_bench.results.statistics import difference_of_accuracies, ratio_of_medians
 from vit_bench.stable import sha
 
 
@@ -101,7 +101,7 @@ def test_two_sides_of_one_run(capsys, by: str) -> None:
         put("run", name, [score(100 * float((predicted == 0).mean()), measurement=f"{name}/0", **{by: name})],
             {"0": predicted, "labels": np.zeros(400, dtype=np.int32)})  # fmt: skip
     (one,), _ = compared(capsys, "run", f"by={by}", "a=first", "b=second")
-    assert (one["test"], one["verdict"]) == ("McNemar", "better")
+    assert (one["test"], one["verdict"]) == ("McNemar", "better on these weights")
     with pytest.raises(typer.Exit) as stopped:
         compare_verb(["run", f"by={by}", "a=second", "b=first", "fail_if=worse"])
     assert stopped.value.exit_code == 1
@@ -154,13 +154,13 @@ def test_dependent_images_are_drawn_by_group(capsys) -> None:
             {"0": found, "labels": labels, "clusters": clusters})  # fmt: skip
     (one,), _ = compared(capsys, "a", "b")
     sides = [found == 0 for found in predicted.values()]
-    by_group, by_image = paired(*sides, clusters), paired(*sides)
+    by_group, by_image = difference_of_accuracies(*sides, clusters), difference_of_accuracies(*sides)
     assert (one["test"], one["verdict"]) == ("sign flips, groups", "no difference seen")
     assert by_group.p is not None
     assert by_image.p is not None
     assert by_image.p < 0.05 < by_group.p
     assert one["interval"] == f"[{by_group.low:.2f}, {by_group.high:.2f}]"
-    assert one["floor"] == "1.00"  # a single image in each of six videos
+    assert one["smallest detectable"] == f"{by_group.detectable:.2f}"
 
 
 def of_group(folder: str, rate: float, splits: list[str]) -> None:
@@ -206,13 +206,13 @@ def test_the_mean_interval_covers_the_truth() -> None:
             extra = {name: random.random(300) < (rate - 0.2) / 0.8 for name in ("p", "r", "s")}
             wrongs = [noise[i] | extra[name] for i, name in enumerate(("p", "p", "r", "s"))]
             frames[side] = [one.astype(np.int16) for one in wrongs]
-        differences = [paired(a == 0, b == 0, resamples=200) for a, b in zip(frames["a"], frames["b"], strict=True)]
+        differences = [difference_of_accuracies(a == 0, b == 0) for a, b in zip(frames["a"], frames["b"], strict=True)]
         from vit_bench.results.comparison.compare import Pair
         from vit_bench.results.comparison.tables import _mean
 
         pairs = [
             Pair(key={"task": str(i)}, group="specialized", images=name, unit="percent", a=0, b=0, n=(300, 300),
-                 difference=found, ratio=False, p=found.p, verdict="", floor=None)
+                 difference=found, ratio=False, p=found.p, verdict="")
             for i, (name, found) in enumerate(zip(("p", "p", "r", "s"), differences, strict=True))
         ]  # fmt: skip
         mean = _mean(pairs, 4)

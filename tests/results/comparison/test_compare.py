@@ -13,7 +13,7 @@ from vit_bench.results.comparison.compare import compare
 from vit_bench.results.comparison.tables import tables
 from vit_bench.results.predictions import read_arrays
 from vit_bench.results.record import Record, frame_of
-from vit_bench.results.statistics import mcnemar
+from vit_bench.results.statistics import difference_of_accuracies
 
 LABELS = np.zeros(400, dtype=np.int32)
 
@@ -40,13 +40,13 @@ def side(folder: Path, rates: dict[str, float], seeds: int = 1, keep: bool = Tru
 def test_the_same_images_are_tested_in_pairs_and_verdicts_are_corrected(tmp_path: Path) -> None:
     a, b = side(tmp_path / "a", {"x": 0.5, "y": 0.80}), side(tmp_path / "b", {"x": 0.8, "y": 0.81})
     made = compare(a, b, ("a", "b"))
-    assert [pair.verdict for pair in made.pairs] == ["worse", "no difference seen"]
+    assert [pair.verdict for pair in made.pairs] == ["worse on these weights", "no difference seen"]
     assert made.worse
     right = [read_arrays(tmp_path / name / "cells" / "k0.npz")["0"] == 0 for name in "ab"]
-    assert made.pairs[0].difference.p == pytest.approx(mcnemar(*right))
+    assert made.pairs[0].difference.p == difference_of_accuracies(*right).p
     cells, summary = tables(made)
     assert len(cells.rows) == 2
-    assert summary.rows[0][2:6] == ("0", "1", "1", "0")
+    assert summary.rows[0][2:7] == ("0", "1", "0", "1", "0")
 
 
 def test_seeds_are_tested_by_welch_without_predictions_and_one_number_not_at_all(tmp_path: Path) -> None:
