@@ -24,7 +24,8 @@ def difference_of_accuracies(
 
     `a` (S_a, N) and `b` (S_b, N) say which answers were right, a row a seed. `clusters` (N,) names the group of
     dependent images (a video, a patient) of each image. `same_draws` says that row s of both sides was trained on the
-    same draw of training images. With `margin`, in percentage points, `p_equivalent` is of two one-sided tests.
+    same draw of training images. With `margin`, in percentage points, `p_equivalent` is of two one-sided tests
+    (Schuirmann 1987) at half the level each, so that it agrees with the interval.
 
     With one seed on a side the claim is about these trained models: p is McNemar's mid-p, or of the exact sign flip of
     groups. With several it is about their recipes: Student's t on the variance of images crossed with seeds, never more
@@ -62,7 +63,7 @@ def difference_of_accuracies(
     equivalent = None
     if margin is not None:
         gap = margin / 100
-        equivalent = float(stdtr(freedom, max(-score(*counts, -gap), score(*counts, gap))))
+        equivalent = min(2 * float(stdtr(freedom, max(-score(*counts, -gap), score(*counts, gap)))), 1.0)
     times = float(stdtrit(freedom, 0.5 + LEVEL / 2) + stdtrit(freedom, POWER))
     found = Difference(
         value=100 * value,
