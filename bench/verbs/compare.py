@@ -70,7 +70,7 @@ def compare_verb(words: Words = None) -> None:
     """A and B are run directories or CSV files; several runs of one side with commas (A1,A2). Each pair has its
     difference, 95 % interval, p and a verdict: tested on the same images where both sides kept predictions (by video,
     patient, scene where images are not independent), over seeds or runs otherwise, corrected for the number of pairs
-    (Holm).
+    (Holm). One seed a side: the verdict is on these weights. docs/verdicts.md shows how often verdicts are wrong.
     """
     from ...results.comparison import compare as comparing
     from ...results.comparison.tables import tables

@@ -35,30 +35,20 @@ def difference_of_accuracies(
     """
     from scipy.special import stdtr, stdtrit
 
-    from .crossed import crossed
-    from .pairs import mcnemar, score, score_interval
+    from .pairs import score, score_interval
 
     a, b = _checked(a, b, clusters, same_draws)
-    n, seeds = a.shape[1], min(len(a), len(b))
+    n, seeds, groups = a.shape[1], min(len(a), len(b)), None if clusters is None else _numbered(clusters)
+    units = n if groups is None else int(groups.max()) + 1
     means = a.mean(axis=0), b.mean(axis=0)
     only_a, only_b = float(means[0] @ (1 - means[1])), float(means[1] @ (1 - means[0]))
     value = (only_a - only_b) / n
-    binomial = max((only_a + only_b) / n - value**2, 0.0) / n  # the variance for one seed and independent images
-    if clusters is None and len(a) == len(b) == 1:
-        error, freedom, effect, units = binomial**0.5, inf, 1.0, n
-        p, method = mcnemar(round(only_a), round(only_b)), f"McNemar (mid-p), {n} images"
-    else:
-        sums_a, sums_b, sizes = _by_group(a, b, clusters)
-        units = len(sizes)
-        if units < 2:
-            return untested(100 * value, "one group of images")
-        error, freedom = crossed(sums_a, sums_b, sizes, same_draws)
-        effect = error**2 / binomial if binomial and error else float((sizes**2).sum()) / n
-        p, method = _flipped(sums_a, sums_b), f"sign flips of {units} {'images' if clusters is None else 'groups'}"
+    if units < 2:
+        return untested(100 * value, "one group of images")
+    error, freedom, effect, p = _spread(a, b, groups, same_draws, (only_a, only_b))
     counts = only_a / effect, only_b / effect, n / effect
     if seeds > 1:
         p = max(p, 2 * float(stdtr(freedom, -abs(score(*counts, 0.0)))))
-        method = f"t over {units} {'images' if clusters is None else 'groups'}, {len(a)} and {len(b)} seeds"
     low, high = score_interval(*counts, float(stdtrit(freedom, 0.5 + level / 2)))
     equivalent = None
     if margin is not None:
@@ -70,7 +60,7 @@ def difference_of_accuracies(
         low=100 * low,
         high=100 * high,
         p=p,
-        method=method,
+        method=_method(len(a), len(b), units, groups is not None),
         error=100 * error,
         freedom=freedom,
         detectable=100 * max(times * error, SURE / n) if 0.5 ** (units - 1) <= 1 - LEVEL else nan,
@@ -78,6 +68,39 @@ def difference_of_accuracies(
         these_weights=seeds == 1,
     )
     return reconciled(found, level)
+
+
+def _spread(
+    a: np.ndarray, b: np.ndarray, groups: np.ndarray | None, same_draws: bool, differing: tuple[float, float]
+) -> tuple[float, float, float, float]:
+    """The standard error of the difference, a share, and its degrees of freedom; the design effect; p over images.
+
+    The design effect is by how much the variance is larger than for one seed a side and independent images. `differing`
+    is the mean number of images on which only A, and only B, is right.
+    """
+    from .crossed import crossed
+    from .pairs import mcnemar
+    from .sign_flips import sign_flip
+
+    n = a.shape[1]
+    only_a, only_b = differing
+    binomial = max((only_a + only_b) / n - ((only_a - only_b) / n) ** 2, 0.0) / n
+    if groups is None and len(a) == len(b) == 1:
+        return binomial**0.5, inf, 1.0, mcnemar(round(only_a), round(only_b))
+    sums_a, sums_b, sizes = _by_group(a, b, groups)
+    error, freedom = crossed(sums_a, sums_b, sizes, same_draws)
+    effect = error**2 / binomial if binomial and error else float((sizes**2).sum()) / n
+    whole = lcm(len(a), len(b))  # makes whole numbers of the means over seeds
+    sums = sums_a.sum(axis=0) * (whole // len(a)) - sums_b.sum(axis=0) * (whole // len(b))
+    return error, freedom, effect, sign_flip(sums.astype(np.int64))
+
+
+def _method(seeds_a: int, seeds_b: int, units: int, grouped: bool) -> str:
+    of_units = f"{units} {'groups' if grouped else 'images'}"
+    if min(seeds_a, seeds_b) > 1:
+        return f"t over {of_units}, {seeds_a} and {seeds_b} seeds"
+    plain = not grouped and seeds_a == seeds_b
+    return f"McNemar (mid-p), {of_units}" if plain else f"sign flips of {of_units}"
 
 
 def _checked(
@@ -93,18 +116,13 @@ def _checked(
     return a, b
 
 
-def _by_group(a: np.ndarray, b: np.ndarray, clusters: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _numbered(clusters: np.ndarray) -> np.ndarray:
+    return np.unique(clusters, return_inverse=True)[1]
+
+
+def _by_group(a: np.ndarray, b: np.ndarray, groups: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(S_a, G) and (S_b, G) numbers of right answers in each group, and (G,) numbers of images."""
-    if clusters is None:
+    if groups is None:
         return a.astype(float), b.astype(float), np.ones(a.shape[1])
-    _, number = np.unique(clusters, return_inverse=True)
-    sums_a, sums_b = (np.stack([np.bincount(number, weights=row) for row in side]) for side in (a, b))
-    return sums_a, sums_b, np.bincount(number).astype(float)
-
-
-def _flipped(a: np.ndarray, b: np.ndarray) -> float:
-    """The sign flip's p of (S, G) sums, whose means over seeds become whole numbers."""
-    from .sign_flips import sign_flip
-
-    whole = lcm(len(a), len(b))
-    return sign_flip((a.sum(axis=0) * (whole // len(a)) - b.sum(axis=0) * (whole // len(b))).astype(np.int64))
+    sums_a, sums_b = (np.stack([np.bincount(groups, weights=row) for row in side]) for side in (a, b))
+    return sums_a, sums_b, np.bincount(groups).astype(float)

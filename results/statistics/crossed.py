@@ -15,10 +15,10 @@ def crossed(a: np.ndarray, b: np.ndarray, sizes: np.ndarray, same_draws: bool) -
     `a` (S_a, G) and `b` (S_b, G) are numbers of right answers a seed and group of images, `sizes` (G,) of its images.
     Images and seeds vary independently of each other, so the variance of the mean is that between images plus that
     between seeds, less that of their interaction, which both contain (Owen 2007; Cameron, Gelbach and Miller 2011).
-    Seeds of the two sides are independent; with `same_draws` row s of both belongs together. Between groups the variance is the
-    jackknife's, CR3 (MacKinnon, Nielsen and Webb 2023). With one seed on a side it is that between images: these
-    trained models, other images. With two seeds against more there is one degree of freedom: the variance that is worse
-    known may be the larger.
+    Seeds of the two sides are independent; with `same_draws` row s of both belongs together. Between groups the
+    variance is the jackknife's, CR3 (MacKinnon, Nielsen and Webb 2023). With one seed on a side it is that between
+    images: these trained models, other images. With two seeds against more there is one degree of freedom: the variance
+    that is worse known may be the larger.
     """
     n = sizes.sum()
     sums = a.mean(axis=0) - b.mean(axis=0)

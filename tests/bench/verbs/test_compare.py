@@ -102,6 +102,10 @@ def test_two_sides_of_one_run(capsys, by: str) -> None:
             {"0": predicted, "labels": np.zeros(400, dtype=np.int32)})  # fmt: skip
     (one,), _ = compared(capsys, "run", f"by={by}", "a=first", "b=second")
     assert (one["test"], one["verdict"]) == ("McNemar", "better on these weights")
+    (one,), _ = compared(capsys, "run", f"by={by}", "a=first", "b=second", "margin=60")
+    assert one["verdict"] == "equivalent within 60 points on these weights"
+    with pytest.raises(UsageError, match="expected percentage points above 0"):
+        compare_verb(["run", f"by={by}", "a=first", "b=second", "margin=-1"])
     with pytest.raises(typer.Exit) as stopped:
         compare_verb(["run", f"by={by}", "a=second", "b=first", "fail_if=worse"])
     assert stopped.value.exit_code == 1

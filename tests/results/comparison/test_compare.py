@@ -67,6 +67,57 @@ def test_two_weights_files_of_one_name_are_refused_by_their_digests(tmp_path: Pa
     assert compare(changed.assign(weights="random"), a.assign(weights="random"), ("a", "b")).pairs
 
 
+def test_unequal_seeds_use_all_predictions_and_one_seed_speaks_of_these_weights(tmp_path: Path) -> None:
+    a, b = (side(tmp_path / name, {"x": rate}, seeds=3) for name, rate in (("a", 0.6), ("b", 0.8)))
+    (pair,) = compare(a, b[b["seed"] < 2], ("a", "b")).pairs
+    assert pair.difference.method == "t over 400 images, 3 and 2 seeds"
+    (recipes,) = compare(a, b, ("a", "b")).pairs
+    assert recipes.verdict == "worse"
+    other_seed = b[b["seed"] == 1]
+    (pair,) = compare(a[a["seed"] == 0], other_seed, ("a", "b")).pairs
+    assert (pair.difference.method, pair.verdict) == ("McNemar (mid-p), 400 images", "worse on these weights")
+    (pair,) = compare(a, other_seed, ("a", "b")).pairs
+    assert (pair.difference.method, pair.verdict) == ("sign flips of 400 images", "worse on these weights")
+
+
+def test_seeds_of_few_shots_are_draws_that_both_sides_share(tmp_path: Path) -> None:
+    a, b = (side(tmp_path / name, {"x": rate}, seeds=3, at={"shots": 5}) for name, rate in (("a", 0.6), ("b", 0.8)))
+    (pair,) = compare(a, b, ("a", "b")).pairs
+    rights = [
+        np.stack([read_arrays(tmp_path / name / "cells" / "k0.npz")[str(seed)] == 0 for seed in range(3)])
+        for name in "ab"
+    ]
+    assert pair.difference == difference_of_accuracies(rights[0], rights[1], same_draws=True)
+
+
+def test_groups_of_either_side_count_and_other_groups_are_refused(tmp_path: Path) -> None:
+    a, b = (side(tmp_path / name, {"x": rate}) for name, rate in (("a", 0.5), ("b", 0.8)))
+
+    def group(name: str, clusters: np.ndarray) -> None:
+        path = tmp_path / name / "cells" / "k0.npz"
+        np.savez(path, **(read_arrays(path) | {"clusters": clusters}))
+
+    group("b", np.arange(400) // 20)
+    for first, second in ((a, b), (b, a)):
+        (pair,) = compare(first, second, ("a", "b")).pairs
+        assert pair.difference.method == "sign flips of 20 groups"
+    group("a", 100 + np.arange(400) // 20)  # the same groups by other names
+    assert compare(a, b, ("a", "b")).pairs[0].difference.method == "sign flips of 20 groups"
+    group("a", np.arange(400) // 10)
+    with pytest.raises(UsageError, match=r"x: the groups of dependent images \(videos, patients, scenes\) differ"):
+        compare(a, b, ("a", "b"))
+
+
+def test_a_margin_says_what_is_equivalent(tmp_path: Path) -> None:
+    a, b = (side(tmp_path / name, {"x": rate}) for name, rate in (("a", 0.801), ("b", 0.799)))
+    for margin, verdict in ((20.0, "equivalent within 20 points on these weights"), (0.5, "no difference seen")):
+        made = compare(a, b, ("a", "b"), margin=margin)
+        assert made.pairs[0].verdict == verdict
+        assert tables(made)[1].rows[0][4] == ("1" if margin == 20 else "0")
+    a, b = (side(tmp_path / name, {"x": rate}, seeds=5, keep=False) for name, rate in (("c", 0.80), ("d", 0.80)))
+    assert compare(a, b, ("c", "d"), margin=20.0).pairs[0].verdict == "equivalent within 20 points"
+
+
 def test_other_questions_duplicates_units_and_missing_numbers_are_refused(tmp_path: Path) -> None:
     a = side(tmp_path / "a", {"x": 0.5})
     other = side(tmp_path / "b", {"x": 0.5}, question={"task": "x", "split": "t"})
