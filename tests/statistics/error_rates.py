@@ -170,8 +170,8 @@ def tables(replications: int) -> str:
 def _design_line(i: int, replications: int) -> str:
     design = DESIGNS[i]
     rates = measured(design, replications, seed=i)
-    marks = ["discrete"] * design.discrete + ["no promise"] * (not design.promised)
-    return _line([*design.name.split(" | "), *rates.shown(replications), ", ".join(marks)])
+    mark = "discrete" if design.discrete else "" if design.promised else "no promise"
+    return _line([*design.name.split(" | "), *rates.shown(replications), mark])
 
 
 def _line(cells: Sequence[str]) -> str:

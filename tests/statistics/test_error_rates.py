@@ -23,8 +23,8 @@ def held(design: Design, replications: int, seed: int) -> None:
     assert rates.disagreeing == 0
     for coverage in rates.coverage:
         assert coverage >= design.least_coverage - margin(93)
-        assert design.discrete or coverage <= 98 + margin(98)
-    if design.promised:
+        assert design.discrete or not design.promised or coverage <= 98 + margin(98)
+    if design.promised and not design.discrete:  # counts of a few images are no normal numbers
         assert rates.power >= rates.t_oracle - design.below_oracle - margin(rates.power)
 
 
