@@ -1,7 +1,8 @@
-"""Compare two runs number by number: `compare A B [metric=top1] [by=model a=NAME b=NAME] [fail_if=worse]`."""
+"""Compare runs number by number: `compare A B [fail_if=worse,missing]`; many models: `compare RUN... by=model`."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +12,7 @@ import typer
 from ...results.choices import Format
 from ...results.exports.foreign_csv import is_foreign, read_foreign
 from ...results.record import load
-from ..words import Mistakes, each, is_on_disk, only, option
+from ..words import Mistakes, each, is_on_disk, option
 from .command import listed, path_on_disk, read_words, show_tables, single
 
 if TYPE_CHECKING:
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 def _wrong_map(text: str) -> str:
     good = all(colon and theirs for _, colon, theirs in _pairs(text))
     return "" if good else "expected OURS:THEIRS with commas, for example map=model:name,value:top1"
+
+
+def _wrong_reason(text: str) -> str:
+    return "" if set(text.split(",")) <= {"worse", "missing"} else "there is fail_if=worse, missing or worse,missing"
 
 
 def _wrong_margin(value: float | None) -> str:
@@ -34,8 +39,8 @@ class CompareOptions:
     metric: str = option("", "which metric, several with commas", shown="top1")
     by: str = option(
         "",
-        "two sides of one kind, named by `a=` and `b=`: `by=model a=ViT-B/16 b=BiT-R50x1` are two models, within "
-        "one run or across",
+        "compare all models of the runs with each other, and rank them; with `a=` and `b=` two of them alone: "
+        "`by=model a=ViT-B/16 b=BiT-R50x1`, within one run or across",
         shown="model|weights|variant|source",
     )
     a: str = option("", "the side A of `by=`", shown="NAME")
@@ -43,13 +48,15 @@ class CompareOptions:
     format: Format = option("terminal", "how it is written")
     fail_if: str = option(
         "",
-        "exit code 1 where A is significantly worse than B anywhere",
-        shown="worse",
-        check=only("worse", "there is fail_if=worse, exit code 1 where A is worse than B"),
+        "exit code 1: `worse` where A is significantly worse than B in any cell or mean of a group, `missing` where A "
+        "lacks a cell that B has, or a job of A failed or was skipped",
+        shown="worse,missing",
+        check=_wrong_reason,
     )
     margin: float | None = option(
         None,
-        "percentage points: says of which pairs the true difference is smaller than this (docs/verdicts.md)",
+        "percentage points: says of which pairs the true difference is smaller than this (docs/verdicts.md), and "
+        "`fail_if=worse` fails only where A is significantly worse by more than this",
         shown="0.5",
         check=_wrong_margin,
     )
@@ -69,8 +76,12 @@ Words = Annotated[list[str] | None, typer.Argument(metavar="A [B] [KEY=VALUE]...
 def compare_verb(words: Words = None) -> None:
     """A and B are run directories or CSV files; several runs of one side with commas (A1,A2). Each pair has its
     difference, 95 % interval, p and a verdict: tested on the same images where both sides kept predictions (by video,
-    patient, scene where images are not independent), over seeds or runs otherwise, corrected for the number of pairs
-    (Holm). One seed a side: the verdict is on these weights. docs/verdicts.md shows how often verdicts are wrong.
+    patient, scene where images are not independent), over seeds or runs otherwise, corrected for the number of cells
+    and of means of groups (Holm). One seed a side: the verdict is on these weights. docs/verdicts.md shows how often
+    verdicts are wrong.
+
+    `compare RUN... by=model` tests every pair of models in every cell and mean, corrected for all of these, and shows
+    the ranks that each model may have; of more than 50 models each against the best. `format=csv` has every pair.
     """
     from ...results.comparison import compare as comparing
     from ...results.comparison.tables import tables
@@ -79,6 +90,9 @@ def compare_verb(words: Words = None) -> None:
     by, metric = options.by, options.metric
     mapping = {ours: theirs for ours, _, theirs in _pairs(options.map)}
     frames = [_load(source, mapping, metric) for source in sources]
+    if by and not options.a:
+        _rank(frames, sources, options)
+        return
     frames = frames if len(frames) == 2 else frames * 2
     names = (str(sources[0]), str(sources[-1]))
     if by:
@@ -91,21 +105,40 @@ def compare_verb(words: Words = None) -> None:
         frames[0], frames[1], (names[0], names[1]), metric=metric, by=by, mix=options.mix, margin=options.margin
     )
     show_tables(tables(comparison, every=options.format != "terminal"), options.format)
-    if options.fail_if and comparison.worse:
+    worse = "worse" in options.fail_if and comparison.worse_by(options.margin or 0.0)
+    if worse or ("missing" in options.fail_if and comparison.missing):
         raise typer.Exit(1)
+
+
+def _rank(frames: Sequence[pd.DataFrame], sources: Sequence[Path], options: CompareOptions) -> None:
+    """Print the ranks of all models of these runs; as CSV every pair."""
+    import pandas as pd
+
+    from ...results.comparison.many import compare_all
+    from ...results.comparison.rank_tables import pairs_table, rank_tables
+
+    frame = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
+    frame.attrs["folders"] = tuple(folder for one in frames for folder in one.attrs.get("folders", ()))
+    name = ", ".join(map(str, sources))
+    found = compare_all(frame, name, by=options.by, metric=options.metric, mix=options.mix, margin=options.margin)
+    show_tables([pairs_table(found)] if options.format == "csv" else rank_tables(found), options.format)
 
 
 def _read(words: list[str]) -> tuple[list[Path], CompareOptions]:
     sources, options = read_words(words, CompareOptions, "compare", name=_side, paths=True)
     by, sides = bool(options.by), bool(options.a) + bool(options.b)
     mistakes = Mistakes()
-    if len(sources) not in ((1, 2) if by else (2,)):
+    if not (sources if by and not sides else len(sources) in ((1, 2) if by else (2,))):
         mistakes.note(
             f"compare needs two runs, and {len(sources)} were named: `compare A B`, or, within one run, "
-            "`compare A by=model a=ViT-B/16 b=BiT-R50x1`"
+            "`compare A by=model`, or two of its models, `compare A by=model a=ViT-B/16 b=BiT-R50x1`"
         )
-    if sides != (2 if by else 0):
-        mistakes.note("by=, a= and b= belong together: by=model a=ViT-B/16 b=BiT-R50x1")
+    if sides not in ((0, 2) if by else (0,)):
+        mistakes.note(
+            "by=, a= and b= belong together: by=model a=ViT-B/16 b=BiT-R50x1, or by=model alone for all models"
+        )
+    if by and not sides and options.fail_if:
+        mistakes.note("fail_if= is of two sides: add a= and b=")
     mistakes.tell()
     return sources, options
 

@@ -11,7 +11,8 @@ Both sides are joined cell by cell (results/comparison/join.py). A cell is teste
 
 Timings and rates are compared as ratios: several runs a side by Welch's test on logarithms; one run a side by the
 medians of its steps, with an interval but no test, since one run does not show how much runs differ
-(suite=throughput against=… times two models in turn instead). All p values of a comparison are one family (Holm, 5 %).
+(suite=throughput against=… times two models in turn instead). All p values of a comparison, those of cells and of the
+means of groups of tasks (results/comparison/means.py), are one family (Holm, 5 %).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from .. import statistics
 from ..predictions import Predictions, Scored
 from ..statistics import Difference
 from .join import MISSING, Joined, join
+from .means import CellDifference, GroupMean, group_means, p_worse_by
 
 ALPHA = 0.05
 BY = ("model", "variant", "weights", "source")
@@ -61,17 +63,27 @@ class Pair:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Two sides, the cells they have in common as pairs, and notes for the reader."""
+    """Two sides, the cells they have in common as pairs, the means of groups of tasks, and notes for the reader."""
 
     names: tuple[str, str]
     joined: Joined
     pairs: tuple[Pair, ...]
+    means: tuple[GroupMean, ...]
     notes: tuple[str, ...]
+    missing: tuple[str, ...]  # what A lacks and B has, and what failed or was skipped in A, a phrase each
 
-    @property
-    def worse(self) -> bool:
-        """Whether A is significantly worse than B anywhere, after Holm's correction."""
-        return any(pair.verdict.startswith(WORSE) for pair in self.pairs)
+    def worse_by(self, margin: float = 0.0) -> bool:
+        """Whether A is significantly worse than B in a cell or a mean of a group, by more than `margin` points.
+
+        The tests against a loss of at most `margin` are one family (Holm, 5 %): with A nowhere worse by more than that,
+        the answer is True in at most 5 % of comparisons. Timings, which have no points, count where they are worse.
+        """
+        everything = (*self.pairs, *self.means)
+        if not margin:
+            return any(verdict_sign(one.verdict) < 0 for one in everything)
+        return any(
+            p is not None and p <= ALPHA for p in statistics.holm([_p_worse_by(one, margin) for one in everything])
+        )
 
 
 def compare(a: pd.DataFrame, b: pd.DataFrame, names: tuple[str, str], **options: Any) -> Comparison:
@@ -81,14 +93,35 @@ def compare(a: pd.DataFrame, b: pd.DataFrame, names: tuple[str, str], **options:
     Predictions are read from the frames' `attrs["folders"]`. Raises UsageError, with the reason, if nothing can be
     compared.
     """
-    metrics = _metrics(a, b, options.get("metric", ""))
+    metrics = metrics_of(a, b, options.get("metric", ""))
     sides = [side[side["metric"].isin(metrics)] for side in (a, b)]
     joined = join(sides[0], sides[1], names, by=options.get("by", ""), mix=options.get("mix", False))
     predictions = Predictions(a.attrs.get("folders", ())), Predictions(b.attrs.get("folders", ()))
     rows: list[dict[str, Any]] = joined.pairs.to_dict("records")  # pyright: ignore[reportAssignmentType]
     warnings: set[str] = set()
-    a_summary, b_summary = (joined.pairs[[f"{name}_{s}" for name in SUMMARY]].to_numpy(float).T for s in "ab")
     margin = options.get("margin")
+    tested = differences_of(rows, predictions, warnings, margin)
+    pairs, means = judged([(rows, tested)], joined.keys, margin=margin)[0]
+    return Comparison(
+        names=names,
+        joined=joined,
+        pairs=pairs,
+        means=means,
+        notes=(*joined.notes, *sorted(warnings)),
+        missing=_missing(a, joined),
+    )
+
+
+def differences_of(
+    rows: Sequence[dict[str, Any]],
+    predictions: tuple[Predictions, Predictions],
+    warnings: set[str],
+    margin: float | None = None,
+) -> list[Difference]:
+    """The difference of each row of joined cells, by the best evidence there is. Adds warnings."""
+    a_summary, b_summary = (
+        np.array([[row[f"{name}_{letter}"] for row in rows] for name in SUMMARY], dtype=float) for letter in "ab"
+    )
     by_welch = statistics.welch_of_summaries(a_summary, b_summary, margin=margin)
     tested = [
         _test_cell(row, predictions, warnings, margin) or welch for row, welch in zip(rows, by_welch, strict=True)
@@ -98,14 +131,100 @@ def compare(a: pd.DataFrame, b: pd.DataFrame, names: tuple[str, str], **options:
             "One run a side: the interval is of its steps, and does not show how much one run differs from the next. "
             "Name several runs a side (A1,A2 B1,B2), or let suite=throughput against=MODEL time two models in turn."
         )
-    adjusted = statistics.holm([difference.p for difference in tested])
-    equivalent = statistics.holm([difference.p_equivalent for difference in tested])
-    words = [f"{EQUIVALENT} within {margin:g} points" if p is not None and p <= ALPHA else None for p in equivalent]
-    pairs = tuple(
-        _pair(row, joined.keys, difference, p, word)
-        for row, difference, p, word in zip(rows, tested, adjusted, words, strict=True)
+    return tested
+
+
+Tested = tuple[list[dict[str, Any]], list[Difference]]  # rows, and what `differences_of` found
+
+
+def judged(
+    contests: Sequence[Tested], keys: Sequence[str], times: float = 1.0, margin: float | None = None
+) -> list[tuple[tuple[Pair, ...], tuple[GroupMean, ...]]]:
+    """The pairs and the means of groups of each contest of two sides, with verdicts; all of them are one family.
+
+    The family is `times` as large as the tests that were made, where the data chose which contests there are.
+    """
+    means = [
+        group_means([_cell_difference(row, difference) for row, difference in zip(*contest, strict=True)])
+        for contest in contests
+    ]
+    found = [difference for _, tested in contests for difference in tested]
+    ps = [difference.p for difference in found]
+    ps += [mean.difference.p if mean.difference else None for of_contest in means for mean in of_contest]
+    adjusted = iter(statistics.holm(ps, round(times * sum(p is not None for p in ps))))
+    equals = [difference.p_equivalent for difference in found]
+    equivalent = iter(statistics.holm(equals, round(times * sum(p is not None for p in equals))))
+    pairs = [
+        tuple(
+            _pair(row, keys, difference, next(adjusted), _equivalent(next(equivalent), margin))
+            for row, difference in zip(*contest, strict=True)
+        )
+        for contest in contests
+    ]
+    return [
+        (of_pairs, tuple(_mean_with_verdict(mean, next(adjusted)) for mean in of_contest))
+        for of_pairs, of_contest in zip(pairs, means, strict=True)
+    ]
+
+
+def _equivalent(p: float | None, margin: float | None) -> str | None:
+    return f"{EQUIVALENT} within {margin:g} points" if p is not None and p <= ALPHA else None
+
+
+def _mean_with_verdict(mean: GroupMean, p: float | None) -> GroupMean:
+    if mean.difference is None:
+        return replace(mean, verdict=UNTESTED)
+    advantage = -mean.difference.value if less_is_better(mean.metric, "percent") else mean.difference.value
+    return replace(mean, p=p, verdict=_verdict(mean.difference, p, advantage))
+
+
+def _verdict(difference: Difference, p: float | None, advantage: float, equivalent: str | None = None) -> str:
+    """In words, from a corrected p, how far A is ahead of B, and the words for equivalence where it was shown."""
+    word = UNTESTED if p is None else SAME if p > ALPHA or not advantage else BETTER if advantage > 0 else WORSE
+    word = equivalent or word
+    return word + THESE_WEIGHTS if difference.these_weights and word != SAME else word
+
+
+def verdict_sign(word: str) -> int:
+    """1 for better, -1 for worse, 0 for any other verdict."""
+    return word.startswith(BETTER) - word.startswith(WORSE)
+
+
+def _p_worse_by(one: Pair | GroupMean, margin: float) -> float | None:
+    if one.difference is None or one.difference.p is None:
+        return None
+    metric, unit = (str(one.key["metric"]), one.unit) if isinstance(one, Pair) else (one.metric, "percent")
+    if unit != "percent":
+        return one.difference.p if verdict_sign(one.verdict) < 0 else 1.0
+    value = one.difference.value
+    return p_worse_by(replace(one.difference, value=-value) if less_is_better(metric, unit) else one.difference, margin)
+
+
+def less_is_better(metric: str, unit: str) -> bool:
+    """Whether less of a metric is better."""
+    return unit in LOWER_UNITS or any(word in metric for word in LOWER)
+
+
+def _cell_difference(row: dict[str, Any], difference: Difference) -> CellDifference:
+    names = ("suite", "metric", "task")
+    return CellDifference(
+        **{name: str(row[name]) for name in names},
+        group=str(row["group_a"]),
+        images=_images(row),
+        unit=str(row["unit_a"]),
+        difference=difference,
     )
-    return Comparison(names=names, joined=joined, pairs=pairs, notes=(*joined.notes, *sorted(warnings)))
+
+
+def _images(row: dict[str, Any]) -> str:
+    return str(json.loads(row["question_a"] or "{}").get("split", ""))
+
+
+def _missing(a: pd.DataFrame, joined: Joined) -> tuple[str, ...]:
+    """A phrase for each cell that B has and A lacks, and for each job of A that failed or was skipped."""
+    lacking = [f"{row['task']} is only in B" for row in joined.only_b.to_dict("records")]
+    stopped = a[a["status"].isin(("failed", "skipped"))]
+    return (*lacking, *(f"{row['task']} {row['status']}" for row in stopped.to_dict("records")))
 
 
 def select(frame: pd.DataFrame, by: str, word: str, where: str) -> pd.DataFrame:
@@ -120,7 +239,8 @@ def select(frame: pd.DataFrame, by: str, word: str, where: str) -> pd.DataFrame:
     return chosen
 
 
-def _metrics(a: pd.DataFrame, b: pd.DataFrame, chosen: str) -> list[str]:
+def metrics_of(a: pd.DataFrame, b: pd.DataFrame, chosen: str) -> list[str]:
+    """The metrics chosen, or the preferred one; on both sides. Raises UsageError for others, or if none is plain."""
     found = [dict.fromkeys(side[side["status"] == "ok"]["metric"]) for side in (a, b)]
     both = [name for name in found[0] if name in found[1]]
     if chosen:
@@ -205,18 +325,13 @@ def _pair(
 ) -> Pair:
     ratio = row["unit_a"] != "percent" and "not positive" not in difference.method
     advantage = difference.value - 1 if ratio else difference.value
-    less_is_better = row["unit_a"] in LOWER_UNITS or any(word in str(row["metric"]) for word in LOWER)
-    advantage = -advantage if less_is_better else advantage
-    verdict = UNTESTED if p is None else SAME if p > ALPHA or not advantage else BETTER if advantage > 0 else WORSE
-    verdict = equivalent or verdict
-    if difference.these_weights and verdict != SAME:
-        verdict += THESE_WEIGHTS
+    advantage = -advantage if less_is_better(str(row["metric"]), str(row["unit_a"])) else advantage
     counts = (row[f"n_test_{side}"] for side in "ab")
     n = tuple(None if pd.isna(count) or not count else int(count) for count in counts)
     return Pair(
         key={name: row[name] for name in keys if name != "fed"},
         group=str(row["group_a"]),
-        images=str(json.loads(row["question_a"] or "{}").get("split", "")),
+        images=_images(row),
         unit=str(row["unit_a"]),
         a=float(row["mean_a"]),
         b=float(row["mean_b"]),
@@ -224,5 +339,5 @@ def _pair(
         difference=difference,
         ratio=ratio,
         p=p,
-        verdict=verdict,
+        verdict=_verdict(difference, p, advantage, equivalent),
     )

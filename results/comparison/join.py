@@ -15,6 +15,7 @@ from ...stable import canonical
 from ..questions import at_columns, differing, in_words, several_files
 
 AXES = ("model", "variant", "weights", "source")  # what is compared, or where the images came from
+ROW = "row"  # the column that names the row of a table, where rows are compared: model, variant, weights, how it is fed
 ALWAYS = ("suite", "protocol", "task", "metric")
 TUNED = ("l2", "k")
 MISSING = "—"  # stands for an empty key
@@ -41,20 +42,8 @@ def join(a: pd.DataFrame, b: pd.DataFrame, names: tuple[str, str], *, by: str = 
     """
     sides = [_checked(a, names[0]), _checked(b, names[1])]
     _name_folders(*sides)
-    inner_columns = _inner_columns(*sides)
-    optional = [axis for axis in AXES if axis != by and (axis == "source" or by == "model")]
-    required = [axis for axis in AXES if axis != by and axis not in optional]
-    dropped = [name for name in inner_columns if _is_treatment(name, sides)]
-    varied = [name for name in inner_columns if name not in dropped]
-    keys = [*ALWAYS, *required, *varied]
-    for name in (*optional, "fed"):
-        if any(side.duplicated([*keys, "seed"]).any() for side in sides):
-            keys.append(name)
-    for side, name in zip(sides, names, strict=True):
-        _number_runs(side, keys)
-        _refuse_duplicates(side, keys, name)
-    by_value = dict.fromkeys(varied, object)  # so that a column of numbers matches one with gaps
-    left, right = (_summarise(side, keys).astype(by_value) for side in sides)
+    keys, dropped, by_value = _keys(sides, by)
+    left, right = (_cells(side, keys, name).astype(by_value) for side, name in zip(sides, names, strict=True))
     merged = left.merge(right, on=keys, how="outer", suffixes=("_a", "_b"), indicator=True, sort=False)
     pairs = merged[merged["_merge"] == "both"].reset_index(drop=True)
     only = [merged[merged["_merge"] == word] for word in ("left_only", "right_only")]
@@ -64,18 +53,70 @@ def join(a: pd.DataFrame, b: pd.DataFrame, names: tuple[str, str], *, by: str = 
             f"{_first_difference(left, right, keys)}"
         )
     notes = [f"{name} differs ({_values(sides[0], name)} and {_values(sides[1], name)})." for name in dropped]
+    notes += _notes_on_questions(pairs, f"{names[0]} and {names[1]}", mix)
+    return Joined(pairs, tuple(keys), only[0], only[1], tuple(notes))
+
+
+def join_all(
+    frame: pd.DataFrame, name: str, *, by: str, mix: bool = False, against: str | None = None
+) -> tuple[Joined, list[str]]:
+    """Match the cells of all values of the column `by` with each other, as `join` does with two; and these values.
+
+    A row of `pairs` is a cell of two values, named in its columns `side_a` and `side_b`; with `against` the first is
+    always that value. Raises UsageError as `join` does, and for fewer than two values.
+    """
+    checked = _checked(frame, name)
+    parts = {str(value): part.copy() for value, part in checked.groupby(by, sort=False, observed=True)}
+    if len(parts) < 2:
+        raise UsageError(f"{name} has one {by}, {', '.join(parts) or 'none'}: there is nothing to compare it with")
+    keys, dropped, by_value = _keys(list(parts.values()), by)
+    cells = [_cells(part, keys, f"{name}, {side}").assign(side=side) for side, part in parts.items()]
+    cells = pd.concat([part.astype(by_value).assign(number=i) for i, part in enumerate(cells)], ignore_index=True)
+    first = cells if against is None else cells[cells["side"] == against]
+    merged = first.merge(cells, on=keys, suffixes=("_a", "_b"), sort=False)
+    chosen = merged["number_a"] < merged["number_b"] if against is None else merged["side_b"] != against
+    pairs = merged[chosen].reset_index(drop=True)
+    if pairs.empty:
+        raise UsageError(f"{name}: no two values of {by} have a cell in common: they are joined on {', '.join(keys)}")
+    notes = [f"{column} differs ({_values(checked, column)})." for column in dropped]
+    notes += _notes_on_questions(pairs, f"the values of {by} in {name}", mix)
+    nothing = pairs.iloc[:0]
+    return Joined(pairs, tuple(keys), nothing, nothing, tuple(notes)), list(parts)
+
+
+def _keys(sides: Sequence[pd.DataFrame], by: str) -> tuple[list[str], list[str], dict[str, Any]]:
+    """What cells are joined on; the columns of treatment that are not; and the types of those that varied in jobs."""
+    inner_columns = _inner_columns(*sides)
+    axes = [axis for axis in AXES if axis != by and (by != ROW or axis == "source")]
+    optional = [axis for axis in axes if axis == "source" or by == "model"]
+    dropped = [name for name in inner_columns if _is_treatment(name, sides)]
+    varied = [name for name in inner_columns if name not in dropped]
+    keys = [*ALWAYS, *(axis for axis in axes if axis not in optional), *varied]
+    for name in (*optional, *(() if by == ROW else ("fed",))):
+        if any(side.duplicated([*keys, "seed"]).any() for side in sides):
+            keys.append(name)
+    return keys, dropped, dict.fromkeys(varied, object)  # so that a column of numbers matches one with gaps
+
+
+def _cells(side: pd.DataFrame, keys: list[str], name: str) -> pd.DataFrame:
+    _number_runs(side, keys)
+    _refuse_duplicates(side, keys, name)
+    return _summarise(side, keys)
+
+
+def _notes_on_questions(pairs: pd.DataFrame, who: str, mix: bool) -> list[str]:
+    """Notes on questions and treatments that differ. Raises UsageError for different questions, unless `mix`."""
     questions = _differing(pairs, "question")
     if questions and not mix:
         raise UsageError(
-            f"{names[0]} and {names[1]} do not answer the same question: {'; '.join(questions)}. Compare what does, or "
-            "type mix=true"
+            f"{who} do not answer the same question: {'; '.join(questions)}. Compare what does, or type mix=true"
         )
-    notes += [f"MIXED (mix=true): the questions differ: {'; '.join(questions)}."] if questions else []
+    notes = [f"MIXED (mix=true): the questions differ: {'; '.join(questions)}."] if questions else []
     treatments = _differing(pairs, "treatment", ignore=TUNED)
     notes += [f"The sides differ in how images are fed: {'; '.join(treatments)}."] if treatments else []
     if "" in set(pairs["question_a"]) | set(pairs["question_b"]):
         notes.append("Some records do not say which question they answer; whether it is the same is not known.")
-    return Joined(pairs, tuple(keys), only[0], only[1], tuple(notes))
+    return notes
 
 
 def _checked(frame: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -126,10 +167,11 @@ def _row(index: Any) -> str:
     return f"row {int(index) + 2}"  # as editors number lines; the first is the heading
 
 
-def _inner_columns(a: pd.DataFrame, b: pd.DataFrame) -> list[str]:
-    """The columns that varied inside jobs; fills gaps in them with MISSING on both sides, in place."""
-    names = [name for name in dict.fromkeys([*at_columns(a), *at_columns(b)]) if name != "fed"]
-    for frame in (a, b):
+def _inner_columns(*sides: pd.DataFrame) -> list[str]:
+    """The columns that varied inside jobs; fills gaps in them with MISSING on all sides, in place."""
+    found = dict.fromkeys(name for side in sides for name in at_columns(side))
+    names = [name for name in found if name not in ("fed", ROW)]
+    for frame in sides:
         for name in names:
             column = frame.get(name)
             frame[name] = MISSING if column is None else column.astype(object).where(column.notna(), MISSING)
@@ -140,7 +182,8 @@ def _inner_columns(a: pd.DataFrame, b: pd.DataFrame) -> list[str]:
 def _is_treatment(name: str, sides: Sequence[pd.DataFrame]) -> bool:
     """Whether a column has one value on each side, these differ, and no question contains the column."""
     values = [set(side[name].unique()) for side in sides]
-    if any(len(side_values) != 1 for side_values in values) or values[0] == values[1] or {MISSING} in values:
+    same = len(set().union(*values)) == 1
+    if any(len(side_values) != 1 for side_values in values) or same or {MISSING} in values:
         return False
     questions = [json.loads(text or "{}") for side in sides for text in side["question"].unique()]
     return any(questions) and not any(name in question for question in questions)

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from statistics import NormalDist
 from typing import Any
 
 import pandas as pd
 
-from ..statistics import Difference, holm, wilson
-from ..tables import GROUP_SIZES, GROUPS, Table
+from ..statistics import Difference, wilson
+from ..tables.table import Table
 from .compare import ALPHA, BETTER, EQUIVALENT, SAME, UNTESTED, WORSE, Comparison, Pair
 from .join import MISSING
 
 COLUMNS = ("interval", "p", "Holm's p", "smallest detectable", "test", "verdict")
 KINDS = (BETTER, WORSE, EQUIVALENT, SAME, UNTESTED)
 SHOWN = 200  # most pairs in a terminal
-Z = 1.959964  # half the width of a 95 % interval, in standard errors
 
 
 def tables(comparison: Comparison, *, every: bool = True) -> list[Table]:
@@ -37,16 +35,17 @@ def _pair_table(comparison: Comparison, every: bool) -> Table:
     varying = [key for key in keys if key not in constant] or ["task"]
     ratio = any(pair.ratio for pair in pairs)
     methods = list(dict.fromkeys(_short_method(pair.difference.method) for pair in pairs))
-    rows = tuple(_row(pair, varying) for pair in pairs)
+    rows = tuple(difference_row(pair, varying) for pair in pairs)
     fixed = ", ".join(f"{key} {_text(value)}" for key, value in constant.items() if _text(value) not in ("", MISSING))
     notes += [f"Joined on {', '.join(keys)}." + (f" In every row: {fixed}." if fixed else "")]
     joined = comparison.joined
     notes += [_unmatched_note(*side) for side in zip((joined.only_a, joined.only_b), comparison.names, strict=True)]
     notes += comparison.notes
-    tests = sum(pair.p is not None for pair in comparison.pairs)
+    tests, of_means = (sum(one.p is not None for one in part) for part in (comparison.pairs, comparison.means))
     notes += [
         f"delta: A minus B. Verdict on A. Test: {'; '.join(methods)}; interval: 95 %.",
-        f"Holm's p: corrected for {tests} tests; verdicts at {ALPHA:g}.",
+        f"Holm's p: corrected for {tests + of_means} tests{f', {of_means} of them of means' if of_means else ''}; "
+        f"verdicts at {ALPHA:g}.",
     ]
     if all(pair.verdict == UNTESTED and not pair.ratio for pair in comparison.pairs):
         notes.append(
@@ -72,7 +71,8 @@ def _pair_table(comparison: Comparison, every: bool) -> Table:
     )
 
 
-def _row(pair: Pair, keys: list[str]) -> tuple[str, ...]:
+def difference_row(pair: Pair, keys: list[str]) -> tuple[str, ...]:
+    """The cells of a pair: these of its keys, both numbers, then the difference and `COLUMNS`."""
     delta, digits = pair.difference, 3 if pair.ratio else 2
     alone = delta.p is None and pair.unit == "percent"
     sides = [
@@ -80,12 +80,19 @@ def _row(pair: Pair, keys: list[str]) -> tuple[str, ...]:
         for value, n in zip((pair.a, pair.b), pair.n, strict=True)
     ]
     value = f"{delta.value:.{digits}f}" if pair.ratio else f"{delta.value:+.{digits}f}"
-    interval = "" if delta.low != delta.low else f"[{delta.low:.{digits}f}, {delta.high:.{digits}f}]"
+    interval = interval_text(delta, digits)
     detectable = "" if delta.detectable != delta.detectable or pair.ratio else f"{delta.detectable:.2f}"
     return (
         *(_text(pair.key[key]) for key in keys),
-        *(*sides, value, interval, _p(delta.p), _p(pair.p), detectable, _short_method(delta.method), pair.verdict),
+        *(*sides, value, interval, p_text(delta.p), p_text(pair.p), detectable),
+        *(_short_method(delta.method), pair.verdict),
     )
+
+
+def interval_text(difference: Difference, digits: int = 2) -> str:
+    """An interval in brackets; nothing where there is none."""
+    low, high = difference.low, difference.high
+    return "" if low != low else f"[{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def _short_method(method: str) -> str:
@@ -99,7 +106,8 @@ def _short_method(method: str) -> str:
     return "McNemar" if "McNemar" in method else "Mann-Whitney" if "Mann" in method else "Welch"
 
 
-def _p(p: float | None) -> str:
+def p_text(p: float | None) -> str:
+    """A p as text; nothing where there is none."""
     return "" if p is None else f"{p:.1g}" if p < 0.001 else f"{p:.3f}"
 
 
@@ -121,30 +129,15 @@ def _unmatched_note(frame: pd.DataFrame, name: str) -> str:
 
 def _summary_table(comparison: Comparison) -> Table:
     """A row for each group of tasks and for all tasks; a mean difference only if every task of the group has one."""
-    lines: list[tuple[str, str, list[Pair], int | None]] = []
-    by_suite: dict[tuple[str, str], list[Pair]] = {}
-    for pair in comparison.pairs:
-        by_suite.setdefault((str(pair.key["suite"]), str(pair.key["metric"])), []).append(pair)
-    for (suite, metric), pairs in by_suite.items():
-        sizes = GROUP_SIZES.get(suite, {})
-        label = f"{suite} {metric}"
-        for group in GROUPS:
-            inside = [pair for pair in pairs if pair.group == group]
-            if inside and group in sizes:
-                lines.append((label, group, inside, sizes[group]))
-        lines.append((label, "all", pairs, sum(sizes.values()) or None))
-    means = [_mean(pairs, size) for _, _, pairs, size in lines]
-    adjusted = holm([None if isinstance(mean, str) else mean.p for mean in means])
     rows = []
-    for (label, group, pairs, _), mean, p in zip(lines, means, adjusted, strict=True):
-        counts = Counter(_kind(pair.verdict) for pair in pairs)
+    for mean in comparison.means:
+        counts = Counter(kind_of(comparison.pairs[i].verdict) for i in mean.members)
         texts = [str(counts[word]) for word in KINDS]
-        if isinstance(mean, str):
-            rows.append((label, group, *texts, mean, "", "", _overall(counts)))
-            continue
-        interval = "" if mean.low != mean.low else f"[{mean.low:.2f}, {mean.high:.2f}]"
-        verdict = _overall(counts) if p is None else SAME if p > ALPHA else BETTER if mean.value > 0 else WORSE
-        rows.append((label, group, *texts, f"{mean.value:+.2f}", interval, _p(p), verdict))
+        found = mean.difference
+        value, interval = (mean.why, "") if found is None else (f"{found.value:+.2f}", interval_text(found))
+        verdict = _overall(counts) if mean.p is None else mean.verdict
+        label = f"{mean.suite} {mean.metric}"
+        rows.append((label, mean.group, *texts, value, interval, p_text(mean.p), verdict))
     return Table(
         title="Verdicts on A",
         columns=("suite", "group", *KINDS, "mean delta", "interval", "Holm's p", "verdict"),
@@ -158,41 +151,7 @@ def _summary_table(comparison: Comparison) -> Table:
     )
 
 
-def _mean(pairs: list[Pair], size: int | None) -> Difference | str:
-    """The mean over tasks of A - B, in percentage points; or why there is none, such as "7/19" tasks."""
-    tasks = {pair.key["task"] for pair in pairs}
-    if size is None or any(pair.unit != "percent" for pair in pairs):
-        return ""
-    if len(tasks) != size:
-        return f"{len(tasks)}/{size}"
-    per_task = [[pair.difference for pair in pairs if pair.key["task"] == task] for task in tasks]
-    if len({len(differences) for differences in per_task}) != 1:
-        return "uneven"
-    value = sum(pair.difference.value for pair in pairs) / len(pairs)
-    error = _error_of_mean(pairs) if len(pairs) == len(tasks) else 0.0  # several models or settings are not independent
-    if not error > 0:  # a mean without a test
-        return Difference(value, float("nan"), float("nan"), None, "none")
-    p = 2 * NormalDist().cdf(-abs(value) / error)
-    return Difference(value, value - Z * error, value + Z * error, p, "normal")
-
-
-def _error_of_mean(pairs: list[Pair]) -> float:
-    """The standard error of the mean difference of one pair a task.
-
-    Tasks on different images are independent, so their variances add. The errors of tasks on the same images (dSprites'
-    location and orientation) are correlated, to an unknown degree; they are taken as fully correlated, so their
-    standard errors add and the interval is never too narrow.
-    """
-    by_images: dict[str, float] = {}
-    for i, pair in enumerate(pairs):
-        known = pair.difference.error
-        error = known if known == known else (pair.difference.high - pair.difference.low) / 2 / Z
-        name = pair.images or f"unknown {i}"
-        by_images[name] = by_images.get(name, 0.0) + error
-    return sum(error**2 for error in by_images.values()) ** 0.5 / len(pairs)
-
-
-def _kind(verdict: str) -> str:
+def kind_of(verdict: str) -> str:
     """A verdict without its margin and without "on these weights"."""
     return next(kind for kind in KINDS if verdict.startswith(kind))
 

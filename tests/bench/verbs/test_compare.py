@@ -13,6 +13,7 @@ import typer
 from vit_bench.bench.verbs.compare import compare_verb
 from vit_bench.registry import UsageError
 from vit_bench.results.comparison.compare import compare
+from vit_bench.results.comparison.means import CellDifference, group_means
 from vit_bench.results.comparison.tables import tables
 from vit_bench.results.record import Cell, Record, Store, load
 from vit_bench.results.statistics import difference_of_accuracies, ratio_of_medians
@@ -211,16 +212,13 @@ def test_the_mean_interval_covers_the_truth() -> None:
             wrongs = [noise[i] | extra[name] for i, name in enumerate(("p", "p", "r", "s"))]
             frames[side] = [one.astype(np.int16) for one in wrongs]
         differences = [difference_of_accuracies(a == 0, b == 0) for a, b in zip(frames["a"], frames["b"], strict=True)]
-        from vit_bench.results.comparison.compare import Pair
-        from vit_bench.results.comparison.tables import _mean
-
-        pairs = [
-            Pair(key={"task": str(i)}, group="specialized", images=name, unit="percent", a=0, b=0, n=(300, 300),
-                 difference=found, ratio=False, p=found.p, verdict="")
+        cells = [
+            CellDifference(suite="vtab", metric="top1", task=str(i), group="specialized", images=name, unit="percent",
+                           difference=found)
             for i, (name, found) in enumerate(zip(("p", "p", "r", "s"), differences, strict=True))
         ]  # fmt: skip
-        mean = _mean(pairs, 4)
-        assert not isinstance(mean, str)
+        mean = group_means(cells)[0].difference
+        assert mean is not None
         covered += mean.low <= 0 <= mean.high
     assert covered >= 0.93 * 300
 

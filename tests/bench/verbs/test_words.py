@@ -202,7 +202,7 @@ WRONG = {
         "there is no run directory or CSV file at b",
         "there is no run directory or CSV file at c",
         "compare has no setting 'fromat'. Did you mean 'format'?",
-        "fail_if=better: there is fail_if=worse, exit code 1 where A is worse than B",
+        "fail_if=better: there is fail_if=worse, missing or worse,missing",
         "map=x: expected OURS:THEIRS with commas, for example map=model:name,value:top1",
     ]),
     "verify": (["verify", "ViT-B/61", "devise=cpu", "sample=10", "tolerance=-1", "precision=fp64", "batch_size=0"], [

@@ -41,7 +41,7 @@ def test_the_same_images_are_tested_in_pairs_and_verdicts_are_corrected(tmp_path
     a, b = side(tmp_path / "a", {"x": 0.5, "y": 0.80}), side(tmp_path / "b", {"x": 0.8, "y": 0.81})
     made = compare(a, b, ("a", "b"))
     assert [pair.verdict for pair in made.pairs] == ["worse on these weights", "no difference seen"]
-    assert made.worse
+    assert made.worse_by()
     right = [read_arrays(tmp_path / name / "cells" / "k0.npz")["0"] == 0 for name in "ab"]
     assert made.pairs[0].difference.p == difference_of_accuracies(*right).p
     cells, summary = tables(made)

@@ -1,0 +1,136 @@
+"""The tables of many models: a row a model with its ranks and verdicts, a matrix of ranks by cell, every pair."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from ..tables.table import Table
+from .compare import ALPHA, BETTER, WORSE
+from .join import ROW
+from .many import AllPairs, Ranking, heading
+from .means import ALL
+from .tables import COLUMNS, KINDS, difference_row, interval_text, kind_of, p_text
+
+MOST_CELLS = 60  # columns of the matrix
+OPPOSITE = {BETTER: WORSE, WORSE: BETTER}
+
+
+def rank_tables(found: AllPairs) -> list[Table]:
+    """A row a model, best first; then, for up to 60 cells, the number and the possible ranks of each cell."""
+    cells = [ranking for ranking in found.rankings if not ranking.is_mean]
+    tables = [_models_table(found)]
+    if len(cells) <= MOST_CELLS:
+        return [*tables, _matrix(found, cells)]
+    note = f"{len(cells)} cells are too many to show each; format=csv has every pair."
+    return [Table(**{**vars(tables[0]), "notes": (*tables[0].notes, note)})]
+
+
+def _models_table(found: AllPairs) -> Table:
+    means = [ranking for ranking in found.rankings if ranking.is_mean]
+    several = len({ranking.subject[:2] for ranking in means}) > 1
+    counts: dict[str, Counter[str]] = {side: Counter() for side in found.sides}
+    for contest in found.contests:
+        for pair in contest.pairs:
+            word = kind_of(pair.verdict)
+            counts[contest.sides[0]][word] += 1
+            counts[contest.sides[1]][OPPOSITE.get(word, word)] += 1
+    columns, bold = [_kind(found)], set()
+    rows: list[list[str]] = [[side] for side in found.sides]
+    for ranking in sorted(means, key=lambda one: one.subject[-1] != ALL):
+        name = heading(ranking, several)
+        columns += [name, "rank", *(["rank on such tasks"] if ranking.on_such_tasks else [])]
+        for i, side in enumerate(found.sides):
+            bold |= {(i, len(rows[i]))} if _alone(ranking, side) else set()
+            value = f"{ranking.values[side]:.2f}" if side in ranking.values else ""
+            rows[i] += [value, str(ranking.ranks.get(side, ""))]
+            rows[i] += [str(ranking.on_such_tasks.get(side, ""))] if ranking.on_such_tasks else []
+    words = [word for word in KINDS if any(of_side[word] for of_side in counts.values())]
+    for side, row in zip(found.sides, rows, strict=True):
+        row += [str(counts[side][word]) for word in words]
+    return Table(
+        title=f"{found.name}: which {_kind(found)} of {len(found.sides)} may be the best",
+        columns=(*columns, *(f"{word} than" if word in OPPOSITE else word for word in words)),
+        rows=tuple(map(tuple, rows)),
+        notes=(*_best_notes(means), *_family_notes(found, means), *found.notes),
+        bold=frozenset(bold),
+    )
+
+
+def _matrix(found: AllPairs, cells: list[Ranking]) -> Table:
+    rows, bold = [], set()
+    for i, side in enumerate(found.sides):
+        texts = []
+        for j, ranking in enumerate(cells, start=1):
+            rank = f" ({ranking.ranks[side]})" if side in ranking.ranks else ""
+            texts.append(f"{ranking.values[side]:.2f}{rank}" if side in ranking.values else "")
+            bold |= {(i, j)} if _alone(ranking, side) else set()
+        rows.append((side, *texts))
+    return Table(
+        title="By cell: the number, and in brackets the ranks that are possible",
+        columns=(_kind(found), *(heading(ranking, False) for ranking in cells)),
+        rows=tuple(rows),
+        bold=frozenset(bold),
+    )
+
+
+def _kind(found: AllPairs) -> str:
+    """What is compared: the rows of a table are models."""
+    return "model" if found.by == ROW else found.by
+
+
+def _alone(ranking: Ranking, side: str) -> bool:
+    """Whether this is the only one that may be the best."""
+    return side in ranking.ranks and [s for s, rank in ranking.ranks.items() if rank.may_be_best] == [side]
+
+
+def _best_notes(means: list[Ranking]) -> list[str]:
+    notes = []
+    for ranking in means:
+        if ranking.subject[-1] != ALL:
+            continue
+        for claim, ranks in (("these tasks", ranking.ranks), ("tasks like these", ranking.on_such_tasks)):
+            best = [side for side, rank in ranks.items() if rank.may_be_best]
+            notes += [f"On {claim} may be best: {', '.join(best)}."] if best else []
+    return notes
+
+
+def _family_notes(found: AllPairs, means: list[Ranking]) -> list[str]:
+    tests = f"{found.tests} tests of cells and means of groups are one family (Holm, {100 * ALPHA:g} %)"
+    which = "all pairs" if found.against is None else f"each against the best, {found.against}; all pairs count"
+    notes = [
+        f"Possible ranks: from 1 + how many are better to how many there are - how many are worse. {tests}: {which}."
+    ]
+    if any(pair.difference.these_weights for contest in found.contests for pair in contest.pairs):
+        notes.append(
+            "One seed on a side: ranks on these tasks are of these trained models, not of how they were trained."
+        )
+    if any(ranking.on_such_tasks for ranking in means):
+        notes.append(
+            "rank: on these tasks, for other images of them. rank on such tasks: for other tasks of this kind (paired "
+            "t over tasks and Hall's, all pairs, Holm, a family of its own)."
+        )
+    return notes
+
+
+def pairs_table(found: AllPairs) -> Table:
+    """Every pair of models in every cell and mean, a row each."""
+    several = len({one.subject[:2] for one in found.rankings if one.is_mean}) > 1
+    by_subject = {ranking.subject: ranking for ranking in found.rankings}
+    rows = []
+    for contest in found.contests:
+        rows += [(*contest.sides, *difference_row(pair, list(found.varying))) for pair in contest.pairs]
+        for mean in contest.means:
+            if mean.difference is None:
+                continue
+            ranking = by_subject[mean.suite, mean.metric, mean.group]
+            values = [f"{ranking.values[side]:.2f}" for side in contest.sides]
+            labels = (heading(ranking, several), *("" for _ in found.varying[1:]))
+            delta = (f"{mean.difference.value:+.2f}", interval_text(mean.difference), p_text(mean.difference.p))
+            rows.append((*contest.sides, *labels, *values, *delta, p_text(mean.p), "", "mean", mean.verdict))
+    ratio = any(pair.ratio for contest in found.contests for pair in contest.pairs)
+    return Table(
+        title=f"{found.name}: every pair by {found.by}",
+        columns=("A", "B", *found.varying, "value of A", "value of B", "A/B" if ratio else "delta", *COLUMNS),
+        rows=tuple(rows),
+        labels=2 + len(found.varying),
+    )
