@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 from math import ceil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..predictions import Predictions
 from ..published import drawn
-from .cells import NOT_RELEASED, Footnotes, stated
+from .best import Line, mark_best
+from .cells import FOOTNOTES, NOT_RELEASED, TIED, Footnotes, Measured, stated
 from .comparable import seeds_of_cells
 from .grid import Grid
 from .rows import (
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 SEEDS = 3  # support sets in a comparison of two models, as usual in papers
 # Columns that cells need. Copying all hundred columns for each of hundreds of cells took longer than the probe itself.
 NEEDED = ("metric", "status", "value", "measurement", "shots", "draws", "remarks")
+COMPARED = ["task", "metric", "protocol_sha", "value", "seed", "measurement", "shots"]  # to compare models
+CHOSEN = "chosen"
 LARGEST_ERROR = 2.2  # percentage points of a chance, one standard deviation; of two equal models at 1,000 draws
 LARGEST_SHARE = 0.1  # of the spread that a quantile's error may be
 QUANTILE_ERROR = 2.67  # of a normal distribution's 2.5 % quantile, in std / sqrt(draws): sqrt(0.025 x 0.975) / density
@@ -49,15 +52,18 @@ def fewshot_table(frame: pd.DataFrame) -> Table:
     """A row a task and model, a column a number of shots: mean and std (ddof 1) over seeds; and the majority rate.
 
     Several l2 (or k) make a row each, one for the value that is best on validation images, and one for the oracle, the
-    value that is best on test images. Draws make a row for their distribution.
+    value that is best on test images. Draws make a row for their distribution. Of several l2 only the chosen ones are
+    compared: a number at an l2 that nobody chose is no model's result.
     """
     top1 = only_metric(frame, "top1")
     majority = majority_rates(frame)
     shots = sorted({int(count) for count in top1["shots"].dropna()}) if "shots" in top1 else []
     dial, several = swept(top1)
+    compared = [name for name in COMPARED if name in frame]
     rows: list[tuple[str, ...]] = []
     rules = set()
     sources: dict[tuple[int, int], tuple[str, ...]] = {}
+    lines: dict[tuple[str, ...], dict[tuple[int, int], tuple[Measured, ...]]] = {}
     footnotes = Footnotes(text.splitlines() for text in top1[top1["status"] == "ok"]["remarks"].unique())
     labelled = row_labels(frame[frame["metric"] != "majority_rate"])
     by_task = [(label, dict(list(part.groupby("task", sort=False)))) for label, part in labelled]
@@ -72,9 +78,15 @@ def fewshot_table(frame: pd.DataFrame) -> Table:
                 for column, cell_part in enumerate(parts, start=len(labels)):
                     if names := measurements(cell_part):
                         sources[len(rows), column] = names
+                        if setting in ((), (CHOSEN,)):
+                            number = _number(frame.loc[cell_part.index[cell_part["status"] == "ok"], compared])
+                            line = (str(task), str(column), str(number.records[0]["protocol_sha"]))
+                            lines.setdefault(line, {})[len(rows), column] = (number,)
                 texts = (mean_in_words(cell_part)[1] + footnotes.mark(remarks(cell_part)) for cell_part in parts)
                 rows.append((*labels, *texts, rate))
             rows += _draw_rows((str(task), label), part, shots, dial if several else None, footnotes)
+    marks = mark_best([Line(cells=cells) for cells in lines.values()], frame.attrs.get("folders", ()))
+    tied = {place for place, mark in marks.items() if mark == "tied"}
     protocol = str(frame["protocol"].iloc[0])
     protocol_label = f" ({protocol})" if protocol in ("knn", "logistic") else ""
     setting = (str(dial),) if several else ()
@@ -82,12 +94,26 @@ def fewshot_table(frame: pd.DataFrame) -> Table:
     return Table(
         title=f"fewshot{protocol_label}: top-1 accuracy, percent, by images a class",
         columns=("task", "model", *setting, *counts, "majority class"),
-        rows=tuple(rows),
+        rows=tuple(
+            tuple(f"{text}{TIED}" if (i, j) in tied else text for j, text in enumerate(row))
+            for i, row in enumerate(rows)
+        ),
         labels=2 + several,
-        notes=(*_notes(frame, top1, dial, several), *footnotes.notes()),
+        notes=(
+            *_notes(frame, top1, dial, several),
+            *footnotes.notes(),
+            *([f"{TIED} {FOOTNOTES[TIED]}"] if tied else []),
+        ),
         rules=frozenset(rules - {0}),
+        bold=frozenset(set(marks) - tied),
         sources=sources,
     )
+
+
+def _number(records: pd.DataFrame) -> Measured:
+    """The mean of these records as `mark_best` takes it."""
+    in_order: list[dict[str, Any]] = records.sort_values("seed", kind="stable").to_dict("records")  # pyright: ignore[reportAssignmentType]
+    return Measured(value=float(records["value"].mean()), records=tuple(in_order))
 
 
 def _notes(frame: pd.DataFrame, top1: pd.DataFrame, dial: str | None, several: bool) -> list[str]:
@@ -120,7 +146,7 @@ def _settings(part: pd.DataFrame, dial: str | None) -> list[tuple[tuple[str, ...
     empty = fixed[dial].isna()
     values = sorted(fixed[dial].dropna().unique())
     settings = [((f"{value:g}",), fixed[(fixed[dial] == value) | empty]) for value in values]
-    for label, metric in (("chosen", f"top1_val_{dial}"), ("ORACLE", f"top1_oracle_{dial}")):
+    for label, metric in ((CHOSEN, f"top1_val_{dial}"), ("ORACLE", f"top1_oracle_{dial}")):
         if (part["metric"] == metric).any():
             settings.append(((label,), part[part["metric"] == metric]))
     return settings or [(("",), fixed)]

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
-from ..predictions import Predictions, Scored
 from . import cells
+from .best import Line, Mark, mark_best
 from .cells import Footnotes, Measured, Position, Printed, difference
 from .table import Table, TableRequest
 
-ALPHA = 0.05
-Mark = Literal["best", "tied"]
 STD_NOTE = (
     f"{cells.TIMES_STD.strip()}: the difference as a multiple of the published standard deviation, as papers give it, "
     "over three runs. It is no test: where a recipe is replicated exactly, 14 % of the differences (three runs of "
@@ -35,7 +33,8 @@ class Grid:
     plain: dict[Position, str] = field(default_factory=dict)  # published text without a number of ours to compare with
     decimals: int = 2
     models_are_columns: bool = False
-    marks: str | None = None  # the marks to show; None: all, and mark the best of our numbers
+    marks: str | None = None  # the footnote marks to show; None: all
+    means: dict[str, dict[str, float]] = field(default_factory=dict)  # columns of means: the weights of their columns
     notes: list[str] = field(default_factory=list)
 
     def add(self, row: tuple[str, ...], column: str) -> Position:
@@ -48,7 +47,7 @@ class Grid:
 
     def table(self, request: TableRequest) -> Table:
         """The table, with up to three lines a row: ours, published, difference. Empty ones are left out."""
-        marked = self.marks is None and request.show in ("ours", "both") and self.measured
+        marked = request.show in ("ours", "both") and self.measured
         best = mark_best(self._lines(), request.folders) if marked else {}
         footnotes = Footnotes(cell.remarks for cell in self.measured.values() if cell.value is not None)
         text_rows: list[tuple[tuple[str, ...], str, dict[str, str]]] = []
@@ -90,18 +89,25 @@ class Grid:
         notes += [STD_NOTE] if cells.TIMES_STD in text else []
         return notes + [f"{mark} {meaning}" for mark, meaning in cells.FOOTNOTES.items() if mark in text]
 
-    def _lines(self) -> list[dict[Position, Measured]]:
-        """Groups of our cells that may be compared: the same dataset and the same question."""
-        lines: dict[Any, dict[Position, Measured]] = {}
+    def _lines(self) -> list[Line]:
+        """Our numbers that may be compared: of the same data set and question, and means of the same tasks."""
+        lines: dict[Any, dict[Position, tuple[Measured, ...]]] = {}
         for row in self.rows:
             for column in self.columns:
                 cell = self.measured.get((row, column))
-                if cell is None or cell.value is None or not cell.records:
-                    continue
-                first = cell.records[0]
-                question = (first["task"], first["metric"], first["protocol_sha"], first.get("shots"))
-                lines.setdefault((row if self.models_are_columns else column, question), {})[row, column] = cell
-        return list(lines.values())
+                if cell is not None and cell.value is not None and cell.records:
+                    key = (row if self.models_are_columns else column, _question(cell))
+                    lines.setdefault(key, {})[row, column] = (cell,)
+        means = []
+        for column, weights in self.means.items():
+            parts = {row: [self.measured.get((row, task)) for task in weights] for row in self.rows}
+            whole: dict[Any, dict[Position, tuple[Measured, ...]]] = {}
+            for row, cells_of_row in parts.items():
+                found = tuple(cell for cell in cells_of_row if cell is not None and cell.value is not None)
+                if len(found) == len(weights) and all(cell.records for cell in found):
+                    whole.setdefault(tuple(map(_question, found)), {})[row, column] = found
+            means += [Line(cells=of_rows, weights=tuple(weights.values())) for of_rows in whole.values()]
+        return [*(Line(cells=found) for found in lines.values()), *means]
 
     def _text(self, kind: str, position: Position, best: Mapping[Position, Mark], footnotes: Footnotes) -> str:
         ours, printed = self.measured.get(position), self.printed.get(position)
@@ -116,56 +122,6 @@ class Grid:
         return "" if another_kind else difference(ours.value, printed, self.decimals)
 
 
-def mark_best(lines: Iterable[Mapping[Position, Measured]], folders: Sequence[str]) -> dict[Position, Mark]:
-    """For each line, whose cells answer one question: "best" for the highest cell, or "tied" for it and its equals.
-
-    The highest cell is tested against each other cell: over test images if both stored predictions, over seeds if both
-    have several. All tests of the table are one family (Holm, 5 %). The cell is best if all tests are significant, else
-    it is tied with those that are not. If one of the tests is impossible, nothing in the line is marked.
-    """
-    lines = [line for line in lines if len(line) > 1]
-    tests: list[tuple[int, Position, Position]] = []
-    ps: list[float | None] = []
-    predictions = Predictions(folders)
-    for i, line in enumerate(lines):
-        first, *others = sorted(line, key=lambda place: -(line[place].value or 0))
-        for other in others:
-            tests.append((i, first, other))
-            ps.append(_p_of_no_difference(predictions, line[first], line[other]))
-    if not ps:
-        return {}
-    from .. import statistics
-
-    marks: dict[Position, Mark] = {}
-    adjusted = list(zip(tests, statistics.holm(ps), strict=True))
-    for i in range(len(lines)):
-        line_tests = [(first, other, p) for (line, first, other), p in adjusted if line == i]
-        if any(p is None for _, _, p in line_tests):
-            continue
-        tied = [other for _, other, p in line_tests if p is not None and p >= ALPHA]
-        marks |= dict.fromkeys((line_tests[0][0], *tied), "tied") if tied else {line_tests[0][0]: "best"}
-    return marks
-
-
-def _p_of_no_difference(predictions: Predictions, a: Measured, b: Measured) -> float | None:
-    """The two-sided p of no difference between two cells; None without predictions or several seeds."""
-    import numpy as np
-
-    from .. import statistics
-
-    first, second = ([float(record["value"]) for record in cell.records] for cell in (a, b))
-    several = len(first) > 1 and len(second) > 1
-    sides = [_scored(predictions, cell) for cell in (a, b)]
-    if sides[0] is not None and sides[1] is not None and np.array_equal(sides[0][0].labels, sides[1][0].labels):
-        right_a, right_b = (np.stack([record.right for record in side]) for side in (sides[0], sides[1]))  # S N
-        return statistics.difference_of_accuracies(right_a, right_b, sides[0][0].clusters).p
-    return statistics.welch(first, second).p if several else None
-
-
-def _scored(predictions: Predictions, cell: Measured) -> list[Scored] | None:
-    """The test images of each seed, equally many; None if predictions are not stored for all."""
-    told = [(str(record["measurement"]), record["value"], str(record["metric"])) for record in cell.records]
-    per_seed = [predictions.scored(*record) for record in told]
-    scored = [seed for seed in per_seed if seed is not None]
-    complete = len(scored) == len(per_seed) and len({len(seed.right) for seed in scored}) == 1
-    return scored if complete else None
+def _question(cell: Measured) -> tuple[Any, ...]:
+    first = cell.records[0]
+    return first["task"], first["metric"], first["protocol_sha"], first.get("shots")

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 # Tags of weights that other papers (AugReg, SAM, BiT's distillation) trained differently on sets of the same name.
 OTHER_TRAINING = ("augreg", "sam", "distilled", "teacher")
 RESAVED_SOURCES = ("vtab-1k",)
-CELL_FIELDS = ("task", "metric", "protocol_sha", "shots", "value", "seed", "measurement", "n_test")  # kept in a cell
+# kept in a cell
+CELL_FIELDS = ("task", "metric", "protocol_sha", "shots", "value", "seed", "measurement", "n_test", "question")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

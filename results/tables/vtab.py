@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+MAJORITY_ROW = ("majority class",)
+
+
 def vtab(request: TableRequest) -> list[Table]:
     """The table of one suite and protocol; without records, the ViT paper's Table 9."""
     return table9(replace(request, show="published")) if request.frame is None else [vtab_table(request.frame)]
@@ -39,10 +42,12 @@ def vtab_table(frame: pd.DataFrame) -> Table:
     for label, part in row_labels(top1):
         add_row(grid, (label,), part, suite, majority)
     rates = frame[(frame["metric"] == "majority_rate") & (frame["status"] == "ok")].drop_duplicates("task", keep="last")
-    add_row(grid, ("majority class",), rates.assign(metric="top1", measurement=""), suite, {})
+    add_row(grid, MAJORITY_ROW, rates.assign(metric="top1", measurement=""), suite, {})
     for (row, column), cell in grid.measured.items():
         if column in means:
             grid.measured[row, column] = replace(cell, std=None)
+        if row == MAJORITY_ROW:
+            grid.measured[row, column] = replace(cell, records=())  # no model of ours
     if suite == MINIATURE:
         grid.notes.append(
             "The built-in miniature: small stand-ins made by this package, not comparable with published VTAB."
@@ -63,6 +68,12 @@ def add_row(grid: Grid, row: tuple[str, ...], frame: pd.DataFrame, suite: str, m
             grid.measured[grid.add(row, str(task))] = cell
     of_group = {group: mean_of_tasks(frame[frame["group"] == group], size) for group, size in sizes.items()}
     grid.measured |= {(row, group): cell for group, cell in of_group.items()}
+    tasks = {group: list(frame["task"][frame["group"] == group].unique()) for group in sizes}
+    complete = {group: names for group, names in tasks.items() if len(names) == sizes[group]}
+    grid.means |= {group: {task: 1 / len(names) for task in names} for group, names in complete.items()}
+    if len(complete) == len(sizes):
+        grid.means[total] = {task: 1 / sum(sizes.values()) for names in tasks.values() for task in names}
+        grid.means[group_mean] = {task: 1 / len(names) / len(sizes) for names in tasks.values() for task in names}
     all_tasks = grid.measured[grid.add(row, total)] = mean_of_tasks(frame, sum(sizes.values()))
     values = [cell.value for cell in of_group.values() if cell.value is not None]
     if len(values) == len(sizes):
