@@ -13,6 +13,11 @@ from .vtab import column_of, totals_of
 
 def leaderboard(request: TableRequest) -> list[Table]:
     """A row a method or model, a column a task, then the means of groups and of all tasks."""
+    return [_grid(title, part).table(replace(request, show="published")) for title, part in parts_by_title().items()]
+
+
+def parts_by_title() -> dict[str, list[Row]]:
+    """The published lists of models by task, each row with the name of its model as `method`."""
     methods = rows("vtab_leaderboard_resnet50")
     parts = {
         f"{regime}: ResNet-50 by method, public leaderboard, top-1 in percent": [
@@ -23,7 +28,7 @@ def leaderboard(request: TableRequest) -> list[Table]:
     parts["VTAB-full: AugReg's recommended checkpoints (AugReg, Table 5), top-1 in percent"] = [
         {**row, "method": model_name(row["model"])} for row in rows("augreg_table5_vtab_full")
     ]
-    return [_grid(title, part).table(replace(request, show="published")) for title, part in parts.items()]
+    return parts
 
 
 def _grid(title: str, part: list[Row]) -> Grid:

@@ -153,7 +153,7 @@ def test_predictions_decide_where_there_is_one_seed(tmp_path: Path) -> None:
     assert table.sources[row, column] == (f"{sha('ViT-L/16')}/0",)
 
 
-@pytest.mark.parametrize("name", [*"123456789", "fewshot", "finetune", "throughput", "checkpoints", "vtab"])
+@pytest.mark.parametrize("name", [*"123456789", "fewshot", "finetune", "throughput", "checkpoints", "vtab", "ranks"])
 def test_the_published_table_alone_in_every_format(name: str) -> None:
     for table in make(name, None, facts=facts() if tables()[name].needs_facts else None):
         assert table.rows

@@ -195,7 +195,17 @@ def test_unknown_tables_and_records_of_other_suites() -> None:
         make("fewshot", frame_of(full()))
     assert table_of("vtab-mini").name == "vtab"
     assert table_of("nothing").name == "measurements"
-    own = ["vtab", "fewshot", "finetune", "classify", "checkpoints", "throughput", "leaderboard", "measurements"]
+    own = [
+        "vtab",
+        "fewshot",
+        "finetune",
+        "classify",
+        "checkpoints",
+        "throughput",
+        "leaderboard",
+        "measurements",
+        "ranks",
+    ]
     assert list(tables()) == [*own, *"123456789"]
     assert tables()["table2"].name == "2"
 
