@@ -5,7 +5,6 @@ The options of a command are declared as a frozen dataclass whose fields are `op
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 import types

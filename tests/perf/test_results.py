@@ -80,6 +80,66 @@ def test_two_such_stores_are_compared_in_five_seconds(benchmark: Any, stores: tu
     assert benchmark.stats.stats.median < 5
 
 
+VTAB_TASKS = {"natural": 7, "specialized": 4, "structured": 8}
+
+
+@pytest.fixture(scope="module")
+def vtab_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """20 models on 19 tasks of 2,000 to 10,000 images with 3 seeds, and their predictions."""
+    folder, random = tmp_path_factory.mktemp("vtab"), np.random.default_rng(0)
+    kept = Store(folder)
+    tasks = [(group, f"{group}-{i}") for group, count in VTAB_TASKS.items() for i in range(count)]
+    for t, (group, task) in enumerate(tasks):
+        images = int(random.integers(2000, 10_000))
+        labels, hard = random.integers(0, 10, images).astype(np.int16), random.normal(size=images)
+        for model in range(20):
+            key = f"{model:08x}{t:08x}"
+            right = hard + random.normal(size=(3, images)) < 1 + 0.02 * model + 0.02 * random.normal(size=(3, 1))
+            arrays = {str(seed): np.where(right[seed], labels, (labels + 1) % 10) for seed in range(3)}
+            records = tuple(
+                Record(
+                    suite="vtab",
+                    protocol="ridge",
+                    model=f"M{model}",
+                    weights="in21k",
+                    task=task,
+                    group=group,
+                    seed=seed,
+                    metric="top1",
+                    value=100 * float(right[seed].mean()),
+                    unit="percent",
+                    n_test=images,
+                    measurement=f"{key}/{seed}",
+                    question={"task": task, "split": task},
+                    treatment=FED,
+                )
+                for seed in range(3)
+            )
+            cell = Cell(key=key, slot=key, order=(t, model), identity={}, status="ok", started_at="", records=records)
+            kept.put(cell, {**arrays, "labels": labels})
+    return folder
+
+
+def test_twenty_models_are_compared_in_twenty_seconds(
+    benchmark: Any, vtab_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All 190 pairs on 19 tasks and their means, with predictions; loading and printing included."""
+    from vit_bench.bench.verbs.compare import compare_verb
+
+    benchmark.pedantic(compare_verb, ([str(vtab_run), "by=model"],), rounds=2)
+    assert "4370 tests" in capsys.readouterr().out
+    assert benchmark.stats.stats.median < 20
+
+
+def test_the_table_of_twenty_models_is_marked_in_seconds(benchmark: Any, vtab_run: Path) -> None:
+    """Each number against the best of its column, from predictions."""
+    from vit_bench.results.tables import make
+
+    (table,) = benchmark.pedantic(make, ("vtab", load(vtab_run)), rounds=2)
+    assert len(table.rows) == 21
+    assert benchmark.stats.stats.median < 10
+
+
 def test_a_table_of_timms_size_is_imported_in_seconds(
     benchmark: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
