@@ -17,7 +17,7 @@ import vit_bench
 ROOT = Path(vit_bench.__file__).parent
 # Known to all: with nothing but the standard library, and with what they import only when they need it.
 STRICT = {"registry", "stable", "errors", "memory", "random_weights"}
-LAZY = {"meter": {"rich"}, "transfer": {"huggingface_hub"}}
+LAZY = {"autocorrelation": {"numpy", "scipy"}, "meter": {"rich"}, "transfer": {"huggingface_hub"}}
 ANYONE = {*STRICT, *LAZY}
 ALLOWED = {
     "models": {"models"},

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...autocorrelation import independent_count
 from .difference import LEVEL, Difference, Numbers, untested
 from .seeds import welch
 
-RESAMPLES = 10_000
+RESAMPLES = 2000
+LEAST = 6  # independent samples, of which a median has a 95 % interval
 
 
 def ratio_of_medians(
@@ -18,23 +20,24 @@ def ratio_of_medians(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Difference:
-    """median(a) / median(b) of timings or throughputs, with a bootstrap interval and Mann-Whitney's p.
+    """median(a) / median(b) of the timed steps of one run a side, in order, with a bootstrap interval and no test.
 
-    `a` and `b` are positive samples of any length, resampled independently (repeats of a timing are not paired).
-    Raises ValueError for an empty side or a value that is not positive.
+    `a` and `b` are positive samples of any length, resampled independently. A resample has as many samples as the
+    side has independent ones (autocorrelation.py): m draws of n steps vary as n steps that depend on each other. There
+    is no p, since one run does not show how much runs differ: that is `ratio_over_runs`. Below six independent samples
+    a median has no 95 % interval. Raises ValueError for an empty side or a value that is not positive.
     """
-    from scipy import stats
-
     a, b = (_positive(side, "a ratio of medians is of positive samples") for side in (a, b))
     value = float(np.median(a) / np.median(b))
-    if min(len(a), len(b)) < 3:
-        return untested(value, "too few samples")
+    worth = [independent_count(side) for side in (a, b)]
+    if min(worth) < LEAST:
+        return untested(value, "too few samples" if min(len(a), len(b)) < LEAST else "too few independent samples")
     generator = np.random.default_rng(seed)
-    medians = [np.median(x[generator.integers(0, len(x), (min(resamples, 2000), len(x)))], axis=1) for x in (a, b)]
-    low, high = np.quantile(medians[0] / medians[1], [(1 - level) / 2, (1 + level) / 2])
-    p = 1.0 if np.ptp(np.concatenate([a, b])) == 0 else float(stats.mannwhitneyu(a, b).pvalue)
-    method = f"bootstrap of medians, Mann-Whitney, {len(a)} and {len(b)} samples"
-    return Difference(value, float(low), float(high), p, method)
+    draws = [generator.choice(side, (resamples, count)) for side, count in zip((a, b), worth, strict=True)]
+    ratios = np.median(draws[0], axis=1) / np.median(draws[1], axis=1)
+    low, high = np.quantile(ratios, [(1 - level) / 2, (1 + level) / 2])
+    counts = f"{worth[0]} and {worth[1]} independent samples of {len(a)} and {len(b)}"
+    return Difference(value, float(low), float(high), None, f"bootstrap of medians, {counts}")
 
 
 def ratio_over_runs(a: Numbers, b: Numbers, level: float = LEVEL) -> Difference:

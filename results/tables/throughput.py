@@ -253,10 +253,11 @@ def _speed_cells(part: pd.DataFrame) -> dict[str, str]:
 def _comparison_cells(part: pd.DataFrame) -> dict[str, str]:
     """The cells of a row of the table of models timed in turn, by heading."""
     value = _values(part)
+    ratio = f"{value['speed_ratio']:.3f}" if value else ""
+    if "speed_ratio_low" in value:
+        ratio += " [{speed_ratio_low:.3f}, {speed_ratio_high:.3f}]".format(**value)
     return {
-        "times as fast": "{speed_ratio:.3f} [{speed_ratio_low:.3f}, {speed_ratio_high:.3f}]".format(**value)
-        if value
-        else "",
+        "times as fast": ratio,
         "images/s of the other": _significant(value.get("images_per_second_other")),
         "rounds": f"{value.get('rounds', 0):.0f}",
     }

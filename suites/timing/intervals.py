@@ -2,7 +2,8 @@
 
 Of n independent samples, the number below the true q-quantile is Binomial(n, q). So the l-th and the u-th smallest
 sample enclose the quantile with the probability that this number is in l … u - 1, whatever the distribution
-(Conover, Practical Nonparametric Statistics, 3.2).
+(Conover, Practical Nonparametric Statistics, 3.2). Steps of one process depend on each other; n of them are worth m
+independent ones (autocorrelation.py), and the ranks are those of m samples, at the same places among n.
 """
 
 from __future__ import annotations
@@ -12,15 +13,18 @@ from functools import lru_cache
 
 import numpy as np
 
+from ...autocorrelation import independent_count
+
 CONFIDENCE = 0.95
 TAIL = (1 - CONFIDENCE) / 2
 
 
 def quantile_interval(samples: np.ndarray, quantile: float = 0.5) -> tuple[float, float]:
-    """The 95 % interval of a quantile; an end is infinite where there are too few samples."""
-    low, high = _ranks(len(samples), quantile)
+    """The 95 % interval of a quantile of samples in order; an end is infinite where independent ones are too few."""
+    count, worth = len(samples), independent_count(samples)
+    low, high = (rank * (count + 1) / (worth + 1) for rank in _ranks(worth, quantile))
     padded = np.concatenate([[-math.inf], np.sort(samples), [math.inf]])
-    return float(padded[low]), float(padded[high])
+    return float(padded[math.floor(low)]), float(padded[math.ceil(high)])
 
 
 @lru_cache(maxsize=1024)
@@ -48,9 +52,13 @@ def ratio_interval(
 ) -> tuple[float, float, float]:
     """median(theirs) / median(ours) of steps timed in alternating rounds, and its 95 % percentile bootstrap interval.
 
-    The bootstrap draws rounds as pairs, so that a disturbance of both cancels.
+    The bootstrap draws rounds as pairs, so that a disturbance of both cancels, and as many as there are independent
+    ones: m draws of n rounds vary as n that depend on each other. Both ends are infinite where m is too small.
     """
-    chosen = rng.integers(0, len(ours), (draws, len(ours)))
-    ratios = np.median(theirs[chosen], axis=1) / np.median(ours[chosen], axis=1)
-    low, high = np.quantile(ratios, [TAIL, 1 - TAIL])
-    return float(np.median(theirs) / np.median(ours)), float(low), float(high)
+    ratio = float(np.median(theirs) / np.median(ours))
+    worth = independent_count(theirs / ours)
+    if worth < samples_for(0.5):
+        return ratio, -math.inf, math.inf
+    chosen = rng.integers(0, len(ours), (draws, worth))
+    low, high = np.quantile(np.median(theirs[chosen], axis=1) / np.median(ours[chosen], axis=1), [TAIL, 1 - TAIL])
+    return ratio, float(low), float(high)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -58,8 +59,9 @@ class Row:
         )
 
     def numbers(self, *numbers: tuple[str, float | None, str]) -> Iterator[Measurement]:
-        """Numbers of this row, given as metric, value and unit. Those without a value are left out."""
-        yield from (self.number(metric, value, unit) for metric, value, unit in numbers if value is not None)
+        """Numbers of this row, given as metric, value and unit. Those without a finite value are left out."""
+        known = ((metric, value, unit) for metric, value, unit in numbers if value is not None and isfinite(value))
+        yield from (self.number(*number) for number in known)
 
     def failed(self, error: str) -> Measurement:
         """A measurement without a value, for the row's main metric."""
@@ -78,8 +80,8 @@ class Row:
         yield from self.numbers(
             ("images_per_second_q25", batch / slow, "images/s"),
             ("images_per_second_q75", batch / fast, "images/s"),
-            ("images_per_second_low", batch / high, "images/s"),
-            ("images_per_second_high", batch / low, "images/s"),
+            ("images_per_second_low", batch / high or None, "images/s"),  # none where an end is infinite
+            ("images_per_second_high", batch / low or None, "images/s"),
             ("step_time", 1e3 * samples.median, "ms"),
             *((f"{name}_time", 1e3 * float(np.median(values)), "ms") for name, values in samples.parts.items()),
             *self._counts(samples),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -10,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from ...autocorrelation import independent_count, lag_one
 from .clock import Clock
-from .intervals import quantile_interval, ratio_interval, relative_width
+from .intervals import quantile_interval, ratio_interval, relative_width, samples_for
 from .settings import StoppingRule, Timing
 
 Tick = Callable[[str], None]  # a step calls it after queueing a part on the device, with the part's name
@@ -21,6 +23,8 @@ BLOCK_SECONDS = 0.25  # of work that is queued on the device before the samples 
 BLOCK_STEPS = 200  # the most steps of a block
 GROWTH = 1.5  # of the number of samples between checks of the stopping rule: few checks, little bias
 MAX_SPREAD = 0.10  # interquartile range over the median; above it samples are suspect
+MAX_LAG_ONE = 0.5  # correlation of a step with the next; above it samples are suspect, unless they agree
+AGREEING = 0.01  # interquartile range over the median, up to which it does not matter how steps depend on each other
 MAX_DRIFT = 0.05  # from the median of the first third to that of the last; above it samples are suspect
 
 
@@ -47,15 +51,23 @@ class Samples:
         return quantile_interval(self.seconds)
 
     def reasons(self, rule: StoppingRule) -> list[str]:
-        """Reasons why the samples are suspect: their spread, interval or drift."""
+        """Reasons why the samples are suspect: their spread, interval, autocorrelation or drift."""
         reasons = []
         low, high = self.quartiles
         share = (high - low) / self.median
         if share > MAX_SPREAD:
             reasons.append(f"spread: quartiles {share:.0%} of the median apart, above {MAX_SPREAD:.0%}")
-        width = relative_width(self.seconds)
-        if width > rule.interval:
+        width, worth = relative_width(self.seconds), independent_count(self.seconds)
+        if width == math.inf:
+            reasons.append(
+                f"no interval: {len(self.seconds)} steps that depend on each other are worth {worth}, and a median's "
+                f"interval needs {samples_for(0.5)}"
+            )
+        elif width > rule.interval:
             reasons.append(f"the interval of the median is {width:.1%} wide, and {rule.interval:.1%} was asked for")
+        correlation = lag_one(self.seconds)
+        if correlation > MAX_LAG_ONE and share > AGREEING:
+            reasons.append(f"autocorrelation {correlation:.2f}: steps depend on the one before, above {MAX_LAG_ONE:g}")
         thirds = np.array_split(self.seconds, 3)
         drift = float(np.median(thirds[-1]) / np.median(thirds[0]) - 1) if len(self.seconds) >= 9 else 0.0
         if abs(drift) > MAX_DRIFT:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
@@ -222,7 +223,9 @@ class Session:
                 paired = time_pair(steps[0], steps[1], self._clock, rule, np.random.default_rng(0))
         row.reasons = list(self._monitor.readings.reasons)
         width = (paired.high - paired.low) / paired.ratio
-        if width > rule.interval:
+        if width == math.inf:
+            row.reasons.append("no interval: the rounds depend on each other, and few independent ones are among them")
+        elif width > rule.interval:
             row.reasons.append(f"the interval of the ratio is {width:.1%} wide, and {rule.interval:.1%} was asked for")
         row.reasons += [f"{other}: {reason}" for reason in deviation.reasons]
         yield row.number("speed_ratio", paired.ratio, "times as fast", samples=paired.seconds)

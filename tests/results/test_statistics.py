@@ -180,8 +180,9 @@ def test_the_ratio_of_medians_covers_and_refuses_what_is_no_timing() -> None:
     generator = np.random.default_rng(5)
     found = [st.ratio_of_medians(*(s * generator.lognormal(0, 0.1, 30) for s in (2, 1))) for _ in range(200)]
     assert np.mean([one.low <= 2 <= one.high for one in found]) >= tolerated(0.95, 200)[0]
-    assert all(one.p is not None and one.p < 0.05 for one in found)
-    assert st.ratio_of_medians([2.0], [1.0]).p is None
+    assert not any(one.low <= 1 or one.p is not None for one in found)
+    assert np.mean([np.isfinite(one.low) for one in found]) > 0.95
+    assert np.isnan(st.ratio_of_medians([2.0] * 5, [1.0] * 9).low)
     with pytest.raises(ValueError, match="positive samples"):
         st.ratio_of_medians([], [1.0])
 
@@ -201,8 +202,7 @@ def test_runs_that_differ_among_themselves_make_no_false_alarms() -> None:
         wrong += over_runs.p < 0.05
         covered += over_runs.low <= 1 <= over_runs.high
         within = st.ratio_of_medians(2 * a[0], b[0], resamples=200)
-        assert within.p is not None
-        careless += within.p < 0.05
+        careless += not within.low <= 1 <= within.high
     assert wrong / ROUNDS <= tolerated(0.05)[1]
     assert covered / ROUNDS >= tolerated(0.95)[0]
     assert careless / ROUNDS > 0.5

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.signal import lfilter
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 from vit_bench.models import catalog, create_model
 from vit_bench.suites.timing import memory, session
@@ -93,14 +94,26 @@ def test_quiet_samples_are_valid() -> None:
 def test_a_verdict_says_every_reason() -> None:
     spread = samples(np.tile([1.0, 2.0], 20)).reasons(StoppingRule())
     assert verdict([*spread, ""]).startswith("suspect: spread: quartiles 67% of the median apart, above 10%; the")
-    (drift,) = samples([*[1.0] * 10, *[1.02] * 10, *[1.08] * 10]).reasons(StoppingRule(interval=1.0))
+    *dependent, drift = samples([*[1.0] * 10, *[1.02] * 10, *[1.08] * 10]).reasons(StoppingRule(interval=1.0))
     assert drift == "drift: the last third took 8% longer than the first"
+    assert dependent == [
+        "no interval: 30 steps that depend on each other are worth 1, and a median's interval needs 6",
+        "autocorrelation 0.90: steps depend on the one before, above 0.5",
+    ]
     found = Readings(clocks=[1980.0, 1400.0], throttling={"software power cap"}, others=1)
     assert found.reasons == [
         "throttled: software power cap",
         "clocks moved between 1400 and 1980 MHz",
         "1 other process(es) on the device",
     ]
+
+
+@pytest.mark.parametrize(("spread", "suspect"), [(0.002, False), (0.02, True)])
+def test_steps_that_follow_the_one_before_are_suspect_where_they_differ(spread: float, suspect: bool) -> None:
+    noise = np.random.default_rng(0).standard_normal(400)
+    follows = samples(np.exp(spread * lfilter([0.6], [1.0, -0.8], noise)))
+    assert any("autocorrelation 0.7" in reason for reason in follows.reasons(StoppingRule())) == suspect
+    assert samples(np.exp(spread * noise)).reasons(StoppingRule()) == []
 
 
 def test_a_ceiling_that_steps_went_through_is_flagged() -> None:
