@@ -1,7 +1,7 @@
 """Autocorrelation of timed steps: how many independent steps a series of dependent ones is worth.
 
-The mean of n steps varies as if there were only n / τ of them, τ = 1 + 2 Σ ρ(k) over the autocorrelations of all lags
-(Priestley 1981, 5.3). Single autocorrelations are too noisy to be added, so an autoregression is fitted, as coda's
+The mean of n steps varies as if there were only n / t of them, t = 1 + 2 times the sum of the autocorrelations of all
+lags (Priestley 1981, 5.3). Single autocorrelations are too noisy to be added, so an autoregression is fitted, as coda's
 `effectiveSize` does for Markov chains: Yule and Walker's equations, of the order that Akaike's criterion chooses. Order
 0, which independent steps nearly always get, leaves all n.
 """

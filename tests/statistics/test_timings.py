@@ -35,7 +35,7 @@ def report(what: str, covered: np.ndarray, without: np.ndarray, least: float) ->
     rounds = len(covered)
     share = float(np.mean(covered))
     error = math.sqrt(max(share * (1 - share), 1 / rounds) / rounds)
-    print(f"{what}: covers {share:.1%} ± {error:.1%}, {np.mean(without):.0%} without an end")
+    print(f"{what}: covers {share:.1%} ± {error:.1%}, {np.mean(without):.0%} without an end")  # noqa: T201
     assert share >= least - 2 * math.sqrt(least * (1 - least) / rounds), what
 
 
@@ -162,7 +162,7 @@ def test_ratios_of_runs_at_length(rho: float, count: int) -> None:
 
 @pytest.mark.parametrize(("rho", "share"), [(0.0, 1.0), (0.5, 1 / 3), (0.9, 1 / 19), (-0.5, 1.0)])
 def test_dependent_steps_are_worth_what_theory_says(rho: float, share: float) -> None:
-    """(1 - ρ) / (1 + ρ) of an autoregression of order 1; never more than all, though steps that alternate would be."""
+    """(1 - r) / (1 + r) of an autoregression of order 1; never more than all, though steps that alternate would be."""
     found = [independent_count(row) / 2000 for row in steps(rho, 20, 2000)]
     assert np.median(found) == pytest.approx(share, rel=0.15)
     assert np.mean([lag_one(row) for row in steps(rho, 20, 2000)]) == pytest.approx(rho, abs=0.02)
