@@ -14,8 +14,8 @@ A row is one combination of image size, batch size, precision, mode, compile, me
    (CUDA events); `timing=sync` waits after every step and takes the host's time, as timm does. On a CPU both are the
    same. Sampling takes at least `min_samples` steps and `min_seconds`, and goes on until the width of the median's 95 %
    interval is at most `interval` of the median, or until `max_seconds`, which makes the row `suspect`. Steps that
-   depend on each other count as the fewer independent ones that they are worth (autocorrelation.py); below 6 of these
-   there is no interval.
+   depend on each other count as the fewer independent ones that they are worth (autocorrelation.py): sampling goes on
+   until these are 50, below which the dependence itself is not known, and below 6 there is no interval.
 4. Reported are median, quartiles and interval of images per second, and the numbers of timed and warm-up steps. The
    seconds of every timed step are stored beside the records (array "samples"). The batch size is never reduced: if the
    batch does not fit, the row fails.

@@ -201,5 +201,6 @@ def time_pair(ours: Step, theirs: Step, clock: Clock, rule: StoppingRule, rng: n
         checked_at = rounds
         step_seconds = np.array(times)
         ratio, low, high = ratio_interval(step_seconds[0], step_seconds[1], rng)
-        if seconds >= rule.max_seconds or high - low <= rule.interval * ratio:
+        narrow = high - low <= rule.interval * ratio and rule.settled(step_seconds[1] / step_seconds[0])
+        if narrow or seconds >= rule.max_seconds:
             return PairedTiming(seconds=step_seconds, ratio=ratio, low=low, high=high)

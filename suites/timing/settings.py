@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 
+from ...autocorrelation import independent_count
 from ...registry import UsageError
 from ..protocol import NumberFormat, Suite
 from .intervals import relative_width, samples_for
@@ -24,6 +25,7 @@ Scenario = Literal["offline", "single_stream"]
 Find = Literal["largest", "exact", "fastest"]
 Case = tuple["Variant", Timing, Scenario]
 
+SETTLED = 50  # independent ones that dependent steps are worth where their dependence is known (Foreman-Mackey 2013)
 COMPARED_IMAGES = 4  # of a batch, whose outputs are compared with float32
 
 
@@ -75,7 +77,12 @@ class StoppingRule:
         """Whether these samples, taken in this time, are enough."""
         if len(samples) < self.min_samples or seconds < self.min_seconds:
             return False
-        return seconds >= self.max_seconds or relative_width(samples) <= self.interval
+        return seconds >= self.max_seconds or (self.settled(samples) and relative_width(samples) <= self.interval)
+
+    def settled(self, samples: np.ndarray) -> bool:
+        """Whether it is known how the samples depend on each other: not at all, or they are worth SETTLED."""
+        worth = independent_count(samples)
+        return worth >= (self.min_samples if worth == len(samples) else SETTLED)
 
 
 @dataclass(frozen=True, kw_only=True)
