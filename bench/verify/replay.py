@@ -47,7 +47,7 @@ class VerifyOptions:
         None, "numbers of this kind alone: of this very file, of its configuration, of timm's copy"
     )
     tolerance: float = option(
-        0.0, "percentage points on either side of the interval", check=at_least(0, "percentage points from 0 up")
+        0.0, "percentage points more on either side of what agrees", check=at_least(0, "percentage points from 0 up")
     )
     sample: int = option(
         2000, "images a diagnosis scores each change on", check=at_least(50, "a diagnosis needs at least 50 images")
@@ -78,7 +78,7 @@ class Check:
 
     @property
     def stated(self) -> Stated:
-        return Stated(text=self.anchor.stated, n=self.task.splits["test"])
+        return Stated(text=self.anchor.stated, n=self.task.splits["test"], same=self.anchor.binding)
 
 
 def check_available(anchors: Sequence[Anchor], options: VerifyOptions) -> list[Check]:
@@ -210,9 +210,11 @@ def _row(check: Check) -> dict[str, Any]:
         "of": anchor.of,
         "basis": anchor.basis,
         "n_test": check.stated.n,
+        "test": "same images" if anchor.binding else "other weights",
         "low": low,
         "high": high,
         "measured": check.measured if known else "",
+        "images_apart": "" if check.measured is None else check.stated.images_apart(check.measured),
         "verdict": check.verdict,
         "suspect": diagnosis.link if diagnosis else "",
         "because": diagnosis.words if diagnosis else check.error or "; ".join(check.lacks),
