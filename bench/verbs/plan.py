@@ -1,20 +1,60 @@
-"""Show what `run` would do with the same words: the jobs, which are done, and the work ahead. Runs nothing."""
+"""Show what `run` would do with the same words: the jobs, which are done, and the work ahead. Runs nothing.
+
+With `power=0.5` also how many seeds and images a difference of 0.5 points needs.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ...models.released import table as releases
+from ...registry import UsageError
 from ...transfer import switched_off
 from .. import config as settings
-from ..console import stderr, stdout
+from ..console import Screen, stderr, stdout
 from ..plan import Plan, make_plan
-from .command import listed, single
+from ..words import option, options
+from .command import listed, read_words, single
 from .weights import size_of, total
 
+if TYPE_CHECKING:
+    from ...results.comparison.power import Earlier
+    from ...results.statistics.power import Variances
+
 Words = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", show_default=False)]
+SEEDS = (1, 2, 3, 5, 10)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PowerOptions:
+    """How large a difference is to be seen, and what is known of its variance."""
+
+    power: float | None = option(
+        None,
+        "how many seeds and images a difference of two models needs to be seen at 5 % with 80 % power",
+        shown="POINTS",
+        check=lambda value: "" if value > 0 else "a difference in percentage points, above 0",
+    )
+    earlier: tuple[Path, ...] = option(
+        (), "runs that show variances over seeds and images, and cost", shown="RUN[,RUN]"
+    )
+    seed_sd: float | None = option(
+        None,
+        "standard deviation over seeds of one model's accuracy, in points, in place of theirs",
+        check=lambda value: "" if value >= 0 else "percentage points from 0 up",
+    )
+    disagree: float | None = option(
+        None,
+        "share of the images on which one of two models is right and the other is not, in place of theirs",
+        check=lambda value: "" if 0 < value <= 1 else "a share above 0, at most 1: 0.1 is a tenth of the images",
+    )
+
+
 SELECTING = ("suite", "model", "task", "weights", "include", "division", "division_seed")
 SETTINGS_HELP = f"""**What**
 
@@ -29,6 +69,10 @@ SETTINGS_HELP = f"""**What**
 
 - `suite.X=…`, or `X=…` alone: a field of the selected suites; a comma list where one value is expected sweeps it
 - `model.X=…`: a variant of the selected models, for example `model.depth=8`
+
+**How much is enough**
+
+{listed(PowerOptions)}
 """
 
 
@@ -37,7 +81,20 @@ def count_jobs(plan: Plan) -> str:
 
 
 def plan_verb(words: Words = None) -> None:
-    plan, screen = make_plan(settings.read(words or [])), stdout()
+    asked, screen = list(words or []), stdout()
+    of_power = [word for word in asked if word.partition("=")[0] in options(PowerOptions)]
+    rest = [word for word in asked if word not in of_power]
+    wanted = read_words(of_power, PowerOptions, "plan", name=str)[1]
+    if of_power and wanted.power is None:
+        raise UsageError(f"{of_power[0]} belongs to power=POINTS, the difference that is to be seen")
+    plan = make_plan(settings.read(rest)) if rest or not of_power else None
+    if plan is not None:
+        _print_plan(plan, screen)
+    if wanted.power is not None:
+        _print_power(wanted, plan, screen)
+
+
+def _print_plan(plan: Plan, screen: Screen) -> None:
     for note in plan.notes:
         stderr().say(note)
     rows = []
@@ -63,6 +120,74 @@ def plan_verb(words: Words = None) -> None:
     ahead = [f"at most {' and '.join(parts)}, {compute}"] if parts else []
     ahead += [f"about {_minutes(duration)} of timing"] if duration else []
     screen.say(f"{count_jobs(plan)}, {len(plan.pending)} to run: {' and '.join(ahead)}. Run directory: {plan.out}")
+
+
+def _print_power(wanted: PowerOptions, plan: Plan | None, screen: Screen) -> None:
+    """Print for each task and number of seeds the difference that is seen, and the images that `power` needs."""
+    from ...results.statistics.power import Variances
+
+    assert wanted.power is not None
+    rows: list[tuple[str, ...]] = []
+    known = _earlier(wanted, plan) if wanted.earlier else []
+    for one in known:
+        sd = one.seed_sd if wanted.seed_sd is None else wanted.seed_sd
+        share = one.disagree if wanted.disagree is None else wanted.disagree
+        counted = "stated" if wanted.disagree is not None else "by predictions" if one.predicted else "if independent"
+        seeds = "not known (no model has two seeds)" if sd is None else f"{sd:.2f} points"
+        screen.say(
+            f"{one.task}: sd over seeds {seeds}; models differ on {share:.1%} of {one.images:,} images ({counted})"
+        )
+        variances = one.variances(wanted.seed_sd, wanted.disagree)
+        rows += _power_rows(one.task, one.images, variances, wanted.power, SEEDS if sd is not None else (1,), one)
+    if not known:
+        if wanted.seed_sd is None or wanted.disagree is None:
+            raise UsageError("power= needs variances: name earlier=RUN, or both seed_sd=POINTS and disagree=SHARE")
+        variances = Variances.of(wanted.seed_sd, wanted.disagree)
+        tasks = {job.task.name: job.task.splits.get("test") for job in plan.jobs} if plan is not None else {"": None}
+        for task, images in tasks.items():
+            rows += _power_rows(task, images, variances, wanted.power, SEEDS, None)
+    columns = ("task", "seeds", "seen, points", f"images for {wanted.power:g}", "cost, both models")
+    screen.table(columns, rows, whole=columns)
+    screen.say(
+        "seen: the least difference that a two-sided test at 5 % finds with 80 % power, for two models with as many "
+        "seeds each, on the same images. One seed: of these two checkpoints, and no claim about other trainings."
+    )
+
+
+def _earlier(wanted: PowerOptions, plan: Plan | None) -> list[Earlier]:
+    """What earlier runs show of the plan's tasks, or of all without a plan."""
+    from ...results.comparison.power import earlier
+    from ...results.record import load
+
+    known = earlier(load(*wanted.earlier))
+    names = {job.task.name for job in plan.jobs} if plan is not None else {one.task for one in known}
+    if not (chosen := [one for one in known if one.task in names]):
+        raise UsageError(f"earlier= has none of these tasks, but {', '.join(dict.fromkeys(one.task for one in known))}")
+    return chosen
+
+
+def _power_rows(
+    task: str, images: int | None, variances: Variances, points: float, seeds: Sequence[int], one: Earlier | None
+) -> list[tuple[str, ...]]:
+    from ...results.cost import Cost
+
+    rows = []
+    for count in seeds:
+        seen = "" if images is None else f"{variances.detectable(count, images):.2f}"
+        needed = variances.images_for(points, count)
+        spent = (
+            ""
+            if one is None
+            else str(
+                Cost(
+                    core_hours=2 * count * one.cost.core_hours,
+                    device_hours=2 * count * one.cost.device_hours,
+                    devices=one.cost.devices,
+                )
+            )
+        )
+        rows.append((task, str(count), seen, "no number is enough" if needed is None else f"{needed:,}", spent))
+    return rows
 
 
 def _minutes(duration: tuple[float, float]) -> str:
