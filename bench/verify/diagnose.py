@@ -131,6 +131,7 @@ class _Search:
         self._predictions = self._whole.x.argmax(axis=1)
         self._classes = context.task.num_classes
         labels = self._whole.labels
+        self._probed = _samples(len(labels), min(sample, len(labels)))[0]
         self.size = min(sample, len(labels) // 2)
         self._rows, self._others = _samples(len(labels), self.size)
         self.measured = top1(self._predictions, labels, self._whole.label_sets)
@@ -211,7 +212,7 @@ class _Search:
     def blame(self, where: str) -> Diagnosis:
         """The link to suspect, "head" or "weights", and why: a probe on the features of the sample tells them apart."""
         network, transform = self._context.network_for(self._view)
-        split = chosen_rows(self._context.images(self._context.task, "test"), self._rows)
+        split = chosen_rows(self._context.images(self._context.task, "test"), self._probed)
         x = extract(network, split.images, transform, batch_size=self._context.batch_size)
         y = split.labels
         fit, check = random_halves(len(y))

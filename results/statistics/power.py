@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from .difference import LEVEL
 
 POWER = 0.8
@@ -27,32 +29,35 @@ class Variances:
         """From the spread over seeds (points) and the share of images on which two models differ."""
         return cls(seed=seed_sd**2, image=100.0**2 * disagree)
 
-    def error(self, seeds: int, images: int) -> tuple[float, float]:
-        """The standard error of a difference, and its degrees of freedom."""
-        of_seeds = 2 * self.seed / seeds if seeds > 1 else 0.0
-        of_images = self.image / images
-        total = of_seeds + of_images
-        parts = of_seeds**2 / max(2 * (seeds - 1), 1) + of_images**2 / max(images - 1, 1)
-        return total**0.5, total**2 / parts if parts else float("inf")
+    def error(self, seeds: int, images: int) -> float:
+        """The standard error of a difference."""
+        return ((2 * self.seed / seeds if seeds > 1 else 0.0) + self.image / images) ** 0.5
 
     def power(self, difference: float, seeds: int, images: int) -> float:
-        """The chance that a two-sided t test at 5 % sees this difference."""
+        """The chance that a two-sided t test at 5 % sees this difference.
+
+        The variance over seeds is estimated, and the degrees of freedom with it: a mean over 1000 quantiles of the chi
+        squared that the estimate follows.
+        """
         from scipy import stats
 
-        error, freedom = self.error(seeds, images)
+        error, of_images = self.error(seeds, images), self.image / images
         if error == 0:
             return float(difference != 0)
-        freedom = min(freedom, 1e4)  # beyond, t is normal, and the noncentral t is not computed well
-        least = float(stats.t.ppf(0.5 + LEVEL / 2, freedom))
+        known = max(2 * (seeds - 1), 1)
+        quantiles = stats.chi2.ppf((np.arange(1000) + 0.5) / 1000, known) / known
+        of_seeds = (error**2 - of_images) * quantiles
+        freedom = (of_seeds + of_images) ** 2 / (of_seeds**2 / known + of_images**2 / max(images - 1, 1))
+        least = stats.t.ppf(0.5 + LEVEL / 2, freedom) * (of_seeds + of_images) ** 0.5
         return float(
-            stats.nct.sf(least, freedom, difference / error) + stats.nct.cdf(-least, freedom, difference / error)
+            np.mean(stats.norm.sf((least - difference) / error) + stats.norm.cdf(-(least + difference) / error))
         )
 
     def detectable(self, seeds: int, images: int) -> float:
         """The difference in points that is seen with 80 % power."""
         from scipy.optimize import brentq
 
-        error = self.error(seeds, images)[0]
+        error = self.error(seeds, images)
         return 0.0 if error == 0 else float(brentq(lambda d: self.power(d, seeds, images) - POWER, 0.0, 100 * error))
 
     def images_for(self, difference: float, seeds: int, most: int = 10**8) -> int | None:
