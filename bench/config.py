@@ -47,7 +47,7 @@ class Config:
     task: tuple[str, ...] = option(
         (),
         "which tasks (`list tasks`); without it, the suite's own. `folder:PATH` are your images: a folder a class, "
-        "or train, val and test folders of such",
+        "or train, val and test folders of such; `fractals:CLASSES` are drawn",
         shown="NAME|GLOB|COLLECTION|folder:PATH",
     )
     weights: tuple[str, ...] = option(

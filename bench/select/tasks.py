@@ -10,6 +10,8 @@ from ...suites import suites
 from ...suites.protocol import NO_TASK, Source, Suite, Task
 from ...suites.sources import sources
 from ...suites.sources.folder import folder_task
+from ...suites.sources.fractals import PREFIX as FRACTALS
+from ...suites.sources.fractals import fractals_task
 from ...suites.sources.sets import image_sets
 from ...suites.tasks import tasks
 from ..config import Config, data_folder
@@ -48,9 +50,10 @@ class AvailableData:
         return [task for task in self.tasks.values() if task.collection == name]
 
     def select(self, word: str, splits: Sequence[str] = ()) -> list[Task]:
-        """The tasks of a name, alias, glob, collection or folder:PATH. Raises UsageError where there is none.
+        """The tasks of a name, alias, glob, collection, folder:PATH or fractals:CLASSES.
 
-        Of `splits`, those that are read, test alone makes a test split of all images of an undivided folder.
+        Of `splits`, those that are read, test alone makes a test split of all images of an undivided folder. Raises
+        UsageError where there is none.
         """
         if word.startswith(FOLDER):
             config = self.config
@@ -60,6 +63,8 @@ class AvailableData:
                 path = path_of(word.removeprefix(FOLDER))
                 self._folders[word, division] = folder_task(path, name=word, **settings)
             return [self._folders[word, division]]
+        if word.startswith(FRACTALS):
+            return [fractals_task(word)]
         return self.collection(word) or self.tasks.select(word)
 
     def select_all(self, words: Sequence[str], splits: Sequence[str] = ()) -> list[Task]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from ..protocol import Source
 from .as_published import AsPublished
 from .folder import Folder
+from .fractals import Fractals
 from .hub import Hub
 from .image_set import ImageSet
 from .miniature.builtin import Builtin
@@ -20,4 +21,4 @@ def sources(sets: Mapping[str, ImageSet] | None = None) -> tuple[Source, ...]:
     """All sources, in the order in which they are tried. `sets`: the image sets they know; None: the built-in ones."""
     sets = image_sets() if sets is None else sets
     published = (AsPublished("torchvision", sets), AsPublished("raw", sets))
-    return (Builtin(), *published, ImageNet(), Tfds(sets), Vtab1k(), Hub(sets), Folder())
+    return (Builtin(), Fractals(), *published, ImageNet(), Tfds(sets), Vtab1k(), Hub(sets), Folder())
