@@ -65,7 +65,7 @@ class JobContext(Feeder):
         self.job, self.folders, self.batch_size = job, folders, batch_size
         self.data, self.cache = folders.data, folders.cache
         self.model, self.weights, self.task = job.model, job.weights, job.task
-        self.source, self.skip_bad = job.source, job.skip_bad
+        self.source, self.skip_bad, self.beside = job.source, job.skip_bad, job.beside
         self.files, self.skipped, self.test_arrays = {}, {}, {}
         self.rank, self.processes = loaded.processes.rank, loaded.processes.size
         self._loaded, self.device, self.build = loaded, loaded.device, loaded.build

@@ -44,6 +44,8 @@ class Job:
     machine: Mapping[str, str] = field(default_factory=dict)  # device and libraries, where the numbers depend on them
     skip_bad: bool = False  # whether unreadable images are left out
     source: Source | None = field(default=None, compare=False, repr=False)  # None where no source has the task
+    # The tasks whose images the suite reads beside its own (`Suite.tasks_beside`), by name
+    beside: Mapping[str, tuple[Task, Source]] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def source_name(self) -> str:
@@ -68,7 +70,8 @@ class Job:
             "input": plain(asdict(self.model.input)),
             "weights": str(self.weights),
             **({"fed": fed} if (fed := plain(self.suite.fed(self.model, self.weights, self.task))) else {}),
-            "task": {name: plain(getattr(self.task, kept)) for name, kept in TASK_IDENTITY.items()},
+            "task": _task(self.task),
+            **({"beside": [_task(task) for task, _ in self.beside.values()]} if self.beside else {}),
             "source": self.source_name,
             **({"skip_bad": True} if self.skip_bad else {}),  # fewer images are another question
             **({"machine": dict(self.machine)} if self.machine else {}),
@@ -125,10 +128,14 @@ class Job:
     @property
     def _declared_by(self) -> list[Any]:
         """The classes and functions that define images and labels: the source, its readers, the task's label rule."""
-        readers = getattr(self.source, "readers", None)  # a user's source need not have it
-        things = [self.source, *(readers(self.task) if readers else ())]
-        rule = [self.task.rule] if self.task.rule else []
-        return [*(called_code(thing) for thing in things if thing is not None), *rule]
+        things: list[Any] = []
+        for task, source in ((self.task, self.source), *self.beside.values()):
+            readers = getattr(source, "readers", None)  # a user's source need not have it
+            things += [
+                called_code(thing) for thing in (source, *(readers(task) if readers else ())) if thing is not None
+            ]
+            things += [task.rule] if task.rule else []
+        return things
 
     @property
     def variant(self) -> str:
@@ -154,6 +161,10 @@ class Job:
 def other_rows(suite: Suite, model: Model) -> list[Model]:
     """The rows of the other models that a job builds. Raises UsageError where there is no such model."""
     return [select_model(other_name(model, name)).row for name in suite.other_models()]
+
+
+def _task(task: Task) -> dict[str, Any]:
+    return {name: plain(getattr(task, kept)) for name, kept in TASK_IDENTITY.items()}
 
 
 def _architecture(row: Model) -> dict[str, Any]:

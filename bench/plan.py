@@ -216,7 +216,10 @@ def _job(suite: Suite, model: Model, weights: WeightsChoice, task: Task, data: A
         _place(data.tasks, task.name),
     )
     missing = "" if source or task is NO_TASK else data.lacks(task, suite.splits) or f"no data in {data.root}"
-    return Job(suite=suite, model=model, weights=weights, task=task, source=source, order=order, missing=missing)
+    beside = {row.name: (row, found) for row, found in data.beside(suite)}
+    return Job(
+        suite=suite, model=model, weights=weights, task=task, source=source, beside=beside, order=order, missing=missing
+    )
 
 
 def _place(known: Registry[Any], name: str) -> int | str:

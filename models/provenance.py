@@ -16,6 +16,9 @@ class Provenance:
     images: int | None = None  # in that data set
     epochs: float | None = None  # passes over it
     core_days: float | None = None  # TPUv3-core-days, the unit of the ViT paper's Table 2
+    exaflops: float | None = None  # 6 operations a multiply-accumulate of a forward pass and image seen (Table 6)
+    device_hours: float | None = None
+    recipe: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

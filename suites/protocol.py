@@ -179,6 +179,7 @@ class Context(Protocol):
     model: Model
     weights: WeightsChoice
     task: Task  # NO_TASK for a suite that needs none
+    beside: Mapping[str, tuple[Task, Source]]  # the tasks of `Suite.tasks_beside` by name, with their images
     rank: int  # of this process among the `processes` of the job (Suite.data_parallel)
     processes: int
 
@@ -350,6 +351,10 @@ class Suite(Settings, ABC):
         suite's module with all that it imports.
         """
         return (type(self).__module__.split(".", 1)[1],)
+
+    def tasks_beside(self) -> tuple[str, ...]:
+        """The tasks, as `task=` takes them, of which a job reads images beside its own (`Context.beside`)."""
+        return ()
 
     def other_models(self) -> tuple[str, ...]:
         """The names of other models that a job builds beside its own, as `Context.other_name` takes them."""

@@ -71,6 +71,16 @@ class AvailableData:
         """The tasks of several words. Raises UsageError with all words that have none."""
         return [task for chosen in each(partial(self.select, splits=splits), words) for task in chosen]
 
+    def beside(self, suite: Suite) -> list[tuple[Task, Source]]:
+        """The tasks that a suite reads beside a job's own. Raises UsageError for one that has no data here."""
+        found = []
+        for task in self.select_all(suite.tasks_beside()):
+            source = self.source(task, tuple(task.splits))
+            if source is None:
+                raise UsageError(f"{task.name}: {self.lacks(task, tuple(task.splits)) or f'no data in {self.root}'}")
+            found.append((task, source))
+        return found
+
     def source(self, task: Task, splits: Sequence[str]) -> Source | None:
         """The first source that has all of these splits of a task."""
         return next((source for source in self.used_sources if self.lack(source, task, splits) == ""), None)

@@ -137,12 +137,21 @@ class VisionTransformer(Network):
 
     def features(self, images: Tensor) -> Tensor:
         """The final norm's class token, or mean of tokens, through `pre_logits` where there is one: (B, D)."""
-        x = self._tokens(images)
-        for layer, block in enumerate(self.blocks):
-            x = block(self._with_positions(x, layer))
+        x = self._encoded(images)
         # LayerNorm works on one token at a time: where only the class token is read, the others need no norm.
         x = self.norm(x[:, 0]) if self.pool == "token" else self.norm(x).mean(dim=1)  # B D
         return x if self.pre_logits is None else torch.tanh(self.pre_logits(x))
+
+    def patch_features(self, images: Tensor) -> Tensor:
+        """The final norm's token of each patch, in raster order, without the class token: (B, patches, D)."""
+        return self.norm(self._encoded(images)[:, self.pool == "token" :])
+
+    def _encoded(self, images: Tensor) -> Tensor:
+        """The last layer's tokens, (B, N, D), before the final norm."""
+        x = self._tokens(images)
+        for layer, block in enumerate(self.blocks):
+            x = block(self._with_positions(x, layer))
+        return x
 
     def attention_by_layer(self, images: Tensor) -> Iterator[Tensor]:
         """The attention of one layer after the other, each (B, heads, N, N), for (B, 3, H, W) images.

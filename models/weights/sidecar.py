@@ -11,7 +11,8 @@ from ...registry import UsageError, suggest
 from ..provenance import Head, Pool, Provenance
 from .paths import split_part
 
-KINDS = {"images": int, "epochs": float, "core_days": float, "image_size": int, "crop_pct": float, "antialias": bool}
+KINDS = {"images": int, "image_size": int, "antialias": bool}
+KINDS |= dict.fromkeys(("epochs", "core_days", "exaflops", "device_hours", "crop_pct"), float)
 OF_THE_HEAD = ("head", "listing", "image_size", "antialias", "resize", "crop_pct", "interpolation", "rounding", "pool")
 WORDS = {  # of fields that take one of some words
     "resize": ("square", "resize_crop", "shorter_crop", "resmall_crop"),

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from ...registry import UsageError
 from .. import published
-from ..tables.table import FINE_TUNED
+from ..tables import row_labels
+from ..tables.table import FINE_TUNED, PRETRAINED
 from . import records, style
-from .records import Point, caveats, choose_task, of_shots, points, relevant
+from .crossing import statements
+from .records import MEAN_OF_PROBES, Point, caveats, choose_task, of_shots, points, relevant
 from .row import Drawing, Figure, FigureRequest
 
 if TYPE_CHECKING:
@@ -104,10 +106,13 @@ def draw4(request: FigureRequest) -> Drawing:
     notes: list[str] = []
     task, ours = "ImageNet", []
     if request.ours:
+        request = records.with_probes(request)
         frame = relevant(request, FIGURE4, "top1")
         records.need(frame, FIGURE4, "shots")
-        task = choose_task(frame, request, task)
-        measured = points(of_shots(frame[frame["task"] == task], FIGURE4, 5), request)
+        task = choose_task(frame, request, MEAN_OF_PROBES if MEAN_OF_PROBES in set(frame["task"]) else task)
+        of_task = of_shots(frame[frame["task"] == task], FIGURE4, 5)
+        measured, crossings = _points4(of_task, request)
+        notes += crossings
         ours = [point for point in measured if float(point.row.get("pretrain.images") or 0) > 0]
         notes += _left_out_note(
             measured, ours, "it is not known how many images their weights were pre-trained on (a sidecar file says it)"
@@ -133,6 +138,18 @@ def draw4(request: FigureRequest) -> Drawing:
     axes.set_ylabel(f"{task} linear 5-shot top-1 (%)")
     style.legend(canvas, styles, columns=3, ours=bool(ours), published=printed is not None)
     return Drawing(title=f"Figure 4: {task} 5-shot accuracy by pre-training size", canvas=canvas, notes=notes)
+
+
+def _points4(frame: pd.DataFrame, request: FigureRequest) -> tuple[list[Point], list[str]]:
+    """The points of kept weights, one a file, and of probes of pre-training; where the latters' models cross."""
+    here = frame["suite"] == PRETRAINED
+    measured = [] if here.all() else points(frame[~here], request)
+    by_model: dict[str, dict[float, list[float]]] = {}
+    for (images,), of_number in frame[here].groupby(["pretrain.images"]) if here.any() else ():
+        for point, (label, part) in zip(points(of_number, request), row_labels(of_number), strict=True):
+            measured.append(point)
+            by_model.setdefault(label, {})[float(images)] = part["value"].tolist()
+    return measured, statements(by_model)
 
 
 def draw5(request: FigureRequest) -> Drawing:
@@ -234,7 +251,7 @@ FIGURE3 = Figure(
 FIGURE4 = Figure(
     name="4",
     summary="linear 5-shot accuracy by the number of images pre-trained on",
-    suites=("fewshot",),
+    suites=("fewshot", PRETRAINED),
     measured_by=records.FIVE_SHOT_RUN,
     draw=draw4,
 )

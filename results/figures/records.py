@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ...random_weights import is_random
@@ -12,6 +13,7 @@ from ..questions import mixed_fields
 from ..tables import row_labels
 from ..tables.comparable import remarked
 from ..tables.rows import mean_and_std, once, swept, trained_here
+from ..tables.table import PRETRAINED
 from .row import Figure, FigureRequest
 
 if TYPE_CHECKING:
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 
 
 FIVE_SHOT_RUN = "suite=fewshot task=ImageNet shots=5 pool=65000"
+
+
+MEAN_OF_PROBES = "mean of probes"
 
 
 class SeveralTasks(UsageError):
@@ -45,6 +50,34 @@ class Point:
     @property
     def variant(self) -> str:
         return self.row["variant"]
+
+
+def with_probes(request: FigureRequest) -> FigureRequest:
+    """The request with the probes of pre-training as few-shot records of the probe's task, and of the probes' mean."""
+    frame = request.frame
+    if frame is None or "probe" not in frame:
+        return request
+    probes = frame[(frame["metric"] == "top1_probe") & (frame["status"] == "ok")]
+    asked = probes["question"].map(lambda text: json.loads(text)["probe"]["shots"])
+    probes = probes.assign(
+        **{
+            "task": probes["probe"],
+            "metric": "top1",
+            "shots": asked,
+            "pretrain": probes["task"],
+            "pretrain.images": probes["images"],
+        }
+    )
+    made = [frame[frame["suite"] != PRETRAINED], probes.assign(question="")]
+    if probes["task"].nunique() > 1:
+        same = ["model", "variant", "weights", "pretrain", "pretrain.images", "seed"]
+        means = probes.assign(value=probes.groupby(same, dropna=False)["value"].transform("mean"))
+        made.append(means.drop_duplicates(same).assign(task=MEAN_OF_PROBES, question=""))
+    import pandas as pd
+
+    joined = pd.concat(made, ignore_index=True)
+    joined.attrs = frame.attrs
+    return replace(request, frame=joined)
 
 
 def relevant(request: FigureRequest, figure: Figure, *metrics: str) -> pd.DataFrame:
@@ -178,7 +211,7 @@ def _number(value: Any) -> float | None:
 
 def caveats(frame: pd.DataFrame) -> list[str]:
     """Notes on random weights."""
-    random = frame["weights"].astype(str).map(is_random).astype(bool)
+    random = frame["weights"].astype(str).map(is_random).astype(bool) & frame["suite"].ne(PRETRAINED)
     scratch = random & trained_here(frame)
     kinds = {
         "untrained networks, of which only architecture and initialisation show": random & ~scratch,

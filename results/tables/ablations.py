@@ -23,7 +23,7 @@ EMBEDDINGS = {"none": "none", "1d": "1-D", "2d": "2-D", "relative": "relative"}
 
 
 def table7(request: TableRequest) -> list[Table]:
-    """Datasets as rows, optimisers as columns, published numbers alone, since this project does not pre-train."""
+    """Datasets as rows, optimisers as columns, published numbers alone."""
     grid = Grid(
         title="ViT paper, Table 7: ResNets pre-trained with Adam or SGD, top-1 after fine-tuning, percent",
         label_names=("dataset",),
@@ -31,9 +31,7 @@ def table7(request: TableRequest) -> list[Table]:
     for row in rows("table7_8_ablations"):
         if row["table"] == "ViT Table 7":
             grid.printed[grid.add((row["dataset"],), f"{row['model']} {row['setting']}")] = printed(row)
-    grid.notes.append(
-        "Pre-trained on JFT-300M for 7 epochs. This project does not pre-train: there is no column of ours."
-    )
+    grid.notes.append("Pre-trained on JFT-300M for 7 epochs.")
     return [grid.table(replace(request, show="published"))]
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...random_weights import is_random
 from ..questions import at_columns, canonical_treatment, differing, in_words, several_files
-from .table import FINE_TUNED, TIMED
+from .table import FINE_TUNED, PRETRAINED, TIMED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +55,10 @@ def trained_here(frame: pd.DataFrame) -> pd.Series:
     import pandas as pd
 
     told = zip(frame["suite"], frame["protocol"], frame["metric"], strict=True)
-    here = [FINE_TUNED in (suite, protocol) and metric != "top1_untrained_probe" for suite, protocol, metric in told]
+    here = [
+        (suite == PRETRAINED or FINE_TUNED in (suite, protocol)) and metric != "top1_untrained_probe"
+        for suite, protocol, metric in told
+    ]
     return pd.Series(here, index=frame.index, dtype=bool)
 
 

@@ -48,7 +48,7 @@ def table3(request: TableRequest) -> list[Table]:
             labels=2,
             notes=(
                 "Adam (0.9, 0.999), batch 4096, 10 000 steps of warm-up, 224 pixels, gradients clipped at norm 1 for "
-                "ImageNet alone. This project does not pre-train; it has no settings of its own to show.",
+                "ImageNet alone. suite=pretrain has these rows as recipe=scratch, scratch-in21k and scratch-jft.",
                 f"Source: {rows('table3_pretraining')[0]['source']}.",
             ),
         )

@@ -11,7 +11,8 @@ from ..choices import Show
 if TYPE_CHECKING:
     import pandas as pd
 
-VTAB, MINIATURE, FINE_TUNED, TIMED = "vtab", "vtab-mini", "finetune", "throughput"  # suites; FINE_TUNED: protocol, too
+# Suites; FINE_TUNED is a protocol, too.
+VTAB, MINIATURE, FINE_TUNED, PRETRAINED, TIMED = "vtab", "vtab-mini", "finetune", "pretrain", "throughput"
 GROUPS = ("natural", "specialized", "structured")  # in the VTAB paper's order
 GROUP_SIZES = {
     VTAB: {"natural": 7, "specialized": 4, "structured": 8},

@@ -67,6 +67,7 @@ class Feeder(ABC):
     model: Model
     task: Task
     source: Source | None
+    beside: Mapping[str, tuple[Task, Source]]  # other tasks by name, with their images (`Suite.tasks_beside`)
     skip_bad: bool  # leave out images that cannot be read
     data: Path  # the folder of data sets
     cache: Path
@@ -92,9 +93,10 @@ class Feeder(ABC):
         return self.model.input if known else self._loaded.backbone.spec.input
 
     def images(self, task: Task, split: str) -> Split:
-        assert self.source is not None  # a job without data is skipped
+        source = self.beside[task.name][1] if task.name in self.beside else self.source
+        assert source is not None  # a job without data is skipped
         try:
-            loaded = self.source.load(task, split, self.data, self.cache)
+            loaded = source.load(task, split, self.data, self.cache)
         except BadImages as error:
             if not self.skip_bad:
                 raise
@@ -102,7 +104,7 @@ class Feeder(ABC):
             self.skipped[split] = len(error.bad)
         check_split(loaded, task, split, self.skipped.get(split, 0))
         self.files |= dict.fromkeys(loaded.files)
-        if split == "test":
+        if split == "test" and task is self.task:
             self.test_arrays = paired_test_arrays(loaded)
         return loaded
 

@@ -57,6 +57,11 @@ class Watch:
     every_minutes: float | None = 10.0
     curves: Path | None = None  # a CSV file; runs that share it differ in `labels`
     labels: Mapping[str, Any] = field(default_factory=dict)  # values of its columns phase, lr and seed
+    # Steps after which `visit` is called with their number and the network: in evaluation mode, and with the averaged
+    # weights, if the recipe has `polyak`. Every process calls it. A resumed run visits again what came after its
+    # checkpoint.
+    visits: frozenset[int] = frozenset()
+    visit: Callable[[int, Any], None] = lambda *_: None
     tensorboard: Path | None = None  # a folder for TensorBoard's files
     say: Callable[[str], None] = lambda *_: None
     # Called with the number of images done, over all processes, and a note for the progress bar.

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ...registry import UsageError
 from ...stable import canonical
 from ..images.features import fetch, weights_digest
 from . import micro_batch
@@ -52,6 +53,8 @@ def train(
         if checkpoint is not None and compute.device.type == "cpu":
             compute = replace(compute, threads=int(checkpoint.facts["threads"]))
             torch.set_num_threads(compute.threads or 1)
+        if processes.fsdp and watch.visits:
+            raise UsageError("a network in pieces (FSDP) cannot be visited: pre-train with torchrun, or in one process")
         unsharded = _without_weights(network) if processes.fsdp else network
         state = TrainState(network, data, recipe, seed=seed, compute=compute, processes=processes)
         trained = _Loop(state, watch, checkpoints, interrupts).run(checkpoint)
@@ -128,6 +131,9 @@ class _Loop:
             numbers = fetch(torch.stack([loss.detach().float(), norm.detach().float()]))
             metrics.put(StepMetrics(step, self._recipe.learning_rate(step), numbers))
             step += 1
+            if step in self._watch.visits:
+                with self._state.evaluating() as network:
+                    self._watch.visit(step, network)
         if due or stop or step == self._recipe.steps:
             metrics.flush()
             self._save(step, metrics.loss)

@@ -209,6 +209,25 @@ def short(size: tuple[int, int]) -> Recipe:
     )
 
 
+def short_pretraining(images: int, *, steps: int | None = None) -> Recipe:
+    """Our own recipe: pre-training of a small network, ten epochs unless `steps` are given, three learning rates."""
+    _check(images)
+    steps = steps or max(1, round(10 * images / 128))
+    return Recipe(
+        steps=steps,
+        lr=(3e-4, 1e-3, 3e-3),
+        warmup=steps // 10,
+        batch=128,
+        crop="none",
+        antialias=True,
+        rounding="none",
+        optimizer="adam",
+        weight_decay=0.1,
+        decay_on="kernels",
+        seed=(0,),
+    )
+
+
 def bit(images: int, size: tuple[int, int], *, model: str = "", source: Source = "paper") -> Recipe:
     """The BiT-HyperRule (training/bit_hyperrule.py), of the paper or of the released code.
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 import tokenize
 import zipfile
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -63,6 +65,18 @@ class TrainingRunResult:
             np.savez_compressed(file, predictions=self.predictions, facts=np.array(json.dumps(self.facts)))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Visits:
+    """Looks at a network in training: the weights of the visit with the best score are kept."""
+
+    steps: frozenset[int]  # after which there is a visit
+    # What is measured of the network and its logits on the scored split: JSON data with a "score".
+    measure: Callable[[Any, np.ndarray], dict[str, Any]]
+    # Without labels: makes what is trained in the place of a network without a head, which is its attribute `network`.
+    self_supervised: Callable[[Any], Any] | None
+    provenance: Callable[[Mapping[str, Any]], Mapping[str, Any]]  # fields of the kept weights' sidecar, from a visit
+
+
 class Trainer:
     """Does the training runs of one job. Results of an earlier process of the job are read, not computed again."""
 
@@ -75,25 +89,41 @@ class Trainer:
         self._done = {path.parent.name: TrainingRunResult.read(path) for path in context.work.glob("*/done.npz")}
 
     def run(
-        self, phase: Phase, candidate: Candidate, seed: int, fitted: Sequence[Split], scored: Split
+        self,
+        phase: Phase,
+        candidate: Candidate,
+        seed: int,
+        fitted: Sequence[Split],
+        scored: Split,
+        visits: Visits | None = None,
     ) -> TrainingRunResult:
-        """The result of a run trained on `fitted` and scored on `scored`: read, resumed, or computed."""
+        """The result of a run trained on `fitted` and scored on `scored`: read, resumed, or computed.
+
+        With `visits`, the fact "visits" has what they measured, in order, and the best one's weights are in
+        `kept(candidate, seed)`.
+        """
         from .evaluate import predict
         from .loop import train
 
         context, compute, recipe, leads = self._context, self._compute, candidate.recipe, self._context.rank == 0
-        name = f"{phase}-{sha({'recipe': candidate.name, 'lr': candidate.lr})[:8]}-seed{seed}"
-        done = self._done.get(name)
-        if done is not None:
+        name = _run_name(phase, candidate, seed)
+        if (done := self._done.get(name)) is not None:
             context.advance(recipe.steps * recipe.batch)
             return done
         augmentation, transform = fed_by(context, recipe)
         changes, classes = changes_in_training(context, recipe), context.task.num_classes
+        classes = None if visits and visits.self_supervised else classes
         network: Any = context.build(classes, augmentation.size, changes, seed)
         head = new_head(network, trained=not context.weights.random, bias=recipe.head_bias)
         notes = [*getattr(network, "notes", ()), *head]
+        visited = None
+        if visits:
+            save = partial(_save, self.kept(candidate, seed), transform=transform) if leads else None
+            predicted = partial(predict, images=scored.images, transform=transform, compute=compute)
+            visited = _Visited(visits, context.work / name / "visits.json", context.task, predicted, save)
         watch = Watch(
             work=context.work / name,
+            **({"visits": visits.steps, "visit": visited.visit} if visits and visited else {}),
             every_minutes=self._minutes,
             curves=context.curves if leads else None,
             labels={"phase": phase, "lr": candidate.lr, "seed": seed},
@@ -101,21 +131,71 @@ class Trainer:
             say=context.say,
             advance=context.advance,
         )
+        trained_as = visits.self_supervised(network) if visits and visits.self_supervised else network
         with closing(TrainingImages(fitted, augmentation, network.spec.input)) as data:
-            trained = train(network, data, recipe.at(candidate.lr), seed=seed, compute=compute, watch=watch)
+            trained = train(trained_as, data, recipe.at(candidate.lr), seed=seed, compute=compute, watch=watch)
         logits = predict(trained.network, scored.images, transform, compute=compute, advance=context.advance)
-        if logits.shape[1] != classes:
+        if classes is not None and logits.shape[1] != classes:
             raise UsageError(
                 f"{context.model.name} gives {logits.shape[1]} numbers for {classes} classes: "
                 "fine-tuning needs a model that takes num_classes"
             )
         facts = {"micro_batch": trained.micro_batch, "processes": trained.processes}
+        facts |= {"visits": visited.all()} if visited else {}
         result = TrainingRunResult(logits.argmax(axis=1), {**facts, "weights_notes": [*notes, *trained.notes]})
         if leads:
             if self._save_weights and phase == "final":
-                _save(trained.network, context.keep / f"seed{seed}.safetensors", context.task, transform)
+                _save(context.keep / f"seed{seed}.safetensors", trained.network, context.task, transform=transform)
             result.write(context.work / name)
         return result
+
+    def kept(self, candidate: Candidate, seed: int) -> Path:
+        """Where the weights of the best visit of a run are."""
+        return self._context.keep / f"{_run_name('choose', candidate, seed)}.safetensors"
+
+
+def _run_name(phase: Phase, candidate: Candidate, seed: int) -> str:
+    return f"{phase}-{sha({'recipe': candidate.name, 'lr': candidate.lr})[:8]}-seed{seed}"
+
+
+class _Visited:
+    """What the visits of a run measured, and when, in a file of its work folder."""
+
+    def __init__(
+        self,
+        visits: Visits,
+        path: Path,
+        task: Task,
+        predict: Callable[[Any], np.ndarray],
+        save: Callable[[Any, Task | None, Mapping[str, Any]], None] | None,
+    ) -> None:
+        """`save` is None in all processes but the first."""
+        self._visits, self._path, self._task, self._predict, self._save = visits, path, task, predict, save
+        self._since = time.monotonic()
+        self._found: dict[int, dict[str, Any]] = {}
+        with suppress(OSError, ValueError):
+            self._found = {int(visit["step"]): visit for visit in json.loads(path.read_text("utf-8"))}
+
+    def all(self) -> list[dict[str, Any]]:
+        return [self._found[step] for step in sorted(self._found)]
+
+    def visit(self, step: int, network: Any) -> None:
+        """Measure a network after a step, and save its weights where its score is above those of all earlier visits."""
+        visit = {"step": step, **self._visits.measure(network, self._predict(network))}
+        earlier = [before for before in self.all() if before["step"] < step]
+        now = time.monotonic()
+        visit["seconds"] = round(now - self._since + max((before["seconds"] for before in earlier), default=0.0), 3)
+        self._since = now
+        self._found = {before["step"]: before for before in (*earlier, visit)}
+        if self._save is None:
+            return
+        if all(visit["score"] > before["score"] for before in earlier):
+            without_head = bool(self._visits.self_supervised)
+            trained, task = (network.network, None) if without_head else (network, self._task)
+            self._save(trained, task, self._visits.provenance(visit))
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(self._path) as temporary:
+            temporary.write_text(json.dumps(self.all()), "utf-8")
 
 
 def fed_by(context: Context, recipe: Recipe) -> tuple[Augmentation, Transform]:
@@ -167,20 +247,27 @@ def new_head(network: Any, *, trained: bool, bias: float = 0.0) -> list[str]:
     return [*notes, "the head is new: a linear layer of zeros" + (f" with a bias of {bias:g}" if bias else "")]
 
 
-def _save(network: Any, path: Path, task: Task, transform: Transform) -> None:
-    """Write a network's weights and their sidecar (models/weights/sidecar.py): the head's task and preprocessing."""
+def _save(
+    path: Path, network: Any, task: Task | None, provenance: Mapping[str, Any] | None = None, *, transform: Transform
+) -> None:
+    """Write a network's weights and their sidecar (models/weights/sidecar.py): the head's task and preprocessing.
+
+    Without a head `task` is None.
+    """
     import yaml
     from safetensors.torch import save
 
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     with replacing(path) as temporary:
         temporary.write_bytes(save(tensors))
-    how = {"interpolation": transform.interpolation, "antialias": transform.antialias}
-    sidecar = {"head": task.name, "image_size": transform.size[0], **how}
-    sidecar |= {"listing": task.revision} if task.collection == "folder" else {}
-    sidecar |= {"resize": transform.resize} if transform.resize != "square" else {}
-    sidecar |= {"crop_pct": transform.crop_pct} if transform.crop_pct else {}
-    sidecar |= {"rounding": transform.rounding} if transform.rounding != "none" else {}
-    sidecar |= {"pool": pool} if (pool := getattr(network, "head_tap", None)) else {}  # of a library's model
+    sidecar = dict(provenance or {})
+    if task is not None:
+        how = {"interpolation": transform.interpolation, "antialias": transform.antialias}
+        sidecar |= {"head": task.name, "image_size": transform.size[0], **how}
+        sidecar |= {"listing": task.revision} if task.collection == "folder" else {}
+        sidecar |= {"resize": transform.resize} if transform.resize != "square" else {}
+        sidecar |= {"crop_pct": transform.crop_pct} if transform.crop_pct else {}
+        sidecar |= {"rounding": transform.rounding} if transform.rounding != "none" else {}
+        sidecar |= {"pool": pool} if (pool := getattr(network, "head_tap", None)) else {}  # of a library's model
     with replacing(path.with_name(f"{path.name}.yaml")) as temporary:
         temporary.write_text(yaml.safe_dump(sidecar, sort_keys=False), encoding="utf-8")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
@@ -124,6 +125,8 @@ class TrainState:
 
     def _each_loss(self, logits: Tensor, part: np.ndarray, step: int) -> Tensor:
         """(P,) losses; for mixed images, the weighted sum of those of both images' classes."""
+        if getattr(self.network, "gives_losses", False):
+            return logits.float()
         indices, smoothing = self._indices(step), self.recipe.label_smoothing
         share = order.mixing(self.recipe.mixup, self.seed, step)
 
@@ -182,6 +185,19 @@ class TrainState:
                 )
         if state["scaler"] and self.processes.accelerator.scaler is not None:
             self.processes.accelerator.scaler.load_state_dict(state["scaler"])
+
+    @contextmanager
+    def evaluating(self) -> Iterator[nn.Module]:
+        """The network as `finish` would leave it, in the middle of the training."""
+        trained = [parameter.detach().clone() for parameter in self.parameters] if self.averages else []
+        self.finish()
+        try:
+            yield self.network
+        finally:
+            with torch.no_grad():
+                for parameter, value in zip(self.parameters, trained, strict=False):
+                    parameter.copy_(value)
+            self.network.train()
 
     def finish(self) -> None:
         """Put averaged weights, if any, into the network, drop gradients, and switch to evaluation mode."""

@@ -1,0 +1,258 @@
+"""Pre-training from random weights on growing data, probed as the ViT paper does (Section 4.3, Figures 3 to 5).
+
+A job is one model, one pre-training task, one number of images and one objective:
+
+1. Every candidate, of learning rates and with `rule=regularised` of regularisation, is trained on the first `images`
+   images of the task's training set. So the sets of growing numbers are nested.
+2. Each run is visited `visits` times, at equal distances, the last time at its end: the validation images of the task,
+   the minival, are scored, and every task of `probe` by the closed-form few-shot probe (suites/fewshot.py).
+3. The candidate with the best minival score wins; ties go to the smaller learning rate. Of each run the weights of the
+   visit with the best score count: early stopping, as in the paper's Figure 4. Neither choice sees a probe's task.
+
+The weights are kept in `kept/<key>/seed<seed>.safetensors` of the run directory, with a sidecar that says on which
+images they were trained, for how long and at what cost. Every suite takes them: `weights=FILE`.
+
+`rule=fixed` has the same regularisation for every number of images (the paper's Figure 4), `rule=regularised` chooses
+weight decay, dropout and label smoothing for each on the minival (its Figure 3). For Figure 5, `exaflops=` trains every
+model for the same compute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+
+from .finetune import BigVision, FineTune, Table3
+from .images.decoded import usual_size
+from .metrics import top1
+from .protocol import Context, Measurement, Split, Task, Work, fingerprint, task_question
+from .training import paper_recipes
+from .training.contract import Compute, ComputeSettings
+from .training.recipe import Recipe
+from .training.runs import Candidate, Trainer, Visits
+
+if TYPE_CHECKING:
+    from ..models.spec import Model
+    from ..models.weights_choice import WeightsChoice
+    from .training.probe import FewShotProbe
+
+LENGTHS = ("steps", "epochs", "samples", "exaflops")  # settings of how long a run is
+REGULARISATIONS = tuple(product((0.03, 0.1, 0.3), (0.0, 0.1), (0.0, 0.1)))  # weight decay, dropout, label smoothing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrain(FineTune):
+    """Pre-training on the first images of a set, chosen on held-out ones, with few-shot probes as it goes."""
+
+    name: ClassVar[str] = "pretrain"
+    needs: ClassVar[frozenset[Literal["task", "weights"]]] = frozenset({"task"})
+    default_tasks: ClassVar[str] = "fractals:200"
+    splits: ClassVar[tuple[str, ...]] = ("train", "val")
+
+    recipe: Literal["auto", Table3, BigVision, "short"] = "auto"  # short: our own, for small models
+    save: Literal["nothing", "weights"] = "weights"
+    images: int | None = None  # train on the first ones of the training set; None: all
+    # How long a run is; at most one of these and `steps` is typed. None: as the recipe says.
+    epochs: float | None = None  # passes over these images
+    samples: int | None = None  # images seen
+    exaflops: float | None = None  # the same compute for every model, at 6 operations a multiply-accumulate and image
+    # supervised: the task's classes. masked_patch: no labels; the colours of hidden patches (ViT paper, Appendix B.1.2)
+    objective: Literal["supervised", "masked_patch"] = "supervised"
+    rule: Literal["fixed", "regularised"] = "fixed"  # regularisation: the recipe's, or chosen for these images
+    visits: int = 4  # how often a run is scored and probed
+    probe: tuple[str, ...] = ("vtab-mini",)  # tasks of the few-shot probe; none: there is no probe
+    probe_shots: int = 5  # images a class
+
+    def check(self) -> None:
+        super().check()
+        typed = [name for name in LENGTHS if getattr(self, name) is not None]
+        self.refuse(
+            typed[-1] if typed else "steps", len(typed) > 1, f" beside suite.{typed[0]}=: type one" if typed else ""
+        )
+        for name in ("images", "epochs", "samples", "exaflops", "visits", "probe_shots"):
+            value = getattr(self, name)
+            self.refuse(name, value is not None and not 0 < value < float("inf"), ": a number above 0")
+        choosing = any(name in self.given() for name in ("weight_decay", "dropout"))
+        self.refuse(
+            "rule", self.rule == "regularised" and choosing, " chooses weight_decay and dropout; do not type them"
+        )
+
+    def unfit(self, model: Model, weights: WeightsChoice, task: Task) -> str:  # noqa: ARG002
+        if not task.splits.get("val"):
+            return f"{task.name} has no validation images, which pre-training holds out to choose on"
+        if self.images is not None and self.images > task.splits["train"]:
+            return f"suite.images={self.images}: {task.name} has {task.splits['train']} images to train on"
+        if self.objective == "masked_patch" and not model.architecture.attends:
+            return f"suite.objective=masked_patch predicts patches of transformers and hybrids; {model.name} has none"
+        if self.exaflops is not None and model.architecture.macs(model.input.size) is None:
+            return f"suite.exaflops={self.exaflops:g}: the compute of {model.name} is not known; type suite.samples="
+        return ""
+
+    def tasks_beside(self) -> tuple[str, ...]:
+        return () if self.probe == ("none",) else self.probe
+
+    def auto_recipe(self, model: Model, *, untrained: bool) -> str:  # noqa: ARG002
+        return "short" if model.small else "scratch"
+
+    def estimate(self, model: Model, task: Task, weights: WeightsChoice) -> Work:
+        candidates = self.candidates(model, weights, task, task.splits["train"], model.input.size)
+        runs = [recipe.steps * recipe.batch * len(recipe.seed) for _, recipe in candidates for _ in recipe.lr]
+        return Work(images=self.visits * task.splits["val"] * len(runs), trained=sum(runs))
+
+    def candidates(
+        self, model: Model, weights: WeightsChoice, task: Task | None, images: int, size: tuple[int, int]
+    ) -> list[tuple[str, Recipe]]:
+        images = min(images, self.images or images)
+        name = self.auto_recipe(model, untrained=True) if self.recipe == "auto" else self.recipe
+        timed = replace(self, steps=self._steps(model, images, self.batch or (128 if name == "short" else 4096)))
+        named = super(Pretrain, timed).candidates(model, weights, task, images, size)
+        if self.rule == "fixed":
+            return named
+        transformer = "dropout" in model.settable()
+        return [
+            (
+                f"{name}, weight decay {decay:g}, dropout {dropout:g}, label smoothing {smoothing:g}",
+                replace(recipe, weight_decay=decay, dropout=dropout, label_smoothing=smoothing),
+            )
+            for name, recipe in named
+            for decay, dropout, smoothing in REGULARISATIONS
+            if (transformer or not dropout) and (recipe.loss == "softmax" or not smoothing)
+        ]
+
+    def _steps(self, model: Model, images: int, batch: int) -> int | None:
+        """How many steps a run has, where it is typed in some unit."""
+        if self.exaflops is not None:
+            macs = model.architecture.macs(model.input.size if self.image_size is None else (self.image_size,) * 2)
+            assert macs is not None
+            return max(1, round(self.exaflops * 1e18 / (6 * macs * batch)))
+        seen = self.samples if self.epochs is None else self.epochs * images
+        return self.steps if seen is None else max(1, round(seen / batch))
+
+    def _recipe(self, name: str, model: Model, task: Task | None, images: int, size: tuple[int, int]) -> Recipe:
+        if name == "short":
+            return paper_recipes.short_pretraining(images, steps=self.steps)
+        return super()._recipe(name, model, task, images, size)
+
+    def run(self, context: Context) -> Iterator[Measurement]:
+        from .images.feeding import first_images
+        from .training.probe import FewShotProbe
+
+        task = context.task
+        train, minival = first_images(context.images(task, "train"), self.images), context.images(task, "val")
+        candidates = [
+            Candidate(name, recipe, lr)
+            for name, recipe in self.candidates(
+                context.model, context.weights, task, len(train), usual_size(minival.images)
+            )
+            for lr in recipe.lr
+        ]
+        compute = {item.name: getattr(self, item.name) for item in fields(ComputeSettings)}
+        trainer = Trainer(
+            context,
+            Compute(device=context.device, free_memory=context.free_memory, **compute),
+            checkpoint_minutes=self.checkpoint_minutes,
+            tensorboard=self.tensorboard,
+            save_weights=False,
+        )
+        probes = [FewShotProbe(context, task, self.probe_shots) for task, _ in context.beside.values()]
+        seeds = candidates[0].recipe.seed
+        visits: dict[tuple[Candidate, int], list[dict[str, Any]]] = {}
+        for candidate, seed in product(candidates, seeds):
+            looks = self._visits(context, candidate, len(train), minival, probes)
+            result = trainer.run("choose", candidate, seed, [train], minival, looks)
+            visits[candidate, seed] = result.facts["visits"]
+        scores = {
+            candidate: float(np.mean([max(visit["score"] for visit in visits[candidate, seed]) for seed in seeds]))
+            for candidate in candidates
+        }
+        best = max(scores, key=lambda candidate: (scores[candidate], -candidate.lr))
+        if len(candidates) > 1:
+            context.say(f"chose {best.name}, learning rate {best.lr:g}: {scores[best]:.2f} % on the minival")
+        if context.rank == 0:
+            self._keep(trainer, best, candidates, seeds, context.keep)
+        question = self._asked(task, train, minival)
+        for (candidate, seed), found in visits.items():
+            kept = max(found, key=lambda visit: (visit["score"], -visit["step"]))
+            at = {"images": len(train), "seed": seed, "lr": candidate.lr, "recipe": candidate.name}
+            treatment = self._treatment(context, candidate, candidates)
+            measured = partial(Measurement, n_train=len(train), treatment=treatment)
+            on_minival = partial(measured, question=question | {"metric": "on the minival"})
+            for visit in found:
+                now = at | {"samples": visit["step"] * candidate.recipe.batch}
+                yield on_minival(metric="top1_val_visit", value=visit["top1"], unit="percent", at=now)
+                for name in ("loss", "entropy") if "loss" in visit else ():
+                    yield on_minival(metric=f"{name}_val_visit", value=visit[name], unit="nats", at=now)
+                for probe in probes:
+                    value, name = visit["probes"][probe.task.name], {"probe": probe.task.name}
+                    asked = question | probe.question
+                    yield measured(
+                        metric="top1_probe_visit", value=value, unit="percent", at=now | name, question=asked
+                    )
+            yield on_minival(metric="top1_val", value=kept["top1"], unit="percent", at=at)
+            for probe in probes if candidate == best else ():
+                value, name = kept["probes"][probe.task.name], {"probe": probe.task.name}
+                now, asked = {"images": len(train), "seed": seed} | name, question | probe.question
+                yield measured(metric="top1_probe", value=value, unit="percent", at=now, question=asked)
+
+    def _visits(
+        self, context: Context, candidate: Candidate, images: int, minival: Split, probes: Sequence[FewShotProbe]
+    ) -> Visits:
+        from .training import masked_patches
+
+        recipe = candidate.recipe
+        macs = context.model.architecture.macs(self.size(context.model, context.weights))
+
+        def measure(network: Any, logits: np.ndarray) -> dict[str, Any]:
+            if self.objective == "masked_patch":
+                found = masked_patches.summary(logits)
+                found, network = {**found, "score": -found["loss"]}, network.network
+            else:
+                right = top1(logits.argmax(axis=1), minival.labels, minival.label_sets)
+                found = {"top1": right, "score": right}
+            return {**found, "probes": {probe.task.name: probe.top1(network) for probe in probes}}
+
+        def provenance(visit: Mapping[str, Any]) -> dict[str, Any]:
+            seen = visit["step"] * recipe.batch
+            by = "" if self.objective == "supervised" else f", {self.objective}"
+            known = {
+                "pretrain": f"{context.task.name}{by}",
+                "images": images,
+                "epochs": seen / images,
+                "recipe": str(candidate),
+            }
+            known |= {"device_hours": visit["seconds"] * context.processes / 3600}
+            return known | ({} if macs is None else {"exaflops": 6 * macs * seen / 1e18})
+
+        steps = frozenset(round(recipe.steps * part / self.visits) for part in range(1, self.visits + 1)) - {0}
+        masked = masked_patches.MaskedPatches if self.objective == "masked_patch" else None
+        return Visits(steps=steps, measure=measure, self_supervised=masked, provenance=provenance)
+
+    def _keep(
+        self, trainer: Trainer, best: Candidate, candidates: Sequence[Candidate], seeds: Sequence[int], keep: Path
+    ) -> None:
+        """Give the weights of the best candidate's runs and their sidecars names, and delete those of the others."""
+        for candidate, seed in product(candidates, seeds):
+            for path in sorted(keep.glob(f"{trainer.kept(candidate, seed).name}*")):
+                if candidate == best and self.save == "weights":
+                    path.replace(keep / f"seed{seed}{path.name[path.name.index('.') :]}")
+                else:
+                    path.unlink()
+
+    def _asked(self, task: Task, train: Split, minival: Split) -> dict[str, Any]:
+        return {
+            **task_question(task),
+            "protocol": f"{self.name}, {self.rule}",
+            **fingerprint(train, minival),
+            "budget": f"{len(train)} images",
+            "objective": self.objective,
+            "select_on": "the minival: the validation images, early stopping",
+        }
+
+
+PRETRAIN = Pretrain()

@@ -1,0 +1,46 @@
+"""The statement on where two series cross."""
+
+from __future__ import annotations
+
+import pytest
+from vit_bench.results.figures.crossing import statements
+
+
+def around(mean: float) -> list[float]:
+    return [mean - 0.1, mean, mean + 0.1]
+
+
+def test_a_crossing_is_interpolated_over_the_logarithm() -> None:
+    bit = {n: around(value) for n, value in {1e3: 40.0, 1e4: 50.0, 1e5: 55.0, 1e6: 57.0}.items()}
+    vit = {n: around(value) for n, value in {1e3: 20.0, 1e4: 47.0, 1e5: 56.0, 1e6: 62.0}.items()}
+    (sentence,) = statements({"ViT": vit, "BiT": bit})
+    # 3 ahead at 10^4, 1 behind at 10^5: three quarters of the way, 10^4.75
+    assert sentence == "The lead of ViT and BiT changes from BiT to ViT near 56,234 images [10,000 to 100,000]."
+
+
+def test_an_interval_reaches_to_where_the_order_is_sure() -> None:
+    a = {1.0: around(50), 10.0: [40, 50, 60], 100.0: [35, 45, 55], 1000.0: around(45)}
+    b = {1.0: around(40), 10.0: [39, 49, 59], 100.0: [38, 48, 58], 1000.0: around(46)}
+    (sentence,) = statements({"A": a, "B": b})
+    assert sentence.endswith("changes from A to B near 18 images [1 to 1,000].")
+
+
+def test_no_crossing_is_said_with_what_was_run() -> None:
+    a, b = {1e3: around(50), 1e4: around(60)}, {1e3: around(40), 1e4: [30, 59, 88]}
+    (sentence,) = statements({"A": a, "B": b})
+    assert sentence == (
+        "A is ahead of B at all 2 numbers of images that were run, at 1 significantly: no crossing seen."
+    )
+
+
+def test_one_seed_has_no_interval() -> None:
+    (sentence,) = statements({"A": {1e3: [50.0], 1e4: [60.0]}, "B": {1e3: [51.0], 1e4: [55.0]}})
+    assert "[… to …]" in sentence
+    assert statements({"A": {1.0: [1.0]}, "B": {2.0: [1.0]}}) == []
+
+
+@pytest.mark.parametrize("order", [("A", "B"), ("B", "A")])
+def test_the_order_of_the_series_does_not_matter(order: tuple[str, str]) -> None:
+    series = {"A": {10.0: around(1), 100.0: around(3)}, "B": {10.0: around(2), 100.0: around(2)}}
+    (sentence,) = statements({name: series[name] for name in order})
+    assert "from B to A near 32 images [10 to 100]" in sentence

@@ -1,0 +1,159 @@
+"""Pre-training: nested sets, what is kept, probes that equal the few-shot suite's, and killed runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+from vit_bench.bench import config
+from vit_bench.bench.api import run
+from vit_bench.bench.plan import make_plan
+from vit_bench.models import create_model
+from vit_bench.models.weights.sidecar import read_head, read_sidecar
+from vit_bench.registry import UsageError
+from vit_bench.suites.sources.fractals import Fractals, fractals_task
+from vit_bench.suites.training.probe import FewShotProbe
+
+PROBE = "fractals:4:20"
+SMALL = {"batch": 32, "steps": 4, "visits": 2, "probe": PROBE, "images": 100, "lr": (1e-3, 3e-3)}
+
+
+def pretrain(out: Path, **settings: Any) -> pd.DataFrame:
+    return run(suite="pretrain", model="ViT-mini", task="fractals:5", out=out, **{**SMALL, **settings})
+
+
+def kept(out: Path) -> Path:
+    (path,) = out.glob("kept/*/seed0.safetensors")
+    return path
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, Path]:
+    out = tmp_path_factory.mktemp("run") / "out"
+    return pretrain(out), out
+
+
+def numbers(frame: pd.DataFrame) -> str:
+    return frame[["metric", "value", "seed", "lr", "samples", "probe"]].to_csv(index=False)
+
+
+def test_what_is_measured(done: tuple[pd.DataFrame, Path]) -> None:
+    frame, out = done
+    assert frame["metric"].value_counts().to_dict() == {
+        "top1_val_visit": 4,
+        "top1_probe_visit": 4,
+        "top1_val": 2,
+        "top1_probe": 1,
+    }
+    assert sorted(frame["samples"].dropna().unique()) == [64, 128]
+    visits = frame[frame["metric"] == "top1_val_visit"].groupby("lr")["value"].max()
+    of_candidates = frame[frame["metric"] == "top1_val"].set_index("lr")["value"]
+    assert of_candidates.to_dict() == visits.to_dict()
+    assert [path.name for path in sorted(kept(out).parent.iterdir())] == [
+        "seed0.safetensors",
+        "seed0.safetensors.yaml",
+    ]
+
+
+def test_the_weights_of_the_best_visit_are_kept(done: tuple[pd.DataFrame, Path]) -> None:
+    frame, out = done
+    task = fractals_task("fractals:5")
+    minival = Fractals().load(task, "val", out, out)
+    network = create_model("ViT-mini", weights=str(kept(out)), num_classes=5)
+    pixels = torch.from_numpy(np.stack(list(minival.images))).permute(0, 3, 1, 2) / 127.5 - 1
+    with torch.no_grad():
+        right = network(pixels).argmax(dim=1).numpy() == minival.labels
+    assert 100 * right.mean() == pytest.approx(frame[frame["metric"] == "top1_val"]["value"].max())
+
+
+def test_a_probe_is_the_few_shot_suites(done: tuple[pd.DataFrame, Path]) -> None:
+    frame, out = done
+    few = run(suite="fewshot", model="ViT-mini", weights=str(kept(out)), task=PROBE, shots=5, out=out.parent / "few")
+    expected = few[few["metric"] == "top1"]["value"].mean()
+    assert frame[frame["metric"] == "top1_probe"]["value"].item() == pytest.approx(expected, abs=1e-9)
+    assert few["pretrain"].iloc[0] == "fractals:5"
+    assert few["pretrain.images"].iloc[0] == 100
+
+
+def test_the_sidecar(done: tuple[pd.DataFrame, Path]) -> None:
+    frame, out = done
+    known, head = read_sidecar(kept(out)), read_head(kept(out))
+    assert known is not None
+    assert head is not None
+    assert (known.pretrain, known.images, head.data) == ("fractals:5", 100, "fractals:5")
+    of_visits = frame[frame["metric"] == "top1_val_visit"]
+    best = of_visits.sort_values(["value", "lr", "samples"], ascending=[False, True, True], kind="stable").iloc[0]
+    assert known.epochs == best["samples"] / 100
+    assert known.recipe == f"short, lr {best['lr']:g}"
+    macs = create_model("ViT-mini").spec.macs
+    assert macs is not None
+    assert known.exaflops == pytest.approx(6 * macs * best["samples"] / 1e18)
+    assert known.device_hours is not None
+    assert known.device_hours > 0
+
+
+def test_a_killed_run_goes_on_and_keeps_the_same_bytes(
+    done: tuple[pd.DataFrame, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def killed(probe: FewShotProbe, network: Any) -> float:
+        calls.append(probe)
+        if len(calls) == 4:  # the last visit of the second candidate
+            raise KeyboardInterrupt
+        return measure(probe, network)
+
+    measure = FewShotProbe.top1
+    monkeypatch.setattr(FewShotProbe, "top1", killed)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(tmp_path / "out", checkpoint_minutes=1e-9)
+    frame = pretrain(tmp_path / "out", checkpoint_minutes=1e-9)
+    assert 5 <= len(calls) <= 6  # visits before the last checkpoint are not repeated
+    assert numbers(frame) == numbers(done[0])
+    first, second = load_file(kept(done[1])), load_file(kept(tmp_path / "out"))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_sets_of_growing_numbers_are_jobs_of_their_own_and_nested() -> None:
+    words = ["suite=pretrain", "model=ViT-mini", "task=fractals:5", "suite.images=50,100", "suite.probe=digits"]
+    jobs = make_plan(config.read(words)).jobs
+    assert [job.suite.images for job in jobs] == [50, 100]
+    assert len({job.key for job in jobs}) == 2
+    assert [task for job in jobs for task in job.beside] == ["digits", "digits"]
+    assert [job.work.trained for job in jobs] == [3 * 128 * round(10 * n / 128) for n in (50, 100)]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["suite.epochs=2", "suite.steps=5"], "suite.epochs=2 beside suite.steps=: type one"),
+        (["suite.images=5000"], "suite.images=5000: fractals:5 has 500 images to train on"),
+        (["suite.visits=0"], "suite.visits=0: a number above 0"),
+        (["suite.probe=nothing"], "nothing"),
+        (["suite.objective=masked_patch", "model=BiT-mini"], "BiT-mini has none"),
+        (["suite.rule=regularised", "suite.dropout=0.1"], "do not type them"),
+    ],
+)
+def test_mistakes_are_told_before_any_work(words: list[str], message: str) -> None:
+    with pytest.raises(UsageError) as error:
+        make_plan(config.read(["suite=pretrain", "task=fractals:5", *words]))
+    assert message in str(error.value)
+
+
+@pytest.mark.slow
+def test_masked_patches_are_learned_from_images_without_labels(tmp_path: Path) -> None:
+    settings = {"objective": "masked_patch", "images": 500, "steps": 200, "batch": 64, "lr": 1e-3, "visits": 2}
+    frame = pretrain(tmp_path / "out", **settings, recipe="short")
+    loss, entropy = (frame[frame["metric"] == f"{name}_val_visit"]["value"].tolist() for name in ("loss", "entropy"))
+    assert loss[-1] < loss[0]
+    assert loss[-1] < entropy[-1]
+    assert read_head(kept(tmp_path / "out")) is None
+    few = run(
+        suite="fewshot", model="ViT-mini", weights=str(kept(tmp_path / "out")), task="digits", out=tmp_path / "few"
+    )
+    assert few["pretrain"].iloc[0] == "fractals:5, masked_patch"
