@@ -15,7 +15,7 @@ from ..models.released.table import Release
 from ..models.spec import Model
 from ..models.weights_choice import WeightsChoice
 from ..registry import Registry, UsageError, suggest
-from ..results.predictions import read_arrays
+from ..results.arrays import read_arrays
 from ..results.record import Cell, Store
 from ..suites import suites
 from ..suites.protocol import NO_TASK, Source, Suite, Task, Work

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from ..registry import UsageError
 from ..stable import cache_folder, file_sha, replacing
+from .arrays import read_arrays
 from .checks import BROKEN_ZIP, KEY
-from .predictions import read_arrays
 
 FORMAT = 1
 TABLE = "results.csv"

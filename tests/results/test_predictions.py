@@ -14,9 +14,10 @@ import pandas as pd
 import pytest
 from vit_bench.bench.verbs.explain import explain_verb
 from vit_bench.registry import UsageError
+from vit_bench.results.arrays import read_arrays
 from vit_bench.results.comparison.compare import compare
 from vit_bench.results.figures import FigureRequest, draw
-from vit_bench.results.predictions import Predictions, read_arrays
+from vit_bench.results.predictions import Predictions
 from vit_bench.results.record import Cell, Record, Store, load
 from vit_bench.results.tables import make
 

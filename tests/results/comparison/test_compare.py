@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from vit_bench.registry import UsageError
+from vit_bench.results.arrays import read_arrays
 from vit_bench.results.comparison.compare import compare
 from vit_bench.results.comparison.tables import tables
-from vit_bench.results.predictions import read_arrays
 from vit_bench.results.record import Record, frame_of
 from vit_bench.results.statistics import difference_of_accuracies
 

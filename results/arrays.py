@@ -1,0 +1,35 @@
+"""Reads the file of a cell's arrays."""
+
+from __future__ import annotations
+
+import sys
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+from zipfile import ZipFile
+
+from .checks import BROKEN_ZIP, Damaged
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def read_arrays(path: Path, at_most: int = sys.maxsize) -> dict[str, np.ndarray]:
+    """Every array of a cell's file, by name.
+
+    Raises Damaged, a UsageError, for an incomplete or unreadable file, and for one that unpacks to more than `at_most`
+    bytes.
+    """
+    import numpy as np
+
+    try:
+        with ZipFile(path) as archive:
+            if (size := sum(info.file_size for info in archive.infolist())) > at_most:
+                raise ValueError(f"it unpacks to {size} bytes")
+            # np.load does not verify the checksum of a truncated array
+            contents = {name: archive.read(name) for name in archive.namelist()}
+        read = np.lib.format.read_array
+        return {name.removesuffix(".npy"): read(BytesIO(data), allow_pickle=False) for name, data in contents.items()}
+    except (*BROKEN_ZIP, ValueError) as error:
+        remedy = "Delete it and its .json, and repeat the run: its job runs again"
+        raise Damaged(path, error, remedy) from error
