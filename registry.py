@@ -31,7 +31,7 @@ def path_of(text: str | Path) -> Path:
     try:
         text.encode()  # records and settings are UTF-8
         path = Path(text)
-        with suppress(RuntimeError):  # `~` of nobody
+        with suppress(RuntimeError):  # a name may begin with `~`
             path = path.expanduser()
         with suppress(FileNotFoundError, NotADirectoryError):
             path.lstat()

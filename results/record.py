@@ -431,9 +431,10 @@ def _check(values: Mapping[str, Any]) -> None:
         if kinds is TEXT and type(value) is str:
             value.encode()  # raises for half of a character, which cannot be written
         elif type(value) not in kinds or (kinds is not TEXT and type(value) in NUMBER and not abs(value) < 2**63):
-            raise TypeError(f"its {name} is no {'text' if kinds is TEXT else 'number'}")
+            kind = "text" if kinds is TEXT else "whole number" if kinds is WHOLE else "number"
+            raise TypeError(f"column {name}: {str(value)[:40]} is no {kind}")
     if values.get("status", "ok") not in STATUSES:
-        raise TypeError(f"'{values['status']}' is not {', '.join(STATUSES)}")
+        raise TypeError(f"column status: '{values['status']}' is not {', '.join(STATUSES)}")
 
 
 def _check_dicts(record: Record) -> None:

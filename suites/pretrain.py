@@ -128,7 +128,9 @@ class Pretrain(FineTune):
     def _steps(self, model: Model, images: int, batch: int) -> int | None:
         """How many steps a run has, where it is typed in some unit."""
         if self.exaflops is not None:
-            macs = model.architecture.macs(model.input.size if self.image_size is None else (self.image_size,) * 2)
+            macs = model.architecture.macs(
+                model.input.size if self.image_size is None else (self.image_size, self.image_size)
+            )
             assert macs is not None
             return max(1, round(self.exaflops * 1e18 / (6 * macs * batch)))
         seen = self.samples if self.epochs is None else self.epochs * images

@@ -98,7 +98,7 @@ def read_foreign(path: Path, mapping: Mapping[str, str] | None = None, metric: s
     frame = frame.reindex(columns=[*COLUMNS, *at_columns, "question", "treatment"])
     text_columns = [name for name in frame if name not in (*NUMBERS, *at_columns)]
     frame[text_columns] = frame[text_columns].astype(object).fillna("")
-    return checked(typed(frame.assign(status="ok")), places)
+    return checked(typed(frame.assign(status="ok")), places.__getitem__)
 
 
 def _column(raw: pd.DataFrame, name: str, path: Path, ours: str) -> pd.Series:

@@ -9,6 +9,7 @@ difference is of these two checkpoints, and V = V_image / N.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -58,7 +59,8 @@ class Variances:
         from scipy.optimize import brentq
 
         error = self.error(seeds, images)
-        return 0.0 if error == 0 else float(brentq(lambda d: self.power(d, seeds, images) - POWER, 0.0, 100 * error))
+        found: Any = brentq(lambda d: self.power(d, seeds, images) - POWER, 0.0, 100 * error) if error else 0.0
+        return float(found)
 
     def images_for(self, difference: float, seeds: int, most: int = 10**8) -> int | None:
         """The least images with which this difference is seen with 80 % power; None where no number is enough."""

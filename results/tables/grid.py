@@ -124,4 +124,4 @@ class Grid:
 
 def _question(cell: Measured) -> tuple[Any, ...]:
     first = cell.records[0]
-    return first["task"], first["metric"], first["protocol_sha"], first.get("shots")
+    return first["task"], first["metric"], first.get("protocol_sha"), first.get("shots")

@@ -59,8 +59,8 @@ def _table(task: str, frame: pd.DataFrame) -> Table:
 def _best(minival: pd.DataFrame) -> tuple[str, pd.DataFrame]:
     """The candidate with the highest mean over seeds, ties to the smaller rate: its rate in words, its records."""
     means = minival.groupby(["lr", "recipe"])["value"].mean()  # rates ascend, and idxmax takes the first
-    lr, recipe = means.idxmax()
-    return f"{lr:g}", minival[(minival["lr"] == lr) & (minival["recipe"] == recipe)]
+    chosen = minival.set_index(["lr", "recipe"]).index == means.idxmax()
+    return f"{minival[chosen]['lr'].iloc[0]:g}", minival[chosen]
 
 
 PRETRAIN = TableSpec(

@@ -21,4 +21,4 @@ def sources(sets: Mapping[str, ImageSet] | None = None) -> tuple[Source, ...]:
     """All sources, in the order in which they are tried. `sets`: the image sets they know; None: the built-in ones."""
     sets = image_sets() if sets is None else sets
     published = (AsPublished("torchvision", sets), AsPublished("raw", sets))
-    return (Builtin(), Fractals(), *published, ImageNet(), Tfds(sets), Vtab1k(), Hub(sets), Folder())
+    return (Builtin(), *published, ImageNet(), Tfds(sets), Vtab1k(), Hub(sets), Folder(), Fractals())

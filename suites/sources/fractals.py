@@ -77,14 +77,14 @@ class Drawn(Sequence[np.ndarray]):
     @overload
     def __getitem__(self, index: int) -> np.ndarray: ...
     @overload
-    def __getitem__(self, index: slice) -> np.ndarray: ...
-    def __getitem__(self, index: int | slice) -> np.ndarray:
+    def __getitem__(self, index: slice) -> Sequence[np.ndarray]: ...
+    def __getitem__(self, index: int | slice) -> np.ndarray | Sequence[np.ndarray]:
         rows = range(len(self))[index]
         if isinstance(rows, int):
             return self._draw([rows])[0]
         starts = range(0, len(rows), AT_ONCE)
         none = np.empty((0, self._task.side, self._task.side, 3), dtype=np.uint8)
-        return np.concatenate([none, *(self._draw(rows[start : start + AT_ONCE]) for start in starts)])
+        return list(np.concatenate([none, *(self._draw(rows[start : start + AT_ONCE]) for start in starts)]))
 
     def _draw(self, rows: Sequence[int]) -> np.ndarray:
         classes = self._task.num_classes

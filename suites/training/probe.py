@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -39,7 +39,9 @@ class FewShotProbe(Feeder):
     def top1(self, network: Backbone) -> float:
         """The mean accuracy over support sets, in percent, as suite=fewshot measures it."""
         self._loaded = SimpleNamespace(backbone=network, resized=lambda _: network)
-        return float(np.mean([one.value or 0.0 for one in self._suite.run(self) if one.metric == "top1"]))
+        return float(
+            np.mean([one.value or 0.0 for one in self._suite.run(cast("Context", self)) if one.metric == "top1"])
+        )
 
     def output_key(self) -> tuple[dict[str, Any], dict[str, Any]]:
         raise AssertionError("features of a network in training are not cached")

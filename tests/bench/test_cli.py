@@ -135,6 +135,7 @@ def make_foreign_folder(folder: Path) -> None:
     (folder / "models" / "mine.py").write_text(FOREIGN)
 
 
+@pytest.mark.slow
 def test_a_foreign_folder_with_packages_of_our_names(tmp_path: Path) -> None:
     make_foreign_folder(tmp_path)
     words = ["suite=fewshot", "task=digits", "shots=5", "seed=0", "model=models.mine:build,models/mine.py:build"]
@@ -196,6 +197,7 @@ def test_help_names_every_verb_and_the_settings(typed) -> None:
     assert all(word in said for word in ("suite=", "model=", "task=", "weights=", "BENCH_DATA", "out=", "config="))
 
 
+@pytest.mark.slow
 def test_a_terminal_gets_a_bar_with_the_time_to_go(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}

@@ -226,6 +226,7 @@ def test_what_killed_processes_left_is_swept_and_what_is_being_written_is_not(tm
     assert left == {paths["new"].name, paths["alive"].name, f".theirs.{gone.pid}.tmp", "results.csv"}
 
 
+@pytest.mark.slow
 def test_damage_in_the_work_folder_costs_that_part_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     from vit_bench.suites.training import runs
 

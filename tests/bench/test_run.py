@@ -98,6 +98,7 @@ def test_numbers_are_the_same_from_cached_features_and_from_none(
     pd.testing.assert_frame_equal(without_times(frame), without_times(first))
 
 
+@pytest.mark.slow
 def test_features_are_computed_once_for_all_suites_and_tasks_on_the_same_images(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

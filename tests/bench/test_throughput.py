@@ -67,6 +67,7 @@ def test_settings_that_make_no_sense(word: str, message: str) -> None:
         make_plan(settings.read(["suite=throughput", "model=ViT-mini", "device=cpu", word]))
 
 
+@pytest.mark.slow
 def test_one_row_fails_and_the_others_have_their_numbers(tmp_path: Path) -> None:
     frame = vit_bench.run(
         *("suite=throughput", "model=ViT-mini", "device=cpu", "suite.image_size=4,32", "suite.batch_size=2"),
@@ -199,6 +200,7 @@ def test_what_costs_more_is_planned_as_longer() -> None:
     assert seconds("suite.compile=true", "suite.budget=20")[0] == 20
 
 
+@pytest.mark.slow
 def test_timms_bulk_runner_can_drive_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["suite=throughput", "device=cpu", "suite.image_size=32", "suite.batch_size=2", "suite.scenario=offline"]
     words += ["suite.ceilings=false", *QUICK, f"out={tmp_path / 'run'}", "trailer=timm"]

@@ -169,7 +169,7 @@ def test_a_cell_with_something_else_in_a_field_is_damaged(tmp_path: Path, before
     text = store.path(K1).read_text()
     assert before in text
     store.path(K1).write_text(text.replace(before, after))
-    with pytest.raises(UsageError, match=r"is no number|is not described as cells describe them"):
+    with pytest.raises(UsageError, match=r"is no number|is no whole number|is not described as cells describe them"):
         Store(tmp_path).get(K1)
 
 
@@ -209,12 +209,12 @@ def test_any_change_of_a_cells_text_is_damage_that_says_what_to_do(tmp_path: Pat
 
 
 IMPOSSIBLE = {
-    "value: 250 percent for top1 of M on digits, a share of 797 images": {"value": 250.0},
+    "value: 250 percent for top1 of M on digits. A percentage is from 0 to 100": {"value": 250.0},
     "value: -1 percent": {"value": -1.0},
     "value: None for top1 of M on digits, whose status is ok": {"value": None},
     "n_test: -3 for top1 of M on digits is no number of images": {"n_test": -3},
-    "n_train: 1.5": {"n_train": 1.5},
-    "seed: 0.5 for top1 of M on digits is no seed": {"seed": 0.5},
+    "n_train: 1.5 is no whole number": {"n_train": 1.5},
+    "seed: 0.5 is no whole number": {"seed": 0.5},
     "status: 'great' is not ok, failed, skipped": {"status": "great"},
 }
 
@@ -239,7 +239,7 @@ def test_records_that_cannot_be_right_are_named_with_and_without_a_digest(tmp_pa
 
 def test_shares_of_other_things_than_images_and_rounded_ones_may_exceed_100(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    store.put(replace(cell(), records=(record(value=130.0, n_test=None), record(value=100.000001))))
+    store.put(replace(cell(), records=(record(value=130.0, metric="share_of_matmul_rate"), record(value=100.000001))))
     assert [one.value for one in load(tmp_path).itertuples()] == [130.0, 100.000001]
 
 

@@ -223,6 +223,7 @@ def test_weights_that_fine_tuning_kept_score_as_its_record_says(tuned) -> None:
         vit_bench.run("suite=classify", "task=photos", "model=ViT-mini", f"weights={kept}")
 
 
+@pytest.mark.slow
 def test_a_file_alone_is_fed_at_the_size_of_its_position_embeddings(tuned) -> None:
     kept, recorded = tuned
     kept.with_name("seed0.safetensors.yaml").unlink()

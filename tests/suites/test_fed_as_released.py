@@ -96,6 +96,7 @@ def test_few_shot_feeds_a_folder_as_the_weights_release(typed: tuple[str, ...], 
         assert_equals_the_authors(fed(transform, picture(name)), theirs)
 
 
+@pytest.mark.slow
 def test_our_own_recipe_antialiases_as_ever(used) -> None:
     vit_bench.run("suite=finetune", *TRAIN[:-1])
     assert {(one.interpolation, one.antialias, one.rounding) for one in used[0]} == {("bilinear", True, "none")}

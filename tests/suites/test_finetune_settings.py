@@ -33,7 +33,7 @@ WORDS = ("suite=finetune", "task=digits", "model=ViT-mini", "batch=8", "steps=2"
         (("seed=1,1",), r"suite\.seed=1,1: seeds are different whole numbers"),
         (("weight_decay=-1",), r"suite\.weight_decay=-1: type 0 for none"),
         (("dropout=1",), r"suite\.dropout=1: type 0 for none, or a rate below 1"),
-        (("loss=sigmoid", "head_bias=inf"), r"suite\.head_bias=inf: a finite number"),
+        (("loss=sigmoid", "head_bias=inf"), r"suite\.head_bias=inf: 'inf' is not a finite number"),
         (("loss=hinge",), r"suite\.loss=hinge"),
         (("decay_on=kernel", "recipe=short"), r"suite\.decay_on=kernel.*Did you mean 'kernels'"),
         (

@@ -97,6 +97,7 @@ def test_the_sidecar(done: tuple[pd.DataFrame, Path]) -> None:
     assert known.device_hours > 0
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_keeps_the_same_bytes(
     done: tuple[pd.DataFrame, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,7 +35,9 @@ class Fake:
 
     @property
     def task(self) -> SimpleNamespace:
-        return SimpleNamespace(name="made-up", label="the centre", num_classes=CLASSES, splits=self.splits)
+        return SimpleNamespace(
+            name="made-up", published=True, label="the centre", num_classes=CLASSES, splits=self.splits
+        )
 
     def features(self, task, splits, *, first=None, **options) -> Features:  # noqa: ARG002
         self.asked.append((splits, first, options))

@@ -145,6 +145,7 @@ def test_the_cache_keeps_to_its_bound(tmp_path: Path, own_cache: Path, monkeypat
     assert "BENCH_CACHE_GB=little: expected a number of gigabytes" in frame["error"].iloc[-1]
 
 
+@pytest.mark.slow
 def test_cache_list_and_clear(own_cache: Path, typed) -> None:
     assert typed("cache", "list")[1].startswith("0 entries, 0 B, of 0 B of features in")
     vit_bench.run(*RUN, "model=ViT-mini", out="r")

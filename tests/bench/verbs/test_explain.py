@@ -40,7 +40,7 @@ def test_a_number_is_explained_whole(run: Path, capsys) -> None:
 
 
 def test_what_is_kept_of_a_number_is_named_as_its_file_names_it(run: Path, capsys) -> None:
-    np.savez(run / "cells/abc1230000000000.npz", **{"0": [1], "1.draws": [2.0], "10": [3], "labels": [1]})
+    np.savez(run / "cells/abc1230000000000.npz", **{"0": [1, 0], "1.draws": [2.0], "10": [3, 3], "labels": [1, 1]})
     explain_verb(run, ["seed=0"])
     assert "bytes, its predictions as '0'; labels beside" in capsys.readouterr().out
     explain_verb(run, ["seed=1"])

@@ -221,6 +221,7 @@ def test_inductor(name: str) -> None:
 
 
 @OF_AN_EXPORT
+@pytest.mark.slow
 def test_any_batch_size_can_be_exported() -> None:
     batch = torch.export.Dim("batch", min=2, max=64)
     with torch.no_grad():

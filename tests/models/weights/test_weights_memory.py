@@ -48,6 +48,7 @@ print(json.dumps({
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux lets a process reset its peak of memory")
+@pytest.mark.slow
 def test_peak_memory(official: ModuleType, tmp_path: Path) -> None:
     row = catalog()["ViT-mini"].derive(**WIDE)
     official.save_npz(tmp_path / "w.npz", official.official_arrays(row.architecture, tokens=17))

@@ -145,7 +145,7 @@ def test_a_folder_of_images_is_known_at_another_path(tmp_path: Path) -> None:
     b = side(tmp_path / "b", {"folder:/copy/of cats": 0.8, "x": 0.8}, split_sha="s")
     made = compare(a, b, ("a", "b"))
     assert [pair.key["task"] for pair in made.pairs] == ["folder:cats, dogs", "x"]
-    assert made.pairs[0].verdict == "worse"
+    assert made.pairs[0].verdict == "worse on these weights"
     other = side(
         tmp_path / "c", {"folder:/other": 0.8}, split_sha="t", question={"task": "folder:/other", "split": "t"}
     )

@@ -237,13 +237,19 @@ def archive_of(array: np.ndarray) -> bytes:
             rf"cells/{LATER}\.json in it is damaged .*Export the run again where it was measured",
         ),
         (lambda files: said(files, b'"value": 50.0', b'"value": NaN'), r"\.json in it is damaged \(NaN is no number\)"),
-        (lambda files: said(files, b'"value": 50.0', b'"value": 1e999'), r"is damaged \(its value is no number\)"),
-        (lambda files: said(files, b'"seed": 2', b'"seed": 0.5'), r"is damaged \(its seed is no number\)"),
-        (lambda files: said(files, b'"ViT-B/16"', b'["a"]'), r"is damaged \(its model is no text\)"),
+        (
+            lambda files: said(files, b'"value": 50.0', b'"value": 1e999'),
+            r"is damaged \(column value: inf is no number\)",
+        ),
+        (
+            lambda files: said(files, b'"seed": 2', b'"seed": 0.5'),
+            r"is damaged \(column seed: 0.5 is no whole number\)",
+        ),
+        (lambda files: said(files, b'"ViT-B/16"', b'["a"]'), r"is damaged \(column model: .* is no text\)"),
         (lambda files: said(files, b'"ViT-B/16"', rb'"\ud800"'), r"is damaged \(.*surrogates not allowed"),
         (
             lambda files: said(files, b'"status": "ok"', b'"status": "great"'),
-            r"is damaged \('great' is not ok, failed,",
+            r"is damaged \(column status: 'great' is not ok, failed,",
         ),
         (lambda files: said(files, b'"shots": 5', b'"shots": [5]'), r"is damaged \(its at is not described as"),
         (lambda files: said(files, b'"identity": {}', b'"identity": null'), r"is damaged \(its identity or a file"),

@@ -259,7 +259,7 @@ def test_a_bundle_with_a_wrong_percentage_is_not_imported(tmp_path: Path) -> Non
     frame = frame_of([one])
     frame.attrs["folders"] = (str(tmp_path),)
     (tmp_path / "run.zip").write_bytes(write(frame).files["bundle.zip"])
-    message = r"1111\.json, record 0, column value: 250 percent for top1 of A on natural0"
+    message = r"1111\.json is damaged \(column value: 250 percent for top1 of A on natural0"
     for reading in (load, read):
         with pytest.raises(UsageError, match=message):
             reading(tmp_path / "run.zip")

@@ -204,6 +204,7 @@ def test_unknown_tables_and_records_of_other_suites() -> None:
         "throughput",
         "leaderboard",
         "measurements",
+        "pretrain",
         "ranks",
     ]
     assert list(tables()) == [*own, *"123456789"]

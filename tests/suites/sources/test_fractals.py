@@ -91,7 +91,7 @@ def test_the_bytes_are_pinned() -> None:
 
 def test_an_image_depends_on_nothing_that_is_drawn_beside_it() -> None:
     images = load(fractals_task("fractals:10"), "val").images
-    together = images[3:95]
+    together = np.stack(images[3:95])
     assert len(together) == 92
     assert all(np.array_equal(image, images[row]) for row, image in enumerate(together, 3))
     assert np.array_equal(images[-1], images[99])
@@ -126,10 +126,10 @@ def test_first_images_are_balanced_and_those_of_more_images_begin_with_them() ->
     few, more = (load(fractals_task(word), "train") for word in ("fractals:7:3", "fractals:7:9"))
     assert few.labels.tolist() == [*range(7)] * 3
     assert more.labels[:21].tolist() == few.labels.tolist()
-    assert np.array_equal(more.images[:21], few.images[:21])
+    assert np.array_equal(np.stack(more.images[:21]), np.stack(few.images[:21]))
     test = load(fractals_task("fractals:7"), "test")
     assert len(test) == 70
-    assert not np.array_equal(test.images[:7], few.images[:7])
+    assert not np.array_equal(np.stack(test.images[:7]), np.stack(few.images[:7]))
     assert len({few.digest, more.digest, test.digest}) == 3
 
 

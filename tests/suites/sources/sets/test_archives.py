@@ -112,7 +112,10 @@ class FakeRar(zipfile.ZipFile):
 
     def infolist(self) -> list[Any]:
         infos = super().infolist()
-        return [types.SimpleNamespace(filename=info.filename, mode=0o644, is_dir=info.is_dir) for info in infos]
+        return [
+            types.SimpleNamespace(filename=info.filename, mode=0o644, is_dir=info.is_dir, needs_password=bool)
+            for info in infos
+        ]
 
     def open(self, name: Any, *rest: Any, **named: Any) -> Any:
         return super().open(getattr(name, "filename", name), *rest, **named)
