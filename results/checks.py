@@ -87,10 +87,11 @@ def distinct(frame: pd.DataFrame, place: Callable[[int], str]) -> pd.DataFrame:
     names = frame["measurement"]
     without = frame[frame["status"].eq("ok") & frame["unit"].eq("percent") & names.eq("")]
     asked = [name for name in map(str, frame) if name not in MEASURED and not name.startswith("env.")]
-    twice = without.index[without.duplicated(asked, keep=False)] if len(without) else []
+    texts = without[asked].apply(lambda row: repr(row.tolist()), axis=1) if len(without) > 1 else without["metric"]
+    twice = texts[texts.duplicated(keep=False)]
     if len(twice):
-        row = without.loc[twice[0]]
-        first, second = (place(int(i)) for i in twice[(without.loc[twice, asked] == row[asked]).all(axis=1)][:2])
+        row = without.loc[twice.index[0]]
+        first, second = (place(int(i)) for i in twice.index[twice == twice.iloc[0]][:2])
         raise UsageError(
             f"{first} and {second} are of the same cell: {row['metric']} of {row['model']} on {row['task']}, with the "
             "same seed and settings. Delete the one that is wrong"

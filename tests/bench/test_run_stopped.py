@@ -72,6 +72,7 @@ def test_a_run_that_is_stopped_goes_on_where_it_was(
     assert not [name for name in left_over if not re.search(r"^\.", name)]
 
 
+@pytest.mark.slow
 def test_sigterm_stops_a_run_that_a_shell_script_started_in_its_background(tmp_path: Path) -> None:
     (tmp_path / "cache").mkdir()
     words = ("suite=fewshot", "task=digits", "model=ViT-mini", f"seed={','.join(map(str, range(300)))}", "out=r")

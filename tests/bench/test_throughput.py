@@ -104,6 +104,7 @@ def test_one_row_fails_and_the_others_have_their_numbers(tmp_path: Path) -> None
     assert any("core-hours (not the papers' TPUv3-core-days)" in note for note in table.notes)
 
 
+@pytest.mark.slow
 def test_what_kills_a_process_ends_one_part_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "doomed_suite.py").write_text(
         "import os\n"

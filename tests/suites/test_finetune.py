@@ -172,6 +172,7 @@ def test_dropout_of_a_recipe_is_in_the_network_and_in_the_record(monkeypatch) ->
     assert seen == [{0.0}, {0.2}, {0.3}]
 
 
+@pytest.mark.slow
 def test_runs_that_differ_in_the_loss_are_of_different_treatments() -> None:
     words = (*WORDS, "seed=0", "recipe=short")
     frames = [vit_bench.run(*words, *more) for more in ((), ("loss=sigmoid",), ("decay_on=kernels",))]
@@ -193,6 +194,7 @@ def test_a_task_of_one_class_has_nothing_to_tell_apart() -> None:
         next(FineTune().run(cast(Any, context)))
 
 
+@pytest.mark.slow
 def test_the_miniature_is_fine_tuned_by_the_short_recipe() -> None:
     words = ("suite=vtab-mini", "protocol=finetune", "task=tissue,count", "model=BiT-mini", "steps=2", "batch=4")
     frame = vit_bench.run(*words, "image_size=32", "seed=0", out="r")
@@ -234,6 +236,7 @@ def test_each_seed_has_first_weights_of_its_own_unless_they_are_named(weights, a
     ],
     ids=["area", "nearest", "pillow"],
 )
+@pytest.mark.slow
 def test_a_network_kept_by_another_recipe_is_scored_as_it_was_tested(words, how) -> None:
     frame = vit_bench.run(*WORDS, "seed=0", *words, "save=weights")
     assert set(frame["status"]) == {"ok"}, frame["error"].tolist()

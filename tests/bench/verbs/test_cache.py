@@ -97,6 +97,7 @@ def test_a_pass_that_was_stopped_goes_on_after_its_last_whole_shard(tmp_path: Pa
 
 
 @pytest.mark.usefixtures("own_cache")
+@pytest.mark.slow
 def test_what_changes_a_feature_misses_the_cache_and_what_does_not_hits(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(COUNTING)
     everything = 800 + 200 + 797

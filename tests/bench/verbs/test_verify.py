@@ -58,6 +58,7 @@ def test_a_file_that_is_as_published_agrees_and_is_not_measured_twice(toy: Any, 
         pytest.param("resolution", {"image_size": 96}, marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.slow
 def test_the_link_that_is_wrong_is_named(
     link: str, fitted: dict[str, Any], toy: Any, publish: Callable[..., None]
 ) -> None:
