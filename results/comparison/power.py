@@ -53,7 +53,7 @@ def earlier(frame: pd.DataFrame) -> list[Earlier]:
         found.append(
             Earlier(
                 task=str(task),
-                images=int(images),
+                images=int(str(images)),
                 seed_sd=pooled,
                 disagree=2 * right * (1 - right) if share is None else share,
                 predicted=share is not None,

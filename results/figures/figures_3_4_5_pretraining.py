@@ -148,7 +148,7 @@ def _points4(frame: pd.DataFrame, request: FigureRequest) -> tuple[list[Point], 
     for (images,), of_number in frame[here].groupby(["pretrain.images"]) if here.any() else ():
         for point, (label, part) in zip(points(of_number, request), row_labels(of_number), strict=True):
             measured.append(point)
-            by_model.setdefault(label, {})[float(images)] = part["value"].tolist()
+            by_model.setdefault(label, {})[float(str(images))] = part["value"].tolist()
     return measured, statements(by_model)
 
 

@@ -58,7 +58,7 @@ def with_probes(request: FigureRequest) -> FigureRequest:
     if frame is None or "probe" not in frame:
         return request
     probes = frame[(frame["metric"] == "top1_probe") & (frame["status"] == "ok")]
-    asked = probes["question"].map(lambda text: json.loads(text)["probe"]["shots"])
+    asked = probes["question"].map(lambda text: json.loads(str(text))["probe"]["shots"])
     probes = probes.assign(
         **{
             "task": probes["probe"],
