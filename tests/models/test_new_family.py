@@ -144,7 +144,9 @@ def read_shapes(shapes: Mapping[str, Shape]) -> dict[str, Any]:
     return {"network": Mixer.network, "patch_size": patches[-1], "width": patches[0], "depth": depth}
 
 
-MIXER = FamilyWeights(titles=("a mixer",), tables={"official": official_names}, read_shapes=read_shapes)
+MIXER = FamilyWeights(
+    titles=("a mixer",), tables={"official": official_names}, read_shapes=read_shapes, first="patches.weight"
+)
 '''
 FILES = {
     "models/catalog/mixer.py": CATALOG,
