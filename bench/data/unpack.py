@@ -140,7 +140,7 @@ def _open_archive(archive: Path) -> Iterator[Any]:
 def _path_inside(folder: Path, name: str, archive: Path) -> Path:
     """The path of a member in the folder. Raises UsageError for a name that leads out of it."""
     parts = PurePosixPath(name.replace("\\", "/")).parts
-    if not parts or parts[0] == "/" or ".." in parts or ":" in parts[0] or "\0" in name:
+    if not parts or parts[0].startswith("/") or ".." in parts or ":" in parts[0] or "\0" in name:  # "//" is a root
         raise UsageError(f"{archive} holds '{name}', which would land outside of {folder}; nothing was unpacked")
     return folder.joinpath(*parts)
 

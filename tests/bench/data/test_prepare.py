@@ -156,7 +156,9 @@ class TestUnpack:
     def test_a_single_file(self, tmp_path: Path) -> None:
         assert of(gzip.compress(b"rows"), "x.h5.gz", tmp_path)() == [tmp_path / "to" / "x.h5"]
 
-    @pytest.mark.parametrize("name", ["../evil", "/etc/evil", "a/../../evil", "..\\evil", "C:\\evil"])
+    @pytest.mark.parametrize(
+        "name", ["../evil", "/etc/evil", "//tmp/evil", "\\\\tmp\\evil", "a/../../evil", "..\\evil", "C:\\evil"]
+    )
     @pytest.mark.parametrize("kind", ["tar.gz", "zip"])
     def test_nothing_lands_outside(self, name: str, kind: str, tmp_path: Path) -> None:
         content = zipped(ok=b"1", **{name: b"2"}) if kind == "zip" else tarred(("ok", b"1"), (name, b"2"))
