@@ -232,7 +232,8 @@ def test_hostile_files(toolbox: Any, drill: Any, world: Path, copy: Callable[...
             wrong = ended.last
         row.note(wrong or "detected", case, f"{name}: {words if isinstance(words, tuple) else 'unpack'}")
         shutil.rmtree(folder)
-    assert not (wrong := [line for row in rows.values() for line in row.wrong]), "\n".join(wrong)
+    found = [line for row in rows.values() for line in row.wrong]
+    assert not found, "\n".join(found)
     for row in rows.values():
         if row.tried:
             row.check()
