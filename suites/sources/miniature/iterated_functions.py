@@ -75,20 +75,24 @@ def affine(maps: np.ndarray) -> np.ndarray:
 def draw(images: Sequence[tuple[int, str, int]], side: int) -> np.ndarray:
     """(B, side, side, 3) uint8: the images of B (class, stream, index). Streams, such as splits, share no image."""
     draws = [Draws(f"fractals/{VERSION}/{number}/{stream}/{index}") for number, stream, index in images]
-    moves = [_moves(number, own) for (number, *_), own in zip(images, draws, strict=True)]
-    places = _walk(np.stack(moves, axis=2), max(8, SEEN * side**2 // POINTS))
+    systems = [system(number) for number, *_ in images]
+    maps = affine(np.concatenate([_varied(own.maps, of) for own, of in zip(systems, draws, strict=True)]))
+    by_point = np.repeat(maps, np.concatenate([own.points for own in systems]), axis=0)  # B x POINTS, 6
+    moves = np.ascontiguousarray(by_point.reshape(len(images), POINTS, 6).transpose(2, 1, 0).astype(np.int32))
+    places = _walk(moves, max(8, SEEN * side**2 // POINTS))
     return _painted(_seen(places, draws, side), draws)
 
 
-def _moves(number: int, draws: Draws) -> np.ndarray:
-    """(6, POINTS) int32: by which map each of the points is moved, in one variation of a class."""
-    maps, points = system(number)
-    maps = maps.copy()
-    for row in maps:
+def _varied(maps: np.ndarray, draws: Draws) -> np.ndarray:
+    """(N, 7) the maps of a class in one of its images."""
+    rows = maps.tolist()
+    for row in rows:
         row[0] += draws.between(-2, 2)
-        row[2:4] = row[2:4] * draws.between(230, 273) >> 8  # from 10 % less to 6 % more
-        row[5:7] += draws.between(-UNIT // 16, UNIT // 16), draws.between(-UNIT // 16, UNIT // 16)
-    return np.repeat(affine(maps), points, axis=0).T.astype(np.int32)
+        factor = draws.between(230, 273)  # from 10 % less to 6 % more
+        row[2], row[3] = row[2] * factor >> 8, row[3] * factor >> 8
+        row[5] += draws.between(-UNIT // 16, UNIT // 16)
+        row[6] += draws.between(-UNIT // 16, UNIT // 16)
+    return np.array(rows, dtype=np.int64)
 
 
 @cache
@@ -150,16 +154,12 @@ def _painted(counts: np.ndarray, draws: Sequence[Draws]) -> np.ndarray:
     """(B, side, side, 3) uint8: each half of the points in its colour, over a ground that shows between them."""
     total = counts.sum(axis=3)
     cover, second = np.minimum(total, SOLID), counts[..., 1] * SOLID // np.maximum(total, 1)
-    palettes = np.array([_palette(own) for own in draws])  # B cover second 3
-    return palettes[np.arange(len(draws))[:, None, None], cover, second]
-
-
-def _palette(draws: Draws) -> np.ndarray:
-    """(SOLID + 1, SOLID + 1, 3) uint8 the colour of a pixel: how much of it points cover, how many are second ones."""
-    ground, first, second = np.array(_colours(draws))
+    colours = np.array([_colours(own) for own in draws])  # B 3 3
+    ground, first, other = colours.transpose(1, 0, 2)[:, :, None, None]
     share = np.arange(SOLID + 1)[:, None]
-    points = first * (SOLID - share) + second * share
-    return ((ground * SOLID * (SOLID - share[:, None]) + points * share[:, None]) // SOLID**2).astype(np.uint8)
+    points = first * (SOLID - share) + other * share  # B 1 second 3
+    palettes = (ground * SOLID * (SOLID - share[:, None]) + points * share[:, None]) // SOLID**2  # B cover second 3
+    return palettes.astype(np.uint8)[np.arange(len(draws))[:, None, None], cover, second]
 
 
 def _colours(draws: Draws) -> list[list[int]]:
