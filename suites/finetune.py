@@ -212,14 +212,7 @@ class FineTune(ComputeSettings, RecipeSettings, Suite):
         for note in dict.fromkeys(recipe.note for _, recipe in recipes if recipe.note):
             context.say(note)
         candidates = [Candidate(name, recipe, lr) for name, recipe in recipes for lr in recipe.lr]
-        compute = {item.name: getattr(self, item.name) for item in fields(ComputeSettings)}
-        trainer = Trainer(
-            context,
-            Compute(device=context.device, free_memory=context.free_memory, **compute),
-            checkpoint_minutes=self.checkpoint_minutes,
-            tensorboard=self.tensorboard,
-            save_weights=self.save == "weights",
-        )
+        trainer = self.trainer(context)
         seeds, best = candidates[0].recipe.seed, candidates[0]
         scores: dict[Candidate, list[float]] = {}  # for each seed, percent of the validation images
         if len(candidates) > 1:
@@ -252,6 +245,17 @@ class FineTune(ComputeSettings, RecipeSettings, Suite):
             probe = _untrained_probe(context, best.recipe, question)
             yield replace(probe, n_test=len(test), n_train=count)
         yield majority_measurement(test, question)
+
+    def trainer(self, context: Context) -> Trainer:
+        """What does the training runs of a job."""
+        compute = {item.name: getattr(self, item.name) for item in fields(ComputeSettings)}
+        return Trainer(
+            context,
+            Compute(device=context.device, free_memory=context.free_memory, **compute),
+            checkpoint_minutes=self.checkpoint_minutes,
+            tensorboard=self.tensorboard,
+            save_weights=self.save == "weights",
+        )
 
     def _question(self, task: Task, parts: Sequence[Split], count: int) -> dict[str, Any]:
         """The question of a job on these splits, the test split last; `count` images are trained on.

@@ -20,7 +20,7 @@ model for the same compute.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -33,7 +33,6 @@ from .images.decoded import usual_size
 from .metrics import top1
 from .protocol import Context, Measurement, Split, Task, Work, fingerprint, task_question
 from .training import paper_recipes
-from .training.contract import Compute, ComputeSettings
 from .training.recipe import Recipe
 from .training.runs import Candidate, Trainer, Visits
 
@@ -154,14 +153,7 @@ class Pretrain(FineTune):
             )
             for lr in recipe.lr
         ]
-        compute = {item.name: getattr(self, item.name) for item in fields(ComputeSettings)}
-        trainer = Trainer(
-            context,
-            Compute(device=context.device, free_memory=context.free_memory, **compute),
-            checkpoint_minutes=self.checkpoint_minutes,
-            tensorboard=self.tensorboard,
-            save_weights=False,
-        )
+        trainer = self.trainer(context)
         probes = [FewShotProbe(context, task, self.probe_shots) for task, _ in context.beside.values()]
         seeds = candidates[0].recipe.seed
         visits: dict[tuple[Candidate, int], list[dict[str, Any]]] = {}

@@ -1,9 +1,13 @@
-"""The statement on where two series cross."""
+"""Figure 4 of pre-training's probes, and the statement on where two series cross."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from vit_bench.results.figures import FigureRequest, draw
 from vit_bench.results.figures.crossing import statements
+from vit_bench.results.record import Record, frame_of
 
 
 def around(mean: float) -> list[float]:
@@ -44,3 +48,41 @@ def test_the_order_of_the_series_does_not_matter(order: tuple[str, str]) -> None
     series = {"A": {10.0: around(1), 100.0: around(3)}, "B": {10.0: around(2), 100.0: around(2)}}
     (sentence,) = statements({name: series[name] for name in order})
     assert "from B to A near 32 images [10 to 100]" in sentence
+
+
+def lines_of(drawing: Any) -> dict[tuple[float, ...], tuple[float, ...]]:
+    """The y and x of every line with markers."""
+    lines = [line for axes in drawing.canvas.axes for line in axes.get_lines()]
+    return {tuple(line.get_ydata()): tuple(line.get_xdata()) for line in lines if line.get_marker() in ("o", "s")}
+
+
+def test_figure_4_draws_the_probes_of_pre_training() -> None:
+    records = [
+        Record(
+            suite="pretrain",
+            protocol="pretrain",
+            model=model,
+            value=value + seed + 2 * (probe == "photos"),
+            unit="percent",
+            status="ok",
+            task="fractals:200",
+            metric="top1_probe",
+            seed=seed,
+            weights="random",
+            pretrain="none",
+            question={"probe": {"task": probe, "shots": 5}},
+            at={"images": images, "probe": probe},
+        )
+        for model, values in {"ViT-mini": (20, 60), "BiT-mini": (40, 50)}.items()
+        for images, value in zip((1000, 10_000), values, strict=True)
+        for probe in ("digits", "photos")
+        for seed in (0, 1)
+    ]
+    drawing = draw("4", FigureRequest(frame=frame_of(records), show="ours"))
+    notes = " ".join(drawing.notes)
+    assert "from BiT-mini to ViT-mini near 4,642 images" in notes
+    assert "untrained" not in notes
+    drawn = lines_of(drawing)
+    assert drawn == {(21.5, 61.5): (1000, 10_000), (41.5, 51.5): (1000, 10_000)}
+    digits = draw("4", FigureRequest(frame=frame_of(records), show="ours", task="digits"))
+    assert sorted(lines_of(digits)) == [(20.5, 60.5), (40.5, 50.5)]

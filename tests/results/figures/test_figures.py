@@ -448,33 +448,3 @@ def test_networks_trained_from_scratch_are_not_called_untrained() -> None:
     both = caveats(pd.DataFrame([untrained, scratch, untrained | {"weights": "in21k"}]))
     assert [note.split(" random")[0] for note in both] == ["Some of our weights are"] * 2
     assert caveats(pd.DataFrame([untrained | {"weights": "in21k"}])) == []
-
-
-def test_figure_4_draws_the_probes_of_pre_training() -> None:
-    records = [
-        made.record(
-            "pretrain",
-            model,
-            value + seed + 2 * (probe == "photos"),
-            task="fractals:200",
-            metric="top1_probe",
-            seed=seed,
-            weights="random",
-            provenance={},
-            pretrain="none",
-            question={"probe": {"task": probe, "shots": 5}},
-            at={"images": images, "probe": probe},
-        )
-        for model, values in {"ViT-mini": (20, 60), "BiT-mini": (40, 50)}.items()
-        for images, value in zip((1000, 10_000), values, strict=True)
-        for probe in ("digits", "photos")
-        for seed in (0, 1)
-    ]
-    drawing = draw("4", asked(frame_of(records), show="ours"))
-    notes = " ".join(drawing.notes)
-    assert "from BiT-mini to ViT-mini near 4,642 images" in notes
-    assert "untrained" not in notes
-    drawn = {tuple(y): tuple(x) for x, y, filled in lines_of(drawing) if filled}
-    assert drawn == {(21.5, 61.5): (1000, 10_000), (41.5, 51.5): (1000, 10_000)}
-    digits = draw("4", asked(frame_of(records), show="ours", task="digits"))
-    assert sorted(tuple(y) for _, y, _ in lines_of(digits)) == [(20.5, 60.5), (40.5, 50.5)]
