@@ -114,6 +114,7 @@ class Pretrain(FineTune):
         if self.rule == "fixed":
             return named
         transformer = "dropout" in model.settable()
+        smooths = self.objective == "supervised" and all(recipe.loss == "softmax" for _, recipe in named)
         return [
             (
                 f"{name}, weight decay {decay:g}, dropout {dropout:g}, label smoothing {smoothing:g}",
@@ -121,7 +122,7 @@ class Pretrain(FineTune):
             )
             for name, recipe in named
             for decay, dropout, smoothing in REGULARISATIONS
-            if (transformer or not dropout) and (recipe.loss == "softmax" or not smoothing)
+            if (transformer or not dropout) and (smooths or not smoothing)
         ]
 
     def _steps(self, model: Model, images: int, batch: int) -> int | None:
@@ -167,7 +168,8 @@ class Pretrain(FineTune):
         }
         best = max(scores, key=lambda candidate: (scores[candidate], -candidate.lr))
         if len(candidates) > 1:
-            context.say(f"chose {best.name}, learning rate {best.lr:g}: {scores[best]:.2f} % on the minival")
+            found = f"{scores[best]:.2f} %" if self.objective == "supervised" else f"a loss of {-scores[best]:.3f} nats"
+            context.say(f"chose {best.name}, learning rate {best.lr:g}: {found} on the minival")
         if context.rank == 0:
             self._keep(trainer, best, candidates, seeds, context.keep)
         question = self._asked(task, train, minival)
@@ -191,7 +193,7 @@ class Pretrain(FineTune):
             yield on_minival(metric="top1_val", value=kept["top1"], unit="percent", at=at)
             for probe in probes if candidate == best else ():
                 value, name = kept["probes"][probe.task.name], {"probe": probe.task.name}
-                now, asked = {"images": len(train), "seed": seed} | name, question | probe.question
+                now, asked = at | name, question | probe.question
                 yield measured(metric="top1_probe", value=value, unit="percent", at=now, question=asked)
 
     def _visits(

@@ -27,7 +27,7 @@ def _sentence(a: str, b: str, by_number: Mapping[float, Difference]) -> str:
     is 0. Its interval ends at the nearest numbers on either side at which the 95 % interval of the difference excludes
     0 with the sign of that side; where there is none, it is open.
     """
-    numbers = list(by_number)
+    numbers = [n for n in by_number if by_number[n].value] or list(by_number)  # equal means are on nobody's side
     values = [by_number[n].value for n in numbers]
     if all(value > 0 for value in values) or all(value < 0 for value in values):
         first, second = (a, b) if values[0] > 0 else (b, a)
@@ -39,7 +39,7 @@ def _sentence(a: str, b: str, by_number: Mapping[float, Difference]) -> str:
     found = []
     for low, high in pairwise(numbers):
         left, right = by_number[low].value, by_number[high].value
-        if left * right > 0 or left == 0:
+        if left * right >= 0:
             continue
         at = exp(log(low) + (log(high) - log(low)) * left / (left - right))
         sign = 1 if left > 0 else -1

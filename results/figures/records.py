@@ -53,28 +53,34 @@ class Point:
 
 
 def with_probes(request: FigureRequest) -> FigureRequest:
-    """The request with the probes of pre-training as few-shot records of the probe's task, and of the probes' mean."""
+    """The request with the probes of pre-training as few-shot records of the probe's task, and of the probes' mean.
+
+    A mean is over probes of one pre-training: of the same question but for the probe, and the same treatment.
+    """
+    import pandas as pd
+
     frame = request.frame
     if frame is None or "probe" not in frame:
         return request
-    probes = frame[(frame["metric"] == "top1_probe") & (frame["status"] == "ok")]
-    asked = probes["question"].map(lambda text: json.loads(str(text))["probe"]["shots"])
+    probes = once(frame[(frame["metric"] == "top1_probe") & (frame["status"] == "ok")])
+    questions = [json.loads(str(text)) for text in probes["question"]]
     probes = probes.assign(
         **{
             "task": probes["probe"],
             "metric": "top1",
-            "shots": asked,
+            "shots": [question["probe"]["shots"] for question in questions],
+            "trained": [json.dumps({**question, "probe": None}, sort_keys=True) for question in questions],
             "pretrain": probes["task"],
             "pretrain.images": probes["images"],
         }
     )
-    made = [frame[frame["suite"] != PRETRAINED], probes.assign(question="")]
+    made = [frame[frame["suite"] != PRETRAINED], probes.drop(columns="trained")]
     if probes["task"].nunique() > 1:
-        same = ["model", "variant", "weights", "pretrain", "pretrain.images", "seed"]
+        same = ["model", "variant", "weights", "source", "pretrain", "pretrain.images", "seed", "shots"]
+        same += ["trained", "treatment"]
         means = probes.assign(value=probes.groupby(same, dropna=False)["value"].transform("mean"))
-        made.append(means.drop_duplicates(same).assign(task=MEAN_OF_PROBES, question=""))
-    import pandas as pd
-
+        means = means.assign(task=MEAN_OF_PROBES, question=means["trained"]).drop_duplicates(same)
+        made.append(means.drop(columns="trained"))
     joined = pd.concat(made, ignore_index=True)
     joined.attrs = frame.attrs
     return replace(request, frame=joined)

@@ -30,8 +30,8 @@ def _table(task: str, frame: pd.DataFrame) -> Table:
         rules.add(len(rows))
         ok = of_model[of_model["status"] == "ok"]
         for images, part in ok.groupby("images"):
-            rate, minival = _best(part[part["metric"] == "top1_val"])
             of_probes = part[part["metric"] == "top1_probe"]
+            rate, minival = _chosen(part[part["metric"] == "top1_val"], of_probes)
             cells = [minival, *(of_probes[of_probes["probe"] == name] for name in probes)]
             cells += [of_probes.groupby("seed", as_index=False)["value"].mean().assign(status="ok")] if several else []
             for column, cell in enumerate(cells[: 1 + len(probes)], start=3):
@@ -40,7 +40,10 @@ def _table(task: str, frame: pd.DataFrame) -> Table:
         if ok.empty:
             rows.append((label, "", "", str(of_model["status"].iloc[0]), *[""] * (len(probes) + several)))
     notes = protocol_notes(frame)
-    notes.append("minival: held-out images of the same set. The learning rate and when to stop were chosen on them.")
+    notes.append(
+        "minival: held-out images of the same set, on which the candidate (learning rate; with rule=regularised "
+        "regularisation) and when to stop are chosen."
+    )
     if probes:
         notes.append("Probes: closed-form few-shot probes of the kept weights, the mean over three support sets.")
     if (seeds := frame["seed"].dropna().nunique()) > 1:
@@ -56,10 +59,13 @@ def _table(task: str, frame: pd.DataFrame) -> Table:
     )
 
 
-def _best(minival: pd.DataFrame) -> tuple[str, pd.DataFrame]:
-    """The candidate with the highest mean over seeds, ties to the smaller rate: its rate in words, its records."""
-    means = minival.groupby(["lr", "recipe"])["value"].mean()  # rates ascend, and idxmax takes the first
-    chosen = minival.set_index(["lr", "recipe"]).index == means.idxmax()
+def _chosen(minival: pd.DataFrame, of_probes: pd.DataFrame) -> tuple[str, pd.DataFrame]:
+    """The rate of the chosen candidate in words, and its records: that of the probes, without them the best."""
+    candidates = minival.set_index(["lr", "recipe"]).index
+    if of_probes.empty:
+        chosen = candidates == minival.groupby(["lr", "recipe"])["value"].mean().idxmax()
+    else:
+        chosen = candidates == (of_probes["lr"].iloc[0], of_probes["recipe"].iloc[0])
     return f"{minival[chosen]['lr'].iloc[0]:g}", minival[chosen]
 
 

@@ -26,7 +26,7 @@ class MaskedPatches(nn.Module):
 
     In training, a call gives the loss of each image, (B,): the mean cross-entropy, in nats, over its corrupted patches.
     In evaluation mode it gives that, the share of these patches whose colour is predicted, and how many of them have
-    each colour, (B, 2 + 512); the corruption is then the same in every call.
+    each colour, (B, 2 + 512); the corruption is then the same for every image and in every call.
     """
 
     gives_losses = True
@@ -68,7 +68,8 @@ class MaskedPatches(nn.Module):
     def _random(self, images: int, patches: int, device: torch.device) -> Tensor:
         if self.training:
             return torch.rand((3, images, patches), device=device)
-        return torch.rand((3, images, patches), generator=torch.Generator().manual_seed(0)).to(device)
+        one = torch.rand((3, 1, patches), generator=torch.Generator().manual_seed(0))
+        return one.expand(-1, images, -1).to(device)
 
 
 def summary(outputs: np.ndarray) -> dict[str, float]:

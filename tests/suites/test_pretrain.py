@@ -18,6 +18,7 @@ from vit_bench.models.weights.sidecar import read_head, read_sidecar
 from vit_bench.registry import UsageError
 from vit_bench.suites.sources.fractals import Fractals, fractals_task
 from vit_bench.suites.training.probe import FewShotProbe
+from vit_bench.suites.training.runs import Visits, _Visited
 
 PROBE = "fractals:4:20"
 SMALL = {"batch": 32, "steps": 4, "visits": 2, "probe": PROBE, "images": 100, "lr": (1e-3, 3e-3)}
@@ -158,3 +159,19 @@ def test_masked_patches_are_learned_from_images_without_labels(tmp_path: Path) -
         suite="fewshot", model="ViT-mini", weights=str(kept(tmp_path / "out")), task="digits", out=tmp_path / "few"
     )
     assert few["pretrain"].iloc[0] == "fractals:5, masked_patch"
+
+
+def test_of_three_visits_the_best_ones_weights_are_saved(tmp_path: Path) -> None:
+    scores, saved = iter((50.0, 60.0, 55.0)), []
+    visits = Visits(
+        steps=frozenset({1, 2, 3}),
+        measure=lambda *_: {"score": next(scores)},
+        self_supervised=None,
+        provenance=lambda visit: {"epochs": visit["step"]},
+    )
+    task = fractals_task("fractals:5")
+    visited = _Visited(visits, tmp_path / "visits.json", task, lambda _: np.zeros(0), lambda *what: saved.append(what))
+    for step in (1, 2, 3):
+        visited.visit(step, f"network {step}")
+    assert saved == [(f"network {step}", task, {"epochs": step}) for step in (1, 2)]
+    assert [visit["score"] for visit in visited.all()] == [50.0, 60.0, 55.0]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from vit_bench.registry import UsageError
 from vit_bench.results.figures import FigureRequest, draw
 from vit_bench.results.figures.crossing import statements
 from vit_bench.results.record import Record, frame_of
@@ -35,6 +37,16 @@ def test_no_crossing_is_said_with_what_was_run() -> None:
     assert sentence == (
         "A is ahead of B at all 2 numbers of images that were run, at 1 significantly: no crossing seen."
     )
+
+
+@pytest.mark.parametrize(
+    ("leads", "said"), [((2, 0, 1), "no crossing seen"), ((2, 0, -2), "from A to B near 10 images")]
+)
+def test_equal_means_are_on_nobodys_side(leads: tuple[int, ...], said: str) -> None:
+    numbers = (1.0, 10.0, 100.0)
+    a = {n: around(50 + lead) for n, lead in zip(numbers, leads, strict=True)}
+    (sentence,) = statements({"A": a, "B": {n: around(50) for n in numbers}})
+    assert said in sentence
 
 
 def test_one_seed_has_no_interval() -> None:
@@ -86,3 +98,6 @@ def test_figure_4_draws_the_probes_of_pre_training() -> None:
     assert drawn == {(21.5, 61.5): (1000, 10_000), (41.5, 51.5): (1000, 10_000)}
     digits = draw("4", FigureRequest(frame=frame_of(records), show="ours", task="digits"))
     assert sorted(lines_of(digits)) == [(20.5, 60.5), (40.5, 50.5)]
+    other = [replace(one, question={**one.question, "objective": "masked_patch"}, value=20.0) for one in records[:4]]
+    with pytest.raises(UsageError, match="objective is|of the same cell"):
+        draw("4", FigureRequest(frame=frame_of([*records, *other]), show="ours"))
