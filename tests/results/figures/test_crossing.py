@@ -99,5 +99,5 @@ def test_figure_4_draws_the_probes_of_pre_training() -> None:
     digits = draw("4", FigureRequest(frame=frame_of(records), show="ours", task="digits"))
     assert sorted(lines_of(digits)) == [(20.5, 60.5), (40.5, 50.5)]
     other = [replace(one, question={**one.question, "objective": "masked_patch"}, value=20.0) for one in records[:4]]
-    with pytest.raises(UsageError, match="objective is|of the same cell"):
+    with pytest.raises(UsageError, match=r"objective is|of the same cell"):
         draw("4", FigureRequest(frame=frame_of([*records, *other]), show="ours"))
