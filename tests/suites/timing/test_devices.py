@@ -243,12 +243,16 @@ def test_power_clocks_and_energy_are_columns_and_throttling_is_a_reason(
 @pytest.mark.slow
 def test_a_model_in_turn_with_itself_is_about_as_fast_and_a_part_of_its_own(tmp_path: Path) -> None:
     words = ("suite.image_size=32,48", "suite.batch_size=2", "suite.scenario=offline", "suite.ceilings=false")
-    found = measured(tmp_path, *words, "suite.against=ViT-mini", "suite.against_at=32", "suite.max_seconds=0.05")
+    found = measured(tmp_path, *words, "suite.against=ViT-mini", "suite.against_at=32", "suite.max_seconds=0.5")
     duel = {one.metric: one for one in found if "against" in one.at}
     assert {one.at["image_size"] for one in duel.values()} == {32}
-    ratio, low, high = (duel[f"speed_ratio{end}"].value for end in ("", "_low", "_high"))
-    assert ratio is not None and low is not None and high is not None
-    assert low <= ratio <= high and 0.5 < ratio < 2
+    ratio = duel["speed_ratio"].value
+    assert ratio is not None and 0.5 < ratio < 2
+    if "speed_ratio_low" in duel:
+        low, high = duel["speed_ratio_low"].value, duel["speed_ratio_high"].value
+        assert low is not None and high is not None and low <= ratio <= high
+    else:  # a busy machine: too few rounds were independent, and the row says so
+        assert "no interval: the rounds depend on each other" in duel["speed_ratio"].verdict
     assert duel["speed_ratio"].arrays["samples"].shape == (2, duel["rounds"].value)
 
 
