@@ -6,9 +6,11 @@ import io
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 import typer.main
@@ -57,14 +59,48 @@ def load(name: str) -> Any:
 
 app = typer.Typer(
     cls=Verbs,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     help="vit-bench: compare Vision Transformers, BiT ResNets and their hybrids the way the ViT paper does.",
     epilog=EPILOG,
 )
-app.callback()(lambda: None)  # typer needs a command or a callback
+OWN = ("--help", "--version", "--install-completion", "--show-completion")  # options of the command itself
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"vit-bench {version('vit-bench')}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _command(
+    _: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="The version.")] = False,
+) -> None: ...
+
+
+def as_words(arguments: Sequence[str]) -> list[str]:
+    """What was typed as words: `help run` is `run --help`; `--task digits` and `--task=digits` are `task=digits`.
+
+    An option without a value is true: `--mix` is `mix=true`.
+    """
+    if arguments[:1] == ["help"]:
+        return [*arguments[1:], "--help"]
+    words: list[str] = []
+    settings: list[str] = []  # after the other words: a name may be what a verb wants first
+    rest = list(arguments)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("--") or word == "--" or word.partition("=")[0] in OWN:
+            words.append(word)
+            continue
+        key, equals, value = word.removeprefix("--").partition("=")
+        if not equals:
+            value = rest.pop(0) if rest and not rest[0].startswith("--") and "=" not in rest[0] else "true"
+        settings.append(f"{key.replace('-', '_')}={value}")
+    return [*words, *settings]
 
 
 def main() -> None:
@@ -81,7 +117,7 @@ def main() -> None:
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="replace")  # not every encoding has ‖ and ±; standard error escapes them
         try:
-            app()
+            app(as_words(sys.argv[1:]))
         finally:
             sys.stdout.flush()
     except UsageError as error:

@@ -7,20 +7,26 @@ it in help.
 from __future__ import annotations
 
 import inspect
+import io
 import sys
 import types
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 import typer
+from rich.console import Console
 
 from ...registry import Registry, UsageError
+from ...results.checks import writable
 from ...results.choices import Format
 from ...results.tables import Table
-from ...results.tables.render import render, show_table
-from ..console import stdout
-from ..words import Mistakes, Option, each, is_on_disk, no_setting, options, read_values, split_word
+from ...results.tables.arrange import captioned, sorted_by, with_columns
+from ...results.tables.render import render, render_json, show_table
+from ...stable import replacing
+from ..console import stderr, stdout
+from ..words import Mistakes, Option, each, is_on_disk, no_setting, option, options, read_values, split_word
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -128,11 +134,66 @@ def default_runs(row: Any, show: str | None) -> list[Path]:
     return [folder for folder in folders if (folder / "cells").is_dir()]
 
 
-def show_tables(tables: Iterable[Table], style: Format) -> None:
-    """Print tables of results: for a terminal, or as text in another format."""
-    screen = stdout()
-    for table in tables:
-        if style == "terminal":
+ENDINGS: dict[str, Format] = {
+    ".txt": "terminal",
+    ".md": "github",
+    ".tex": "latex",
+    ".html": "html",
+    ".csv": "csv",
+    ".json": "json",
+}
+
+
+def _place(out: Path) -> str:
+    return "" if out.parent.is_dir() else f"there is no folder {out.parent}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableOutput:
+    """How tables are arranged and written."""
+
+    format: Format | None = option(None, "how it is written; without it, as `out=` ends, or for a terminal")
+    out: Path | None = option(None, "the file that it is written to", shown=f"FILE{'|'.join(ENDINGS)}", check=_place)
+    columns: tuple[str, ...] = option(
+        (), "these columns beside those that name the rows, in this order, globs too", shown="NAME[,NAME]"
+    )
+    sort: str = option(
+        "", "sorts the rows by a column, numbers from the largest down; `sort=-NAME` the other way", shown="NAME"
+    )
+    caption: str = option("", "stands in place of the title")
+    latex_label: str = option("", "the name for LaTeX's `\\ref`", shown="tab:NAME")
+
+    @property
+    def style(self) -> Format:
+        """The format. Raises UsageError for a file whose ending says none."""
+        if self.format is not None or self.out is None:
+            return self.format or "terminal"
+        ending = self.out.suffix.lower()
+        if ending not in ENDINGS:
+            raise UsageError(f"out={self.out}: add format=, or one of the endings {', '.join(ENDINGS)}")
+        return ENDINGS[ending]
+
+
+def arranged(tables: Iterable[Table], output: TableOutput) -> list[Table]:
+    """The tables with the rows, columns and captions that the options ask for. Raises UsageError for wrong ones."""
+    made = with_columns(sorted_by(list(tables), output.sort), output.columns)
+    return captioned(made, output.caption, output.latex_label)
+
+
+def show_tables(tables: Iterable[Table], output: TableOutput) -> None:
+    """Print or write tables of results, arranged and formatted as the options say. Raises UsageError for wrong ones."""
+    style, made = output.style, arranged(tables, output)
+    if style == "terminal":
+        file = io.StringIO() if output.out else None
+        screen = stdout() if file is None else Console(file=file, width=10_000)
+        for table in made:
             show_table(table, screen)
-        else:
-            sys.stdout.write(render(table, style))
+        text = file.getvalue() if file else ""
+    else:
+        text = render_json(made) if style == "json" else "".join(render(table, style) for table in made)
+    if output.out is None:
+        sys.stdout.write(text)
+        return
+    with writable(f"out={output.out}", "Type another out="), replacing(output.out) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    stderr().say(f"written: {output.out}")

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ...results.choices import Format
 from ...results.exports.foreign_csv import is_foreign, read_foreign
 from ...results.record import load
 from ..words import Mistakes, each, is_on_disk, option
-from .command import listed, path_on_disk, read_words, show_tables, single
+from .command import TableOutput, listed, path_on_disk, read_words, show_tables, single
+from .completion import words_argument
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +33,7 @@ def _wrong_margin(value: float | None) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareOptions:
+class CompareOptions(TableOutput):
     """What is compared, and how the result is written."""
 
     metric: str = option("", "which metric, several with commas", shown="top1")
@@ -45,7 +45,6 @@ class CompareOptions:
     )
     a: str = option("", "the side A of `by=`", shown="NAME")
     b: str = option("", "the side B of `by=`", shown="NAME")
-    format: Format = option("terminal", "how it is written")
     fail_if: str = option(
         "",
         "exit code 1: `worse` where A is significantly worse than B in any cell or mean of a group, `missing` where A "
@@ -70,7 +69,10 @@ class CompareOptions:
     )
 
 
-Words = Annotated[list[str] | None, typer.Argument(metavar="A [B] [KEY=VALUE]...", show_default=False)]
+Words = Annotated[
+    list[str] | None,
+    words_argument("A [B] [KEY=VALUE]...", CompareOptions),
+]
 
 
 def compare_verb(words: Words = None) -> None:
@@ -104,7 +106,7 @@ def compare_verb(words: Words = None) -> None:
     comparison = comparing.compare(
         frames[0], frames[1], (names[0], names[1]), metric=metric, by=by, mix=options.mix, margin=options.margin
     )
-    show_tables(tables(comparison, every=options.format != "terminal"), options.format)
+    show_tables(tables(comparison, every=options.style != "terminal"), options)
     worse = "worse" in options.fail_if and comparison.worse_by(options.margin or 0.0)
     if worse or ("missing" in options.fail_if and comparison.missing):
         raise typer.Exit(1)
@@ -121,7 +123,7 @@ def _rank(frames: Sequence[pd.DataFrame], sources: Sequence[Path], options: Comp
     frame.attrs["folders"] = tuple(folder for one in frames for folder in one.attrs.get("folders", ()))
     name = ", ".join(map(str, sources))
     found = compare_all(frame, name, by=options.by, metric=options.metric, mix=options.mix, margin=options.margin)
-    show_tables([pairs_table(found)] if options.format == "csv" else rank_tables(found), options.format)
+    show_tables([pairs_table(found)] if options.style in ("csv", "json") else rank_tables(found), options)
 
 
 def _read(words: list[str]) -> tuple[list[Path], CompareOptions]:

@@ -16,6 +16,7 @@ from ..console import stdout
 from ..facts import model_facts
 from ..words import option, option_of
 from .command import default_runs, listed, read_row_and_runs, single
+from .completion import names_of, words_argument
 
 
 def _place(out: Path) -> str:
@@ -39,8 +40,11 @@ class FigureOptions:
 
 
 def figure_verb(
-    name: Annotated[str, typer.Argument()],
-    words: Annotated[list[str] | None, typer.Argument(metavar="[RUN]... [KEY=VALUE]...", show_default=False)] = None,
+    name: Annotated[str, typer.Argument(help="`list figures` shows them", autocompletion=names_of(figures))],
+    words: Annotated[
+        list[str] | None,
+        words_argument("[RUN]... [KEY=VALUE]...", FigureOptions),
+    ] = None,
 ) -> None:
     """NAME is a figure's number in the ViT paper, `pareto` or `curves` (`list figures`). RUN is a run directory or a
     results CSV; without one, the runs/ folders of the suites that the figure shows, or else the published points alone.

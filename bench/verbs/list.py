@@ -7,33 +7,32 @@ from dataclasses import Field, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
 from ...models import Model, catalog, select_models
 from ...registry import Registry, UsageError, suggest
 from ...results.exports import formats
 from ...results.figures import figures
-from ...results.tables import tables
+from ...results.tables import Table, tables
 from ...suites import suites
 from ...suites.protocol import Suite, Task
 from ...suites.tasks import tasks
 from ..config import Config
-from ..console import Screen, stdout
+from ..console import stdout
 from ..select.user_rows import include
 from ..words import option_of, plain_word
-from .command import listed, read_words, single
+from .command import TableOutput, arranged, listed, read_words, show_tables, single
+from .completion import words_argument
 
 
 @dataclass(frozen=True, kw_only=True)
-class ListingOptions:
-    """The folders of the user's own rows."""
+class ListingOptions(TableOutput):
+    """How the rows are shown, and the folders of the user's own."""
 
     include: tuple[Path, ...] = option_of(Config, "include")
 
 
 Words = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[models|tasks|suites|tables|figures|formats] [PATTERN] [include=DIR]", show_default=False),
+    words_argument("[models|tasks|suites|tables|figures|formats] [PATTERN] [include=DIR]", ListingOptions),
 ]
 
 
@@ -45,12 +44,17 @@ def list_verb(words: Words = None) -> None:
         raise UsageError(f"there is no list of '{what}'. {suggest(what, LISTINGS)}")
     if more:
         raise UsageError(f"list takes one name or glob, and not {' '.join(more)}, too: `list {what} {pattern}`")
-    for kind in [what] if what else LISTINGS:
-        _print_listing(kind, pattern, stdout(), options.include)
+    listings = [_listing(kind, pattern, options.include) for kind in ([what] if what else LISTINGS)]
+    if options.style != "terminal" or options.out:
+        show_tables(listings, options)
+        return
+    for table in arranged(listings, options):  # of long texts, so that its columns are broken
+        whole = [name for name, *cells in zip(table.columns, *table.rows, strict=True) if max(map(len, cells)) <= 18]
+        stdout().table(table.columns, table.rows, whole=whole, padding=(0, 1, 0, 0))
 
 
-def _print_listing(kind: str, pattern: str, screen: Screen, folders: tuple[Path, ...]) -> None:
-    """Print one registry as a table: all rows, or those that match a pattern. Raises UsageError where none does."""
+def _listing(kind: str, pattern: str, folders: tuple[Path, ...]) -> Table:
+    """One registry as a table: all rows, or those that match a pattern. Raises UsageError where none does."""
     registry_of, texts_of, columns = LISTINGS[kind]
     registry = include(folders).added_to(registry_of()) if folders else registry_of()
     chosen: list[Any] = list(registry.values())
@@ -58,9 +62,7 @@ def _print_listing(kind: str, pattern: str, screen: Screen, folders: tuple[Path,
         chosen = [selected.row for selected in select_models(pattern)]
     elif pattern != "*":
         chosen = registry.select(pattern)
-    texts = [texts_of(row) for row in chosen]
-    whole = [name for i, name in enumerate(columns) if max(len(text[i]) for text in texts) <= 18]
-    screen.table(columns, texts, whole=whole, padding=(0, 1, 0, 0))
+    return Table(title=kind, columns=tuple(columns), rows=tuple(tuple(texts_of(row)) for row in chosen))
 
 
 def _model(row: Model) -> list[str]:

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from ...models.released import table as releases
 from ...registry import UsageError
 from ...transfer import switched_off
@@ -20,13 +18,13 @@ from ..console import Screen, stderr, stdout
 from ..plan import Plan, make_plan
 from ..words import option, options
 from .command import listed, read_words, single
+from .completion import words_argument
 from .weights import size_of, total
 
 if TYPE_CHECKING:
     from ...results.comparison.power import Earlier
     from ...results.statistics.power import Variances
 
-Words = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", show_default=False)]
 SEEDS = (1, 2, 3, 5, 10)
 
 
@@ -55,6 +53,10 @@ class PowerOptions:
     )
 
 
+Words = Annotated[
+    list[str] | None,
+    words_argument("[KEY=VALUE]...", settings.Config, PowerOptions),
+]
 SELECTING = ("suite", "model", "task", "weights", "include", "division", "division_seed")
 SETTINGS_HELP = f"""**What**
 

@@ -7,8 +7,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from ...registry import UsageError
 from ...results import report
 from ...results.figures import figures
@@ -21,6 +19,7 @@ from ..reproduce import files_read, job_command, run_commands, settings_of
 from ..select.user_rows import rows_for
 from ..words import option, option_of
 from .command import listed, read_runs, single
+from .completion import words_argument
 
 
 def _place(out: Path) -> str:
@@ -39,7 +38,10 @@ class ReportOptions:
 
 
 def report_verb(
-    words: Annotated[list[str] | None, typer.Argument(metavar="[RUN]... [KEY=VALUE]...", show_default=False)] = None,
+    words: Annotated[
+        list[str] | None,
+        words_argument("[RUN]... [KEY=VALUE]...", ReportOptions),
+    ] = None,
 ) -> None:
     """RUN is a run directory, a bundle or a results CSV; without one, every run directory under runs/. The page holds
     the tables and figures of the suites in the records, bars task by task, what stands behind each number, failures,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
 
 import typer
 
@@ -23,12 +22,9 @@ from .plan import SETTINGS_HELP, Words, count_jobs
 from .table import print_tables
 
 
-def run_verb(
-    words: Words = None,
-    model: Annotated[str, typer.Option("--model", help="the same as model=NAME, as timm's bulk runner says it")] = "",
-) -> None:
+def run_verb(words: Words = None) -> None:
     """For example `run suite=vtab`, or `run suite=fewshot task=digits shots=1,5 model=my_model.py:build`."""
-    config = settings.read([*(words or []), *([f"model={model}"] if model else [])])
+    config = settings.read(words or [])
     screen = stderr(quiet=not process_group().leads)
     plan = make_plan(config)
     for note in plan.notes:

@@ -1,4 +1,4 @@
-"""Print a table: `table NAME [RUN...] [format=…] [show=…] [mix=true]`."""
+"""Print a table: `table NAME [RUN...] [format=…] [out=FILE] [show=…] [columns=…] [sort=…]`."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Annotated, Any
 import typer
 
 from ...registry import UsageError
-from ...results.choices import Format, Show
+from ...results.choices import Show
 from ...results.record import load
 from ...results.tables import TableSpec, make, tables, tables_for
 from ..config import Config
 from ..facts import facts
 from ..words import option, option_of
-from .command import default_runs, listed, read_row_and_runs, show_tables, single
+from .command import TableOutput, default_runs, listed, read_row_and_runs, show_tables, single
+from .completion import names_of, words_argument
 
 
 @dataclass(frozen=True, kw_only=True)
-class TableOptions:
+class TableOptions(TableOutput):
     """What the table shows, and its format."""
 
-    format: Format = option("terminal", "how it is written")
     show: Show | None = option(
         None, "what stands in it; `both` has the difference, too; without it, what there is of this table"
     )
@@ -32,8 +32,11 @@ class TableOptions:
 
 
 def table_verb(
-    name: Annotated[str, typer.Argument(help="`list tables` shows them")],
-    words: Annotated[list[str] | None, typer.Argument(metavar="[RUN...] [KEY=VALUE...]", show_default=False)] = None,
+    name: Annotated[str, typer.Argument(help="`list tables` shows them", autocompletion=names_of(tables))],
+    words: Annotated[
+        list[str] | None,
+        words_argument("[RUN...] [KEY=VALUE...]", TableOptions),
+    ] = None,
 ) -> None:
     """RUN is a run directory or a results CSV; without one, the runs/ folders of the suites that the table shows;
     without any of those, the published numbers alone. A table of your own is found by `include=DIR`, or by a run that
@@ -49,7 +52,7 @@ def table_verb(
         frame = load(*runs)
     if frame is None and not spec.suites:
         show = show or "both"  # a table of what this code has needs no run
-    print_tables(frame, [spec], style=options.format, mix=options.mix, show=show)
+    print_tables(frame, [spec], output=options, mix=options.mix, show=show)
 
 
 def print_tables(
@@ -57,14 +60,14 @@ def print_tables(
     specs: Sequence[TableSpec] = (),
     *,
     among: Mapping[str, TableSpec] | None = None,
-    style: Format = "terminal",
+    output: TableOutput = TableOutput(),  # noqa: B008  # frozen
     mix: bool = False,
     show: Show | None = None,
 ) -> None:
     """Print these tables of the records; without `specs`, the tables `among` these that show the records' suites."""
     wanted = [(spec, frame) for spec in specs] or tables_for(frame, among)
     known = facts() if any(spec.needs_facts for spec, _ in wanted) else None
-    show_tables([made for spec, part in wanted for made in make(spec, part, mix=mix, show=show, facts=known)], style)
+    show_tables([made for spec, part in wanted for made in make(spec, part, mix=mix, show=show, facts=known)], output)
 
 
 app = single(table_verb, listed(TableOptions))

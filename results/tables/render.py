@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import html
 import io
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 FORMATS: tuple[Format, ...] = get_args(Format)
+TEXT_WIDTH = 345.0  # points: of LaTeX's class article on A4 at 10 pt
+SMALLEST = 0.6  # the least scale of a LaTeX table
 LATEX = {
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
     **{sign: f"$^{digit}$" for digit, sign in enumerate("\N{SUPERSCRIPT ZERO}¹²³⁴⁵⁶⁷⁸⁹")},
@@ -47,10 +50,41 @@ def render(table: Table, style: Format) -> str:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerows([table.columns, *table.rows])
         return file.getvalue()
+    if style == "json":
+        return render_json([table])
     writers = {"html": _html, "latex": _latex, "github": _github}
     if style not in writers:
         raise ValueError(f"no such format: {style}")
     return writers[style](table)
+
+
+def render_json(tables: Sequence[Table]) -> str:
+    """A list of tables as JSON, each with title, columns, rows (a list of cells a row) and notes.
+
+    A cell that is a number alone is a number; one with a mark or a spread stays text; an empty one is null.
+    """
+    return (
+        json.dumps(
+            [
+                {
+                    "title": table.title,
+                    "columns": table.columns,
+                    "rows": [[_plain(cell) for cell in row] for row in table.rows],
+                    "notes": table.notes,
+                }
+                for table in tables
+            ],
+            indent=1,
+            ensure_ascii=False,
+        )
+        + "\n"
+    )
+
+
+def _plain(cell: str) -> str | float | int | None:
+    if re.fullmatch(r"-?(0|[1-9]\d*)(\.\d+)?(e[+-]?\d+)?", cell):
+        return json.loads(cell)
+    return cell or None
 
 
 def _marked(table: Table, escape, strong: str) -> list[list[str]]:
@@ -76,31 +110,62 @@ def _github(table: Table) -> str:
 
 
 def _latex(table: Table) -> str:
-    """A LaTeX table environment that needs the package booktabs."""
+    """A LaTeX table environment, or several, that need the packages booktabs and, where scaled, graphicx.
+
+    A table wider than the text is transposed if that is narrower, then scaled; what would have to be scaled to less
+    than SMALLEST is split into parts. The width is reckoned from the number of characters.
+    """
+    widest = TEXT_WIDTH / SMALLEST
+    layouts = [_split(whole, lambda part: _points(part) <= widest) for whole in (table, _transposed(table))]
+    parts = min(layouts, key=lambda pieces: (len(pieces), max(max(map(_points, pieces)), TEXT_WIDTH)))
+    scaled = any(_points(part) > TEXT_WIDTH for part in parts)
+    needs = r"% needs \usepackage{booktabs}" + (r" and \usepackage{graphicx}" if scaled else "") + "\n"
+    return needs + "".join(_latex_part(part, last=part is parts[-1], first=part is parts[0]) for part in parts)
+
+
+def _latex_part(table: Table, *, first: bool, last: bool) -> str:
     lines = [" & ".join(row) + r" \\" for row in _marked(table, _tex, r"\textbf{{}}")]
     for i in sorted(table.rules, reverse=True):
         lines.insert(i, r"\midrule")
     layout = "l" * table.labels + "r" * (len(table.columns) - table.labels)
-    notes = [rf"{_tex(note)}\\" for note in table.notes]
+    notes = [rf"{_tex(note)}\\" for note in table.notes] if last else []
     below = [r"\par\smallskip", r"\begin{minipage}{\linewidth}\footnotesize", *notes, r"\end{minipage}"]
+    scale = _points(table) > TEXT_WIDTH
     return "\n".join(
         [
-            r"% needs \usepackage{booktabs}",
             r"\begin{table}",
             r"\centering",
             rf"\caption{{{_tex(table.title)}}}",
+            *([rf"\label{{{table.latex_label}}}"] if table.latex_label and first else ()),
+            *([r"\resizebox{\linewidth}{!}{%"] if scale else ()),
             rf"\begin{{tabular}}{{{layout}}}",
             r"\toprule",
-            " & ".join(map(_tex, table.columns)) + r" \\",
+            " & ".join(map(_tex_heading, _headings(table, hyphen="-"))) + r" \\",
             r"\midrule",
             *lines,
             r"\bottomrule",
-            r"\end{tabular}",
+            r"\end{tabular}" + ("}" if scale else ""),
             *(below if notes else ()),
             r"\end{table}",
             "",
         ]
     )
+
+
+def _points(table: Table) -> float:
+    """About how wide LaTeX sets the table at 10 pt, in points."""
+    columns = zip(_headings(table, hyphen="-"), *table.rows, strict=True)
+    return sum(5.0 * max(len(line) for cell in column for line in cell.split("\n")) + 12 for column in columns)
+
+
+def _headings(table: Table, hyphen: str = "-\n") -> list[str]:
+    """The headings as they are set above numbers: in several lines."""
+    return [name if i < table.labels else _broken_heading(name, hyphen) for i, name in enumerate(table.columns)]
+
+
+def _tex_heading(heading: str) -> str:
+    lines = [_tex(line) for line in heading.split("\n")]
+    return lines[0] if len(lines) == 1 else r"\shortstack[r]{" + r"\\".join(lines) + "}"
 
 
 def _html(table: Table) -> str:
@@ -127,8 +192,7 @@ def show_table(table: Table, console: Console) -> None:
 
     def build(part: Table) -> RichTable:
         made = RichTable(title=part.title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-        for i, name in enumerate(part.columns):
-            heading = name if i < part.labels else _broken_heading(name)
+        for i, heading in enumerate(_headings(part)):
             made.add_column(Text(heading), justify="left" if i < part.labels else "right", no_wrap=True)
         for i, row in enumerate(part.rows):
             # Text, so that "[depth=2]" is not read as markup
@@ -167,14 +231,8 @@ def _split(table: Table, fits) -> list[Table]:
     fitting: list[int] = []
 
     def part(columns: Sequence[int]) -> Table:
-        shown = [*range(table.labels), *columns]
-        return replace(
-            table,
-            title=table.title if not parts else f"{table.title} (continued)",
-            columns=tuple(table.columns[i] for i in shown),
-            rows=tuple(tuple(row[i] for i in shown) for row in table.rows),
-            bold=frozenset((row, shown.index(i)) for row, i in table.bold if i in shown),
-        )
+        title = table.title if not parts else f"{table.title} (continued)"
+        return replace(table.part([*range(table.labels), *columns]), title=title)
 
     for column in range(table.labels, len(table.columns)):
         if fitting and not fits(part([*fitting, column])):
@@ -184,12 +242,12 @@ def _split(table: Table, fits) -> list[Table]:
     return [*parts, part(fitting)]
 
 
-def _broken_heading(heading: str) -> str:
+def _broken_heading(heading: str, hyphen: str) -> str:
     """A heading broken into several lines, so that a column is not much wider than its numbers."""
     if ", " in heading:  # a model and what it was pre-trained on
         return heading.replace(", ", "\n").replace(" (", "\n(").replace(" + ", "\n+ ")
     return {"specialized": "special-\nized", "structured": "struc-\ntured"}.get(
-        heading, heading.replace("-", "-\n").replace(" ", "\n")
+        heading, heading.replace("-", hyphen).replace(" ", "\n")
     )
 
 

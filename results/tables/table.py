@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ..choices import Show
@@ -33,6 +33,18 @@ class Table:
     rules: frozenset[int] = frozenset()  # rows with a line above them
     bold: frozenset[tuple[int, int]] = frozenset()  # (row, column) of cells that are significantly the best
     sources: Mapping[tuple[int, int], tuple[str, ...]] = field(default_factory=dict)  # measurements of a cell
+    latex_label: str = ""
+
+    def part(self, columns: Sequence[int]) -> Table:
+        """The table with these columns alone; the first `labels` are always among them."""
+        place = {old: new for new, old in enumerate(columns)}
+        return replace(
+            self,
+            columns=tuple(self.columns[i] for i in columns),
+            rows=tuple(tuple(row[i] for i in columns) for row in self.rows),
+            bold=frozenset((row, place[i]) for row, i in self.bold if i in place),
+            sources={(row, place[i]): ids for (row, i), ids in self.sources.items() if i in place},
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

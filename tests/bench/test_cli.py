@@ -8,10 +8,11 @@ import select
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from vit_bench.bench.cli import main
+from vit_bench.bench.cli import as_words, main
 from vit_bench.results.record import load
 
 TINY = ("suite=fewshot", "task=digits", "model=ViT-mini", "shots=1", "seed=0")
@@ -37,6 +38,63 @@ from vit_bench.bench.cli import app
 app(sys.argv[1:], standalone_mode=False)
 assert 'torch' not in sys.modules
 """
+
+
+def test_words_are_read_as_people_type_them() -> None:
+    assert as_words(["run", "--task", "digits", "--suite=vtab", "--skip-bad"]) == [
+        *("run", "task=digits", "suite=vtab", "skip_bad=true")
+    ]
+    assert as_words(["table", "--mix", "--show", "ours", "2", "runs/x"]) == [
+        "table",
+        "2",
+        "runs/x",
+        "mix=true",
+        "show=ours",
+    ]
+    assert as_words(["run", "--mix", "suite=vtab"]) == ["run", "suite=vtab", "mix=true"]
+    assert as_words(["help", "run"]) == ["run", "--help"]
+    assert as_words(["run", "model=a", "-h", "--help"]) == ["run", "model=a", "-h", "--help"]
+
+
+def test_version_short_help_and_the_same_settings_with_dashes(typed) -> None:
+    assert typed("--version") == (0, f"vit-bench {version('vit-bench')}\n", "")
+    assert "--version" in typed("-h")[1]
+    assert typed("help", "table")[1] == typed("table", "-h")[1]
+    assert typed("table", "--show", "published", "2", "--format=csv")[1] == typed("table", "2", "format=csv")[1]
+    assert "table has no setting 'formt'. Did you mean 'format'" in typed("table", "2", "--formt", "csv")[2]
+
+
+def test_tables_are_written_to_files_in_the_format_of_their_ending(typed, tmp_path: Path) -> None:
+    out = tmp_path / "t.tex"
+    code, printed, said = typed("table", "5", f"out={out}", "sort=ViT-L/16", "columns=ViT-L/*", "latex_label=tab:five")
+    assert (code, printed) == (0, "") and f"written: {out}" in said
+    text = out.read_text(encoding="utf-8")
+    assert r"\label{tab:five}" in text and "ViT-H/14 &" not in text
+    assert text.index("99.61") < text.index("97.86") < text.index("76.53")
+    assert typed("table", "5", f"out={tmp_path / 't.doc'}")[0] == 2
+    assert not (tmp_path / "t.doc").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("vit-bench comp", ["compare"]),
+        ("vit-bench run suite = fi", ["finetune"]),  # as bash divides suite=fi
+        ("vit-bench run suite = vtab,few", ["vtab,fewshot"]),
+        ("vit-bench run model=ViT-m", ["model=ViT-mini"]),
+        ("vit-bench table vtab format=la", ["format=latex"]),
+        ("vit-bench compare a b mi", ["mix=true", "mix=false"]),
+        ("vit-bench table lead", ["leaderboard"]),
+    ],
+)
+def test_the_tab_key_completes_verbs_keys_and_values(line: str, words: list[str], monkeypatch, capsys) -> None:
+    monkeypatch.setattr(sys, "argv", ["vit-bench"])
+    monkeypatch.setenv("COMP_WORDS", line)
+    monkeypatch.setenv("COMP_CWORD", str(len(line.split()) - 1))
+    monkeypatch.setenv("_VIT_BENCH_COMPLETE", "complete_bash")
+    with pytest.raises(SystemExit):
+        main()
+    assert capsys.readouterr().out.split() == words
 
 
 def test_run_table_and_again(bench, typed, tmp_path: Path) -> None:
