@@ -64,7 +64,7 @@ def clean_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, session_
 def bench(tmp_path: Path):
     """`bench("run", "suite=…")`: the command line in a process of its own, in the test's folder."""
 
-    def call(*words: str, timeout: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
+    def call(*words: str, timeout: float = 600, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "bench", *words],
             cwd=tmp_path,

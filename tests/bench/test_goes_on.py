@@ -161,7 +161,7 @@ import pickle, sys, threading, time
 from vit_bench.bench import subprocess_job
 pickle.load(sys.stdin.buffer), pickle.load(sys.stdin.buffer)
 threading.Thread(target=subprocess_job._end_with_the_parent, daemon=True).start()
-time.sleep(100)
+time.sleep(600)
 """
 PARENT = """
 import sys
@@ -183,7 +183,7 @@ def test_the_child_of_a_killed_process_ends_with_it(tmp_path: Path, child: str, 
     (tmp_path / "child.py").write_text(CHILD)
     with subprocess.Popen([sys.executable, *parent], cwd=tmp_path, stderr=subprocess.DEVNULL) as process:
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-        deadline = time.monotonic() + 100
+        deadline = time.monotonic() + 300
         while not (pids := [pid for pid in children.read_text().split() if child.encode() in command_of(pid)]):
             assert process.poll() is None
             assert time.monotonic() < deadline
@@ -191,7 +191,7 @@ def test_the_child_of_a_killed_process_ends_with_it(tmp_path: Path, child: str, 
         time.sleep(0.5)  # it reads what it is sent
         assert is_alive(pids[0])
         process.kill()
-    deadline = time.monotonic() + 10  # of a busy machine; it is a hundredth of a second
+    deadline = time.monotonic() + 300  # of a hang; it is a hundredth of a second
     while is_alive(pids[0]):
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -180,7 +180,7 @@ class Clone:
             env={**os.environ, "PYTHONPATH": str(self.folder), "COLUMNS": "200"},
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=600,
             check=False,
         )
         return done

@@ -215,7 +215,7 @@ def launched(folder: Path, *words: str, launcher: str = "torchrun") -> subproces
     command = [sys.executable, "-m", *LAUNCHERS[launcher].split(), "bench"]
     environment = {**os.environ, "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
     return subprocess.run(
-        [*command, *words], cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
+        [*command, *words], cwd=folder, env=environment, capture_output=True, text=True, timeout=600, check=False
     )
 
 

@@ -279,13 +279,14 @@ def test_two_processes_download_it_once(bucket, tmp_path: Path) -> None:
     script += "from vit_bench.meter import Meter; transfer(sys.argv[1], Path(sys.argv[2]), Meter(None))"
     words = [sys.executable, "-c", script, f"{bucket.url}/{FILE}", str(target_of(tmp_path))]
     workers = [subprocess.Popen(words) for _ in range(3)]
-    assert [worker.wait(30) for worker in workers] == [0, 0, 0]
+    assert [worker.wait(300) for worker in workers] == [0, 0, 0]
     assert target_of(tmp_path).read_bytes() == bucket.files[FILE]
     assert len(bucket.seen) == 1
     assert left(tmp_path) == ["ViT-B_16.npz", "ViT-B_16.npz.sha256"]
 
 
-def test_a_second_process_waits_for_the_first(bucket, tmp_path: Path, capsys) -> None:
+def test_a_second_process_waits_for_the_first(bucket, tmp_path: Path, monkeypatch, capsys) -> None:
+    """The first ends when the second has begun to wait."""
     bucket.files[FILE] = BODY
     target = target_of(tmp_path)
     target.parent.mkdir(parents=True)
@@ -295,8 +296,10 @@ def test_a_second_process_waits_for_the_first(bucket, tmp_path: Path, capsys) ->
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as first:
         assert first.stdout is not None
         assert first.stdout.readline() == b"held\n"
-        threading.Timer(0.3, first.kill).start()
-        transfer.transfer(f"{bucket.url}/{FILE}", target, on_stderr())
+        meter = on_stderr()
+        said = meter.say
+        monkeypatch.setattr(meter, "say", lambda text: (said(text), threading.Timer(0.1, first.kill).start()))
+        transfer.transfer(f"{bucket.url}/{FILE}", target, meter)
     assert "ViT-B_16.npz: another process is downloading it; waiting" in capsys.readouterr().err
     assert target.read_bytes() == BODY
 

@@ -289,6 +289,6 @@ def test_another_process_draws_the_same():
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
+        timeout=600,
     )
     assert done.stdout == str(here)

@@ -65,7 +65,7 @@ def test_image_files_are_decoded_ahead_by_several_threads(monkeypatch) -> None:
     from vit_bench.suites.training import augment
 
     monkeypatch.setattr(augment.os, "cpu_count", lambda: 4)
-    together = threading.Barrier(4, timeout=10)  # broken unless four images are read at a time
+    together = threading.Barrier(4, timeout=100)  # broken unless four images are read at a time
 
     def read(_: int) -> np.ndarray:
         together.wait()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -32,6 +31,8 @@ from vit_bench.suites.training.evaluate import predict
 from vit_bench.suites.training.loop import train
 torch.set_num_threads(1)
 out, code, status = Path(sys.argv[1]), sys.stdin.read(), 0
+store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # a port that is free
+os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "TORCHELASTIC_USE_AGENT_STORE": "True"}
 for rank in range(2):
     if not os.fork():
         os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
@@ -50,11 +51,8 @@ sys.exit(status != 0)
 
 def start(code: str, out: Path) -> subprocess.Popen[str]:
     """One process that loads the libraries and forks into two, which is twice as quick as starting two."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
-    environment = os.environ | where | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent)}
+    world = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    environment = os.environ | world | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent)}
     command = [sys.executable, "-c", HEAD, str(out)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     process = subprocess.Popen(command, env=environment, text=True, start_new_session=True, **pipes)
@@ -67,7 +65,7 @@ def start(code: str, out: Path) -> subprocess.Popen[str]:
 
 def together(code: str, out: Path) -> None:
     process = start(code, out)
-    said, _ = process.communicate(timeout=240)
+    said, _ = process.communicate(timeout=600)
     assert process.returncode == 0, said
 
 
@@ -127,10 +125,14 @@ torch.distributed.destroy_process_group()
 
 SLOW = """
 import time
+
+def act(call):
+    while (out / "hold").exists() and list(out.glob("work/step-*20.json")):
+        time.sleep(0.01)
+
 how = recipe(steps=60, warmup=5)
-data = Noisy(act=lambda call: time.sleep(0.05))
+data = Noisy(act=act)
 told = Watch(work=out / "work", every_steps=10, say=lambda text: print(text, flush=True))
-(out / f"{rank}-begun").touch()
 trained = train(Toy(dropout=0.2), data, how, seed=2, compute=replace(CPU, micro_batch=2), watch=told)
 torch.save(state(trained.network), out / f"{rank}.pt")
 (out / f"{rank}-resumed").write_text(str(trained.resumed_at))
@@ -141,15 +143,19 @@ torch.distributed.destroy_process_group()
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_two_killed_processes_go_on_bitwise(tmp_path: Path, number: signal.Signals) -> None:
+    """They stand still after a checkpoint until they are killed."""
     broken, whole = tmp_path / "broken", tmp_path / "whole"
     for folder in (broken, whole):
         folder.mkdir()
     together(SLOW, whole)
+    (broken / "hold").touch()
     process = start(SLOW, broken)
     while not list(broken.glob("work/step-*20.json")):
+        assert process.poll() is None, process.communicate()
         time.sleep(0.05)
     os.killpg(process.pid, number)
-    said, _ = process.communicate(timeout=60)
+    (broken / "hold").unlink()  # SIGINT is obeyed when the step ends
+    said, _ = process.communicate(timeout=600)
     assert process.returncode != 0, said
     together(SLOW, broken)
     assert int((broken / "1-resumed").read_text()) >= 20
