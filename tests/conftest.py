@@ -3,6 +3,7 @@ download: what tests of downloading fetch comes from a server of their own (`buc
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 import subprocess
@@ -41,6 +42,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for kind, reason in KINDS.items():
             if item.get_closest_marker(kind) and not config.getoption(f"--{kind}"):
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_collections() -> Iterator[None]:
+    """Collections of garbage, two a run, pass over what is there before the first test: most of a second each."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")

@@ -154,14 +154,14 @@ def test_mistakes_are_one_message_and_exit_code_2(typed, tmp_path: Path, words: 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_failed_job_is_exit_code_1_and_named_at_the_end(bench, tmp_path: Path) -> None:
+def test_a_failed_job_is_exit_code_1_and_named_at_the_end(typed, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("def build():\n    raise ValueError('not today')\n")
-    done = bench("run", *TINY[:2], "model=mine.py:build,ViT-mini", "shots=1")
-    assert done.returncode == 1
-    assert "2 jobs: 1 computed, 1 failed" in done.stderr
-    assert "not today" in done.stderr
-    assert "Traceback (most" not in done.stderr
-    assert "Tracebacks: runs/fewshot/log.txt. Repeat the command to try again." in done.stderr
+    code, _, errors = typed("run", *TINY[:2], "model=mine.py:build,ViT-mini", "shots=1")
+    assert code == 1
+    assert "2 jobs: 1 computed, 1 failed" in errors
+    assert "not today" in errors
+    assert "Traceback (most" not in errors
+    assert "Tracebacks: runs/fewshot/log.txt. Repeat the command to try again." in errors
     assert "Traceback" in (tmp_path / "runs" / "fewshot" / "log.txt").read_text()
 
 

@@ -17,9 +17,12 @@ from torch import nn
 from vit_bench.bench import config
 from vit_bench.bench.context import JobContext
 from vit_bench.bench.plan import make_plan
+from vit_bench.models import catalog
 from vit_bench.results.record import COLUMNS, load
 
+NARROW = {"width": 96, "depth": 1, "heads": 3}  # of the network where its size does not matter
 ONE = ("suite=fewshot", "task=digits", "model=ViT-mini", "shots=1,5", "seed=0,1")
+ONE += tuple(f"model.{name}={value}" for name, value in NARROW.items())
 
 
 def without_times(frame: pd.DataFrame) -> pd.DataFrame:
@@ -295,13 +298,14 @@ def test_what_one_model_does_to_the_process_reaches_no_other(tmp_path: Path, kin
 
 
 def test_weights_from_a_file_are_used_and_a_changed_file_is_noticed(tmp_path: Path) -> None:
-    torch.save(vit_bench.create_model("ViT-mini", seed=5).state_dict(), tmp_path / "w.pt")
+    row = catalog()["ViT-mini"].derive(**NARROW)
+    torch.save(vit_bench.create_model(row, seed=5).state_dict(), tmp_path / "w.pt")
     words = (*ONE, "out=r", "weights=random:5,w.pt")
     frame = vit_bench.run(*words)
     by_weights = {name: part["value"].tolist() for name, part in frame.groupby("weights")}
     assert by_weights["random:5"] == by_weights["w.pt"]
     assert frame["weights_sha"].nunique() == 1
-    torch.save(vit_bench.create_model("ViT-mini", seed=6).state_dict(), tmp_path / "w.pt")
+    torch.save(vit_bench.create_model(row, seed=6).state_dict(), tmp_path / "w.pt")
     assert states(*words) == ("done", "stale")
     assert vit_bench.run(*words)["weights_sha"].nunique() == 2
 

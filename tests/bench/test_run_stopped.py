@@ -67,19 +67,18 @@ def wait_for_cells(folder: Path, count: int, process: subprocess.Popen[str]) -> 
 def test_a_run_that_is_stopped_goes_on_where_it_was(
     tmp_path: Path, how: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    weights = ",".join(f"random:{seed}" for seed in range(4))
-    tiny = ("model=ViT-mini", "model.width=32", "model.depth=1", "model.heads=1", f"weights={weights}")
+    tiny = ("model=ViT-mini", "model.width=32", "model.depth=1", "model.heads=1", "weights=random:0,random:1")
     words = ("suite=vtab-mini,fewshot", "task=digits", "shots=1", "seed=0", *tiny)
     vit_bench.run(*words, out="apart/a")
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
     (tmp_path / "cache").mkdir()
-    process = run_in_background(tmp_path, *words, "out=r", most=7)
-    wait_for_cells(tmp_path / "r", 2, process)
+    process = run_in_background(tmp_path, *words, "out=r", most=3)
+    wait_for_cells(tmp_path / "r", 1, process)
     process.send_signal(how)
     _, errors = process.communicate(timeout=300)
     assert process.returncode == {signal.SIGKILL: -9}.get(how, 130), errors
     finished = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "r" / "cells").glob("*.json")}
-    assert 2 <= len(finished) < 8
+    assert 1 <= len(finished) < 4
     if how != signal.SIGKILL:
         assert "Interrupted. What was finished is kept" in errors
         assert (tmp_path / "r" / "results.csv").exists()

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from vit_bench import create_model
 from vit_bench.bench import config
 from vit_bench.bench.plan import Plan, make_plan
+from vit_bench.models import catalog
 from vit_bench.models.released import table as releases
 from vit_bench.models.weights_choice import WeightsFile
 from vit_bench.registry import UsageError
@@ -21,6 +22,8 @@ from vit_bench.results.tables import make
 from vit_bench.results.tables.rows import weights_labels
 
 TINY = ("suite=fewshot", "task=digits", "shots=1", "seed=0")
+NARROW = {"width": 32, "depth": 1, "heads": 1}  # of the network where its size does not matter
+NARROW_WORDS = tuple(f"model.{name}={value}" for name, value in NARROW.items())
 
 
 def plan(*words: str) -> Plan:
@@ -31,10 +34,10 @@ def pairs(*words: str) -> list[tuple[str, str]]:
     return [(job.model.name, str(job.weights)) for job in plan(*words).jobs]
 
 
-def mini_file(path: Path, seed: int = 5) -> bytes:
-    """The file of a ViT-mini, and its bytes."""
+def mini_file(path: Path, seed: int = 5, **settings: int) -> bytes:
+    """The file of a ViT-mini with these settings, and its bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(dict(create_model("ViT-mini", seed=seed).state_dict()), path)
+    save_file(dict(create_model(catalog()["ViT-mini"].derive(**settings), seed=seed).state_dict()), path)
     return path.read_bytes()
 
 
@@ -231,18 +234,19 @@ def test_create_model_downloads_and_takes_the_tag(bucket, tmp_path: Path) -> Non
 @pytest.mark.usefixtures("mini_release")
 def test_several_checkpoints_make_a_row_each(tmp_path: Path) -> None:
     for step in (2, 10):
-        mini_file(tmp_path / "ckpts" / f"step{step}.safetensors", seed=step)
-    frame = vit_bench.run(*TINY, model="ViT-mini", weights="ckpts/*.safetensors", out="r")
+        mini_file(tmp_path / "ckpts" / f"step{step}.safetensors", seed=step, **NARROW)
+    frame = vit_bench.run(*TINY, *NARROW_WORDS, model="ViT-mini", weights="ckpts/*.safetensors", out="r")
     (table,) = make("fewshot", frame)
-    assert [row[1] for row in table.rows] == ["ViT-mini (step2.safetensors)", "ViT-mini (step10.safetensors)"]
+    name = "ViT-mini [depth=1 heads=1 width=32]"
+    assert [row[1] for row in table.rows] == [f"{name} (step2.safetensors)", f"{name} (step10.safetensors)"]
     treatment = [json.loads(text) for text in frame["treatment"]]
     assert not any("pretrain" in each for each in treatment)
 
 
 def test_what_a_sidecar_says_is_recorded(tmp_path: Path) -> None:
-    mini_file(tmp_path / "mine.safetensors")
+    mini_file(tmp_path / "mine.safetensors", **NARROW)
     (tmp_path / "mine.safetensors.yaml").write_text("pretrain: my photos\nimages: 1234\nepochs: 2.5\n")
-    frame = vit_bench.run(*TINY, model="ViT-mini", weights="mine.safetensors", out="r")
+    frame = vit_bench.run(*TINY, *NARROW_WORDS, model="ViT-mini", weights="mine.safetensors", out="r")
     assert set(frame["pretrain"]) == {"my photos"}
     assert set(frame["pretrain.images"]) == {1234}
     assert set(frame["pretrain.epochs"]) == {2.5}
