@@ -6,7 +6,7 @@ import ast
 import hashlib
 import inspect
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from ..models.spec import Model
-from ..stable import file_sha, sha
+from ..registry import UsageError
+from ..stable import canonical, file_sha, sha
+from ..suites.sources.folder import image_names
 from .select.user_rows import code_of
 
 PACKAGE = __name__.rsplit(".", 2)[0]
@@ -236,24 +238,46 @@ def _file(module: str) -> Path:
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
+Stamp = tuple[int, int]  # size and time in ns of a file; of a folder, the size of its images, and a digest of stamps
+
+
 def input_entry(path: Path) -> dict[str, Any]:
-    """A file's path, size, time and digest, as the `inputs` of a cell have them."""
-    stat = path.stat()
-    return {"path": str(path.resolve()), "size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": file_sha(path)}
+    """Path, stamp and digest of a file or of a folder of images, as the `inputs` of a cell have them."""
+    path = path.resolve()
+    size, time = stamp = stamp_of(path)
+    return {"path": str(path), "size": size, "mtime_ns": time, "sha256": _content(path, stamp)}
 
 
-def changed(inputs: Iterable[Mapping[str, Any]]) -> str | None:
-    """The path of the first of these files whose content has changed, or None.
+def stamp_of(path: Path) -> Stamp:
+    """What differs after a file, or any image of a folder, was written. Raises OSError or UsageError for none there."""
+    if not path.is_dir():
+        return path.stat().st_size, path.stat().st_mtime_ns
+    stats = [(name, (path / name).stat()) for name in image_names(path)]
+    digest = sha([[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats])
+    return sum(stat.st_size for _, stat in stats), int(digest, 16)
 
-    The content is only read where size or time differ. A file that is gone does not count as changed.
+
+@cache
+def _content(path: Path, stamp: Stamp) -> str:  # noqa: ARG001  # part of the key
+    """The sha256 of a file; of a folder, of the names and digests of its images."""
+    if not path.is_dir():
+        return file_sha(path)
+    digests = canonical([[name, file_sha(path / name)] for name in image_names(path)])
+    return hashlib.sha256(digests.encode()).hexdigest()
+
+
+def changed(inputs: Iterable[Mapping[str, Any]], stamp_of: Callable[[Path], Stamp] = stamp_of) -> str | None:
+    """The path of the first of these files and folders whose content has changed, or None.
+
+    The content is only read where stamps differ. What is gone does not count as changed.
     """
     for item in inputs:
         path = Path(item["path"])
         try:
-            stat = path.stat()
-        except OSError:
+            stamp = stamp_of(path)
+        except (OSError, UsageError):
             continue
-        same = (stat.st_size, stat.st_mtime_ns) == (item["size"], item["mtime_ns"])
-        if not same and (stat.st_size != item["size"] or file_sha(path) != item["sha256"]):
+        same = stamp == (item["size"], item["mtime_ns"])
+        if not same and (stamp[0] != item["size"] or _content(path, stamp) != item["sha256"]):
             return str(path)
     return None

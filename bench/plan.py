@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +22,7 @@ from ..suites import suites
 from ..suites.protocol import NO_TASK, Source, Suite, Task, Work
 from . import config as settings
 from .config import Config
-from .fingerprint import changed
+from .fingerprint import Stamp, changed, stamp_of
 from .job import Job, other_rows
 from .select.models import choose_models, choose_weights
 from .select.tasks import FOLDER, AvailableData, choose_tasks
@@ -103,7 +104,8 @@ def make_plan(config: Config, given: Mapping[str, Model] | None = None) -> Plan:
     jobs = _with_finished_elsewhere(jobs, out, data.sources)
     if any(job.release for job in jobs):
         releases.weights_folder()  # a missing folder is an error before a long download
-    states: tuple[State, ...] = tuple(_state(job, out) for job in jobs)
+    stamp = cache(stamp_of)  # many jobs read the same files
+    states: tuple[State, ...] = tuple(_state(job, out, stamp) for job in jobs)
     return Plan(config=config, out=out, jobs=tuple(jobs), states=states, notes=notes)
 
 
@@ -239,13 +241,13 @@ def _with_finished_elsewhere(jobs: Sequence[Job], out: Path, sources: Sequence[S
     return replaced
 
 
-def _state(job: Job, out: Path) -> State:
+def _state(job: Job, out: Path, stamp: Callable[[Path], Stamp]) -> State:
     if job.missing:
         return "skipped"
     cell = _stored(job, Store(out))
     if cell is not None and cell.status == "ok":
-        return "stale" if changed(cell.inputs) else "done"
-    if sibling(job, out) is not None:
+        return "stale" if changed(cell.inputs, stamp) else "done"
+    if sibling(job, out, stamp) is not None:
         return "reuse"
     return "failed" if cell is not None and cell.status == "failed" else "to do"
 
@@ -260,13 +262,13 @@ def _stored(job: Job, store: Store) -> Cell | None:
     return None
 
 
-def sibling(job: Job, out: Path) -> Store | None:
+def sibling(job: Job, out: Path, stamp: Callable[[Path], Stamp] = stamp_of) -> Store | None:
     """A run directory next to `out` that has the job finished, with input files that have not changed since."""
     own = out.resolve()
     with suppress(OSError):
         for path in sorted(own.parent.glob(f"*/cells/{job.key}.json")):
             store = Store(path.parent.parent)
             cell = _stored(job, store) if store.folder.name != own.name else None
-            if cell is not None and cell.status == "ok" and not changed(cell.inputs):
+            if cell is not None and cell.status == "ok" and not changed(cell.inputs, stamp):
                 return store
     return None

@@ -89,7 +89,7 @@ class Split:
     clusters: np.ndarray | None = None  # (N,) int or str: the video, patient, … of each image (`Task.cluster`)
     # N sets of right classes, where an image may have several or none; suite.loss=sigmoid trains on all of them.
     label_sets: tuple[tuple[int, ...], ...] | None = None
-    files: tuple[Path, ...] = ()  # the files read, to notice later changes
+    files: tuple[Path, ...] = ()  # files and folders of images that were read, to notice later changes
     part_of: PartOf | None = None  # the larger split with these images, for one pass over both
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from pathlib import PurePath
 
 from ...registry import Registry, UsageError, path_of, suggest
 from ...suites import suites
@@ -61,7 +62,8 @@ class AvailableData:
             if (word, division) not in self._folders:
                 settings = {"division": division, "seed": config.division_seed, "range": config.range}
                 path = path_of(word.removeprefix(FOLDER))
-                self._folders[word, division] = folder_task(path, name=word, **settings)
+                name = f"{FOLDER}{PurePath(word.removeprefix(FOLDER)).as_posix()}"  # X/ and ./X are X
+                self._folders[word, division] = folder_task(path, name=name, **settings)
             return [self._folders[word, division]]
         if word.startswith(FRACTALS):
             return [fractals_task(word)]

@@ -88,6 +88,11 @@ def folder_task(
     )
 
 
+def image_names(path: Path) -> list[str]:
+    """The images of a folder, by names relative to it. Raises UsageError as `folder_task` does for a folder of none."""
+    return sorted(_list_folder(path).sizes)
+
+
 class Folder(OnDisk):
     """The source of `folder:PATH` tasks."""
 
@@ -116,6 +121,7 @@ class Folder(OnDisk):
                 stamps=lambda keys: ["folder", task.range, *file_stamps([folder / key for key in keys])],
             ),
             label=labels.__getitem__,
+            files=(folder,),
         )
         return make_split(task, {split: opened}, [(split, key) for key in labels], cache)
 

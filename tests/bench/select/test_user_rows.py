@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -60,12 +62,12 @@ def plan(*words: str):
     return make_plan(config.read(list(words)))
 
 
-def fill(folder: Path) -> None:
+def fill(folder: Path, ending: str = ".png") -> None:
     for name in ("dark", "light"):
         (folder / name).mkdir(parents=True)
         for i in range(20):
             level = i + (200 if name == "light" else 0)
-            Image.new("RGB", (9, 6), (level, level, i)).save(folder / name / f"{i}.png")
+            Image.new("RGB", (9, 6), (level, level, i)).save(folder / name / f"{i}{ending}")
 
 
 def test_a_folder_is_measured_like_any_task(tmp_path: Path) -> None:
@@ -83,6 +85,28 @@ def test_a_folder_is_measured_like_any_task(tmp_path: Path) -> None:
     (tmp_path / "mine" / "dark" / "3.png").unlink()
     assert plan(*words).states == ("to do",)
     json.dumps(plan(*words).jobs[0].identity)
+
+
+def test_an_image_changed_in_place_makes_the_number_stale_and_another_time_does_not(tmp_path: Path) -> None:
+    fill(tmp_path / "mine", ".bmp")
+    words = (*WORDS, "task=folder:./mine/", "out=r")
+    first = vit_bench.run(*words)
+    assert set(first["task"]) == {"folder:mine"}
+    other, words = (*words[:-1], "out=r2"), (*WORDS, "task=folder:mine", "out=r")
+    assert (plan(*words).states, plan(*other).states) == (("done",), ("reuse",))
+    for path in (tmp_path / "mine" / "light").iterdir():
+        os.utime(path, (1, 1))  # as a copy has it
+    assert (plan(*words).states, plan(*other).states) == (("done",), ("reuse",))
+    dark, light = (tmp_path / "mine" / name / "3.bmp" for name in ("dark", "light"))
+    stat = dark.stat()
+    shutil.copy(light, dark)
+    os.utime(dark, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    os.utime(light, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
+    assert dark.stat().st_size == stat.st_size
+    assert (plan(*words).states, plan(*other).states) == (("stale",), ("to do",))
+    again = vit_bench.run(*words)
+    assert (again["split_sha"] != first["split_sha"]).all()
+    assert plan(*words).states == ("done",)
 
 
 def test_what_trains_nothing_scores_all_images_and_its_table_says_what_was_left_out(tmp_path: Path) -> None:
