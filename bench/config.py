@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import os
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -31,6 +32,11 @@ def _wrong_trailer(name: str) -> str:
 
     choices = ["none", *(row.name for row in formats().values() if row.trailer is not None)]
     return "" if name in choices else suggest(name, choices)
+
+
+def _wrong_device(name: str) -> str:
+    known = re.fullmatch(r"auto|(cpu|cuda|mps|xpu)(:[0-9]{1,3})?", name)
+    return "" if known else "not usable here (no such device). Type device=auto, cpu, cuda, cuda:1 or mps"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +78,12 @@ class Config:
         shown="WHITE",
         check=at_least(1, "white is above black, which is 0"),
     )
-    device: str = option("auto", "where it computes; `auto` is a GPU if there is one", shown="auto|cpu|cuda|cuda:1|mps")
+    device: str = option(
+        "auto",
+        "where it computes; `auto` is a GPU if there is one",
+        shown="auto|cpu|cuda|cuda:1|mps",
+        check=_wrong_device,
+    )
     batch_size: int = option(
         64, "images a forward pass; changes no result", check=at_least(1, "a batch holds at least one image")
     )
