@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import time
@@ -110,6 +111,8 @@ class Trainer:
         if (done := self._done.get(name)) is not None:
             context.advance(recipe.steps * recipe.batch)
             return done
+        if name in self._done:
+            context.say(f"{context.work / name / 'done.npz'} is damaged; the run is done again")
         augmentation, transform = fed_by(context, recipe)
         changes, classes = changes_in_training(context, recipe), context.task.num_classes
         classes = None if visits and visits.self_supervised else classes
@@ -121,6 +124,7 @@ class Trainer:
             save = partial(_save, self.kept(candidate, seed), transform=transform) if leads else None
             predicted = partial(predict, images=scored.images, transform=transform, compute=compute)
             visited = _Visited(visits, context.work / name / "visits.json", context.task, predicted, save)
+            visited.resume(context.say)
         watch = Watch(
             work=context.work / name,
             **({"visits": visits.steps, "visit": visited.visit} if visits and visited else {}),
@@ -173,8 +177,20 @@ class _Visited:
         self._visits, self._path, self._task, self._predict, self._save = visits, path, task, predict, save
         self._since = time.monotonic()
         self._found: dict[int, dict[str, Any]] = {}
-        with suppress(OSError, ValueError):
-            self._found = {int(visit["step"]): visit for visit in json.loads(path.read_text("utf-8"))}
+
+    def resume(self, say: Callable[[str], None]) -> None:
+        """Read what an earlier process measured. Where that is damaged or gone, the run's checkpoints go, too."""
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            stored = json.loads(self._path.read_text("utf-8"))
+            if stored["sha256"] == _digest(stored["visits"]):
+                self._found = {visit["step"]: visit for visit in stored["visits"]}
+                return
+        if self._save is None:
+            return
+        if self._path.parent.exists():
+            say(f"{self._path} is damaged or gone; the run starts again")
+            shutil.rmtree(self._path.parent)
+        self._write()  # before the first checkpoint
 
     def all(self) -> list[dict[str, Any]]:
         return [self._found[step] for step in sorted(self._found)]
@@ -193,9 +209,16 @@ class _Visited:
             without_head = bool(self._visits.self_supervised)
             trained, task = (network.network, None) if without_head else (network, self._task)
             self._save(trained, task, self._visits.provenance(visit))
+        self._write()
+
+    def _write(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(self._path) as temporary:
-            temporary.write_text(json.dumps(self.all()), "utf-8")
+            temporary.write_text(json.dumps({"visits": self.all(), "sha256": _digest(self.all())}), "utf-8")
+
+
+def _digest(visits: Sequence[Mapping[str, Any]]) -> str:
+    return hashlib.sha256(json.dumps(visits).encode()).hexdigest()
 
 
 def fed_by(context: Context, recipe: Recipe) -> tuple[Augmentation, Transform]:

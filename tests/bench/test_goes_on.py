@@ -253,4 +253,5 @@ def test_damage_in_the_work_folder_costs_that_part_alone(monkeypatch: pytest.Mon
         path.write_bytes(data[: len(data) // 2] + b"\xff" + data[len(data) // 2 + 1 :])
     frame = vit_bench.run(*words, out="two/r")
     pd.testing.assert_frame_equal(without_times(frame), without_times(first))
+    assert f"{done} is damaged; the run is done again" in Path("two/r/log.txt").read_text()
     assert json.loads(frame["treatment"].iloc[0])

@@ -161,6 +161,34 @@ def test_masked_patches_are_learned_from_images_without_labels(tmp_path: Path) -
     assert few["pretrain"].iloc[0] == "fractals:5, masked_patch"
 
 
+@pytest.mark.parametrize("damage", ["digit", "gone", "half"])
+def test_a_run_whose_visits_are_damaged_says_so_and_starts_again(tmp_path: Path, damage: str) -> None:
+    def resumed() -> tuple[_Visited, list[str]]:
+        visits = Visits(
+            steps=frozenset({1, 2}),
+            measure=lambda *_: {"score": 50.5},
+            self_supervised=None,
+            provenance=lambda visit: {"epochs": visit["step"]},
+        )
+        task, said = fractals_task("fractals:5"), []
+        visited = _Visited(visits, path, task, lambda _: np.zeros(0), lambda *_: None)
+        visited.resume(said.append)
+        return visited, said
+
+    path = tmp_path / "run" / "visits.json"
+    visited, said = resumed()
+    assert (said, visited.all()) == ([], [])
+    visited.visit(1, "network")
+    (checkpoint := path.with_name("step-00000001.pt")).touch()
+    again, said = resumed()
+    assert (said, again.all()) == ([], visited.all())
+    text = path.read_text()
+    path.unlink() if damage == "gone" else path.write_text(text.replace("50.5", "51.5") if damage == "digit" else "{")
+    again, said = resumed()
+    assert (said, again.all()) == ([f"{path} is damaged or gone; the run starts again"], [])
+    assert not checkpoint.exists()
+
+
 def test_of_three_visits_the_best_ones_weights_are_saved(tmp_path: Path) -> None:
     scores, saved = iter((50.0, 60.0, 55.0)), []
     visits = Visits(
