@@ -138,7 +138,7 @@ def _follow(plan: Plan, processes: ProcessGroup) -> RunResult:
 
 def _compute(runner: Runner, store: Store) -> Iterator[Cell]:
     """Run the pending jobs and yield the cell of each as soon as it is stored."""
-    from .context import Folders
+    from .context import CURVES, Folders
 
     progress, log = runner.progress, runner.log
     log(f"device {environment.device_name(runner.device)}, {runner.processes.size} processes")
@@ -147,9 +147,10 @@ def _compute(runner: Runner, store: Store) -> Iterator[Cell]:
         progress.begin(_title(job), images=job.work.all)
         cell, predictions, trace = runner.attempt(job, model)
         runner.processes.finish_job()
-        store.put(cell, predictions)
-        if cell.status == "ok":
-            _clear(Folders.of(runner.plan).work(job.key), store.curves(job.key))
+        work, done = Folders.of(runner.plan).work(job.key), cell.status == "ok"
+        store.put(cell, predictions, (work / CURVES).read_bytes() if done and (work / CURVES).is_file() else None)
+        if done:
+            _clear(work)
         for note in model.notes:
             if (job.group, note) not in reported:
                 reported.add((job.group, note))
@@ -175,12 +176,8 @@ def _download(runner: Runner) -> dict[Release | None, UsageError]:
     return problems
 
 
-def _clear(work: Path, curves: Path) -> None:
-    """Delete the work folder of a finished job, but keep its training curves."""
-    from .context import CURVES
-
-    if (work / CURVES).is_file():
-        (work / CURVES).replace(curves)
+def _clear(work: Path) -> None:
+    """Delete the work folder of a finished job."""
     shutil.rmtree(work, ignore_errors=True)
     with contextlib.suppress(OSError):
         work.parent.rmdir()  # where it was the last
@@ -283,6 +280,8 @@ def _records(
             raise ValueError(f"{one.metric}: {one.n_test} + {n_skipped} images scored of {tested[0]} in the test split")
         if one.predictions is not None:
             predictions[str(number)] = np.asarray(one.predictions, dtype=np.int16)
+        if objects := [name for name, array in one.arrays.items() if np.asarray(array).dtype.hasobject]:
+            raise ValueError(f"{one.metric}: its array {objects[0]} holds objects, which are not stored")
         predictions |= {f"{number}.{name}": array for name, array in one.arrays.items()}
         records.append(
             _record(

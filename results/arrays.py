@@ -1,12 +1,13 @@
-"""Reads the file of a cell's arrays."""
+"""Reads and writes the file of a cell's arrays."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
-from zipfile import ZipFile
+from zipfile import ZIP_DEFLATED, ZipFile
 
 from .checks import BROKEN_ZIP, Damaged
 
@@ -33,3 +34,13 @@ def read_arrays(path: Path, at_most: int = sys.maxsize) -> dict[str, np.ndarray]
     except (*BROKEN_ZIP, ValueError) as error:
         remedy = "Delete it and its .json, and repeat the run: its job runs again"
         raise Damaged(path, error, remedy) from error
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """As `np.savez_compressed`, which takes some names for settings of its own."""
+    import numpy as np
+
+    with ZipFile(path, "w", ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)

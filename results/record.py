@@ -7,7 +7,7 @@ A run directory holds
     cells/<key>.npz      the predictions behind its measurements, for paired tests, with the images' "labels" (and
                          "label_sets.*", where some have several) and, where images of one group (a video, a patient)
                          are not independent, the group of each, as "clusters"
-    cells/<key>.curves.csv   training curves, of a job that trained
+    cells/<key>.curves.csv   training curves, of a job that trained; the cell has their digest
     work/<key>/          checkpoints of an unfinished job
     kept/<key>/          files that the user asked a job to keep, such as fine-tuned weights
     results.csv          the long table, derived from the cells alone
@@ -26,7 +26,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from math import nan
 from operator import attrgetter
 from pathlib import Path
@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..registry import UsageError
 from ..stable import canonical, replacing, sha
+from .arrays import write_arrays
 from .bundle import is_bundle, unpack
 from .checks import KEY, STATUSES, Damaged, checked, distinct, fault, read_csv
 
@@ -42,8 +43,9 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-# Of a cell's file. Formats that are still read: 1 repeats every question and treatment, 2 has no digest of its text.
-FORMAT = 3
+# Of a cell's file. Formats that are still read: 1 repeats every question and treatment, 2 has no digest of its text,
+# 3 none of its curves.
+FORMAT = 4
 DIGEST = ',\n "sha256": "'  # before the digest of all that precedes it
 Status = Literal["ok", "failed", "skipped"]
 
@@ -93,7 +95,7 @@ TEXT, WHOLE, NUMBER = (str,), (int, NoneType), (float, int)  # compared exactly:
 PLAIN = ("at", "provenance", "env")  # dicts of plain values: a column each
 REPEATED = ("question", "treatment", "provenance", "env")  # dicts that many records of a cell share
 NUMBERS = ("seed", "value", "n_train", "n_test", "n_skipped", "seconds")
-_KINDS = {"slot": TEXT, **dict.fromkeys(COLUMNS, TEXT), **dict.fromkeys(NUMBERS, WHOLE)}
+_KINDS = {"slot": TEXT, "curves_digest": TEXT, **dict.fromkeys(COLUMNS, TEXT), **dict.fromkeys(NUMBERS, WHOLE)}
 _KINDS |= dict.fromkeys(("value", "seconds"), (float, int, NoneType))
 
 
@@ -109,6 +111,7 @@ class Cell:
     started_at: str
     records: tuple[Record, ...]
     inputs: tuple[Mapping[str, Any], ...] = ()  # files that the job read: path, size, mtime_ns, sha256
+    curves_digest: str = ""  # of its training curves, where it has some; `Store.put` sets it
 
 
 class Store:
@@ -170,24 +173,21 @@ class Store:
     def put(self, cell: Cell, predictions: Mapping[str, np.ndarray] | None = None, curves: bytes | None = None) -> None:
         """Write a cell: predictions and curves first, then its own file, each by renaming a finished temporary file.
 
-        Without `predictions` older ones are deleted; without `curves` older ones stay.
+        Without `predictions` or `curves` older ones are deleted.
         """
         path, arrays = self.path(cell.key), self.arrays(cell.key)
-        try:
-            text = _dump(cell)
-        except RecursionError as error:
-            raise UsageError(f"the cell {cell.key} is nested too deeply to be written") from error
+        text = dump(replace(cell, curves_digest=hashlib.sha256(curves).hexdigest() if curves else ""))
         self.cells_folder.mkdir(parents=True, exist_ok=True)
         if predictions:
-            import numpy as np
-
-            with replacing(arrays) as temporary, temporary.open("wb") as file:
-                np.savez_compressed(file, **predictions)  # pyright: ignore[reportArgumentType]  # keys are numbers
+            with replacing(arrays) as temporary:
+                write_arrays(temporary, predictions)
         else:
             arrays.unlink(missing_ok=True)
-        if curves is not None:
+        if curves:
             with replacing(self.curves(cell.key)) as temporary:
                 temporary.write_bytes(curves)
+        else:
+            self.curves(cell.key).unlink(missing_ok=True)
         with replacing(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
 
@@ -357,8 +357,18 @@ def typed(frame: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
+def dump(cell: Cell) -> str:
+    """A cell as JSON, a line a record. Fields that all records share, and repeated dicts, are written once.
+
+    Raises UsageError for one that is nested too deeply.
+    """
+    try:
+        return _dump(cell)
+    except RecursionError as error:
+        raise UsageError(f"the cell {cell.key} is nested too deeply to be written") from error
+
+
 def _dump(cell: Cell) -> str:
-    """A cell as JSON, a line a record. Fields that all records share, and repeated dicts, are written once."""
     rows = [asdict(record) for record in cell.records]
     shared = (
         {name: rows[0][name] for name in rows[0] if all(row[name] == rows[0][name] for row in rows)} if rows else {}
@@ -393,7 +403,7 @@ def read_cell(path: Path) -> Cell:
         text = path.read_text(encoding="utf-8")
         body = json.loads(text, parse_constant=_no_number)
         made, digest = body.pop("format"), body.pop("sha256", None)
-        if made not in (1, 2, FORMAT):
+        if made not in range(1, FORMAT + 1):
             raise UsageError(f"{path} was written by another version of this project; use another `out=`")
         if body["key"] != path.stem or not KEY.fullmatch(path.stem):
             raise TypeError(f"its key is {body['key']!r}, which is not 16 hexadecimal digits and the file's name")
@@ -410,18 +420,28 @@ def read_cell(path: Path) -> Cell:
             raise TypeError("no records")
         for record in parsed:
             _check_dicts(record)
-        _check({"slot": body["slot"], "started_at": body["started_at"], "status": body["status"]})
+        _check({name: body.get(name, "") for name in ("slot", "started_at", "status", "curves_digest")})
         if type(body["order"]) is not list or {type(part) for part in body["order"]} - {int, str}:
             raise TypeError("its order is no list of numbers and texts")
         if impossible := next(filter(None, map(fault, parsed)), ""):
             raise TypeError(impossible)
-        if (digest is not None or made == FORMAT) and digest != _digest(text.rpartition(DIGEST)[0]):
+        if (digest is not None or made > 2) and digest != _digest(text.rpartition(DIGEST)[0]):
             raise TypeError("its text is not what its sha256 says: it was changed after it was written")
         return Cell(**body | {"order": tuple(body["order"]), "inputs": tuple(body["inputs"])}, records=parsed)
     except UsageError:
         raise
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise Damaged(path, error, "Delete it, and the job it belongs to runs again") from error
+
+
+def curves_bytes(path: Path) -> bytes:
+    """The training curves of a cell, as CSV. Raises Damaged where they are not what the cell beside them says."""
+    data, beside = path.read_bytes(), path.with_name(path.name.replace(".curves.csv", ".json"))
+    stated = read_cell(beside).curves_digest if beside.exists() else ""
+    if stated and hashlib.sha256(data).hexdigest() != stated:
+        remedy = "Delete it, and nothing but these curves is missing"
+        raise Damaged(path, "its bytes are not those whose sha256 its cell has", remedy)
+    return data
 
 
 def _check(values: Mapping[str, Any]) -> None:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from ...registry import UsageError
 from ..bundle import pack
+from ..checks import Damaged
 from ..predictions import Predictions
-from ..record import Store, in_bundle, load
+from ..record import Store, curves_bytes, dump, in_bundle, load
 from .exchange import Exchange, Incoming, Written
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def write(frame: pd.DataFrame) -> Written:
             for path in (store.path(cell.key), store.arrays(cell.key), store.curves(cell.key)):
                 name = f"cells/{path.name}"
                 if path.exists():
-                    data = path.read_bytes()
+                    data = curves_bytes(path) if path.suffix == ".csv" else path.read_bytes()
                     if files.setdefault(name, data) != data:
                         raise UsageError(f"{name} differs between these runs: bundle them one at a time")
     return Written(files={"bundle.zip": pack(files, len(frame))})
@@ -38,10 +39,15 @@ def read(path: Path) -> Incoming:
     with in_bundle(path) as store:
         load(store.folder)  # refuses what no table would show
         cells = store.cells()
+        for cell in cells:
+            try:
+                dump(cell)
+            except UsageError as error:
+                raise Damaged(store.path(cell.key), error, "") from error
         predictions = Predictions([store.folder])
         arrays = {cell.key: predictions.of_cell(cell.key) for cell in cells}
         files = {cell.key: store.curves(cell.key) for cell in cells}
-        curves = {key: file.read_bytes() for key, file in files.items() if file.exists()}
+        curves = {key: curves_bytes(file) for key, file in files.items() if file.exists()}
     if not cells:
         raise UsageError(f"{path} holds no cell")
     return Incoming(cells=cells, arrays=arrays, curves=curves)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...registry import UsageError
 from ..checks import read_csv
+from ..record import curves_bytes
 from ..tables import row_labels
 from ..tables.table import FINE_TUNED, MINIATURE, VTAB
 from . import style
@@ -81,6 +82,7 @@ def read_curves(path: Path) -> pd.DataFrame:
     """A cell's learning curves. Raises UsageError, naming file, line and column, for missing and non-numeric values."""
     import pandas as pd
 
+    curves_bytes(path)  # raises where they are damaged
     table = read_csv(path, "file of learning curves")
     missing = [name for name in COLUMNS if name not in table]
     if missing:

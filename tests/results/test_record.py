@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from vit_bench.registry import UsageError
+from vit_bench.results.arrays import read_arrays
 from vit_bench.results.record import COLUMNS, Cell, Record, Store, frame_of, load, read_variant
 from vit_bench.stable import replacing
 
@@ -79,7 +80,7 @@ def test_cells_of_the_first_format_are_read(tmp_path: Path) -> None:
     body = {name: value for name, value in body.items() if name not in ("several", "sha256")}
     store.path(K1).write_text(json.dumps(body | {"format": 1, "shared": {}, "records": whole}))
     assert Store(tmp_path).get(K1) == cell()
-    store.path(K1).write_text(json.dumps(body | {"format": 4, "shared": {}, "records": whole}))
+    store.path(K1).write_text(json.dumps(body | {"format": 5, "shared": {}, "records": whole}))
     with pytest.raises(UsageError, match="written by another version of this project"):
         Store(tmp_path).get(K1)
 
@@ -177,7 +178,7 @@ def test_a_cell_of_another_format_is_refused(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.put(cell())
     path = store.path(K1)
-    path.write_text(path.read_text().replace('"format": 3', '"format": 99'))
+    path.write_text(path.read_text().replace('"format": 4', '"format": 99'))
     with pytest.raises(UsageError, match="written by another version"):
         Store(tmp_path).get(K1)
 
@@ -188,6 +189,14 @@ def test_cells_copy_from_run_to_run(tmp_path: Path) -> None:
     target.copy_from(source, K1)
     assert target.get(K1) == cell()
     assert (target.cells_folder / f"{K1}.npz").read_bytes() == (source.cells_folder / f"{K1}.npz").read_bytes()
+
+
+def test_arrays_of_any_name_are_kept(tmp_path: Path) -> None:
+    kept = {"file": np.arange(3), "allow_pickle": np.zeros((2, 0)), "0.x": np.array(["é"]), "labels": np.array(7)}
+    Store(tmp_path).put(cell(), kept)
+    read = read_arrays(Store(tmp_path).arrays(K1))
+    assert list(read) == list(kept)
+    assert all(np.array_equal(read[name], kept[name]) and read[name].dtype == kept[name].dtype for name in kept)
 
 
 def test_any_change_of_a_cells_text_is_damage_that_says_what_to_do(tmp_path: Path) -> None:
@@ -226,7 +235,7 @@ def test_records_that_cannot_be_right_are_named_with_and_without_a_digest(tmp_pa
     path = store.path(K1)
     for old in (False, True):
         if old:  # as earlier commits wrote cells
-            lines = path.read_text().replace('"format": 3', '"format": 2').splitlines()
+            lines = path.read_text().replace('"format": 4', '"format": 2').splitlines()
             path.write_text("\n".join([*lines[:-2], "}"]).replace("],\n}", "]\n}"))
             assert "sha256" not in path.read_text().replace('"sha256": "ab"', "")
         with pytest.raises(UsageError, match=rf"{K1}\.json is damaged \(column {said}"):

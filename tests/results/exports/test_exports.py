@@ -173,6 +173,12 @@ def test_a_bundle_is_a_run_with_its_predictions_and_curves_and_notices_damage(tm
     import_verb("bundle", [str(bundle), f"out={tmp_path / 'again'}"])
     assert load(tmp_path / "again").equals(load(run)) and (tmp_path / f"again/cells/{KEY}.npz").exists()
     curves = f"cells/{KEY}.curves.csv"
+    for folder in (tmp_path / "again", run):
+        whole = (folder / curves).read_bytes()
+        (folder / curves).write_bytes(whole.replace(b"2.5", b"2.6"))
+        with pytest.raises(UsageError, match=r"curves\.csv is damaged .*nothing but these curves is missing"):
+            export_verb("bundle", [str(folder), f"out={tmp_path / 'never.zip'}"])
+        (folder / curves).write_bytes(whole)
     assert (tmp_path / "again" / curves).read_bytes() == (run / curves).read_bytes() == b"phase,step,loss\n,1,2.5\n"
     for name in (curves, "results.csv"):
         altered(bundle, lambda files, name=name: files | {name: files[name] + b" "}, signed=False)
@@ -281,6 +287,18 @@ def test_of_a_bundle_with_one_bad_cell_nothing_is_written(
             load(bundle)
     assert not (tmp_path / "again").exists()
     assert (tmp_path / "victim.json").read_text() == "mine" and not (tmp_path / "victim.npz").exists()
+
+
+def test_of_a_bundle_with_a_cell_that_can_be_read_and_not_be_written_nothing_is_written(tmp_path: Path) -> None:
+    run, bundle = run_directory(run_directory(tmp_path / "run"), LATER), tmp_path / "b.zip"
+    path = Store(run).path(LATER)
+    deep = b'"identity": ' + b'{"a":' * 600 + b"1" + b"}" * 600
+    lines = path.read_bytes().replace(b'"format": 4', b'"format": 2').replace(b'"identity": {}', deep).splitlines()
+    path.write_bytes(b"\n".join([*lines[:-3], b" ]", b"}"]))  # without a digest, as earlier commits wrote cells
+    export_verb("bundle", [str(run), f"out={bundle}"])
+    with pytest.raises(UsageError, match=rf"b\.zip: cells/{LATER}\.json .*the cell {LATER} is nested too deeply"):
+        import_verb("bundle", [str(bundle), f"out={tmp_path / 'again'}"])
+    assert not (tmp_path / "again").exists()
 
 
 def test_a_bundle_whose_arrays_grow_when_they_are_read_is_refused(

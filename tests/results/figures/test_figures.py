@@ -21,7 +21,7 @@ from vit_bench.results.figures.figures_6_7_10_11_14_attention import brightened,
 from vit_bench.results.figures.figures_12_13_speed import pareto_front
 from vit_bench.results.figures.records import Point, SeveralTasks, compute_of
 from vit_bench.results.published import frame, model_name
-from vit_bench.results.record import frame_of, load
+from vit_bench.results.record import Store, frame_of, load
 
 _spec = spec_from_file_location("figure_records", Path(__file__).with_name("figure_records.py"))
 assert _spec is not None and _spec.loader is not None
@@ -317,6 +317,19 @@ def test_learning_curves(tmp_path: Path) -> None:
     assert rate.get_ydata()[19] == pytest.approx(final["learning_rate"].median())
     assert loss.get_ydata()[19] == pytest.approx(final["loss"].median(), rel=0.05)
     assert "final runs" in drawing.notes[0]
+
+
+def test_learning_curves_that_are_not_as_they_were_written_are_not_drawn(tmp_path: Path) -> None:
+    store, path = Store(tmp_path / "run"), tmp_path / "run" / "cells" / f"{made.KEY}.curves.csv"
+    made.keep(store.folder, [(one, {}) for one in made.finetuned(("ViT-B/32",), ("digits",))])
+    (cell,) = store.cells()
+    store.put(cell, curves=made.curves(tmp_path / "c.csv", steps=4).read_bytes())
+    draw("curves", asked(load(store.folder)))
+    path.write_text(path.read_text().replace(",812\n", ",912\n", 1))
+    with pytest.raises(UsageError, match=r"curves\.csv is damaged \(its bytes are not those whose sha256 its cell has"):
+        draw("curves", asked(load(store.folder)))
+    store.put(cell)
+    assert not path.exists()
 
 
 def test_curves_of_many_models_are_drawn_task_by_task_and_probes_have_none(tmp_path: Path) -> None:
