@@ -114,6 +114,15 @@ def read_csv(path: Path, what: str, dtype: Any = "str", na_values: Any = None) -
         raise UsageError(f"{path} is no {what}: {error}") from error
 
 
+def csv_bytes(frame: pd.DataFrame) -> bytes:
+    """A frame as a CSV file. A carriage return in a text, which pandas would not quote, becomes a space."""
+    text = frame.to_csv(index=False, lineterminator="\n")
+    if "\r" in text:
+        named = frame.rename(columns=lambda name: str(name).replace("\r", " "))
+        text = named.replace("\r", " ", regex=True).to_csv(index=False, lineterminator="\n")
+    return text.encode()
+
+
 @contextmanager
 def writable(what: str, instead: str) -> Iterator[None]:
     """Turns an OSError into a UsageError that says `instead`; a full disk, which nobody typed, stays an OSError."""

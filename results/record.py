@@ -37,7 +37,7 @@ from ..registry import UsageError
 from ..stable import canonical, replacing, sha
 from .arrays import write_arrays
 from .bundle import is_bundle, unpack
-from .checks import KEY, STATUSES, Damaged, checked, distinct, fault, read_csv
+from .checks import KEY, STATUSES, Damaged, checked, csv_bytes, distinct, fault, read_csv
 
 if TYPE_CHECKING:
     import numpy as np
@@ -206,7 +206,7 @@ class Store:
         path = self.folder / "results.csv"
         frame = frame_of(record for cell in self.cells() for record in cell.records)
         with replacing(path) as temporary:
-            frame.to_csv(temporary, index=False)
+            temporary.write_bytes(csv_bytes(frame))
         return path
 
     def _load(self, path: Path) -> Cell:

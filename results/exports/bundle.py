@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ...registry import UsageError
 from ..bundle import pack
-from ..checks import Damaged
+from ..checks import Damaged, csv_bytes
 from ..predictions import Predictions
 from ..record import Store, curves_bytes, dump, in_bundle, load
 from .exchange import Exchange, Incoming, Written
@@ -21,7 +21,7 @@ def write(frame: pd.DataFrame) -> Written:
     folders = [Path(folder) for folder in frame.attrs.get("folders", ())]
     if not folders:
         raise UsageError("a bundle holds cells and predictions: name run directories, not CSV files")
-    files: dict[str, bytes] = {"results.csv": frame.to_csv(index=False).encode()}
+    files: dict[str, bytes] = {"results.csv": csv_bytes(frame)}
     for folder in folders:
         store = Store(folder)
         for cell in store.cells():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...random_weights import is_random
 from ...registry import UsageError
-from ..checks import read_csv
+from ..checks import csv_bytes, read_csv
 from ..record import Record
 from .exchange import Exchange, Incoming, Written, cells_of, label, left_out, number, share
 
@@ -268,7 +268,7 @@ def _settings_of_file_name(path: Path) -> dict[str, Any]:
 def _csv(columns: tuple[str, ...], rows: list[dict[str, Any]]) -> bytes:
     import pandas as pd
 
-    return pd.DataFrame(rows, columns=list(columns)).to_csv(index=False).encode()
+    return csv_bytes(pd.DataFrame(rows, columns=list(columns)))
 
 
 def _integer(value: Any) -> int | str:

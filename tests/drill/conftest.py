@@ -24,6 +24,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import vit_bench
+from hypothesis import HealthCheck, configuration, settings
 from vit_bench.bench import cli
 
 SEED = int(os.environ.get("SEED", "0"))
@@ -86,6 +87,15 @@ class Ended:
     @property
     def last(self) -> str:
         return f"exit code {self.code}, {self.output.strip()[-300:]!r}"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hypothesis tries the same examples in every run, and keeps none in the tree."""
+    configuration.set_hypothesis_home_dir(Path(tempfile.gettempdir(), "vit-bench-hypothesis"))
+    slow = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
+    tries = {"derandomize": True, "database": None, "deadline": None, "suppress_health_check": slow}
+    settings.register_profile("drill", max_examples=300 if config.getoption("--slow") else 15, **tries)
+    settings.load_profile("drill")
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

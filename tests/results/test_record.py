@@ -199,6 +199,13 @@ def test_arrays_of_any_name_are_kept(tmp_path: Path) -> None:
     assert all(np.array_equal(read[name], kept[name]) and read[name].dtype == kept[name].dtype for name in kept)
 
 
+def test_a_carriage_return_in_a_text_breaks_no_row_of_results(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.put(replace(cell(), records=(record(task="a\rb", at={"x\ry": "\r"}),)))
+    read = load(store.write_results())
+    assert (read["task"].tolist(), read["x y"].tolist()) == (["a b"], [" "])
+
+
 def test_any_change_of_a_cells_text_is_damage_that_says_what_to_do(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.put(cell())
