@@ -15,6 +15,7 @@ from ..models.spec import Backbone
 from ..models.weights_choice import Random
 from ..stable import cache_folder, file_sha
 from ..suites.images.feeding import Feeder
+from . import environment
 from .config import data_folder
 from .fingerprint import code_sha, input_entry, network_modules
 from .job import Job
@@ -74,6 +75,12 @@ class JobContext(Feeder):
     @property
     def weights_sha(self) -> str:
         return self._loaded.weights_sha
+
+    @property
+    def commit(self) -> str:
+        known = environment.describe()
+        changed = ", changed" if known["dirty"] == "true" else ""
+        return f"{known['commit']}{changed}" if known["commit"] else f"vit_bench {known['vit_bench']}, {self.job.key}"
 
     @property
     def work(self) -> Path:

@@ -14,11 +14,13 @@ class Provenance:
 
     pretrain: str | None = None  # the data set, as the papers write it: "ImageNet-21k"
     images: int | None = None  # in that data set
+    images_sha: str | None = None  # a digest of these images in their order
     epochs: float | None = None  # passes over it
     core_days: float | None = None  # TPUv3-core-days, the unit of the ViT paper's Table 2
     exaflops: float | None = None  # 6 operations a multiply-accumulate of a forward pass and image seen (Table 6)
     device_hours: float | None = None
     recipe: str | None = None
+    commit: str | None = None  # of the code that trained; without a checkout its version and a digest
 
 
 @dataclass(frozen=True, kw_only=True)

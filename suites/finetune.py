@@ -211,7 +211,7 @@ class FineTune(ComputeSettings, RecipeSettings, Suite):
         recipes = self.candidates(context.model, context.weights, task, count, size)
         for note in dict.fromkeys(recipe.note for _, recipe in recipes if recipe.note):
             context.say(note)
-        candidates = [Candidate(name, recipe, lr) for name, recipe in recipes for lr in recipe.lr]
+        candidates = Candidate.of(recipes)
         trainer = self.trainer(context)
         seeds, best = candidates[0].recipe.seed, candidates[0]
         scores: dict[Candidate, list[float]] = {}  # for each seed, percent of the validation images

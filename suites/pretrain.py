@@ -19,7 +19,7 @@ model for the same compute.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
+from ..stable import sha
 from .finetune import BigVision, FineTune, Table3
 from .images.decoded import usual_size
 from .metrics import top1
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from .training.probe import FewShotProbe
 
 LENGTHS = ("steps", "epochs", "samples", "exaflops")  # settings of how long a run is
+Found = dict[tuple[Candidate, int], list[dict[str, Any]]]  # of each candidate and seed, what the visits found
 REGULARISATIONS = tuple(product((0.03, 0.1, 0.3), (0.0, 0.1), (0.0, 0.1)))  # weight decay, dropout, label smoothing
 
 
@@ -147,57 +149,48 @@ class Pretrain(FineTune):
 
         task = context.task
         train, minival = first_images(context.images(task, "train"), self.images), context.images(task, "val")
-        candidates = [
-            Candidate(name, recipe, lr)
-            for name, recipe in self.candidates(
-                context.model, context.weights, task, len(train), usual_size(minival.images)
-            )
-            for lr in recipe.lr
-        ]
+        size = usual_size(minival.images)
+        candidates = Candidate.of(self.candidates(context.model, context.weights, task, len(train), size))
         trainer = self.trainer(context)
         probes = [FewShotProbe(context, task, self.probe_shots) for task, _ in context.beside.values()]
         seeds = candidates[0].recipe.seed
-        visits: dict[tuple[Candidate, int], list[dict[str, Any]]] = {}
+        found: Found = {}
         for candidate, seed in product(candidates, seeds):
-            looks = self._visits(context, candidate, len(train), minival, probes)
+            looks = self._visits(context, candidate, train, minival, probes)
             result = trainer.run("choose", candidate, seed, [train], minival, looks)
-            visits[candidate, seed] = result.facts["visits"]
+            found[candidate, seed] = result.facts["visits"]
+            score = self._in_words(_best(found[candidate, seed])["score"])
+            done = f"{len(train):,} images, candidate {candidate.place} ({candidate}), seed {seed}"
+            context.say(f"{done}: {score} on the minival")
         scores = {
-            candidate: float(np.mean([max(visit["score"] for visit in visits[candidate, seed]) for seed in seeds]))
+            candidate: float(np.mean([_best(found[candidate, seed])["score"] for seed in seeds]))
             for candidate in candidates
         }
         best = max(scores, key=lambda candidate: (scores[candidate], -candidate.lr))
         if len(candidates) > 1:
-            found = f"{scores[best]:.2f} %" if self.objective == "supervised" else f"a loss of {-scores[best]:.3f} nats"
-            context.say(f"chose {best.name}, learning rate {best.lr:g}: {found} on the minival")
+            score = self._in_words(scores[best])
+            context.say(f"chose {best.name}, learning rate {best.lr:g}: {score} on the minival")
         if context.rank == 0:
-            self._keep(trainer, best, candidates, seeds, context.keep)
+            self._keep(trainer, best, found, context.keep)
         question = self._asked(task, train, minival)
-        for (candidate, seed), found in visits.items():
-            kept = max(found, key=lambda visit: (visit["score"], -visit["step"]))
-            at = {"images": len(train), "seed": seed, "lr": candidate.lr, "recipe": candidate.name}
+        for candidate, seed in sorted(found, key=lambda run: run[0] != best):  # the chosen one first
             treatment = self._treatment(context, candidate, candidates)
             measured = partial(Measurement, n_train=len(train), treatment=treatment)
-            on_minival = partial(measured, question=question | {"metric": "on the minival"})
-            for visit in found:
-                now = at | {"samples": visit["step"] * candidate.recipe.batch}
-                yield on_minival(metric="top1_val_visit", value=visit["top1"], unit="percent", at=now)
-                for name in ("loss", "entropy") if "loss" in visit else ():
-                    yield on_minival(metric=f"{name}_val_visit", value=visit[name], unit="nats", at=now)
-                for probe in probes:
-                    value, name = visit["probes"][probe.task.name], {"probe": probe.task.name}
-                    asked = question | probe.question
-                    yield measured(
-                        metric="top1_probe_visit", value=value, unit="percent", at=now | name, question=asked
-                    )
-            yield on_minival(metric="top1_val", value=kept["top1"], unit="percent", at=at)
-            for probe in probes if candidate == best else ():
-                value, name = kept["probes"][probe.task.name], {"probe": probe.task.name}
-                now, asked = at | name, question | probe.question
-                yield measured(metric="top1_probe", value=value, unit="percent", at=now, question=asked)
+            at = {"images": len(train), "seed": seed, "lr": candidate.lr, "recipe": candidate.name}
+            one = _Measured(measured, question, at, probes)
+            visits = found[candidate, seed]
+            yield from one.numbers("_val", _best(visits))
+            yield from one.probed("top1_probe", _best(visits)) if candidate == best else ()
+            for visit in visits:
+                samples = {"samples": visit["step"] * candidate.recipe.batch}
+                yield from one.numbers("_val_visit", visit, samples)
+                yield from one.probed("top1_probe_visit", visit, samples)
+
+    def _in_words(self, score: float) -> str:
+        return f"{score:.2f} %" if self.objective == "supervised" else f"a loss of {-score:.3f} nats"
 
     def _visits(
-        self, context: Context, candidate: Candidate, images: int, minival: Split, probes: Sequence[FewShotProbe]
+        self, context: Context, candidate: Candidate, train: Split, minival: Split, probes: Sequence[FewShotProbe]
     ) -> Visits:
         from .training import masked_patches
 
@@ -216,12 +209,8 @@ class Pretrain(FineTune):
         def provenance(visit: Mapping[str, Any]) -> dict[str, Any]:
             seen = visit["step"] * recipe.batch
             by = "" if self.objective == "supervised" else f", {self.objective}"
-            known = {
-                "pretrain": f"{context.task.name}{by}",
-                "images": images,
-                "epochs": seen / images,
-                "recipe": str(candidate),
-            }
+            known = {"pretrain": f"{context.task.name}{by}", "images": len(train), "images_sha": sha(train.digest)}
+            known |= {"epochs": seen / len(train), "recipe": str(candidate), "commit": context.commit}
             known |= {"device_hours": visit["seconds"] * context.processes / 3600}
             return known | ({} if macs is None else {"exaflops": 6 * macs * seen / 1e18})
 
@@ -229,16 +218,16 @@ class Pretrain(FineTune):
         masked = masked_patches.MaskedPatches if self.objective == "masked_patch" else None
         return Visits(steps=steps, measure=measure, self_supervised=masked, provenance=provenance)
 
-    def _keep(
-        self, trainer: Trainer, best: Candidate, candidates: Sequence[Candidate], seeds: Sequence[int], keep: Path
-    ) -> None:
+    def _keep(self, trainer: Trainer, best: Candidate, found: Found, keep: Path) -> None:
         """Give the weights of the best candidate's runs and their sidecars names, and delete those of the others."""
-        for candidate, seed in product(candidates, seeds):
-            for path in sorted(keep.glob(f"{trainer.kept(candidate, seed).name}*")):
-                if candidate == best and self.save == "weights":
-                    path.replace(keep / f"seed{seed}{path.name[path.name.index('.') :]}")
-                else:
-                    path.unlink()
+        for candidate, seed in found:
+            path = trainer.kept(candidate, seed, _best(found[candidate, seed])["step"])
+            for end in ("", ".yaml") if candidate == best and self.save == "weights" else ():
+                kept = path.with_name(path.name + end)
+                if kept.exists():  # it has its name if this job was killed here before
+                    kept.replace(keep / f"seed{seed}.safetensors{end}")
+        for path in sorted(keep.glob(trainer.kept_files)):
+            path.unlink()
 
     def _asked(self, task: Task, train: Split, minival: Split) -> dict[str, Any]:
         return {
@@ -249,6 +238,34 @@ class Pretrain(FineTune):
             "objective": self.objective,
             "select_on": "the minival: the validation images, early stopping",
         }
+
+
+def _best(visits: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The visit whose weights are kept: the first of those with the best score."""
+    return max(visits, key=lambda visit: (visit["score"], -visit["step"]))
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """Makes measurements of what visits of one run found."""
+
+    make: Callable[..., Measurement]
+    question: Mapping[str, Any]
+    at: Mapping[str, Any]
+    probes: Sequence[FewShotProbe]
+
+    def numbers(self, end: str, visit: Mapping[str, Any], more: Mapping[str, Any] = {}) -> Iterator[Measurement]:
+        """Those on the minival; `end` is that of the metrics' names."""
+        make = partial(self.make, question={**self.question, "metric": "on the minival"}, at={**self.at, **more})
+        yield make(metric=f"top1{end}", value=visit["top1"], unit="percent")
+        for name in ("loss", "entropy") if "loss" in visit else ():
+            yield make(metric=f"{name}{end}", value=visit[name], unit="nats")
+
+    def probed(self, metric: str, visit: Mapping[str, Any], more: Mapping[str, Any] = {}) -> Iterator[Measurement]:
+        for probe in self.probes:
+            at = {**self.at, **more, "probe": probe.task.name}
+            value, question = visit["probes"][probe.task.name], {**self.question, **probe.question}
+            yield self.make(metric=metric, value=value, unit="percent", at=at, question=question)
 
 
 PRETRAIN = Pretrain()

@@ -192,6 +192,11 @@ class Context(Protocol):
         ...
 
     @property
+    def commit(self) -> str:
+        """The code that runs: its commit, or without a checkout its version and the job's key, a digest of the code."""
+        ...
+
+    @property
     def work(self) -> Path:
         """The job's folder for checkpoints and the like, to resume after a kill. Deleted when the job is done."""
         ...

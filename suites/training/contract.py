@@ -56,12 +56,12 @@ class Watch:
     every_steps: int | None = None  # between checkpoints; None: only `every_minutes`
     every_minutes: float | None = 10.0
     curves: Path | None = None  # a CSV file; runs that share it differ in `labels`
-    labels: Mapping[str, Any] = field(default_factory=dict)  # values of its columns phase, lr and seed
+    labels: Mapping[str, Any] = field(default_factory=dict)  # values of its columns phase, lr, seed and recipe
     # Steps after which `visit` is called with their number and the network: in evaluation mode, and with the averaged
     # weights, if the recipe has `polyak`. Every process calls it. A resumed run visits again what came after its
-    # checkpoint.
+    # checkpoint. It returns the accuracy that it found, in percent, for the curves.
     visits: frozenset[int] = frozenset()
-    visit: Callable[[int, Any], None] = lambda *_: None
+    visit: Callable[[int, Any], float | None] = lambda *_: None
     tensorboard: Path | None = None  # a folder for TensorBoard's files
     say: Callable[[str], None] = lambda *_: None
     # Called with the number of images done, over all processes, and a note for the progress bar.

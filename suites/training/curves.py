@@ -19,7 +19,9 @@ from ...stable import naming, replacing
 from .contract import Compute, TrainingError, Watch
 from .recipe import Recipe
 
-COLUMNS: tuple[str, ...] = ("phase", "lr", "seed", "step", "loss", "learning_rate", "grad_norm", "images_per_second")
+LABELS = ("phase", "lr", "seed", "recipe")
+NUMBERS = ("loss", "learning_rate", "grad_norm", "images_per_second")
+COLUMNS: tuple[str, ...] = (*LABELS[:3], "step", *NUMBERS, "recipe", "top1_val", "images")  # top1_val: at visits alone
 ROWS = 1000  # of one run in the file, about, at most
 
 
@@ -44,6 +46,7 @@ class MetricLogger:
         self._waiting: deque[StepMetrics] = deque()
         self._recent: deque[tuple[int, float]] = deque([(first, time.monotonic())], maxlen=20)
         self._row = self._recent[0]  # steps and time at the last row
+        self._last: tuple[int, dict[str, float]] = (first, {})  # step and numbers
         self._board: Any = None
         if leads:
             _trim_file(watch, first)
@@ -74,27 +77,44 @@ class MetricLogger:
         now = (done, time.monotonic())
         self._recent.append(now)
         speed = self._speed(self._recent[0], now)
-        if self._leads and (done % max(1, self._steps // ROWS) == 0 or done == self._steps):
-            row, self._row = self._row, now
-            self._write(done, (self.loss, rate, norm, self._speed(row, now)))
+        numbers = dict(zip(NUMBERS, (self.loss, rate, norm, self._speed(self._row, now)), strict=True))
+        self._last = done, numbers | {"images": done * self._batch}
+        if done in self._watch.visits:
+            pass  # `visited` writes its row
+        elif done % max(1, self._steps // ROWS) == 0 or done == self._steps:
+            self._row = now
+            self._write(*self._last)
         left = timedelta(seconds=round((self._steps - done) * self._batch / max(speed, 1e-9)))
         note = f"step {done}/{self._steps} loss {self.loss:.3g} lr {rate:.2g} {speed:.0f} im/s {left} left"
         self._watch.advance(self._batch, note)
+
+    def visited(self, accuracy: float | None) -> None:
+        """Log the last step, after which a visit found this accuracy. No step's speed counts the visit's time."""
+        step, numbers = self._last
+        self._write(step, numbers if accuracy is None else numbers | {"top1_val": accuracy})
+        self._row = (step, time.monotonic())
+        self._recent.clear()
+        self._recent.append(self._row)
 
     def _speed(self, since: tuple[int, float], now: tuple[int, float]) -> float:
         """Images a second between two (steps, time)."""
         return self._batch * (now[0] - since[0]) / max(now[1] - since[1], 1e-9)
 
-    def _write(self, step: int, numbers: tuple[float, float, float, float]) -> None:
+    def _write(self, step: int, numbers: dict[str, float]) -> None:
+        if not self._leads:
+            return
         if self._watch.curves is not None:
-            labels = [self._watch.labels.get(name, "") for name in COLUMNS[:3]]
-            *exact, speed = numbers
+            row = {**_labels(self._watch), "step": step, **{name: f"{value:.8g}" for name, value in numbers.items()}}
+            row |= {"images": numbers["images"], "images_per_second": f"{numbers['images_per_second']:.1f}"}
             with naming(self._watch.curves), self._watch.curves.open("a", encoding="utf-8", newline="") as file:
-                row = [*labels, step, *(f"{number:.8g}" for number in exact), f"{speed:.1f}"]
-                csv.writer(file, lineterminator="\n").writerow(row)
+                csv.DictWriter(file, COLUMNS, lineterminator="\n").writerow(row)
         if self._board is not None:
-            for name, number in zip(COLUMNS[4:], numbers, strict=True):
+            for name, number in numbers.items():
                 self._board.add_scalar(name, number, step)
+
+
+def _labels(watch: Watch) -> dict[str, str]:
+    return {name: str(watch.labels.get(name, "")) for name in LABELS}
 
 
 def _trim_file(watch: Watch, first: int) -> None:
@@ -107,7 +127,7 @@ def _trim_file(watch: Watch, first: int) -> None:
     if path.exists():
         with path.open(encoding="utf-8", errors="replace", newline="") as file, suppress(csv.Error):
             rows = [row for row in csv.DictReader(file, COLUMNS) if _whole(row)]
-    labels = {name: str(watch.labels.get(name, "")) for name in COLUMNS[:3]}
+    labels = _labels(watch)
     kept = [row for row in rows if {name: row[name] for name in labels} != labels or int(row["step"]) <= first]
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
@@ -118,8 +138,10 @@ def _trim_file(watch: Watch, first: int) -> None:
 def _whole(row: dict[str, str]) -> bool:
     """Whether a row is as it was written; the line of names, one that a kill cut short or a damaged one is not."""
     try:
-        return row.keys() == set(COLUMNS) and bool([int(row["step"]), *(float(row[name]) for name in COLUMNS[4:])])
-    except (ValueError, TypeError):
+        accuracy = [float(row["top1_val"])] if row["top1_val"] else []
+        numbers = [int(row["step"]), int(row["images"]), *(float(row[name]) for name in NUMBERS), *accuracy]
+        return row.keys() == set(COLUMNS) and bool(numbers)
+    except (KeyError, ValueError, TypeError):
         return False
 
 

@@ -132,8 +132,10 @@ class _Loop:
             metrics.put(StepMetrics(step, self._recipe.learning_rate(step), numbers))
             step += 1
             if step in self._watch.visits:
+                metrics.flush()
                 with self._state.evaluating() as network:
-                    self._watch.visit(step, network)
+                    found = self._watch.visit(step, network)
+                metrics.visited(found)
         if due or stop or step == self._recipe.steps:
             metrics.flush()
             self._save(step, metrics.loss)

@@ -10,10 +10,10 @@ import tokenize
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -37,6 +37,13 @@ class Candidate:
     name: str
     recipe: Recipe
     lr: float
+    place: str = field(default="", compare=False)  # among all: "2 of 3"
+
+    @classmethod
+    def of(cls, recipes: Sequence[tuple[str, Recipe]]) -> list[Candidate]:
+        """Every learning rate of these named recipes."""
+        found = [(name, recipe, lr) for name, recipe in recipes for lr in recipe.lr]
+        return [cls(*one, f"{number} of {len(found)}") for number, one in enumerate(found, 1)]
 
     def __str__(self) -> str:
         return f"{self.name}, lr {self.lr:g}"
@@ -46,7 +53,7 @@ class Candidate:
 class TrainingRunResult:
     """The result of a training run: predictions on the scored split, and facts for the record."""
 
-    predictions: np.ndarray  # (N,) classes
+    predictions: np.ndarray  # (N,) classes; none of a run with visits, which have measured what counts
     facts: dict[str, Any]
 
     @classmethod
@@ -101,9 +108,8 @@ class Trainer:
         """The result of a run trained on `fitted` and scored on `scored`: read, resumed, or computed.
 
         With `visits`, the fact "visits" has what they measured, in order, and the best one's weights are in
-        `kept(candidate, seed)`.
+        `kept(candidate, seed, step)`.
         """
-        from .evaluate import predict
         from .loop import train
 
         context, compute, recipe, leads = self._context, self._compute, candidate.recipe, self._context.rank == 0
@@ -119,43 +125,54 @@ class Trainer:
         network: Any = context.build(classes, augmentation.size, changes, seed)
         head = new_head(network, trained=not context.weights.random, bias=recipe.head_bias)
         notes = [*getattr(network, "notes", ()), *head]
-        visited = None
+        predicted, visited = partial(self._predict, scored, transform, classes), None
         if visits:
-            save = partial(_save, self.kept(candidate, seed), transform=transform) if leads else None
-            predicted = partial(predict, images=scored.images, transform=transform, compute=compute)
-            visited = _Visited(visits, context.work / name / "visits.json", context.task, predicted, save)
+            kept = partial(self.kept, candidate, seed) if leads else None
+            save = partial(_save, transform=transform)
+            visited = _Visited(visits, context.work / name / "visits.json", context.task, predicted, save, kept)
             visited.resume(context.say)
+        where = f"{sum(map(len, fitted)):,} images, candidate {candidate.place}, seed {seed}"
         watch = Watch(
             work=context.work / name,
             **({"visits": visits.steps, "visit": visited.visit} if visits and visited else {}),
             every_minutes=self._minutes,
             curves=context.curves if leads else None,
-            labels={"phase": phase, "lr": candidate.lr, "seed": seed},
+            labels={"phase": phase, "lr": candidate.lr, "seed": seed, "recipe": candidate.name},
             tensorboard=context.keep / "tensorboard" / name if self._tensorboard and leads else None,
             say=context.say,
-            advance=context.advance,
+            advance=lambda images, note: context.advance(images, f"{where}, {note}"),
         )
         trained_as = visits.self_supervised(network) if visits and visits.self_supervised else network
         with closing(TrainingImages(fitted, augmentation, network.spec.input)) as data:
             trained = train(trained_as, data, recipe.at(candidate.lr), seed=seed, compute=compute, watch=watch)
-        logits = predict(trained.network, scored.images, transform, compute=compute, advance=context.advance)
-        if classes is not None and logits.shape[1] != classes:
-            raise UsageError(
-                f"{context.model.name} gives {logits.shape[1]} numbers for {classes} classes: "
-                "fine-tuning needs a model that takes num_classes"
-            )
+        predictions = np.empty(0, np.int64) if visited else predicted(trained.network).argmax(axis=1)
         facts = {"micro_batch": trained.micro_batch, "processes": trained.processes}
         facts |= {"visits": visited.all()} if visited else {}
-        result = TrainingRunResult(logits.argmax(axis=1), {**facts, "weights_notes": [*notes, *trained.notes]})
+        result = TrainingRunResult(predictions, {**facts, "weights_notes": [*notes, *trained.notes]})
         if leads:
             if self._save_weights and phase == "final":
                 _save(context.keep / f"seed{seed}.safetensors", trained.network, context.task, transform=transform)
             result.write(context.work / name)
         return result
 
-    def kept(self, candidate: Candidate, seed: int) -> Path:
-        """Where the weights of the best visit of a run are."""
-        return self._context.keep / f"{_run_name('choose', candidate, seed)}.safetensors"
+    def _predict(self, scored: Split, transform: Transform, classes: int | None, network: Any) -> np.ndarray:
+        """(N, K) the logits of a network on a split. Raises UsageError where they are not of its `classes`."""
+        from .evaluate import predict
+
+        context = self._context
+        logits = predict(network, scored.images, transform, compute=self._compute, advance=context.advance)
+        if classes is not None and logits.shape[1] != classes:
+            raise UsageError(
+                f"{context.model.name} gives {logits.shape[1]} numbers for {classes} classes: "
+                "fine-tuning needs a model that takes num_classes"
+            )
+        return logits
+
+    kept_files: ClassVar[str] = "choose-*-step*"  # what `kept` names, in the job's folder
+
+    def kept(self, candidate: Candidate, seed: int, step: int) -> Path:
+        """Where the weights of the best visit of a run are, which was after this step."""
+        return self._context.keep / f"{_run_name('choose', candidate, seed)}-step{step}.safetensors"
 
 
 def _run_name(phase: Phase, candidate: Candidate, seed: int) -> str:
@@ -163,7 +180,11 @@ def _run_name(phase: Phase, candidate: Candidate, seed: int) -> str:
 
 
 class _Visited:
-    """What the visits of a run measured, and when, in a file of its work folder."""
+    """What the visits of a run measured, and when, in a file of its work folder; the best one's weights are kept.
+
+    A run that goes on after a kill takes the visits of before as they were: their numbers are those of the weights that
+    were kept then. On a GPU, where the same steps give other roundings, a second visit might find other numbers.
+    """
 
     def __init__(
         self,
@@ -171,10 +192,12 @@ class _Visited:
         path: Path,
         task: Task,
         predict: Callable[[Any], np.ndarray],
-        save: Callable[[Any, Task | None, Mapping[str, Any]], None] | None,
+        save: Callable[[Path, Any, Task | None, Mapping[str, Any]], None],
+        kept: Callable[[int], Path] | None,
     ) -> None:
-        """`save` is None in all processes but the first."""
-        self._visits, self._path, self._task, self._predict, self._save = visits, path, task, predict, save
+        """`kept`: where the weights after a step are kept; None in all processes but the first."""
+        self._visits, self._path, self._task, self._predict = visits, path, task, predict
+        self._save, self._kept = save, kept
         self._since = time.monotonic()
         self._found: dict[int, dict[str, Any]] = {}
 
@@ -185,7 +208,7 @@ class _Visited:
             if stored["sha256"] == _digest(stored["visits"]):
                 self._found = {visit["step"]: visit for visit in stored["visits"]}
                 return
-        if self._save is None:
+        if self._kept is None:
             return
         if self._path.parent.exists():
             say(f"{self._path} is damaged or gone; the run starts again")
@@ -195,21 +218,34 @@ class _Visited:
     def all(self) -> list[dict[str, Any]]:
         return [self._found[step] for step in sorted(self._found)]
 
-    def visit(self, step: int, network: Any) -> None:
-        """Measure a network after a step, and save its weights where its score is above those of all earlier visits."""
+    def visit(self, step: int, network: Any) -> float | None:
+        """Measure a network after a step, and keep its weights where its score is above those of all earlier visits.
+
+        Returns its accuracy.
+        """
+        if step not in self._found:
+            self._measure(step, network)
+        self._since = time.monotonic()
+        return self._found[step].get("top1")
+
+    def _measure(self, step: int, network: Any) -> None:
+        seconds = time.monotonic() - self._since
         visit = {"step": step, **self._visits.measure(network, self._predict(network))}
         earlier = [before for before in self.all() if before["step"] < step]
-        now = time.monotonic()
-        visit["seconds"] = round(now - self._since + max((before["seconds"] for before in earlier), default=0.0), 3)
-        self._since = now
-        self._found = {before["step"]: before for before in (*earlier, visit)}
-        if self._save is None:
+        before = max((earlier_one["seconds"] for earlier_one in earlier), default=0.0)
+        visit["seconds"] = round(seconds + before, 3)  # of training alone
+        self._found = {one["step"]: one for one in (*earlier, visit)}
+        if self._kept is None:
             return
-        if all(visit["score"] > before["score"] for before in earlier):
+        best = all(visit["score"] > one["score"] for one in earlier)
+        if best:
             without_head = bool(self._visits.self_supervised)
             trained, task = (network.network, None) if without_head else (network, self._task)
-            self._save(trained, task, self._visits.provenance(visit))
+            self._save(self._kept(step), trained, task, self._visits.provenance(visit))
         self._write()
+        for path in [self._kept(one["step"]) for one in earlier if best]:
+            path.unlink(missing_ok=True)
+            path.with_name(f"{path.name}.yaml").unlink(missing_ok=True)
 
     def _write(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)

@@ -240,7 +240,9 @@ def test_the_curves_file_has_every_step_once(tmp_path: Path) -> None:
     rows = list(csv.DictReader(curves.read_text(encoding="utf-8").splitlines()))
     for phase in ("select", "final"):
         assert [int(row["step"]) for row in rows if row["phase"] == phase] == list(range(1, 13))
-    assert list(rows[0]) == ["phase", "lr", "seed", "step", "loss", "learning_rate", "grad_norm", "images_per_second"]
+    first = ["phase", "lr", "seed", "step", "loss", "learning_rate", "grad_norm", "images_per_second"]
+    assert list(rows[0]) == [*first, "recipe", "top1_val", "images"]
+    assert [int(row["images"]) for row in rows[:12]] == [8 * step for step in range(1, 13)]
     assert [row["loss"] for row in rows[:12]] == [row["loss"] for row in rows[12:]]
     assert float(rows[1]["learning_rate"]) == pytest.approx(0.05)
 
