@@ -55,6 +55,17 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
+def expects_gpu(name: str) -> bool:
+    """Whether the device of this name is a GPU, as far as it shows without importing torch."""
+    return name not in ("auto", "cpu") or (name == "auto" and DRIVER.exists())
+
+
+def threads() -> int:
+    """How many threads torch will use on a CPU, as far as it shows without importing it."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return int(asked) if asked.isdecimal() and int(asked) else os.cpu_count() or 1
+
+
 @contextmanager
 def surroundings_kept() -> Iterator[None]:
     """Set back, at the end, the state of the process that a user's code may change."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -41,6 +41,7 @@ class Job:
     task: Task
     order: tuple[int | str, ...]  # sort key: the place in tables
     missing: str = ""  # why it cannot run here
+    swept: str = ""  # the settings of the suite that tell it from other jobs of its plan, in words
     machine: Mapping[str, str] = field(default_factory=dict)  # device and libraries, where the numbers depend on them
     skip_bad: bool = False  # whether unreadable images are left out
     source: Source | None = field(default=None, compare=False, repr=False)  # None where no source has the task
@@ -144,8 +145,11 @@ class Job:
 
     @cached_property
     def work(self) -> Work:
-        """The images that the job passes and trains on, at most."""
-        return self.suite.estimate(self.model, self.task, self.weights)
+        """The images that the job passes and trains on, and the disk that it takes, at most."""
+        own = self.suite.estimate(self.model, self.task, self.weights)
+        images = sum(sum(task.splits.values()) for task, _ in self.beside.values())
+        passes = self.suite.passes_beside(self.model, self.task, self.weights) if images else 0
+        return replace(own, images=own.images + passes * images) if passes else own
 
     @property
     def release(self) -> Release | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -19,8 +19,9 @@ from ..registry import Registry, UsageError, suggest
 from ..results.arrays import read_arrays
 from ..results.record import Cell, Store
 from ..suites import suites
-from ..suites.protocol import NO_TASK, Source, Suite, Task, Work
+from ..suites.protocol import NO_TASK, Source, Suite, Task, Work, typed
 from . import config as settings
+from . import environment
 from .config import Config
 from .fingerprint import Stamp, changed, stamp_of
 from .job import Job, other_rows
@@ -28,6 +29,9 @@ from .select.models import choose_models, choose_weights
 from .select.tasks import FOLDER, AvailableData, choose_tasks
 from .words import Mistakes, each
 
+SPEED_CORE = (5e9, 60e9)  # operations a second of training: of a core, from small networks to large ones,
+SPEED_GPU = (2e12, 200e12)  # and of a GPU
+READ = 200  # images a second that a core decodes or draws, at least
 State = Literal["done", "reuse", "to do", "stale", "failed", "skipped"]
 
 
@@ -75,8 +79,23 @@ class Plan:
             passes[key] = (work, None if macs is None else (work.images + 3 * work.trained) * macs)
         works = [work for work, _ in passes.values()]
         known = [macs for _, macs in passes.values() if macs is not None]
-        total = Work(images=sum(work.images for work in works), trained=sum(work.trained for work in works))
+        total = Work(
+            images=sum(work.images for work in works),
+            trained=sum(work.trained for work in works),
+            kept=sum(work.kept for work in works),
+            scratch=max((work.scratch for work in works), default=0),
+        )
         return total, sum(known) if len(known) == len(passes) else None
+
+    def training_seconds(self) -> tuple[float, float] | None:
+        """The least and the most seconds of a plan that trains, a rough estimate; None where it cannot be made."""
+        work, macs = self.work()
+        if not work.trained or not macs:
+            return None
+        on_gpu = environment.expects_gpu(self.config.device)
+        cores = environment.threads()
+        slow, fast = SPEED_GPU if on_gpu else (cores * speed for speed in SPEED_CORE)
+        return 2 * macs / fast, 2 * macs / slow + work.all / (READ * cores)
 
     def seconds(self) -> tuple[float, float] | None:
         """The estimated least and most seconds of the pending jobs that measure durations; None where none does."""
@@ -98,7 +117,9 @@ def make_plan(config: Config, given: Mapping[str, Model] | None = None) -> Plan:
     selected = list({suite.name: suite for suite in selected}.values())
     selected, notes = _with_fallback(selected, data)
     choices = _choose(selected, data, given or {})
-    jobs = [job for choice in choices for job in _jobs(*choice, data)]
+    swept = _swept([suite for suite, *_ in choices])
+    pairs = zip(choices, swept, strict=True)
+    jobs = [replace(job, swept=words) for choice, words in pairs for job in _jobs(*choice, data)]
     jobs = sorted({job.key: job for job in jobs}.values(), key=lambda job: [(isinstance(p, str), p) for p in job.order])
     out = config.out or Path("runs") / ",".join(dict.fromkeys(suite.name for suite in selected))
     jobs = _with_finished_elsewhere(jobs, out, data.sources)
@@ -107,6 +128,16 @@ def make_plan(config: Config, given: Mapping[str, Model] | None = None) -> Plan:
     stamp = cache(stamp_of)  # many jobs read the same files
     states: tuple[State, ...] = tuple(_state(job, out, stamp) for job in jobs)
     return Plan(config=config, out=out, jobs=tuple(jobs), states=states, notes=notes)
+
+
+def _swept(variants: Sequence[Suite]) -> list[str]:
+    """For each suite the settings that tell it from the others of its name: "images=1000"."""
+    found: list[str] = []
+    for suite in variants:
+        same = [other for other in variants if type(other) is type(suite)]
+        names = [item.name for item in fields(suite) if len({repr(getattr(one, item.name)) for one in same}) > 1]
+        found.append(" ".join(f"{name}={typed(getattr(suite, name))}" for name in names))
+    return found
 
 
 Choice = tuple[Suite, Sequence[Task], Sequence[tuple[Model, WeightsChoice]], Mapping[str, str]]
@@ -158,8 +189,6 @@ def _fit_device(config: Config, variants: Sequence[Suite]) -> tuple[list[Suite],
     """The suites with the defaults that depend on the device, and the machine where a suite's numbers depend on it."""
     if not any(suite.by_device for suite in variants):
         return list(variants), {}
-    from . import environment
-
     if "batch_size" in config.origin and all(suite.by_device for suite in variants):
         raise UsageError(
             f"batch_size={config.batch_size} is how other suites pass images, and changes no result of theirs. "

@@ -396,6 +396,7 @@ def _log(out: Path) -> Iterator[Log]:
 
 def _title(job: Job) -> str:
     words = [job.suite.name, job.model.name, job.variant and f"[{job.variant}]", str(job.weights), job.task.name]
+    words.append(job.swept)
     return " ".join(word for word in words if word)
 
 

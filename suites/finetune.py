@@ -105,7 +105,28 @@ class FineTune(ComputeSettings, RecipeSettings, Suite):
         runs = [recipe.steps * recipe.batch for _, recipe in candidates for _ in recipe.lr]  # images of each run
         seeds, choosing = len(candidates[0][1].seed), runs if len(runs) > 1 else []
         trained = sum(choosing) + max(runs)  # the final run is at most the longest
-        return Work(images=seeds * (len(choosing) * val + test), trained=seeds * trained)
+        weights_bytes = self._weights_bytes(model, task)
+        return Work(
+            images=seeds * (len(choosing) * val + test),
+            trained=seeds * trained,
+            kept=seeds * weights_bytes if self.save == "weights" else 0,
+            scratch=weights_bytes * max(recipe.copies for _, recipe in candidates),
+        )
+
+    def _weights_bytes(self, model: Model, task: Task) -> int:
+        """The bytes of a network with a head for the task, in float32; 0 where its parameters are not known."""
+        width = model.architecture.num_features()
+        of_1000 = model.params  # with a head for 1000 classes
+        return 0 if of_1000 is None or width is None else 4 * (of_1000 + (task.num_classes - 1000) * (width + 1))
+
+    def choices(self, model: Model, weights: WeightsChoice, task: Task) -> str:
+        count = max(1, sum(task.splits.values()))
+        recipes = self.candidates(model, weights, task, count, model.input.size)
+        number, seeds = len(Candidate.of(recipes)), len(recipes[0][1].seed)
+        each = [f"{name} at lr {', '.join(f'{lr:g}' for lr in recipe.lr)}" for name, recipe in recipes]
+        shown = "; ".join([*each[:3], *["…"] * (len(each) > 3)])
+        runs = f"{seeds} seed{'' if seeds == 1 else 's'} each, and held-out images choose"
+        return "" if number == 1 else f"{number} candidates ({shown}), {runs}"
 
     def candidates(
         self, model: Model, weights: WeightsChoice, task: Task | None, images: int, size: tuple[int, int]

@@ -103,8 +103,21 @@ class Pretrain(FineTune):
 
     def estimate(self, model: Model, task: Task, weights: WeightsChoice) -> Work:
         candidates = self.candidates(model, weights, task, task.splits["train"], model.input.size)
-        runs = [recipe.steps * recipe.batch * len(recipe.seed) for _, recipe in candidates for _ in recipe.lr]
-        return Work(images=self.visits * task.splits["val"] * len(runs), trained=sum(runs))
+        each = [(recipe.steps * recipe.batch, recipe) for _, recipe in candidates for _ in recipe.lr]
+        runs = [images for images, recipe in each for _ in recipe.seed]
+        weights_bytes, seeds = self._weights_bytes(model, task), len(candidates[0][1].seed)
+        kept = seeds if self.save == "weights" else 0
+        return Work(
+            images=self.visits * task.splits["val"] * len(runs),
+            trained=sum(runs),
+            kept=kept * weights_bytes,
+            # The best visit of every run is kept until the candidate is chosen; of one, two while it is being written.
+            scratch=weights_bytes * (len(runs) + 1 - kept + max(recipe.copies for _, recipe in candidates)),
+        )
+
+    def passes_beside(self, model: Model, task: Task, weights: WeightsChoice) -> int:
+        candidates = self.candidates(model, weights, task, task.splits["train"], model.input.size)
+        return self.visits * sum(len(recipe.seed) * len(recipe.lr) for _, recipe in candidates)
 
     def candidates(
         self, model: Model, weights: WeightsChoice, task: Task | None, images: int, size: tuple[int, int]

@@ -288,10 +288,12 @@ class Context(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """The size of a job, in images."""
+    """The size of a job, in images, and the disk that it takes in the run directory, where that is known."""
 
     images: int = 0  # forward passes
     trained: int = 0  # forward and backward passes
+    kept: int = 0  # bytes of what stays
+    scratch: int = 0  # bytes beside them while it runs, at most
 
     @property
     def all(self) -> int:
@@ -391,6 +393,14 @@ class Suite(Settings, ABC):
     def estimate(self, model: Model, task: Task, weights: WeightsChoice) -> Work:  # noqa: ARG002
         """The most that a job on this model and task has to do, for plans and progress bars."""
         return Work(images=sum(task.splits.get(split, 0) for split in self.splits))
+
+    def passes_beside(self, model: Model, task: Task, weights: WeightsChoice) -> int:  # noqa: ARG002
+        """How often a job passes the images of each task of `tasks_beside` through its network."""
+        return 0
+
+    def choices(self, model: Model, weights: WeightsChoice, task: Task) -> str:  # noqa: ARG002
+        """What a job tries on held-out images, of which the best counts, in words for plans; "" where nothing."""
+        return ""
 
     def seconds(self, model: Model, on_gpu: bool) -> tuple[float, float] | None:  # noqa: ARG002
         """Estimates of the least and the most seconds of a job whose settings fix its time; None for all other jobs."""

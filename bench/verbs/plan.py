@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from ...meter import human
 from ...models.released import table as releases
 from ...registry import UsageError
 from ...transfer import switched_off
 from .. import config as settings
+from .. import environment
 from ..console import Screen, stderr, stdout
 from ..plan import Plan, make_plan
 from ..words import option, options
@@ -99,12 +101,19 @@ def plan_verb(words: Words = None) -> None:
 def _print_plan(plan: Plan, screen: Screen) -> None:
     for note in plan.notes:
         stderr().say(note)
-    rows = []
+    rows, swept = [], any(job.swept for job in plan.jobs)
     for job, state in zip(plan.jobs, plan.states, strict=True):
         variant = f" [{job.variant}]" if job.variant else ""
-        rows.append((job.suite.name, job.model.name + variant, str(job.weights), job.task.name, job.source_name, state))
-    columns = ("suite", "model", "weights", "task", "source", "state")
-    screen.table(columns, rows, whole=columns)
+        words = (job.suite.name, job.model.name + variant, str(job.weights), job.task.name, job.source_name)
+        rows.append((*words, *([job.swept] if swept else []), state))
+    columns = ("suite", "model", "weights", "task", "source", *(["settings"] if swept else []), "state")
+    screen.table(columns, rows, whole=[name for name in columns if name != "settings"])
+    choices: dict[tuple[str, str], dict[str, None]] = {}  # suite and words -> models
+    for job in plan.jobs:
+        if words := job.suite.choices(job.model, job.weights, job.task):
+            choices.setdefault((job.suite.name, words), {})[job.model.name] = None
+    for (suite, words), models in choices.items():
+        screen.say(f"{suite} {', '.join(models)}: {words}")
     for key, value in plan.config.describe().items():
         screen.say(f"{key} = {value}   ({plan.config.origin[key]})")
     needed = plan.downloads()
@@ -116,6 +125,15 @@ def _print_plan(plan: Plan, screen: Screen) -> None:
         screen.say(f"run downloads {total(needed)} to {releases.cached_folder()}")
     work, macs = plan.work()
     compute = "compute not known for every model" if macs is None else f"{2 * macs / 1e12:.2f} TFLOP"
+    if work.trained:
+        compute += "" if macs is None else f" ({2 * macs / 1e18:.3g} exaFLOPs)"
+        threads = environment.threads()
+        cpu = f"{threads} CPU thread{'' if threads == 1 else 's'}"
+        where = "a GPU" if environment.expects_gpu(plan.config.device) else cpu
+        seconds = plan.training_seconds()
+        compute += f", very roughly {_minutes(seconds)} on {where}" if seconds else ""
+        most, stays = human(work.kept + work.scratch), human(work.kept)
+        compute += f", {most} of disk, of which {stays} stay" if work.scratch else ""
     duration = plan.seconds()
     parts = [f"{work.images:,} images through a network"] if work.images or not (work.trained or duration) else []
     parts += [f"{work.trained:,} trained on (forward and backward)"] if work.trained else []

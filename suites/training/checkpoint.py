@@ -11,9 +11,8 @@ from typing import Any
 import torch
 
 from ...stable import file_sha, replacing, sha
-from .contract import TrainingError
+from .contract import CHECKPOINTS, TrainingError
 
-KEPT = 2
 VERSION = 2  # of the file layout; checkpoints of another version are not used
 
 
@@ -86,7 +85,7 @@ class Checkpoints:
     def _prune(self) -> None:
         """Keep the newest of this run; delete older, incomplete and other runs' files."""
         mine = [path for path in sorted(self.folder.glob("step-*.json"), reverse=True) if self._is_ours(path)]
-        kept = {path.stem for path in mine[:KEPT]}
+        kept = {path.stem for path in mine[:CHECKPOINTS]}
         for path in sorted(self.folder.glob("step-*")):  # sorted, so that a JSON file goes before its tensors
             if path.stem not in kept:
                 path.unlink(missing_ok=True)

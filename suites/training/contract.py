@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     import torch
 
 
+CHECKPOINTS = 2  # of a run that are on disk
+
+
 class TrainingError(RuntimeError):
     """Training cannot continue. The message says at which step, and what to change."""
 

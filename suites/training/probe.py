@@ -23,7 +23,7 @@ class FewShotProbe(Feeder):
     def __init__(self, context: Context, task: Task, shots: int) -> None:
         self.model, self.task, self.device = context.model, task, context.device
         self.rank, self.processes, self.batch_size = 0, 1, BATCH  # every process probes by itself
-        self.advance = lambda _: None
+        self.advance = context.advance
         self.beside, self.source, self.skip_bad = context.beside, None, False
         self._suite, self._context = FewShot(shots=(shots,)), context
         self._read: dict[str, Split] = {}
@@ -47,6 +47,8 @@ class FewShotProbe(Feeder):
         raise AssertionError("features of a network in training are not cached")
 
     def _outputs(self, split: Split, how: Extraction, treatment: Mapping[str, Any]) -> np.ndarray:  # noqa: ARG002
-        return extract(
+        features = extract(
             self._loaded.backbone, split.images, how.transform, batch_size=how.batch_size, precision=how.precision
         )
+        self.advance(len(split))
+        return features

@@ -13,6 +13,7 @@ from ..images.resize import Kernel
 from ..images.transforms import Resize, ResizeSettings
 from ..protocol import Settings
 from .augment import Crop
+from .contract import CHECKPOINTS
 
 
 def setting(default: Any = None, *, unset: Any = None, **words: Any) -> Any:
@@ -155,6 +156,12 @@ class Recipe(RecipeSettings):
     def at(self, lr: float) -> Self:
         """The recipe with this learning rate only, as a training run needs it."""
         return replace(self, lr=(lr,))
+
+    @property
+    def copies(self) -> int:
+        """How often a run has its weights on disk, at most: two checkpoints, and one that is being written."""
+        moments = 2 if self.optimizer == "adam" else 1
+        return (CHECKPOINTS + 1) * (1 + moments + bool(self.polyak))
 
     def learning_rate(self, step: int) -> float:
         """The learning rate of a step, counted from 0, as in both official codes.

@@ -13,6 +13,8 @@ import torch
 from vit_bench.bench import config
 from vit_bench.bench.api import run
 from vit_bench.bench.plan import make_plan
+from vit_bench.bench.run import JobReporter
+from vit_bench.bench.verbs.plan import plan_verb
 from vit_bench.models import create_model
 from vit_bench.models.weights.sidecar import read_head, read_sidecar
 from vit_bench.registry import UsageError
@@ -38,12 +40,23 @@ def kept(out: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, Path]:
-    out, scored = tmp_path_factory.mktemp("run") / "out", []
+    out, scored, advanced = tmp_path_factory.mktemp("run") / "out", [], []
     with pytest.MonkeyPatch.context() as patch:
         predict = evaluate.predict
+        patch.setattr(JobReporter, "advance", lambda _, images, note="": advanced.append((images, note)))
         patch.setattr(evaluate, "predict", lambda *args, **more: scored.append(1) or predict(*args, **more))
         frame = pretrain(out)
     assert len(scored) == 4  # the minival, once a visit
+    words = [f"suite.{name}={value}" for name, value in SMALL.items() if name != "lr"]
+    (job,) = make_plan(
+        config.read(["suite=pretrain", "model=ViT-mini", "task=fractals:5", *words, "lr=1e-3,3e-3"])
+    ).jobs
+    assert job.work.all == sum(images for images, _ in advanced)  # the probes, too
+    assert job.work.images == 2 * 2 * (50 + 4 * (20 + 10 + 10))
+    assert job.work.kept == pytest.approx(kept(out).stat().st_size, rel=0.01)
+    notes = [note for _, note in advanced if note]
+    assert notes[0].startswith("100 images, candidate 1 of 2, seed 0, step 1/4 loss ")
+    assert notes[-1].startswith("100 images, candidate 2 of 2, seed 0, step 4/4 loss ")
     return frame, out
 
 
@@ -151,6 +164,23 @@ def test_sets_of_growing_numbers_are_jobs_of_their_own_and_nested() -> None:
     assert len({job.key for job in jobs}) == 2
     assert [task for job in jobs for task in job.beside] == ["digits", "digits"]
     assert [job.work.trained for job in jobs] == [3 * 128 * round(10 * n / 128) for n in (50, 100)]
+    assert [job.swept for job in jobs] == ["images=50", "images=100"]
+
+
+def test_the_plan_states_cost_and_choices(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["model=ViT-mini", "task=fractals:5", "images=50,100", "suite.probe=digits", "device=cpu"]
+    plan_verb(["suite=pretrain", *words])
+    out = capsys.readouterr().out
+    rows = [line.split() for line in out.splitlines() if "fractals:5" in line or " random " in line]
+    assert [[word for word in row if word.startswith("images=")] for row in rows][:2] == [["images=50"], ["images=100"]]
+    said = " ".join(out.split())
+    assert "3 candidates (short at lr 0.0003, 0.001, 0.003), 1 seed each, and held-out images choose" in said
+    images, trained = 2 * 3 * 4 * (50 + 1797), 3 * 128 * (4 + 8)
+    macs = create_model("ViT-mini").spec.macs or 0
+    operations = 2 * macs * (images + 3 * trained)
+    assert f"{images:,} images through a network and {trained:,} trained on (forward and backward)" in said
+    assert f"TFLOP ({operations / 1e18:.3g} exaFLOPs), very roughly " in said
+    assert " of disk, of which 6.8 MiB stay" in said
 
 
 @pytest.mark.parametrize(
