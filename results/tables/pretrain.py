@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -12,17 +13,37 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+MINIVAL = {  # of each objective: metrics on the minival, and their columns
+    "supervised": {"top1_val": "minival"},
+    "masked_patch": {"loss_val": "loss", "entropy_val": "entropy", "top1_val": "right colours"},
+}
+
+TITLES = {"supervised": "top-1 accuracy, percent", "masked_patch": "loss in nats, top-1 accuracy of probes in percent"}
+
+
 def pretrain(request: TableRequest) -> Sequence[Table]:
-    """A table a pre-training set."""
+    """A table a pre-training set and objective: right colours of patches are no accuracy of classes."""
     assert request.frame is not None
-    shown = request.frame[request.frame["metric"].isin(["top1_val", "top1_probe"]) | (request.frame["status"] != "ok")]
-    return [_table(str(task), part) for task, part in shown.groupby("task", sort=False)]
+    metrics = [*MINIVAL["masked_patch"], "top1_probe"]
+    shown = request.frame[request.frame["metric"].isin(metrics) | (request.frame["status"] != "ok")]
+    tables = []
+    for task, part in shown.groupby("task", sort=False):
+        objectives = part["question"].map(_objective)
+        first, *others = list(dict.fromkeys(objectives[part["status"] == "ok"])) or ["supervised"]
+        tables.append(_table(str(task), first, part[objectives.isin([first, ""])]))
+        tables += [_table(str(task), other, part[objectives == other]) for other in others]
+    return tables
 
 
-def _table(task: str, frame: pd.DataFrame) -> Table:
-    """A row a model and number of images: the minival's accuracy, each probe's, and the mean of the probes."""
+def _objective(question: str) -> str:
+    """The objective of a record; "" of a job that failed, which is in the first table of its task."""
+    return str(json.loads(question or "{}").get("objective", ""))
+
+
+def _table(task: str, objective: str, frame: pd.DataFrame) -> Table:
+    """A row a model and number of images: what was found on the minival, each probe's accuracy, and their mean."""
     probes = list(frame["probe"].dropna().unique()) if "probe" in frame else []
-    several = len(probes) > 1
+    several, of_minival = len(probes) > 1, MINIVAL[objective]
     rows: list[tuple[str, ...]] = []
     rules: set[int] = set()
     sources: dict[tuple[int, int], tuple[str, ...]] = {}
@@ -30,43 +51,57 @@ def _table(task: str, frame: pd.DataFrame) -> Table:
         rules.add(len(rows))
         ok = of_model[of_model["status"] == "ok"]
         for images, part in ok.groupby("images"):
-            of_probes = part[part["metric"] == "top1_probe"]
-            rate, minival = _chosen(part[part["metric"] == "top1_val"], of_probes)
-            cells = [minival, *(of_probes[of_probes["probe"] == name] for name in probes)]
-            cells += [of_probes.groupby("seed", as_index=False)["value"].mean().assign(status="ok")] if several else []
-            for column, cell in enumerate(cells[: 1 + len(probes)], start=3):
+            chosen = _chosen(part)
+            cells = [chosen[chosen["metric"] == metric] for metric in of_minival]
+            of_probes = chosen[chosen["metric"] == "top1_probe"]
+            cells += [of_probes[of_probes["probe"] == name] for name in probes]
+            for column, cell in enumerate(cells, start=3):
                 sources[len(rows), column] = measurements(cell)
-            rows.append((label, f"{images:,.0f}", rate, *(mean_in_words(cell)[1] for cell in cells)))
+            if several:
+                mean = of_probes.groupby("seed", as_index=False)["value"].mean()
+                cells.append(mean.assign(status="ok", unit="percent"))
+            rate = f"{chosen['lr'].iloc[0]:g}"
+            words = [mean_in_words(cell, 3 if cell["unit"].eq("nats").any() else 1)[1] for cell in cells]
+            rows.append((label, f"{images:,.0f}", rate, *words))
         if ok.empty:
-            rows.append((label, "", "", str(of_model["status"].iloc[0]), *[""] * (len(probes) + several)))
-    notes = protocol_notes(frame)
-    notes.append(
-        "minival: held-out images of the same set, on which the candidate (learning rate; with rule=regularised "
-        "regularisation) and when to stop are chosen."
-    )
-    if probes:
-        notes.append("Probes: closed-form few-shot probes of the kept weights, the mean over three support sets.")
-    if (seeds := frame["seed"].dropna().nunique()) > 1:
-        notes.append(f"Mean ± std (ddof 1) over {seeds} seeds.")
+            empty = [""] * (len(of_minival) - 1 + len(probes) + several)
+            rows.append((label, "", "", str(of_model["status"].iloc[0]), *empty))
     return Table(
-        title=f"pre-training on {task}: top-1 accuracy, percent",
-        columns=("model", "images", "rate", "minival", *probes, *(["mean of probes"] if several else [])),
+        title=f"pre-training on {task}, {objective}: {TITLES[objective]}",
+        columns=("model", "images", "rate", *of_minival.values(), *probes, *(["mean of probes"] if several else [])),
         rows=tuple(rows),
         labels=3,
-        notes=(*notes, *provenance_notes(frame)),
+        notes=(*_notes(frame, objective, probes), *provenance_notes(frame)),
         rules=frozenset(rules - {0}),
         sources=sources,
     )
 
 
-def _chosen(minival: pd.DataFrame, of_probes: pd.DataFrame) -> tuple[str, pd.DataFrame]:
-    """The rate of the chosen candidate in words, and its records: that of the probes, without them the best."""
-    candidates = minival.set_index(["lr", "recipe"]).index
-    if of_probes.empty:
-        chosen = candidates == minival.groupby(["lr", "recipe"])["value"].mean().idxmax()
-    else:
-        chosen = candidates == (of_probes["lr"].iloc[0], of_probes["recipe"].iloc[0])
-    return f"{minival[chosen]['lr'].iloc[0]:g}", minival[chosen]
+def _chosen(part: pd.DataFrame) -> pd.DataFrame:
+    """The records of the chosen candidate: that of the probes, without them the best on the minival."""
+    of_probes, candidates = part[part["metric"] == "top1_probe"], part.set_index(["lr", "recipe"]).index
+    if not of_probes.empty:
+        return part[candidates == (of_probes["lr"].iloc[0], of_probes["recipe"].iloc[0])]
+    losses, accuracies = (
+        part[part["metric"] == metric].groupby(["lr", "recipe"])["value"].mean() for metric in ("loss_val", "top1_val")
+    )
+    return part[candidates == (accuracies.idxmax() if losses.empty else losses.idxmin())]
+
+
+def _notes(frame: pd.DataFrame, objective: str, probes: Sequence[str]) -> list[str]:
+    what = "minival" if objective == "supervised" else "loss, entropy (nats) and right colours (percent of patches)"
+    notes = protocol_notes(frame)
+    notes.append(
+        f"{what}: {'' if objective == 'supervised' else 'on the minival, '}held-out images of the same set, on which "
+        "the candidate (learning rate; with rule=regularised regularisation) and when to stop are chosen."
+    )
+    if objective == "masked_patch":
+        notes.append("entropy: the loss of who knows how often each colour is and nothing of the image.")
+    if probes:
+        notes.append("Probes: closed-form few-shot probes of the kept weights, the mean over three support sets.")
+    if (seeds := frame["seed"].dropna().nunique()) > 1:
+        notes.append(f"Mean ± std (ddof 1) over {seeds} seeds.")
+    return notes
 
 
 PRETRAIN = TableSpec(

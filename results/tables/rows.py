@@ -79,13 +79,13 @@ def remarks(cell: pd.DataFrame) -> tuple[str, ...]:
     return tuple(dict.fromkeys(line for text in lines for line in text.splitlines()))
 
 
-def mean_in_words(cell: pd.DataFrame) -> tuple[float | None, str]:
+def mean_in_words(cell: pd.DataFrame, decimals: int = 1) -> tuple[float | None, str]:
     """The mean over seeds or None, and the cell's text: a number, "mean ± std", "failed", "skipped" or ""."""
     ok = cell[cell["status"] == "ok"]
     if ok.empty:
         return None, str(cell["status"].iloc[0]) if len(cell) else ""
     mean, std = mean_and_std(ok["value"])
-    return mean, with_std(mean, std, 1)
+    return mean, with_std(mean, std, decimals)
 
 
 def with_std(mean: float, std: float | None, decimals: int) -> str:

@@ -18,6 +18,8 @@ from vit_bench.bench.verbs.plan import plan_verb
 from vit_bench.models import create_model
 from vit_bench.models.weights.sidecar import read_head, read_sidecar
 from vit_bench.registry import UsageError
+from vit_bench.results.tables.pretrain import PRETRAIN
+from vit_bench.results.tables.table import TableRequest
 from vit_bench.stable import sha
 from vit_bench.suites.images.feeding import first_images
 from vit_bench.suites.sources.fractals import Fractals, fractals_task
@@ -26,6 +28,7 @@ from vit_bench.suites.training.probe import FewShotProbe
 from vit_bench.suites.training.runs import Visits, _Visited
 
 PROBE = "fractals:4:20"
+LOSSES = ("loss_val", "top1_val", "top1_probe")
 SMALL = {"batch": 32, "steps": 4, "visits": 2, "probe": PROBE, "images": 100, "lr": (1e-3, 3e-3)}
 
 
@@ -198,6 +201,25 @@ def test_mistakes_are_told_before_any_work(words: list[str], message: str) -> No
     with pytest.raises(UsageError) as error:
         make_plan(config.read(["suite=pretrain", "task=fractals:5", *words]))
     assert message in str(error.value)
+
+
+def test_masked_patches_have_a_table_of_their_own(done: tuple[pd.DataFrame, Path], tmp_path: Path) -> None:
+    """And no minival score of theirs shares a question with one of classes."""
+    frame = done[0]
+    made = pretrain(tmp_path / "out", objective="masked_patch", steps=2, visits=1, lr=1e-3, images=50)
+    losses, colours, probes = (made[made["metric"] == name]["value"].item() for name in LOSSES)
+    both = pd.concat([frame, made], ignore_index=True)
+    supervised, masked = PRETRAIN.build(TableRequest(frame=both))
+    assert supervised.title == "pre-training on fractals:5, supervised: top-1 accuracy, percent"
+    assert supervised.columns == ("model", "images", "rate", "minival", PROBE)
+    assert masked.title.startswith("pre-training on fractals:5, masked_patch: loss in nats")
+    assert masked.columns == ("model", "images", "rate", "loss", "entropy", "right colours", PROBE)
+    ((_, images, rate, loss, _, right, probed),) = masked.rows
+    assert (images, rate) == ("50", "0.001")
+    assert [float(cell) for cell in (loss, right, probed)] == pytest.approx([losses, colours, probes], abs=0.05)
+    assert float(loss) == pytest.approx(losses, abs=0.001)
+    asked = [set(part[part["metric"] == "top1_val"]["protocol_sha"]) for part in (frame, made)]
+    assert not asked[0] & asked[1]
 
 
 @pytest.mark.slow
