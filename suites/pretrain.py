@@ -28,12 +28,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
+from ..registry import UsageError
 from ..stable import sha
 from .finetune import BigVision, FineTune, Table3
 from .images.decoded import usual_size
 from .metrics import top1
 from .protocol import Context, Measurement, Split, Task, Work, fingerprint, task_question
 from .training import paper_recipes
+from .training.contract import sharding_asked
 from .training.recipe import Recipe
 from .training.runs import Candidate, Trainer, Visits
 
@@ -72,6 +74,11 @@ class Pretrain(FineTune):
 
     def check(self) -> None:
         super().check()
+        if sharding_asked():
+            raise UsageError(
+                "suite=pretrain looks at its network in the middle of training, which a network in pieces (FSDP) does "
+                "not allow. Leave out --use_fsdp, or type: torchrun --nproc-per-node 2 -m bench run suite=pretrain …"
+            )
         typed = [name for name in LENGTHS if getattr(self, name) is not None]
         self.refuse(
             typed[-1] if typed else "steps", len(typed) > 1, f" beside suite.{typed[0]}=: type one" if typed else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
 
 
 CHECKPOINTS = 2  # of a run that are on disk
+
+
+def sharding_asked() -> bool:
+    """Whether the launcher asked for networks in pieces: `accelerate launch --use_fsdp`."""
+    return os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
 
 
 class TrainingError(RuntimeError):

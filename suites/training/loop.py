@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from ...registry import UsageError
 from ...stable import canonical
 from ..images.features import fetch, weights_digest
 from . import micro_batch
@@ -53,8 +52,6 @@ def train(
         if checkpoint is not None and compute.device.type == "cpu":
             compute = replace(compute, threads=int(checkpoint.facts["threads"]))
             torch.set_num_threads(compute.threads or 1)
-        if processes.fsdp and watch.visits:
-            raise UsageError("a network in pieces (FSDP) cannot be visited: pre-train with torchrun, or in one process")
         unsharded = _without_weights(network) if processes.fsdp else network
         state = TrainState(network, data, recipe, seed=seed, compute=compute, processes=processes)
         trained = _Loop(state, watch, checkpoints, interrupts).run(checkpoint)

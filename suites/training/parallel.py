@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, distributed, nn
 
-from .contract import Compute
+from .contract import Compute, sharding_asked
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -107,7 +107,7 @@ def _accelerator(compute: Compute) -> Accelerator:
     AcceleratorState._reset_state()  # an earlier run may have had another precision; processes stay connected
     if not distributed.is_initialized() and not os.environ.get("MASTER_ADDR"):
         PartialState._reset_state()  # a single process may change its device from run to run
-    sharded = os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true" and compute.device.type != "cpu"
+    sharded = sharding_asked() and compute.device.type != "cpu"
     plugin = FullyShardedDataParallelPlugin(fsdp_version=2) if sharded else None
     accelerator = Accelerator(
         cpu=compute.device.type == "cpu",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
+from safetensors.torch import load_file
 from vit_bench.bench import config
 from vit_bench.bench.api import run
 from vit_bench.bench.plan import make_plan
@@ -18,15 +23,20 @@ from vit_bench.bench.verbs.plan import plan_verb
 from vit_bench.models import create_model
 from vit_bench.models.weights.sidecar import read_head, read_sidecar
 from vit_bench.registry import UsageError
+from vit_bench.results.record import load
 from vit_bench.results.tables.pretrain import PRETRAIN
 from vit_bench.results.tables.table import TableRequest
 from vit_bench.stable import sha
 from vit_bench.suites.images.feeding import first_images
+from vit_bench.suites.protocol import Split
+from vit_bench.suites.sources.folder import Folder, folder_task
 from vit_bench.suites.sources.fractals import Fractals, fractals_task
 from vit_bench.suites.training import evaluate
+from vit_bench.suites.training.augment import TrainingImages
 from vit_bench.suites.training.probe import FewShotProbe
 from vit_bench.suites.training.runs import Visits, _Visited
 
+ROOT = Path(__file__).resolve().parents[2]
 PROBE = "fractals:4:20"
 LOSSES = ("loss_val", "top1_val", "top1_probe")
 SMALL = {"batch": 32, "steps": 4, "visits": 2, "probe": PROBE, "images": 100, "lr": (1e-3, 3e-3)}
@@ -201,6 +211,85 @@ def test_mistakes_are_told_before_any_work(words: list[str], message: str) -> No
     with pytest.raises(UsageError) as error:
         make_plan(config.read(["suite=pretrain", "task=fractals:5", *words]))
     assert message in str(error.value)
+
+
+def test_a_network_in_pieces_is_refused_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")  # as accelerate launch --use_fsdp sets it
+    with pytest.raises(UsageError, match=r"in pieces \(FSDP\) .* type: torchrun --nproc-per-node 2 -m bench run"):
+        make_plan(config.read(["suite=pretrain", "task=fractals:5"]))
+
+
+@pytest.mark.slow
+def test_two_processes_pre_train_as_one(done: tuple[pd.DataFrame, Path], tmp_path: Path) -> None:
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    words = [f"suite.{name}={value}" for name, value in SMALL.items() if name != "lr"]
+    words += ["suite=pretrain", "model=ViT-mini", "task=fractals:5", "lr=1e-3,3e-3", "device=cpu", "out=two"]
+    subprocess.run([*torchrun, "-m", "vit_bench", "run", *words], cwd=tmp_path, check=True, timeout=300)
+    assert "2 processes" in (tmp_path / "two" / "log.txt").read_text()
+    two, one = load(tmp_path / "two"), done[0]
+    same = ["metric", "seed", "lr", "samples", "probe", "images"]
+    pd.testing.assert_frame_equal(two[same], one[same])
+    assert (two["value"] - one["value"]).abs().max() <= 2.5  # of 40 and 50 images one, whose logits nearly tie
+    theirs, ours = load_file(kept(tmp_path / "two")), load_file(kept(done[1]))
+    assert theirs.keys() == ours.keys()
+    apart = sum(float((theirs[name] - ours[name]).square().sum()) for name in ours) ** 0.5
+    assert apart < 1e-5 * sum(float(ours[name].square().sum()) for name in ours) ** 0.5
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "fewshot task=digits shots=5",
+        "fewshot task=digits protocol=knn shots=5",
+        "vtab-mini task=digits",
+        "classify task=fractals:5",
+        "finetune task=digits steps=1 lr=0.01 seed=0",
+        "internals task=digits",
+        "throughput suite.batch_size=1 device=cpu",
+        "nearest-mean task=digits include=OWN",
+    ],
+)
+@pytest.mark.slow
+def test_every_suite_knows_where_kept_weights_are_from(done: tuple[pd.DataFrame, Path], words: str) -> None:
+    suite, *more = words.replace("OWN", str(ROOT / "examples" / "own")).split()
+    frame = run(f"suite={suite}", "model=ViT-mini", f"weights={kept(done[1])}", *more, out="r")
+    assert set(frame["status"]) == {"ok"}
+    known = read_sidecar(kept(done[1]))
+    assert known is not None
+    for name, value in asdict(known).items():
+        if value is not None:
+            assert set(frame["pretrain" if name == "pretrain" else f"pretrain.{name}"]) == {value}
+
+
+def test_a_folder_pre_trains_on_its_first_images_in_the_order_of_hashed_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vit_bench.suites.training import runs
+
+    for number in range(45):
+        path = tmp_path / "photos" / "abc"[number % 3] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(number).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(path)
+    task = folder_task(tmp_path / "photos")
+    train = Folder().load(task, "train", tmp_path, tmp_path)
+    trained: list[list[np.ndarray]] = []
+
+    def images(fitted: list[Split], *rest: Any) -> TrainingImages:
+        trained.append(list(fitted[0].images[: len(fitted[0])]))
+        return TrainingImages(fitted, *rest)
+
+    monkeypatch.setattr(runs, "TrainingImages", images)
+    words = ("suite=pretrain", "model=ViT-mini", f"task=folder:{tmp_path / 'photos'}", "images=10,20", "steps=1")
+    run(*words, "batch=4", "lr=1e-3", "probe=none", "visits=1", out="r")
+    assert [len(found) for found in trained] == [10, 20]
+    for found in trained:  # so the smaller set is the beginning of the larger one
+        np.testing.assert_array_equal(found, list(train.images[: len(found)]))
+    assert set(train.labels[:10]) == {0, 1, 2}
+    sidecars = {known.images: known for path in Path("r").glob("kept/*/*.safetensors") if (known := read_sidecar(path))}
+    assert {count: known.images_sha for count, known in sidecars.items()} == {
+        count: sha(first_images(train, count).digest) for count in (10, 20)
+    }
 
 
 def test_masked_patches_have_a_table_of_their_own(done: tuple[pd.DataFrame, Path], tmp_path: Path) -> None:
