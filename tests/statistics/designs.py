@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from .worlds import World
 
-THREE_SEEDS = 15.0  # percentage points by which three seeds may be below the oracle: docs/verdicts.md says why
+THREE_SEEDS = 15.0  # percentage points by which three seeds may be below the oracle: see test_best_power.py
 
 
 @dataclass(frozen=True, kw_only=True)
