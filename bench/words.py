@@ -200,9 +200,17 @@ def read_value(key: str, text: str, hint: Any) -> Any:
         raise UsageError(f"{key}={text}: '{text}' is not {expected}") from None
 
 
+def _at_power(text: str) -> tuple[str, str, str]:
+    """A base, the sign of a power, and the exponent; only a base where there is no sign."""
+    return text.replace("**", "^").partition("^")
+
+
 def _int(text: str) -> int:
     """A whole number of 64 bits. Raises ValueError for any other."""
-    number = int(text)
+    base, power, exponent = _at_power(text)
+    if power and not 0 <= int(exponent) < 64:
+        raise ValueError
+    number = int(base) ** int(exponent) if power else int(text)
     if not -(2**63) <= number < 2**63:
         raise ValueError
     return number
@@ -210,7 +218,7 @@ def _int(text: str) -> int:
 
 def _float(text: str) -> float:
     """A finite number. Raises ValueError for any other."""
-    base, power, exponent = text.replace("**", "^").partition("^")
+    base, power, exponent = _at_power(text)
     number = float(base) ** float(exponent) if power else float(text)
     if isinstance(number, complex) or not math.isfinite(number):
         raise ValueError
@@ -220,7 +228,7 @@ def _float(text: str) -> float:
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _SCALARS: dict[Any, tuple[Callable[[str], Any], str]] = {  # by type: the function that reads it, and what is expected
     str: (str, "a text"),
-    int: (_int, "a whole number"),
+    int: (_int, "a whole number (10^6 is one, too)"),
     float: (_float, "a finite number (2^10 is one, too)"),
     bool: (lambda text: _BOOLEANS[text.lower()], "true or false"),
     Path: (path_of, "a path"),

@@ -54,7 +54,8 @@ class CompareOptions(TableOutput):
     )
     margin: float | None = option(
         None,
-        "percentage points: says of which pairs the true difference is smaller than this (docs/verdicts.md), and "
+        "percentage points: says of which cells and means of groups the true difference is smaller than this "
+        "(equivalent, docs/verdicts.md), of many models which pairs; and "
         "`fail_if=worse` fails only where A is significantly worse by more than this",
         shown="0.5",
         check=_wrong_margin,

@@ -92,10 +92,10 @@ def plan_verb(words: Words = None) -> None:
     if of_power and wanted.power is None:
         raise UsageError(f"{of_power[0]} belongs to power=POINTS, the difference that is to be seen")
     plan = make_plan(settings.read(rest)) if rest or not of_power else None
+    if wanted.power is not None:  # first what was asked: the list of jobs may be long
+        _print_power(wanted, plan, screen)
     if plan is not None:
         _print_plan(plan, screen)
-    if wanted.power is not None:
-        _print_power(wanted, plan, screen)
 
 
 def _print_plan(plan: Plan, screen: Screen) -> None:
@@ -148,17 +148,17 @@ def _print_power(wanted: PowerOptions, plan: Plan | None, screen: Screen) -> Non
 
     assert wanted.power is not None
     rows: list[tuple[str, ...]] = []
-    known = _earlier(wanted, plan) if wanted.earlier else []
+    known = _earlier(wanted, plan, screen) if wanted.earlier else []
     for one in known:
         sd = one.seed_sd if wanted.seed_sd is None else wanted.seed_sd
         share = one.disagree if wanted.disagree is None else wanted.disagree
         counted = "stated" if wanted.disagree is not None else "by predictions" if one.predicted else "if independent"
         seeds = "not known (no model has two seeds)" if sd is None else f"{sd:.2f} points"
         screen.say(
-            f"{one.task}: sd over seeds {seeds}; models differ on {share:.1%} of {one.images:,} images ({counted})"
+            f"{one.name}: sd over seeds {seeds}; models differ on {share:.1%} of {one.images:,} images ({counted})"
         )
         variances = one.variances(wanted.seed_sd, wanted.disagree)
-        rows += _power_rows(one.task, one.images, variances, wanted.power, SEEDS if sd is not None else (1,), one)
+        rows += _power_rows(one.name, one.images, variances, wanted.power, SEEDS if sd is not None else (1,), one)
     if not known:
         if wanted.seed_sd is None or wanted.disagree is None:
             raise UsageError("power= needs variances: name earlier=RUN, or both seed_sd=POINTS and disagree=SHARE")
@@ -174,15 +174,27 @@ def _print_power(wanted: PowerOptions, plan: Plan | None, screen: Screen) -> Non
     )
 
 
-def _earlier(wanted: PowerOptions, plan: Plan | None) -> list[Earlier]:
-    """What earlier runs show of the plan's tasks, or of all without a plan."""
+def _earlier(wanted: PowerOptions, plan: Plan | None, screen: Screen) -> list[Earlier]:
+    """What earlier runs show of the plan's suites and tasks, or of all without a plan.
+
+    Where they are of other suites only, what these show, and a note. Raises UsageError if none has these tasks.
+    """
     from ...results.comparison.power import earlier
     from ...results.record import load
 
     known = earlier(load(*wanted.earlier))
-    names = {job.task.name for job in plan.jobs} if plan is not None else {one.task for one in known}
-    if not (chosen := [one for one in known if one.task in names]):
+    if plan is None:
+        return known
+    asked = {(job.suite.name, job.task.name) for job in plan.jobs}
+    if chosen := [one for one in known if (one.suite, one.task) in asked]:
+        return chosen
+    tasks, suites = {task for _, task in asked}, {suite for suite, _ in asked}
+    if not (chosen := [one for one in known if one.task in tasks]):
         raise UsageError(f"earlier= has none of these tasks, but {', '.join(dict.fromkeys(one.task for one in known))}")
+    others = " and ".join(sorted({one.suite for one in chosen}))
+    screen.say(
+        f"earlier= is of {others}, not of {' and '.join(sorted(suites))}: variances and cost may be others there."
+    )
     return chosen
 
 

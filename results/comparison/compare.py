@@ -30,7 +30,7 @@ from .. import statistics
 from ..predictions import Predictions, Scored
 from ..statistics import Difference
 from .join import MISSING, Joined, join
-from .means import CellDifference, GroupMean, group_means, p_worse_by
+from .means import CellDifference, GroupMean, group_means, p_equivalent, p_worse_by
 
 ALPHA = 0.05
 BY = ("model", "variant", "weights", "source")
@@ -153,6 +153,11 @@ def judged(
     ps += [mean.difference.p if mean.difference else None for of_contest in means for mean in of_contest]
     adjusted = iter(statistics.holm(ps, round(times * sum(p is not None for p in ps))))
     equals = [difference.p_equivalent for difference in found]
+    equals += [
+        _p_equivalent(mean, tested, margin)
+        for (_, tested), of_contest in zip(contests, means, strict=True)
+        for mean in of_contest
+    ]
     equivalent = iter(statistics.holm(equals, round(times * sum(p is not None for p in equals))))
     pairs = [
         tuple(
@@ -162,7 +167,12 @@ def judged(
         for contest in contests
     ]
     return [
-        (of_pairs, tuple(_mean_with_verdict(mean, next(adjusted)) for mean in of_contest))
+        (
+            of_pairs,
+            tuple(
+                _mean_with_verdict(mean, next(adjusted), _equivalent(next(equivalent), margin)) for mean in of_contest
+            ),
+        )
         for of_pairs, of_contest in zip(pairs, means, strict=True)
     ]
 
@@ -171,11 +181,18 @@ def _equivalent(p: float | None, margin: float | None) -> str | None:
     return f"{EQUIVALENT} within {margin:g} points" if p is not None and p <= ALPHA else None
 
 
-def _mean_with_verdict(mean: GroupMean, p: float | None) -> GroupMean:
+def _p_equivalent(mean: GroupMean, cells: Sequence[Difference], margin: float | None) -> float | None:
+    """Of a group mean whose tasks can all be tested for equivalence; else None."""
+    if margin is None or mean.difference is None or any(cells[i].p_equivalent is None for i in mean.members):
+        return None
+    return p_equivalent(mean.difference, margin)
+
+
+def _mean_with_verdict(mean: GroupMean, p: float | None, equivalent: str | None) -> GroupMean:
     if mean.difference is None:
         return replace(mean, verdict=UNTESTED)
     advantage = -mean.difference.value if less_is_better(mean.metric, "percent") else mean.difference.value
-    return replace(mean, p=p, verdict=_verdict(mean.difference, p, advantage))
+    return replace(mean, p=p, verdict=_verdict(mean.difference, p, advantage, equivalent))
 
 
 def _verdict(difference: Difference, p: float | None, advantage: float, equivalent: str | None = None) -> str:
@@ -233,7 +250,7 @@ def select(frame: pd.DataFrame, by: str, word: str, where: str) -> pd.DataFrame:
         raise UsageError(f"by={by}: {suggest(by, BY)}")
     chosen = frame[frame[by] == word]
     if chosen.empty:
-        known = [str(value) for value in frame[by].unique()]
+        known = [str(value) or "(none)" for value in frame[by].unique()]
         raise UsageError(f"{where} has no {by} '{word}'. {suggest(word, known)}")
     chosen.attrs = frame.attrs
     return chosen
@@ -294,6 +311,11 @@ def _test_over_images(
         raise UsageError(
             f"{row['task']}: the groups of dependent images (videos, patients, scenes) differ between the predictions. "
             "Measure both sides with one version of the task"
+        )
+    if margin is not None and groups and groups[0].max() + 1 < statistics.EQUIVALENT_GROUPS:
+        warnings.add(
+            f"{row['task']}: {groups[0].max() + 1} groups of dependent images are too few for a verdict of "
+            f"equivalence, which needs {statistics.EQUIVALENT_GROUPS}."
         )
     right_a, right_b = (np.stack([scored.right for scored in side]) for side in (a, b))
     of_shots = row.get("shots", MISSING) != MISSING  # then a seed draws the training images

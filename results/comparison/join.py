@@ -68,7 +68,11 @@ def join_all(
     checked = _checked(frame, name)
     parts = {str(value): part.copy() for value, part in checked.groupby(by, sort=False, observed=True)}
     if len(parts) < 2:
-        raise UsageError(f"{name} has one {by}, {', '.join(parts) or 'none'}: there is nothing to compare it with")
+        several = [f"by={axis}" for axis in AXES if axis != by and checked[axis].nunique() > 1]
+        raise UsageError(
+            f"{name} has one {by}, {', '.join(parts) or '(none)'}: there is nothing to compare it with"
+            + (f"; {' or '.join(several)} would compare several" if several else "")
+        )
     keys, dropped, by_value = _keys(list(parts.values()), by)
     cells = [_cells(part, keys, f"{name}, {side}").assign(side=side) for side, part in parts.items()]
     cells = pd.concat([part.astype(by_value).assign(number=i) for i, part in enumerate(cells)], ignore_index=True)

@@ -62,6 +62,7 @@ class AllPairs:
     rankings: tuple[Ranking, ...]
     tests: int
     against: str | None  # the best, if only that was tested against each
+    margin: float | None  # percentage points, for verdicts of equivalence
     notes: tuple[str, ...]
 
 
@@ -102,6 +103,7 @@ def compare_all(frame: pd.DataFrame, name: str, *, by: str, **options: Any) -> A
         rankings=tuple(rankings),
         tests=round(made * times),
         against=against,
+        margin=margin,
         notes=(*joined.notes, *_missing_cells(sides, rankings), *sorted(warnings)),
     )
 
@@ -136,7 +138,7 @@ def _rankings(contests: Sequence[Contest], sides: Sequence[str], varying: Sequen
     for contest in contests:
         first, second = contest.sides
         for pair in contest.pairs:
-            subject = tuple(label(pair.key[key]) for key in varying)
+            subject = subject_of(pair, varying)
             cells.setdefault(subject, {}).update({first: pair.a, second: pair.b})
             less[subject] = less_is_better(str(pair.key["metric"]), pair.unit)
             tests.setdefault(subject, []).append((place[first], place[second], verdict_sign(pair.verdict), pair.p))
@@ -149,7 +151,7 @@ def _rankings(contests: Sequence[Contest], sides: Sequence[str], varying: Sequen
             tests.setdefault(subject, []).append((place[first], place[second], verdict_sign(mean.verdict), mean.p))
     rankings = []
     for subject, (mean, contest) in of_means.items():
-        of_tasks = [tuple(label(contest.pairs[i].key[key]) for key in varying) for i in mean.members]
+        of_tasks = [subject_of(contest.pairs[i], varying) for i in mean.members]
         complete = [side for side in sides if all(side in cells[task] for task in of_tasks)]
         scores = np.array([[cells[task][side] for task in of_tasks] for side in complete])  # K T
         such: dict[str, Rank] = {}
@@ -210,6 +212,11 @@ def _missing_cells(sides: Sequence[str], rankings: Sequence[Ranking]) -> list[st
         for side, found in lacking.items()
         if found
     ]
+
+
+def subject_of(pair: Pair, varying: Sequence[str]) -> Subject:
+    """The cell of a pair, by its keys that vary."""
+    return tuple(label(pair.key[key]) for key in varying)
 
 
 def label(value: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..statistics import Difference
 from ..tables.table import GROUP_SIZES, GROUPS
@@ -113,6 +113,15 @@ def weighted_mean(differences: Sequence[tuple[Difference, str]], weights: Mappin
 def error_of(difference: Difference) -> float:
     """The standard error of a difference: its own, or for want of one that of a normal 95 % interval; NaN without."""
     return difference.error if difference.error == difference.error else (difference.high - difference.low) / 2 / Z
+
+
+def p_equivalent(difference: Difference, margin: float) -> float | None:
+    """Two-sided p, as of `p_worse_by`, against A and B being at least `margin` apart (TOST, Schuirmann 1987).
+
+    None where no answers differ: how far they might is then not known.
+    """
+    known = error_of(difference) > 0
+    return p_worse_by(replace(difference, value=abs(difference.value)), -margin) if known else None
 
 
 def p_worse_by(difference: Difference, margin: float) -> float | None:

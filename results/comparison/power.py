@@ -19,14 +19,20 @@ CELL = ["suite", "model", "variant", "weights", "source", "protocol_sha"]
 
 @dataclass(frozen=True, kw_only=True)
 class Earlier:
-    """What earlier runs show of one task."""
+    """What earlier runs of one suite show of one task."""
 
+    suite: str
     task: str
     images: int
     seed_sd: float | None  # percentage points, pooled over models; None where no model has two seeds
     disagree: float  # share of the images on which two models differ
     predicted: bool  # whether `disagree` is counted in predictions; else it is that of independent models
     cost: Cost  # of one seed of one model
+
+    @property
+    def name(self) -> str:
+        """The suite and the task."""
+        return f"{self.suite} {self.task}"
 
     def variances(self, seed_sd: float | None, disagree: float | None) -> Variances:
         """The variances; stated ones win. Without any over seeds, that is 0."""
@@ -41,7 +47,8 @@ def earlier(frame: pd.DataFrame) -> list[Earlier]:
         raise UsageError("earlier= has no top1 with its number of test images: name a run of accuracies")
     predictions = Predictions(frame.attrs.get("folders", ()))
     found = []
-    for (task, images), part in frame.groupby(["task", "n_test"], sort=False, observed=True):  # pyright: ignore[reportGeneralTypeIssues]
+    by_task = frame.groupby(["suite", "task", "n_test"], sort=False, observed=True)
+    for (suite, task, images), part in by_task:  # pyright: ignore[reportGeneralTypeIssues]
         spread = part.groupby(CELL, dropna=False, observed=True)["value"].agg(["var", "size"])
         several = spread[spread["size"] > 1]
         weights = several["size"] - 1
@@ -52,6 +59,7 @@ def earlier(frame: pd.DataFrame) -> list[Earlier]:
         seeds = len(part.drop_duplicates([*CELL, "seed"]))
         found.append(
             Earlier(
+                suite=str(suite),
                 task=str(task),
                 images=int(str(images)),
                 seed_sd=pooled,

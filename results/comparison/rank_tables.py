@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 
 from ..tables.table import Table
-from .compare import ALPHA, BETTER, WORSE
+from .compare import ALPHA, BETTER, EQUIVALENT, WORSE
 from .join import ROW
-from .many import AllPairs, Ranking, heading
+from .many import AllPairs, Ranking, heading, subject_of
 from .means import ALL
 from .tables import COLUMNS, KINDS, difference_row, interval_text, kind_of, p_text
 
 MOST_CELLS = 60  # columns of the matrix
+MOST_EQUIVALENT = 20  # pairs that a note names
 OPPOSITE = {BETTER: WORSE, WORSE: BETTER}
 
 
@@ -51,7 +52,7 @@ def _models_table(found: AllPairs) -> Table:
         title=f"{found.name}: which {_kind(found)} of {len(found.sides)} may be the best",
         columns=(*columns, *(f"{word} than" if word in OPPOSITE else word for word in words)),
         rows=tuple(map(tuple, rows)),
-        notes=(*_best_notes(means), *_family_notes(found, means), *found.notes),
+        notes=(*_best_notes(means), *_equivalent_notes(found, several), *_family_notes(found, means), *found.notes),
         bold=frozenset(bold),
     )
 
@@ -92,6 +93,21 @@ def _best_notes(means: list[Ranking]) -> list[str]:
             best = [side for side, rank in ranks.items() if rank.may_be_best]
             notes += [f"On {claim} may be best: {', '.join(best)}."] if best else []
     return notes
+
+
+def _equivalent_notes(found: AllPairs, several: bool) -> list[str]:
+    """Which pairs are equivalent, and where, where a margin was given."""
+    if found.margin is None:
+        return []
+    headings = {ranking.subject: heading(ranking, several) for ranking in found.rankings}
+    named = []
+    for contest in found.contests:
+        subjects = {(mean.suite, mean.metric, mean.group): mean.verdict for mean in contest.means}
+        subjects |= {subject_of(pair, found.varying): pair.verdict for pair in contest.pairs}
+        where = [headings[subject] for subject, verdict in subjects.items() if kind_of(verdict) == EQUIVALENT]
+        named += [f"{' and '.join(contest.sides)} ({', '.join(where)})"] if where else []
+    more = f"; {len(named) - MOST_EQUIVALENT} more pairs, in format=csv" if len(named) > MOST_EQUIVALENT else ""
+    return [f"Equivalent within {found.margin:g} points: {'; '.join(named[:MOST_EQUIVALENT]) or 'no pair'}{more}."]
 
 
 def _family_notes(found: AllPairs, means: list[Ranking]) -> list[str]:

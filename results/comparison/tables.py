@@ -55,7 +55,7 @@ def _pair_table(comparison: Comparison, every: bool) -> Table:
     if any(pair.difference.detectable == pair.difference.detectable for pair in pairs):
         notes.append(
             "smallest detectable: a true difference of this many points is found in 80 % of such comparisons, before "
-            " the correction."
+            "the correction."
         )
     if any(pair.difference.these_weights for pair in pairs):
         notes.append(

@@ -4,7 +4,7 @@ All functions are pure functions on arrays. Accuracies are in percent, their dif
 difference is always `a - b`.
 """
 
-from .accuracies import difference_of_accuracies
+from .accuracies import EQUIVALENT_GROUPS, difference_of_accuracies
 from .difference import LEVEL, POWER, Difference
 from .families import holm
 from .seeds import welch, welch_of_summaries
@@ -12,6 +12,7 @@ from .shares import wilson
 from .timings import ratio_of_medians, ratio_over_runs
 
 __all__ = [
+    "EQUIVALENT_GROUPS",
     "LEVEL",
     "POWER",
     "Difference",

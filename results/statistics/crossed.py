@@ -32,8 +32,9 @@ def crossed(a: np.ndarray, b: np.ndarray, sizes: np.ndarray, same_draws: bool) -
     seeds, shared = zip(*(_of_seeds(side, sizes) for side in sides), strict=True)
     images = max(images - sum(shared), 0.0)
     lopsided = min(freedoms) == 1 and max(freedoms) > 1
-    freedom = 1.0 if lopsided else _satterthwaite(seeds, freedoms, images, of_images)
-    return (images + sum(seeds)) ** 0.5, freedom
+    variance = images + sum(seeds)
+    freedom = 1.0 if lopsided else float(satterthwaite(seeds, freedoms, images, of_images)) if variance else of_images
+    return variance**0.5, freedom
 
 
 def _of_seeds(side: np.ndarray, sizes: np.ndarray) -> tuple[float, float]:
@@ -46,8 +47,10 @@ def _of_seeds(side: np.ndarray, sizes: np.ndarray) -> tuple[float, float]:
     return float(means.var(ddof=1) / seeds), float(interaction)
 
 
-def _satterthwaite(seeds: Sequence[float], freedoms: Sequence[int], images: float, of_images: float) -> float:
-    """Degrees of freedom of the sum of variances.
+def satterthwaite(
+    seeds: Sequence[float | np.ndarray], freedoms: Sequence[int], images: float, of_images: float
+) -> float | np.ndarray:
+    """Degrees of freedom of the sum of variances, which is not 0: of a side's or both sides' seeds, and of images.
 
     Satterthwaite's (1946) are too many where a variance of few degrees of freedom is small by chance: at 3 seeds, 8 %
     of verdicts on equal models would be wrong. So here the variances between seeds are taken larger, by (f + 2) / f,
@@ -56,7 +59,7 @@ def _satterthwaite(seeds: Sequence[float], freedoms: Sequence[int], images: floa
     factors = [TWO_SEEDS if freedom == 1 else (freedom + 2) / freedom for freedom in freedoms]
     larger = [part * factor for part, factor in zip(seeds, factors, strict=True)]
     squares = sum(part**2 / freedom for part, freedom in zip(larger, freedoms, strict=True)) + images**2 / of_images
-    return (sum(larger) + images) ** 2 / squares if squares else of_images
+    return (sum(larger) + images) ** 2 / squares
 
 
 def _freedom_of_groups(sizes: np.ndarray) -> float:

@@ -1,9 +1,9 @@
 """How large a difference seeds and images can show, before they are spent.
 
 The difference of two models, each trained with S seeds and scored on the same N images, is a crossed design: its
-variance is V = 2 V_seed / S + V_image / N (one V_seed / S a side). V_image / N is known from N images and V_seed from
-2 (S - 1) degrees of freedom, so V has Satterthwaite's (1946). With one seed a side nothing is known of seeds: the
-difference is of these two checkpoints, and V = V_image / N.
+variance is V = 2 V_seed / S + V_image / N (one V_seed / S a side). V_image / N is known from N images and each side's
+V_seed from S - 1 degrees of freedom; those of V are as in crossed.py, whose test this is. With one seed a side nothing
+is known of seeds: the difference is of these two checkpoints, and V = V_image / N.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from .difference import LEVEL
+from .crossed import satterthwaite
+from .difference import LEVEL, POWER
 
-POWER = 0.8
+QUANTILES = 24  # of the variance over a side's seeds, over which power is a mean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,19 +38,22 @@ class Variances:
     def power(self, difference: float, seeds: int, images: int) -> float:
         """The chance that a two-sided t test at 5 % sees this difference.
 
-        The variance over seeds is estimated, and the degrees of freedom with it: a mean over 200 quantiles of the chi
-        squared that the estimate follows.
+        The variances over seeds are estimated, and the degrees of freedom with them: a mean over quantiles of the chi
+        squared that each side's estimate follows.
         """
         from scipy import stats
 
         error, of_images = self.error(seeds, images), self.image / images
         if error == 0:
             return float(difference != 0)
-        known = max(2 * (seeds - 1), 1)
-        quantiles = stats.chi2.ppf((np.arange(200) + 0.5) / 200, known) / known
-        of_seeds = (error**2 - of_images) * quantiles
-        freedom = (of_seeds + of_images) ** 2 / (of_seeds**2 / known + of_images**2 / max(images - 1, 1))
-        least = stats.t.ppf(0.5 + LEVEL / 2, freedom) * (of_seeds + of_images) ** 0.5
+        variance, freedom = np.array(of_images), np.array(max(images - 1, 1))
+        if seeds > 1 and self.seed:
+            known = seeds - 1
+            quantiles = stats.chi2.ppf((np.arange(QUANTILES) + 0.5) / QUANTILES, known) / known
+            of_seeds = np.meshgrid(*2 * [self.seed / seeds * quantiles])
+            variance = sum(of_seeds) + of_images
+            freedom = satterthwaite(of_seeds, (known, known), of_images, max(images - 1, 1))
+        least = stats.t.ppf(0.5 + LEVEL / 2, freedom) * variance**0.5
         return float(
             np.mean(stats.norm.sf((least - difference) / error) + stats.norm.cdf(-(least + difference) / error))
         )

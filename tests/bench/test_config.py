@@ -52,6 +52,17 @@ def test_settings_reach_the_suites_that_have_them() -> None:
     assert (probe, speed) == (Probe(shots=(5,)), Speed(compile=True))
 
 
+@pytest.mark.parametrize(
+    ("text", "number"), [("10^3", 1000), ("2**10", 1024), ("10^-1", 0), ("10^99", 0), ("1^9999", 0)]
+)
+def test_a_whole_number_may_be_a_power(text: str, number: int) -> None:
+    if number:
+        assert [one.shots for one in apply(read(["suite=x", f"shots={text}"]), [Probe()])] == [(number,)]
+        return
+    with pytest.raises(UsageError, match=r"is not a whole number \(10\^6 is one, too\)"):
+        apply(read(["suite=x", f"shots={text}"]), [Probe()])
+
+
 def test_a_comma_list_is_a_tuple_or_a_sweep() -> None:
     config = read(["suite=x", "l2=1,2^10", "size=64,none", "rule=fixed,chosen"])
     assert apply(config, [Probe()]) == [

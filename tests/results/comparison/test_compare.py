@@ -103,7 +103,11 @@ def test_groups_of_either_side_count_and_other_groups_are_refused(tmp_path: Path
         assert pair.difference.method == "sign flips of 20 groups"
     group("a", 100 + np.arange(400) // 20)  # the same groups by other names
     assert compare(a, b, ("a", "b")).pairs[0].difference.method == "sign flips of 20 groups"
+    made = compare(a, a, ("a", "a"), margin=99.0)
+    assert made.pairs[0].verdict == "no difference seen"
+    assert "x: 20 groups of dependent images are too few for a verdict of equivalence, which needs 25." in made.notes
     group("a", np.arange(400) // 10)
+    assert compare(a, a, ("a", "a"), margin=99.0).pairs[0].verdict == "equivalent within 99 points on these weights"
     with pytest.raises(UsageError, match=r"x: the groups of dependent images \(videos, patients, scenes\) differ"):
         compare(a, b, ("a", "b"))
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import typer
+from scipy.stats import t
 from vit_bench.bench.verbs.compare import compare_verb
 from vit_bench.registry import UsageError
 from vit_bench.results.comparison import many
@@ -125,6 +126,11 @@ def test_what_cannot_be_compared_is_said(tmp_path: Path) -> None:
     frame = run(tmp_path / "run", {"only": 1.0}, keep=False)
     with pytest.raises(UsageError, match="run has one model, only: there is nothing to compare it with"):
         compare_all(frame, "run", by="model")
+    with pytest.raises(UsageError, match=r"run has one variant, \(none\): .* with$"):
+        compare_all(frame, "run", by="variant")
+    two = run(tmp_path / "two", {"only": 1.0, "other": 0.0}, keep=False)
+    with pytest.raises(UsageError, match=r"run has one weights, w: .* with; by=model would compare several"):
+        compare_all(two, "run", by="weights")
     with pytest.raises(UsageError, match=r"by=modle: .*model"):
         compare_all(frame, "run", by="modle")
     csv_file = str(tmp_path / "run" / "results.csv")
@@ -163,6 +169,27 @@ def test_means_fail_too_and_a_margin_lets_small_losses_pass(tmp_path: Path) -> N
     assert not found.worse_by(0.2)
     assert mean.difference is not None
     assert mean.difference.high < -0.2  # alone it would be worse by more, but it is one of five tests
+
+
+def test_means_and_pairs_of_many_models_are_equivalent_within_a_margin(tmp_path: Path) -> None:
+    frame = run(tmp_path / "run", {"first": 1.0, "second": 1.0, "low": 0.0})
+    found = compare_all(frame, "run", by="model", margin=4.0)
+    means = {contest.sides: one for contest in found.contests for one in contest.means if one.group == "specialized"}
+    mean, cells = means["first", "second"], [pair for contest in found.contests for pair in contest.pairs]
+    assert mean.difference is not None
+    distance = 4.0 - abs(mean.difference.value)
+    of_mean = 2 * float(t.sf(distance / mean.difference.error, mean.difference.freedom))
+    ps = holm([*(pair.difference.p_equivalent for pair in cells), of_mean, 1.0, 1.0])  # cells and means are one family
+    assert [p is not None and p <= 0.05 for p in ps] == [False] * 12 + [True, False, False]
+    assert mean.verdict == "equivalent within 4 points on these weights"
+    assert means["first", "low"].verdict == "better on these weights"
+    notes = " ".join(rank_tables(found)[0].notes)
+    assert "Equivalent within 4 points: first and second (specialized)." in notes
+    notes = " ".join(rank_tables(compare_all(frame, "run", by="model", margin=0.5))[0].notes)
+    assert "Equivalent within 0.5 points: no pair." in notes
+    same = frame[frame["model"] == "low"]
+    alike = compare(same, same, ("a", "b"), margin=3.0)  # the same answers: nothing shows how much they vary
+    assert {one.verdict for one in alike.means if one.difference} == {"no difference seen"}
 
 
 def test_a_loss_beyond_the_margin_fails(tmp_path: Path) -> None:
