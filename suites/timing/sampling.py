@@ -25,6 +25,7 @@ GROWTH = 1.5  # of the number of samples between checks of the stopping rule: fe
 MAX_SPREAD = 0.10  # interquartile range over the median; above it samples are suspect
 MAX_LAG_ONE = 0.5  # correlation of a step with the next; above it samples are suspect, unless they agree
 AGREEING = 0.01  # interquartile range over the median, up to which it does not matter how steps depend on each other
+KNOWN = 30  # steps; fewer that do not agree are suspect: their interval may be too narrow if they depend on each other
 MAX_DRIFT = 0.05  # from the median of the first third to that of the last; above it samples are suspect
 
 
@@ -65,6 +66,10 @@ class Samples:
             )
         elif width > rule.interval:
             reasons.append(f"the interval of the median is {width:.1%} wide, and {rule.interval:.1%} was asked for")
+        if len(self.seconds) < KNOWN and share > AGREEING:
+            reasons.append(
+                f"{len(self.seconds)} steps are too few to show how they depend on each other: min_samples={KNOWN}"
+            )
         correlation = lag_one(self.seconds)
         if correlation > MAX_LAG_ONE and share > AGREEING:
             reasons.append(f"autocorrelation {correlation:.2f}: steps depend on the one before, above {MAX_LAG_ONE:g}")

@@ -91,6 +91,13 @@ def test_quiet_samples_are_valid() -> None:
     assert verdict(samples(np.ones(30)).reasons(StoppingRule())) == "valid"
 
 
+@pytest.mark.parametrize(("count", "apart", "suspect"), [(29, 0.02, True), (29, 0.005, False), (30, 0.02, False)])
+def test_few_steps_are_suspect_where_they_differ(count: int, apart: float, suspect: bool) -> None:
+    found = samples(1 + apart * np.random.default_rng(1).random(count) * 2).reasons(StoppingRule())
+    few = "29 steps are too few to show how they depend on each other: min_samples=30"
+    assert found == ([few] if suspect else [])
+
+
 def test_a_verdict_says_every_reason() -> None:
     spread = samples(np.tile([1.0, 2.0], 20)).reasons(StoppingRule())
     assert verdict([*spread, ""]).startswith("suspect: spread: quartiles 67% of the median apart, above 10%; the")
