@@ -10,6 +10,10 @@ FILE is deleted: a later download must have the same sha256.
 
 If two processes download the same file, the second waits for the first and then uses its file.
 
+BENCH_MIRROR names a folder, or an address, with copies of one's own: each file is looked for there first, by the path
+of its published URL, and by its name where a published digest tells that it is the file. What is not there comes
+from where it is published. Copies are checked as the originals are.
+
 Nothing is downloaded with BENCH_OFFLINE=1 or HF_HUB_OFFLINE=1.
 """
 
@@ -23,6 +27,7 @@ import os
 import re
 import shutil
 import time
+import urllib.parse
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -89,15 +94,41 @@ def transfer(url: str, target: Path, meter: Meter, published: KnownFile = UNKNOW
     Raises Unreachable if that is not possible, and UsageError if the disk is full or the file is damaged, not the
     published one, or not the one of the first download.
     """
+    copies = mirrored(url, target.name, published)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with _locked(target, meter):
-            if not target.is_file():
-                _fetch(url, target, meter, published)
+            for place in (*copies, url):
+                try:
+                    if not target.is_file():
+                        _fetch(place, target, meter, published)
+                        if place != url:
+                            meter.say(f"{target.name} is from the mirror, {place}")
+                except Unreachable as error:
+                    if place == url:
+                        raise
+                    meter.say(f"not in the mirror: {error}")
     except OSError as error:
         raise UsageError(f"{target} cannot be written ({error.strerror or error}). {published.elsewhere}") from error
     finally:
         meter.close()
+
+
+def mirrored(url: str, name: str, published: KnownFile = UNKNOWN) -> list[str]:
+    """The addresses in BENCH_MIRROR where a copy of a published file may be; none where it is not set.
+
+    `name` is the file's name here. Raises UsageError where BENCH_MIRROR is neither an address nor a folder.
+    """
+    base = os.environ.get("BENCH_MIRROR", "")
+    if not base:
+        return []
+    if "://" not in base:
+        folder = Path(base).expanduser().absolute()
+        if not folder.is_dir():
+            raise UsageError(f"BENCH_MIRROR={base}: there is no such folder; an address begins with https:// or file://")
+        base = folder.as_uri()
+    paths = [urllib.parse.urlsplit(url).path.lstrip("/"), *([urllib.parse.quote(name)] if published.digest else [])]
+    return [f"{base.rstrip('/')}/{path}" for path in dict.fromkeys(paths)]
 
 
 def _fetch(url: str, target: Path, meter: Meter, published: KnownFile) -> None:

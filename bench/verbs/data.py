@@ -83,7 +83,8 @@ def prepare_verb(words: Words = None) -> None:
 
     For example `data prepare Pets SVHN data=/datasets`. With `suite=… model=… weights=…` it gets everything that a run
     with the same words needs, weights too, for a machine without a network. After an interruption, the same command
-    resumes. Exit code 1 if something is still missing.
+    resumes. BENCH_MIRROR names a folder or an address with copies of your own, which are looked for there first. Exit
+    code 1 if something is still missing.
     """
     named, config = _read_config(words or [], PREPARE)
     if not named and not config.suite:

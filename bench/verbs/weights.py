@@ -71,8 +71,8 @@ def download_verb(words: Annotated[list[str], typer.Argument(metavar="MODEL[:TAG
 
     A TAG alone means that tag of every model that has it; `MODEL:*` means all files of a model. Files go to the cache
     folder (BENCH_CACHE), each under its name only when it is whole; after an interruption, the same command
-    resumes. BENCH_WEIGHTS_URL names a mirror of the buckets. With BENCH_OFFLINE=1 or HF_HUB_OFFLINE=1 nothing is
-    downloaded.
+    resumes. BENCH_MIRROR names a folder or an address with copies of one's own, which are looked for there first;
+    BENCH_WEIGHTS_URL one that stands for the buckets. With BENCH_OFFLINE=1 or HF_HUB_OFFLINE=1 nothing is downloaded.
     """
     meter = Meter(stderr())
     wanted = selected(each(_exact, words))

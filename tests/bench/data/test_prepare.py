@@ -123,6 +123,26 @@ class TestFetch:
         assert not server.asked
         assert (tmp_path / "set" / "x").exists()
 
+    def test_a_mirror_is_looked_in_by_path_and_by_name(self, server: Server, tmp_path: Path, monkeypatch) -> None:
+        """By the name that a file has here, too, where its digest is published; a copy that is wrong is not taken."""
+        monkeypatch.setenv("BENCH_MIRROR", str(tmp_path / "www" / "copies"))
+        (tmp_path / "www" / "copies" / "vgg").mkdir(parents=True)
+        for place in ("vgg/images.mat", "pets-images.mat"):
+            copy, root = tmp_path / "www" / "copies" / place, tmp_path / place
+            file = server.file("images.mat", b"images", unpack=False)
+            file = replace(file, url="http://127.0.0.1:9/vgg/images.mat", name="pets-images.mat")
+            copy.write_bytes(b"images")
+            data_prepare.fetch(file, root, SILENT)
+            assert (root / "set" / "pets-images.mat").read_bytes() == b"images"
+            copy.write_bytes(b"others")
+            with pytest.raises(UsageError, match=rf"the file from file://.*/{place} is not what was published: its sha"):
+                data_prepare.fetch(file, tmp_path / "again" / place, SILENT)
+            copy.unlink()
+        nameless = replace(file, digest="", size=None)
+        copy.write_bytes(b"others")
+        with pytest.raises(UsageError, match=r"http://127.0.0.1:9/vgg/images.mat: .*refused"):
+            data_prepare.fetch(nameless, tmp_path / "nameless", SILENT)
+
     def test_no_such_file_and_no_network(self, server: Server, tmp_path: Path, monkeypatch) -> None:
         file = replace(server.file("a.mat", b"x", unpack=False), url=server.file("a.mat", b"").url + "gone")
         with pytest.raises(UsageError, match=r"404 .* Repeat the command .* or put the file at .*a\.matgone yourself"):

@@ -188,6 +188,44 @@ def test_a_mirror_is_an_address_or_a_folder(tmp_path: Path, one, silent, monkeyp
     assert fetch(one, silent).read_bytes() == BODY
 
 
+def test_a_mirror_of_ones_own_is_looked_in_first(bucket, tmp_path: Path, one, silent, monkeypatch) -> None:
+    bucket.files[FILE] = BODY
+    monkeypatch.setenv("BENCH_MIRROR", str(tmp_path / "copies"))
+    with pytest.raises(UsageError, match=r"BENCH_MIRROR=.*copies: there is no such folder; an address begins with http"):
+        fetch(one, silent)
+    copy = tmp_path / "copies" / FILE
+    copy.parent.mkdir(parents=True)
+    (tmp_path / "copies" / copy.name).write_bytes(archive(9))  # of a weights file no digest is published: path alone
+    said = io.StringIO()
+    assert fetch(one, Meter(Console(file=said, width=500))).read_bytes() == BODY
+    assert "not in the mirror: file://" in said.getvalue()
+    assert bucket.seen == [(FILE, "")]
+    releases.cached_file(one).unlink()
+    copy.write_bytes(BODY)
+    assert fetch(one, silent).read_bytes() == BODY
+    assert len(bucket.seen) == 1
+    copy.write_bytes(archive(9))
+    releases.cached_file(one).unlink()
+    with pytest.raises(UsageError, match=r"copies/.*npz is not the file that was downloaded first"):
+        fetch(one, silent)
+
+
+def test_a_mirror_that_hangs_up_is_left_for_the_published_place(bucket, one, monkeypatch) -> None:
+    """A mirror that breaks off five times, and one that does not honour Range."""
+    bucket.files |= {FILE: BODY, f"copies/{FILE}": BODY}
+    monkeypatch.setenv("BENCH_MIRROR", f"{bucket.url}/copies/")
+    bucket.orders = ["cut 100000", "cut 0", "cut 0", "cut 0", "cut 0"]
+    said = io.StringIO()
+    assert fetch(one, Meter(Console(file=said, width=500))).read_bytes() == BODY
+    assert f"not in the mirror: {bucket.url}/copies/{FILE}: the connection broke off" in said.getvalue()
+    assert [path for path, _ in bucket.seen] == [f"copies/{FILE}"] * 5 + [FILE]
+    bucket.seen.clear()
+    releases.cached_file(one).unlink()
+    bucket.orders = ["cut 100000", "no range"]
+    assert fetch(one, Meter(Console(file=said, width=500))).read_bytes() == BODY
+    assert bucket.seen == [(f"copies/{FILE}", ""), (f"copies/{FILE}", "bytes=100000-")]
+
+
 def test_a_terminal_gets_a_bar_and_others_lines(bucket, one) -> None:
     bucket.files[FILE] = BODY
     for terminal in (True, False):
