@@ -125,7 +125,9 @@ def mirrored(url: str, name: str, published: KnownFile = UNKNOWN) -> list[str]:
     if "://" not in base:
         folder = Path(base).expanduser().absolute()
         if not folder.is_dir():
-            raise UsageError(f"BENCH_MIRROR={base}: there is no such folder; an address begins with https:// or file://")
+            raise UsageError(
+                f"BENCH_MIRROR={base}: there is no such folder; an address begins with https:// or file://"
+            )
         base = folder.as_uri()
     paths = [urllib.parse.urlsplit(url).path.lstrip("/"), *([urllib.parse.quote(name)] if published.digest else [])]
     return [f"{base.rstrip('/')}/{path}" for path in dict.fromkeys(paths)]

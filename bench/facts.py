@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from ..models import catalog
-from ..models.released.table import releases
+from ..models.released.table import Release, releases
 from ..models.spec import Model
 from ..results.record import read_variant
 from ..results.tables import Facts
@@ -85,3 +85,14 @@ def model_facts(frame: pd.DataFrame) -> pd.DataFrame:
         row = row.derive(**{key: read_value(key, text, hints[key]) for key, text in changes.items()})
         rows.append({"model": model, "variant": variant, "family": row.family, "macs": row.macs})
     return pd.DataFrame(rows, columns=["model", "variant", "family", "macs"])
+
+
+def release_bytes(release: Release) -> int:
+    """The stated size, otherwise that of float32 parameters with a head for the classes of the data."""
+    if release.bytes is not None:
+        return release.bytes
+    row = catalog()[release.model]
+    width = row.architecture.num_features() or 0
+    data = release.finetune or release.provenance.pretrain or ""
+    classes = {"ImageNet": 1000, "ImageNet-21k": 21_843}.get(data, 0)  # a VTAB-1k task's head is small
+    return 4 * round((row.params or 0) + (classes - 1000) * (width + 1))

@@ -23,6 +23,7 @@ from ...models.released.download import fetch
 from ...models.released.table import Release
 from ...registry import UsageError, is_glob, suggest
 from ..console import stderr, stdout
+from ..facts import release_bytes
 from ..words import each, option
 from .command import group, listed, read_words
 
@@ -181,25 +182,14 @@ def _tagged(model: str, tag: str) -> list[Release]:
 
 def size_of(release: Release) -> str:
     """The size of a file as stated, or estimated from the model's parameters: "~261 MiB"."""
-    return release.size or f"~{human(_bytes(release))}"
+    return release.size or f"~{human(release_bytes(release))}"
 
 
 def total(files: Sequence[Release]) -> str:
     """The number of files and their size: "2 files, 1.6 GiB"; with "about", where a size is not stated."""
     about = "about " if any(release.bytes is None for release in files) else ""
     count = f"{len(files)} file{'' if len(files) == 1 else 's'}"
-    return f"{count}, {about}{human(sum(map(_bytes, files)))}"
-
-
-def _bytes(release: Release) -> int:
-    """The stated size, otherwise that of float32 parameters with a head for the classes of the data."""
-    if release.bytes is not None:
-        return release.bytes
-    row = catalog()[release.model]
-    width = row.architecture.num_features() or 0
-    data = release.finetune or release.provenance.pretrain or ""
-    classes = {"ImageNet": 1000, "ImageNet-21k": 21_843}.get(data, 0)  # a VTAB-1k task's head is small
-    return 4 * round((row.params or 0) + (classes - 1000) * (width + 1))
+    return f"{count}, {about}{human(sum(map(release_bytes, files)))}"
 
 
 def _print_table(files: Sequence[Release], *, fold: bool) -> None:
@@ -220,8 +210,8 @@ def _print_table(files: Sequence[Release], *, fold: bool) -> None:
     screen = stdout()
     columns = ("model", "tag", "trained on", "px", "top-1", "size", "here")
     screen.table(columns, rows, whole=("model", "top-1", "size"))
-    note = "px and top-1 (percent of ImageNet) as published; top-1 often of the configuration rather than of this very "
-    note += "file. ~: computed from the parameters. format=csv has sources."
+    note = "px and top-1 (percent, on the last data) as published; top-1 often of the configuration rather than of this "
+    note += "very file. ~: computed from the parameters. format=csv has sources."
     screen.say(note, style="dim")
 
 

@@ -6,11 +6,11 @@ only. One line stands for the 285 files of BiT-M fine-tuned on VTAB-1k: braces i
 {1} and {2} in its other columns stand for the first, second and third choice.
 
 Tags. A tag is made of the release, the data of pre-training, and the data and image size of fine-tuning:
-`in21k`, `in21k-ft-in1k-384`, `sam`, `augreg-in21k`, `augreg-in21k-ft-in1k-224`, `augreg-in1k-224`, `bit-s`, `bit-m`,
-`bit-m-in1k`, `distilled-224`, `teacher-384`, `vtab-run0-caltech101`. Where several files of a row would have the same
-tag, the file that the release recommends has it (else the one made from the recommended pre-training), and the tag of
-the others is the stem of their file. The stem and timm's name are accepted instead of a tag where they are not
-ambiguous: ViT-B_16 is the stem of three files.
+`in21k`, `in21k-ft-in1k-384`, `sam`, `augreg-in21k`, `augreg-in21k-ft-in1k-224`, `augreg-in21k-ft-pets-224`,
+`augreg-in1k-224`, `bit-s`, `bit-m`, `bit-m-in1k`, `distilled-224`, `teacher-384`, `vtab-run0-caltech101`. Where several
+files of a row would have the same tag, the file that the release recommends has it (else the one made from the
+recommended pre-training), and the tag of the others is the stem of their file. The stem and timm's name are accepted
+instead of a tag where they are not ambiguous: ViT-B_16 is the stem of three files.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Release:
     finetune: str  # data, "" where it was not fine-tuned
     resolution: int | None  # pixels, of the last training; None where it is not stated or sources differ
     resolution_as_stated: str
-    published_top1: float | None  # percent, of ImageNet
+    published_top1: float | None  # percent, on the test images of the data it was fine-tuned on
     published_top1_as_stated: str  # "75.40": its last digit shows how it was rounded
     published_top1_basis: str  # the statement that the number comes from, often not about this file
     top1_of: str  # "file" where it is this file's; "configuration": of another training run by the same recipe

@@ -36,6 +36,8 @@ def released(request: TableRequest) -> list[Table]:
     lines: list[tuple[str, ...]] = []
     letters: dict[str, str] = {}  # the basis of a stated number: the letter of its note
     for release in request.facts.releases:
+        if release["finetune"] not in ("", "ImageNet"):
+            continue
         top1, cell = release["published_top1"], ours.pop((release["model"], release["tag"]), None)
         if (show in ("ours", "delta") and cell is None) or (top1, release["timm_top1"], cell) == (None, None, None):
             continue
@@ -130,7 +132,7 @@ def _own_heads(request: TableRequest, frame: pd.DataFrame) -> Table:
             if metric == "top1" and (interval := _interval(cell)) is not None:
                 grid.measured[grid.add(row, f"{task} 95 %")] = interval
         release = releases.get((subject.model, subject.weights)) if not subject.variant else None
-        place = (row, "ImageNet top1")
+        place = (row, f"{'' if release is None else release['finetune']} top1")
         if release is not None and place in grid.measured:
             mark = "" if release["top1_of"] == "file" else OTHER_RUN
             text = release["published_top1_as_stated"]

@@ -17,7 +17,7 @@ from .published import Format
 
 @dataclass(frozen=True, kw_only=True)
 class Download:
-    """One published file. Sizes and sha256 are those that TFDS publishes (CIFAR's sizes: its server), md5 torchvision's."""
+    """One published file. Sizes and sha256 are those that TFDS publishes (CIFAR's: the server), md5 torchvision's."""
 
     url: str
     size: int | None = None  # bytes
