@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...meter import Meter, human
 from ...models.released.table import Release
+from ...models.spec import Model
+from ...models.weights_choice import WeightsChoice
 from ...registry import UsageError
 from ...suites import suites
-from ...suites.protocol import Source, Task
+from ...suites.protocol import Source, Suite, Task
 from ...suites.sources.image_set import Download, ImageSet
 from ...transfer import KnownFile, Unreachable, check_published, switched_off, transfer
 from .. import config as settings
@@ -125,14 +127,18 @@ def _check_room(root: Path, files: Iterable[Download]) -> None:
         )
 
 
-def needs(config: settings.Config) -> tuple[list[Task], list[Release]]:
-    """The tasks and released weights that a plan with this configuration needs, on this machine or not."""
+def asked(config: settings.Config) -> Iterator[tuple[Suite, Model, WeightsChoice, Task]]:
+    """What a plan with this configuration asks for, fitting or not, on this machine or not."""
     data = AvailableData(config)
     selected = {suite.name: suite for word in config.suite for suite in suites().select(word)}
-    tasks: dict[str, Task] = {}
-    weights: dict[Release, None] = {}
     for suite in settings.apply(config, list(selected.values())):
-        tasks |= {task.name: task for task in data.select_all(config.task or [suite.default_tasks])}
-        for _, choice in choose_weights(suite, choose_models(suite, config, {}, set()), config.weights):
-            weights |= {choice.release: None} if choice.release else {}
-    return list(tasks.values()), list(weights)
+        tasks = data.select_all(config.task or [suite.default_tasks])
+        for model, weights in choose_weights(suite, choose_models(suite, config, {}, set()), config.weights):
+            yield from ((suite, model, weights, task) for task in tasks)
+
+
+def needs(config: settings.Config) -> tuple[list[Task], list[Release]]:
+    """The tasks and released weights that a plan with this configuration needs, on this machine or not."""
+    every = list(asked(config))
+    tasks = {task.name: task for *_, task in every}
+    return list(tasks.values()), list(dict.fromkeys(w.release for _, _, w, _ in every if w.release is not None))

@@ -1,24 +1,32 @@
-"""Replay published weights files on the data at hand: does each score what was published of it?"""
+"""Replay published weights files on the data at hand: does each score what was published of it? `verify real` fetches
+what it needs and replays a list of them, from the cheapest up.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import typer
 
 from ...registry import UsageError
+from ...results.choices import Format
 from ...results.tables import Table
 from ...results.tables.render import show_table
 from ...suites.tasks import tasks
 from ..console import Screen, stderr, stdout
 from ..distributed import process_group
 from ..verify.published import anchors
+from ..verify.real import PASSED as REAL_PASSED
+from ..verify.real import WRONG, RealOptions, replay_all, verdicts_table, write_summary
 from ..verify.replay import PASSED, Check, VerifyOptions, check_available, cost, needs, replay, write
-from ..words import each
-from .command import listed, read_words, single
+from ..verify.replays import all_tables, chosen, list_table, page
+from ..words import each, option
+from .command import listed, read_words, show_tables, single
+from .report import report_verb
 from .weights import known as known_weights
 from .weights import selected
 
@@ -29,6 +37,13 @@ VTAB = (
 SUSTAINED = 40  # TFLOP/s, assumed for the estimate of time
 FIRST = 5  # missing weights files to name where nothing can be replayed
 KINDS = {"file": "this file", "configuration": "its configuration", "copy": "timm's copy"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RealListOptions:
+    """How the list of `verify real` is written."""
+
+    format: Format = option("terminal", "how it is written")
 
 
 def verify_verb(
@@ -46,9 +61,16 @@ def verify_verb(
     A number of another run of the same configuration, or of timm's copy of a file, is of other weights. That is a test
     of another kind, whether the accuracy lies in the binomial 95 % interval, and never counts as wrong. Exit codes: 0
     all agree, 1 one of a file's own numbers differs or fails, 2 nothing could be replayed.
+
+    `verify real [NAME|GLOB|weekly]... [KEY=VALUE]...` says sizes and times, downloads weights and images (BENCH_MIRROR
+    first), replays, goes on after failures, and leaves `runs/real/real.csv`, `report.html`, and for each deviation a
+    text to be pasted into an issue. Repeating it does only what is missing. `verify list real` shows its list, what was
+    replayed so far, and what cannot be; `format=github` writes them as docs/replayed.md has them.
     """
     asked = list(words or [])
     only_list = asked[:1] in (["list"], ["plan"])
+    if asked[only_list : only_list + 1] == ["real"]:
+        raise typer.Exit((_list_real if only_list else _replay_real)(asked[only_list + 1 :]))
     patterns, options = read_words(asked[only_list:], VerifyOptions, "verify", name=known_weights)
     options = replace(options, passed=tuple(word for word in asked if word.partition("=")[0] in PASSED))
     files = selected(patterns or ["*"])
@@ -65,6 +87,7 @@ def verify_verb(
     if only_list:
         _print_needs(checks, out)
         _print_cost(checks, options, out)
+        out.say("`verify list real` shows what `verify real` fetches and replays, and what cannot be replayed")
         return
     if all(check.lacks for check in checks):
         _print_lacks(checks, out, most=FIRST)
@@ -73,6 +96,45 @@ def verify_verb(
             "data=DIR and set BENCH_WEIGHTS to the folders that hold it"
         )
     raise typer.Exit(_measure(checks, options, out))
+
+
+def _list_real(words: list[str]) -> int:
+    """Print the tables of docs/replayed.md, the list with these names alone. Returns the exit code."""
+    names, options = read_words(words, RealListOptions, "verify list real", name=str)
+    tables = all_tables(names)
+    if options.format == "github":
+        sys.stdout.write(page(tables))
+    else:
+        show_tables(tables, options.format)
+        for note in (note for table in tables for note in table.notes):
+            stdout().say(note)
+    return 0
+
+
+def _replay_real(words: list[str]) -> int:
+    """Replay the list, or these rows of it. Returns the exit code."""
+    names, options = read_words(words, RealOptions, "verify real", name=str)
+    options = replace(options, passed=tuple(word for word in words if word.partition("=")[0] in REAL_PASSED))
+    rows, out, screen = chosen(names), stdout(), stderr()
+    table = list_table(rows)
+    show_table(table, out)
+    out.say(table.notes[0])
+    done = list(replay_all(rows, options, screen))
+    verdicts = verdicts_table(done)
+    show_table(verdicts, out)
+    for note in verdicts.notes:
+        out.say(note)
+    out.say(f"Written to {options.out / 'real.csv'} and {write_summary(done, options.out)}")
+    deviations = [options.out / "deviations" / f"{one.replay.name}.md" for one in done if one.verdict in WRONG]
+    for path in deviations:
+        out.say(f"A text for an issue: {path}")
+    if any(one.cells for one in done):
+        try:
+            report_verb([str(options.out), f"out={options.out / 'report.html'}", "title=Replays of published numbers"])
+        except UsageError as error:
+            out.say(f"no page: {error}")
+    wrong = any(one.wrong for one in done)
+    return 1 if wrong else 0 if any(one.measured is not None for one in done) else 2
 
 
 def _measure(checks: Sequence[Check], options: VerifyOptions, out: Screen) -> int:
@@ -191,4 +253,4 @@ def _number(tflop: float) -> str:
     return f"{tflop:,.0f}" if tflop >= 10 else f"{tflop:.2g}"
 
 
-app = single(verify_verb, listed(VerifyOptions))
+app = single(verify_verb, listed(VerifyOptions), "**`verify real`**", listed(RealOptions))

@@ -210,8 +210,8 @@ def _print_table(files: Sequence[Release], *, fold: bool) -> None:
     screen = stdout()
     columns = ("model", "tag", "trained on", "px", "top-1", "size", "here")
     screen.table(columns, rows, whole=("model", "top-1", "size"))
-    note = "px and top-1 (percent, on the last data) as published; top-1 often of the configuration rather than of this "
-    note += "very file. ~: computed from the parameters. format=csv has sources."
+    note = "px and top-1 (percent, on the last data) as published; top-1 often of the configuration rather than of "
+    note += "this very file. ~: computed from the parameters. format=csv has sources."
     screen.say(note, style="dim")
 
 

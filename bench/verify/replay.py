@@ -153,7 +153,8 @@ def replay(checks: Sequence[Check], options: VerifyOptions, screen: Screen) -> l
                 screen.say(f"{job.model.name} {job.weights} on {job.task.name}: repeat it in one process to hear why")
             elif scored.verdict == "differs" and options.diagnose:
                 screen.say(f"{job.model.name} {job.weights} on {job.task.name}: looking for the reason")
-                done[check.anchor] = replace(scored, diagnosis=_diagnosis(scored, job, plan, options))
+                reason = find_reason(scored.stated, job, plan, sample=options.sample)
+                done[check.anchor] = replace(scored, diagnosis=reason)
     return [done[check.anchor] for check in checks]
 
 
@@ -172,7 +173,8 @@ def _judge(check: Check, job: Job, out: Path, options: VerifyOptions) -> Check:
     )
 
 
-def _diagnosis(check: Check, job: Job, plan: Plan, options: VerifyOptions) -> Diagnosis:
+def find_reason(stated: Stated, job: Job, plan: Plan, *, sample: int) -> Diagnosis:
+    """Why a finished job of suite=classify does not score what is stated, looked for on `sample` images."""
     from ..context import Folders, JobContext
     from ..environment import pick_device
     from ..loaded_model import LoadedModel
@@ -183,7 +185,7 @@ def _diagnosis(check: Check, job: Job, plan: Plan, options: VerifyOptions) -> Di
     context = JobContext(job, loaded, Folders.of(plan), Progress(None), batch_size=plan.config.batch_size)
     view = suite.view(job.model, job.weights)
     try:
-        return diagnose(context, view, check.stated, sample=options.sample, precision=suite.precision)
+        return diagnose(context, view, stated, sample=sample, precision=suite.precision)
     except (ValueError, RuntimeError, MemoryError, OSError) as error:  # the measurement stays valid
         return Diagnosis(link="", words=f"the search broke off: {type(error).__name__}: {error}")
 

@@ -30,7 +30,9 @@ OTHERS = {"ImageNet-21k": 21_843}  # number of classes of data sets without a ta
 
 def _data_of(head: Head) -> str:
     """The data set whose classes a head predicts, in lower case. A sidecar may name a task instead of the data set."""
-    return next((task.head for task in tasks().values() if task.head and task.name == head.data), head.data).lower()
+    known = tasks()
+    named = head.data in known and known[head.data].name == head.data
+    return ((named and known[head.data].head) or head.data).lower()
 
 
 def tasks_of(head: Head) -> list[Task]:

@@ -135,9 +135,7 @@ class TestFetch:
             data_prepare.fetch(file, root, SILENT)
             assert (root / "set" / "pets-images.mat").read_bytes() == b"images"
             copy.write_bytes(b"others")
-            with pytest.raises(
-                UsageError, match=rf"the file from file://.*/{place} is not what was published"
-            ):
+            with pytest.raises(UsageError, match=rf"the file from file://.*/{place} is not what was published"):
                 data_prepare.fetch(file, tmp_path / "again" / place, SILENT)
             copy.unlink()
         nameless = replace(file, digest="", size=None)

@@ -191,9 +191,7 @@ def test_a_mirror_is_an_address_or_a_folder(tmp_path: Path, one, silent, monkeyp
 def test_a_mirror_of_ones_own_is_looked_in_first(bucket, tmp_path: Path, one, silent, monkeypatch) -> None:
     bucket.files[FILE] = BODY
     monkeypatch.setenv("BENCH_MIRROR", str(tmp_path / "copies"))
-    with pytest.raises(
-        UsageError, match=r"BENCH_MIRROR=.*copies: there is no such folder; an address begins"
-    ):
+    with pytest.raises(UsageError, match=r"BENCH_MIRROR=.*copies: there is no such folder; an address begins"):
         fetch(one, silent)
     copy = tmp_path / "copies" / FILE
     copy.parent.mkdir(parents=True)
