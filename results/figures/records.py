@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ...random_weights import is_random
@@ -12,6 +12,7 @@ from ...registry import UsageError
 from ..questions import mixed_fields
 from ..tables import row_labels
 from ..tables.comparable import remarked
+from ..tables.pretrainings import pooled
 from ..tables.rows import mean_and_std, once, swept, trained_here
 from ..tables.table import PRETRAINED
 from .row import Figure, FigureRequest
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
 
 
 FIVE_SHOT_RUN = "suite=fewshot task=ImageNet shots=5 pool=65000"
-
-
-MEAN_OF_PROBES = "mean of probes"
 
 
 class SeveralTasks(UsageError):
@@ -41,7 +39,8 @@ class Point:
     label: str
     mean: float
     std: float | None
-    row: dict[str, Any] = field(repr=False)  # its first record
+    row: dict[str, Any] = field(repr=False)  # its first record, with the mean of what is known of its pre-training
+    draws: tuple[float, ...] = ()  # of weights pre-trained here: the accuracy of each seed of pre-training
 
     @property
     def model(self) -> str:
@@ -51,43 +50,14 @@ class Point:
     def variant(self) -> str:
         return self.row["variant"]
 
-
-def with_probes(request: FigureRequest) -> FigureRequest:
-    """The request with the probes of pre-training as few-shot records of the probe's task, and of the probes' mean.
-
-    A mean is over probes of one pre-training: of the same question but for the probe, and the same treatment.
-    """
-    import pandas as pd
-
-    frame = request.frame
-    if frame is None or "probe" not in frame:
-        return request
-    probes = once(frame[(frame["metric"] == "top1_probe") & (frame["status"] == "ok")])
-    questions = [json.loads(str(text)) for text in probes["question"]]
-    probes = probes.assign(
-        **{
-            "task": probes["probe"],
-            "metric": "top1",
-            "shots": [question["probe"]["shots"] for question in questions],
-            "trained": [json.dumps({**question, "probe": None}, sort_keys=True) for question in questions],
-            "pretrain": probes["task"],
-            "pretrain.images": probes["images"],
-        }
-    )
-    made = [frame[frame["suite"] != PRETRAINED], probes.drop(columns="trained")]
-    if probes["task"].nunique() > 1:
-        same = ["model", "variant", "weights", "source", "pretrain", "pretrain.images", "seed", "shots"]
-        same += ["trained", "treatment"]
-        means = probes.assign(value=probes.groupby(same, dropna=False)["value"].transform("mean"))
-        means = means.assign(task=MEAN_OF_PROBES, question=means["trained"]).drop_duplicates(same)
-        made.append(means.drop(columns="trained"))
-    joined = pd.concat(made, ignore_index=True)
-    joined.attrs = frame.attrs
-    return replace(request, frame=joined)
+    @property
+    def images(self) -> float | None:
+        """How many images were pre-trained on; None if unknown."""
+        return _number(self.row.get("pretrain.images")) or None
 
 
 def relevant(request: FigureRequest, figure: Figure, *metrics: str) -> pd.DataFrame:
-    """The successful records that a figure shows, without repeated measurements but the latest.
+    """The successful records that a figure shows, without repeated measurements but the latest, and `pooled`.
 
     Raises UsageError if there are none, with the command that measures them, for a value that is NaN, and for two of
     one seed.
@@ -115,7 +85,7 @@ def relevant(request: FigureRequest, figure: Figure, *metrics: str) -> pd.DataFr
             f"the {row['metric']} of {row['model']} on '{row['task']}' (measurement {row['measurement']}) is NaN or "
             "empty, which no figure can show. Measure it again, or take its row out"
         )
-    return remarked(once(of_metrics).copy())
+    return pooled(remarked(once(of_metrics).copy()))
 
 
 def need(frame: pd.DataFrame, figure: Figure, *columns: str) -> None:
@@ -148,7 +118,7 @@ def choose_task(frame: pd.DataFrame, request: FigureRequest, usual: str) -> str:
 
 
 def points(frame: pd.DataFrame, request: FigureRequest) -> list[Point]:
-    """A point a row label (model, variant, treatment): the mean accuracy over seeds on one task.
+    """A point a row label (model, variant, treatment) and pre-training: the mean accuracy over seeds on one task.
 
     Raises UsageError for answers to different questions, and for records of several l2 (or k).
     """
@@ -162,19 +132,30 @@ def points(frame: pd.DataFrame, request: FigureRequest) -> list[Point]:
                 f"{label} was measured at several {dial} ({values}), and a point can have one: run it with a "
                 f"single {dial}="
             )
-        mean, std = mean_and_std(part["value"])
-        row = {str(name): value for name, value in part.iloc[0].items()}
-        collected.append(Point(label=label, mean=mean, std=std, row=row))
+        by = [name for name in ("pretraining", "pretrain.images") if name in part]
+        for _, own in part.groupby(by, sort=False, dropna=False) if by else [("", part)]:
+            mean, std = mean_and_std(own["value"])
+            row = {str(name): value for name, value in own.iloc[0].items()}
+            row |= {name: own[name].mean() for name in ("pretrain.epochs", "pretrain.exaflops") if name in own}
+            files = own["file"].dropna().nunique() if "file" in own else 0
+            draws = tuple(own["value"]) if files == len(own) else (mean,) if files else ()
+            collected.append(Point(label=label, mean=mean, std=std, row=row, draws=draws))
     return collected
 
 
 def check_question(frame: pd.DataFrame, request: FigureRequest) -> None:
-    """Raise UsageError, unless `request.mix`, if records of one task answer different questions."""
+    """Raise UsageError, unless `request.mix`, if records of one task answer different questions.
+
+    A pre-training's number of images is part of its question, and no two numbers need to answer the same.
+    """
     keys = ["suite", "task", "metric", *(["shots"] if "shots" in frame else [])]
-    if not request.mix and (mixed := mixed_fields(frame, keys)):
-        raise UsageError(
-            f"these records do not answer the same question: {mixed[0]}. Draw them apart, or type mix=true"
-        )
+    here = frame["suite"] == PRETRAINED
+    parts = [frame[~here], *(part for _, part in frame[here].groupby("pretrain.images"))] if here.any() else [frame]
+    for part in parts:
+        if not request.mix and (mixed := mixed_fields(part, keys)):
+            raise UsageError(
+                f"these records do not answer the same question: {mixed[0]}. Draw them apart, or type mix=true"
+            )
 
 
 def of_shots(frame: pd.DataFrame, figure: Figure, shots: int) -> pd.DataFrame:
@@ -193,13 +174,16 @@ def compute_of(point: Point, request: FigureRequest) -> float | None:
     """exaFLOPs of a model's pre-training as the ViT paper counts them; None if images, epochs or MACs are unknown.
 
     Two operations a MAC, and a backward pass costs two forward passes: 6 x MACs x images x epochs. That gives the
-    numbers of Table 6 (tests/results/figures/test_figures.py).
+    numbers of Table 6 (tests/results/figures/test_figures.py). A sidecar's own number goes before it.
     """
-    images, epochs = (_number(point.row.get(f"pretrain.{name}")) for name in ("images", "epochs"))
-    macs = model_value(point, request, "macs")
-    if images is None or epochs is None or macs is None:
+    if (stated := _number(point.row.get("pretrain.exaflops"))) is not None:
+        return stated
+    epochs, macs = _number(point.row.get("pretrain.epochs")), model_value(point, request, "macs")
+    typed = json.loads(str(point.row.get("treatment") or "{}")).get("typed", {})
+    other_size = point.row.get("suite") == PRETRAINED and "image_size" in typed  # `macs` are of the model's own size
+    if point.images is None or epochs is None or macs is None or other_size:
         return None
-    return 6 * float(macs) * images * epochs / 1e18
+    return 6 * float(macs) * point.images * epochs / 1e18
 
 
 def model_value(point: Point, request: FigureRequest, name: str) -> Any:

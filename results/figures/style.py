@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import pairwise, product
 from typing import TYPE_CHECKING, Any
 
 from ...registry import UsageError
@@ -161,24 +161,28 @@ GAP = 5.0  # points between a marker's centre and its text
 Box = tuple[float, float, float, float]  # left, low, right, top
 
 
-def annotate(axes: Axes, points: Sequence[tuple[float, float, str]]) -> None:
-    """Write a text next to each point, where it overlaps others least. Call it after plotting everything."""
+def annotate(axes: Axes, points: Sequence[tuple[float, float, str]], colours: Sequence[str] = ()) -> None:
+    """Write a text next to each point, where it overlaps others and lines least. Call it after plotting everything."""
     figure: Any = axes.figure
     figure.draw_without_rendering()  # computes the layout
     renderer = figure.canvas.get_renderer()
     scale = figure.dpi / 72 * GAP  # pixels
     pixels = axes.transData.transform([(x, y) for x, y, _ in points]) if points else []
     inside = axes.get_window_extent(renderer)
+    drawn = axes.get_lines()
+    markers = [spot for line in drawn if line.get_marker() in MARKERS for spot in _pixels(axes, line)]
+    crossed = [spot for line in drawn if line.get_linestyle() != "None" for spot in _along(_pixels(axes, line))]
     taken: list[Box] = []
 
     def cost(box: Box, distance: float) -> float:
         left, low, right, top = box
         covered = 3 * sum(_overlap(box, other) for other in taken)
-        covered += 40 * sum(left - 1 < x < right + 1 and low < y < top for x, y in pixels)
+        covered += 40 * sum(left - 1 < x < right + 1 and low < y < top for x, y in (*pixels, *markers))
+        covered += 3 * sum(left < x < right and low < y < top for x, y in crossed)
         outside = 30 * (left < inside.x0) + 30 * (top > inside.y1)
         return covered + outside + 1e4 * (right > inside.x1 + 40) + 1e4 * (low < inside.y0) + 2 * distance
 
-    for (x, y, text), (x_pixel, y_pixel) in zip(points, pixels, strict=True):
+    for i, ((x, y, text), (x_pixel, y_pixel)) in enumerate(zip(points, pixels, strict=True)):
         label = axes.annotate(text, (x, y), fontsize=6.2, zorder=4, textcoords="offset points", xytext=(0, 0))
         size = label.get_window_extent(renderer)
         label.remove()
@@ -198,9 +202,23 @@ def annotate(axes: Axes, points: Sequence[tuple[float, float, str]]) -> None:
             ha=HORIZONTAL[right],
             va=VERTICAL[above],
             fontsize=6.2,
+            color=colours[i] if colours else "#000000",
             zorder=4,
             arrowprops=line if distance > 1 else None,
         )
+
+
+def _pixels(axes: Axes, line: Any) -> Any:
+    return axes.transData.transform(list(zip(line.get_xdata(), line.get_ydata(), strict=True)))
+
+
+def _along(ends: Any) -> list[tuple[float, float]]:
+    """Pixels along a line through these, a few apart."""
+    return [
+        (x + (x_next - x) * part / 40, y + (y_next - y) * part / 40)
+        for (x, y), (x_next, y_next) in pairwise(ends)
+        for part in range(40)
+    ]
 
 
 def _overlap(a: Box, b: Box) -> float:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent
 NOISY_STUDENT = "Noisy Student (EfficientNet-L2)"
+SET_IMAGES = {"ImageNet": 1.3e6, "ImageNet-21k": 14e6, "JFT-300M": 303e6}  # ViT paper, Section 4.1
 Row = Mapping[str, str]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +11,12 @@ from ...registry import UsageError
 from ..published import rows
 from ..record import read_variant
 from .cells import printed, stated
+from .finetune import DATASETS, fine_tuned
 from .grid import Grid
-from .measure import measured
+from .measure import Subject, mean_of_tasks, measured, subjects
+from .pretrainings import pooled
 from .rows import only_metric
-from .table import FINE_TUNED, Table, TableRequest, of_paper
+from .table import FINE_TUNED, PRETRAINED, Table, TableRequest, of_paper
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,16 +26,54 @@ EMBEDDINGS = {"none": "none", "1d": "1-D", "2d": "2-D", "relative": "relative"}
 
 
 def table7(request: TableRequest) -> list[Table]:
-    """Datasets as rows, optimisers as columns, published numbers alone."""
+    """Datasets as rows, optimisers as columns: the paper's, then our pre-trainings of one model on one set and size."""
     grid = Grid(
         title="ViT paper, Table 7: ResNets pre-trained with Adam or SGD, top-1 after fine-tuning, percent",
         label_names=("dataset",),
+        models_are_columns=True,
     )
-    for row in rows("table7_8_ablations"):
+    for row in rows("table7_8_ablations") if request.show != "ours" else ():
         if row["table"] == "ViT Table 7":
             grid.printed[grid.add((row["dataset"],), f"{row['model']} {row['setting']}")] = printed(row)
-    grid.notes.append("Pre-trained on JFT-300M for 7 epochs.")
-    return [grid.table(replace(request, show="published"))]
+    if request.show != "ours":
+        grid.notes.append("Published: pre-trained on JFT-300M for 7 epochs.")
+    if request.frame is not None:
+        _add_pretrainings(grid, request.frame)
+    return [grid.table(request if request.frame is not None else replace(request, show="published"))]
+
+
+def _add_pretrainings(grid: Grid, frame: pd.DataFrame) -> None:
+    """Add a column for each of our pre-trainings that others match in model, set and number of images."""
+    tuned = pooled(fine_tuned(frame[frame["suite"] != PRETRAINED]))
+    here = [subject for subject in subjects(tuned) if subject.frame["pretraining"].iloc[0]]
+    optimizers = {
+        measurement.partition("/")[0]: json.loads(treatment).get("recipe", {}).get("optimizer", "")
+        for measurement, treatment in frame[frame["suite"] == PRETRAINED][["measurement", "treatment"]].itertuples(
+            index=False, name=None
+        )
+        if treatment
+    }
+    by_set: dict[Any, list[Subject]] = {}
+    for subject in here:
+        by_set.setdefault((subject.model, subject.variant, subject.pretrain, subject.images), []).append(subject)
+    matching = [subject for of_set in by_set.values() if len(of_set) > 1 for subject in of_set]
+    count = tuned["task"].nunique()
+    for subject in matching:
+        first = subject.frame.iloc[0]
+        known = [first.get("pretrain.recipe"), optimizers.get(first["pretraining"])]
+        column = ", ".join([subject.title, *(text for text in known if isinstance(text, str) and text)])
+        cells = {task: measured(part) for task, part in subject.frame.groupby("task", sort=False)}
+        for task, cell in cells.items():
+            grid.measured |= {grid.add((DATASETS.get(str(task), str(task)),), column): cell} if cell else {}
+        mean = mean_of_tasks(subject.frame, count)
+        grid.measured[grid.add((f"average of {count} tasks",), column)] = mean
+    if matching:
+        grid.notes.append("Ours: a column a pre-training, where several are of one model, set and number of images.")
+    else:
+        grid.notes.append(
+            "Ours: no two pre-trainings (suite=pretrain, then suite=finetune on the kept weights) are of one model, "
+            "set and number of images."
+        )
 
 
 def table8(request: TableRequest) -> list[Table]:
@@ -86,5 +127,5 @@ def _add_ours(grid: Grid, frame: pd.DataFrame) -> None:
             grid.measured[line, place] = cell
 
 
-TABLE7 = of_paper("7", "optimisers for pre-training ResNets", table7, (FINE_TUNED,))
+TABLE7 = of_paper("7", "ways of pre-training one model: optimisers of ResNets", table7, (FINE_TUNED, PRETRAINED))
 TABLE8 = of_paper("8", "position embeddings", table8, ("fewshot", FINE_TUNED))

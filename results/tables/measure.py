@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...random_weights import is_random
 from ...registry import UsageError
-from ..published import NOISY_STUDENT, model_name
+from ..published import NOISY_STUDENT, SET_IMAGES, model_name
 from . import cells
 from .cells import Measured
 from .rows import mean_and_std, measurements, only_metric, remarks, row_labels, trained_here, weights_labels
@@ -37,6 +37,8 @@ class Subject:
     weights: str
     pretrain: str
     epochs: float | None
+    images: float | None  # in the pre-training set
+    exaflops: float | None  # of pre-training, as its sidecar file says
     frame: pd.DataFrame
 
     @property
@@ -44,13 +46,14 @@ class Subject:
         """The label with the weights and their pre-training set, so that it never equals a published column's name."""
         short = PurePath(self.weights).name
         label = self.label if short in self.label or not short else f"{self.label} ({short})"
-        return label if is_random(self.weights) or not self.pretrain else f"{label}, {self.pretrain}"
+        known = is_random(self.weights) or self.pretrain in self.weights  # as of weights that were kept here
+        return label if known or not self.pretrain else f"{label}, {self.pretrain}"
 
     def stands_for(self, model: str, pretrain: str, epochs: float | None = None) -> bool:
         """Whether a published number of this model and pre-training set, spelled as published, is comparable.
 
-        The pre-training set must be the same and this model no variant. Weights of another paper's training on the
-        same set, and weights trained for another known number of epochs, are not comparable.
+        The pre-training set must be the same and whole, and this model no variant. Weights of another paper's training
+        on the same set, and weights trained for another known number of epochs, are not comparable.
         """
         if self.variant or model_name(model) != self.model:
             return False
@@ -58,7 +61,8 @@ class Subject:
             return not is_random(self.weights)
         other = self.weights.startswith(OTHER_TRAINING) or any(f"/{word}/" in self.weights for word in OTHER_TRAINING)
         same_epochs = None in (self.epochs, epochs) or self.epochs == epochs
-        return self.pretrain == pretrain and not other and same_epochs
+        part = self.images is not None and self.images < 0.9 * SET_IMAGES.get(pretrain, 0)
+        return self.pretrain == pretrain and not other and same_epochs and not part
 
 
 def subjects(frame: pd.DataFrame) -> list[Subject]:
@@ -68,11 +72,17 @@ def subjects(frame: pd.DataFrame) -> list[Subject]:
     for label, part in row_labels(frame):
         first: dict[Any, Any] = part.iloc[0].to_dict()
         texts = {name: str(first[name]) for name in ("model", "variant", "weights", "pretrain")}
-        epochs: Any = first.get("pretrain.epochs")
-        known = isinstance(epochs, int | float) and epochs == epochs  # not NaN
         texts |= {"label": label, "label_without_weights": label.replace(f" ({shown[texts['weights']]})", "")}
-        listed.append(Subject(epochs=float(epochs) if known else None, frame=part, **texts))
+        epochs, images, exaflops = (_mean_cost(part, name) for name in ("epochs", "images", "exaflops"))
+        listed.append(Subject(epochs=epochs, images=images, exaflops=exaflops, frame=part, **texts))
     return listed
+
+
+def _mean_cost(part: pd.DataFrame, name: str) -> float | None:
+    """What is known of the pre-training of these weights, the mean over seeds of it; None if nothing is."""
+    column = f"pretrain.{name}"
+    known = part[column].dropna().astype(float) if column in part else ()
+    return float(known.mean()) if len(known) else None  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def matched(

@@ -8,9 +8,10 @@ from ...random_weights import is_random
 from ..cost import cost, cost_note
 from ..published import Row, model_name, rows
 from .cells import Measured, printed, stated
-from .finetune import TASKS, fine_tuned
+from .finetune import DATASETS, TASKS, fine_tuned
 from .grid import Grid
 from .measure import Subject, matched, mean_of_tasks, measured, subjects
+from .pretrainings import pooled
 from .rows import only_metric, protocol_notes, provenance_notes
 from .table import FINE_TUNED, GROUP_SIZES, VTAB, Table, TableRequest, of_paper
 
@@ -132,6 +133,8 @@ def table6(request: TableRequest) -> list[Table]:
         label_names=("model", "epochs"),
         columns=[*TABLE6_COLUMNS, EXAFLOPS],
     )
+    others = [task for subject in chosen if subject.exaflops for task in subject.frame["task"].unique()]
+    grid.columns[-1:-1] = [task for task in dict.fromkeys(others) if task not in DATASETS]
     published = rows("table6_scaling")
     keys = [(row["model"], row["pretrain"], float(row["epochs"])) for row in published]
     matches, unmatched = matched(chosen, keys)
@@ -147,8 +150,18 @@ def table6(request: TableRequest) -> list[Table]:
             grid.measured |= {(line, dataset): cell for dataset, cell in _by_dataset(subject)}
         unmatched += ours[1:]
     for subject in unmatched:
-        line = (subject.title, "" if subject.epochs is None else f"{subject.epochs:g}")
+        line = (subject.title, "" if subject.epochs is None else f"{subject.epochs:.4g}")
         grid.measured |= {grid.add(line, dataset): cell for dataset, cell in _by_dataset(subject)}
+        if subject.exaflops:
+            for task in set(grid.columns) & set(subject.frame["task"]):
+                cell = measured(subject.frame[subject.frame["task"] == task])
+                grid.measured |= {grid.add(line, task): cell} if cell else {}
+            grid.measured[grid.add(line, EXAFLOPS)] = Measured(words=f"{subject.exaflops:.3g}")
+    if any(subject.exaflops for subject in unmatched):
+        grid.notes.append(
+            "Of weights pre-trained here (suite=pretrain) epochs and exaFLOPs are those of their sidecars, up to the "
+            "visit that was kept, and numbers are over seeds of pre-training where there are several."
+        )
     grid.notes.append("Published exaFLOPs are cut off, not rounded; differences are to the value that Figure 5 draws.")
     if request.show != "published":
         grid.notes.append(
@@ -160,7 +173,7 @@ def table6(request: TableRequest) -> list[Table]:
 
 
 def _subjects(frame: pd.DataFrame | None) -> list[Subject]:
-    return [] if frame is None else subjects(fine_tuned(frame))
+    return [] if frame is None else subjects(fine_tuned(pooled(frame)))
 
 
 def _by_dataset(subject: Subject, *suites: str) -> list[tuple[str, Measured]]:
