@@ -59,7 +59,8 @@ class Config:
     weights: tuple[str, ...] = option(
         (),
         "which weights; a TAG (`weights list`) is a released file, downloaded when it is not on this machine; a "
-        "glob of tags or of files selects several; for a library's models also `pretrained` or a tag of theirs",
+        "glob of tags or of files selects several; for a library's models also `pretrained` or a tag of theirs, for "
+        "your own also `own`, those that they bring",
         shown="random|random:SEED|TAG|FILE",
     )
     data: Path | None = option(None, "where data sets are; without it, BENCH_DATA", shown="DIR")

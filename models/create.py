@@ -32,10 +32,10 @@ def create_model(
                  (models/released/download.py); or the path of a file, which must match exactly: an official .npz of a
                  ViT, BiT or hybrid, or big_vision's of a ViT; a .safetensors (or an index of shards), .pt, .pth, .bin
                  or .ckpt with our names or timm's, bare or inside a training checkpoint ("run.pth:model_ema" names the
-                 part); or a folder that holds one of these. A user's own model brings its weights or draws them from
-                 `seed`; a file is loaded into it. A library's model also takes "pretrained" (the library's default) or
-                 a name of the library's weights, its files have the library's names, and None is "pretrained" where its
-                 name has a tag. A WeightsChoice is taken as it is (models/weights_choice.py).
+                 part); or a folder that holds one of these. A user's own model brings its weights ("own", or None) or
+                 draws them from `seed`; a file has its names. A library's model also takes "pretrained" (the library's
+                 default) or a name of the library's weights, its files have the library's names, and None is
+                 "pretrained" where its name has a tag. A WeightsChoice is taken as it is (models/weights_choice.py).
     num_classes  of the head, which is zero unless the file has a head of that size. None keeps the file's head; without
                  one, calling the network gives the features
     image_size   in pixels, one number or (height, width); None: the row's. Position embeddings of a file with another

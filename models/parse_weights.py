@@ -42,9 +42,10 @@ def read_weights(row: Model, word: str) -> list[WeightsChoice]:
     `random:0` becomes `random`, whose first seed is 0 in every command. Raises UsageError where it is clear what is
     wrong.
     """
-    if row.architecture.brings_weights:
-        raise UsageError(f"weights={word}: {row.name} brings its own; load them in its builder")
-    return [Random() if choice == Random(0) else choice for choice in _parse_word(row, word)]
+    choices = _parse_word(row, word)
+    if row.architecture.brings_weights and any(choice.random for choice in choices):
+        raise UsageError(f"weights={word}: {row.name} is built already and brings its own; leave weights= out")
+    return [Random() if choice == Random(0) else choice for choice in choices]
 
 
 def _parse_word(row: Model, word: str) -> Sequence[WeightsChoice]:

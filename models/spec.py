@@ -43,7 +43,7 @@ class Architecture(ABC):
     later_fields: ClassVar[frozenset[str]] = frozenset()  # fields that a job's identity leaves out while they are None
     in_globs: ClassVar[bool] = True  # whether globs of the catalog select rows of this kind
     weights_names: ClassVar[str] = ""  # the file of models/weights/names with the names in its weights files
-    brings_weights: ClassVar[bool] = False  # whether a command cannot name its weights
+    brings_weights: ClassVar[bool] = False  # whether it is built already, so that none can be drawn
     input_is_known: ClassVar[bool] = True  # whether the row's `input` is right before the model is built
     resizes_by_pillow: ClassVar[bool] = False  # whether its library evaluates on images that Pillow resized
     has_resnet: ClassVar[bool] = False  # whether the ViT paper tries BiT's recipe beside its own (Appendix B.1.1)

@@ -121,7 +121,7 @@ class LibraryWeights(WeightsChoice):
 
 @dataclass(frozen=True)
 class OwnWeights(WeightsChoice):
-    """The weights that a user's own model brings: its builder draws or loads them."""
+    """The weights that a user's own model brings where no others are named: its builder draws or loads them."""
 
     def __str__(self) -> str:
         return "own"

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ...errors import describe_error
 from ...registry import UsageError
 from ..networks.base import check_classes, check_images, check_memory
-from ..own.adapter import OthersBackbone, OwnBackbone, zero_head
+from ..own.adapter import OUR_HEAD, OthersBackbone, OwnBackbone, is_backbone, saved_names, zero_head
 from ..own.settings import read_literal
 from ..weights.conventions import Weights, under_module_names
 from ..weights.files import open_weights
@@ -243,7 +243,7 @@ def _from_file(
     A head that fine-tuning saved reads the feature that its sidecar file names, whatever `features` are.
     """
     tensors = weights.tensors
-    saved_here = library.architecture.tap is None and _is_backbone(tensors)
+    saved_here = library.architecture.tap is None and is_backbone(tensors)
     classes = _classes_of_head(library, tensors)
     width = _checked_width(library, spec, classes)
     module = _construct(library, spec, classes)
@@ -251,7 +251,7 @@ def _from_file(
         load_strictly(module, weights, spec)
     backbone = _wrapped(library, spec, module, width, num_classes)
     if saved_here and isinstance(backbone, PublishedBackbone):
-        if OUR_HEAD in tensors:
+        if OUR_HEAD[0] in tensors:
             backbone.drop_library_head()
             backbone.head = zero_head(width, classes)
             backbone.head_tap = beside_classifier(head.pool) if head is not None else None
@@ -298,29 +298,18 @@ def _library(kind: MakeLibrary, row: Model, tag: str | None) -> Library:
     return kind(row, architecture, architecture.tag if tag in (None, PRETRAINED) else tag)
 
 
-OUR_HEAD = "head.weight"
-
-
 def _known_names(library: Library, spec: Model) -> set[str]:
     """The names of the library's module, and of one of these backbones around it. Allocates nothing."""
     with torch.device("meta"):
-        names = _construct(library, spec, 1).state_dict()
-    return {*names, *(f"module.{name}" for name in names), OUR_HEAD, "head.bias"}
-
-
-def _is_backbone(tensors: Mapping[str, StoredTensor]) -> bool:
-    """Whether a file holds one of these backbones as fine-tuning saves it: the library's module, and maybe a head."""
-    return any(name.startswith("module.") for name in tensors) and all(
-        name.startswith(("module.", "head.")) for name in tensors
-    )
+        return saved_names(_construct(library, spec, 1).state_dict())
 
 
 def _classes_of_head(library: Library, tensors: Mapping[str, StoredTensor]) -> int:
     """The classes of the head in a file, with the library's own names or as fine-tuning saves it."""
-    if not _is_backbone(tensors):
+    if not is_backbone(tensors):
         return library.head_classes(tensors)
-    if OUR_HEAD in tensors:
-        return tensors[OUR_HEAD].shape[0]
+    if OUR_HEAD[0] in tensors:
+        return tensors[OUR_HEAD[0]].shape[0]
     return library.head_classes({name.removeprefix("module."): stored for name, stored in tensors.items()})
 
 

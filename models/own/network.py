@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any, get_args
 
 from torch import nn
 
 from ...registry import UsageError, suggest
-from ..spec import Input, Model
+from ..spec import Input, Interpolation, Model
 from ..weights.conventions import under_module_names
 from ..weights.files import open_weights
 from ..weights.load import head_classes, load_strictly, with_head
 from ..weights_choice import WeightsChoice, wrong_weights
-from .adapter import OwnBackbone
+from .adapter import OwnBackbone, is_backbone, saved_names, zero_head
 from .rows import OwnArchitecture
 from .settings import read_field
 
@@ -38,7 +39,7 @@ def build(
     backbone = OwnBackbone(spec, module, architecture.tap, num_classes)
     backbone.source_files = files
     if weights.path is not None:
-        _load_file(backbone, weights.path)
+        _load_file(backbone, weights.path, num_classes)
     return backbone.eval()
 
 
@@ -48,26 +49,35 @@ def count_parameters(row: Model, num_classes: int | None) -> int:
     return sum(parameter.numel() for parameter in backbone.parameters())
 
 
-def _load_file(backbone: OwnBackbone, path: Path) -> None:
-    """Loads a state dict of the user's module, or of its Backbone (which has "module." before each name)."""
-    inner, outer = backbone.module.state_dict(), backbone.state_dict()
+def _load_file(backbone: OwnBackbone, path: Path, num_classes: int | None) -> None:
+    """Loads a state dict of the user's module, or of its Backbone (which has "module." before each name).
+
+    The head of a Backbone's file is kept unless another `num_classes` is asked for.
+    """
+    own = backbone.module.state_dict()
     with open_weights(path) as contents:
-        weights = under_module_names(contents, {*inner, *outer})
-        if set(weights.tensors) != set(inner) and any(f"module.{name}" in weights.tensors for name in inner):
-            if backbone.head is None or head_classes(weights) != len(backbone.head.weight):
-                weights = with_head(weights, outer)
+        weights = under_module_names(contents, saved_names(own))
+        if set(weights.tensors) != set(own) and is_backbone(weights.tensors):
+            classes = head_classes(weights)
+            if num_classes is None and classes is not None:
+                backbone.head = zero_head(backbone.num_features, classes)
+            elif num_classes is not None and num_classes != classes:
+                weights = with_head(weights, backbone.state_dict())
             load_strictly(backbone, weights, backbone.spec)
         else:
             load_strictly(backbone.module, weights, backbone.spec)
-        backbone.notes = weights.notes
+        backbone.notes += weights.notes
 
 
 def _declared_input(row: Model, module: nn.Module, settled: tuple[str, ...]) -> Input:
-    """The row's input contract, with the fields that the module declares in `input` and no setting fixes."""
+    """The row's input contract, with the fields that the module declares in `input` and no setting fixes.
+
+    Without `input` they are those that it states as libraries do.
+    """
     declared = getattr(module, "input", None)
     values = vars(declared) if isinstance(declared, Input) else declared
     if not isinstance(values, Mapping):
-        return row.input
+        values = _stated_input(module)
     known = [field.name for field in fields(Input)]
     read = {}
     for name, value in values.items():
@@ -77,3 +87,21 @@ def _declared_input(row: Model, module: nn.Module, settled: tuple[str, ...]) -> 
             )
         read[name] = read_field(row.name, f"input.{name}", value)
     return replace(row.input, **{name: value for name, value in read.items() if name not in settled})
+
+
+def _stated_input(module: nn.Module) -> dict[str, Any]:
+    """What a module says of its images: timm's `default_cfg`; the size that it, its patches or its `config` have."""
+    configuration = getattr(module, "pretrained_cfg", None) or getattr(module, "default_cfg", None)
+    stated: dict[str, Any] = {}
+    if isinstance(configuration, Mapping):
+        stated = {name: configuration[name] for name in ("mean", "std") if name in configuration}
+        if configuration.get("interpolation") in get_args(Interpolation):
+            stated["interpolation"] = configuration["interpolation"]
+        stated["size"] = tuple(configuration.get("input_size", ()))[1:]
+    places = [module, *(getattr(module, name, None) for name in ("patch_embed", "config"))]
+    sizes = [getattr(place, name, None) for place in places for name in ("image_size", "img_size")]
+    sizes = [
+        tuple(size) if isinstance(size, list | tuple) else (size, size) for size in (*sizes, stated.pop("size", ()))
+    ]
+    usable = [size for size in sizes if len(size) == 2 and all(type(side) is int and side > 0 for side in size)]
+    return stated | ({"size": usable[0]} if usable else {})

@@ -6,7 +6,7 @@ import copy
 import hashlib
 import inspect
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -24,10 +24,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class OwnArchitecture(OthersArchitecture):
-    """Base of a user's builder and of a module passed from Python: both bring their own weights."""
+    """Base of a user's builder and of a module passed from Python: both bring weights, and take a file's."""
 
     network: ClassVar[str] = "adapter:OwnBackbone"
-    brings_weights: ClassVar[bool] = True
 
     @property
     def built_by(self) -> str:
@@ -35,6 +34,10 @@ class OwnArchitecture(OthersArchitecture):
 
     def default_weights(self, row: Model, suite: str | None) -> WeightsChoice:  # noqa: ARG002
         return OwnWeights()
+
+    def read_published(self, row: Model, word: str) -> Sequence[OwnWeights]:  # noqa: ARG002
+        """The word `own` names those that it brings, beside files."""
+        return [OwnWeights()] if word == str(OwnWeights()) else []
 
     @abstractmethod
     def make(self, name: str, weights: WeightsChoice, seed: int) -> tuple[nn.Module, tuple[Path, ...]]:
@@ -99,6 +102,8 @@ def _kind(value: object) -> str:
 @dataclass(frozen=True, kw_only=True)
 class GivenModule(OwnArchitecture):
     """A module that was passed from Python, identified by a digest of its weights and code."""
+
+    brings_weights: ClassVar[bool] = True
 
     digest: str
     module: nn.Module = field(compare=False, repr=False)

@@ -146,7 +146,7 @@ def is_finite(value: Tensor) -> bool:
 
 
 def check_names(weights: Weights, expected: Mapping[str, Tensor], row: Model) -> None:
-    """Raises UsageError, with both sides and a guess of the right row, unless the file has what the network expects."""
+    """Raises UsageError, a guess of the right row first, then both sides, unless the file has what is expected."""
     problems = _problems(weights, expected)
     heads = row.architecture.sizes().get("heads")
     if not problems and (weights.heads is None or weights.heads == heads):
@@ -155,9 +155,10 @@ def check_names(weights: Weights, expected: Mapping[str, Tensor], row: Model) ->
         problems.append(f"the file's attention has {weights.heads} heads, the model's {heads}")
     refused = refused_parts(weights.tensors)
     hints = refused or [*_hints(weights), *guess_row(weights.shapes(), weights.heads, row)]
-    raise UsageError(
-        "\n  ".join([f"'{weights.contents.path}' does not hold the weights of {title(row)}:", *problems, *hints])
-    )
+    if not hints and not expected.keys() & weights.tensors.keys():
+        hints = ["no tensor in it has a name of the model's"]
+    conclusion = f"'{weights.contents.path}' does not hold the weights of {title(row)}: {'; '.join(hints)}".rstrip()
+    raise UsageError("\n  ".join([conclusion, *problems]))
 
 
 def _problems(weights: Weights, expected: Mapping[str, Tensor]) -> list[str]:
@@ -184,7 +185,7 @@ def _problems(weights: Weights, expected: Mapping[str, Tensor]) -> list[str]:
         "of another shape": shapes,
         "of another type": types,
     }
-    return [f"{what} ({len(names)}): {first_few(names)}" for what, names in lists.items() if names]
+    return [f"{what} ({len(names)}): {first_few(names, most=3)}" for what, names in lists.items() if names]
 
 
 def _differs(name: str, stored: StoredTensor, of_file: object, of_model: object) -> str:

@@ -243,6 +243,37 @@ def test_several_checkpoints_make_a_row_each(tmp_path: Path) -> None:
     assert not any("pretrain" in each for each in treatment)
 
 
+OWN = """
+import torch
+
+class Net(torch.nn.Module):
+    def __init__(self, width=6):
+        super().__init__()
+        self.image_size = 16
+        self.stem, self.fc = torch.nn.Conv2d(3, width, 4, 4), torch.nn.Linear(width, 10)
+
+    def forward(self, images):
+        return self.fc(self.stem(images).relu().mean((2, 3)))
+"""
+
+
+def test_the_checkpoints_of_ones_own_model_make_a_row_each(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(OWN)
+    (tmp_path / "ckpts").mkdir()
+    for step in (2, 10):
+        state = create_model("net.py:Net", f"random:{step}").module.state_dict()
+        torch.save({"state_dict": {f"model.{name}": value for name, value in state.items()}}, f"ckpts/step={step}.ckpt")
+    frame = vit_bench.run(*TINY, model="net.py:Net", weights=["random:2", "ckpts/*.ckpt"], out="r")
+    top1 = frame[frame["metric"] == "top1"].set_index("weights")["value"]
+    assert list(top1.index) == ["ckpts/step=2.ckpt", "ckpts/step=10.ckpt", "random:2"]
+    assert top1["ckpts/step=2.ckpt"] == top1["random:2"] != top1["ckpts/step=10.ckpt"]
+    sha = dict(zip(frame["weights"], frame["weights_sha"], strict=True))
+    assert sha["ckpts/step=2.ckpt"] == sha["random:2"] != sha["ckpts/step=10.ckpt"]
+    assert plan("model=net.py:Net", "weights=ckpts/*.ckpt", "out=r").states == ("done", "done")
+    (cell, *_) = Store(tmp_path / "r").cells()
+    assert {Path(item["path"]).name for item in cell.inputs} >= {"net.py", "step=2.ckpt"}
+
+
 def test_what_a_sidecar_says_is_recorded(tmp_path: Path) -> None:
     mini_file(tmp_path / "mine.safetensors", **NARROW)
     (tmp_path / "mine.safetensors.yaml").write_text("pretrain: my photos\nimages: 1234\nepochs: 2.5\n")

@@ -2,13 +2,15 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 from vit_bench.models import Input, catalog, create_model, given_model, own_model
 from vit_bench.models.own import network as own_network
-from vit_bench.models.weights_choice import Random
+from vit_bench.models.parse_weights import read_weights
+from vit_bench.models.weights_choice import OwnWeights, Random
 from vit_bench.registry import UsageError
 
 NET = """
@@ -238,7 +240,8 @@ def test_taps(tap: str, width: int) -> None:
     [
         (
             Tapped(),
-            r"no features\(images\) method and names no tap. .* set the tap to .*: conv, tokens, pool, unused, pair",
+            r"no features\(images\) method, names no tap and .* Type model.tap=NAME, .* averaged: "
+            r"conv \(B, 5, 222, 222\), pool \(B, 5, 1, 1\), output \(B, 5\)$",
         ),
         (Tapped("pol"), "has no submodule 'pol'. Did you mean 'pool'"),
         (Tapped("unused"), "its forward pass never runs the tap 'unused'"),
@@ -325,6 +328,112 @@ def test_what_a_module_defines_is_found_without_importing_it(tmp_path: Path) -> 
     for name in ("hidden", "b", "c", "f"):
         with pytest.raises(UsageError, match=r"does not define"):
             own_model(f"{path}:{name}")
+
+
+class Classifier(nn.Module):
+    """A module that ends in a linear layer, as most do, and says its image size somewhere."""
+
+    def __init__(self, **stated: object) -> None:
+        super().__init__()
+        self.stem, self.pool = nn.Conv2d(3, 5, 3), nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(5, 7)
+        vars(self).update(stated)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.fc(self.pool(self.stem(images)).flatten(1))
+
+
+def test_features_are_found_before_the_last_linear_layer() -> None:
+    backbone = create_model(given_model(Classifier()))
+    x = torch.rand(2, 3, 8, 8)
+    expected = backbone.module.stem(x).mean(dim=(2, 3))
+    torch.testing.assert_close(backbone.features(x), expected)
+    assert backbone.notes == ("features are what enters 'fc', its last layer; model.tap= names others",)
+    assert not any(part._forward_hooks for part in backbone.module.modules())
+    output = create_model(given_model(Classifier(), {"tap": "output"}))
+    torch.testing.assert_close(output.features(x), output.module(x))
+    assert (output.num_features, output.notes) == (7, ())
+
+
+CFG = {"input_size": (3, 48, 40), "mean": (0.1, 0.2, 0.3), "std": (1, 1, 1), "interpolation": "bicubic"}
+
+
+@pytest.mark.parametrize(
+    ("stated", "size", "mean"),
+    [
+        ({"image_size": 32}, (32, 32), 0.5),
+        ({"img_size": (32, 24)}, (32, 24), 0.5),
+        ({"config": SimpleNamespace(image_size=[16, 24])}, (16, 24), 0.5),
+        ({"default_cfg": CFG}, (48, 40), 0.1),
+        ({"pretrained_cfg": CFG, "patch_embed": SimpleNamespace(img_size=(64, 64))}, (64, 64), 0.1),
+        ({"input": {"size": 20}, "image_size": 32}, (20, 20), 0.5),
+        ({"image_size": (3, 32, 32), "img_size": -1}, (224, 224), 0.5),
+    ],
+)
+def test_the_image_size_is_the_modules_where_it_says_one(stated: dict, size: tuple[int, int], mean: float) -> None:
+    spec = create_model(given_model(Classifier(**stated))).spec
+    assert (spec.input.size, spec.input.mean[0]) == (size, mean)
+    assert spec.input.interpolation == ("bicubic" if "mean" in str(stated) else "bilinear")
+    typed = create_model(given_model(Classifier(**stated), {"image_size": "12", "mean": "0.7"})).spec.input
+    assert (typed.size, typed.mean[0]) == ((12, 12), 0.7)
+
+
+def test_a_module_that_fails_at_the_size_that_nobody_said() -> None:
+    class Fixed(Classifier):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return self.fc(images.view(len(images), 3, 10, 10).flatten(1)[:, :5])
+
+    with pytest.raises(UsageError, match=r"\(2, 3, 224, 224\): .* of another size, type model.image_size=PIXELS$"):
+        create_model(given_model(Fixed()))
+    with pytest.raises(UsageError, match=r"\(2, 3, 9, 9\): RuntimeError: [^.]*\(test_own.py, line \d+\)$"):
+        create_model(given_model(Fixed(), {"image_size": "9"}))
+
+
+@pytest.mark.parametrize("wrapped", ["{}", "module.{}", "model.{}", "_orig_mod.{}", "model.backbone._orig_mod.{}"])
+@pytest.mark.parametrize("container", ["", "state_dict", "model"])
+def test_files_of_a_module_are_read_below_the_prefixes_of_wrappers(wrapped: str, container: str, net: Path) -> None:
+    state = {name: value + 1 for name, value in create_model(f"{net}:build").module.state_dict().items()}
+    saved = {wrapped.format(name): value for name, value in state.items()}
+    torch.save({container: saved, "epoch": 3} if container else saved, net.parent / "w.ckpt")
+    loaded = create_model(f"{net}:build", net.parent / "w.ckpt").module.state_dict()
+    assert all(torch.equal(loaded[name], value) for name, value in state.items())
+
+
+def test_the_head_of_a_file_that_fine_tuning_saved_is_kept(net: Path) -> None:
+    backbone = create_model(f"{net}:build", num_classes=3)
+    with torch.no_grad():
+        backbone.head.weight.normal_()
+    torch.save(backbone.state_dict(), net.parent / "kept.pt")
+    x = torch.rand(2, 3, 32, 32)
+    loaded = create_model(f"{net}:build", net.parent / "kept.pt")
+    torch.testing.assert_close(loaded.own_logits(x), backbone(x))
+    torch.testing.assert_close(loaded(x), backbone(x))
+    assert create_model(f"{net}:build", net.parent / "kept.pt", num_classes=2)(x).eq(0).all()
+
+
+def test_a_file_that_does_not_fit_is_told_in_short(net: Path) -> None:
+    torch.save({f"encoder.block.{i}.weight": torch.zeros(i) for i in range(40)}, net.parent / "w.pt")
+    with pytest.raises(UsageError) as caught:
+        create_model(f"{net}:build", net.parent / "w.pt")
+    first, *others = str(caught.value).splitlines()
+    assert first.endswith("net.py:build: no tensor in it has a name of the model's")
+    assert others[0] == "  not in the file (2): layer.weight, layer.bias"
+    assert others[1].startswith("  only in the file (40): encoder.block.0.weight (0,), ")
+    assert max(map(len, others)) < 160
+
+
+def test_weights_words_of_ones_own_models(net: Path) -> None:
+    own, given = own_model(f"{net}:build"), given_model(Plain())
+    for name in ("step2.pt", "step10.pt"):
+        (net.parent / name).touch()
+    for row in (own, given):
+        steps = [str(net.parent / name) for name in ("step2.pt", "step10.pt")]
+        assert list(map(str, read_weights(row, f"{net.parent}/*.pt"))) == steps
+        assert read_weights(row, "own") == [OwnWeights()] == [row.architecture.default_weights(row, "fewshot")]
+        assert read_weights(row, "gone.pt") == []
+    assert read_weights(own, "random:1") == [Random(1)]
+    with pytest.raises(UsageError, match=r"weights=random: Plain@\w+ is built already and brings its own; leave weig"):
+        read_weights(given, "random")
 
 
 @pytest.mark.parametrize("inner", [True, False])

@@ -117,7 +117,7 @@ def test_a_mismatch_names_both_sides(tmp_path: Path) -> None:
     assert "w.pt' does not hold the weights of ViT-mini:" in message
     assert "not in the file (1): norm.bias" in message
     assert "only in the file (11): more.0 (0,), more.1 (1,)" in message
-    assert "more.7 (7,), … and 3 more" in message
+    assert "more.2 (2,), … and 8 more" in message
     assert "of another shape (1): embedding.bias is (3,) in the file, (128,) in the model" in message
     assert "of another type (1): class_token is torch.int64 in the file, torch.float32 in the model" in message
 
@@ -206,14 +206,14 @@ def test_bicubic_is_timms(old: tuple[int, int], new: tuple[int, int]) -> None:
 
 def test_shapes_of_another_row_are_recognised(tmp_path: Path) -> None:
     hybrid = save(drawn("R+ViT-mini"), tmp_path / "w.pt")
-    with pytest.raises(UsageError, match=r"(?s)hold the weights of ViT-mini.*\n  these look like R\+ViT-mini$"):
+    with pytest.raises(UsageError, match=r"hold the weights of ViT-mini: these look like R\+ViT-mini\n"):
         create_model("ViT-mini", hybrid)
-    with pytest.raises(UsageError, match=r"these look like BiT-mini$"):
+    with pytest.raises(UsageError, match=r"BiT-R50x1: these look like BiT-mini\n"):
         create_model("BiT-R50x1", save(drawn("BiT-mini"), tmp_path / "b.pt"))
     deep = save(drawn(catalog()["ViT-mini"].derive(depth=5, pool="gap")), tmp_path / "d.pt")
-    with pytest.raises(UsageError, match=r"a variant of ViT-mini: depth=5 \(not 4\), pool=gap \(not token\)$"):
+    with pytest.raises(UsageError, match=r"a variant of ViT-mini: depth=5 \(not 4\), pool=gap \(not token\)\n"):
         create_model("ViT-mini", deep)
-    with pytest.raises(UsageError, match=r"these are not a ViT's, a hybrid's or a BiT's by their names$"):
+    with pytest.raises(UsageError, match=r"these are not a ViT's, a hybrid's or a BiT's by their names\n"):
         create_model("ViT-mini", save({"layer.weight": torch.zeros(3)}, tmp_path / "l.pt"))
 
 

@@ -140,7 +140,7 @@ def test_the_number_of_heads_must_be_the_files(official: ModuleType, tmp_path: P
 
 def test_the_right_row_is_guessed_from_an_official_file(official: ModuleType, tmp_path: Path) -> None:
     path = official.save_npz(tmp_path / "w.npz", official.official_arrays(MINI.architecture, tokens=17))
-    with pytest.raises(UsageError, match=r"these look like ViT-mini$"):
+    with pytest.raises(UsageError, match=r"ViT-Ti/16: these look like ViT-mini\n"):
         create_model("ViT-Ti/16", path)
 
 
