@@ -7,13 +7,12 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Annotated
 
 import typer
 
 from ...registry import UsageError
-from ...results.choices import Format
 from ...results.tables import Table
 from ...results.tables.render import show_table
 from ...suites.tasks import tasks
@@ -24,8 +23,8 @@ from ..verify.real import PASSED as REAL_PASSED
 from ..verify.real import WRONG, RealOptions, replay_all, verdicts_table, write_summary
 from ..verify.replay import PASSED, Check, VerifyOptions, check_available, cost, needs, replay, write
 from ..verify.replays import all_tables, chosen, list_table, page
-from ..words import each, option
-from .command import listed, read_words, show_tables, single
+from ..words import each
+from .command import TableOutput, listed, read_words, show_tables, single
 from .report import report_verb
 from .weights import known as known_weights
 from .weights import selected
@@ -37,13 +36,6 @@ VTAB = (
 SUSTAINED = 40  # TFLOP/s, assumed for the estimate of time
 FIRST = 5  # missing weights files to name where nothing can be replayed
 KINDS = {"file": "this file", "configuration": "its configuration", "copy": "timm's copy"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class RealListOptions:
-    """How the list of `verify real` is written."""
-
-    format: Format = option("terminal", "how it is written")
 
 
 def verify_verb(
@@ -100,12 +92,12 @@ def verify_verb(
 
 def _list_real(words: list[str]) -> int:
     """Print the tables of docs/replayed.md, the list with these names alone. Returns the exit code."""
-    names, options = read_words(words, RealListOptions, "verify list real", name=str)
+    names, options = read_words(words, TableOutput, "verify list real", name=str)
     tables = all_tables(names)
-    if options.format == "github":
+    if options.style == "github" and options.out is None:
         sys.stdout.write(page(tables))
     else:
-        show_tables(tables, options.format)
+        show_tables(tables, options)
         for note in (note for table in tables for note in table.notes):
             stdout().say(note)
     return 0
