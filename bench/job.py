@@ -14,9 +14,9 @@ from ..models.spec import Model
 from ..models.weights_choice import WeightsChoice
 from ..results.record import variant_of
 from ..stable import sha
-from ..suites.protocol import NO_TASK, Source, Suite, Task, Work
+from ..suites.protocol import NO_TASK, Source, Suite, Task, Work, plain_word
 from .fingerprint import called_code, code_sha, imported_modules, is_ours, module_of, network_modules, source_sha
-from .words import plain, plain_word
+from .words import plain
 
 # A task's part of the identity -> the field it is read from. The other fields of a task only describe it.
 TASK_IDENTITY = {

@@ -244,15 +244,8 @@ def plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def plain_word(value: Any) -> str:
-    """A setting's value as one would type it."""
-    if isinstance(value, tuple):
-        return ",".join(map(plain_word, value))
-    return f"{value:.12g}" if isinstance(value, float) else str(value).lower() if value is None else str(value)
-
-
 def as_typed(value: Any) -> str:
-    """A value as one would type it. An item that is no word of a comma list by itself is quoted, its quotes doubled."""
+    """A value as one types it to repeat it exactly: an item that is no word of a comma list by itself is quoted."""
     if isinstance(value, list | tuple):
         return ",".join(_quoted(as_typed(item)) for item in value)
     return str(value).lower() if isinstance(value, bool | None) else str(value)

@@ -306,7 +306,7 @@ class Settings:
     def refuse(self, name: str, invalid: bool, why: str) -> None:
         """Raise UsageError where a setting's value is `invalid`. The message is `suite.NAME=VALUE`, then `why`."""
         if invalid:
-            raise UsageError(f"suite.{name}={typed(getattr(self, name))}{why}")
+            raise UsageError(f"suite.{name}={plain_word(getattr(self, name))}{why}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -429,11 +429,11 @@ def _label_bytes(part: Features | Split) -> bytes:
     return part.labels.astype("<i8").tobytes() + sets
 
 
-def typed(value: Any) -> str:
-    """A setting's value as typed on the command line."""
+def plain_word(value: Any) -> str:
+    """A setting's value as one would type it, in lists, in messages, and in the words of a changed model."""
     if isinstance(value, tuple):
-        return ",".join(map(typed, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
+        return ",".join(map(plain_word, value))
+    return f"{value:.12g}" if isinstance(value, float) else str(value).lower() if value is None else str(value)
 
 
 # The task of suites that need none.

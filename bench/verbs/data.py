@@ -17,6 +17,7 @@ from ...models.released.download import fetch
 from ...models.released.table import Release
 from ...registry import UsageError, first_few
 from ...stable import cache_folder, replacing, sha
+from ...suites.images.decoded import BadImages
 from ...suites.protocol import Source, Split, Task
 from .. import config as settings
 from ..console import stderr, stdout
@@ -127,8 +128,6 @@ def verify(task: Task, source: Source, root: Path, *, say: Callable[[str], None]
 
     A task without deviations is noted in the cache folder, for `data list`.
     """
-    from ...suites.images.decoded import BadImages
-
     result = Verification()
     for split, size in task.splits.items():
         say(f"{task.name}: reading {split}, {size} images")

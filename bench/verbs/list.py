@@ -13,12 +13,12 @@ from ...results.exports import formats
 from ...results.figures import figures
 from ...results.tables import Table, tables
 from ...suites import suites
-from ...suites.protocol import Suite, Task
+from ...suites.protocol import Suite, Task, plain_word
 from ...suites.tasks import tasks
 from ..config import Config
 from ..console import stdout
 from ..select.user_rows import include
-from ..words import option_of, plain_word
+from ..words import option_of
 from .command import TableOutput, arranged, listed, read_words, show_tables, single
 from .completion import words_argument
 

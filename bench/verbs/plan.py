@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 from ...meter import human
 from ...models.released import table as releases
 from ...registry import UsageError
+from ...results.cost import Cost
+from ...results.record import load
 from ...transfer import switched_off
 from .. import config as settings
 from .. import environment
@@ -180,7 +182,6 @@ def _earlier(wanted: PowerOptions, plan: Plan | None, screen: Screen) -> list[Ea
     Where they are of other suites only, what these show, and a note. Raises UsageError if none has these tasks.
     """
     from ...results.comparison.power import earlier
-    from ...results.record import load
 
     known = earlier(load(*wanted.earlier))
     if plan is None:
@@ -201,8 +202,6 @@ def _earlier(wanted: PowerOptions, plan: Plan | None, screen: Screen) -> list[Ea
 def _power_rows(
     task: str, images: int | None, variances: Variances, points: float, seeds: Sequence[int], one: Earlier | None
 ) -> list[tuple[str, ...]]:
-    from ...results.cost import Cost
-
     rows = []
     for count in seeds:
         seen = "" if images is None else f"{variances.detectable(count, images):.2f}"

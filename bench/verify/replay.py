@@ -23,6 +23,7 @@ from .. import config
 from ..config import Config
 from ..console import Screen
 from ..distributed import process_group
+from ..environment import pick_device
 from ..job import Job
 from ..plan import Plan, make_plan
 from ..progress import Progress
@@ -176,7 +177,6 @@ def _judge(check: Check, job: Job, out: Path, options: VerifyOptions) -> Check:
 def find_reason(stated: Stated, job: Job, plan: Plan, *, sample: int) -> Diagnosis:
     """Why a finished job of suite=classify does not score what is stated, looked for on `sample` images."""
     from ..context import Folders, JobContext
-    from ..environment import pick_device
     from ..loaded_model import LoadedModel
     from .diagnose import Diagnosis, diagnose
 
