@@ -1,5 +1,5 @@
-"""What every test gets: a cache of its own session, an empty working folder, no BENCH_ variables of the user's, and no
-download: what tests of downloading fetch comes from a server of their own (`bucket`)."""
+"""What every test gets: a cache of its own session, an empty working folder, no BENCH_ variables and COLUMNS of the
+user's, and no download: what tests of downloading fetch comes from a server of their own (`bucket`)."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def clean_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, session_cache: Path) -> None:
-    for name in [name for name in os.environ if name.startswith("BENCH_")]:
+    for name in [name for name in os.environ if name.startswith("BENCH_") or name == "COLUMNS"]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("BENCH_CACHE", str(session_cache))
     monkeypatch.setenv("BENCH_OFFLINE", "1")

@@ -6,7 +6,9 @@ import csv
 import html
 import io
 import json
+import os
 import re
+import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, get_args
@@ -184,7 +186,10 @@ def _html(table: Table) -> str:
 
 
 def show_table(table: Table, console: Console) -> None:
-    """Print the table to a terminal. A table that is too wide is transposed or split into parts."""
+    """Print the table. One that is too wide for a terminal, or for COLUMNS, is transposed or split into parts.
+
+    Its notes are wrapped between words, elsewhere at the width of the table.
+    """
     from rich import box
     from rich.measure import Measurement
     from rich.table import Table as RichTable
@@ -203,8 +208,10 @@ def show_table(table: Table, console: Console) -> None:
     def width(part: Table) -> int:
         return Measurement.get(console, console.options.update(width=10_000), build(part)).maximum
 
-    parts = [table]
-    if console.is_terminal and width(table) > console.width:
+    parts, across = [table], console.width
+    if width(table) > across and not (console.is_terminal or os.environ.get("COLUMNS")):
+        across = width(table)
+    elif width(table) > across:
         layouts = [_split(part, lambda piece: width(piece) <= console.width) for part in (_transposed(table), table)]
         parts = min(layouts, key=len)
     for piece in parts:
@@ -213,7 +220,8 @@ def show_table(table: Table, console: Console) -> None:
             console = type(console)(file=console.file, width=wide, force_terminal=console.is_terminal)
         console.print(build(piece))
     for note in table.notes:
-        console.print(note, style="dim", markup=False, emoji=False, highlight=False, soft_wrap=True)
+        for line in textwrap.wrap(note, across, break_long_words=False, break_on_hyphens=False):
+            console.print(line, style="dim", markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 def _transposed(table: Table) -> Table:

@@ -106,7 +106,8 @@ def test_run_table_and_again(bench, typed, tmp_path: Path) -> None:
     before = (tmp_path / "runs" / "fewshot" / "results.csv").read_bytes()
 
     again = [sys.executable, "-c", WITHOUT_TORCH, "run", *TINY]
-    second = subprocess.run(again, cwd=tmp_path, capture_output=True, text=True, check=False)
+    wide = {**os.environ, "COLUMNS": "200"}  # as the first
+    second = subprocess.run(again, cwd=tmp_path, env=wide, capture_output=True, text=True, check=False)
     assert second.returncode == 0, second.stderr
     assert second.stdout == first.stdout
     assert "1 job: 1 done before" in second.stderr

@@ -65,7 +65,7 @@ def test_timms_results_are_joined_by_model(tmp_path: Path, capsys) -> None:
     ]
     assert verdicts[0]["not tested"] == "1"
     compare_verb(["new.csv", "old.csv"])
-    said = capsys.readouterr().out
+    said = " ".join(capsys.readouterr().out.split())
     assert "1 cell is only in new.csv: c" in said
     assert "1 cell is only in old.csv: b" in said
     assert "not known" in said  # which question they answer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ from vit_bench.registry import UsageError
 from vit_bench.results.record import Record, frame_of
 from vit_bench.results.tables import GROUP_SIZES, make, table_of, tables
 from vit_bench.results.tables.render import FORMATS, render, show_table
+from vit_bench.results.tables.table import Table
 
 NATURAL, SPECIALIZED, STRUCTURED = ("digits", "photos"), ("tissue", "sensor", "lesions"), ("sx", "sa", "count", "near")
 GROUP = {
@@ -246,3 +248,21 @@ def test_a_terminal_that_is_too_narrow_gets_the_table_on_its_side_and_nothing_is
     assert any(line[:1] == ["digits"] and "10.0*" in line and "20.0" in line for line in lines)
     assert "…" not in wide + narrow + shown(table, 20, terminal=True)
     assert "10.0*" in shown(table, 20, terminal=False)
+
+
+@pytest.mark.parametrize("width", [30, 80, 200])
+def test_footnotes_are_wrapped_between_words_at_every_width(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = f"/{'x' * 40}.csv"
+    note = f"* {'word ' * 60}{path} {'a longer note ' * 9}".strip()
+    table = Table(title="t", columns=("a", "b"), rows=(("1", "2" * 90),), labels=1, notes=(note,))
+
+    def notes(*, terminal: bool) -> list[str]:
+        lines = re.sub("\x1b.*?m", "", shown(table, width, terminal=terminal)).splitlines()
+        return lines[next(i for i, line in enumerate(lines) if line.startswith("* ")) :]
+
+    piped, asked = notes(terminal=False), notes(terminal=True)
+    monkeypatch.setenv("COLUMNS", str(width))  # of a pipe it asks for what a terminal has
+    assert notes(terminal=False) == asked
+    for lines, most in ((piped, max(width, 96)), (asked, width)):
+        assert " ".join(line.strip() for line in lines) == note
+        assert max(len(line.rstrip()) for line in lines if path not in line) <= most
