@@ -124,6 +124,13 @@ def first_few(names: Sequence[str], most: int = 8) -> str:
     return ", ".join(names[:most]) + (f", … and {more} more" if more > 0 else "")
 
 
+def plain_word(value: Any) -> str:
+    """A setting's value as one would type it, in lists, in messages, and in the words of a changed model."""
+    if isinstance(value, tuple):
+        return ",".join(map(plain_word, value))
+    return f"{value:.12g}" if isinstance(value, float) else str(value).lower() if value is None else str(value)
+
+
 def collect(package: str, row_type: type[R]) -> list[R]:
     """All module-level rows of a type in the files of a package, also in lists and tuples, in file order.
 

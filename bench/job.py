@@ -12,9 +12,10 @@ from ..models.released.table import Release
 from ..models.selection import other_name
 from ..models.spec import Model
 from ..models.weights_choice import WeightsChoice
+from ..registry import plain_word
 from ..results.record import variant_of
 from ..stable import sha
-from ..suites.protocol import NO_TASK, Source, Suite, Task, Work, plain_word
+from ..suites.protocol import NO_TASK, Source, Suite, Task, Work
 from .fingerprint import called_code, code_sha, imported_modules, is_ours, module_of, network_modules, source_sha
 from .words import plain
 

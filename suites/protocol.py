@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 
-from ..registry import UsageError
+from ..registry import UsageError, plain_word
 from ..stable import canonical, sha
 
 if TYPE_CHECKING:
@@ -427,13 +427,6 @@ def fingerprint(*parts: Features | Split) -> dict[str, str]:
 def _label_bytes(part: Features | Split) -> bytes:
     sets = b"" if part.label_sets is None else canonical([list(classes) for classes in part.label_sets]).encode()
     return part.labels.astype("<i8").tobytes() + sets
-
-
-def plain_word(value: Any) -> str:
-    """A setting's value as one would type it, in lists, in messages, and in the words of a changed model."""
-    if isinstance(value, tuple):
-        return ",".join(map(plain_word, value))
-    return f"{value:.12g}" if isinstance(value, float) else str(value).lower() if value is None else str(value)
 
 
 # The task of suites that need none.

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from ...models import Model, catalog, select_models
-from ...registry import Registry, UsageError, suggest
+from ...registry import Registry, UsageError, plain_word, suggest
 from ...results.exports import formats
 from ...results.figures import figures
 from ...results.tables import Table, tables
 from ...suites import suites
-from ...suites.protocol import Suite, Task, plain_word
+from ...suites.protocol import Suite, Task
 from ...suites.tasks import tasks
 from ..config import Config
 from ..console import stdout

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ...registry import plain_word
 from ..selection import catalog
 from ..spec import Model
 from .conventions import families, fields_from_shapes
@@ -45,7 +46,7 @@ def guess_row(shapes: Mapping[str, Shape], heads: int | None, asked: Model) -> l
     if nearest is None:
         return []
     changes = [
-        f"{name}={_text(of_file)} (not {_text(of_row)})"
+        f"{name}={plain_word(of_file)} (not {plain_word(of_row)})"
         for name, (of_file, of_row) in differences(nearest, fields).items()
     ]
     return [f"these look like a variant of {nearest.name}: {', '.join(changes)}"]
@@ -53,11 +54,5 @@ def guess_row(shapes: Mapping[str, Shape], heads: int | None, asked: Model) -> l
 
 def title(row: Model) -> str:
     """A row's name with the changed fields of a variant: "ViT-B/16 [pool=gap]"."""
-    changed = " ".join(f"{name}={_text(value)}" for name, value in row.variant)
+    changed = " ".join(f"{name}={plain_word(value)}" for name, value in row.variant)
     return f"{row.name} [{changed}]" if changed else row.name
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, tuple):
-        return ",".join(map(str, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
