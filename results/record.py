@@ -111,7 +111,7 @@ class Cell:
     started_at: str
     records: tuple[Record, ...]
     inputs: tuple[Mapping[str, Any], ...] = ()  # files that the job read: path, size, mtime_ns, sha256
-    curves_digest: str = ""  # of its training curves, where it has some; `Store.put` sets it
+    curves_digest: str = field(default="", compare=False)  # of its training curves, if any; `Store.put` sets it
 
 
 class Store:

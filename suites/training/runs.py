@@ -93,8 +93,12 @@ class Trainer:
     ) -> None:
         self._context, self._compute = context, compute
         self._minutes, self._tensorboard, self._save_weights = checkpoint_minutes, tensorboard, save_weights
-        # Read before any process writes one.
-        self._done = {path.parent.name: TrainingRunResult.read(path) for path in context.work.glob("*/done.npz")}
+        self._done: dict[str, TrainingRunResult] = {}
+        for path in sorted(context.work.glob("*/done.npz")):  # read before any process writes one
+            if (done := TrainingRunResult.read(path)) is not None:
+                self._done[path.parent.name] = done
+            else:
+                context.say(f"{path} is damaged; the run is done again")
 
     def run(
         self,
@@ -114,11 +118,9 @@ class Trainer:
 
         context, compute, recipe, leads = self._context, self._compute, candidate.recipe, self._context.rank == 0
         name = _run_name(phase, candidate, seed)
-        if (done := self._done.get(name)) is not None:
-            context.advance(recipe.steps * recipe.batch)
-            return done
         if name in self._done:
-            context.say(f"{context.work / name / 'done.npz'} is damaged; the run is done again")
+            context.advance(recipe.steps * recipe.batch)
+            return self._done[name]
         augmentation, transform = fed_by(context, recipe)
         changes, classes = changes_in_training(context, recipe), context.task.num_classes
         classes = None if visits and visits.self_supervised else classes

@@ -166,7 +166,7 @@ class Drill:
                     code = code or 120
             os._exit(code)
 
-    def wait(self, started: tuple[int, Path], seconds: float = 120) -> Ended:
+    def wait(self, started: tuple[int, Path], seconds: float = 600) -> Ended:
         """Wait for the end of a process. One that takes longer than `seconds` is killed, and its code is -14."""
         process, output = started
         deadline, late = time.monotonic() + seconds, False
