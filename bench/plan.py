@@ -17,7 +17,8 @@ from ..models.spec import Model
 from ..models.weights_choice import WeightsChoice
 from ..registry import Registry, UsageError, suggest
 from ..results.arrays import read_arrays
-from ..results.record import Cell, Store
+from ..results.record import Cell
+from ..results.store import Store
 from ..suites import suites
 from ..suites.protocol import NO_TASK, Source, Suite, Task, Work, typed
 from . import config as settings

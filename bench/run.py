@@ -20,7 +20,8 @@ from ..models.released.download import fetch
 from ..models.released.table import Release
 from ..registry import UsageError
 from ..results.checks import fault, writable
-from ..results.record import Cell, Record, Store, frame_of, short
+from ..results.record import Cell, Record, frame_of, short
+from ..results.store import Store
 from ..stable import cache_folder, naming, replacing
 from ..suites.protocol import Measurement
 from . import environment

@@ -1,5 +1,5 @@
 """Records of what was measured, and tables, figures, comparisons, reports and exports of them. Imports no torch."""
 
-from .record import load
+from .store import load
 
 __all__ = ["load"]

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from ..registry import UsageError
 from ..stable import canonical
 from .arrays import read_arrays
+from .cell_file import read_cell
 from .checks import ROUNDING, Damaged
-from .record import read_cell
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ...results.exports.foreign_csv import is_foreign, read_foreign
-from ...results.record import load
+from ...results.store import load
 from ..words import Mistakes, each, is_on_disk, option
 from .command import TableOutput, listed, path_on_disk, read_words, show_tables, single
 from .completion import words_argument

@@ -11,7 +11,8 @@ import typer
 
 from ...registry import UsageError, path_of, suggest
 from ...results.predictions import Predictions
-from ...results.record import Cell, Record, Store
+from ...results.record import Cell, Record
+from ...results.store import Store
 from ..config import read_config
 from ..console import stdout
 from ..reproduce import files_read, job_command, settings_of

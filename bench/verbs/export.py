@@ -12,7 +12,7 @@ import typer
 from ...registry import UsageError
 from ...results.checks import writable
 from ...results.exports import formats
-from ...results.record import load
+from ...results.store import load
 from ...stable import replacing
 from ..console import stderr
 from ..words import option

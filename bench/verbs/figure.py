@@ -10,7 +10,7 @@ import typer
 
 from ...results.choices import FigureShow
 from ...results.figures import FigureRequest, draw, figures, format_of, save
-from ...results.record import load
+from ...results.store import load
 from ..config import Config
 from ..console import stdout
 from ..facts import model_facts

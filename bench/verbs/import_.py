@@ -10,7 +10,7 @@ import typer
 
 from ...registry import UsageError
 from ...results.exports import formats
-from ...results.record import Store
+from ...results.store import Store
 from ..console import stderr
 from ..words import option
 from .command import both, listed, path_on_disk, read_words, single

@@ -14,7 +14,7 @@ from ...meter import human
 from ...models.released import table as releases
 from ...registry import UsageError
 from ...results.cost import Cost
-from ...results.record import load
+from ...results.store import load
 from ...transfer import switched_off
 from .. import config as settings
 from .. import environment

@@ -10,7 +10,7 @@ from typing import Annotated
 from ...registry import UsageError
 from ...results import report
 from ...results.figures import figures
-from ...results.record import Store, load
+from ...results.store import Store, load
 from ...results.tables import tables
 from ..config import Config, read_config
 from ..console import stdout

@@ -11,7 +11,7 @@ import typer
 
 from ...registry import UsageError
 from ...results.choices import Show
-from ...results.record import load
+from ...results.store import load
 from ...results.tables import TableSpec, make, tables, tables_for
 from ..config import Config
 from ..facts import facts

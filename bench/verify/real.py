@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING
 from ...meter import Meter
 from ...registry import UsageError
 from ...results.comparison.agreement import Stated
-from ...results.record import Cell, Record, Store
+from ...results.record import Cell, Record
+from ...results.store import Store
 from ...results.tables import Table
 from ...results.tables.render import render
 from ...stable import canonical, replacing

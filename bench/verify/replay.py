@@ -14,7 +14,7 @@ from ...models import catalog
 from ...models.released import table as releases
 from ...models.weights_choice import Released
 from ...results.comparison.agreement import Stated
-from ...results.record import Store
+from ...results.store import Store
 from ...stable import replacing
 from ...suites import suites
 from ...suites.protocol import Task

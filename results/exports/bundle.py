@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from ...registry import UsageError
 from ..bundle import pack
+from ..cell_file import curves_bytes, dump
 from ..checks import Damaged, csv_bytes
 from ..predictions import Predictions
-from ..record import Store, curves_bytes, dump, in_bundle, load
+from ..store import Store, in_bundle, load
 from .exchange import Exchange, Incoming, Written
 
 if TYPE_CHECKING:

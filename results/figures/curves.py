@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...registry import UsageError
+from ..cell_file import curves_bytes
 from ..checks import read_csv
-from ..record import curves_bytes
 from ..tables import row_labels
 from ..tables.table import FINE_TUNED, MINIATURE, VTAB
 from . import style

@@ -15,7 +15,7 @@ from vit_bench.bench.verbs.plan import plan_verb
 from vit_bench.bench.verbs.report import report_verb
 from vit_bench.bench.verbs.run import run_verb
 from vit_bench.registry import UsageError
-from vit_bench.results.record import load
+from vit_bench.results.store import load
 
 SUITE = '''
 """How long features are."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from vit_bench.bench.cli import as_words, main
-from vit_bench.results.record import load
+from vit_bench.results.store import load
 
 TINY = ("suite=fewshot", "task=digits", "model=ViT-mini", "shots=1", "seed=0")
 

@@ -22,7 +22,8 @@ from vit_bench.bench.plan import make_plan
 from vit_bench.bench.reproduce import run_commands
 from vit_bench.results import load
 from vit_bench.results.predictions import Predictions
-from vit_bench.results.record import COLUMNS, Cell, Store
+from vit_bench.results.record import COLUMNS, Cell
+from vit_bench.results.store import Store
 from vit_bench.results.tables import make, table_of
 
 OLD = Path(__file__).parent.parent / "data" / "old_runs"

@@ -14,7 +14,7 @@ from vit_bench.bench.fingerprint import ROOT, changed, code_sha, input_entry
 from vit_bench.bench.plan import make_plan
 from vit_bench.bench.select.tasks import AvailableData
 from vit_bench.registry import UsageError
-from vit_bench.results.record import Store
+from vit_bench.results.store import Store
 from vit_bench.suites import suites
 from vit_bench.suites.protocol import Work
 from vit_bench.suites.tasks import tasks

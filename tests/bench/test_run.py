@@ -18,7 +18,8 @@ from vit_bench.bench import config
 from vit_bench.bench.context import JobContext
 from vit_bench.bench.plan import make_plan
 from vit_bench.models import catalog
-from vit_bench.results.record import COLUMNS, load
+from vit_bench.results.record import COLUMNS
+from vit_bench.results.store import load
 
 NARROW = {"width": 96, "depth": 1, "heads": 3}  # of the network where its size does not matter
 ONE = ("suite=fewshot", "task=digits", "model=ViT-mini", "shots=1,5", "seed=0,1")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import vit_bench
-from vit_bench.results.record import load
+from vit_bench.results.store import load
 
 
 def without_times(frame: pd.DataFrame) -> pd.DataFrame:
@@ -22,7 +22,7 @@ def without_times(frame: pd.DataFrame) -> pd.DataFrame:
 HELD = """
 import sys, time
 from vit_bench.bench import cli
-from vit_bench.results.record import Store
+from vit_bench.results.store import Store
 
 put, most = Store.put, int(sys.argv.pop(1))
 

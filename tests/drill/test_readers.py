@@ -34,7 +34,8 @@ from vit_bench.results.arrays import read_arrays, write_arrays
 from vit_bench.results.exports import formats
 from vit_bench.results.figures.curves import COLUMNS as CURVES
 from vit_bench.results.figures.curves import read_curves
-from vit_bench.results.record import COLUMNS, Cell, Record, Store, load, read_variant, variant_of
+from vit_bench.results.record import COLUMNS, Cell, Record, read_variant, variant_of
+from vit_bench.results.store import Store, load
 from vit_bench.suites.images.decode import ENDINGS, read_image
 from vit_bench.suites.sources.folder import folder_task
 

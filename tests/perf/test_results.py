@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 from vit_bench.results.comparison.compare import compare
-from vit_bench.results.record import Cell, Record, Store, load
+from vit_bench.results.record import Cell, Record
+from vit_bench.results.store import Store, load
 
 MODELS, TASKS, SHOTS, SEEDS, STRENGTHS = 40, 25, (1, 5, 10, 25), 5, 5
 RECORDS = MODELS * TASKS * len(SHOTS) * SEEDS * STRENGTHS

@@ -10,7 +10,8 @@ import pytest
 from vit_bench.bench.cli import app
 from vit_bench.bench.verbs.table import print_tables
 from vit_bench.results import exports, figures, report, tables
-from vit_bench.results.record import Cell, Record, Store, load
+from vit_bench.results.record import Cell, Record
+from vit_bench.results.store import Store, load
 
 KEY = "0123456789abcdef"
 TABLE = """

@@ -18,7 +18,8 @@ from vit_bench.results.arrays import read_arrays
 from vit_bench.results.comparison.compare import compare
 from vit_bench.results.figures import FigureRequest, draw
 from vit_bench.results.predictions import Predictions
-from vit_bench.results.record import Cell, Record, Store, load
+from vit_bench.results.record import Cell, Record
+from vit_bench.results.store import Store, load
 from vit_bench.results.tables import make
 
 _spec = spec_from_file_location("figure_records", Path(__file__).parent / "figures" / "figure_records.py")

@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 from vit_bench.registry import UsageError
 from vit_bench.results.arrays import read_arrays
-from vit_bench.results.record import COLUMNS, Cell, Record, Store, frame_of, load, read_variant
+from vit_bench.results.record import COLUMNS, Cell, Record, frame_of, read_variant
+from vit_bench.results.store import Store, load
 from vit_bench.stable import replacing
 
 K1, K2, K3 = ("1" * 16, "2" * 16, "3" * 16)  # keys of cells

@@ -18,7 +18,7 @@ from vit_bench.bench import config
 from vit_bench.bench.plan import make_plan
 from vit_bench.registry import UsageError
 from vit_bench.results.questions import canonical_treatment
-from vit_bench.results.record import load
+from vit_bench.results.store import load
 from vit_bench.results.tables import make
 from vit_bench.suites.finetune import FineTune
 from vit_bench.suites.training.runs import Trainer, TrainingRunResult

@@ -23,7 +23,7 @@ from vit_bench.bench.verbs.plan import plan_verb
 from vit_bench.models import create_model
 from vit_bench.models.weights.sidecar import read_head, read_sidecar
 from vit_bench.registry import UsageError
-from vit_bench.results.record import load
+from vit_bench.results.store import load
 from vit_bench.results.tables.pretrain import PRETRAIN
 from vit_bench.results.tables.table import TableRequest
 from vit_bench.stable import sha

@@ -17,7 +17,7 @@ from vit_bench.models import catalog
 from vit_bench.models.released import table as releases
 from vit_bench.models.weights_choice import WeightsFile
 from vit_bench.registry import UsageError
-from vit_bench.results.record import Store, load
+from vit_bench.results.store import Store, load
 from vit_bench.results.tables import make
 from vit_bench.results.tables.rows import weights_labels
 

@@ -13,7 +13,7 @@ import pytest
 import vit_bench
 from vit_bench.bench.cli import main
 from vit_bench.bench.distributed import process_group
-from vit_bench.results.record import load
+from vit_bench.results.store import load
 
 RUN = ("suite=fewshot", "task=digits", "shots=1,5", "seed=0")
 COUNTING = """

@@ -15,8 +15,9 @@ from vit_bench.registry import UsageError
 from vit_bench.results.comparison.compare import compare
 from vit_bench.results.comparison.means import CellDifference, group_means
 from vit_bench.results.comparison.tables import tables
-from vit_bench.results.record import Cell, Record, Store, load
+from vit_bench.results.record import Cell, Record
 from vit_bench.results.statistics import difference_of_accuracies, ratio_of_medians
+from vit_bench.results.store import Store, load
 from vit_bench.stable import sha
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from vit_bench.bench.verbs.explain import explain_verb
 from vit_bench.registry import UsageError
-from vit_bench.results.record import Cell, Record, Store
+from vit_bench.results.record import Cell, Record
+from vit_bench.results.store import Store
 
 
 @pytest.fixture

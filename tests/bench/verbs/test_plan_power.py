@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from vit_bench.bench.verbs.plan import plan_verb
 from vit_bench.registry import UsageError
-from vit_bench.results.record import Cell, Record, Store
+from vit_bench.results.record import Cell, Record
 from vit_bench.results.statistics.power import Variances
+from vit_bench.results.store import Store
 from vit_bench.stable import sha
 
 LABELS = np.zeros(400, dtype=np.int32)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from vit_bench.bench.verbs.report import report_verb
 from vit_bench.registry import UsageError
-from vit_bench.results.record import Cell, Record, Store
+from vit_bench.results.record import Cell, Record
+from vit_bench.results.store import Store
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ from vit_bench.bench.verbs.explain import FIELDS
 from vit_bench.bench.verify import replay
 from vit_bench.bench.words import Mistakes, Several, at_least, option, options
 from vit_bench.registry import UsageError
-from vit_bench.results.record import Cell, Record, Store
+from vit_bench.results.record import Cell, Record
+from vit_bench.results.store import Store
 from vit_bench.suites.protocol import Precision
 
 Size = Literal["small", "large"]

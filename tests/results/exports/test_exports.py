@@ -19,7 +19,8 @@ from vit_bench.bench.verbs.import_ import import_verb
 from vit_bench.registry import UsageError
 from vit_bench.results.exports import formats
 from vit_bench.results.exports.timm import trailer
-from vit_bench.results.record import Cell, Record, Store, frame_of, load
+from vit_bench.results.record import Cell, Record, frame_of
+from vit_bench.results.store import Store, load
 from vit_bench.results.tables import make
 
 KEY, LATER = "0123456789abcdef", "f" * 16  # of cells

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from vit_bench.results.record import Cell, Record, Store
+from vit_bench.results.record import Cell, Record
+from vit_bench.results.store import Store
 
 KEY = "ce11" * 4  # of the cell that `keep` makes
 TASKS = ("ImageNet", "CIFAR-10", "CIFAR-100-full", "Oxford-IIIT Pets", "Oxford Flowers-102")

@@ -21,7 +21,8 @@ from vit_bench.results.figures.figures_6_7_10_11_14_attention import brightened,
 from vit_bench.results.figures.figures_12_13_speed import pareto_front
 from vit_bench.results.figures.records import Point, SeveralTasks, compute_of
 from vit_bench.results.published import frame, model_name
-from vit_bench.results.record import Store, frame_of, load
+from vit_bench.results.record import frame_of
+from vit_bench.results.store import Store, load
 
 _spec = spec_from_file_location("figure_records", Path(__file__).with_name("figure_records.py"))
 assert _spec is not None and _spec.loader is not None

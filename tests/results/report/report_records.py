@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from vit_bench.results import report
-from vit_bench.results.record import Cell, Record, Store, load
+from vit_bench.results.record import Cell, Record
+from vit_bench.results.store import Store, load
 
 EVIL = "<script>document.title='taken'</script>"
 EVIL_TASK = '"><img src=x onerror=document.title="taken">'

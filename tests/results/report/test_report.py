@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from vit_bench.registry import UsageError
 from vit_bench.results import report
-from vit_bench.results.record import load
 from vit_bench.results.report.drawings import inline
 from vit_bench.results.report.numbers import Numbers
+from vit_bench.results.store import load
 
 from .report_records import COMMAND, EVIL, asked, run
 

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 from vit_bench.registry import UsageError
 from vit_bench.results.exports.foreign_csv import read_foreign
-from vit_bench.results.record import Cell, Record, Store, frame_of, load
+from vit_bench.results.record import Cell, Record, frame_of
+from vit_bench.results.store import Store, load
 from vit_bench.results.tables import GROUP_SIZES, Table, make
 from vit_bench.results.tables.render import render
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from vit_bench.bench.facts import facts
 from vit_bench.registry import UsageError
-from vit_bench.results.record import Record, Store, frame_of, load
+from vit_bench.results.record import Record, frame_of
+from vit_bench.results.store import Store, load
 from vit_bench.results.tables import make, tables
 from vit_bench.results.tables.render import FORMATS, render
 from vit_bench.stable import sha

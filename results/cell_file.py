@@ -1,0 +1,151 @@
+"""The file of a cell: written with a digest of its text, and checked whenever it is read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from types import NoneType
+from typing import Any
+
+from ..registry import UsageError
+from ..stable import canonical
+from .checks import KEY, STATUSES, Damaged, fault
+from .record import COLUMNS, NUMBERS, Cell, Record
+
+# Of a cell's file. Formats that are still read: 1 repeats every question and treatment, 2 has no digest of its text,
+# 3 none of its curves.
+FORMAT = 4
+DIGEST = ',\n "sha256": "'  # before the digest of all that precedes it
+TEXT, WHOLE, NUMBER = (str,), (int, NoneType), (float, int)  # compared exactly: isinstance takes True for an int
+PLAIN = ("at", "provenance", "env")  # dicts of plain values: a column each
+REPEATED = ("question", "treatment", "provenance", "env")  # dicts that many records of a cell share
+_KINDS = {"slot": TEXT, "curves_digest": TEXT, **dict.fromkeys(COLUMNS, TEXT), **dict.fromkeys(NUMBERS, WHOLE)}
+_KINDS |= dict.fromkeys(("value", "seconds"), (float, int, NoneType))
+
+
+def dump(cell: Cell) -> str:
+    """A cell as JSON, a line a record. Fields that all records share, and repeated dicts, are written once.
+
+    Raises UsageError for one that is nested too deeply.
+    """
+    try:
+        return _dump(cell)
+    except RecursionError as error:
+        raise UsageError(f"the cell {cell.key} is nested too deeply to be written") from error
+
+
+def _dump(cell: Cell) -> str:
+    rows = [asdict(record) for record in cell.records]
+    shared = (
+        {name: rows[0][name] for name in rows[0] if all(row[name] == rows[0][name] for row in rows)} if rows else {}
+    )
+    own = [{name: value for name, value in row.items() if name not in shared} for row in rows]
+    several: dict[str, list[Any]] = {}
+    for name in [name for name in REPEATED if name not in shared]:
+        places: dict[str, int] = {}
+        for row in own:
+            row[name] = places.setdefault(canonical(row[name]), len(places))
+        several[name] = [json.loads(text) for text in places]
+    body = {name: value for name, value in asdict(cell).items() if name != "records"}
+    head = json.dumps(body | {"format": FORMAT, "shared": shared, "several": several}, indent=1, allow_nan=False)
+    lines = ",\n  ".join(json.dumps(row, allow_nan=False) for row in own)
+    text = head.removesuffix("\n}") + f',\n "records": [\n  {lines}\n ]'
+    return f'{text}{DIGEST}{_digest(text)}"\n}}\n'
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _is_input(item: Any) -> bool:
+    """Whether this is an entry of `Cell.inputs`: path, size, time and digest of a file."""
+    kinds = {"path": str, "size": int, "mtime_ns": int, "sha256": str}
+    return isinstance(item, dict) and all(type(item.get(name)) is kind for name, kind in kinds.items())
+
+
+def read_cell(path: Path) -> Cell:
+    """The cell in a file. Raises Damaged, a UsageError, where it is not as it was written, or cannot be right."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        body = json.loads(text, parse_constant=_no_number)
+        made, digest = body.pop("format"), body.pop("sha256", None)
+        if made not in range(1, FORMAT + 1):
+            raise UsageError(f"{path} was written by another version of this project; use another `out=`")
+        if body["key"] != path.stem or not KEY.fullmatch(path.stem):
+            raise TypeError(f"its key is {body['key']!r}, which is not 16 hexadecimal digits and the file's name")
+        shared, records, several = body.pop("shared"), body.pop("records"), body.pop("several", {})
+        for values in (shared, *records):
+            _check(values)
+        for name, choices in several.items():
+            for record in records:
+                record[name] = choices[record[name]]  # one dict for all records that share it
+        parsed = tuple(_record(shared | record) for record in records)
+        if not isinstance(body["identity"], dict) or not all(_is_input(item) for item in body["inputs"]):
+            raise TypeError("its identity or a file that it read is not described as cells describe them")
+        if not parsed:
+            raise TypeError("no records")
+        for record in parsed:
+            _check_dicts(record)
+        _check({name: body.get(name, "") for name in ("slot", "started_at", "status", "curves_digest")})
+        if type(body["order"]) is not list or {type(part) for part in body["order"]} - {int, str}:
+            raise TypeError("its order is no list of numbers and texts")
+        if impossible := next(filter(None, map(fault, parsed)), ""):
+            raise TypeError(impossible)
+        if (digest is not None or made > 2) and digest != _digest(text.rpartition(DIGEST)[0]):
+            raise TypeError("its text is not what its sha256 says: it was changed after it was written")
+        return Cell(**body | {"order": tuple(body["order"]), "inputs": tuple(body["inputs"])}, records=parsed)
+    except UsageError:
+        raise
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise Damaged(path, error, "Delete it, and the job it belongs to runs again") from error
+
+
+def curves_bytes(path: Path) -> bytes:
+    """The training curves of a cell, as CSV. Raises Damaged where they are not what the cell beside them says."""
+    data, beside = path.read_bytes(), path.with_name(path.name.replace(".curves.csv", ".json"))
+    stated = read_cell(beside).curves_digest if beside.exists() else ""
+    if stated and hashlib.sha256(data).hexdigest() != stated:
+        remedy = "Delete it, and nothing but these curves is missing"
+        raise Damaged(path, "its bytes are not those whose sha256 its cell has", remedy)
+    return data
+
+
+def _check(values: Mapping[str, Any]) -> None:
+    """Raise TypeError or ValueError unless these columns of a record hold what they may."""
+    for name, value in values.items():
+        kinds = _KINDS.get(name, (type(value),))
+        if kinds is TEXT and type(value) is str:
+            value.encode()  # raises for half of a character, which cannot be written
+        elif type(value) not in kinds or (kinds is not TEXT and type(value) in NUMBER and not abs(value) < 2**63):
+            kind = "text" if kinds is TEXT else "whole number" if kinds is WHOLE else "number"
+            raise TypeError(f"column {name}: {str(value)[:40]} is no {kind}")
+    if values.get("status", "ok") not in STATUSES:
+        raise TypeError(f"column status: '{values['status']}' is not {', '.join(STATUSES)}")
+
+
+def _check_dicts(record: Record) -> None:
+    """Raise TypeError unless the dicts of a record are some, and plain values stand in those that become columns."""
+    for name in ("question", "treatment", *PLAIN):
+        found = getattr(record, name)
+        if type(found) is not dict or (name in PLAIN and any(type(item) in (dict, list) for item in found.values())):
+            raise TypeError(f"its {name} is not described as cells describe it")
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is no number")
+
+
+def _record(values: Mapping[str, Any]) -> Record:
+    """`Record(**values)`, five times as fast: a frozen dataclass sets its 28 fields one by one."""
+    if "suite" not in values or not values.keys() <= _DEFAULTS.keys():
+        return Record(**values)  # raises an error that names the wrong field
+    record = object.__new__(Record)
+    record.__dict__.update(_DEFAULTS)
+    record.__dict__.update(values)
+    return record
+
+
+_DEFAULTS = vars(Record(suite=""))

@@ -1,0 +1,233 @@
+"""Run directories: the store of cells, and `load`, which reads run directories, bundles and CSV files as one DataFrame.
+
+A run directory holds
+
+    config.yaml          the settings of the last command
+    cells/<key>.json     one file a job: its identity, its records or its error, and the versions it ran on
+    cells/<key>.npz      the predictions behind its measurements, for paired tests, with the images' "labels" (and
+                         "label_sets.*", where some have several) and, where images of one group (a video, a patient)
+                         are not independent, the group of each, as "clusters"
+    cells/<key>.curves.csv   training curves, of a job that trained; the cell has their digest
+    work/<key>/          checkpoints of an unfinished job
+    kept/<key>/          files that the user asked a job to keep, such as fine-tuned weights
+    results.csv          the long table, derived from the cells alone
+    log.txt              one line a job, and tracebacks
+
+A cell's file is written whole or not at all, with a digest of its text, which is compared whenever it is read: nobody
+edits cells. Tables read an edited copy of results.csv, too. Copying cells from another machine merges two runs.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from operator import attrgetter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..registry import UsageError
+from ..stable import replacing
+from .arrays import write_arrays
+from .bundle import is_bundle, unpack
+from .cell_file import dump, read_cell
+from .checks import KEY, Damaged, checked, csv_bytes, distinct, read_csv
+from .record import COLUMNS, NUMBERS, Cell, as_numbers, frame_of, typed
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+
+class Store:
+    """The cells of one run directory. Writing creates the directory; reading works without one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.cells_folder = folder / "cells"
+        self._read: dict[Path, tuple[int, Cell]] = {}
+
+    def path(self, key: str) -> Path:
+        """The path of this key's cell. `arrays` and `curves` use it too, so that every key is checked.
+
+        Raises UsageError for a text that is not a key, since it might lead out of the run directory.
+        """
+        if not KEY.fullmatch(key):
+            raise UsageError(f"'{key}' is no key of a cell, which is 16 hexadecimal digits")
+        return self.cells_folder / f"{key}.json"
+
+    def arrays(self, key: str) -> Path:
+        """The path of a cell's predictions. The file need not exist."""
+        return self.path(key).with_suffix(".npz")
+
+    def curves(self, key: str) -> Path:
+        """The path of a job's training curves. The file need not exist."""
+        return self.path(key).with_suffix(".curves.csv")
+
+    def get(self, key: str) -> Cell | None:
+        """The cell of this key, or None. Raises UsageError for a damaged file."""
+        path = self.path(key)
+        return self._load(path) if path.exists() else None
+
+    def cells(self) -> list[Cell]:
+        """The latest cell of each slot and source, in table order; skipped cells only of slots without other cells.
+
+        Raises UsageError for a damaged file.
+        """
+        latest: dict[tuple[str, str], Cell] = {}
+        for cell in map(self._load, sorted(self.cells_folder.glob("*.json"), key=attrgetter("name"))):
+            slot_and_source = (cell.slot, str(cell.identity.get("source")))
+            other = latest.get(slot_and_source)
+            if other is None or (other.started_at, other.key) < (cell.started_at, cell.key):
+                latest[slot_and_source] = cell
+        measured = {cell.slot for cell in latest.values() if cell.status != "skipped"}
+        counting = [cell for cell in latest.values() if cell.status != "skipped" or cell.slot not in measured]
+        return sorted(counting, key=lambda cell: ([_sortable(part) for part in cell.order], cell.key))
+
+    def set_damaged_aside(self) -> list[Path]:
+        """Rename cells that cannot be read, so that runs ignore them. Returns their former paths."""
+        damaged = []
+        for path in sorted(self.cells_folder.glob("*.json")):
+            try:
+                self._load(path)
+            except UsageError:
+                path.replace(path.with_name(f"{path.name}.damaged"))
+                damaged.append(path)
+        return damaged
+
+    def put(self, cell: Cell, predictions: Mapping[str, np.ndarray] | None = None, curves: bytes | None = None) -> None:
+        """Write a cell: predictions and curves first, then its own file, each by renaming a finished temporary file.
+
+        Without `predictions` or `curves` older ones are deleted.
+        """
+        path, arrays = self.path(cell.key), self.arrays(cell.key)
+        text = dump(replace(cell, curves_digest=hashlib.sha256(curves).hexdigest() if curves else ""))
+        self.cells_folder.mkdir(parents=True, exist_ok=True)
+        if predictions:
+            with replacing(arrays) as temporary:
+                write_arrays(temporary, predictions)
+        else:
+            arrays.unlink(missing_ok=True)
+        if curves:
+            with replacing(self.curves(cell.key)) as temporary:
+                temporary.write_bytes(curves)
+        else:
+            self.curves(cell.key).unlink(missing_ok=True)
+        with replacing(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+    def copy_from(self, other: Store, key: str) -> None:
+        """Copy a cell from another run directory, file by file, predictions first."""
+        names = (Store.arrays, Store.curves, Store.path)
+        files = [(where(other, key), where(self, key)) for where in names]
+        self.cells_folder.mkdir(parents=True, exist_ok=True)
+        for source, target in files:
+            if source.exists():
+                with replacing(target) as temporary:
+                    temporary.write_bytes(source.read_bytes())
+
+    def write_results(self) -> Path:
+        """Derive results.csv from the cells. Returns its path."""
+        path = self.folder / "results.csv"
+        frame = frame_of(record for cell in self.cells() for record in cell.records)
+        with replacing(path) as temporary:
+            temporary.write_bytes(csv_bytes(frame))
+        return path
+
+    def _load(self, path: Path) -> Cell:
+        stamp = path.stat().st_mtime_ns
+        known = self._read.get(path)
+        if known is None or known[0] != stamp:
+            known = self._read[path] = (stamp, read_cell(path))
+        return known[1]
+
+
+def load(*sources: str | Path) -> pd.DataFrame:
+    """One long DataFrame, one number a row, of run directories and results CSV files.
+
+    Columns: those of `Record`, then one per setting that varied inside jobs (shots, l2, …), then question and treatment
+    as JSON, then pretrain.NAME (images, epochs, core_days, where known), then env.NAME. `attrs["folders"]` are the run
+    directories, where predictions and curves are. Raises UsageError for any other path, and for a CSV without the
+    columns needed.
+    """
+    import pandas as pd
+
+    if not sources:
+        raise UsageError("load() needs at least one run directory or results CSV")
+    with _garbage_collection_off():
+        frames = [_load_one(Path(source)) for source in sources]
+    frame = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
+    frame.attrs["folders"] = tuple(str(folder) for folder in map(_run_directory, sources) if folder is not None)
+    return frame
+
+
+@contextmanager
+def in_bundle(path: Path) -> Iterator[Store]:
+    """A store of a bundle's cells. Turns errors about a damaged file into a UsageError that names the bundle, too."""
+    try:
+        yield Store(unpack(path))
+    except Damaged as error:
+        raise UsageError(
+            f"{path}: cells/{error.path.name} in it is damaged ({error.why}). Export the run again where it was "
+            "measured, and use that bundle"
+        ) from error
+
+
+def _run_directory(source: str | Path) -> Path | None:
+    """The run directory that a source is or lies in, unpacked if it is a bundle; None if there are no cells."""
+    if is_bundle(Path(source)):
+        return unpack(Path(source))
+    folder = Path(source) if Path(source).is_dir() else Path(source).parent
+    return folder if (folder / "cells").is_dir() else None
+
+
+def _load_one(path: Path) -> pd.DataFrame:
+    if is_bundle(path):
+        with in_bundle(path) as store:
+            return _load_one(store.folder)
+    if (path / "cells").is_dir():
+        frame = frame_of(record for cell in Store(path).cells() for record in cell.records)
+        return distinct(frame, lambda i: f"{path / 'cells' / frame['measurement'].iloc[i].partition('/')[0]}.json")
+    if path.is_dir():
+        raise UsageError(
+            f"{path} is no run directory: it has no cells/ folder. Runs are made by `bench run … out={path}`"
+        )
+    if not path.exists():
+        raise UsageError(f"there is no run directory or CSV file at {path}")
+    frame = read_csv(path, "results CSV", _CSV_TYPES, {name: [""] for name in NUMBERS})
+    missing = [name for name in COLUMNS if name not in frame]
+    if missing:
+        raise UsageError(f"{path} is no results CSV of this project: it has no column {', '.join(missing[:5])}")
+    known = {*COLUMNS, "question", "treatment"}
+    for name in [name for name in map(str, frame) if name not in known and not name.startswith("env.")]:
+        frame[name] = as_numbers(frame[name])
+    try:
+        frame = typed(frame)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{path}: {error}") from error
+    for name in ("question", "treatment"):
+        frame[name] = frame.get(name, "")
+    return checked(frame, lambda i: f"{path}, row {i + 2}")
+
+
+_CSV_TYPES = defaultdict(lambda: "str", dict.fromkeys(NUMBERS, "object"))  # any other column is text at first
+
+
+@contextmanager
+def _garbage_collection_off() -> Iterator[None]:
+    """Switch the garbage collector off: it would scan a million new objects many times, and none is in a cycle."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _sortable(part: int | str) -> tuple[int, int | str]:
+    """A sort key that puts numbers before words, so that any two orders compare."""
+    return (0, part) if isinstance(part, int) else (1, part)
