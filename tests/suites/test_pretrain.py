@@ -243,7 +243,7 @@ def test_two_processes_pre_train_as_one(done: tuple[pd.DataFrame, Path], tmp_pat
         "fewshot task=digits protocol=knn shots=5",
         "vtab-mini task=digits",
         "classify task=fractals:5",
-        "finetune task=digits steps=1 lr=0.01 seed=0",
+        "finetune task=digits recipe=short steps=1 suite.batch=8 lr=0.01 seed=0",
         "internals task=digits",
         "throughput suite.batch_size=1 device=cpu",
         "nearest-mean task=digits include=OWN",
