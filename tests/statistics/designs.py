@@ -84,4 +84,8 @@ DESIGNS = (
     _seeds(5, 5, 2000, (1, 1), groups=100),
     # the hardest: seeds make nearly all of the variance, and those of one side most of that
     _seeds(3, 3, 10_000, (2, 0.5), below_oracle=THREE_SEEDS),
+    # near 100 % a few hard groups make all of the difference: intervals are too narrow there
+    _seeds(1, 1, 1000, (0, 0), groups=10, accuracy=99.0, least_coverage=90.0, discrete=True),
+    _seeds(3, 3, 1000, (0.3, 0.3), groups=10, accuracy=95.0, least_coverage=89.0, discrete=True),
+    _seeds(5, 5, 1000, (0.3, 0.3), groups=10, accuracy=99.0, least_coverage=85.0, discrete=True),
 )
