@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from vit_bench.results.comparison.compare import differences_of, judged, verdict_sign
+from vit_bench.results.comparison.means import p_equivalent
 from vit_bench.results.comparison.ranks import Rank, better_on_such_tasks, found_better, ranks
 from vit_bench.results.predictions import Scored
 from vit_bench.results.statistics import holm
@@ -138,6 +139,20 @@ def test_verdicts_over_images_are_rarely_false() -> None:
 @pytest.mark.parametrize(("rates", "seeds", "spread"), DESIGNS)
 def test_the_family_wise_error_over_images(rates: tuple[float, ...], seeds: int, spread: float) -> None:
     simulate(rates, seeds, spread, MANY)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("seeds", "spread"), [(1, 0.0), (3, 0.05)])
+def test_means_are_rarely_falsely_equivalent(seeds: int, spread: float) -> None:
+    """Four tasks, in each of which the models are truly as far apart as the margin."""
+    random, rates, wrong = np.random.default_rng(1), np.array([0.85, 0.80]), []
+    for _ in range(MANY // 4):
+        ((_, means),) = contests(answers(random, rates, 400, seeds, spread))[1]
+        (mean,) = (one.difference for one in means if one.group == "specialized")
+        assert mean is not None
+        p = p_equivalent(mean, 5.0)
+        wrong.append(p is not None and p <= NOMINAL)
+    at_most(f"means of four tasks 5 points apart, {seeds} seeds: equivalent within 5 points", wrong)
 
 
 @pytest.mark.parametrize("count", [100, pytest.param(MANY, marks=pytest.mark.slow)])
