@@ -79,7 +79,10 @@ def verify_verb(
     if only_list:
         _print_needs(checks, out)
         _print_cost(checks, options, out)
-        out.say("`verify list real` shows what `verify real` fetches and replays, and what cannot be replayed")
+        if patterns:
+            out.say("`verify list real` shows what `verify real` fetches and replays, and what cannot be replayed")
+        else:
+            _list_real([])
         return
     if all(check.lacks for check in checks):
         _print_lacks(checks, out, most=FIRST)

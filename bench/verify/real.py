@@ -95,7 +95,7 @@ class Replayed:
 
     def row(self) -> dict[str, str]:
         """The columns of real.csv."""
-        low, high = self.stated.interval() if self.stated is not None and self.measured is not None else ("", "")
+        low, high = ("", "") if self.stated is None else (f"{end:.4f}" for end in self.stated.interval())
         values = {
             "replay": self.replay.name,
             "published": self.replay.published,
@@ -252,8 +252,8 @@ def issue_text(done: Replayed) -> str:
     for sha256, item in inputs.items():
         if PurePath(item["path"]).suffix in FILES:
             lines += [f"- file {PurePath(item['path']).name}: {item['size']:,} bytes, sha256 {sha256}"]
-    device = next((record.device for record in done.top1), "")
-    lines += [f"- versions: {json.dumps(dict(describe()) | {'device': device})}", ""]
+    versions = next((dict(record.env) | {"device": record.device} for record in done.top1), describe())
+    lines += [f"- versions: {json.dumps(versions)}", ""]
     return "\n".join(lines)
 
 

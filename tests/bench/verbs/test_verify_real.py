@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 import vit_bench
 from typer.testing import CliRunner
+from vit_bench.bench import config
 from vit_bench.bench.cli import app
+from vit_bench.bench.data.prepare import asked
 from vit_bench.bench.verify import diagnose, replays
 from vit_bench.bench.verify.published import anchors
 from vit_bench.bench.verify.replays import chosen, needs_of
@@ -62,6 +64,8 @@ def test_the_list_is_in_order_of_cost_and_the_weekly_part_is_small() -> None:
     assert not any(needs.by_hand for needs in weekly)
     files = {release for needs in weekly for release in needs.releases}
     assert sum(replays.release_bytes(release) for release in files) < 2e9
+    for suite, *_ in (each for row in chosen(()) for each in asked(config.read(row.words))):
+        suite.check()
     assert costs["bit-vtab"].by_hand == ("Sun397", "Resisc45", "Retinopathy")
     assert len(costs["bit-vtab"].releases) == 57
     with pytest.raises(UsageError, match=r"there is no replay 'bit-dts'. Did you mean 'bit-dtd'"):
@@ -173,6 +177,31 @@ def test_a_list_goes_through_every_stage(mirror: Any, toy: Any, monkeypatch: pyt
     assert [again[name] == rows[name] for name in ("good", "permuted", "new")] == [True] * 3
     assert again["gone"]["verdict"] == "not here" and "ViT-mini:gone" in again["gone"]["because"]
     assert not Path("runs/real/deviations/gone.md").exists()
+
+
+def test_a_set_behind_a_form_and_a_wrong_file_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a person must do, with its place; a file in the mirror that is not what was published."""
+    monkeypatch.delenv("BENCH_OFFLINE")
+    monkeypatch.setenv("BENCH_MIRROR", str(tmp_path / "copies"))
+    (tmp_path / "copies").mkdir()
+    (tmp_path / "copies" / "cifar-100-python.tar.gz").write_bytes(b"a page of a proxy")
+    words = "suite=classify model=BiT-R50x1 weights=vtab-run0-{} task={}"
+    rows = [("form", words.format("resisc45", "Resisc45")), ("wrong", words.format("cifar100", "CIFAR-100"))]
+    listed = "".join(f"{name},{run},,,,\n" for name, run in rows)
+    monkeypatch.setattr(replays, "LIST", tmp_path / "replays.csv")
+    replays.LIST.write_text(f"name,words,published,of,basis,weekly\n{listed}", encoding="utf-8")
+    replays.replays.cache_clear()
+    try:
+        assert verify("real", f"data={tmp_path / 'data'}")[0] == 1
+        assert verify("real", "form", f"data={tmp_path / 'data'}")[0] == 2
+    finally:
+        monkeypatch.undo()
+        replays.replays.cache_clear()
+    form, wrong = rows_of(str(tmp_path / "runs" / "real")).values()
+    assert (form["verdict"], wrong["verdict"]) == ("not here", "failed")
+    assert f"Put it at {tmp_path / 'data' / 'NWPU-RESISC45.rar'}" in form["because"]
+    assert "copies/cifar-100-python.tar.gz is not what was published: it has 17 bytes" in wrong["because"]
+    assert not (tmp_path / "runs" / "real" / "deviations" / "form.md").exists()
 
 
 @pytest.mark.slow
