@@ -46,8 +46,8 @@ def figure_verb(
         words_argument("[RUN]... [KEY=VALUE]...", FigureOptions),
     ] = None,
 ) -> None:
-    """NAME is a figure's number in the ViT paper, or a word such as `seen`, `pareto` or `curves` (`list figures`). RUN
-    is a run directory or a results CSV; without one, the runs/ folders of the suites that the figure shows, or else the
+    """NAME is a figure's number in the ViT paper, `pareto`, `shots`, `seen` or `curves` (`list figures`). RUN is a run
+    directory or a results CSV; without one, the runs/ folders of the suites that the figure shows, or else the
     published points alone. Filled markers are measured, hollow ones published. Figures 3, 4, 5 and `seen` state below
     them where two models that were pre-trained here cross.
     """

@@ -64,8 +64,8 @@ def _sentence(a: str, b: str, by_place: Mapping[float, Difference], axis: Axis) 
         first, second = (a, b) if values[0] > 0 else (b, a)
         sure = sum(_sign(by_place[place]) != 0 for place in places)
         one, _, of = axis.places.partition(" ")
-        where = f"at all {len(places)} {axis.places}" if len(places) > 1 else f"at the one {one.removesuffix('s')} {of}"
-        return f"{first} is ahead of {second} {where} that were run, at {sure} significantly: no crossing seen."
+        where = f"all {len(places)} {axis.places} that were" if len(places) > 1 else f"the one {one[:-1]} {of} that was"
+        return f"{first} is ahead of {second} at {where} run, at {sure} significantly: no crossing seen."
     found = []
     for low, high in pairwise(places):
         left, right = by_place[low].value, by_place[high].value

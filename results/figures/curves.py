@@ -30,7 +30,7 @@ MOST_LINES = 24  # in a panel
 
 def draw(request: FigureRequest) -> Drawing:
     """A panel a quantity, a line a model: the median over seeds, their range shaded; final runs alone, if any."""
-    frame = relevant(request, CURVES)
+    frame = relevant(request, CURVES, "top1")  # other metrics of a job are of other networks, or of none
     folders = [Path(folder) for folder in (request.frame.attrs if request.frame is not None else {}).get("folders", ())]
     trained = [_curves_file(str(name), folders) is not None for name in frame["measurement"]]  # probes have no curves
     frame = frame[trained] if any(trained) else frame

@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from ...registry import UsageError
 from .. import published
-from ..tables.rows import model_label
-from ..tables.table import FINE_TUNED, TIMED
+from ..tables import GROUP_SIZES, row_labels
+from ..tables.rows import mean_and_std, model_label
+from ..tables.table import FINE_TUNED, MINIATURE, TIMED, VTAB
 from . import style
-from .records import FIVE_SHOT_RUN, Point, caveats, choose_task, compute_of, need, of_shots, points, relevant
+from .records import (
+    FIVE_SHOT_RUN,
+    Point,
+    caveats,
+    choose_task,
+    compute_of,
+    need,
+    of_shots,
+    of_task,
+    points,
+    relevant,
+)
 from .row import Drawing, Figure, FigureRequest
 
 if TYPE_CHECKING:
@@ -21,7 +35,8 @@ if TYPE_CHECKING:
 SIZES = (64, 128, 224, 384, 512)
 SPEED, BATCH = "images_per_second", "largest_batch"
 FASTEST = "images_per_second_fastest"  # at the fastest batch of a search
-ACCURACY_SUITES = (FINE_TUNED, "classify", "fewshot")
+ACCURACY_SUITES = (FINE_TUNED, "classify", VTAB, MINIATURE, "fewshot")  # the first with records is drawn
+FADED = 0.35  # the opacity of suspect speeds
 Spot = tuple[str, float, float]  # label, place on the horizontal axis, accuracy
 
 
@@ -76,7 +91,8 @@ def draw13(request: FigureRequest) -> Drawing:
         notes += caveats(relevant(request, FIGURE13, "top1"))
         known = [(point, compute_of(point, request)) for point in accuracy]
         ours["left"] = [(point.label, compute, point.mean) for point, compute in known if compute]
-        ours["right"] = _with_speed(request, FIGURE13, accuracy)
+        timed = _with_speed(request, FIGURE13, accuracy)
+        ours["right"] = [(point.label, float(row["value"]), point.mean) for point, row in timed]
         if not any(ours.values()):
             raise UsageError(
                 "figure 13 needs, beside 5-shot accuracies, what is known of the pre-training (a sidecar file with "
@@ -109,51 +125,92 @@ def draw13(request: FigureRequest) -> Drawing:
 
 
 def draw_pareto(request: FigureRequest) -> Drawing:
-    """Accuracy against measured images a second, with the Pareto front as a line.
+    """Accuracy against measured images a second, with the Pareto front as a line: ours left, published right.
 
-    Speeds of different machines are in different panels.
+    A model has one colour and marker in both panels.
     """
     notes: list[str] = []
-    panels: list[tuple[str, str, list[Spot], bool]] = []
+    styles = style.SeriesStyles(lines=False)
+    timed: list[tuple[Point, dict[str, Any]]] = []
+    task = ""
     if request.ours:
         accuracy, task = _accuracies(request, PARETO, ACCURACY_SUITES, shots=None)
-        with_speed = _with_speed(request, PARETO, accuracy)
-        if not with_speed:
+        timed = _with_speed(request, PARETO, accuracy)
+        if not timed:
             raise UsageError(
                 "figure pareto needs accuracies and speeds of the same models: name a run of suite=throughput beside "
-                "one of suite=fewshot, finetune or classify"
+                f"one of suite={', '.join(ACCURACY_SUITES[:-1])} or {ACCURACY_SUITES[-1]}"
             )
-        frame = relevant(request, PARETO, SPEED, FASTEST)
-        notes += _suspect_notes(frame)
-        panels.append((f"measured here: {_devices(frame)}", f"{task} top-1 (%)", with_speed, True))
-        missing = sorted({point.label for point in accuracy} - {label for label, _, _ in with_speed})
+        notes += _how_measured(timed)
+        notes += _suspect_notes(relevant(request, PARETO, SPEED, FASTEST))
+        missing = sorted({point.label for point in accuracy} - {point.label for point, _ in timed})
         if missing:
             notes.append(f"Left out, since their speed is unknown: {', '.join(missing)}.")
-        notes += caveats(relevant(request, PARETO, "top1"))
+        found = relevant(request, PARETO, "top1")
+        others = [suite for suite in ACCURACY_SUITES if suite in set(found["suite"]) - {accuracy[0].row["suite"]}]
+        notes += [f"Left out: accuracies of suite {' and '.join(others)}; draw them apart."] if others else []
+        notes += caveats(found)
+    canvas = style.canvas(style.PAGE if timed and request.published else style.COLUMN * 1.35, 3.1)
+    panels = list(canvas.subplots(1, bool(timed) + request.published, squeeze=False)[0])
+    if timed:
+        _pareto_of_ours(panels[0], styles, timed)
+        panels[0].set_title(f"measured here: {', '.join(sorted({str(row['device']) for _, row in timed}))}")
+        panels[0].set_ylabel(f"{task} top-1 (%)")
+        style.annotate(panels[0], [(float(row["value"]), point.mean, point.label) for point, row in timed])
+        if any(_is_suspect(row) for _, row in timed):
+            styles.others.append(_suspect_handle())
     if request.published:
-        panels.append(("published: AugReg, V100 (timm)", "ImageNet top-1 (%)", _augreg(), False))
+        spots = _augreg()
+        for name, x, y in spots:
+            panels[-1].plot(x, y, **styles.hollow(name))
+        _finish_pareto(panels[-1], [(x, y) for _, x, y in spots])
+        panels[-1].set_title("published: AugReg, V100 (timm)")
+        panels[-1].set_ylabel("ImageNet top-1 (%)")
         notes.append(
             "Published: AugReg Table 3, ImageNet-21k 300 epochs; of each model 384 px (the slower) and 224 px."
         )
-    styles, published_styles = style.SeriesStyles(lines=False), style.SeriesStyles(lines=False)
-    canvas = style.canvas(style.PAGE if len(panels) > 1 else style.COLUMN * 1.35, 3.1)
-    for axes, (title, axis_label, spots, measured) in zip(
-        canvas.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
-    ):
-        front = pareto_front([(x, y) for _, x, y in spots])
-        axes.step([x for x, _ in front], [y for _, y in front], where="pre", color="#666666", linewidth=1.0, zorder=1)
-        for name, x, y in spots:
-            axes.plot(x, y, **(styles.filled(name) if measured else published_styles.hollow(name)))
-        style.plain_log(axes, "x")
-        axes.margins(0.14, 0.1)
-        axes.set_title(title)
-        axes.set_xlabel("images per second")
-        axes.set_ylabel(axis_label)
-        if measured:
-            style.annotate(axes, [(x, y, name) for name, x, y in spots])
-    style.legend(canvas, published_styles, columns=5 if len(panels) > 1 else 4, ours=False)
+    columns = 5 if len(panels) > 1 else 4
+    style.legend(canvas, styles, columns=columns, ours=bool(timed), published=request.published)
     notes.append("The line joins the Pareto front: no other model shown is both faster and more accurate.")
     return Drawing(title="Accuracy against speed", canvas=canvas, notes=notes)
+
+
+def _pareto_of_ours(axes: Axes, styles: style.SeriesStyles, timed: Sequence[tuple[Point, dict[str, Any]]]) -> None:
+    """The points with the std over seeds, faded where the speed is suspect, and the front."""
+    for point, row in timed:
+        faded = {"alpha": FADED} if _is_suspect(row) else {}
+        axes.errorbar(float(row["value"]), point.mean, yerr=point.std or None, **styles.filled(point.model, **faded))
+    _finish_pareto(axes, [(float(row["value"]), point.mean) for point, row in timed])
+
+
+def _finish_pareto(axes: Axes, spots: Sequence[tuple[float, float]]) -> None:
+    front = pareto_front(spots)
+    axes.step([x for x, _ in front], [y for _, y in front], where="pre", color="#666666", linewidth=1.0, zorder=1)
+    axes.margins(0.14, 0.1)
+    style.plain_log(axes, "x")
+    axes.set_xlabel("images per second")
+
+
+def _suspect_handle() -> Any:
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], label="suspect speed", color="#444444", marker="o", linestyle="none", alpha=FADED)
+
+
+def _is_suspect(row: dict[str, Any]) -> bool:
+    return str(row.get("verdict") or "").startswith("suspect")
+
+
+def _how_measured(timed: Sequence[tuple[Point, dict[str, Any]]]) -> list[str]:
+    """How the accuracies and the speeds that are drawn were measured: protocol, size, batch, device."""
+    protocols = dict.fromkeys(str(point.row["protocol"]) for point, _ in timed)
+    parts = [f"accuracy: {', '.join(protocols)}"]
+    for name, words in {"image_size": "{} pixels", "batch_size": "batch {}", "precision": "{}", "device": "{}"}.items():
+        values = dict.fromkeys(row[name] for _, row in timed if row.get(name) == row.get(name) and row.get(name))
+        texts = [f"{value:g}" if isinstance(value, int | float) else str(value) for value in values]
+        parts += [words.format(" or ".join(texts))] if texts else []
+    bars = any(point.std for point, _ in timed)
+    return [f"Ours: {'; speed: '.join([parts[0], ', '.join(parts[1:])])}."] + ["Bars: std over seeds."] * bars
 
 
 def _separate_lines(axes: Axes) -> None:
@@ -192,8 +249,11 @@ def _accuracies(
 ) -> tuple[list[Point], str]:
     """The points of one task, from the first of `suites` with records, and the task's name."""
     frame = relevant(request, figure, "top1")
-    suite = next(name for name in suites if (frame["suite"] == name).any())
+    asked = frame[frame["suite"].isin(suites)] if request.task is None else of_task(frame, request)
+    suite = next(name for name in suites if (asked["suite"] == name).any())
     part = frame[frame["suite"] == suite]
+    if suite in GROUP_SIZES and request.task is None:
+        return _means_of_tasks(part, request), f"{suite}, mean of {part['task'].nunique()} tasks,"
     task = choose_task(part, request, "ImageNet")
     part = part[part["task"] == task]
     if suite == "fewshot":
@@ -204,8 +264,30 @@ def _accuracies(
     return points(part, request), task
 
 
-def _with_speed(request: FigureRequest, figure: Figure, accuracy: list[Point]) -> list[Spot]:
-    """A spot for each accuracy whose model has a speed in the records, at its highest images a second."""
+def _means_of_tasks(frame: pd.DataFrame, request: FigureRequest) -> list[Point]:
+    """A point a model: its mean over all tasks, with the std over seeds where all tasks have the same.
+
+    Raises UsageError where a model lacks a task that another has.
+    """
+    by_label: dict[str, list[Point]] = {}
+    for _, part in frame.groupby("task", sort=False):
+        for point in points(part, request):
+            by_label.setdefault(point.label, []).append(point)
+    count = frame["task"].nunique()
+    if partial := [f"{label} {len(own)}" for label, own in by_label.items() if len(own) < count]:
+        raise UsageError(
+            f"a mean needs the same tasks of every model, {count} here; {', '.join(partial)}: type task=NAME"
+        )
+    found = []
+    for label, part in row_labels(frame):
+        by_seed = part.pivot_table(index="seed", columns="task", values="value").dropna().mean(axis=1)
+        std = mean_and_std(by_seed)[1] if len(by_seed) else None
+        found.append(replace(by_label[label][0], mean=fmean(point.mean for point in by_label[label]), std=std))
+    return found
+
+
+def _with_speed(request: FigureRequest, figure: Figure, accuracy: list[Point]) -> list[tuple[Point, dict[str, Any]]]:
+    """Each accuracy whose model has a speed in the records, and the record of its highest images a second."""
     assert request.frame is not None
     if not (request.frame["suite"] == TIMED).any():
         return []
@@ -213,15 +295,16 @@ def _with_speed(request: FigureRequest, figure: Figure, accuracy: list[Point]) -
     if frame["device"].nunique() > 1 and not request.mix:
         devices = " and ".join(sorted(set(frame["device"])))
         raise UsageError(f"the speeds in these records are of {devices}: name runs of one device, or type mix=true")
-    spots = []
+    timed = []
     for point in accuracy:
         own = frame[(frame["model"] == point.model) & (frame["variant"] == point.variant)]
         size = json.loads(point.row.get("treatment") or "{}").get("size")  # the image size of the accuracy
         if "image_size" in own and isinstance(size, list) and size:
             own = own[own["image_size"].astype(float) == float(size[0])]
         if len(own):
-            spots.append((point.label, float(own["value"].max()), point.mean))
-    return spots
+            fastest = own.sort_values("value", kind="stable").iloc[-1]
+            timed.append((point, {str(name): value for name, value in fastest.items()}))
+    return timed
 
 
 def _inference(frame: pd.DataFrame) -> pd.DataFrame:

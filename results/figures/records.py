@@ -125,13 +125,7 @@ def points(frame: pd.DataFrame, request: FigureRequest) -> list[Point]:
     check_question(frame, request)
     collected = []
     for label, part in row_labels(frame):
-        dial, several = swept(part)
-        if several:
-            values = ", ".join(f"{value:g}" for value in sorted(part[dial].dropna().unique()))
-            raise UsageError(
-                f"{label} was measured at several {dial} ({values}), and a point can have one: run it with a "
-                f"single {dial}="
-            )
+        one_setting(label, part)
         by = [name for name in ("pretraining", "pretrain.images") if name in part]
         for _, own in part.groupby(by, sort=False, dropna=False) if by else [("", part)]:
             mean, std = mean_and_std(own["value"])
@@ -141,6 +135,16 @@ def points(frame: pd.DataFrame, request: FigureRequest) -> list[Point]:
             draws = tuple(own["value"]) if files == len(own) else (mean,) if files else ()
             collected.append(Point(label=label, mean=mean, std=std, row=row, draws=draws))
     return collected
+
+
+def one_setting(label: str, part: pd.DataFrame) -> None:
+    """Raise UsageError for records of several l2 (or k)."""
+    dial, several = swept(part)
+    if several:
+        values = ", ".join(f"{value:g}" for value in sorted(part[dial].dropna().unique()))
+        raise UsageError(
+            f"{label} was measured at several {dial} ({values}), and a point can have one: run it with a single {dial}="
+        )
 
 
 def check_question(frame: pd.DataFrame, request: FigureRequest) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise, product
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from ...registry import UsageError
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
+WIDE, LONG = 3.8, 24  # points of a letter in a legend; letters of a name that may need a column of its own
 COLUMN, PAGE = 3.3, 6.8  # inches: the width of one column, and of a page
 # Okabe and Ito's palette, distinguishable with any kind of colour vision, darkest first.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9", "#7F7F7F")
@@ -122,14 +124,17 @@ def legend(
     from matplotlib.lines import Line2D
 
     series_style = styles.filled if ours else styles.hollow
-    handles = [Line2D([], [], label=name, **series_style(name)) for name in styles.names]
+    room = int(canvas.get_figwidth() * 72 / WIDE) - 9  # letters of a line beside its marker
+    handles = [Line2D([], [], label=fill(name, room), **series_style(name)) for name in styles.names]
     handles += styles.others
     if ours and published:
         grey: dict[str, Any] = {"color": "#444444", "marker": "o", "linestyle": "none"}
         handles.append(Line2D([], [], label="measured here", **grey))
         handles.append(Line2D([], [], label=what, markerfacecolor="white", **grey))
     if handles:
-        canvas.legend(handles=handles, loc="outside lower center", ncols=min(columns, len(handles)))
+        longest = max((len(line) for name in styles.names for line in fill(name, room).splitlines()), default=0)
+        fitting = max(1, (room + 9) // (longest + 9)) if longest > LONG else columns
+        canvas.legend(handles=handles, loc="outside lower center", ncols=min(columns, fitting, len(handles)))
 
 
 def series(
@@ -143,12 +148,14 @@ def series(
 
 def plain_log(axes: Axes, axis: str, ticks: Sequence[float] | None = None) -> None:
     """Make an axis logarithmic, with ticks as plain numbers. Call it after plotting, since it reads the limits."""
-    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
     axis_object = getattr(axes, f"{axis}axis")
     getattr(axes, f"set_{axis}scale")("log")
     low, high = getattr(axes, f"get_{axis}lim")()
     between = (1, 2, 5) if high < 60 * low else (1, 3) if high < 3000 * low else (1,)  # fewer ticks for a wider range
+    if not ticks and sum(low <= sub * 10.0**k <= high for sub in between for k in range(-12, 13)) < 3:
+        ticks = [value for value in MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high) if value > 0]
     axis_object.set_major_locator(FixedLocator(list(ticks)) if ticks else LogLocator(subs=between))
     axis_object.set_minor_locator(NullLocator())
     axis_object.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
@@ -209,7 +216,11 @@ def annotate(axes: Axes, points: Sequence[tuple[float, float, str]], colours: Se
 
 
 def _pixels(axes: Axes, line: Any) -> Any:
-    return axes.transData.transform(list(zip(line.get_xdata(), line.get_ydata(), strict=True)))
+    spots = list(zip(line.get_xdata(), line.get_ydata(), strict=True))
+    if line.get_drawstyle() == "steps-pre":
+        corners = [(x, y) for (x, _), (_, y) in pairwise(spots)]
+        spots = [spot for pair in zip(spots, [*corners, spots[-1]], strict=True) for spot in pair]
+    return axes.transData.transform(spots)
 
 
 def _along(ends: Any) -> list[tuple[float, float]]:
