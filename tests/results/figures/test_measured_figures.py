@@ -41,6 +41,7 @@ def test_a_probe_is_no_learning_curve_of_its_own(tmp_path: Path) -> None:
     assert [text.get_text() for text in legend.get_texts()] == ["ViT-B/32"]
 
 
+@pytest.mark.slow
 def test_a_long_name_is_broken_where_the_figure_ends() -> None:
     long = "ViT-B/32 " + " ".join(f"setting{i}=value" for i in range(12))
     few = [replace(one, variant=long) if one.model == "ViT-B/32" else one for one in made.few("digits")]
@@ -71,6 +72,7 @@ def test_pareto_has_one_look_a_model_and_fades_suspect_speeds() -> None:
     assert "Ours: accuracy: fewshot; speed: 224 pixels, batch 64, bf16, one GPU." in drawing.notes
 
 
+@pytest.mark.slow
 def test_pareto_takes_any_suite_of_accuracies() -> None:
     every = [*made.finetuned(MODELS, ("digits",)), *made.few("digits"), *made.speeds()]
     drawing = drawn("pareto", every, show="ours")

@@ -63,6 +63,7 @@ def test_figure_3_is_of_fine_tuned_kept_weights_a_seed_each() -> None:
     assert not any("suite.rule" in note for note in drawing.notes)
 
 
+@pytest.mark.slow
 def test_figure_3_is_of_probes_where_nothing_was_fine_tuned() -> None:
     drawing = drawn("3", made.pretraining("regularised"), task="digits")
     assert sorted(lines(drawing)) == sorted(made.ACCURACIES.values())
@@ -83,6 +84,7 @@ def test_each_figure_takes_the_paper_s_rule_of_regularisation() -> None:
     assert not any("suite.rule" in note for note in drawn("4", made.pretraining(), task="digits").notes)
 
 
+@pytest.mark.slow
 def test_masked_patches_stand_apart_and_two_pre_trainings_at_one_place_are_refused() -> None:
     masked = [replace(one, pretrain=f"{made.SET}, masked_patch") for one in again("ViT-mini", -15)]
     drawing = drawn("3", [*made.of_kept(), *masked], task="digits")
@@ -129,6 +131,7 @@ def test_a_crossing_over_compute_lies_between_places_that_were_not_both_measured
     assert sentence == "A is ahead of B at all 2 amounts that were run, at 2 significantly: no crossing seen."
 
 
+@pytest.mark.slow
 def test_images_seen_is_of_the_chosen_candidate_s_visits() -> None:
     drawing = drawn("seen", made.pretraining())
     assert [axes.get_title() for axes in drawing.canvas.axes] == ["the minival", "mean of probes (digits, photos)"]
@@ -160,6 +163,7 @@ def test_table_6_has_a_row_a_pre_training_with_its_sidecar_s_compute() -> None:
     )  # 1,000 images are not all of ImageNet
 
 
+@pytest.mark.slow
 def test_table_7_has_pre_trainings_of_one_model_and_set_side_by_side() -> None:
     sgd = again("BiT-mini", -2)
     (table,) = make("7", frame_of([*made.of_kept(), *sgd, *made.pretraining()]), show="ours")
