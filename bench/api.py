@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_origin
 
@@ -24,11 +25,15 @@ def run(*words: str, model: Any = None, progress: bool = False, **values: Any) -
 
     Settings, records and caches are those of the command line: `run("suite=fewshot", "model.depth=8")` and
     `run(suite="fewshot", task=["digits", "photos"], shots=(1, 5))`; both forms may be mixed. `model` may also be a
-    `torch.nn.Module`, or a list that has some. A module has `features(images)` -> (B, D), or a `tap` that names a
-    submodule, and optionally an `input` that says how its images are prepared (models/own/rows.py).
+    `torch.nn.Module`, or a list that has some. A module has `features(images)` -> (B, D), a `tap` that names a
+    submodule, or a last linear layer, and optionally an `input` that says how its images are prepared
+    (models/own/rows.py). A dict of `model` or `weights` has the names to show, as `label=`: `{"epoch 1": net}`.
 
     A job that fails is a record with status "failed". Raises UsageError for what cannot be run at all.
     """
+    labels = _labels(model, values.get("weights"))
+    model, values = _without_labels(model), {key: _without_labels(value) for key, value in values.items()}
+    values |= {"label": labels} if labels else {}
     names, given = _models(model)
     typed = [*words, *(f"{key}={_text(key, value)}" for key, value in values.items()), *names]
     plan = make_plan(settings.read(typed), given)
@@ -36,6 +41,16 @@ def run(*words: str, model: Any = None, progress: bool = False, **values: Any) -
     if outcome.interrupted:
         raise KeyboardInterrupt
     return records(plan)
+
+
+def _labels(model: Any, weights: Any) -> list[str]:
+    """The names that dicts of models and of weights give their rows, in the order of the rows."""
+    of_models, of_weights = (list(map(str, one)) if isinstance(one, Mapping) else [] for one in (model, weights))
+    return [" ".join(filter(None, pair)) for pair in product(of_models or [""], of_weights or [""]) if any(pair)]
+
+
+def _without_labels(value: Any) -> Any:
+    return list(value.values()) if isinstance(value, Mapping) else value
 
 
 def _models(model: Any) -> tuple[list[str], Mapping[str, Model]]:

@@ -39,6 +39,13 @@ def _wrong_device(name: str) -> str:
     return "" if known else "not usable here (no such device). Type device=auto, cpu, cuda, cuda:1 or mps"
 
 
+def _wrong_label(labels: Sequence[str]) -> str:
+    twice = [label for label, count in Counter(labels).items() if count > 1 and label != "none"]
+    if twice:
+        return f"'{twice[0]}' is the name of two rows"
+    return "" if all(label.isprintable() for label in labels) else "a name is one line of text"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """The settings of one command. Those of suites and models are texts until these are selected (plan.py)."""
@@ -62,6 +69,13 @@ class Config:
         "glob of tags or of files selects several; for a library's models also `pretrained` or a tag of theirs, for "
         "your own also `own`, those that they bring",
         shown="random|random:SEED|TAG|FILE",
+    )
+    label: tuple[str, ...] = option(
+        (),
+        "the names that tables, figures, comparisons and reports show in place of models and weights: one for each, in "
+        "the order typed; `none` leaves one out. It changes no result and costs no work, also when it is changed",
+        shown="NAME[,NAME]",
+        check=_wrong_label,
     )
     data: Path | None = option(None, "where data sets are; without it, BENCH_DATA", shown="DIR")
     source: str | None = option(None, "one kind of data source; without it, the first that has the task", shown="NAME")

@@ -45,6 +45,7 @@ class Job:
     swept: str = ""  # the settings of the suite that tell it from other jobs of its plan, in words
     machine: Mapping[str, str] = field(default_factory=dict)  # device and libraries, where the numbers depend on them
     skip_bad: bool = False  # whether unreadable images are left out
+    label: str | None = None  # the name to show, "" for none; None: nobody said. No part of the identity
     source: Source | None = field(default=None, compare=False, repr=False)  # None where no source has the task
     # The tasks whose images the suite reads beside its own (`Suite.tasks_beside`), by name
     beside: Mapping[str, tuple[Task, Source]] = field(default_factory=dict, compare=False, repr=False)

@@ -15,18 +15,18 @@ from ..models.released import table as releases
 from ..models.released.table import Release
 from ..models.spec import Model
 from ..models.weights_choice import WeightsChoice
-from ..registry import Registry, UsageError, suggest
+from ..registry import Registry, UsageError, plain_word, suggest
 from ..results.arrays import read_arrays
 from ..results.record import Cell
 from ..results.store import Store
 from ..suites import suites
-from ..suites.protocol import NO_TASK, Source, Suite, Task, Work, typed
+from ..suites.protocol import NO_TASK, Source, Suite, Task, Work
 from . import config as settings
 from . import environment
 from .config import Config
 from .fingerprint import Stamp, changed, stamp_of
 from .job import Job, other_rows
-from .select.models import choose_models, choose_weights
+from .select.models import check_labels, choose_models, choose_weights
 from .select.tasks import FOLDER, AvailableData, choose_tasks
 from .words import Mistakes, each
 
@@ -137,7 +137,7 @@ def _swept(variants: Sequence[Suite]) -> list[str]:
     for suite in variants:
         same = [other for other in variants if type(other) is type(suite)]
         names = [item.name for item in fields(suite) if len({repr(getattr(one, item.name)) for one in same}) > 1]
-        found.append(" ".join(f"{name}={typed(getattr(suite, name))}" for name in names))
+        found.append(" ".join(f"{name}={plain_word(getattr(suite, name))}" for name in names))
     return found
 
 
@@ -179,6 +179,7 @@ def _choose(selected: Sequence[Suite], data: AvailableData, given: Mapping[str, 
             chosen_all = True
             names |= {name for selected in rows for name in selected.row.settable()}
             models = choose_weights(suite, rows, config.weights)
+            check_labels(config.label, models)
         choices.append((suite, chosen, models, machine if suite.by_device else {}))
     for word in sorted(set(config.model_settings) - used) if chosen_all else ():
         mistakes.note(f"no selected model has a setting '{word}'. {suggest(word, sorted(names))}")
@@ -209,14 +210,20 @@ def _jobs(
 ) -> list[Job]:
     """The jobs of one suite: all fitting pairs of model and task. Raises UsageError for a named task without any."""
     jobs: list[Job] = []
-    for model, weights in models:
+    labels = data.config.label or [None] * len(models)
+    for place, ((model, weights), label) in enumerate(zip(models, labels, strict=True)):
         for row in (model, *other_rows(suite, model)):
             row.architecture.grid(suite.size(model, weights))  # raises where the patches do not fit the image size
         fitting = [task for task in tasks if not suite.unfit(model, weights, task)]
         if not fitting:
             raise UsageError(suite.unfit(model, weights, tasks[0]))
         made = [_job(suite, model, weights, task, data) for task in fitting]
-        jobs += [replace(job, machine=machine, skip_bad=data.config.skip_bad) for job in made]
+        common: dict[str, Any] = {"machine": machine, "skip_bad": data.config.skip_bad}
+        if label is not None:
+            common["label"] = "" if label == "none" else label
+            if isinstance(made[0].order[1], str):  # no row of the catalog: as typed
+                common["order"] = (made[0].order[0], f"{place:06}", *made[0].order[2:])
+        jobs += [replace(job, **common) for job in made]
     for task in tasks if data.config.task else ():
         if all(job.task.name != task.name for job in jobs):
             raise UsageError(next(suite.unfit(job.model, job.weights, task) for job in jobs))

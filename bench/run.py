@@ -100,6 +100,7 @@ def execute(plan: Plan, progress: Progress) -> RunResult:
             log("interrupted")
         finally:
             progress.close()
+        store.label({_thing(job): job.label for job in plan.jobs if job.label is not None})
         store.write_results()
         if device is not None and not result.interrupted:
             processes.agree()  # after this, the other processes may read the records
@@ -324,6 +325,7 @@ def _record(job: Job, **values: Any) -> Record:
         model=job.model.name,
         variant=job.variant,
         weights=str(job.weights),
+        label=job.label or "",
         task=job.task.name,
         group=job.task.group,
         source=job.source_name,
@@ -396,9 +398,13 @@ def _log(out: Path) -> Iterator[Log]:
 
 
 def _title(job: Job) -> str:
-    words = [job.suite.name, job.model.name, job.variant and f"[{job.variant}]", str(job.weights), job.task.name]
-    words.append(job.swept)
-    return " ".join(word for word in words if word)
+    who = [job.label] if job.label else [job.model.name, job.variant and f"[{job.variant}]", str(job.weights)]
+    return " ".join(filter(None, [job.suite.name, *who, job.task.name, job.swept]))
+
+
+def _thing(job: Job) -> tuple[str, str, str]:
+    """What a label is of."""
+    return job.model.name, job.variant, str(job.weights)
 
 
 HEADLINES = ("top1", "images_per_second", "latency")

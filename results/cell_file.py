@@ -22,7 +22,8 @@ DIGEST = ',\n "sha256": "'  # before the digest of all that precedes it
 TEXT, WHOLE, NUMBER = (str,), (int, NoneType), (float, int)  # compared exactly: isinstance takes True for an int
 PLAIN = ("at", "provenance", "env")  # dicts of plain values: a column each
 REPEATED = ("question", "treatment", "provenance", "env")  # dicts that many records of a cell share
-_KINDS = {"slot": TEXT, "curves_digest": TEXT, **dict.fromkeys(COLUMNS, TEXT), **dict.fromkeys(NUMBERS, WHOLE)}
+_KINDS = {"slot": TEXT, "label": TEXT, "curves_digest": TEXT}
+_KINDS |= {**dict.fromkeys(COLUMNS, TEXT), **dict.fromkeys(NUMBERS, WHOLE)}
 _KINDS |= dict.fromkeys(("value", "seconds"), (float, int, NoneType))
 
 

@@ -18,7 +18,7 @@ TUNED = ("l2", "k", "lr", "recipe", "micro_batch", "processes")
 
 def at_columns(frame: pd.DataFrame) -> list[str]:
     """The columns of settings that varied inside jobs (`Record.at`)."""
-    known = {*COLUMNS, "question", "treatment", "cell", "remarks"}
+    known = {*COLUMNS, "label", "question", "treatment", "cell", "remarks"}
     return [name for name in map(str, frame) if name not in known and not name.startswith(("env.", "pretrain."))]
 
 

@@ -48,6 +48,7 @@ class Record:
     protocol_sha: str = ""  # short name of `question`
     treatment_sha: str = ""
     started_at: str = ""  # UTC, ISO 8601
+    label: str = ""  # the name that somebody chose for this model and weights: a column where any record has one
     at: Mapping[str, Any] = field(default_factory=dict)  # what varied inside the job: a column each
     question: Mapping[str, Any] = field(default_factory=dict)
     treatment: Mapping[str, Any] = field(default_factory=dict)
@@ -55,9 +56,8 @@ class Record:
     env: Mapping[str, Any] = field(default_factory=dict)  # versions, machine, commit: a column `env.NAME` each
 
 
-COLUMNS = [
-    item.name for item in fields(Record) if item.name not in ("at", "question", "treatment", "provenance", "env")
-]
+LATER = ("label", "at", "question", "treatment", "provenance", "env")  # fields that are no column, or not always
+COLUMNS = [item.name for item in fields(Record) if item.name not in LATER]
 NUMBERS = ("seed", "value", "n_train", "n_test", "n_skipped", "seconds")
 
 
@@ -103,6 +103,7 @@ def frame_of(records: Iterable[Record]) -> pd.DataFrame:
     rows = list(records)
     data: dict[str, Any] = dict.fromkeys(COLUMNS, ())
     data |= zip(COLUMNS, zip(*map(attrgetter(*COLUMNS), rows), strict=True), strict=False)  # no columns without a row
+    data |= {"label": [record.label for record in rows]} if any(record.label for record in rows) else {}
     data |= _spread([record.at for record in rows], "", leave=COLUMNS)
     data |= {name: _canonical([getattr(record, name) for record in rows]) for name in ("question", "treatment")}
     data |= _spread([record.provenance for record in rows], "pretrain.")

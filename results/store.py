@@ -119,6 +119,16 @@ class Store:
         with replacing(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
 
+    def label(self, labels: Mapping[tuple[str, str, str], str]) -> None:
+        """Give all records of these models, variants and weights their labels; nothing else of a cell changes."""
+        for cell in map(self._load, sorted(self.cells_folder.glob("*.json"))):
+            things = [(record.model, record.variant, record.weights) for record in cell.records]
+            chosen = [labels.get(thing, one.label) for thing, one in zip(things, cell.records, strict=True)]
+            records = tuple(replace(one, label=label) for one, label in zip(cell.records, chosen, strict=True))
+            if records != cell.records:
+                with replacing(self.path(cell.key)) as temporary:
+                    temporary.write_text(dump(replace(cell, records=records)), encoding="utf-8")
+
     def copy_from(self, other: Store, key: str) -> None:
         """Copy a cell from another run directory, file by file, predictions first."""
         names = (Store.arrays, Store.curves, Store.path)
@@ -148,10 +158,10 @@ class Store:
 def load(*sources: str | Path) -> pd.DataFrame:
     """One long DataFrame, one number a row, of run directories and results CSV files.
 
-    Columns: those of `Record`, then one per setting that varied inside jobs (shots, l2, …), then question and treatment
-    as JSON, then pretrain.NAME (images, epochs, core_days, where known), then env.NAME. `attrs["folders"]` are the run
-    directories, where predictions and curves are. Raises UsageError for any other path, and for a CSV without the
-    columns needed.
+    Columns: those of `Record`, `label` if any record has one, then one per setting that varied inside jobs (shots, l2,
+    …), then question and treatment as JSON, then pretrain.NAME (images, epochs, core_days, where known), then env.NAME.
+    `attrs["folders"]` are the run directories, where predictions and curves are. Raises UsageError for any other path,
+    and for a CSV without the columns needed.
     """
     import pandas as pd
 
@@ -201,7 +211,7 @@ def _load_one(path: Path) -> pd.DataFrame:
     missing = [name for name in COLUMNS if name not in frame]
     if missing:
         raise UsageError(f"{path} is no results CSV of this project: it has no column {', '.join(missing[:5])}")
-    known = {*COLUMNS, "question", "treatment"}
+    known = {*COLUMNS, "label", "question", "treatment"}
     for name in [name for name in map(str, frame) if name not in known and not name.startswith("env.")]:
         frame[name] = as_numbers(frame[name])
     try:

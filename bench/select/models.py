@@ -11,7 +11,7 @@ from ...models.released import table as releases
 from ...models.selection import SelectedModel
 from ...models.spec import Model
 from ...models.weights_choice import WeightsChoice
-from ...registry import UsageError, is_glob
+from ...registry import UsageError, first_few, is_glob
 from ...suites.protocol import Suite
 from .. import config as settings
 from ..config import Config
@@ -47,6 +47,17 @@ def choose_weights(
     pairs = [(selected.row, weights) for selected in chosen for weights in _weights_of(suite, selected, words)]
     each(lambda weights: weights.provenance(), dict.fromkeys(weights for _, weights in pairs))
     return pairs
+
+
+def check_labels(labels: Sequence[str], rows: Sequence[tuple[Model, WeightsChoice]]) -> None:
+    """Raises UsageError unless there is a label for each model with its weights, or none at all."""
+    if labels and len(labels) != len(rows):
+        words = [(row.name, *(f"{name}={value}" for name, value in row.variant), str(weights)) for row, weights in rows]
+        named = first_few([" ".join(of_row) for of_row in words], most=6)
+        raise UsageError(
+            f"label= says {len(labels)} {'name' if len(labels) == 1 else 'names'}, and the rows that need one are "
+            f"{len(rows)}, in this order: {named}. Type one for each; `none` leaves one out"
+        )
 
 
 def _weights_of(suite: Suite, chosen: SelectedModel, words: Sequence[str]) -> Sequence[WeightsChoice]:

@@ -45,6 +45,7 @@ class CompareOptions(TableOutput):
     )
     a: str = option("", "the side A of `by=`", shown="NAME")
     b: str = option("", "the side B of `by=`", shown="NAME")
+    label: tuple[str, ...] = option((), "the names to show for the runs A and B", shown="NAME,NAME")
     fail_if: str = option(
         "",
         "exit code 1: `worse` where A is significantly worse than B in any cell or mean of a group, `missing` where A "
@@ -97,7 +98,7 @@ def compare_verb(words: Words = None) -> None:
         _rank(frames, sources, options)
         return
     frames = frames if len(frames) == 2 else frames * 2
-    names = (str(sources[0]), str(sources[-1]))
+    names = options.label or (str(sources[0]), str(sources[-1]))
     if by:
         chosen = [_name(by, side) for side in (options.a, options.b)]
         frames = [
@@ -139,6 +140,10 @@ def _read(words: list[str]) -> tuple[list[Path], CompareOptions]:
     if sides not in ((0, 2) if by else (0,)):
         mistakes.note(
             "by=, a= and b= belong together: by=model a=ViT-B/16 b=BiT-R50x1, or by=model alone for all models"
+        )
+    if options.label and (len(options.label) != 2 or (by and (not sides or len(sources) < 2))):
+        mistakes.note(
+            "label= has the names of the two runs A and B: label=before,after. Those of models are given by run"
         )
     if by and not sides and options.fail_if:
         mistakes.note("fail_if= is of two sides: add a= and b=")

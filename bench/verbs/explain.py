@@ -19,7 +19,10 @@ from ..reproduce import files_read, job_command, settings_of
 from ..words import NONE, Mistakes, split_word
 from .command import single
 
-FIELDS = ("suite", "protocol", "model", "variant", "weights", "task", "source", "seed", "metric", "status", "unit")
+FIELDS = (
+    *("suite", "protocol", "label", "model", "variant", "weights", "task", "source", "seed", "metric", "status"),
+    "unit",
+)
 MANY = 12
 COLUMNS = (
     f"Columns: {', '.join(f'`{name}=`' for name in FIELDS)}, and what varied inside jobs, `shots=5` for example. "
@@ -102,7 +105,8 @@ def _short(record: Record) -> str:
 
 def _explained(store: Store, cell: Cell, record: Record) -> list[tuple[str, list[str]]]:
     number = record.error if record.value is None else f"{record.value:.10g} {record.unit}"
-    who = f"{record.model}{f' [{record.variant}]' if record.variant else ''}, weights {record.weights or 'none'}"
+    model = f"{record.model} [{record.variant}]" if record.variant else record.model
+    who = f"{f'{record.label}: ' if record.label else ''}{model}, weights {record.weights or 'none'}"
     on = f" on {record.task}" if record.task else ""
     head = f"{record.metric or record.status} = {number}: {who}{on}"
     what = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -33,6 +33,7 @@ class ReportOptions:
 
     out: Path = option(Path("report.html"), "where the page is written", shown="FILE.html", check=_place)
     title: str = option("vit-bench report", "the heading")
+    label: tuple[str, ...] = option((), "the names to show for the runs, one for each", shown="NAME[,NAME]")
     mix: bool = option(False, "answers to different questions side by side in a table, with a warning")
     include: tuple[Path, ...] = option_of(Config, "include")
 
@@ -50,7 +51,9 @@ def report_verb(
     """
     runs, options = _read(words or [])
     rows, notes = rows_for(runs, options.include)
-    sources = tuple(map(_source, runs))
+    sources = tuple(
+        replace(_source(run), name=name) for run, name in zip(runs, options.label or map(str, runs), strict=True)
+    )
     request = report.ReportRequest(
         sources=sources,
         facts=facts,
@@ -72,6 +75,10 @@ def report_verb(
 
 def _read(words: list[str]) -> tuple[list[Path], ReportOptions]:
     runs, options = read_runs(words, ReportOptions, "report")
+    if options.label and len(options.label) != len(runs):
+        raise UsageError(
+            f"report: label= says {len(options.label)} names, and {len(runs)} runs are named: one for each"
+        )
     if len({run.resolve() for run in runs}) < len(runs):
         raise UsageError("report: a run is named twice")
     runs = runs or sorted(path.parent for path in Path("runs").glob("*/cells") if path.is_dir())

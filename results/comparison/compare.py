@@ -18,7 +18,7 @@ means of groups of tasks (results/comparison/means.py), are one family (Holm, 5 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,6 +29,8 @@ from ...registry import UsageError, suggest
 from .. import statistics
 from ..predictions import Predictions, Scored
 from ..statistics import Difference
+from ..tables.names import Name, Thing, shown_values
+from ..tables.names import names as names_of
 from .join import MISSING, Joined, join
 from .means import CellDifference, GroupMean, group_means, p_equivalent, p_worse_by
 
@@ -70,6 +72,7 @@ class Comparison:
     pairs: tuple[Pair, ...]
     means: tuple[GroupMean, ...]
     notes: tuple[str, ...]
+    shown: Mapping[Thing, Name]  # the names of models, variants and weights
     missing: tuple[str, ...]  # what A lacks and B has, and what failed or was skipped in A, a phrase each
 
     def worse_by(self, margin: float = 0.0) -> bool:
@@ -108,8 +111,18 @@ def compare(a: pd.DataFrame, b: pd.DataFrame, names: tuple[str, str], **options:
         pairs=pairs,
         means=means,
         notes=(*joined.notes, *sorted(warnings)),
+        shown=_names(*sides),
         missing=_missing(a, joined),
     )
+
+
+def _names(a: pd.DataFrame, b: pd.DataFrame) -> dict[Thing, Name]:
+    """The names of both sides; without labels where the sides have two for one thing."""
+    both = pd.concat([a, b], ignore_index=True)
+    try:
+        return names_of(both)
+    except UsageError:
+        return names_of(both.drop(columns="label"))
 
 
 def differences_of(
@@ -245,12 +258,13 @@ def _missing(a: pd.DataFrame, joined: Joined) -> tuple[str, ...]:
 
 
 def select(frame: pd.DataFrame, by: str, word: str, where: str) -> pd.DataFrame:
-    """The records of one side: those whose column `by` is `word`. Raises UsageError if there are none."""
+    """The records of one side: those whose column `by` is `word`, or is shown as it. Raises UsageError if none are."""
     if by not in BY:
         raise UsageError(f"by={by}: {suggest(by, BY)}")
-    chosen = frame[frame[by] == word]
+    shown = shown_values(frame, by)
+    chosen = frame[(frame[by] == word) | (frame[by].astype(str).map(shown) == word)]
     if chosen.empty:
-        known = [str(value) or "(none)" for value in frame[by].unique()]
+        known = list(dict.fromkeys([*shown, *shown.values()]))
         raise UsageError(f"{where} has no {by} '{word}'. {suggest(word, known)}")
     chosen.attrs = frame.attrs
     return chosen

@@ -16,6 +16,7 @@ import pandas as pd
 
 from ...registry import UsageError, suggest
 from ..predictions import Predictions
+from ..tables.names import shown_values
 from ..tables.table import GROUP_SIZES
 from .compare import BY, Pair, Tested, differences_of, judged, less_is_better, metrics_of, verdict_sign
 from .join import MISSING, ROW, join_all
@@ -75,6 +76,8 @@ def compare_all(frame: pd.DataFrame, name: str, *, by: str, **options: Any) -> A
     if by not in (*BY, ROW):
         raise UsageError(f"by={by}: {suggest(by, BY)}")
     chosen = frame[frame["metric"].isin(metrics_of(frame, frame, options.get("metric", "")))]
+    if by != ROW:
+        chosen = chosen.assign(**{by: chosen[by].astype(str).map(shown_values(chosen, by))})
     against = _best(chosen, by)
     joined, sides = join_all(chosen, name, by=by, mix=options.get("mix", False), against=against)
     rows: list[dict[str, Any]] = joined.pairs.to_dict("records")  # pyright: ignore[reportAssignmentType]

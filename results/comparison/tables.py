@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
 from ..statistics import Difference, wilson
+from ..tables.names import THING, thing_of
 from ..tables.table import Table
 from .compare import ALPHA, BETTER, EQUIVALENT, SAME, UNTESTED, WORSE, Comparison, Pair
 from .join import MISSING
@@ -30,14 +33,15 @@ def _pair_table(comparison: Comparison, every: bool) -> Table:
         notes.append(
             f"{SHOWN} of {len(comparison.pairs)} pairs are shown, those with the least p; format=csv has all of them."
         )
-    keys = [key for key in comparison.joined.keys if key != "fed"]
-    constant = {key: pairs[0].key[key] for key in keys if len({str(pair.key[key]) for pair in comparison.pairs}) == 1}
+    pairs, joined_on = _with_names(pairs, comparison), [key for key in comparison.joined.keys if key != "fed"]
+    keys = [key for key in joined_on if key in pairs[0].key]
+    constant = {key: pairs[0].key[key] for key in keys if len({str(pair.key[key]) for pair in pairs}) == 1}
     varying = [key for key in keys if key not in constant] or ["task"]
     ratio = any(pair.ratio for pair in pairs)
     methods = list(dict.fromkeys(_short_method(pair.difference.method) for pair in pairs))
     rows = tuple(difference_row(pair, varying) for pair in pairs)
     fixed = ", ".join(f"{key} {_text(value)}" for key, value in constant.items() if _text(value) not in ("", MISSING))
-    notes += [f"Joined on {', '.join(keys)}." + (f" In every row: {fixed}." if fixed else "")]
+    notes += [f"Joined on {', '.join(joined_on)}." + (f" In every row: {fixed}." if fixed else "")]
     joined = comparison.joined
     notes += [_unmatched_note(*side) for side in zip((joined.only_a, joined.only_b), comparison.names, strict=True)]
     notes += comparison.notes
@@ -69,6 +73,17 @@ def _pair_table(comparison: Comparison, every: bool) -> Table:
         labels=len(varying),
         notes=tuple(note for note in notes if note),
     )
+
+
+def _with_names(pairs: Sequence[Pair], comparison: Comparison) -> list[Pair]:
+    """The pairs with the name of model, variant and weights in place of these keys, where they are joined on all."""
+    if not set(THING) <= set(comparison.joined.keys):
+        return list(pairs)
+    named = []
+    for pair in pairs:
+        others = {key: value for key, value in pair.key.items() if key not in ("variant", "weights")}
+        named.append(replace(pair, key=others | {"model": comparison.shown[thing_of(pair.key)].text}))
+    return named
 
 
 def difference_row(pair: Pair, keys: list[str]) -> tuple[str, ...]:

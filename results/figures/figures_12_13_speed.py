@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from ...registry import UsageError
 from .. import published
 from ..tables import GROUP_SIZES, row_labels
-from ..tables.rows import mean_and_std, model_label
+from ..tables.names import names, thing_of
+from ..tables.rows import mean_and_std
 from ..tables.table import FINE_TUNED, MINIATURE, TIMED, VTAB
 from . import style
 from .records import (
@@ -327,9 +328,10 @@ def _suspect_notes(frame: pd.DataFrame) -> list[str]:
 def _by_size(frame: pd.DataFrame) -> dict[str, list[tuple[float, float]]]:
     """The largest value of each model by image size."""
     by_model: dict[str, list[tuple[float, float]]] = {}
+    named = names(frame)
     for _, part in frame.groupby(["model", "variant"], sort=False):
         best: dict[Any, Any] = part.groupby(part["image_size"].astype(float))["value"].max().to_dict()
-        by_model[model_label(part.iloc[0])] = list(best.items())
+        by_model[named[thing_of(part.iloc[0])].model] = list(best.items())
     return by_model
 
 

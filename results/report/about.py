@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import PurePath
 from typing import Any
 
 import pandas as pd
 
 from ...random_weights import is_random
 from ..cost import cost
-from ..tables.rows import model_label, trained_here
+from ..tables.names import names, short_models, thing_of
+from ..tables.rows import trained_here
 from ..tables.table import MINIATURE, TIMED
 from .request import ReportRequest
 
@@ -35,7 +35,7 @@ def values(frame: pd.DataFrame, runs: Sequence[int], request: ReportRequest) -> 
 
 def _summary(frame: pd.DataFrame) -> list[tuple[str, str]]:
     ok = frame[frame["status"] == "ok"]
-    models = list(dict.fromkeys(frame["model"]))
+    models = list(short_models(list(frame["model"])).values())
     tasks = [task for task in dict.fromkeys(frame["task"]) if task]
     return [
         ("suites", ", ".join(dict.fromkeys(frame["suite"]))),
@@ -53,7 +53,7 @@ def _properties(frame: pd.DataFrame) -> list[tuple[str, str]]:
     unfinished = [f"{_jobs(frame[frame['status'] == word])} {word}" for word in ("failed", "skipped")]
     pairs = [
         ("suites", ", ".join(dict.fromkeys(frame["suite"]))),
-        ("models", _shortened(list(dict.fromkeys(frame["model"])))),
+        ("models", _shortened(list(short_models(list(frame["model"])).values()))),
         ("jobs", ", ".join([f"{_jobs(frame):,}", *(text for text in unfinished if not text.startswith("0 "))])),
         ("numbers", f"{int(ok.sum()):,}"),
         ("made", _dates(frame)),
@@ -71,8 +71,9 @@ def _jobs(frame: pd.DataFrame) -> int:
 
 def _failures(frame: pd.DataFrame) -> list[tuple[int, dict[Any, Any]]]:
     """The records without a number, each with its index among the records and the label of its model."""
-    records = enumerate(frame.to_dict("records"))
-    return [(row, record | {"label": model_label(record)}) for row, record in records if record["status"] != "ok"]
+    records, named = enumerate(frame.to_dict("records")), names(frame)
+    failed = [(row, record) for row, record in records if record["status"] != "ok"]
+    return [(row, record | {"label": named[thing_of(record)].text}) for row, record in failed]
 
 
 def _environment(frame: pd.DataFrame) -> dict[str, list[tuple[str, int]]]:
@@ -122,9 +123,8 @@ def _dates(frame: pd.DataFrame) -> str:
     return "" if not days else days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
 
 
-def _shortened(names: Sequence[str], most: int = 8) -> str:
-    shown = [PurePath(name).name if "/" in name and ":" in name else name for name in names[:most]]
-    return ", ".join(shown) + (f" and {len(names) - most} more" if len(names) > most else "")
+def _shortened(words: Sequence[str], most: int = 8) -> str:
+    return ", ".join(words[:most]) + (f" and {len(words) - most} more" if len(words) > most else "")
 
 
 def _count(count: int, word: str) -> str:

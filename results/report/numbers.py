@@ -22,7 +22,7 @@ from .request import ReportedRun
 
 OF_JOB = (
     *("suite", "protocol", "model", "variant", "weights", "task", "group", "source", "seconds", "device", "pretrain"),
-    *("weights_sha", "started_at"),
+    *("weights_sha", "started_at", "label"),
 )
 OF_RECORD = tuple(name for name in COLUMNS if name not in (*OF_JOB, "measurement"))
 
@@ -88,7 +88,7 @@ class Numbers:
     def _encoded(self, rows: Sequence[int]) -> dict[str, Any]:
         frame = self._frame.iloc[list(rows)]
         env = [name for name in map(str, frame) if name.startswith(("env.", "pretrain."))]
-        known = {*COLUMNS, *env, "question", "treatment"}
+        known = {*COLUMNS, *env, "label", "question", "treatment"}
         at = [name for name in map(str, frame) if name not in known]
         of_job = [name for name in (*OF_JOB, *env) if name in frame]
         plain = (*of_job, *OF_RECORD, *at)

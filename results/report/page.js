@@ -27,7 +27,8 @@
   };
   const who = (row) => {
     const variant = get(row, "variant");
-    return get(row, "model") + (variant ? ` [${variant}]` : "");
+    const label = get(row, "label");
+    return (label ? `${label}: ` : "") + get(row, "model") + (variant ? ` [${variant}]` : "");
   };
   const setting = (row) => data.at.filter((name) => !empty(get(row, name))).map((name) => `${name}=${get(row, name)}`).join(" ");
   const outcome = (row) => (get(row, "status") === "ok" ? `${short(get(row, "value"), get(row, "unit"))} ${get(row, "unit") || ""}`.trim() : get(row, "status"));

@@ -25,7 +25,7 @@ class JobDetails:
 class ReportedRun:
     """One run directory, bundle or CSV."""
 
-    name: str  # as the user typed it
+    name: str  # as the user typed it, or a label
     frame: pd.DataFrame  # as `load` gives it
     commands: tuple[str, ...] = ()  # that repeat the whole run
     details: Mapping[str, JobDetails] = field(default_factory=dict)  # by the job's key

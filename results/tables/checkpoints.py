@@ -11,7 +11,7 @@ from ..published import rows
 from .cells import Measured, Printed, difference, stated
 from .grid import Grid
 from .measure import measured, subjects
-from .rows import majority_rates, only_metric, protocol_notes, provenance_notes, weights_labels
+from .rows import majority_rates, only_metric, protocol_notes, provenance_notes
 from .table import VTAB, Table, TableRequest, TableSpec
 from .vtab import vtab_table
 
@@ -121,9 +121,8 @@ def _own_heads(request: TableRequest, frame: pd.DataFrame) -> Table:
     }
     rates = majority_rates(frame)
     shown_records = frame[frame["metric"] != "majority_rate"]
-    weights_names = weights_labels(list(dict.fromkeys(map(str, frame["weights"]))))
     for subject in subjects(shown_records):
-        row = (subject.label_without_weights, weights_names[subject.weights])
+        row = (subject.label_without_weights, subject.short_weights)
         for (task, metric), part in subject.frame.groupby(["task", "metric"], sort=False):
             cell = measured(part, rates.get(str(task)) if metric == "top1" else None)
             if cell is None:

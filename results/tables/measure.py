@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,8 @@ from ...registry import UsageError
 from ..published import NOISY_STUDENT, SET_IMAGES, model_name
 from . import cells
 from .cells import Measured
-from .rows import mean_and_std, measurements, only_metric, remarks, row_labels, trained_here, weights_labels
+from .names import names, thing_of
+from .rows import mean_and_std, measurements, only_metric, remarks, row_labels, trained_here
 from .table import MINIATURE
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ class Subject:
 
     label: str
     label_without_weights: str
+    short_weights: str
     model: str
     variant: str
     weights: str
@@ -44,7 +45,7 @@ class Subject:
     @property
     def title(self) -> str:
         """The label with the weights and their pre-training set, so that it never equals a published column's name."""
-        short = PurePath(self.weights).name
+        short = self.short_weights
         label = self.label if short in self.label or not short else f"{self.label} ({short})"
         known = is_random(self.weights) or self.pretrain in self.weights  # as of weights that were kept here
         return label if known or not self.pretrain else f"{label}, {self.pretrain}"
@@ -68,11 +69,13 @@ class Subject:
 def subjects(frame: pd.DataFrame) -> list[Subject]:
     """The measured models in these records, in order."""
     listed = []
-    shown = weights_labels(list(dict.fromkeys(frame["weights"])))
+    named = names(frame)
     for label, part in row_labels(frame):
         first: dict[Any, Any] = part.iloc[0].to_dict()
         texts = {name: str(first[name]) for name in ("model", "variant", "weights", "pretrain")}
-        texts |= {"label": label, "label_without_weights": label.replace(f" ({shown[texts['weights']]})", "")}
+        name = named[thing_of(first)]
+        texts |= {"label": label, "label_without_weights": name.model + label.removeprefix(name.text)}
+        texts |= {"short_weights": name.weights}
         epochs, images, exaflops = (_mean_cost(part, name) for name in ("epochs", "images", "exaflops"))
         listed.append(Subject(epochs=epochs, images=images, exaflops=exaflops, frame=part, **texts))
     return listed

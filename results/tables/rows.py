@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from ...random_weights import is_random
 from ..questions import at_columns, canonical_treatment, differing, in_words, several_files
+from .names import DIGEST, names, thing_of
 from .table import FINE_TUNED, PRETRAINED, TIMED
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-DIGEST = " sha "  # in the name of weights, where a name stands for several files
 
 
 def once(frame: pd.DataFrame) -> pd.DataFrame:
@@ -99,22 +95,16 @@ def measurements(cell: pd.DataFrame) -> tuple[str, ...]:
     return tuple(str(name) for name, status in told if status == "ok" and name)
 
 
-def model_label(record: Any) -> str:
-    """The model of a record, with its variant."""
-    return f"{record['model']} [{record['variant']}]" if record["variant"] else str(record["model"])
-
-
 def row_labels(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """The label and the records of each row. Labels are model and variant, and what else distinguishes the row.
+    """The label and the records of each row. Labels are names (`names`), and what else distinguishes the row.
 
     A model with two protocols, or on one task with two treatments or two sources of images, makes two rows. Treatment
     that only differs between tasks, or is tuned per task, makes no further row. Records without a number are in all.
     """
-    shown = weights_labels(list(dict.fromkeys(frame["weights"])))
+    named = names(frame)
     labelled: list[tuple[str, pd.DataFrame]] = []
-    for (_, _, weights), of_model in frame.groupby(["model", "variant", "weights"], sort=False):
-        label = model_label(of_model.iloc[0])
-        label += f" ({shown[str(weights)]})" if len(shown) > 1 else ""
+    for _, of_model in frame.groupby(["model", "variant", "weights"], sort=False):
+        label = named[thing_of(of_model.iloc[0])].text
         fed, places = _fed_differently(of_model), _several_places(of_model)
         texts = [
             json.dumps(
@@ -159,18 +149,6 @@ def _several_places(frame: pd.DataFrame) -> list[str]:
     return [name for name, count in several.items() if count > 1]
 
 
-def weights_labels(names: Sequence[str]) -> dict[str, str]:
-    """The label of each of these weights: a path is cut to as much of its end as distinguishes it from the others."""
-    labels = {name: name for name in names}
-    for name, parts in ((name, PurePath(name).parts) for name in names):
-        others = [PurePath(other).parts for other in names if other != name]
-        for depth in range(1, len(parts) + 1 if len(parts) > 1 else 0):
-            labels[name] = str(PurePath(*parts[-depth:]))
-            if not any(other[-depth:] == parts[-depth:] for other in others):
-                break
-    return labels
-
-
 def protocol_notes(frame: pd.DataFrame) -> list[str]:
     """A note on the protocol, training budget and selection rule that all records share; [] if they share none."""
     questions = [json.loads(text or "{}") for text in frame[frame["status"] == "ok"]["question"].unique()]
@@ -202,7 +180,7 @@ def provenance_notes(frame: pd.DataFrame) -> list[str]:
     if untrained:
         subject = "All weights are random" if len(untrained) == len(weights) else f"Rows with {', '.join(untrained)}"
         notes.append(f"{subject}: untrained networks, of which only architecture and initialisation show.")
-    if differs := _fed_differently(frame):
+    if differs := [name for name in _fed_differently(frame) if name != "weights_notes"]:  # they name files
         notes.append(f"Rows differ in how images are fed: {', '.join(differs)}.")
     if "source" in _several_places(frame):
         sources = dict.fromkeys(frame[frame["status"] == "ok"]["source"])
@@ -213,5 +191,6 @@ def provenance_notes(frame: pd.DataFrame) -> list[str]:
         jobs = frame[frame["status"] == status]
         if len(jobs):
             first = jobs.iloc[0]
-            notes.append(f"{len(jobs)} {status}, the first: {first['model']} on {first['task']}: {first['error']}")
+            name = names(frame)[thing_of(first)].text
+            notes.append(f"{len(jobs)} {status}, the first: {name} on {first['task']}: {first['error']}")
     return notes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,8 @@ from .. import published
 from ..cost import cost_note
 from .cells import stated
 from .grid import Grid
-from .rows import measurements, model_label
+from .names import Name, Thing, names, thing_of
+from .rows import measurements
 from .table import TIMED, Table, TableRequest, TableSpec
 
 if TYPE_CHECKING:
@@ -103,12 +104,13 @@ def _timing_table(
     rows: list[tuple[str, ...]] = []
     reasons: dict[str, int] = {}
     sources: dict[tuple[int, int], tuple[str, ...]] = {}
+    named = names(timed)
     for group, part in timed.groupby(keys, sort=False, dropna=False):
         values: dict[str, Any] = dict(zip(keys, group, strict=True))
-        labels = (_model(values), *(_word(values[name]) for name in (*varying, *extra_keys)))
+        labels = (_model(values, named), *(_word(values[name]) for name in (*varying, *extra_keys)))
         for column, metrics in enumerate(columns.values(), start=len(labels)):
-            if names := measurements(part[part["metric"].isin(metrics)]):
-                sources[len(rows), column] = names
+            if measured := measurements(part[part["metric"].isin(metrics)]):
+                sources[len(rows), column] = measured
         texts = cells(part)
         verdict = _verdict(part)
         word = verdict.partition(":")[0]
@@ -127,8 +129,9 @@ def _timing_table(
 def _size_table(sizes: pd.DataFrame) -> Table:
     """A row a model and image size: parameters of backbone and head, multiply-accumulates and operations."""
     rows: dict[tuple[str, str], dict[str, float]] = {}
+    named = names(sizes)
     for row in sizes.to_dict("records"):
-        model_and_size = _model(row), _word(row.get("image_size"))
+        model_and_size = _model(row, named), _word(row.get("image_size"))
         rows.setdefault(model_and_size, {})[str(row["metric"])] = float(row["value"])
 
     def cells(value: dict[str, float]) -> tuple[str, ...]:
@@ -181,10 +184,10 @@ def _values(part: pd.DataFrame) -> dict[str, float]:
     return dict(zip(ok["metric"].astype(str), ok["value"].astype(float), strict=True))
 
 
-def _model(row: dict[Any, Any]) -> str:
-    weights = str(row["weights"])
+def _model(row: dict[Any, Any], named: Mapping[Thing, Name]) -> str:
+    weights, name = str(row["weights"]), named[thing_of(row)]
     quiet = weights in ("", "own", "published") or is_random(weights)
-    return model_label(row) if quiet else f"{model_label(row)} ({weights})"
+    return name.model if quiet else f"{name.model} ({name.weights})"
 
 
 def _source(frame: pd.DataFrame) -> str:

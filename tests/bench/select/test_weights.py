@@ -12,6 +12,7 @@ import vit_bench
 from safetensors.torch import save_file
 from vit_bench import create_model
 from vit_bench.bench import config
+from vit_bench.bench.api import _labels as api_labels
 from vit_bench.bench.plan import Plan, make_plan
 from vit_bench.models import catalog
 from vit_bench.models.released import table as releases
@@ -19,7 +20,7 @@ from vit_bench.models.weights_choice import WeightsFile
 from vit_bench.registry import UsageError
 from vit_bench.results.store import Store, load
 from vit_bench.results.tables import make
-from vit_bench.results.tables.rows import weights_labels
+from vit_bench.results.tables.names import short_weights
 
 TINY = ("suite=fewshot", "task=digits", "shots=1", "seed=0")
 NARROW = {"width": 32, "depth": 1, "heads": 1}  # of the network where its size does not matter
@@ -153,9 +154,10 @@ def test_a_part_of_a_file_a_folder_and_an_index_are_their_files(tmp_path: Path) 
 
 def test_labels_of_files_are_as_short_as_they_can_be() -> None:
     names = ["in21k", "random", "runs/a/last.pt", "runs/b/last.pt", "/data/best.pt"]
-    assert list(weights_labels(names).values()) == ["in21k", "random", "a/last.pt", "b/last.pt", "best.pt"]
-    assert weights_labels(["x/last.pt", "last.pt"]) == {"x/last.pt": "x/last.pt", "last.pt": "last.pt"}
-    assert weights_labels(["/a.pt"]) == {"/a.pt": "a.pt"}
+    assert list(short_weights(names).values()) == ["in21k", "random", "a/last", "b/last", "best"]
+    assert short_weights(["x/last.pt", "last.pt"]) == {"x/last.pt": "x/last", "last.pt": "last.pt"}
+    assert short_weights(["/a.pt"]) == {"/a.pt": "a"}
+    assert short_weights(["/a.pt", "/a.npz", "/b.pt"]) == {"/a.pt": "a.pt", "/a.npz": "a.npz", "/b.pt": "b"}
 
 
 # ------------------------------------------------------------------------------------------------------ plan and run
@@ -238,40 +240,9 @@ def test_several_checkpoints_make_a_row_each(tmp_path: Path) -> None:
     frame = vit_bench.run(*TINY, *NARROW_WORDS, model="ViT-mini", weights="ckpts/*.safetensors", out="r")
     (table,) = make("fewshot", frame)
     name = "ViT-mini [depth=1 heads=1 width=32]"
-    assert [row[1] for row in table.rows] == [f"{name} (step2.safetensors)", f"{name} (step10.safetensors)"]
+    assert [row[1] for row in table.rows] == [f"{name} (step2)", f"{name} (step10)"]
     treatment = [json.loads(text) for text in frame["treatment"]]
     assert not any("pretrain" in each for each in treatment)
-
-
-OWN = """
-import torch
-
-class Net(torch.nn.Module):
-    def __init__(self, width=6):
-        super().__init__()
-        self.image_size = 16
-        self.stem, self.fc = torch.nn.Conv2d(3, width, 4, 4), torch.nn.Linear(width, 10)
-
-    def forward(self, images):
-        return self.fc(self.stem(images).relu().mean((2, 3)))
-"""
-
-
-def test_the_checkpoints_of_ones_own_model_make_a_row_each(tmp_path: Path) -> None:
-    (tmp_path / "net.py").write_text(OWN)
-    (tmp_path / "ckpts").mkdir()
-    for step in (2, 10):
-        state = create_model("net.py:Net", f"random:{step}").module.state_dict()
-        torch.save({"state_dict": {f"model.{name}": value for name, value in state.items()}}, f"ckpts/step={step}.ckpt")
-    frame = vit_bench.run(*TINY, model="net.py:Net", weights=["random:2", "ckpts/*.ckpt"], out="r")
-    top1 = frame[frame["metric"] == "top1"].set_index("weights")["value"]
-    assert list(top1.index) == ["ckpts/step=2.ckpt", "ckpts/step=10.ckpt", "random:2"]
-    assert top1["ckpts/step=2.ckpt"] == top1["random:2"] != top1["ckpts/step=10.ckpt"]
-    sha = dict(zip(frame["weights"], frame["weights_sha"], strict=True))
-    assert sha["ckpts/step=2.ckpt"] == sha["random:2"] != sha["ckpts/step=10.ckpt"]
-    assert plan("model=net.py:Net", "weights=ckpts/*.ckpt", "out=r").states == ("done", "done")
-    (cell, *_) = Store(tmp_path / "r").cells()
-    assert {Path(item["path"]).name for item in cell.inputs} >= {"net.py", "step=2.ckpt"}
 
 
 def test_what_a_sidecar_says_is_recorded(tmp_path: Path) -> None:
@@ -296,3 +267,79 @@ def test_what_was_done_to_fit_a_file_is_said_and_recorded(tmp_path: Path) -> Non
     assert any("model_ema" in note for note in notes)
     for note in notes:
         assert log.count(f"ViT-mini run.pth: {note}") == 1
+
+
+# ------------------------------------------------------------------------------------------------------------ labels
+
+
+OWN = """
+import torch
+
+class Net(torch.nn.Module):
+    def __init__(self, width=6):
+        super().__init__()
+        self.image_size = 16
+        self.stem, self.fc = torch.nn.Conv2d(3, width, 4, 4), torch.nn.Linear(width, 10)
+
+    def forward(self, images):
+        return self.fc(self.stem(images).relu().mean((2, 3)))
+"""
+
+
+def shown(run: str) -> list[str]:
+    """The names of the rows in the table of a run."""
+    (table,) = make("fewshot", load(run))
+    return [row[1] for row in table.rows]
+
+
+def test_a_label_is_shown_and_changing_it_costs_no_work(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(OWN)
+    for step in (1, 2):
+        state = create_model("net.py:Net", f"random:{step}").module.state_dict()
+        torch.save({"state_dict": {f"model.{name}": value for name, value in state.items()}}, f"step{step}.pt")
+    words = ("suite=fewshot", "task=digits", "seed=0", "model=net.py:Net", "weights=step*.pt", "out=r")
+    first = vit_bench.run(*words, shots=1)
+    assert shown("r") == ["Net (step1)", "Net (step2)"]
+    assert first["weights_sha"].nunique() == 2  # a row a checkpoint, also of one's own model
+    cells = Store(tmp_path / "r").cells()
+    assert {Path(item["path"]).name for item in cells[0].inputs} >= {"net.py", "step1.pt"}
+    identities = [(cell.key, cell.slot, cell.identity) for cell in cells]
+    labelled = make_plan(config.read([*words, "shots=1", "label=start,end"]))
+    assert [(job.key, job.slot, job.identity) for job in labelled.jobs] == identities
+    assert labelled.states == ("done", "done")
+    for labels, names in (("start,end", ["start", "end"]), ("none,late", ["Net (step1)", "late"])):
+        again = vit_bench.run(*words, shots=1, label=labels)
+        assert shown("r") == shown("r/results.csv") == names
+        assert list(again["value"]) == list(first["value"])
+        assert set(again["started_at"]) == set(first["started_at"])
+    vit_bench.run(*words, shots=2)  # a label stays, also for what is measured later
+    assert set(shown("r")) == {"Net (step1)", "late"}
+
+
+def test_dicts_from_python_have_labels() -> None:
+    models = {f"epoch {i}": torch.nn.Sequential(torch.nn.AvgPool2d(8), torch.nn.Flatten()) for i in (1, 2, 10)}
+    for i, model in enumerate(models.values()):
+        model.image_size, model.tap, model.scale = 16, "output", i
+    frame = vit_bench.run(*TINY, model=models, out="r")
+    assert list(dict.fromkeys(frame["label"])) == shown("r") == list(models)  # in the order of the dict
+    seeds = {"first": "random:1", "second": "random:2"}
+    given = make_plan(
+        config.read([*TINY, "model=ViT-mini", "weights=random:1,random:2", "label=ours first,ours second"])
+    )
+    assert api_labels({"ours": "ViT-mini"}, seeds) == [job.label for job in given.jobs]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("label=a", r"label= says 1 name, and the rows that need one are 2, in this order: ViT-mini random, ViT-mini "),
+        ("label=a,a", r"label=a,a: 'a' is the name of two rows"),
+        (
+            "label=a,b,none",
+            r"says 3 names, and .* are 2, .*ViT-mini random, ViT-mini random:1\. Type one for each; `no",
+        ),
+    ],
+)
+def test_labels_that_do_not_fit(words: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        plan("model=ViT-mini", "weights=random,random:1", *words.split())

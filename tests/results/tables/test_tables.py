@@ -132,7 +132,7 @@ def test_variants_and_weights_make_rows() -> None:
     assert list(cells(make("vtab", frame_of(records))[0])) == ["A", "A [depth=2]", "majority class"]
     records = full(["A"]) + [score("A", t, 50.0, weights="w.pt") for t in GROUP]
     table = make("vtab", frame_of(records))[0]
-    assert list(cells(table)) == ["A (random)", "A (w.pt)", "majority class"]
+    assert list(cells(table)) == ["A (random)", "A (w)", "majority class"]
     assert any(note.startswith("Rows with random: untrained networks") for note in table.notes)
 
 
