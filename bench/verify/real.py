@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from ...meter import Meter
 from ...registry import UsageError
 from ...results.comparison.agreement import Stated
-from ...results.record import Cell, Record
+from ...results.record import Cell, Record, frame_of
 from ...results.store import Store
 from ...results.tables import Table
 from ...results.tables.render import render
@@ -222,8 +222,6 @@ def _write(done: Replayed, options: RealOptions, rows: Mapping[str, Mapping[str,
 
 def _write_records(done: Replayed, options: RealOptions) -> None:
     """The records of a replay as a results CSV, with columns on the replay beside those of the environment."""
-    from ...results.record import frame_of
-
     frame = frame_of(record for cell in done.cells for record in cell.records)
     told = {"": done.replay.name, ".by": options.by} | {
         f".{name}": done.row()[name] for name in ("published", "of", "basis", "measured", "verdict", "suspect")
