@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from ...registry import UsageError
+from ...registry import UsageError, first_few
 from ...results.cost import cost
 from ...results.exports import formats
 from ...results.tables import tables
@@ -52,6 +52,9 @@ def run_verb(words: Words = None) -> None:
     total = "" if frame.empty else str(cost(frame))
     cost_note = f" Cost of these records: {total}." if total else ""
     screen.say(f"{count_jobs(plan)}: {text}, in {result.seconds:.1f} s.{cost_note} Records: {plan.out / 'results.csv'}")
+    kept = [str(path) for job in plan.jobs for path in sorted((plan.out / "kept" / job.key).glob("*.safetensors"))]
+    if kept:
+        screen.say(f"Kept weights: {first_few(kept, most=6)}")
     for cell in result.failed:
         record = next(record for record in cell.records if record.error)
         on = f" on {record.task}" if record.task else ""

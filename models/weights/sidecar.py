@@ -14,6 +14,7 @@ from .paths import split_part
 KINDS = {"images": int, "image_size": int, "antialias": bool}
 KINDS |= dict.fromkeys(("epochs", "core_days", "exaflops", "device_hours", "crop_pct"), float)
 OF_THE_HEAD = ("head", "listing", "image_size", "antialias", "resize", "crop_pct", "interpolation", "rounding", "pool")
+FOR_READERS = ("model", "classes")  # that the weights are of, and the names of the head's classes, in their order
 WORDS = {  # of fields that take one of some words
     "resize": ("square", "resize_crop", "shorter_crop", "resmall_crop"),
     "interpolation": ("bilinear", "bicubic", "nearest", "area", "legacy"),
@@ -56,7 +57,7 @@ def read_sidecar(weights: str | Path) -> Provenance | None:
     values = _fields(weights)
     if values is None:
         return None
-    return Provenance(**{name: value for name, value in values.items() if name not in OF_THE_HEAD})
+    return Provenance(**{name: value for name, value in values.items() if name not in (*OF_THE_HEAD, *FOR_READERS)})
 
 
 def sidecars(weights: str | Path) -> tuple[Path, ...]:
@@ -68,7 +69,7 @@ def sidecars(weights: str | Path) -> tuple[Path, ...]:
 def _fields(weights: str | Path) -> dict[str, Any] | None:
     """The fields in a checkpoint's sidecar and their values; None where there is no sidecar."""
     provenance = [field.name for field in fields(Provenance)]
-    known = [*provenance, *OF_THE_HEAD]
+    known = [*provenance, *OF_THE_HEAD, *FOR_READERS]
     for sidecar, certain in zip(sidecars(weights), (True, False), strict=False):
         if sidecar.is_file():
             values = _read_yaml(sidecar, certain)
@@ -106,6 +107,8 @@ def _read(sidecar: Path, known: list[str], name: str, value: Any) -> Any:
     is_number = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf")
     if name in WORDS and value not in WORDS[name]:
         problem = f". {suggest(str(value), WORDS[name], WORDS[name])}"
+    elif name == "classes" and not (isinstance(value, list) and all(isinstance(item, str) for item in value)):
+        problem = " should be a list of names"
     elif kind is bool and not isinstance(value, bool):
         problem = " should be true or false"
     elif kind in (int, float) and not is_number:
@@ -114,4 +117,4 @@ def _read(sidecar: Path, known: list[str], name: str, value: Any) -> Any:
         problem = " should be a whole number"
     if problem:
         raise UsageError(f"'{sidecar}': {name}={value!r}{problem}")
-    return kind(value)
+    return tuple(value) if name == "classes" else kind(value)

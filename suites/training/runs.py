@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import time
 import tokenize
@@ -17,7 +18,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from ...models.spec import Input
+from ...models.spec import Input, Model
 from ...registry import UsageError
 from ...stable import replacing, sha
 from ..images.decode import DAMAGED
@@ -153,7 +154,7 @@ class Trainer:
         result = TrainingRunResult(predictions, {**facts, "weights_notes": [*notes, *trained.notes]})
         if leads:
             if self._save_weights and phase == "final":
-                _save(context.keep / f"seed{seed}.safetensors", trained.network, context.task, transform=transform)
+                _save(self._final(seed), trained.network, context.task, transform=transform)
             result.write(context.work / name)
         return result
 
@@ -175,6 +176,18 @@ class Trainer:
     def kept(self, candidate: Candidate, seed: int, step: int) -> Path:
         """Where the weights of the best visit of a run are, which was after this step."""
         return self._context.keep / f"{_run_name('choose', candidate, seed)}-step{step}.safetensors"
+
+    def _final(self, seed: int) -> Path:
+        """Where the weights of a final run are kept."""
+        name = _file_name(self._context.model, self._context.task)
+        return self._context.keep / f"{name}-seed{seed}.safetensors"
+
+
+def _file_name(model: Model, task: Task) -> str:
+    """What weights that fine-tuning keeps are called: model and task, in characters that every file may have."""
+    own, folder = model.family == "own", task.collection == "folder"
+    words = (model.name.rpartition(":")[2] if own else model.name, Path(task.name).name if folder else task.name)
+    return "-".join(re.sub(r"[^\w.+-]+", "-", word, flags=re.ASCII).strip("-.")[:60] for word in words)
 
 
 def _run_name(phase: Phase, candidate: Candidate, seed: int) -> str:
@@ -324,7 +337,8 @@ def _save(
     sidecar = dict(provenance or {})
     if task is not None:
         how = {"interpolation": transform.interpolation, "antialias": transform.antialias}
-        sidecar |= {"head": task.name, "image_size": transform.size[0], **how}
+        sidecar |= {"model": network.spec.name, "head": task.name, "image_size": transform.size[0], **how}
+        sidecar |= {"classes": list(task.classes)} if task.classes else {}
         sidecar |= {"listing": task.revision} if task.collection == "folder" else {}
         sidecar |= {"resize": transform.resize} if transform.resize != "square" else {}
         sidecar |= {"crop_pct": transform.crop_pct} if transform.crop_pct else {}

@@ -189,7 +189,7 @@ def test_what_runs_is_in_the_key(
 def test_what_runs_for_kept_weights_is_in_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = ("suite=finetune", TINY, "model=ViT-mini", *TRAINED, "save=weights", "out=kept")
     execute(make_plan(config.read(words)), Progress(None))
-    (kept,) = Path("kept/kept").glob("*/seed0.safetensors")
+    (kept,) = Path("kept/kept").glob("*/*seed0.safetensors")
     words = ("suite=classify", TINY, "model=ViT-mini", f"weights={kept}")
     check(*ran(tmp_path, monkeypatch, *words), "suites.classify", "models.logits_as_features", "models.weights.load")
 

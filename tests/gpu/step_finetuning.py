@@ -192,7 +192,7 @@ def command(scratch: Path, out: Path, *program: str) -> list[str]:
 def kept(out: Path) -> dict[str, torch.Tensor]:
     from safetensors.torch import load_file
 
-    (path,) = out.glob("kept/*/seed0.safetensors")
+    (path,) = out.glob("kept/*/*seed0.safetensors")
     return load_file(path)
 
 

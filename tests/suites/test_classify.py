@@ -11,7 +11,10 @@ import pandas as pd
 import pytest
 import torch
 import vit_bench
+import yaml
+from typer.testing import CliRunner
 from vit_bench.bench import config
+from vit_bench.bench.cli import app
 from vit_bench.bench.plan import make_plan
 from vit_bench.models import catalog, create_model
 from vit_bench.models.parse_weights import parse_weights
@@ -25,6 +28,7 @@ from vit_bench.suites.metrics import top_k
 from vit_bench.suites.protocol import Features
 from vit_bench.suites.tasks import tasks
 from vit_bench.suites.training.paper_recipes import bit
+from vit_bench.suites.training.runs import _file_name
 
 SUITE = classify.CLASSIFY
 
@@ -194,17 +198,34 @@ def test_heads_that_cannot_be_of_the_task() -> None:
 # From here on, end to end.
 
 
+TUNING = ("suite=finetune", "task=digits", "model=ViT-mini", "batch=16", "steps=12", "seed=0", "image_size=48")
+TUNING += ("save=weights", "out=runs/finetune")
+
+
 @pytest.fixture
 def tuned() -> tuple[Path, dict[str, float]]:
     """Weights that a short fine-tuning kept, and what its record says of them."""
-    words = ("suite=finetune", "task=digits", "model=ViT-mini", "batch=16", "steps=12", "seed=0", "image_size=48")
-    frame = vit_bench.run(*words, "save=weights", "out=runs/finetune")
-    (kept,) = Path("runs/finetune/kept").glob("*/seed0.safetensors")
+    frame = vit_bench.run(*TUNING)
+    (kept,) = Path("runs/finetune/kept").glob("*/*seed0.safetensors")
     return kept, dict(zip(frame["metric"], frame["value"], strict=True))
+
+
+def test_the_name_of_kept_weights_says_model_and_task() -> None:
+    digits = tasks()["digits"]
+    row = catalog()["ViT-B/16"]
+    assert _file_name(row, digits) == "ViT-B-16-digits"
+    assert _file_name(replace(row, name="a/net.py:build", family="own"), digits) == "build-digits"
+    folder = replace(digits, name="folder:/data/my moths", collection="folder")
+    assert _file_name(replace(row, name="hf:me/net@1"), folder) == "hf-me-net-1-my-moths"
+    assert len(_file_name(replace(row, name="x" * 300), folder)) < 100
 
 
 def test_weights_that_fine_tuning_kept_score_as_its_record_says(tuned) -> None:
     kept, recorded = tuned
+    assert kept.name == "ViT-mini-digits-seed0.safetensors"
+    sidecar = yaml.safe_load(kept.with_name(f"{kept.name}.yaml").read_text(encoding="utf-8"))
+    assert (sidecar["model"], sidecar["head"]) == ("ViT-mini", "digits")
+    assert f"Kept weights: {kept}" in CliRunner(env={"COLUMNS": "300"}).invoke(app, ["run", *TUNING]).output
     frame = vit_bench.run("suite=classify", "task=digits", "model=ViT-mini", f"weights={kept}")
     assert set(frame["status"]) == {"ok"}, frame["error"].tolist()
     found = dict(zip(frame["metric"], frame["value"], strict=True))
@@ -226,7 +247,7 @@ def test_weights_that_fine_tuning_kept_score_as_its_record_says(tuned) -> None:
 @pytest.mark.slow
 def test_a_file_alone_is_fed_at_the_size_of_its_position_embeddings(tuned) -> None:
     kept, recorded = tuned
-    kept.with_name("seed0.safetensors.yaml").unlink()
+    kept.with_name(f"{kept.name}.yaml").unlink()
     frame = vit_bench.run("suite=classify", "task=digits", "model=ViT-mini", f"weights={kept}")
     assert frame["value"].iloc[0] == recorded["top1"]
     frame = vit_bench.run("suite=classify", "task=photos,count", "model=ViT-mini", f"weights={kept}")
@@ -276,7 +297,7 @@ def test_kept_weights_of_a_librarys_model_score_as_they_did() -> None:
         "out=tuned",
     )
     assert set(tuned["status"]) == {"ok"}, tuned["error"].tolist()
-    (kept,) = Path("tuned/kept").glob("*/seed0.safetensors")
+    (kept,) = Path("tuned/kept").glob("*/*seed0.safetensors")
     frame = vit_bench.run("suite=classify", *words, f"weights={kept}", "resize=square")
     assert set(frame["status"]) == {"ok"}, frame["error"].tolist()
     assert frame["value"].iloc[0] == tuned["value"].iloc[0]

@@ -240,7 +240,7 @@ def test_a_kept_head_reads_the_feature_that_it_was_trained_on(tmp_path: Path, mo
     model = ("task=digits", "model=timm:test_vit", "model.image_size=32")
     words = ("weights=random", "recipe=vit", "lr=0.03", "batch=8", "steps=4", "seed=0", "save=weights")
     tuned = vit_bench.run("suite=finetune", *model, "model.pool=gap", *words, out="tuned")
-    (kept,) = Path("tuned/kept").glob("*/seed0.safetensors")
+    (kept,) = Path("tuned/kept").glob("*/*seed0.safetensors")
     sidecar = kept.with_name(f"{kept.name}.yaml")
     assert "pool: gap\n" in sidecar.read_text()
 

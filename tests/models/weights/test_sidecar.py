@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from vit_bench.models.provenance import Provenance
-from vit_bench.models.weights.sidecar import read_sidecar
+from vit_bench.models.weights.sidecar import read_head, read_sidecar
 from vit_bench.registry import UsageError
 
 
@@ -20,6 +20,14 @@ def test_a_sidecar(tmp_path: Path) -> None:
     assert read_sidecar(path) == read_sidecar(str(path)) == known
     path.touch()
     assert read_sidecar(f"{path}:model_ema") == known
+
+
+def test_what_only_readers_need_is_no_provenance(tmp_path: Path) -> None:
+    (tmp_path / "run.pth.yaml").write_text("model: ViT-mini\nhead: digits\nclasses: [zero, 'one']\nepochs: 2\n")
+    assert read_sidecar(tmp_path / "run.pth") == Provenance(epochs=2.0)
+    head = read_head(tmp_path / "run.pth")
+    assert head is not None
+    assert head.data == "digits"
 
 
 def test_fields_may_be_left_out(tmp_path: Path) -> None:
@@ -42,6 +50,7 @@ def test_a_training_scripts_own_settings_are_none(tmp_path: Path) -> None:
         ("images: 1.5", r"images=1.5 should be a whole number"),
         ("epochs: -1", r"epochs=-1 should be a number from 0"),
         ("epochs: true", r"epochs=True should be a number from 0"),
+        ("classes: cat", r"classes='cat' should be a list of names"),
         ("- 1", r"run.pth.yaml' should hold lines such as `pretrain: ImageNet-21k` and `epochs: 90`"),
         ("a: [", r"run.pth.yaml' is not a YAML file of provenance: while parsing"),
         ("a: !!python/object/apply:os.getcwd []", r"run.pth.yaml' is not a YAML file of provenance"),
