@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 # Fields of the treatment that are swept or chosen per task: records that differ in these alone share a row.
 TUNED = ("l2", "k", "lr", "recipe", "micro_batch", "processes")
+# Fields of the treatment that say how a file was read, by its name. They are no way to feed images.
+OF_FILES = ("weights_notes",)
 
 
 def at_columns(frame: pd.DataFrame) -> list[str]:

@@ -100,6 +100,10 @@ def _read(sidecar: Path, known: list[str], name: str, value: Any) -> Any:
         raise UsageError(f"'{sidecar}' has an unknown field '{name}'. {suggest(name, known, known)}")
     if value is None:
         return None
+    if name == "classes":
+        if isinstance(value, list) and all(isinstance(item, str) for item in value):
+            return tuple(value)
+        raise UsageError(f"'{sidecar}': classes={value!r} should be a list of names")
     kind, problem = KINDS.get(name, str), ""
     if kind in (int, float) and isinstance(value, str):  # YAML takes 1e6 for a text
         with suppress(ValueError):
@@ -107,8 +111,6 @@ def _read(sidecar: Path, known: list[str], name: str, value: Any) -> Any:
     is_number = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf")
     if name in WORDS and value not in WORDS[name]:
         problem = f". {suggest(str(value), WORDS[name], WORDS[name])}"
-    elif name == "classes" and not (isinstance(value, list) and all(isinstance(item, str) for item in value)):
-        problem = " should be a list of names"
     elif kind is bool and not isinstance(value, bool):
         problem = " should be true or false"
     elif kind in (int, float) and not is_number:
@@ -117,4 +119,4 @@ def _read(sidecar: Path, known: list[str], name: str, value: Any) -> Any:
         problem = " should be a whole number"
     if problem:
         raise UsageError(f"'{sidecar}': {name}={value!r}{problem}")
-    return tuple(value) if name == "classes" else kind(value)
+    return kind(value)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from ...registry import UsageError
 from ...stable import canonical
-from ..questions import at_columns, differing, in_words, several_files
+from ..questions import OF_FILES, at_columns, differing, in_words, several_files
 
 AXES = ("model", "variant", "weights", "source")  # what is compared, or where the images came from
 ROW = "row"  # the column that names the row of a table, where rows are compared: model, variant, weights, how it is fed
@@ -116,7 +116,7 @@ def _notes_on_questions(pairs: pd.DataFrame, who: str, mix: bool) -> list[str]:
             f"{who} do not answer the same question: {'; '.join(questions)}. Compare what does, or type mix=true"
         )
     notes = [f"MIXED (mix=true): the questions differ: {'; '.join(questions)}."] if questions else []
-    treatments = _differing(pairs, "treatment", ignore=TUNED)
+    treatments = _differing(pairs, "treatment", ignore=(*TUNED, *OF_FILES))
     notes += [f"The sides differ in how images are fed: {'; '.join(treatments)}."] if treatments else []
     if "" in set(pairs["question_a"]) | set(pairs["question_b"]):
         notes.append("Some records do not say which question they answer; whether it is the same is not known.")

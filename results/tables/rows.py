@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from ...random_weights import is_random
-from ..questions import at_columns, canonical_treatment, differing, in_words, several_files
+from ..questions import OF_FILES, at_columns, canonical_treatment, differing, in_words, several_files
 from .names import DIGEST, names, thing_of
 from .table import FINE_TUNED, PRETRAINED, TIMED
 
@@ -180,7 +180,7 @@ def provenance_notes(frame: pd.DataFrame) -> list[str]:
     if untrained:
         subject = "All weights are random" if len(untrained) == len(weights) else f"Rows with {', '.join(untrained)}"
         notes.append(f"{subject}: untrained networks, of which only architecture and initialisation show.")
-    if differs := [name for name in _fed_differently(frame) if name != "weights_notes"]:  # they name files
+    if differs := [name for name in _fed_differently(frame) if name not in OF_FILES]:
         notes.append(f"Rows differ in how images are fed: {', '.join(differs)}.")
     if "source" in _several_places(frame):
         sources = dict.fromkeys(frame[frame["status"] == "ok"]["source"])

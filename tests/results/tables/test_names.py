@@ -91,7 +91,9 @@ def test_results_of_before_have_no_labels() -> None:
 def test_notes_on_files_are_no_difference_in_how_images_are_fed() -> None:
     records = frame(("A", "", "1.pt"), ("A", "", "2.pt"))
     notes = [f'{{"size": [8, 8], "weights_notes": ["read {name}"]}}' for name in "ab"]
-    assert not any("weights_notes" in note for note in provenance_notes(records.assign(treatment=notes)))
+    records = records.assign(treatment=notes)
+    said = [*provenance_notes(records), *compare_all(records, "run", by="weights").notes]
+    assert not any("weights_notes" in note for note in said)
 
 
 def scored(folder: Path, levels: dict[tuple[str, ...], float]) -> pd.DataFrame:
