@@ -19,7 +19,7 @@ from ...stable import sha
 from ..protocol import Split, Task
 from .miniature import iterated_functions
 
-PREFIX = "fractals:"
+PREFIX, WHITE = "fractals:", ":white"
 TRAIN, HELD_OUT, SIDE = 100, 10, 64  # images of each class in train, and in val and in test; pixels
 AT_ONCE = 64  # images drawn together
 
@@ -29,15 +29,18 @@ class FractalsTask(Task):
     """A task of drawn fractals; see `fractals_task`."""
 
     side: int
+    white: bool
 
 
 def fractals_task(word: str) -> FractalsTask:
     """The task of a word, `fractals:CLASSES`, `fractals:CLASSES:IMAGES` or `fractals:CLASSES:IMAGES:SIDE`.
 
     IMAGES are those of each class in train, 100 unless typed; val and test have 10. SIDE is in pixels, 64 unless typed.
-    Raises UsageError for any other word.
+    With `:white` at the end, points are white on black, in the place of random colours. Raises UsageError for any other
+    word.
     """
-    numbers = word.removeprefix(PREFIX).split(":")
+    plain = word.removesuffix(WHITE)
+    numbers = plain.removeprefix(PREFIX).split(":")
     typed = [int(number) for number in numbers if number.isdecimal() and number.isascii()]
     given = len(typed) == len(numbers) <= 3
     classes, images, side = [*typed, *(0, TRAIN, SIDE)[len(typed) :]] if given else (0, 0, 0)
@@ -45,14 +48,15 @@ def fractals_task(word: str) -> FractalsTask:
         raise UsageError(
             f"task={word}: type fractals:CLASSES, fractals:CLASSES:IMAGES or fractals:CLASSES:IMAGES:SIDE in whole "
             f"numbers: at least 2 classes, images of each class to train on ({TRAIN} unless typed), and the images' "
-            f"side in pixels, 16 to 512 ({SIDE} unless typed)"
+            f"side in pixels, 16 to 512 ({SIDE} unless typed); {WHITE} at the end for white on black"
         )
-    name = ":".join(map(str, (classes, images, side)[: 1 + max(images != TRAIN, 2 * (side != SIDE))]))
+    look = WHITE if plain != word else ""
+    name = ":".join(map(str, (classes, images, side)[: 1 + max(images != TRAIN, 2 * (side != SIDE))])) + look
     return FractalsTask(
         name=f"{PREFIX}{name}",
         collection="fractals",
         group="fractals",
-        image_set=f"{PREFIX}{classes}:{images}:{side}",
+        image_set=f"{PREFIX}{classes}:{images}:{side}{look}",
         num_classes=classes,
         splits={"train": classes * images, "val": classes * HELD_OUT, "test": classes * HELD_OUT},
         label="which iterated function system the image is a variation of",
@@ -60,6 +64,7 @@ def fractals_task(word: str) -> FractalsTask:
         majority=100 / classes,
         small=side < 96,
         side=side,
+        white=bool(look),
     )
 
 
@@ -88,7 +93,8 @@ class Drawn(Sequence[np.ndarray]):
 
     def _draw(self, rows: Sequence[int]) -> np.ndarray:
         classes = self._task.num_classes
-        return iterated_functions.draw([(row % classes, self._split, row // classes) for row in rows], self._task.side)
+        images = [(row % classes, self._split, row // classes) for row in rows]
+        return iterated_functions.draw(images, self._task.side, white=self._task.white)
 
 
 class Fractals:
@@ -108,5 +114,6 @@ class Fractals:
         """The split, its images drawn on access."""
         assert isinstance(task, FractalsTask)
         images = Drawn(task, split)
-        digest = sha([PREFIX, iterated_functions.VERSION, task.num_classes, task.side, split, len(images)])
+        drawn = [PREFIX, iterated_functions.VERSION, task.num_classes, task.side, split, len(images)]
+        digest = sha([*drawn, WHITE] if task.white else drawn)
         return Split(images=images, labels=np.arange(len(images), dtype=np.int64) % task.num_classes, digest=digest)

@@ -29,6 +29,7 @@ FIRST_SEEN = 12  # steps of the walk before points are seen
 SEEN = 2  # points, for each pixel of the image
 SOLID = 4  # points in a pixel that hide the ground
 CONTRAST = 160  # least difference of the ground from the other colours, summed over channels
+WHITE = [[0, 0, 0], [255, 255, 255], [255, 255, 255]]  # colours of the images without random ones
 
 
 class System(NamedTuple):
@@ -72,15 +73,19 @@ def affine(maps: np.ndarray) -> np.ndarray:
     return np.stack([a, -b, c, d, x * PLACE // UNIT, y * PLACE // UNIT], axis=1)
 
 
-def draw(images: Sequence[tuple[int, str, int]], side: int) -> np.ndarray:
-    """(B, side, side, 3) uint8: the images of B (class, stream, index). Streams, such as splits, share no image."""
+def draw(images: Sequence[tuple[int, str, int]], side: int, *, white: bool = False) -> np.ndarray:
+    """(B, side, side, 3) uint8: the images of B (class, stream, index). Streams, such as splits, share no image.
+
+    `white`: white points on black, in the place of random colours.
+    """
     draws = [Draws(f"fractals/{VERSION}/{number}/{stream}/{index}") for number, stream, index in images]
     systems = [system(number) for number, *_ in images]
     maps = affine(np.concatenate([_varied(own.maps, of) for own, of in zip(systems, draws, strict=True)]))
     by_point = np.repeat(maps, np.concatenate([own.points for own in systems]), axis=0)  # B x POINTS, 6
     moves = np.ascontiguousarray(by_point.reshape(len(images), POINTS, 6).transpose(2, 1, 0).astype(np.int32))
     places = _walk(moves, max(8, SEEN * side**2 // POINTS))
-    return _painted(_seen(places, draws, side), draws)
+    counts = _seen(places, draws, side)
+    return _painted(counts, [WHITE if white else _colours(own) for own in draws])
 
 
 def _varied(maps: np.ndarray, draws: Draws) -> np.ndarray:
@@ -150,16 +155,15 @@ def _seen(places: tuple[np.ndarray, np.ndarray], draws: Sequence[Draws], side: i
     return np.bincount(bins.ravel(), minlength=len(draws) * side * side * 2).reshape(-1, side, side, 2)
 
 
-def _painted(counts: np.ndarray, draws: Sequence[Draws]) -> np.ndarray:
+def _painted(counts: np.ndarray, colours: Sequence[list[list[int]]]) -> np.ndarray:
     """(B, side, side, 3) uint8: each half of the points in its colour, over a ground that shows between them."""
     total = counts.sum(axis=3)
     cover, second = np.minimum(total, SOLID), counts[..., 1] * SOLID // np.maximum(total, 1)
-    colours = np.array([_colours(own) for own in draws])  # B 3 3
-    ground, first, other = colours.transpose(1, 0, 2)[:, :, None, None]
+    ground, first, other = np.array(colours).transpose(1, 0, 2)[:, :, None, None]  # each B 1 1 3
     share = np.arange(SOLID + 1)[:, None]
     points = first * (SOLID - share) + other * share  # B 1 second 3
     palettes = (ground * SOLID * (SOLID - share[:, None]) + points * share[:, None]) // SOLID**2  # B cover second 3
-    return palettes.astype(np.uint8)[np.arange(len(draws))[:, None, None], cover, second]
+    return palettes.astype(np.uint8)[np.arange(len(counts))[:, None, None], cover, second]
 
 
 def _colours(draws: Draws) -> list[list[int]]:

@@ -89,6 +89,19 @@ def test_the_bytes_are_pinned() -> None:
     assert digests == {64: "3f12e32a0bcbf376", 128: "ffad9a2d2112f369"}
 
 
+def test_a_white_image_is_the_cover_of_the_coloured_one() -> None:
+    """White on black, in steps of a quarter, where the image in colours has its points and its ground."""
+    coloured, white = (load(fractals_task(word), "train") for word in ("fractals:5", "fractals:5:white"))
+    assert coloured.digest != white.digest
+    image, plain = coloured.images[3], white.images[3]
+    assert np.unique(plain).tolist() == [0, 63, 127, 191, 255]
+    assert (plain == plain[..., :1]).all()
+    ground = image[plain[..., 0] == 0]
+    assert len(ground) > 1000
+    assert (ground == ground[0]).all()
+    assert (image[plain[..., 0] > 0] != ground[0]).any(axis=1).all()
+
+
 def test_an_image_depends_on_nothing_that_is_drawn_beside_it() -> None:
     images = load(fractals_task("fractals:10"), "val").images
     together = np.stack(images[3:95])
@@ -141,6 +154,8 @@ def test_first_images_are_balanced_and_those_of_more_images_begin_with_them() ->
         ("fractals:20:1000", "fractals:20:1000", 20_000, 64),
         ("fractals:20:100:64", "fractals:20", 2000, 64),
         ("fractals:20:100:224", "fractals:20:100:224", 2000, 224),
+        ("fractals:20:100:64:white", "fractals:20:white", 2000, 64),
+        ("fractals:20:7:white", "fractals:20:7:white", 140, 64),
     ],
 )
 def test_words(word: str, name: str, train: int, side: int) -> None:
@@ -159,6 +174,8 @@ def test_words(word: str, name: str, train: int, side: int) -> None:
         "fractals:²",
         "fractals:5:5:64:1",
         "fractals:-3",
+        "fractals:5:grey",
+        "fractals:white",
     ],
 )
 def test_other_words_are_told_what_to_type(word: str) -> None:
