@@ -130,7 +130,7 @@ class Model:
     params: int | None = None  # with a 1000-class head at `input.size`, as the release counts; None for a variant
     input: Input = Input()
     aliases: tuple[str, ...] = ()
-    small: bool = False  # a demonstration model without released weights; no glob selects it
+    small: bool = False  # a demonstration model; no glob selects it
     tuned_with_dropout: float = 0.0  # the rate that the ViT release's configuration of this model fine-tunes with
     # The fields of the architecture that differ from the named row, and those that the user set and recipes would.
     variant: tuple[tuple[str, Any], ...] = ()

@@ -96,14 +96,22 @@ class Released(WeightsChoice):
         return self.release.tag
 
     def head(self) -> Head:
-        return self.release.head
+        return self._here().head() or self.release.head
 
     def provenance(self) -> Provenance:
-        return self.release.provenance
+        known = self._here().provenance()
+        return self.release.provenance if known == Provenance() else known
 
     def files(self) -> list[Path]:
         path = releases.locate(self.release)
         return [] if path is None else [path]
+
+    def sidecars(self) -> tuple[Path, ...]:
+        return self._here().sidecars()
+
+    def _here(self) -> WeightsChoice:
+        """The file on this machine, whose sidecar goes before the table; where it is not, nothing is known."""
+        return next((WeightsFile(str(path)) for path in self.files()), WeightsChoice())
 
     def local(self, meter: Meter | None = None) -> WeightsFile:
         return WeightsFile(str(fetch(self.release, meter)))

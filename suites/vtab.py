@@ -121,7 +121,13 @@ class VtabMini(Vtab):
     """Nine small tasks that ship with this package, in VTAB's three groups: to try things out, never "VTAB"."""
 
     name: ClassVar[str] = "vtab-mini"
-    default_models: ClassVar[tuple[str, ...]] = ("ViT-mini", "BiT-mini", "R+ViT-mini")
+    # Untrained, and trained ones that come with this package.
+    default_models: ClassVar[tuple[str, ...]] = (
+        "ViT-mini",
+        "BiT-mini",
+        "BiT-mini-fractals",
+        "R+ViT-mini",
+    )
     default_tasks: ClassVar[str] = "vtab-mini"
     fallback: ClassVar[str] = ""
 

@@ -19,7 +19,10 @@ from ..words import each
 
 
 def choose_models(suite: Suite, config: Config, given: Mapping[str, Model], used: set[str]) -> list[SelectedModel]:
-    """The models, each with the release that its word names, if any. Adds the settings that apply to `used`."""
+    """The models, each with the release that its word names, if any. Adds the settings that apply to `used`.
+
+    A suite's default models that name weights give way to weights and settings of models that are typed.
+    """
     chosen: dict[tuple[str, Any, Any], SelectedModel] = {}
 
     def choose(word: str) -> None:
@@ -28,8 +31,9 @@ def choose_models(suite: Suite, config: Config, given: Mapping[str, Model], used
             models, applied = row.architecture.variants(row, config.model_settings, settings.read_sweep)
             used.update(applied)
             for model in models:
-                variant = SelectedModel(row=model, weights=release, word=f"model={word}")
-                chosen[model.name, model.variant, release] = variant
+                named = release if config.model or not (config.weights or config.model_settings) else None
+                variant = SelectedModel(row=model, weights=named, word=f"model={word}")
+                chosen[model.name, model.variant, named] = variant
 
     each(choose, config.model or suite.default_models)
     return list(chosen.values())

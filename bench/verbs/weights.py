@@ -56,7 +56,8 @@ def list_verb(
     names, options = read_words(words or [], ListOptions, "weights list", name=known)
     order = list(catalog())
     files = sorted(
-        selected(names or ["*"]), key=lambda release: (order.index(release.model), release.tag == release.stem)
+        selected(names) if names else releases.releases(),
+        key=lambda release: (order.index(release.model), release.tag == release.stem),
     )
     if options.format == "csv":
         rows = [asdict(release) | {"here": releases.locate(release) or ""} for release in files]

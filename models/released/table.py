@@ -32,6 +32,7 @@ from ...stable import cache_folder
 from ..provenance import Head, Provenance
 
 TABLE = Path(__file__).with_name("checkpoints.csv")
+PACKAGED = Path(__file__).parent  # below it lie the files that come with this package: fractals/
 IMAGES = {"ImageNet-21k": 14_000_000, "ImageNet": 1_300_000}  # ViT paper, Section 4.1: "14M images", "1.3M images"
 HUB_FILE = "model.safetensors"
 
@@ -170,8 +171,8 @@ def locate(release: Release) -> Path | None:
     """The file on this machine, or None.
 
     The places are BENCH_WEIGHTS (laid out as the buckets, without the bucket's folder, or the bare name where no other
-    release has it), then `weights` in the cache folder, then, where timm's file on the hub has the same numbers, the
-    hub's own cache. Raises UsageError where BENCH_WEIGHTS is no folder.
+    release has it), then `weights` in the cache folder, then this package, then, where timm's file on the hub has the
+    same numbers, the hub's own cache. Raises UsageError where BENCH_WEIGHTS is no folder.
     """
     path = next((path for path in possible_places(release) if path.is_file()), None)
     return path or _in_hub_cache(release)
@@ -184,7 +185,7 @@ def possible_places(release: Release) -> list[Path]:
     if _same_name()[inside.name] == 1:
         names.append(PurePosixPath(inside.name))
     folder = weights_folder()
-    return [*([folder / name for name in names] if folder else []), cached_file(release)]
+    return [*([folder / name for name in names] if folder else []), cached_file(release), PACKAGED / inside]
 
 
 def weights_folder() -> Path | None:

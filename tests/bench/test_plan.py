@@ -25,14 +25,14 @@ def plan(*words: str):
 
 
 def test_every_suite_names_models_and_tasks_that_exist() -> None:
-    from vit_bench.models import catalog
+    from vit_bench.models import select_model
 
     assert list(suites())[:3] == ["vtab", "vtab-mini", "fewshot"]
     files = {path.stem for path in (ROOT / "suites").glob("*.py")} - {"__init__", "protocol", "metrics"}
     assert {type(suite).__module__.rpartition(".")[2] for suite in suites().values()} == files
     for suite in suites().values():
         assert type(suite).__doc__
-        assert [catalog()[name] for name in suite.default_models]
+        assert [select_model(name) for name in suite.default_models]
         if "task" in suite.needs:
             assert AvailableData(config.read(["data=."])).select(suite.default_tasks)
 
@@ -52,12 +52,24 @@ def test_every_task_keeps_its_contract() -> None:
 def test_the_bare_command_falls_back_and_says_so() -> None:
     made = plan("suite=vtab")
     assert {job.suite.name for job in made.jobs} == {"vtab-mini"}
-    assert len(made.jobs) == 27
+    assert len(made.jobs) == 36
     assert made.out == Path("runs/vtab-mini")
     (note,) = made.notes
     assert "looked in" in note
     assert "\n" not in note
     assert plan("suite=vtab", "out=elsewhere").out == Path("elsewhere")
+
+
+def test_the_trained_models_of_the_main_job_give_way_to_what_is_typed() -> None:
+    def weights(*words: str) -> list[str]:
+        jobs = plan("suite=vtab-mini", "task=digits", *words).jobs
+        return [f"{job.model.name} {job.weights}" for job in jobs]
+
+    assert len(weights()) == 4
+    assert weights("weights=random:1") == ["ViT-mini random:1", "BiT-mini random:1", "R+ViT-mini random:1"]
+    assert weights("model.depth=1") == ["ViT-mini random", "BiT-mini random", "R+ViT-mini random"]
+    assert weights("model=BiT-mini") == ["BiT-mini random"]
+    assert weights("model=BiT-mini-fractals") == ["BiT-mini fractals"]
 
 
 def test_planning_is_pure(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def cell(job: Job) -> Cell:
 @pytest.mark.parametrize(
     ("words", "commands"),
     [
-        ("suite=vtab-mini", 1),
+        ("suite=vtab-mini", 2),  # untrained and trained
         ("suite=vtab-mini task=digits,tissue model=ViT-mini l2=0.1,2^10", 1),
         ("suite=fewshot task=digits,photos shots=1,5 seed=0,7 model=ViT-mini,BiT-mini", 1),
         ("suite=fewshot task=digits protocol=knn k=5 temperature=0.07,0.1 model=ViT-mini", 2),

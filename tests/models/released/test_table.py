@@ -16,7 +16,7 @@ from vit_bench.registry import UsageError
 RELEASES = releases.releases()
 SHORT = re.compile(
     r"in21k|in21k-ft-in1k(-\d+)?|sam|augreg-in21k(-ft-(in1k|pets)-\d+)?|augreg-in1k-\d+|bit-[sm]|bit-m-in1k"
-    r"|(distilled|teacher)-\d+|vtab-run[012]-[a-z0-9_-]+"
+    r"|(distilled|teacher)-\d+|vtab-run[012]-[a-z0-9_-]+|fractals"
 )
 
 
@@ -29,10 +29,10 @@ def release(model: str, tag: str) -> releases.Release:
 def test_every_file_of_the_table_is_one_tag_of_one_row() -> None:
     with releases.TABLE.open(encoding="utf-8", newline="") as file:
         stated = list(csv.DictReader(file))
-    assert len(stated) == 101
+    assert len(stated) == 102
     assert all(bool(row["tag"]) == bool(row["file_name"]) for row in stated)
-    assert len([row for row in stated if row["file_name"]]) == 94
-    assert len(RELEASES) == 93 + 285
+    assert len([row for row in stated if row["file_name"]]) == 95
+    assert len(RELEASES) == 94 + 285
     assert max(Counter(one.file_name for one in RELEASES).values()) == 1
     assert max(Counter((one.model, one.tag.lower()) for one in RELEASES).values()) == 1
     assert {one.model for one in RELEASES} <= set(catalog())
@@ -85,6 +85,7 @@ def test_the_recommended_file_has_the_short_tag_and_others_their_stem() -> None:
         ("R50+ViT-B/16", "in21k in21k-ft-in1k-384"),
         ("R+ViT-Ti/16", "augreg-in21k augreg-in21k-ft-in1k-384 augreg-in21k-ft-in1k-224"),
         ("BiT-R200x3", ""),
+        ("BiT-mini", "fractals"),
         ("ViT-mini", ""),
     ],
 )
