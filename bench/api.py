@@ -33,6 +33,8 @@ def run(*words: str, model: Any = None, progress: bool = False, **values: Any) -
     """
     labels = _labels(model, values.get("weights"))
     model, values = _without_labels(model), {key: _without_labels(value) for key, value in values.items()}
+    if labels and "label" in values:
+        raise UsageError("label= and a dict of models or weights both name the rows: leave one of them out")
     values |= {"label": labels} if labels else {}
     names, given = _models(model)
     typed = [*words, *(f"{key}={_text(key, value)}" for key, value in values.items()), *names]

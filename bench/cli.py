@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from typer.core import TyperCommand, TyperGroup
 from ..registry import UsageError
 from ..stable import describe_os_error, naming
 from .console import stderr
+from .words import is_on_disk
 
 VERBS = (
     *("run", "plan", "table", "figure", "explain", "compare", "verify", "report", "export", "import", "list"),
@@ -66,6 +68,7 @@ app = typer.Typer(
     help="vit-bench: compare Vision Transformers, BiT ResNets and their hybrids the way the ViT paper does.",
     epilog=EPILOG,
 )
+FLAGS = ("mix", "skip_bad", "trailer", "diagnose", "fetch")  # options of verbs that are true or false
 OWN = ("--help", "--version", "--install-completion", "--show-completion")  # options of the command itself
 
 
@@ -79,6 +82,13 @@ def _show_version(wanted: bool) -> None:
 def _command(
     _: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="The version.")] = False,
 ) -> None: ...
+
+
+def _is_value(key: str, word: str) -> bool:
+    """Whether a word is the value of the option before it."""
+    if key in FLAGS:
+        return word.lower() in ("true", "false", "yes", "no")
+    return not word.startswith("--") and (is_on_disk(word) or not re.match(r"[\w.]+=", word))
 
 
 def as_words(arguments: Sequence[str]) -> list[str]:
@@ -98,7 +108,7 @@ def as_words(arguments: Sequence[str]) -> list[str]:
             continue
         key, equals, value = word.removeprefix("--").partition("=")
         if not equals:
-            value = rest.pop(0) if rest and not rest[0].startswith("--") and "=" not in rest[0] else "true"
+            value = rest.pop(0) if rest and _is_value(key.replace("-", "_"), rest[0]) else "true"
         settings.append(f"{key.replace('-', '_')}={value}")
     return [*words, *settings]
 

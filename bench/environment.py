@@ -57,7 +57,7 @@ def pick_device(name: str) -> torch.device:
 
 def expects_gpu(name: str) -> bool:
     """Whether the device of this name is a GPU, as far as it shows without importing torch."""
-    return name not in ("auto", "cpu") or (name == "auto" and DRIVER.exists())
+    return name.partition(":")[0] not in ("auto", "cpu") or (name == "auto" and DRIVER.exists())
 
 
 def threads() -> int:

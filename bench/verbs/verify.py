@@ -101,8 +101,6 @@ def _list_real(words: list[str]) -> int:
         sys.stdout.write(page(tables))
     else:
         show_tables(tables, options)
-        for note in (note for table in tables for note in table.notes):
-            stdout().say(note)
     return 0
 
 
@@ -111,14 +109,9 @@ def _replay_real(words: list[str]) -> int:
     names, options = read_words(words, RealOptions, "verify real", name=str)
     options = replace(options, passed=tuple(word for word in words if word.partition("=")[0] in REAL_PASSED))
     rows, out, screen = chosen(names), stdout(), stderr()
-    table = list_table(rows)
-    show_table(table, out)
-    out.say(table.notes[0])
+    show_table(list_table(rows), out)
     done = list(replay_all(rows, options, screen))
-    verdicts = verdicts_table(done)
-    show_table(verdicts, out)
-    for note in verdicts.notes:
-        out.say(note)
+    show_table(verdicts_table(done), out)
     out.say(f"Written to {options.out / 'real.csv'} and {write_summary(done, options.out)}")
     deviations = [options.out / "deviations" / f"{one.replay.name}.md" for one in done if one.verdict in WRONG]
     for path in deviations:

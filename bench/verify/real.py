@@ -31,6 +31,7 @@ from .. import config as settings
 from ..config import Config
 from ..console import Screen
 from ..data.prepare import prepare
+from ..distributed import process_group
 from ..environment import describe
 from ..plan import make_plan
 from ..progress import Progress
@@ -118,6 +119,8 @@ def replay_all(rows: Sequence[Replay], options: RealOptions, screen: Screen) -> 
 
     Raises KeyboardInterrupt after Ctrl-C; what was finished is kept.
     """
+    if process_group().size > 1:
+        raise UsageError("verify real runs in one process: start it without torchrun")
     before = read_rows(options.out)
     for number, row in enumerate(rows, start=1):
         screen.say(f"[{number}/{len(rows)}] {row.name}: {shlex.join(row.words)}")

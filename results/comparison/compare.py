@@ -29,8 +29,7 @@ from ...registry import UsageError, suggest
 from .. import statistics
 from ..predictions import Predictions, Scored
 from ..statistics import Difference
-from ..tables.names import Name, Thing, shown_values
-from ..tables.names import names as names_of
+from ..tables.names import Name, Thing, names_or_plain, shown_values
 from .join import MISSING, Joined, join
 from .means import CellDifference, GroupMean, group_means, p_equivalent, p_worse_by
 
@@ -118,11 +117,7 @@ def compare(a: pd.DataFrame, b: pd.DataFrame, names: tuple[str, str], **options:
 
 def _names(a: pd.DataFrame, b: pd.DataFrame) -> dict[Thing, Name]:
     """The names of both sides; without labels where the sides have two for one thing."""
-    both = pd.concat([a, b], ignore_index=True)
-    try:
-        return names_of(both)
-    except UsageError:
-        return names_of(both.drop(columns="label"))
+    return names_or_plain(pd.concat([a, b], ignore_index=True))
 
 
 def differences_of(

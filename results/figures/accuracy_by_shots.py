@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import sqrt
 from typing import TYPE_CHECKING
 
+from ...registry import UsageError
 from ..tables import row_labels
 from ..tables.rows import mean_and_std
 from . import style
@@ -23,6 +24,8 @@ def draw(request: FigureRequest) -> Drawing:
     frame = of_task(relevant(request, SHOTS, "top1"), request)
     need(frame, SHOTS, "shots")
     frame = frame[frame["shots"].fillna(0) > 0]  # shots=0 is every image, which has no place on a logarithm
+    if frame.empty:
+        raise UsageError("figure shots: these records are of shots=0, every image; run it with shots=1,5,25")
     tasks = list(dict.fromkeys(frame["task"]))
     if len(tasks) > MOST_PANELS:
         raise SeveralTasks(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 from math import exp, log
 
 from ..statistics import Difference, welch
 
-Values = Mapping[float, Sequence[float]]  # accuracies over seeds, in percent, by number of images
+Values = Mapping[float, Mapping[float, float]]  # accuracies in percent by place, such as number of images, and seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,14 +39,15 @@ def statements(series: Mapping[str, Values], axis: Axis = IMAGES) -> list[str]:
     return sentences
 
 
-def _at(values: Values, place: float) -> Sequence[float]:
+def _at(values: Values, place: float) -> list[float]:
     """The accuracy of each seed at a place; between measured ones on a straight line over the logarithm."""
     if place in values:
-        return values[place]
+        return [*values[place].values()]
     low = max(other for other in values if other < place)
     high = min(other for other in values if other > place)
     share = (log(place) - log(low)) / (log(high) - log(low))
-    return [a + share * (b - a) for a, b in zip(values[low], values[high], strict=False)]
+    both = [seed for seed in values[low] if seed in values[high]]
+    return [values[low][seed] + share * (values[high][seed] - values[low][seed]) for seed in both]
 
 
 def _sentence(a: str, b: str, by_place: Mapping[float, Difference], axis: Axis) -> str:
@@ -65,7 +66,8 @@ def _sentence(a: str, b: str, by_place: Mapping[float, Difference], axis: Axis) 
         sure = sum(_sign(by_place[place]) != 0 for place in places)
         one, _, of = axis.places.partition(" ")
         where = f"all {len(places)} {axis.places} that were" if len(places) > 1 else f"the one {one[:-1]} {of} that was"
-        return f"{first} is ahead of {second} at {where} run, at {sure} significantly: no crossing seen."
+        done = "compared" if axis.between else "run"
+        return f"{first} is ahead of {second} at {where} {done}, at {sure} significantly: no crossing seen."
     found = []
     for low, high in pairwise(places):
         left, right = by_place[low].value, by_place[high].value

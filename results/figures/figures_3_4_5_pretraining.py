@@ -327,12 +327,17 @@ def _texts(placed: Placed, names: dict[str, str]) -> list[tuple[str, float, floa
         sizes = {point.images for point, _ in own}
         last = max(own, key=lambda pair: pair[1])[0]
         for point, x in own:
-            told = (
-                short_count(point.images or 0) if len(sizes) > 1 else f"{point.row.get('pretrain.epochs'):.3g} epochs"
-            )
-            parts = [label] * (point is last and names[label] != label) + [told] * (len(own) > 1)
-            texts.append((names[label], x, point.mean, ", ".join(parts)))
+            parts = [label] * (point is last and names[label] != label) + [_told(point, len(sizes))] * (len(own) > 1)
+            texts.append((names[label], x, point.mean, ", ".join(filter(None, parts))))
     return texts
+
+
+def _told(point: Point, sizes: int) -> str:
+    """The size of a point's training set, where there are several, else its epochs, if they are known."""
+    epochs = point.row.get("pretrain.epochs")
+    if sizes > 1:
+        return short_count(point.images or 0)
+    return f"{epochs:.3g} epochs" if epochs is not None and epochs == epochs else ""
 
 
 def _placed_by_compute(
@@ -370,13 +375,13 @@ def _mean_of(own: Sequence[Point]) -> Point:
     if len(own) == 1:
         return own[0]
     draws = [point.draws for point in own]
-    same = len({len(values) for values in draws}) == 1
-    means = tuple(map(fmean, zip(*draws, strict=True))) if same else ()
+    seeds = list(draws[0]) if len({frozenset(values) for values in draws}) == 1 else []
+    means = {seed: fmean(values[seed] for values in draws) for seed in seeds}
     mean = fmean(point.mean for point in own)
     import pandas as pd
 
     std = mean_and_std(pd.Series(means))[1] if len(means) > 1 else None
-    return replace(own[0], mean=mean, std=std, draws=means or ((mean,) if any(draws) else ()))
+    return replace(own[0], mean=mean, std=std, draws=means or ({0.0: mean} if any(draws) else {}))
 
 
 def _published_task(task: str) -> str:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SEEN = Axis(places="numbers of images seen", unit="images seen")
+MINIVAL, MASKED = "the minival", "masked patches of the minival"
+YLABELS = {MINIVAL: "top-1 (%)", MASKED: "loss (nats)"}
 Runs = dict[tuple[str, float], "pd.DataFrame"]  # by label and number of images: the visits, one a number seen and seed
 
 
@@ -26,7 +28,15 @@ def draw(request: FigureRequest) -> Drawing:
     """A line a model and number of images, through its visits: the mean over seeds, with their std."""
     frame = relevant(request, IMAGES_SEEN, "top1_val_visit", "top1_probe_visit", "loss_val_visit")
     shown, _ = visits(frame)
-    panels = {"the minival": _runs(shown[shown["metric"] == "top1_val_visit"], request)}
+    sets = list(dict.fromkeys(shown["task"].astype(str)))
+    if len(sets) > 1:
+        raise UsageError(f"these runs were trained on {' and '.join(sets)}: name runs of one of them")
+    losses = shown[shown["metric"] == "loss_val_visit"]
+    masked = shown["pretraining"].isin(losses["pretraining"])
+    accuracies = shown[(shown["metric"] == "top1_val_visit") & ~masked]
+    panels = {MINIVAL: _runs(accuracies, request)} if len(accuracies) else {}
+    if len(losses):
+        panels[MASKED] = _runs(losses, request)
     probes = shown[shown["metric"] == "top1_probe_visit"]
     names = list(dict.fromkeys(probes["probe"])) if len(probes) else []
     if request.task and request.task.lower() not in [name.lower() for name in names]:
@@ -53,11 +63,12 @@ def draw(request: FigureRequest) -> Drawing:
             style.annotate(axes, _size_texts(runs))
         axes.set_title(name)
         axes.set_xlabel("images seen")
-        axes.set_ylabel("top-1 (%)" if name == "the minival" else "linear few-shot top-1 (%)")
-        notes += _crossings(name, runs)
+        axes.set_ylabel(YLABELS.get(name, "linear few-shot top-1 (%)"))
+        notes += _crossings(name, runs) if name != MASKED else []
     style.legend(canvas, styles)
     seeds = shown["seed"].nunique()
     first = ["Lines: visits of the candidate that was chosen on the minival, also those after the one that was kept."]
+    first.insert(0, f"Trained on {sets[0]}.")
     first += [f"Bars: std (ddof 1) over {seeds} seeds of pre-training."] if seeds > 1 else []
     if several:
         first.append(
@@ -102,7 +113,10 @@ def _crossings(panel: str, runs: Mapping[tuple[str, float], Any]) -> list[str]:
     sizes = [images for _, images in runs]
     shared = max((images for images in sizes if sizes.count(images) > 1), default=None)
     series = {
-        label: {float(str(seen)): values.tolist() for seen, values in run.groupby("samples")["value"]}
+        label: {
+            float(str(seen)): dict(zip(visit["seed"].astype(float), visit["value"], strict=True))
+            for seen, visit in run.groupby("samples")
+        }
         for (label, images), run in runs.items()
         if images == shared
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +40,7 @@ class Point:
     mean: float
     std: float | None
     row: dict[str, Any] = field(repr=False)  # its first record, with the mean of what is known of its pre-training
-    draws: tuple[float, ...] = ()  # of weights pre-trained here: the accuracy of each seed of pre-training
+    draws: Mapping[float, float] = field(default_factory=dict)  # of weights pre-trained here: accuracy by seed of that
 
     @property
     def model(self) -> str:
@@ -132,7 +132,8 @@ def points(frame: pd.DataFrame, request: FigureRequest) -> list[Point]:
             row = {str(name): value for name, value in own.iloc[0].items()}
             row |= {name: own[name].mean() for name in ("pretrain.epochs", "pretrain.exaflops") if name in own}
             files = own["file"].dropna().nunique() if "file" in own else 0
-            draws = tuple(own["value"]) if files == len(own) else (mean,) if files else ()
+            by_file = {} if "file" not in own else dict(zip(own["file"].astype(float), own["value"], strict=True))
+            draws = by_file if files == len(own) else {own["file"].iloc[0]: mean} if files else {}
             collected.append(Point(label=label, mean=mean, std=std, row=row, draws=draws))
     return collected
 

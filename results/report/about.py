@@ -9,7 +9,7 @@ import pandas as pd
 
 from ...random_weights import is_random
 from ..cost import cost
-from ..tables.names import names, short_models, thing_of
+from ..tables.names import names_or_plain, short_models, thing_of
 from ..tables.rows import trained_here
 from ..tables.table import MINIATURE, TIMED
 from .request import ReportRequest
@@ -71,7 +71,7 @@ def _jobs(frame: pd.DataFrame) -> int:
 
 def _failures(frame: pd.DataFrame) -> list[tuple[int, dict[Any, Any]]]:
     """The records without a number, each with its index among the records and the label of its model."""
-    records, named = enumerate(frame.to_dict("records")), names(frame)
+    records, named = enumerate(frame.to_dict("records")), names_or_plain(frame)
     failed = [(row, record) for row, record in records if record["status"] != "ok"]
     return [(row, record | {"label": named[thing_of(record)].text}) for row, record in failed]
 

@@ -33,6 +33,7 @@ class Subject:
     label: str
     label_without_weights: str
     short_weights: str
+    chosen: bool  # whether the label is one that somebody chose
     model: str
     variant: str
     weights: str
@@ -46,6 +47,8 @@ class Subject:
     def title(self) -> str:
         """The label with the weights and their pre-training set, so that it never equals a published column's name."""
         short = self.short_weights
+        if self.chosen:
+            return self.label
         label = self.label if short in self.label or not short else f"{self.label} ({short})"
         known = is_random(self.weights) or self.pretrain in self.weights  # as of weights that were kept here
         return label if known or not self.pretrain else f"{label}, {self.pretrain}"
@@ -77,7 +80,8 @@ def subjects(frame: pd.DataFrame) -> list[Subject]:
         texts |= {"label": label, "label_without_weights": name.model + label.removeprefix(name.text)}
         texts |= {"short_weights": name.weights}
         epochs, images, exaflops = (_mean_cost(part, name) for name in ("epochs", "images", "exaflops"))
-        listed.append(Subject(epochs=epochs, images=images, exaflops=exaflops, frame=part, **texts))
+        cost = {"epochs": epochs, "images": images, "exaflops": exaflops}
+        listed.append(Subject(chosen=name.chosen, frame=part, **cost, **texts))
     return listed
 
 

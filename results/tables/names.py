@@ -37,6 +37,7 @@ class Name:
     model: str
     weights: str
     text: str
+    chosen: bool = False  # whether it is a label, which says all that somebody wants said
 
 
 def thing_of(record: Any) -> Thing:
@@ -68,8 +69,16 @@ def names(frame: pd.DataFrame) -> dict[Thing, Name]:
     taken = Counter([*labels.values(), *(name.text for thing, name in made.items() if thing not in labels)])
     for thing, label in labels.items():
         text = label if taken[label] == 1 else f"{label}: {made[thing].text}"
-        made[thing] = Name(model=text, weights=made[thing].weights, text=text)
+        made[thing] = Name(model=text, weights=made[thing].weights, text=text, chosen=True)
     return made
+
+
+def names_or_plain(frame: pd.DataFrame) -> dict[Thing, Name]:
+    """The same; without labels where one thing has two."""
+    try:
+        return names(frame)
+    except UsageError:
+        return names(frame.drop(columns="label"))
 
 
 def shown_values(frame: pd.DataFrame, column: str) -> dict[str, str]:

@@ -29,6 +29,7 @@ def pretrain(request: TableRequest) -> Sequence[Table]:
     tables = []
     for task, part in shown.groupby("task", sort=False):
         objectives = part["question"].map(_objective)
+        objectives = objectives.mask(objectives.eq("") & part["status"].eq("ok"), "supervised")  # an edited CSV
         first, *others = list(dict.fromkeys(objectives[part["status"] == "ok"])) or ["supervised"]
         tables.append(_table(str(task), first, part[objectives.isin([first, ""])]))
         tables += [_table(str(task), other, part[objectives == other]) for other in others]

@@ -34,8 +34,10 @@ def pooled(frame: pd.DataFrame) -> pd.DataFrame:
     if "pretraining" not in frame:
         frame = frame.assign(pretraining="", rule="", file=float("nan"))
     names = frame["weights"].astype(str).str.extract(KEPT)
-    kept = names["key"].notna()
-    if not kept.any() or "pretrain.images" not in frame:
+    if "pretrain.images" not in frame:
+        return frame
+    kept = names["key"].notna() & frame["pretrain.images"].notna()  # a file without its sidecar is any file
+    if not kept.any():
         return frame
     recipes = frame["pretrain.recipe"].astype(str) if "pretrain.recipe" in frame else frame["pretrain"]
     rules = recipes.str.contains(", weight decay ").map({True: "regularised", False: "fixed"})
@@ -46,6 +48,9 @@ def pooled(frame: pd.DataFrame) -> pd.DataFrame:
         fed=[canonical_treatment(str(text)) for text in frame["treatment"]],
     )
     frame = _named(frame, kept)
+    if "label" in frame:  # the labels of single files are none of their pre-training
+        labels = frame[kept].groupby("pretraining")["label"].nunique(dropna=False)
+        frame["label"] = frame["label"].where(~kept | (frame["pretraining"].map(labels) == 1), "")
     same = ["pretraining", "suite", "protocol", "model", "variant", "task", "source", "metric", "question", "fed"]
     same += [name for name in ("shots", "l2", "k") if name in frame]
     ok = frame[kept & frame["status"].eq("ok")]

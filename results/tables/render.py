@@ -84,8 +84,8 @@ def render_json(tables: Sequence[Table]) -> str:
 
 
 def _plain(cell: str) -> str | float | int | None:
-    if re.fullmatch(r"-?(0|[1-9]\d*)(\.\d+)?(e[+-]?\d+)?", cell):
-        return json.loads(cell)
+    if re.fullmatch(r"[+\N{MINUS SIGN}-]?(0|[1-9]\d{0,2}(,\d{3})+|[1-9]\d*)(\.\d+)?(e[+-]?\d{1,2})?", cell):
+        return json.loads(cell.replace("\N{MINUS SIGN}", "-").removeprefix("+").replace(",", ""))
     return cell or None
 
 

@@ -186,7 +186,7 @@ def _values(part: pd.DataFrame) -> dict[str, float]:
 
 def _model(row: dict[Any, Any], named: Mapping[Thing, Name]) -> str:
     weights, name = str(row["weights"]), named[thing_of(row)]
-    quiet = weights in ("", "own", "published") or is_random(weights)
+    quiet = name.chosen or weights in ("", "own", "published") or is_random(weights)
     return name.model if quiet else f"{name.model} ({name.weights})"
 
 
