@@ -11,7 +11,10 @@ from vit_bench.models.released.table import PACKAGED
 from vit_bench.registry import UsageError
 from vit_bench.suites.images.features import weights_digest
 
-DIGESTS = {"BiT-mini": "8b9d274977d7edafbb215cd5ceedcdbd6af4c52e6a754402db836a94280b1ac8"}
+DIGESTS = {
+    "BiT-mini": "8b9d274977d7edafbb215cd5ceedcdbd6af4c52e6a754402db836a94280b1ac8",
+    "R+ViT-mini": "a23af6cc27a32dd6c6561d10eb72a7b2dfd94b20ce0b3641a571a2554be341e6",
+}
 
 
 @pytest.mark.parametrize("model", DIGESTS)
