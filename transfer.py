@@ -12,7 +12,8 @@ If two processes download the same file, the second waits for the first and then
 
 BENCH_MIRROR names a folder, or an address, with copies of one's own: each file is looked for there first, by the path
 of its published URL, and by its name where a published digest tells that it is the file. What is not there comes
-from where it is published. Copies are checked as the originals are.
+from where it is published. A copy is held against the published size and digest, where there are some; where there
+are none it is taken as it is, and no sha256 is written beside it.
 
 Nothing is downloaded with BENCH_OFFLINE=1 or HF_HUB_OFFLINE=1.
 """
@@ -101,13 +102,16 @@ def transfer(url: str, target: Path, meter: Meter, published: KnownFile = UNKNOW
             for place in (*copies, url):
                 try:
                     if not target.is_file():
-                        _fetch(place, target, meter, published)
+                        _fetch(place, target, meter, published, remember=place == url)
                         if place != url:
                             meter.say(f"{target.name} is from the mirror, {place}")
                 except Unreachable as error:
                     if place == url:
                         raise
                     meter.say(f"not in the mirror: {error}")
+                    part = target.with_name(f"{target.name}.part")  # no part of the published file
+                    part.unlink(missing_ok=True)
+                    _version_file(part).unlink(missing_ok=True)
     except OSError as error:
         raise UsageError(f"{target} cannot be written ({error.strerror or error}). {published.elsewhere}") from error
     finally:
@@ -133,7 +137,8 @@ def mirrored(url: str, name: str, published: KnownFile = UNKNOWN) -> list[str]:
     return [f"{base.rstrip('/')}/{path}" for path in dict.fromkeys(paths)]
 
 
-def _fetch(url: str, target: Path, meter: Meter, published: KnownFile) -> None:
+def _fetch(url: str, target: Path, meter: Meter, published: KnownFile, *, remember: bool) -> None:
+    """Download one file. `remember`: its sha256 is written down where no digest is published."""
     part = target.with_name(f"{target.name}.part")
     version, failures, size = None, 0, -1
     while version is None:
@@ -154,7 +159,7 @@ def _fetch(url: str, target: Path, meter: Meter, published: KnownFile) -> None:
     _version_file(part).unlink(missing_ok=True)
     check_published(url, part, published, sums)
     part.replace(target)
-    if first is not None:
+    if first is not None and remember:
         with replacing(first) as temporary:
             temporary.write_text(f"{sums['sha256']}  {target.name}\n", encoding="ascii")
 

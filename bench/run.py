@@ -74,6 +74,7 @@ def execute(plan: Plan, progress: Progress) -> RunResult:
     device = _prepare(plan, progress, processes)
     store = Store(plan.out)
     result = RunResult(kept=len(plan.with_state("done")))
+    copied: list[Job] = []
     with _log(plan.out) as log:
         try:
             for path in store.set_damaged_aside():
@@ -85,6 +86,7 @@ def execute(plan: Plan, progress: Progress) -> RunResult:
                 other = sibling(job, plan.out)
                 if other is not None:
                     store.copy_from(other, job.key)
+                    copied.append(job)
                     result.reused += 1
                     log(f"reused {_title(job)} from {other.folder}")
             for job in plan.with_state("skipped"):
@@ -100,7 +102,8 @@ def execute(plan: Plan, progress: Progress) -> RunResult:
             log("interrupted")
         finally:
             progress.close()
-        store.label({_thing(job): job.label for job in plan.jobs if job.label is not None})
+        labels = {_thing(job): "" for job in copied}  # another run's labels are its own
+        store.label(labels | {_thing(job): job.label for job in plan.jobs if job.label is not None})
         store.write_results()
         if device is not None and not result.interrupted:
             processes.agree()  # after this, the other processes may read the records

@@ -36,5 +36,6 @@ class Head:
     rounding: Literal["none", "truncate", "pillow"] | None = None
     crop_pct: float | None = None  # the share of a side that a crop keeps; None: 7/8
     listing: str | None = None  # of a folder of images: the digest of its names and sizes, which its path is no part of
+    tap: str | None = None  # the feature of a user's own model that it reads: a part's name, or "features"
     pool: Pool | None = None  # the feature of a library's model that it reads; None: what enters its classifier
     origin: str = "a release"  # where this is stated

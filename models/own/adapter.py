@@ -85,6 +85,11 @@ class OwnBackbone(OthersBackbone):
         self.num_features = self._find_width()
         self.head = None if num_classes is None else zero_head(self.num_features, num_classes)
 
+    @property
+    def feature(self) -> str:
+        """What the features are, in a word: the part that is tapped, the last layer that they enter, or the method."""
+        return self.tap or self.classifier or "features"
+
     def _find_tap(self, tap: str | None) -> str | None:
         """The tap to use: the one that is set; else none where there is a method; else the one the module declares.
 
@@ -121,7 +126,9 @@ class OwnBackbone(OthersBackbone):
             for handle in handles:
                 handle.remove()
         outputs = list(output.values()) if isinstance(output, Mapping) else [output]
-        for name, (entering, leaving) in seen.items():
+        if isinstance(output, Mapping) and "logits" in output:
+            outputs = [output["logits"]]
+        for name, (entering, leaving) in reversed(seen.items()):
             is_last = isinstance(parts[name], nn.Linear) and any(leaving is one for one in outputs)
             if is_last and isinstance(entering, Tensor) and entering.ndim == 2:
                 return name

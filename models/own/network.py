@@ -14,7 +14,8 @@ from ..spec import Input, Interpolation, Model
 from ..weights.conventions import under_module_names
 from ..weights.files import open_weights
 from ..weights.load import head_classes, load_strictly, with_head
-from ..weights_choice import WeightsChoice, wrong_weights
+from ..weights.sidecar import read_head
+from ..weights_choice import Random, WeightsChoice, wrong_weights
 from .adapter import OwnBackbone, is_backbone, saved_names, zero_head
 from .rows import OwnArchitecture
 from .settings import read_field
@@ -34,6 +35,8 @@ def build(
     if weights.library_name is not None:
         raise wrong_weights(row.name, weights)
     module, files = architecture.make(row.name, weights, seed)
+    if weights.random:
+        _check_that_seeds_differ(row.name, module, architecture, weights.seed_or(seed))
     contract = _declared_input(row, module, architecture.settled)
     spec = replace(row, input=replace(contract, size=image_size) if image_size else contract)
     backbone = OwnBackbone(spec, module, architecture.tap, num_classes)
@@ -41,6 +44,14 @@ def build(
     if weights.path is not None:
         _load_file(backbone, weights.path, num_classes)
     return backbone.eval()
+
+
+def _check_that_seeds_differ(name: str, module: nn.Module, architecture: OwnArchitecture, seed: int) -> None:
+    """Raise UsageError for weights that are called random and that no seed changes: the builder loads trained ones."""
+    other = architecture.make(name, Random(seed + 1), seed)[0].state_dict()
+    mine = module.state_dict()
+    if mine and all(tensor.equal(other[key]) for key, tensor in mine.items() if key in other):
+        raise UsageError(f"{name} gives the same weights under every seed, so they are not random: type weights=own")
 
 
 def count_parameters(row: Model, num_classes: int | None) -> int:
@@ -59,6 +70,12 @@ def _load_file(backbone: OwnBackbone, path: Path, num_classes: int | None) -> No
         weights = under_module_names(contents, saved_names(own))
         if set(weights.tensors) != set(own) and is_backbone(weights.tensors):
             classes = head_classes(weights)
+            head = read_head(path)
+            if num_classes is None and head is not None and head.tap not in (None, backbone.feature):
+                raise UsageError(
+                    f"the head in {path} reads '{head.tap}' of {backbone.spec.name}, and here features are "
+                    f"'{backbone.feature}': type model.tap= as it was trained"
+                )
             if num_classes is None and classes is not None:
                 backbone.head = zero_head(backbone.num_features, classes)
             elif num_classes is not None and num_classes != classes:
@@ -89,15 +106,20 @@ def _declared_input(row: Model, module: nn.Module, settled: tuple[str, ...]) -> 
     return replace(row.input, **{name: value for name, value in read.items() if name not in settled})
 
 
+def _is_of_colours(values: Any) -> bool:
+    """Whether these are a number each of red, green and blue."""
+    return isinstance(values, list | tuple) and len(values) == 3 and all(isinstance(one, int | float) for one in values)
+
+
 def _stated_input(module: nn.Module) -> dict[str, Any]:
     """What a module says of its images: timm's `default_cfg`; the size that it, its patches or its `config` have."""
     configuration = getattr(module, "pretrained_cfg", None) or getattr(module, "default_cfg", None)
     stated: dict[str, Any] = {}
     if isinstance(configuration, Mapping):
-        stated = {name: configuration[name] for name in ("mean", "std") if name in configuration}
+        stated = {name: configuration[name] for name in ("mean", "std") if _is_of_colours(configuration.get(name))}
         if configuration.get("interpolation") in get_args(Interpolation):
             stated["interpolation"] = configuration["interpolation"]
-        stated["size"] = tuple(configuration.get("input_size", ()))[1:]
+        stated["size"] = tuple(configuration.get("input_size") or ())[1:]
     places = [module, *(getattr(module, name, None) for name in ("patch_embed", "config"))]
     sizes = [getattr(place, name, None) for place in places for name in ("image_size", "img_size")]
     sizes = [

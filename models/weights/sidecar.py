@@ -13,7 +13,8 @@ from .paths import split_part
 
 KINDS = {"images": int, "image_size": int, "antialias": bool}
 KINDS |= dict.fromkeys(("epochs", "core_days", "exaflops", "device_hours", "crop_pct"), float)
-OF_THE_HEAD = ("head", "listing", "image_size", "antialias", "resize", "crop_pct", "interpolation", "rounding", "pool")
+OF_THE_HEAD = ("head", "listing", "image_size", "antialias", "resize", "crop_pct", "interpolation", "rounding")
+OF_THE_HEAD += ("pool", "tap")
 FOR_READERS = ("model", "classes")  # that the weights are of, and the names of the head's classes, in their order
 WORDS = {  # of fields that take one of some words
     "resize": ("square", "resize_crop", "shorter_crop", "resmall_crop"),
@@ -28,7 +29,8 @@ def read_head(weights: str | Path) -> Head | None:
 
     `head` names the data set, or the task of this project, with the classes of the head in their order, and `listing`
     is the digest of a folder's names and sizes; `image_size`, `antialias` (true or false), `resize`, `crop_pct`,
-    `interpolation` and `rounding` are those of its last test; `pool` is the feature of a library's model that it reads.
+    `interpolation` and `rounding` are those of its last test; `pool` is the feature of a library's model that it reads,
+    `tap` that of a user's own.
     Raises UsageError as `read_sidecar` does.
     """
     values = _fields(weights) or {}
@@ -44,6 +46,7 @@ def read_head(weights: str | Path) -> Head | None:
         interpolation=values.get("interpolation"),
         rounding=values.get("rounding") or "none",
         pool=values.get("pool"),
+        tap=values.get("tap"),
         origin="its sidecar file",
     )
 

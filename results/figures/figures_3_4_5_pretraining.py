@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -166,7 +166,7 @@ def _crossings(placed: Placed, request: FigureRequest, axis: Axis = IMAGES) -> l
 
     Raises UsageError, unless `request.mix`, for two pre-trainings of a line at one place.
     """
-    series: dict[str, dict[float, tuple[float, ...]]] = {}
+    series: dict[str, dict[float, Mapping[float, float]]] = {}
     keys: dict[tuple[str, float], str] = {}
     for point, x in placed:
         key = str(point.row.get("pretraining") or "")

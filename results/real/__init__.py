@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 
 from ..tables.table import Table
@@ -30,7 +31,7 @@ def sent(folder: Path = FOLDER) -> list[Mapping[str, str]]:
     rows = []
     for path in sorted(folder.glob("*.csv")):
         with path.open(encoding="utf-8", newline="") as file:
-            rows.append(next(csv.DictReader(file)))
+            rows += islice(csv.DictReader(file), 1)
     return sorted(rows, key=lambda row: row["started_at"])
 
 

@@ -80,8 +80,8 @@ def subjects(frame: pd.DataFrame) -> list[Subject]:
         texts |= {"label": label, "label_without_weights": name.model + label.removeprefix(name.text)}
         texts |= {"short_weights": name.weights}
         epochs, images, exaflops = (_mean_cost(part, name) for name in ("epochs", "images", "exaflops"))
-        cost = {"epochs": epochs, "images": images, "exaflops": exaflops}
-        listed.append(Subject(chosen=name.chosen, frame=part, **cost, **texts))
+        known = Subject(chosen=name.chosen, epochs=epochs, images=images, exaflops=exaflops, frame=part, **texts)
+        listed.append(known)
     return listed
 
 

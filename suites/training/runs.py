@@ -68,10 +68,11 @@ class TrainingRunResult:
 
     def write(self, folder: Path) -> None:
         """Write it to the run's folder, and delete the checkpoints there."""
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         with replacing(folder / "done.npz") as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, predictions=self.predictions, facts=np.array(json.dumps(self.facts)))
+        for path in [path for path in folder.iterdir() if path.name != "done.npz"]:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -343,6 +344,7 @@ def _save(
         sidecar |= {"resize": transform.resize} if transform.resize != "square" else {}
         sidecar |= {"crop_pct": transform.crop_pct} if transform.crop_pct else {}
         sidecar |= {"rounding": transform.rounding} if transform.rounding != "none" else {}
+        sidecar |= {"tap": tap} if (tap := getattr(network, "feature", None)) else {}  # of a user's own model
         sidecar |= {"pool": pool} if (pool := getattr(network, "head_tap", None)) else {}  # of a library's model
     with replacing(path.with_name(f"{path.name}.yaml")) as temporary:
         temporary.write_text(yaml.safe_dump(sidecar, sort_keys=False), encoding="utf-8")

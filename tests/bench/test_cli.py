@@ -41,6 +41,9 @@ assert 'torch' not in sys.modules
 
 
 def test_words_are_read_as_people_type_them() -> None:
+    assert as_words(["run", "--weights", "epoch=1.ckpt"]) == ["run", "epoch=1.ckpt", "weights=true"]  # no such file
+    assert as_words(["run", "--weights", "ckpts/epoch=1.ckpt"]) == ["run", "weights=ckpts/epoch=1.ckpt"]
+    assert as_words(["compare", "--mix", "A", "B"]) == ["compare", "A", "B", "mix=true"]
     assert as_words(["run", "--task", "digits", "--suite=vtab", "--skip-bad"]) == [
         *("run", "task=digits", "suite=vtab", "skip_bad=true")
     ]

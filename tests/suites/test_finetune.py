@@ -71,7 +71,7 @@ def test_a_run_trains_records_and_keeps_what_it_was_asked_to() -> None:
     assert probe["l2"] in probe["l2_choices"]
     (curves,) = Path("r/cells").glob("*.curves.csv")
     assert len(curves.read_text().splitlines()) == 3
-    (kept,) = Path("r/kept").glob("*/seed0.safetensors")
+    (kept,) = Path("r/kept").glob("*/*seed0.safetensors")
     from safetensors.torch import load_file
 
     state = load_file(kept)
@@ -243,7 +243,7 @@ def test_a_network_kept_by_another_recipe_is_scored_as_it_was_tested(words, how)
     treatment = json.loads(frame["treatment"].iloc[0])
     fed = treatment["recipe"]["test"]
     assert (fed["resize"], fed["interpolation"], fed.get("rounding")) == how
-    (kept,) = Path("r/kept").glob("*/seed0.safetensors")
+    (kept,) = Path("r/kept").glob("*/*seed0.safetensors")
     words = ("suite=classify", "task=digits", "model=ViT-mini", f"weights={kept}")
     again = vit_bench.run(*words, out="scored")
     values = [one.loc[one["metric"] == "top1", "value"].tolist() for one in (frame, again)]

@@ -164,7 +164,7 @@ WRONG = {
     "settings of a suite": (["plan", "suite=fewshot,internals", "shos=1", "shots=many", "modle=x", "precision=fp64"], [
         "no selected suite (fewshot, internals) has a setting 'shos'. Did you mean 'shots'?",
         "no selected suite (fewshot, internals) has a setting 'modle'. Did you mean 'model'?",
-        "suite.shots=many: 'many' is not a whole number",
+        "suite.shots=many: 'many' is not a whole number (10^6 is one, too)",
         "suite.precision=fp64: Choose from: fp32, bf16",
     ]),
     "names of a plan": (["plan", "suite=fewshott,finetun"], [

@@ -12,8 +12,12 @@ from vit_bench.results.figures.crossing import statements
 from vit_bench.results.record import Record, frame_of
 
 
-def around(mean: float) -> list[float]:
-    return [mean - 0.1, mean, mean + 0.1]
+def seeds(*values: float) -> dict[float, float]:
+    return {float(seed): value for seed, value in enumerate(values)}
+
+
+def around(mean: float) -> dict[float, float]:
+    return seeds(mean - 0.1, mean, mean + 0.1)
 
 
 def test_a_crossing_is_interpolated_over_the_logarithm() -> None:
@@ -25,14 +29,14 @@ def test_a_crossing_is_interpolated_over_the_logarithm() -> None:
 
 
 def test_an_interval_reaches_to_where_the_order_is_sure() -> None:
-    a = {1.0: around(50), 10.0: [40, 50, 60], 100.0: [35, 45, 55], 1000.0: around(45)}
-    b = {1.0: around(40), 10.0: [39, 49, 59], 100.0: [38, 48, 58], 1000.0: around(46)}
+    a = {1.0: around(50), 10.0: seeds(40, 50, 60), 100.0: seeds(35, 45, 55), 1000.0: around(45)}
+    b = {1.0: around(40), 10.0: seeds(39, 49, 59), 100.0: seeds(38, 48, 58), 1000.0: around(46)}
     (sentence,) = statements({"A": a, "B": b})
     assert sentence.endswith("changes from A to B near 18 images [1 to 1,000].")
 
 
 def test_no_crossing_is_said_with_what_was_run() -> None:
-    a, b = {1e3: around(50), 1e4: around(60)}, {1e3: around(40), 1e4: [30, 59, 88]}
+    a, b = {1e3: around(50), 1e4: around(60)}, {1e3: around(40), 1e4: seeds(30, 59, 88)}
     (sentence,) = statements({"A": a, "B": b})
     assert sentence == (
         "A is ahead of B at all 2 numbers of images that were run, at 1 significantly: no crossing seen."
@@ -50,9 +54,9 @@ def test_equal_means_are_on_nobodys_side(leads: tuple[int, ...], said: str) -> N
 
 
 def test_one_seed_has_no_interval() -> None:
-    (sentence,) = statements({"A": {1e3: [50.0], 1e4: [60.0]}, "B": {1e3: [51.0], 1e4: [55.0]}})
+    (sentence,) = statements({"A": {1e3: seeds(50.0), 1e4: seeds(60.0)}, "B": {1e3: seeds(51.0), 1e4: seeds(55.0)}})
     assert "[… to …]" in sentence
-    assert statements({"A": {1.0: [1.0]}, "B": {2.0: [1.0]}}) == []
+    assert statements({"A": {1.0: seeds(1.0)}, "B": {2.0: seeds(1.0)}}) == []
 
 
 @pytest.mark.parametrize("order", [("A", "B"), ("B", "A")])

@@ -11,7 +11,8 @@ import pytest
 from vit_bench.bench.facts import model_facts
 from vit_bench.registry import UsageError
 from vit_bench.results.figures import FigureRequest, draw
-from vit_bench.results.record import frame_of, load
+from vit_bench.results.record import frame_of
+from vit_bench.results.store import load
 
 _spec = spec_from_file_location("figure_records", Path(__file__).with_name("figure_records.py"))
 assert _spec is not None and _spec.loader is not None

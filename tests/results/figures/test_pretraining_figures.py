@@ -124,11 +124,20 @@ def test_figure_5_of_probes_counts_compute_up_to_the_visit_that_was_kept() -> No
 
 
 def test_a_crossing_over_compute_lies_between_places_that_were_not_both_measured() -> None:
-    a = {1.0: [10.0, 11.0, 12.0], 100.0: [30.0, 31.0, 32.0]}
-    b = {10.0: [16.0, 17.0, 18.0], 1000.0: [36.0, 37.0, 38.0]}
+    a = {1.0: dict(enumerate((10.0, 11.0, 12.0))), 100.0: dict(enumerate((30.0, 31.0, 32.0)))}
+    b = {10.0: dict(enumerate((16.0, 17.0, 18.0))), 1000.0: dict(enumerate((36.0, 37.0, 38.0)))}
     (sentence,) = statements({"A": a, "B": b}, Axis(places="amounts", unit="FLOPs", digits=".3g", between=True))
     # At 10, A is at 21 and B at 17; at 100, A at 31 and B at 27: four points ahead, with a std error of 0.82
-    assert sentence == "A is ahead of B at all 2 amounts that were run, at 2 significantly: no crossing seen."
+    assert sentence == "A is ahead of B at all 2 amounts that were compared, at 2 significantly: no crossing seen."
+
+
+def test_a_mean_over_tasks_pairs_seeds_by_their_numbers() -> None:
+    """With the records of one task in another order."""
+    kept = made.of_kept()
+    turned = sorted(kept, key=lambda one: (one.task, one.weights), reverse=True)
+    assert lines(drawn("5", turned)) == lines(drawn("5", kept))
+    bars = [note for note in drawn("5", kept).notes if note.startswith("Bars")]
+    assert bars and bars == [note for note in drawn("5", turned).notes if note.startswith("Bars")]
 
 
 @pytest.mark.slow

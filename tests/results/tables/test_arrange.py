@@ -65,6 +65,22 @@ def test_a_caption_is_of_one_table() -> None:
         captioned([TABLE, TABLE], "Ours", "")
 
 
+NUMBERS = [
+    ("+1.25", 1.25),
+    ("\N{MINUS SIGN}1.2", -1.2),
+    ("10,000", 10000),
+    ("0.5", 0.5),
+    ("007", "007"),
+    ("1e999", "1e999"),
+]
+
+
+@pytest.mark.parametrize(("cell", "value"), NUMBERS)
+def test_a_cell_that_is_a_number_alone_is_one_in_json(cell: str, value: object) -> None:
+    (read,) = json.loads(render_json([Table(title="", columns=("a",), rows=((cell,),))]))
+    assert read["rows"] == [[value]]
+
+
 def test_json_has_numbers_as_numbers_and_other_cells_as_texts() -> None:
     (read,) = json.loads(render_json([TABLE]))
     assert read["rows"][0] == ["B", "x", "70.5*", 9.0, "2-3"]
