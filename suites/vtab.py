@@ -127,7 +127,6 @@ class VtabMini(Vtab):
         "BiT-mini",
         "BiT-mini-fractals",
         "R+ViT-mini",
-        "R+ViT-mini-fractals",
     )
     default_tasks: ClassVar[str] = "vtab-mini"
     fallback: ClassVar[str] = ""
