@@ -86,7 +86,7 @@ def test_a_norm_behind_the_mean_is_refused(tmp_path: Path) -> None:
         torch.save(theirs.state_dict(), tmp_path / "w.pth")
         with pytest.raises(UsageError) as caught:
             create_model(VIT.derive(pool="gap"), tmp_path / "w.pth")
-        assert "fc_norm.weight (96,), … and 1 more" in str(caught.value)
+        assert "fc_norm.weight (96,)" in str(caught.value)
         assert "timm's `fc_norm` follows the mean of the tokens" in str(caught.value)
         assert ("cls_token (here class_token)" in str(caught.value)) == token
 

@@ -411,6 +411,27 @@ def test_the_head_of_a_file_that_fine_tuning_saved_is_kept(net: Path) -> None:
     assert create_model(f"{net}:build", net.parent / "kept.pt", num_classes=2)(x).eq(0).all()
 
 
+def test_a_head_is_not_put_on_other_features_than_it_was_trained_on(net: Path) -> None:
+    net.write_text(
+        NET.replace("def features(", "forward = lambda self, images: self.features(images)\n\n    def features(")
+    )
+    tapped = own_model(f"{net}:build", {"tap": "layer"})
+    backbone = create_model(tapped, num_classes=3)
+    assert backbone.feature == "layer"
+    torch.save(backbone.state_dict(), net.parent / "kept.pt")
+    (net.parent / "kept.pt.yaml").write_text("head: digits\ntap: layer\n")
+    assert create_model(tapped, net.parent / "kept.pt").feature == "layer"
+    with pytest.raises(UsageError, match=r"reads 'layer' of .*, and here features are 'features': type model.tap="):
+        create_model(f"{net}:build", net.parent / "kept.pt")
+
+
+def test_weights_that_no_seed_changes_are_not_called_random(net: Path) -> None:
+    net.write_text(NET.replace("def build(", "def trained(): torch.manual_seed(3); return Net()\n\ndef build("))
+    with pytest.raises(UsageError, match="gives the same weights under every seed, so they are not random: type weigh"):
+        create_model(f"{net}:trained", "random:1")
+    assert create_model(f"{net}:trained", "own").num_features == 4
+
+
 def test_a_file_that_does_not_fit_is_told_in_short(net: Path) -> None:
     torch.save({f"encoder.block.{i}.weight": torch.zeros(i) for i in range(40)}, net.parent / "w.pt")
     with pytest.raises(UsageError) as caught:
