@@ -7,19 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .bench.api import run
+    from .bench.predict import predict
     from .models import create_model, list_models
     from .registry import UsageError
     from .results import load
 
 _MODULES = {
     "run": "bench.api",
+    "predict": "bench.predict",
     "create_model": "models",
     "list_models": "models",
     "load": "results",
     "UsageError": "registry",
 }
 
-__all__ = ["UsageError", "create_model", "list_models", "load", "run"]
+__all__ = ["UsageError", "create_model", "list_models", "load", "predict", "run"]
 
 
 def __getattr__(name: str) -> Any:

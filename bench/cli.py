@@ -23,8 +23,8 @@ from .console import stderr
 from .words import is_on_disk
 
 VERBS = (
-    *("run", "plan", "table", "figure", "explain", "compare", "verify", "report", "export", "import", "list"),
-    *("cache", "weights", "data"),
+    *("run", "plan", "table", "figure", "predict", "explain", "compare", "verify", "report", "export", "import"),
+    *("list", "cache", "weights", "data"),
 )
 EPILOG = "Settings are key=value words; `list suites` shows every suite's own. Exit codes: 0 done, 1 a job failed "
 EPILOG += "or a disk is full, 2 nothing was run because of what was typed, 130 interrupted."

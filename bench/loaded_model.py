@@ -11,24 +11,28 @@ import torch
 
 from ..meter import Meter
 from ..models import create_model
-from ..models.spec import Backbone
+from ..models.spec import Backbone, Model
 from ..models.weights.conventions import trained_at
 from ..models.weights_choice import WeightsChoice
 from ..registry import UsageError
 from ..suites.images.features import weights_digest
 from .distributed import ProcessGroup
-from .job import Job
 
 
 class LoadedModel:
     """A model with its weights, shared by the jobs of a group. A run has one in memory at a time."""
 
     def __init__(
-        self, job: Job, device: torch.device, processes: ProcessGroup | None = None, problem: UsageError | None = None
+        self,
+        model: Model,
+        weights: WeightsChoice,
+        device: torch.device,
+        processes: ProcessGroup | None = None,
+        problem: UsageError | None = None,
     ) -> None:
         """`problem`: the error of the failed download of these weights; it is raised when they are needed."""
-        self.model = job.model
-        self.weights = job.weights
+        self.model = model
+        self.weights = weights
         self.device = device
         self.processes = processes or ProcessGroup()
         self._problem = problem

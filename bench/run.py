@@ -209,7 +209,7 @@ class Runner:
 
         for _, group in groupby(self.plan.pending, key=lambda job: job.group):
             first, *others = group
-            model = LoadedModel(first, self.device, self.processes, problems.get(first.release))
+            model = LoadedModel(first.model, first.weights, self.device, self.processes, problems.get(first.release))
             for job in (first, *others):
                 yield job, model
             model.free()

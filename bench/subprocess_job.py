@@ -217,7 +217,7 @@ def main() -> None:
             send("advance", (images, note))
 
     environment.keep_freed_memory()
-    model = LoadedModel(payload.job, environment.pick_device(payload.device))
+    model = LoadedModel(payload.job.model, payload.job.weights, environment.pick_device(payload.device))
     context = ChildContext(payload.job, model, payload.folders, Sender(), batch_size=payload.batch_size)
     try:
         for measurement in payload.job.suite.run(context):

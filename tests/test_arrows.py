@@ -57,7 +57,7 @@ def test_arrows_go_one_way(package: str) -> None:
 # Modules that load others of ours by name, and which. A test finds whoever does so and is not here.
 BY_NAME = {
     "bench.cli": {"bench.verbs.*"},
-    "": {"bench.api", "models", "registry", "results"},  # the public names
+    "": {"bench.api", "bench.predict", "models", "registry", "results"},  # the public names
     "models.create": {
         *("models.build_native", "models.own.network"),
         *("models.external.timm", "models.external.torchvision"),

@@ -144,7 +144,7 @@ ENDINGS: dict[str, Format] = {
 }
 
 
-def _place(out: Path) -> str:
+def wrong_place(out: Path) -> str:
     return "" if out.parent.is_dir() else f"there is no folder {out.parent}"
 
 
@@ -153,7 +153,9 @@ class TableOutput:
     """How tables are arranged and written."""
 
     format: Format | None = option(None, "how it is written; without it, as `out=` ends, or for a terminal")
-    out: Path | None = option(None, "the file that it is written to", shown=f"FILE{'|'.join(ENDINGS)}", check=_place)
+    out: Path | None = option(
+        None, "the file that it is written to", shown=f"FILE{'|'.join(ENDINGS)}", check=wrong_place
+    )
     columns: tuple[str, ...] = option(
         (), "these columns beside those that name the rows, in this order, globs too", shown="NAME[,NAME]"
     )

@@ -181,7 +181,7 @@ def find_reason(stated: Stated, job: Job, plan: Plan, *, sample: int) -> Diagnos
     from .diagnose import Diagnosis, diagnose
 
     suite: Any = job.suite
-    loaded = LoadedModel(job, pick_device(plan.config.device))
+    loaded = LoadedModel(job.model, job.weights, pick_device(plan.config.device))
     context = JobContext(job, loaded, Folders.of(plan), Progress(None), batch_size=plan.config.batch_size)
     view = suite.view(job.model, job.weights)
     try:

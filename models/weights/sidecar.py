@@ -63,6 +63,15 @@ def read_sidecar(weights: str | Path) -> Provenance | None:
     return Provenance(**{name: value for name, value in values.items() if name not in (*OF_THE_HEAD, *FOR_READERS)})
 
 
+def read_names(weights: str | Path) -> tuple[str | None, tuple[str, ...]]:
+    """The model that the checkpoint FILE is of, and its head's classes, as `FILE.yaml` says; None and () where not.
+
+    Raises UsageError as `read_sidecar` does.
+    """
+    values = _fields(weights) or {}
+    return values.get("model"), values.get("classes") or ()
+
+
 def sidecars(weights: str | Path) -> tuple[Path, ...]:
     """The possible places of a checkpoint's sidecar: `run.pth.yaml`, `run.yaml`."""
     path, _ = split_part(weights)

@@ -242,6 +242,7 @@ VERBS = {
     "table": ["fewshot", "few/r", "format=csv", "show=ours", "mix=true"],
     "figure": ["pareto", "few/r", "out=f.svg"],
     "explain": ["few/r", "few/r/results.csv"],
+    "predict": ["few", "weights=weights/w.pt", "model=ViT-mini", "k=2", "out=p.csv"],
     "compare": ["few/r", "few/r", "metric=top1", "format=markdown", "fail_if=worse"],
     "report": ["few/r", "out=r.html"],
     "export": ["bundle", "few/r", "out=b.zip"],

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 from vit_bench.bench import cli, config
 from vit_bench.bench.plan import make_plan
-from vit_bench.bench.verbs import cache, compare, export, figure, import_, report, table, verify, weights
+from vit_bench.bench.verbs import cache, compare, export, figure, import_, predict, report, table, verify, weights
 from vit_bench.bench.words import options
 from vit_bench.models import select_model
 from vit_bench.registry import UsageError
@@ -208,6 +208,7 @@ VERBS: tuple[tuple[tuple[str, ...], type], ...] = (
     (("weights", "list"), weights.ListOptions),
     (("verify", "list"), verify.VerifyOptions),
     (("report", "r", "out=p.html"), report.ReportOptions),
+    (("predict", "r", "model=ViT-mini"), predict.PredictOptions),
     (("plan", *MODEL), config.Config),
     (("data", "list"), config.Config),
 )
@@ -228,6 +229,7 @@ def test_all_options_of_verbs(words: tuple[str, ...], kind: type, capsys, monkey
         *("table", "figure", "explain", "compare", "report", "export", "import", "list", "cache list", "cache clear"),
         *("weights list", "weights inspect", "weights download", "weights convert", "data list", "data verify"),
         *("data prepare", "run", "plan", "explain r", "table fewshot", "compare r", "export bundle", "nosuch"),
+        *("predict", "predict r"),
     ],
 )
 def test_names_after_every_verb(verb: str, capsys, monkeypatch) -> None:

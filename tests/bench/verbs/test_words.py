@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 from vit_bench.bench.cli import VERBS, app, load
 from vit_bench.bench.config import Config, read
-from vit_bench.bench.verbs import cache, compare, data, export, figure, import_, report, table, verify, weights
+from vit_bench.bench.verbs import cache, compare, data, export, figure, import_, predict, report, table, verify, weights
 from vit_bench.bench.verbs.command import both, listed, read_runs, read_words
 from vit_bench.bench.verbs.explain import FIELDS
 from vit_bench.bench.verify import replay
@@ -123,6 +123,7 @@ DECLARED = {
     "data verify": data.OPTIONS,
     "data prepare": data.PREPARE,
     "explain": FIELDS,
+    "predict": tuple(options(predict.PredictOptions)),
 }
 WITHOUT_OPTIONS = {"weights download", "weights inspect", "weights convert"}
 

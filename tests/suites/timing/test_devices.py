@@ -215,7 +215,9 @@ def measured(tmp_path: Path, *words: str) -> list[Measurement]:
         def advance(self, images: int, note: str = "") -> None: ...
 
     folders = Folders(data=tmp_path, cache=tmp_path, out=tmp_path)
-    return list(job.suite.run(JobContext(job, LoadedModel(job, CPU), folders, Reporter(), batch_size=1)))
+    return list(
+        job.suite.run(JobContext(job, LoadedModel(job.model, job.weights, CPU), folders, Reporter(), batch_size=1))
+    )
 
 
 @pytest.mark.usefixtures("uuid")
