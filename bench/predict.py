@@ -220,7 +220,10 @@ def _of_sidecar(weights: str | Path | WeightsChoice | None) -> SelectedModel:
         raise UsageError("type weights=FILE, of weights with a head, such as suite=finetune save=weights keeps")
     name, _ = read_names(str(weights))
     if not name:
-        resolve(split_part(str(weights))[0])  # raises where there is no such file
+        path, _ = split_part(str(weights))
+        if not path.exists():
+            raise UsageError(f"there is no weights file '{weights}'; a released TAG needs its model=NAME beside it")
+        resolve(path)  # raises where it is of another kind
         raise UsageError(
             f"nothing beside '{weights}' says which model it is of: type model=NAME. `weights inspect` shows what fits"
         )

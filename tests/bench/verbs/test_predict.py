@@ -234,7 +234,7 @@ def test_mistakes_are_told_in_one_message(kept: Path, tmp_path: Path, typed) -> 
         "empty holds no image files": lambda: predict(tmp_path / "empty", kept),
         "there are no images": lambda: predict([], kept),
         "type weights=FILE": lambda: predict(picture),
-        "there is no weights file 'none.pt'": lambda: predict(picture, "none.pt"),
+        "there is no weights file 'none.pt'; a released TAG needs its model=NAME": lambda: predict(picture, "none.pt"),
         "has no trained head": lambda: predict(picture, "random", "ViT-mini"),
         "its weights have no head of their own": lambda: predict(picture, headless, "ViT-mini"),
         r"is \(N, 3, H, W\), not \(3, 8, 8\)": lambda: predict(torch.zeros(3, 8, 8), kept),
