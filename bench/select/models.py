@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from ...models import select_models
@@ -10,7 +10,8 @@ from ...models.parse_weights import read_weights
 from ...models.released import table as releases
 from ...models.selection import SelectedModel
 from ...models.spec import Model
-from ...models.weights_choice import WeightsChoice
+from ...models.weights.sidecar import read_names
+from ...models.weights_choice import WeightsChoice, WeightsFile
 from ...registry import UsageError, first_few, is_glob
 from ...suites.protocol import Suite
 from .. import config as settings
@@ -48,7 +49,8 @@ def choose_weights(
     where two words name different ones, and for a damaged sidecar. No weights are read and none are downloaded.
     """
     each(lambda word: _check(word, [selected.row for selected in chosen]), words)
-    pairs = [(selected.row, weights) for selected in chosen for weights in _weights_of(suite, selected, words)]
+    names = {selected.row.name for selected in chosen}
+    pairs = [(selected.row, weights) for selected in chosen for weights in _weights_of(suite, selected, words, names)]
     each(lambda weights: weights.provenance(), dict.fromkeys(weights for _, weights in pairs))
     return pairs
 
@@ -64,11 +66,23 @@ def check_labels(labels: Sequence[str], rows: Sequence[tuple[Model, WeightsChoic
         )
 
 
-def _weights_of(suite: Suite, chosen: SelectedModel, words: Sequence[str]) -> Sequence[WeightsChoice]:
+def _weights_of(
+    suite: Suite, chosen: SelectedModel, words: Sequence[str], names: Container[str]
+) -> Sequence[WeightsChoice]:
+    """The weights of a model; of files, those whose sidecar does not name another of the chosen models' `names`."""
     model, typed = chosen.row, ",".join(words)
-    asked = list(dict.fromkeys(weights for word in words for weights in read_weights(model, word)))
+    read = list(dict.fromkeys(weights for word in words for weights in read_weights(model, word)))
+    asked = [weights for weights in read if _model_of(weights, names) in (None, model.name)]
+    if read and not asked:
+        raise UsageError(f"weights={typed}: by their sidecar files none of these are of {model.name}")
     named = chosen.agreed(asked, typed, f"Type model={model.name} weights={typed}")
     return named or [model.architecture.default_weights(model, suite.name if "weights" in suite.needs else None)]
+
+
+def _model_of(weights: WeightsChoice, names: Container[str]) -> str | None:
+    """Which of these models a file is of, as its sidecar says; None where it says none of them."""
+    named = read_names(str(weights))[0] if isinstance(weights, WeightsFile) else None
+    return named if named is not None and named in names else None
 
 
 def _check(word: str, models: Sequence[Model]) -> None:

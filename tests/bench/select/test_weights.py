@@ -245,6 +245,22 @@ def test_several_checkpoints_make_a_row_each(tmp_path: Path) -> None:
     assert not any("pretrain" in each for each in treatment)
 
 
+def test_of_files_of_several_models_each_model_takes_its_own(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        mini_file(tmp_path / f"{name}.safetensors")
+    (tmp_path / "a.safetensors.yaml").write_text("model: ViT-mini\n")
+    (tmp_path / "b.safetensors.yaml").write_text("model: BiT-mini\n")
+
+    def pairs(*words: str) -> list[str]:
+        jobs = plan("suite=fewshot", "task=digits", "weights=*.safetensors", *words).jobs
+        return [f"{job.model.name} {Path(str(job.weights)).stem}" for job in jobs]
+
+    assert pairs("model=ViT-mini,BiT-mini") == ["ViT-mini a", "ViT-mini c", "BiT-mini b", "BiT-mini c"]
+    assert pairs("model=ViT-mini") == ["ViT-mini a", "ViT-mini b", "ViT-mini c"]  # b fails, and says why
+    with pytest.raises(UsageError, match=r"by their sidecar files none of these are of BiT-mini"):
+        plan("suite=fewshot", "task=digits", "weights=a.safetensors", "model=ViT-mini,BiT-mini")
+
+
 def test_what_a_sidecar_says_is_recorded(tmp_path: Path) -> None:
     mini_file(tmp_path / "mine.safetensors", **NARROW)
     (tmp_path / "mine.safetensors.yaml").write_text("pretrain: my photos\nimages: 1234\nepochs: 2.5\n")
