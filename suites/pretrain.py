@@ -171,8 +171,8 @@ class Pretrain(FineTune):
         train, minival = first_images(context.images(task, "train"), self.images), context.images(task, "val")
         size = usual_size(minival.images)
         candidates = Candidate.of(self.candidates(context.model, context.weights, task, len(train), size))
-        trainer = self.trainer(context)
-        probes = [FewShotProbe(context, task, self.probe_shots) for task, _ in context.beside.values()]
+        trainer, side = self.trainer(context), candidates[0].recipe.image_size
+        probes = [FewShotProbe(context, task, self.probe_shots, side) for task, _ in context.beside.values()]
         seeds = candidates[0].recipe.seed
         found: Found = {}
         for candidate, seed in product(candidates, seeds):

@@ -18,14 +18,17 @@ BATCH = 64  # images a forward pass
 
 
 class FewShotProbe(Feeder):
-    """The closed-form few-shot probe of one task, on networks in training. Their features are not cached."""
+    """The closed-form few-shot probe of one task, on networks in training. Their features are not cached.
 
-    def __init__(self, context: Context, task: Task, shots: int) -> None:
+    `image_size` is the side in pixels that the network is built for; None: the model's own.
+    """
+
+    def __init__(self, context: Context, task: Task, shots: int, image_size: int | None = None) -> None:
         self.model, self.task, self.device = context.model, task, context.device
         self.rank, self.processes, self.batch_size = 0, 1, BATCH  # every process probes by itself
         self.advance = context.advance
         self.beside, self.source, self.skip_bad = context.beside, None, False
-        self._suite, self._context = FewShot(shots=(shots,)), context
+        self._suite, self._context = FewShot(shots=(shots,), image_size=image_size), context
         self._read: dict[str, Split] = {}
         parts = [self.images(task, split) for split in ("train", "val", "test") if task.splits.get(split)]
         asked = {"task": task.name, "shots": shots, **fingerprint(*parts)}

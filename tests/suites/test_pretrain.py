@@ -127,6 +127,16 @@ def test_a_probe_is_the_few_shot_suites(done: tuple[pd.DataFrame, Path]) -> None
     assert few["pretrain.images"].iloc[0] == 100
 
 
+def test_a_probe_is_fed_images_of_the_size_that_is_trained_on(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    frame = pretrain(out, image_size=32, steps=1, visits=1, lr=1e-3)
+    assert set(frame["status"]) == {"ok"}
+    words = {"weights": str(kept(out)), "task": PROBE, "shots": 5, "image_size": 32}
+    few = run(suite="fewshot", model="ViT-mini", out=tmp_path / "few", **words)
+    expected = few[few["metric"] == "top1"]["value"].mean()
+    assert frame[frame["metric"] == "top1_probe"]["value"].item() == pytest.approx(expected, abs=1e-9)
+
+
 def test_the_sidecar(done: tuple[pd.DataFrame, Path]) -> None:
     frame, out = done
     known, head = read_sidecar(kept(out)), read_head(kept(out))
