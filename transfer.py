@@ -99,7 +99,9 @@ def transfer(url: str, target: Path, meter: Meter, published: KnownFile = UNKNOW
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with _locked(target, meter):
+            part = target.with_name(f"{target.name}.part")
             for place in (*copies, url):
+                begun = _read_version(part)
                 try:
                     if not target.is_file():
                         _fetch(place, target, meter, published, remember=place == url)
@@ -109,9 +111,9 @@ def transfer(url: str, target: Path, meter: Meter, published: KnownFile = UNKNOW
                     if place == url:
                         raise
                     meter.say(f"not in the mirror: {error}")
-                    part = target.with_name(f"{target.name}.part")  # no part of the published file
-                    part.unlink(missing_ok=True)
-                    _version_file(part).unlink(missing_ok=True)
+                    if _read_version(part) != begun:  # the mirror's, and no part of the published file
+                        part.unlink(missing_ok=True)
+                        _version_file(part).unlink(missing_ok=True)
     except OSError as error:
         raise UsageError(f"{target} cannot be written ({error.strerror or error}). {published.elsewhere}") from error
     finally:

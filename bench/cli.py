@@ -87,7 +87,7 @@ def _command(
 def _is_value(key: str, word: str) -> bool:
     """Whether a word is the value of the option before it."""
     if key in FLAGS:
-        return word.lower() in ("true", "false", "yes", "no")
+        return word.lower() in ("true", "false", "yes", "no", "1", "0")
     return not word.startswith("--") and (is_on_disk(word) or not re.match(r"[\w.]+=", word))
 
 

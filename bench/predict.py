@@ -7,7 +7,7 @@ fine-tuning kept, says. Files are turned as their EXIF orientation says, as thos
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -105,7 +105,7 @@ def find_images(images: Any) -> FoundImages:
     if isinstance(images, Tensor):
         pixels = _pixels(images)
         return FoundImages(names=_numbers(len(pixels)), images=Decoded(pixels.__getitem__, len(pixels)))
-    given = [images] if isinstance(images, str | Path) else list(images)
+    given = list(images) if isinstance(images, Iterable) and not isinstance(images, str | Path) else [images]
     if not given:
         raise UsageError("there are no images: name files or folders")
     if not any(isinstance(one, str | Path) for one in given):

@@ -75,6 +75,7 @@ def execute(plan: Plan, progress: Progress) -> RunResult:
     store = Store(plan.out)
     result = RunResult(kept=len(plan.with_state("done")))
     copied: list[Job] = []
+    known: dict[tuple[str, str, str], str] = {}  # the labels that this run's things have
     with _log(plan.out) as log:
         try:
             for path in store.set_damaged_aside():
@@ -82,6 +83,9 @@ def execute(plan: Plan, progress: Progress) -> RunResult:
             for job in plan.with_state("to do"):
                 if store.path(job.key).exists():  # so its predictions cannot be read
                     progress.say(f"{store.arrays(job.key)} is damaged; its job runs again")
+            if plan.with_state("reuse"):
+                rows = (record for cell in store.cells() for record in cell.records)
+                known = {(record.model, record.variant, record.weights): record.label for record in rows}
             for job in plan.with_state("reuse"):
                 other = sibling(job, plan.out)
                 if other is not None:
@@ -102,7 +106,7 @@ def execute(plan: Plan, progress: Progress) -> RunResult:
             log("interrupted")
         finally:
             progress.close()
-        labels = {_thing(job): "" for job in copied}  # another run's labels are its own
+        labels = {_thing(job): known.get(_thing(job), "") for job in copied}  # another run's labels are its own
         store.label(labels | {_thing(job): job.label for job in plan.jobs if job.label is not None})
         store.write_results()
         if device is not None and not result.interrupted:

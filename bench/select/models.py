@@ -49,6 +49,8 @@ def choose_weights(
     where two words name different ones, and for a damaged sidecar. No weights are read and none are downloaded.
     """
     each(lambda word: _check(word, [selected.row for selected in chosen]), words)
+    named = [weights for selected in chosen for word in words for weights in read_weights(selected.row, word)]
+    each(lambda weights: weights.provenance(), dict.fromkeys(named))
     names = {selected.row.name for selected in chosen}
     pairs = [(selected.row, weights) for selected in chosen for weights in _weights_of(suite, selected, words, names)]
     each(lambda weights: weights.provenance(), dict.fromkeys(weights for _, weights in pairs))

@@ -52,7 +52,8 @@ def run_verb(words: Words = None) -> None:
     total = "" if frame.empty else str(cost(frame))
     cost_note = f" Cost of these records: {total}." if total else ""
     screen.say(f"{count_jobs(plan)}: {text}, in {result.seconds:.1f} s.{cost_note} Records: {plan.out / 'results.csv'}")
-    jobs = [] if result.interrupted else plan.jobs  # an unfinished job's files are not its result
+    failed = {cell.key for cell in result.failed}  # an unfinished job's files are not its result
+    jobs = [] if result.interrupted else [job for job in plan.jobs if job.key not in failed]
     kept = [str(path) for job in jobs for path in sorted((plan.out / "kept" / job.key).glob("*.safetensors"))]
     if kept:
         screen.say(f"Kept weights: {first_few(kept, most=6)}")

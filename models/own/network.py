@@ -7,7 +7,8 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from ...registry import UsageError, suggest
 from ..spec import Input, Interpolation, Model
@@ -50,7 +51,8 @@ def _check_that_seeds_differ(name: str, module: nn.Module, architecture: OwnArch
     """Raise UsageError for weights that are called random and that no seed changes: the builder loads trained ones."""
     other = architecture.make(name, Random(seed + 1), seed)[0].state_dict()
     mine = module.state_dict()
-    if mine and all(tensor.equal(other[key]) for key, tensor in mine.items() if key in other):
+    known = [key for key, one in mine.items() if isinstance(one, Tensor) and not is_lazy(one) and key in other]
+    if known and all(mine[key].equal(other[key]) for key in known):
         raise UsageError(f"{name} gives the same weights under every seed, so they are not random: type weights=own")
 
 

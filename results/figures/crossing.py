@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 from math import exp, log
+from statistics import fmean
 
 from ..statistics import Difference, welch
 
@@ -47,6 +48,9 @@ def _at(values: Values, place: float) -> list[float]:
     high = min(other for other in values if other > place)
     share = (log(place) - log(low)) / (log(high) - log(low))
     both = [seed for seed in values[low] if seed in values[high]]
+    if not both:  # no seed has both: their means, of which there is no interval
+        left, right = fmean(values[low].values()), fmean(values[high].values())
+        return [left + share * (right - left)]
     return [values[low][seed] + share * (values[high][seed] - values[low][seed]) for seed in both]
 
 

@@ -45,7 +45,10 @@ class Subject:
 
     @property
     def title(self) -> str:
-        """The label with the weights and their pre-training set, so that it never equals a published column's name."""
+        """The label with the weights and their pre-training set, so that no published column has its name.
+
+        A label that somebody chose stands alone.
+        """
         short = self.short_weights
         if self.chosen:
             return self.label

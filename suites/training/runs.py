@@ -335,10 +335,10 @@ def _save(
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     with replacing(path) as temporary:
         temporary.write_bytes(save(tensors))
-    sidecar = dict(provenance or {})
+    sidecar = {**(provenance or {}), "model": network.spec.name}
     if task is not None:
         how = {"interpolation": transform.interpolation, "antialias": transform.antialias}
-        sidecar |= {"model": network.spec.name, "head": task.name, "image_size": transform.size[0], **how}
+        sidecar |= {"head": task.name, "image_size": transform.size[0], **how}
         sidecar |= {"classes": list(task.classes)} if task.classes else {}
         sidecar |= {"listing": task.revision} if task.collection == "folder" else {}
         sidecar |= {"resize": transform.resize} if transform.resize != "square" else {}

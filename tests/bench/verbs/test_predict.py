@@ -108,7 +108,7 @@ def test_predictions_are_those_that_classify_stored(kept: Path, tmp_path: Path) 
     with torch.no_grad():
         logits = network(pixels_of(images_of_the_test(place))).double().numpy()
     likely = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    assert frame["probability"].to_numpy() == pytest.approx(likely.max(axis=1), rel=1e-5)
+    assert frame["probability"].to_numpy() == pytest.approx(likely.max(axis=1), rel=1e-4)
     assert frame["label"].nunique() > 1
     names = [f"{name}{end}" for end in ("", "_2", "_3") for name in ("label", "probability")]
     assert frame.columns.tolist() == ["file", *names]

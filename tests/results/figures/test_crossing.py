@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from vit_bench.registry import UsageError
 from vit_bench.results.figures import FigureRequest, draw
-from vit_bench.results.figures.crossing import statements
+from vit_bench.results.figures.crossing import Axis, statements
 from vit_bench.results.record import Record, frame_of
 
 
@@ -57,6 +57,13 @@ def test_one_seed_has_no_interval() -> None:
     (sentence,) = statements({"A": {1e3: seeds(50.0), 1e4: seeds(60.0)}, "B": {1e3: seeds(51.0), 1e4: seeds(55.0)}})
     assert "[… to …]" in sentence
     assert statements({"A": {1.0: seeds(1.0)}, "B": {2.0: seeds(1.0)}}) == []
+
+
+def test_places_without_a_common_seed_have_no_interval() -> None:
+    a, b = {1.0: {0.0: 10.0}, 100.0: {1.0: 30.0}}, {10.0: {0.0: 15.0}, 1000.0: {0.0: 60.0}}
+    (sentence,) = statements({"A": a, "B": b}, Axis(places="amounts", unit="FLOPs", digits=".3g", between=True))
+    # At 10, A is at 20 and B at 15; at 100, A at 30 and B at 37.5: 5 ahead, 7.5 behind
+    assert sentence == "The lead of A and B changes from A to B near 25.1 FLOPs [… to …]."
 
 
 @pytest.mark.parametrize("order", [("A", "B"), ("B", "A")])
