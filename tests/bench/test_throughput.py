@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import vit_bench
 from vit_bench.bench import config as settings
+from vit_bench.bench.cli import as_words
 from vit_bench.bench.context import Folders
 from vit_bench.bench.plan import make_plan
 from vit_bench.bench.run import _measure
@@ -205,7 +206,7 @@ def test_what_costs_more_is_planned_as_longer() -> None:
 def test_timms_bulk_runner_can_drive_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["suite=throughput", "device=cpu", "suite.image_size=32", "suite.batch_size=2", "suite.scenario=offline"]
     words += ["suite.ceilings=false", *QUICK, f"out={tmp_path / 'run'}", "trailer=timm"]
-    run_verb(words, model="ViT-mini")
+    run_verb(as_words(["run", *words, "--model", "ViT-mini"])[1:])  # as it types the model
     told = json.loads(capsys.readouterr().out.split("--result")[-1])  # as the bulk runner reads it
     assert told["model"] == "ViT-mini"
     assert list(told) == [
