@@ -37,8 +37,8 @@ from ..plan import make_plan
 from ..progress import Progress
 from ..run import execute
 from ..select.tasks import AvailableData
-from ..words import at_least, option, option_of
-from .replay import find_reason
+from ..words import option, option_of
+from .replay import VerifyOptions, find_reason
 from .replays import Replay, needed_tasks
 
 if TYPE_CHECKING:
@@ -60,9 +60,7 @@ class RealOptions:
     out: Path = option(Path("runs/real"), "the run directory, with the CSV, page and texts in it", shown="DIR")
     by: str = option("", "who replays, for results/real", shown="NAME")
     fetch: bool = option(True, "replay what is here and download nothing")
-    sample: int = option(
-        2000, "images a diagnosis scores each change on", check=at_least(50, "a diagnosis needs at least 50 images")
-    )
+    sample: int = option_of(VerifyOptions, "sample")
     data: Path | None = option_of(Config, "data")
     source: str | None = option_of(Config, "source")
     include: tuple[Path, ...] = option_of(Config, "include")
