@@ -15,6 +15,10 @@ images they were trained, for how long and at what cost. Every suite takes them:
 `rule=fixed` has the same regularisation for every number of images (the paper's Figure 4), `rule=regularised` chooses
 weight decay, dropout and label smoothing for each on the minival (its Figure 3). For Figure 5, `exaflops=` trains every
 model for the same compute.
+
+`until=` makes a race of it (docs/speedrun.md): each run ends at its first visit at which the mean of the probes has
+reached so many percent, and the seconds of training until then are its result. The weights that are kept are chosen on
+the minival here, too.
 """
 
 from __future__ import annotations
@@ -57,6 +61,7 @@ class Pretrain(FineTune):
     needs: ClassVar[frozenset[Literal["task", "weights"]]] = frozenset({"task"})
     default_tasks: ClassVar[str] = "fractals:200"
     splits: ClassVar[tuple[str, ...]] = ("train", "val")
+    added: ClassVar[frozenset[str]] = FineTune.added | {"until"}
 
     recipe: Literal["auto", Table3, BigVision, "short"] = "auto"  # short: our own, for small models
     save: Literal["nothing", "weights"] = "weights"
@@ -71,6 +76,7 @@ class Pretrain(FineTune):
     visits: int = 4  # how often a run is scored and probed
     probe: tuple[str, ...] = ("vtab-mini",)  # tasks of the few-shot probe; none: there is no probe
     probe_shots: int = 5  # images a class
+    until: float | None = None  # percent, the mean of the probes: a run ends at the first visit that reaches it
 
     def check(self) -> None:
         super().check()
@@ -86,6 +92,8 @@ class Pretrain(FineTune):
         for name in ("images", "epochs", "samples", "exaflops", "visits", "probe_shots"):
             value = getattr(self, name)
             self.refuse(name, value is not None and not 0 < value < float("inf"), ": a number above 0")
+        self.refuse("until", self.until is not None and not 0 < self.until <= 100, ": percent, above 0 and up to 100")
+        self.refuse("until", self.until is not None and not self.tasks_beside(), " is of the probes: type suite.probe=")
         choosing = any(name in self.given() for name in ("weight_decay", "dropout"))
         self.refuse(
             "rule", self.rule == "regularised" and choosing, " chooses weight_decay and dropout; do not type them"
@@ -205,6 +213,12 @@ class Pretrain(FineTune):
                 samples = {"samples": visit["step"] * candidate.recipe.batch}
                 yield from one.numbers("_val_visit", visit, samples)
                 yield from one.probed("top1_probe_visit", visit, samples)
+                yield one.seconds("training_seconds", visit, samples, "seconds of training until the visit")
+            if self.until is not None:
+                yield from one.race(self.until, visits[-1], reached=self._enough(visits[-1]))
+
+    def _enough(self, visit: Mapping[str, Any]) -> bool:
+        return self.until is not None and float(np.mean(list(visit["probes"].values()))) >= self.until
 
     def _in_words(self, score: float) -> str:
         return f"{score:.2f} %" if self.objective == "supervised" else f"a loss of {-score:.3f} nats"
@@ -236,7 +250,7 @@ class Pretrain(FineTune):
 
         steps = frozenset(round(recipe.steps * part / self.visits) for part in range(1, self.visits + 1)) - {0}
         masked = masked_patches.MaskedPatches if self.objective == "masked_patch" else None
-        return Visits(steps=steps, measure=measure, self_supervised=masked, provenance=provenance)
+        return Visits(steps=steps, measure=measure, enough=self._enough, self_supervised=masked, provenance=provenance)
 
     def _keep(self, trainer: Trainer, best: Candidate, found: Found, keep: Path) -> None:
         """Give the weights of the best candidate's runs and their sidecars names, and delete those of the others."""
@@ -257,6 +271,7 @@ class Pretrain(FineTune):
             "budget": f"{len(train)} images",
             "objective": self.objective,
             "select_on": "the minival: the validation images, early stopping",
+            **({} if self.until is None else {"until": f"the mean of the probes is {self.until:g} %"}),
         }
 
 
@@ -286,6 +301,19 @@ class _Measured:
             at = {**self.at, **more, "probe": probe.task.name}
             value, question = visit["probes"][probe.task.name], {**self.question, **probe.question}
             yield self.make(metric=metric, value=value, unit="percent", at=at, question=question)
+
+    def seconds(self, metric: str, visit: Mapping[str, Any], more: Mapping[str, Any], asked: str) -> Measurement:
+        """Those of training alone until a visit."""
+        probes = [probe.question["probe"] for probe in self.probes]
+        question = {**self.question, "metric": asked, "probes": probes}
+        return self.make(metric=metric, value=visit["seconds"], unit="s", at={**self.at, **more}, question=question)
+
+    def race(self, until: float, last: Mapping[str, Any], *, reached: bool) -> Iterator[Measurement]:
+        """Whether the probes reached their target, and the seconds of training until then."""
+        seconds = self.seconds("seconds_to_target", last, {"until": until}, "seconds of training until the target")
+        share = replace(seconds, metric="target_reached", value=100.0 * reached, unit="percent")
+        yield replace(share, question={**seconds.question, "metric": "whether the target was reached"})
+        yield from [seconds] if reached else []
 
 
 PRETRAIN = Pretrain()

@@ -24,7 +24,7 @@ TITLES = {"supervised": "top-1 accuracy, percent", "masked_patch": "loss in nats
 def pretrain(request: TableRequest) -> Sequence[Table]:
     """A table a pre-training set and objective: right colours of patches are no accuracy of classes."""
     assert request.frame is not None
-    metrics = [*MINIVAL["masked_patch"], "top1_probe"]
+    metrics = [*MINIVAL["masked_patch"], "top1_probe", "target_reached", "seconds_to_target"]
     shown = request.frame[request.frame["metric"].isin(metrics) | (request.frame["status"] != "ok")]
     tables = []
     for task, part in shown.groupby("task", sort=False):
@@ -45,6 +45,7 @@ def _table(task: str, objective: str, frame: pd.DataFrame) -> Table:
     """A row a model and number of images: what was found on the minival, each probe's accuracy, and their mean."""
     probes = list(frame["probe"].dropna().unique()) if "probe" in frame else []
     several, of_minival = len(probes) > 1, MINIVAL[objective]
+    targets = sorted(frame["until"].dropna().unique()) if "until" in frame else []
     rows: list[tuple[str, ...]] = []
     rules: set[int] = set()
     sources: dict[tuple[int, int], tuple[str, ...]] = {}
@@ -63,19 +64,29 @@ def _table(task: str, objective: str, frame: pd.DataFrame) -> Table:
                 cells.append(mean.assign(status="ok", unit="percent"))
             rate = f"{chosen['lr'].iloc[0]:g}"
             words = [mean_in_words(cell, 3 if cell["unit"].eq("nats").any() else 1)[1] for cell in cells]
-            rows.append((label, f"{images:,.0f}", rate, *words))
+            rows.append((label, f"{images:,.0f}", rate, *words, *(_race(chosen, until) for until in targets)))
         if ok.empty:
-            empty = [""] * (len(of_minival) - 1 + len(probes) + several)
+            empty = [""] * (len(of_minival) - 1 + len(probes) + several + len(targets))
             rows.append((label, "", "", str(of_model["status"].iloc[0]), *empty))
+    means = [*(["mean of probes"] if several else []), *(f"seconds to {until:g} %" for until in targets)]
     return Table(
         title=f"pre-training on {task}, {objective}: {TITLES[objective]}",
-        columns=("model", "images", "rate", *of_minival.values(), *probes, *(["mean of probes"] if several else [])),
+        columns=("model", "images", "rate", *of_minival.values(), *probes, *means),
         rows=tuple(rows),
         labels=3,
         notes=(*_notes(frame, objective, probes), *provenance_notes(frame)),
         rules=frozenset(rules - {0}),
         sources=sources,
     )
+
+
+def _race(chosen: pd.DataFrame, until: float) -> str:
+    """The seconds to a target, and of how many runs, where others did not reach it."""
+    runs = chosen[chosen["until"] == until]
+    seconds, asked = runs[runs["metric"] == "seconds_to_target"], (runs["metric"] == "target_reached").sum()
+    if len(seconds) == asked:
+        return mean_in_words(seconds)[1]
+    return f"{mean_in_words(seconds)[1]} ({len(seconds)} of {asked} runs)" if len(seconds) else "not reached"
 
 
 def _chosen(part: pd.DataFrame) -> pd.DataFrame:
@@ -100,6 +111,8 @@ def _notes(frame: pd.DataFrame, objective: str, probes: Sequence[str]) -> list[s
         notes.append("entropy: the loss of who knows how often each colour is and nothing of the image.")
     if probes:
         notes.append("Probes: closed-form few-shot probes of the kept weights, the mean over three support sets.")
+    if "until" in frame:
+        notes.append("seconds: of training alone, until the first visit at which the mean of the probes was so high.")
     if (seeds := frame["seed"].dropna().nunique()) > 1:
         notes.append(f"Mean ± std (ddof 1) over {seeds} seeds.")
     return notes

@@ -66,11 +66,13 @@ class Watch:
     every_minutes: float | None = 10.0
     curves: Path | None = None  # a CSV file; runs that share it differ in `labels`
     labels: Mapping[str, Any] = field(default_factory=dict)  # values of its columns phase, lr, seed and recipe
-    # Steps after which `visit` is called with their number and the network: in evaluation mode, and with the averaged
-    # weights, if the recipe has `polyak`. Every process calls it. A resumed run visits again what came after its
-    # checkpoint. It returns the accuracy that it found, in percent, for the curves.
+    # Steps after which `visit` is called with their number, the network, in evaluation mode and with the averaged
+    # weights, if the recipe has `polyak`, and the seconds of training until then, without those of visits. Every
+    # process calls it. A resumed run visits again what came after its checkpoint, and its clock goes on from there. It
+    # returns the accuracy that it found, in percent, for the curves.
     visits: frozenset[int] = frozenset()
-    visit: Callable[[int, Any], float | None] = lambda *_: None
+    visit: Callable[[int, Any, float], float | None] = lambda *_: None
+    enough: Callable[[], bool] = lambda: False  # asked at the beginning and after each visit: whether to train no more
     tensorboard: Path | None = None  # a folder for TensorBoard's files
     say: Callable[[str], None] = lambda *_: None
     # Called with the number of images done, over all processes, and a note for the progress bar.

@@ -80,7 +80,8 @@ class _Loop:
     ) -> None:
         self._state, self._watch, self._checkpoints, self._interrupts = state, watch, checkpoints, interrupts
         self._compute, self._processes, self._recipe = state.compute, state.processes, state.recipe
-        self._saved = time.monotonic()
+        self._saved = self._since = time.monotonic()
+        self._before = 0.0  # seconds of training until `_since`
         self._micro_batch = 0
         self._notes: list[str] = []
 
@@ -95,8 +96,10 @@ class _Loop:
         with closing(logger) as metrics:
             metrics.loss = metrics.loss if checkpoint is None else float(checkpoint.facts["loss"])
             step = first
-            while step < self._recipe.steps:
-                step = self._step(step, metrics)
+            enough = self._enough()
+            while step < self._recipe.steps and not enough:
+                before, step = step, self._step(step, metrics)
+                enough = before < step in self._watch.visits and self._enough()
         self._state.finish()
         return Trained(
             network=self._state.network,
@@ -106,6 +109,14 @@ class _Loop:
             resumed_at=None if checkpoint is None else first,
             notes=tuple(self._notes),
         )
+
+    @property
+    def _seconds(self) -> float:
+        """How long the steps so far took, without visits. A step that was done again after a kill counts once."""
+        return self._before + time.monotonic() - self._since
+
+    def _enough(self) -> bool:
+        return bool(self._processes.maximum(self._watch.enough())[0])
 
     def _step(self, step: int, metrics: MetricLogger) -> int:
         """Do one step. Returns the number of steps done: the same as before if the step was dropped."""
@@ -130,8 +141,10 @@ class _Loop:
             step += 1
             if step in self._watch.visits:
                 metrics.flush()
+                self._before = self._seconds
                 with self._state.evaluating() as network:
-                    found = self._watch.visit(step, network)
+                    found = self._watch.visit(step, network, self._before)
+                self._since = time.monotonic()
                 metrics.visited(found)
         if due or stop or step == self._recipe.steps:
             metrics.flush()
@@ -156,6 +169,7 @@ class _Loop:
             "processes": self._processes.size,
             "threads": torch.get_num_threads(),
             "seed": self._state.seed,
+            "seconds": self._seconds,
             "loss": loss,
             "notes": self._notes,
         }
@@ -174,6 +188,7 @@ class _Loop:
         """Restore a checkpoint's state. Returns the number of steps done."""
         self._state.restore(checkpoint.state)
         self._micro_batch, self._notes = int(checkpoint.facts["micro_batch"]), list(checkpoint.facts["notes"])
+        self._before, self._since = float(checkpoint.facts["seconds"]), time.monotonic()
         before = checkpoint.facts["processes"]
         if before != self._processes.size:
             self._note(

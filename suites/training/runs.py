@@ -6,7 +6,6 @@ import hashlib
 import json
 import re
 import shutil
-import time
 import tokenize
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
@@ -82,6 +81,7 @@ class Visits:
     steps: frozenset[int]  # after which there is a visit
     # What is measured of the network and its logits on the scored split: JSON data with a "score".
     measure: Callable[[Any, np.ndarray], dict[str, Any]]
+    enough: Callable[[Mapping[str, Any]], bool]  # whether nothing is to be trained after a visit that found this
     # Without labels: makes what is trained in the place of a network without a head, which is its attribute `network`.
     self_supervised: Callable[[Any], Any] | None
     provenance: Callable[[Mapping[str, Any]], Mapping[str, Any]]  # fields of the kept weights' sidecar, from a visit
@@ -129,16 +129,17 @@ class Trainer:
         network: Any = context.build(classes, augmentation.size, changes, seed)
         head = new_head(network, trained=not context.weights.random, bias=recipe.head_bias)
         notes = [*getattr(network, "notes", ()), *head]
-        predicted, visited = partial(self._predict, scored, transform, classes), None
+        predicted, visited, looks = partial(self._predict, scored, transform, classes), None, {}
         if visits:
             kept = partial(self.kept, candidate, seed) if leads else None
             save = partial(_save, transform=transform)
             visited = _Visited(visits, context.work / name / "visits.json", context.task, predicted, save, kept)
             visited.resume(context.say)
+            looks: dict[str, Any] = {"visits": visits.steps, "visit": visited.visit, "enough": visited.enough}
         where = f"{sum(map(len, fitted)):,} images, candidate {candidate.place}, seed {seed}"
         watch = Watch(
             work=context.work / name,
-            **({"visits": visits.steps, "visit": visited.visit} if visits and visited else {}),
+            **looks,
             every_minutes=self._minutes,
             curves=context.curves if leads else None,
             labels={"phase": phase, "lr": candidate.lr, "seed": seed, "recipe": candidate.name},
@@ -214,7 +215,6 @@ class _Visited:
         """`kept`: where the weights after a step are kept; None in all processes but the first."""
         self._visits, self._path, self._task, self._predict = visits, path, task, predict
         self._save, self._kept = save, kept
-        self._since = time.monotonic()
         self._found: dict[int, dict[str, Any]] = {}
 
     def resume(self, say: Callable[[str], None]) -> None:
@@ -234,22 +234,22 @@ class _Visited:
     def all(self) -> list[dict[str, Any]]:
         return [self._found[step] for step in sorted(self._found)]
 
-    def visit(self, step: int, network: Any) -> float | None:
+    def enough(self) -> bool:
+        """Whether a visit found what there was to reach."""
+        return any(map(self._visits.enough, self._found.values()))
+
+    def visit(self, step: int, network: Any, seconds: float) -> float | None:
         """Measure a network after a step, and keep its weights where its score is above those of all earlier visits.
 
-        Returns its accuracy.
+        `seconds` are those of training alone. Returns its accuracy.
         """
         if step not in self._found:
-            self._measure(step, network)
-        self._since = time.monotonic()
+            self._measure(step, network, seconds)
         return self._found[step].get("top1")
 
-    def _measure(self, step: int, network: Any) -> None:
-        seconds = time.monotonic() - self._since
-        visit = {"step": step, **self._visits.measure(network, self._predict(network))}
+    def _measure(self, step: int, network: Any, seconds: float) -> None:
+        visit = {"step": step, **self._visits.measure(network, self._predict(network)), "seconds": round(seconds, 3)}
         earlier = [before for before in self.all() if before["step"] < step]
-        before = max((earlier_one["seconds"] for earlier_one in earlier), default=0.0)
-        visit["seconds"] = round(seconds + before, 3)  # of training alone
         self._found = {one["step"]: one for one in (*earlier, visit)}
         if self._kept is None:
             return

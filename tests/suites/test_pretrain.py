@@ -23,6 +23,7 @@ from vit_bench.bench.verbs.plan import plan_verb
 from vit_bench.models import create_model
 from vit_bench.models.weights.sidecar import read_head, read_sidecar
 from vit_bench.registry import UsageError
+from vit_bench.results.comparison.compare import compare
 from vit_bench.results.store import load
 from vit_bench.results.tables.pretrain import PRETRAIN
 from vit_bench.results.tables.table import TableRequest
@@ -86,7 +87,7 @@ def test_the_curves_hold_images_and_the_accuracy_of_visits(done: tuple[pd.DataFr
 
 
 def numbers(frame: pd.DataFrame) -> str:
-    return frame[["metric", "value", "seed", "lr", "samples", "probe"]].to_csv(index=False)
+    return frame[frame["unit"] != "s"][["metric", "value", "seed", "lr", "samples", "probe"]].to_csv(index=False)
 
 
 def test_what_is_measured(done: tuple[pd.DataFrame, Path]) -> None:
@@ -94,6 +95,7 @@ def test_what_is_measured(done: tuple[pd.DataFrame, Path]) -> None:
     assert frame["metric"].value_counts().to_dict() == {
         "top1_val_visit": 4,
         "top1_probe_visit": 4,
+        "training_seconds": 4,
         "top1_val": 2,
         "top1_probe": 1,
     }
@@ -158,6 +160,44 @@ def test_the_sidecar(done: tuple[pd.DataFrame, Path]) -> None:
     assert known.images_sha == sha(train.digest)
 
 
+@pytest.fixture(scope="module")
+def race(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    """Two runs, of which the probes find 30 and 60 percent at the first two visits, and no more later."""
+    found = [30.0, 60.0, 30.0, 49.0]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FewShotProbe, "top1", lambda *_: found.pop(0))
+        more = {"until": 50, "visits": 4, "lr": 1e-3, "seed": (0, 1), "steps": 2}
+        return pretrain(tmp_path_factory.mktemp("race") / "out", **more)
+
+
+def test_a_race_ends_at_the_first_visit_that_reaches_its_target(race: pd.DataFrame) -> None:
+    assert set(race["status"]) == {"ok"}  # also of the run that does not get there
+    values = race.pivot_table("value", "metric", "seed", aggfunc="last")
+    assert values.loc["target_reached"].tolist() == [100, 0]
+    assert race["metric"].eq("seconds_to_target").sum() == 1
+    assert values.loc["seconds_to_target", 0] == values.loc["training_seconds", 0] > 0
+    assert values.loc["top1_probe_visit"].tolist() == [60, 49]
+    assert all('"until":"the mean of the probes is 50 %"' in text for text in race["question"])
+    (table,) = PRETRAIN.build(TableRequest(frame=race))
+    assert table.columns[-1] == "seconds to 50 %"
+    assert table.rows[0][-1].endswith(" (1 of 2 runs)")
+    (table,) = PRETRAIN.build(TableRequest(frame=race[race["seed"] == 1]))
+    assert table.rows[0][-1] == "not reached"
+
+
+def test_of_two_races_the_verdict_engine_says_which_is_faster(race: pd.DataFrame) -> None:
+    one = race[race["metric"] == "seconds_to_target"]
+    sides = [
+        pd.concat([one.assign(seed=seed, value=mean + seed % 3) for seed in range(10)], ignore_index=True)
+        for mean in (20.0, 30.0)
+    ]
+    for (a, b), word in {(0, 1): "better", (1, 0): "worse", (0, 0): "no difference seen"}.items():
+        (pair,) = compare(sides[a], sides[b], ("A", "B"), metric="seconds_to_target").pairs
+        assert (pair.verdict, pair.unit, pair.ratio) == (word, "s", True)
+    with pytest.raises(UsageError, match="do not answer the same question"):
+        compare(sides[0], sides[1].assign(question=sides[1]["question"].str.replace("50 %", "60 %")), ("A", "B"))
+
+
 @pytest.mark.slow
 def test_a_killed_run_goes_on_and_keeps_the_same_bytes(
     done: tuple[pd.DataFrame, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -213,6 +253,8 @@ def test_the_plan_states_cost_and_choices(capsys: pytest.CaptureFixture[str]) ->
         (["suite.images=5000"], "suite.images=5000: fractals:5 has 500 images to train on"),
         (["suite.visits=0"], "suite.visits=0: a number above 0"),
         (["suite.probe=nothing"], "nothing"),
+        (["suite.until=0"], "suite.until=0: percent, above 0 and up to 100"),
+        (["suite.until=50", "suite.probe=none"], "suite.until=50 is of the probes: type suite.probe="),
         (["suite.objective=masked_patch", "model=BiT-mini"], "BiT-mini has none"),
         (["suite.rule=regularised", "suite.dropout=0.1"], "do not type them"),
     ],
@@ -341,6 +383,7 @@ def test_a_run_whose_visits_are_damaged_says_so_and_starts_again(tmp_path: Path,
         visits = Visits(
             steps=frozenset({1, 2}),
             measure=lambda *_: {"score": 50.5},
+            enough=lambda _: False,
             self_supervised=None,
             provenance=lambda visit: {"epochs": visit["step"]},
         )
@@ -354,7 +397,7 @@ def test_a_run_whose_visits_are_damaged_says_so_and_starts_again(tmp_path: Path,
     path = tmp_path / "run" / "visits.json"
     visited, said = resumed()
     assert (said, visited.all()) == ([], [])
-    visited.visit(1, "network")
+    visited.visit(1, "network", 1.5)
     (checkpoint := path.with_name("step-00000001.pt")).touch()
     again, said = resumed()
     assert (said, again.all()) == ([], visited.all())
@@ -369,6 +412,7 @@ def visited(folder: Path, scores: list[float]) -> _Visited:
     visits = Visits(
         steps=frozenset({1, 2, 3}),
         measure=lambda *_: {"score": scores.pop(0)},
+        enough=lambda visit: visit["score"] >= 60,
         self_supervised=None,
         provenance=lambda visit: {"epochs": visit["step"]},
     )
@@ -391,7 +435,7 @@ def names_and_texts(folder: Path) -> dict[str, str]:
 def test_of_three_visits_the_best_ones_weights_are_kept(tmp_path: Path) -> None:
     looks = visited(tmp_path, [50.0, 60.0, 55.0])
     for step in (1, 2, 3):
-        looks.visit(step, f"network {step}")
+        looks.visit(step, f"network {step}", 1.5)
     assert names_and_texts(tmp_path) == {"kept-2": "network 2", "kept-2.yaml": "{'epochs': 2}"}
     assert [visit["score"] for visit in looks.all()] == [50.0, 60.0, 55.0]
 
@@ -400,19 +444,20 @@ def test_a_visit_of_before_a_kill_counts_as_it_was(tmp_path: Path) -> None:
     """Where a second visit after the same step would find other numbers, as on a GPU."""
     before = visited(tmp_path, [50.0, 60.0])
     for step in (1, 2):
-        before.visit(step, f"network {step}")
+        before.visit(step, f"network {step}", 1.5)
     looks = visited(tmp_path, [55.0])  # the checkpoint was of step 1
+    assert looks.enough()
     for step in (2, 3):
-        looks.visit(step, f"network {step}, again")
+        looks.visit(step, f"network {step}, again", 1.5)
     assert names_and_texts(tmp_path) == {"kept-2": "network 2", "kept-2.yaml": "{'epochs': 2}"}
     assert [visit["score"] for visit in looks.all()] == [50.0, 60.0, 55.0]
 
 
 def test_weights_of_a_visit_that_was_never_written_down_are_no_best_ones(tmp_path: Path) -> None:
     """A kill between the weights of a visit and its numbers, and other numbers the second time."""
-    visited(tmp_path, [50.0]).visit(1, "network 1")
+    visited(tmp_path, [50.0]).visit(1, "network 1", 1.5)
     (tmp_path / "kept-2").write_text("network 2")
     looks = visited(tmp_path, [45.0])
-    looks.visit(2, "network 2, again")
+    looks.visit(2, "network 2, again", 1.5)
     assert names_and_texts(tmp_path)["kept-1"] == "network 1"
     assert max(looks.all(), key=lambda visit: visit["score"])["step"] == 1

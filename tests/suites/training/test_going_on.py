@@ -8,10 +8,12 @@ import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from vit_bench.suites.training import loop
 from vit_bench.suites.training.contract import Trained, TrainingError, Watch
 from vit_bench.suites.training.loop import train
 
@@ -68,6 +70,47 @@ def test_a_killed_run_of_pre_training_does_too(tmp_path: Path) -> None:
     trained = run(tmp_path, how=how)
     assert trained.resumed_at == 6
     assert same(state(trained.network), state(run(None, how=how).network))
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_visits_are_told_the_seconds_of_training_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed: bool
+) -> None:
+    """Also by a run that was killed between two visits, and after steps that it does again."""
+    now, told = [50.0], {}
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    def act(call: int) -> None:
+        now[0] += 1  # a second a micro-batch
+        if killed and len(told) == 1 and call == CALLS * 7 + 2:
+            raise Killed
+
+    def visit(step: int, _: Any, seconds: float) -> None:
+        now[0] += 100  # the visit itself
+        told[step] = seconds
+
+    watch = {"visits": frozenset({4, 12}), "visit": visit}
+    if killed:
+        with pytest.raises(Killed):
+            run(tmp_path, act, **watch)
+        now[0] += 1000
+    run(tmp_path, act, **watch)
+    assert told == {4: 4 * CALLS, 12: 12 * CALLS}
+
+
+def test_a_run_that_has_reached_enough_trains_no_more(tmp_path: Path) -> None:
+    visited: list[int] = []
+    watch = {
+        "visits": frozenset({4, 8, 12}),
+        "visit": lambda step, *_: visited.append(step),
+        "enough": lambda: 8 in visited,
+    }
+    calls: list[int] = []
+    first = run(tmp_path, calls.append, **watch)
+    assert (visited, len(calls)) == ([4, 8], 8 * CALLS)
+    again = run(tmp_path, calls.append, **watch)  # killed before anybody knew that it had ended
+    assert (visited, len(calls)) == ([4, 8], 8 * CALLS)
+    assert (first.resumed_at, again.resumed_at) == (None, 6)
 
 
 def test_the_checkpoint_decides_micro_batch_and_threads(tmp_path: Path, undisturbed: dict[str, torch.Tensor]) -> None:
