@@ -17,11 +17,14 @@ if TYPE_CHECKING:
     import numpy as np
 
 
+REMEDY = "Delete it and its .json, and the job runs again"
+
+
 @dataclass(frozen=True)
 class Scored:
-    """The N test images of one record, in (N,) arrays: whether each was classified right, its label and its group."""
+    """The N test images of one record, in (N,) arrays: what each adds to the number, its label and its group."""
 
-    right: np.ndarray
+    right: np.ndarray  # whether it was classified right; of a Brier score, its term
     labels: np.ndarray
     clusters: np.ndarray | None
 
@@ -49,14 +52,17 @@ class Predictions:
 
         An image with several right classes (ReaL) is right if the prediction is any of them. Raises UsageError for an
         unreadable file, for predictions and labels of different lengths, and for predictions whose accuracy differs
-        from the record's `value` (percent) if its `metric` is a top-1.
+        from the record's `value` (percent) if its `metric` is a top-1, or terms whose mean differs from a Brier score.
         """
         path, arrays, number = self._find(measurement)
-        right = _right(path, arrays, number)
-        if right is None:
+        right = arrays.get(number, {}).get("terms") if metric == "brier" else _right(path, arrays, number)
+        if right is None or "labels" not in arrays:
             return None
         if value is not None and metric.startswith("top1"):
             _compare(path, measurement, value, 100 * float(right.mean()))
+        if value is not None and metric == "brier" and abs((mean := float(right.mean(dtype=float))) - value) > 1e-6:
+            why = f"the terms of its Brier score have the mean {mean:.6f}, the record {measurement} says {value:.6f}"
+            raise Damaged(path or Path(), why, REMEDY)
         labels = arrays["labels"][""]
         clusters = arrays.get("clusters", {}).get("")
         if clusters is not None and len(clusters) != len(labels):
@@ -143,7 +149,7 @@ def _compare(path: Path | None, measurement: str, stated: float, predicted: floa
         why = (
             f"its predictions are right for {predicted:.3f} % of the images, the record {measurement} says {stated:.3f}"
         )
-        raise Damaged(path, why, "Delete it and its .json, and the job runs again")
+        raise Damaged(path, why, REMEDY)
 
 
 def _in_sets(predicted: np.ndarray, values: np.ndarray, starts: np.ndarray) -> np.ndarray:

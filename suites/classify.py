@@ -2,6 +2,7 @@
 
 - `top1`, `top5`: percent of the test images whose right class is the head's first, or among its first five.
 - `mean_per_class`: the mean over classes, where every image has one right class.
+- `ece`, `brier`, `nll`: calibration (suites/heads/calibration.py).
 - ImageNet ReaL: any of an image's confirmed classes is right. ObjectNet: any of the ImageNet classes that ObjectNet's
   own files give for the image's class is right. `top1` and `top5` choose among all 1000 classes (the BiT and ViT
   papers' rule), `top1_overlap` among those that map to one of ObjectNet's 113 classes.
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..registry import UsageError
+from .heads.calibration import by_image, calibration_measurements
 from .heads.classes import described, unfit, view_of
 from .heads.label_order import best_renaming
 from .images.transforms import Resize, ResizeSettings, View, followed
@@ -144,8 +146,8 @@ def _measurements(task: Task, logits: Features) -> Iterator[Measurement]:
         classes = np.array(sorted({label for labels in logits.label_sets for label in labels}))
         predictions["top1_overlap"] = classes[logits.x[:, classes].argmax(axis=1)]
         values.append(("top1_overlap", top1(predictions["top1_overlap"], logits.labels, logits.label_sets)))
-    for metric, value in values:
-        yield Measurement(
+    measured = [
+        Measurement(
             metric=metric,
             value=value,
             unit="percent",
@@ -155,7 +157,12 @@ def _measurements(task: Task, logits: Features) -> Iterator[Measurement]:
             predictions=predictions.get(metric),
             verdict=verdict,
         )
+        for metric, value in values
+    ]
+    yield from measured
     yield majority_measurement(logits, question)
+    found = by_image(logits.x, logits.labels, logits.label_sets)
+    yield from calibration_measurements(found, top_classes, logits, measured[0])
 
 
 def _verdict(task: Task, logits: Features, predictions: np.ndarray) -> str:

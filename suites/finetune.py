@@ -5,7 +5,8 @@ A job is one model on one task:
 1. Where the recipe leaves a choice (learning rates; for ResNets and hybrids also between the ViT paper's recipe and
    BiT's), every candidate is trained on the training images and scored on the validation images, once per seed. The
    best mean over seeds wins; ties go to the smaller learning rate. Test images are not used.
-2. The winner is trained on training and validation images together and scored on every test image, once per seed.
+2. The winner is trained on training and validation images together and scored on every test image, once per seed:
+   top-1, and with softmax its calibration (suites/heads/calibration.py).
 
 The head is replaced by a linear layer of zeros (a tanh layer before it is removed), and position embeddings are resized
 to the image size; both are recorded. From random weights the same loop trains from scratch. The seed determines the
@@ -30,6 +31,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from ..registry import UsageError
+from .heads.calibration import calibration_measurements
 from .images.decoded import usual_size
 from .images.resize import ANTIALIASED
 from .images.transforms import VIT_RELEASE, followed
@@ -257,15 +259,19 @@ class FineTune(ComputeSettings, RecipeSettings, Suite):
                 question=question | {"metric": "top1 on the validation images"},
                 treatment=self._treatment(context, candidate, candidates),
             )
+        calibration: list[Measurement] = []
         for seed in seeds:
             final = trainer.run("final", best, seed, fitted, test)
             treatment = self._treatment(context, best, candidates) | final.facts
             at = {"seed": seed}
-            yield from accuracy_measurements(final.predictions, test, question, treatment, n_train=count, at=at)
+            of_seed = [*accuracy_measurements(final.predictions, test, question, treatment, n_train=count, at=at)]
+            yield from of_seed
+            calibration += calibration_measurements(final.calibration, final.predictions, test, of_seed[0])
         if context.weights.random and val is not None:
             probe = _untrained_probe(context, best.recipe, question)
             yield replace(probe, n_test=len(test), n_train=count)
         yield majority_measurement(test, question)
+        yield from calibration
 
     def trainer(self, context: Context) -> Trainer:
         """What does the training runs of a job."""

@@ -46,10 +46,10 @@ def figure_verb(
         words_argument("[RUN]... [KEY=VALUE]...", FigureOptions),
     ] = None,
 ) -> None:
-    """NAME is a figure's number in the ViT paper, `pareto`, `shots`, `seen` or `curves` (`list figures`). RUN is a run
-    directory or a results CSV; without one, the runs/ folders of the suites that the figure shows, or else the
-    published points alone. Filled markers are measured, hollow ones published. Figures 3, 4, 5 and `seen` state below
-    them where two models that were pre-trained here cross.
+    """NAME is a figure's number in the ViT paper, `pareto`, `shots`, `seen`, `curves` or `reliability` (`list
+    figures`). RUN is a run directory or a results CSV; without one, the runs/ folders of the suites that the figure
+    shows, or else the published points alone. Filled markers are measured, hollow ones published. Figures 3, 4, 5 and
+    `seen` state below them where two models that were pre-trained here cross.
     """
     row, runs, options = read_row_and_runs(figures(), name, words or [], FigureOptions)
     out = options.out or Path(f"figure{row.name}.pdf" if row.name.isdigit() else f"{row.name}.pdf")

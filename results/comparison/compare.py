@@ -4,9 +4,11 @@ Both sides are joined cell by cell (results/comparison/join.py). A cell is teste
 (results/statistics/accuracies.py; docs/verdicts.md shows the error rates):
 
 1. Predictions of the same test images on both sides, one seed on a side: by images, or groups of dependent images
-   (video, patient, instance, scene). The verdict is on these weights: other seeds may turn it.
+   (video, patient, instance, scene). The verdict is on these weights: other seeds may turn it. Brier scores likewise,
+   by a paired t.
 2. Predictions, several seeds a side: over images crossed with seeds. The verdict is on the recipes.
 3. Several seeds without predictions: Welch's t. It generalises to other seeds on the same test images.
+   The calibration error (`ece`), which is no mean over images, is tested in this way alone.
 4. One number a side: no test. Wilson's intervals show how precise each number is.
 
 Timings and rates are compared as ratios: several runs a side by Welch's test on logarithms; one run a side by the
@@ -30,7 +32,7 @@ from .. import statistics
 from ..predictions import Predictions, Scored
 from ..statistics import Difference
 from ..tables.names import Name, Thing, names_or_plain, shown_values
-from .join import MISSING, Joined, join
+from .join import BY_DIFFERENCE, MISSING, Joined, join
 from .means import CellDifference, GroupMean, group_means, p_equivalent, p_worse_by
 
 ALPHA = 0.05
@@ -38,6 +40,7 @@ BY = ("model", "variant", "weights", "source")
 PREFERRED = ("top1", "mean_per_class", "images_per_second")
 # metrics, and units of any metric, of which less is better
 LOWER = ("seconds", "latency", "memory", "loss", "_err", "error", "step_time", "joules", "energy")
+CALIBRATION = ("ece", "brier", "nll")
 LOWER_UNITS = ("s", "ms", "bytes", "J")
 ONE_RUN = "one run a side"
 SUMMARY = ("mean", "var", "count")  # over seeds
@@ -132,7 +135,9 @@ def differences_of(
     )
     by_welch = statistics.welch_of_summaries(a_summary, b_summary, margin=margin)
     tested = [
-        _test_cell(row, predictions, warnings, margin) or welch for row, welch in zip(rows, by_welch, strict=True)
+        _test_cell(row, predictions, warnings, margin)
+        or (welch if row["unit_a"] == "percent" else replace(welch, p_equivalent=None))  # a margin is in points
+        for row, welch in zip(rows, by_welch, strict=True)
     ]
     if any(ONE_RUN in difference.method for difference in tested):
         warnings.add(
@@ -227,7 +232,7 @@ def _p_worse_by(one: Pair | GroupMean, margin: float) -> float | None:
 
 def less_is_better(metric: str, unit: str) -> bool:
     """Whether less of a metric is better."""
-    return unit in LOWER_UNITS or any(word in metric for word in LOWER)
+    return unit in LOWER_UNITS or metric in CALIBRATION or any(word in metric for word in LOWER)
 
 
 def _cell_difference(row: dict[str, Any], difference: Difference) -> CellDifference:
@@ -291,7 +296,7 @@ def _test_cell(
     """The difference of a cell, from stored predictions or timings; None without them."""
     if row["unit_a"] != row["unit_b"]:
         raise UsageError(f"column unit: {row['metric']} is in {row['unit_a']} in A and in {row['unit_b']} in B")
-    if row["unit_a"] != "percent":
+    if row["unit_a"] not in BY_DIFFERENCE:
         return _compare_timings(row, predictions)
     if not (predictions[0] and predictions[1]):
         return None
@@ -300,7 +305,7 @@ def _test_cell(
         of_seeds = []
         for measurement, value in zip(row[f"measurements_{letter}"], row[f"values_{letter}"], strict=True):
             scored = arrays.scored(measurement, value, str(row["metric"]))
-            if scored is None or not row["metric"].startswith("top1"):
+            if scored is None or not row["metric"].startswith(("top1", "brier")):
                 if arrays.has_unlabelled(measurement):
                     warnings.add("Some predictions are stored without labels (early versions): not tested by images.")
                 return None
@@ -329,6 +334,8 @@ def _test_over_images(
     right_a, right_b = (np.stack([scored.right for scored in side]) for side in (a, b))
     of_shots = row.get("shots", MISSING) != MISSING  # then a seed draws the training images
     same_draws = of_shots and row["seeds_a"] == row["seeds_b"]
+    if row["unit_a"] == "score":
+        return statistics.difference_of_scores(right_a, right_b, groups[0] if groups else None, same_draws=same_draws)
     return statistics.difference_of_accuracies(
         right_a, right_b, groups[0] if groups else None, same_draws=same_draws, margin=margin
     )
@@ -354,7 +361,7 @@ def _compare_timings(row: dict[str, Any], files: tuple[Predictions, Predictions]
 def _pair(
     row: dict[str, Any], keys: Sequence[str], difference: Difference, p: float | None, equivalent: str | None
 ) -> Pair:
-    ratio = row["unit_a"] != "percent" and "not positive" not in difference.method
+    ratio = row["unit_a"] not in BY_DIFFERENCE and "not positive" not in difference.method
     advantage = difference.value - 1 if ratio else difference.value
     advantage = -advantage if less_is_better(str(row["metric"]), str(row["unit_a"])) else advantage
     counts = (row[f"n_test_{side}"] for side in "ab")

@@ -18,6 +18,7 @@ AXES = ("model", "variant", "weights", "source")  # what is compared, or where t
 ROW = "row"  # the column that names the row of a table, where rows are compared: model, variant, weights, how it is fed
 ALWAYS = ("suite", "protocol", "task", "metric")
 TUNED = ("l2", "k")
+BY_DIFFERENCE = ("percent", "score")  # units of numbers that are compared as A - B; others as A / B
 MISSING = "—"  # stands for an empty key
 
 
@@ -195,7 +196,7 @@ def _is_treatment(name: str, sides: Sequence[pd.DataFrame]) -> bool:
 
 def _number_runs(side: pd.DataFrame, keys: list[str]) -> None:
     """Number the runs of a cell whose timings come from several runs, in the column seed, in place."""
-    timings = (side["unit"] != "percent") & (side["seed"] < 0)
+    timings = ~side["unit"].isin(BY_DIFFERENCE) & (side["seed"] < 0)
     repeated = timings & side.duplicated(keys, keep=False)
     if repeated.any():
         taken = side[repeated].assign(run=side["started_at"].astype(str) + side["measurement"].astype(str))

@@ -88,15 +88,17 @@ def _with_names(pairs: Sequence[Pair], comparison: Comparison) -> list[Pair]:
 
 def difference_row(pair: Pair, keys: list[str]) -> tuple[str, ...]:
     """The cells of a pair: these of its keys, both numbers, then the difference and `COLUMNS`."""
-    delta, digits = pair.difference, 3 if pair.ratio else 2
-    alone = delta.p is None and pair.unit == "percent"
+    delta, of_score = pair.difference, pair.unit == "score"
+    digits = 4 if of_score else 3 if pair.ratio else 2
+    alone = delta.p is None and pair.unit == "percent" and pair.key["metric"] != "ece"
     sides = [
-        f"{value:.2f}" + (f" [{', '.join(f'{end:.1f}' for end in wilson(value * n / 100, n))}]" if alone and n else "")
+        f"{value:.{4 if of_score else 2}f}"
+        + (f" [{', '.join(f'{end:.1f}' for end in wilson(value * n / 100, n))}]" if alone and n else "")
         for value, n in zip((pair.a, pair.b), pair.n, strict=True)
     ]
     value = f"{delta.value:.{digits}f}" if pair.ratio else f"{delta.value:+.{digits}f}"
     interval = interval_text(delta, digits)
-    detectable = "" if delta.detectable != delta.detectable or pair.ratio else f"{delta.detectable:.2f}"
+    detectable = "" if delta.detectable != delta.detectable or pair.ratio else f"{delta.detectable:.{digits}f}"
     return (
         *(_text(pair.key[key]) for key in keys),
         *(*sides, value, interval, p_text(delta.p), p_text(pair.p), detectable),
@@ -116,6 +118,8 @@ def _short_method(method: str) -> str:
         return "none"
     if "over" in method and method.startswith("t "):
         return "groups + seeds" if "groups" in method else "images + seeds"
+    if method.startswith("paired t"):
+        return f"paired t, {'groups' if 'groups' in method else 'images'}"
     if method.startswith("sign flips"):
         return f"sign flips, {'groups' if 'groups' in method else 'images'}"
     return "McNemar" if "McNemar" in method else "Mann-Whitney" if "Mann" in method else "Welch"

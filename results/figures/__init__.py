@@ -59,9 +59,11 @@ def draw(figure: str | Figure, request: FigureRequest) -> Drawing:
 
 
 def drawable(frame: pd.DataFrame, among: Mapping[str, Figure] | None = None) -> list[Figure]:
-    """The figures that show records of a suite with results in `frame`."""
-    suites = set(frame[frame["status"] == "ok"]["suite"])
-    return [row for row in (figures() if among is None else among).values() if suites & set(row.suites)]
+    """The figures that show records of a suite, and of a metric, with results in `frame`."""
+    ok = frame[frame["status"] == "ok"]
+    suites, metrics = set(ok["suite"]), set(ok["metric"])
+    rows = (figures() if among is None else among).values()
+    return [row for row in rows if suites & set(row.suites) and (not row.metrics or metrics & set(row.metrics))]
 
 
 def render(drawing: Drawing, file_format: FigureFormat) -> bytes:

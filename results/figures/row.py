@@ -49,6 +49,7 @@ class Figure:
     summary: str
     draw: Callable[[FigureRequest], Drawing]
     suites: tuple[str, ...] = ()  # whose records it shows; none: published points alone
+    metrics: tuple[str, ...] = ()  # reports draw it where records have one of these; none: any
     measured_by: str = ""  # the arguments of `bench run` that measure them
     published: bool = True  # whether there are published points to draw without a run
     in_globs: ClassVar[bool] = True

@@ -4,7 +4,7 @@ All functions are pure functions on arrays. Accuracies are in percent, their dif
 difference is always `a - b`.
 """
 
-from .accuracies import EQUIVALENT_GROUPS, difference_of_accuracies
+from .accuracies import EQUIVALENT_GROUPS, difference_of_accuracies, difference_of_scores
 from .difference import LEVEL, POWER, Difference
 from .families import holm
 from .seeds import welch, welch_of_summaries
@@ -17,6 +17,7 @@ __all__ = [
     "POWER",
     "Difference",
     "difference_of_accuracies",
+    "difference_of_scores",
     "holm",
     "ratio_of_medians",
     "ratio_over_runs",

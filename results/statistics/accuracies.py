@@ -71,6 +71,41 @@ def difference_of_accuracies(
     return reconciled(found, level)
 
 
+def difference_of_scores(
+    a: np.ndarray, b: np.ndarray, clusters: np.ndarray | None = None, *, same_draws: bool = False, level: float = LEVEL
+) -> Difference:
+    """Difference in the mean of any score, such as Brier's, on the same N test images.
+
+    The arguments are those of `difference_of_accuracies`, `a` and `b` with the score of each image. Student's t on the
+    variance between images, or groups of them, crossed with seeds where both sides have several.
+    """
+    from scipy.special import stdtr, stdtrit
+
+    from .crossed import crossed
+
+    a, b = _checked(a, b, clusters, same_draws)
+    groups, seeds = None if clusters is None else _numbered(clusters), min(len(a), len(b))
+    sums_a, sums_b, sizes = _by_group(a, b, groups)
+    value, units = float(a.mean(dtype=np.float64) - b.mean(dtype=np.float64)), len(sizes)
+    if units < 2:
+        return untested(value, "one group of images")
+    error, freedom = crossed(sums_a, sums_b, sizes, same_draws)
+    p = 2 * float(stdtr(freedom, -abs(value) / error)) if error else float(not value)
+    half = float(stdtrit(freedom, 0.5 + level / 2)) * error
+    of_units = f"{units} {'images' if groups is None else 'groups'}"
+    return Difference(
+        value=value,
+        low=value - half,
+        high=value + half,
+        p=p,
+        method=f"t over {of_units}, {len(a)} and {len(b)} seeds" if seeds > 1 else f"paired t, {of_units}",
+        error=error,
+        freedom=freedom,
+        detectable=float(stdtrit(freedom, 0.5 + LEVEL / 2) + stdtrit(freedom, POWER)) * error,
+        these_weights=seeds == 1,
+    )
+
+
 def _spread(
     a: np.ndarray, b: np.ndarray, groups: np.ndarray | None, same_draws: bool, differing: tuple[float, float]
 ) -> tuple[float, float, float, float]:

@@ -20,6 +20,7 @@ import numpy as np
 from ...models.spec import Input, Model
 from ...registry import UsageError
 from ...stable import replacing, sha
+from ..heads.calibration import by_image
 from ..images.decode import DAMAGED
 from ..images.transforms import VIT_RELEASE, Transform, followed
 from ..protocol import Context, Split, Task
@@ -55,13 +56,15 @@ class TrainingRunResult:
 
     predictions: np.ndarray  # (N,) classes; none of a run with visits, which have measured what counts
     facts: dict[str, Any]
+    calibration: Mapping[str, np.ndarray] = field(default_factory=dict)  # `by_image`, where the loss is of a softmax
 
     @classmethod
     def read(cls, path: Path) -> TrainingRunResult | None:
         """The result in a file; None where it is damaged, so that the run is done again."""
         try:
             with np.load(path, allow_pickle=False) as arrays:
-                return cls(arrays["predictions"], json.loads(str(arrays["facts"])))
+                found = dict(arrays)
+            return cls(found.pop("predictions"), json.loads(str(found.pop("facts"))), found)
         except (*DAMAGED, RuntimeError, zipfile.BadZipFile, tokenize.TokenError):
             return None
 
@@ -69,7 +72,8 @@ class TrainingRunResult:
         """Write it to the run's folder, and delete the checkpoints there."""
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(folder / "done.npz") as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, predictions=self.predictions, facts=np.array(json.dumps(self.facts)))
+            facts = np.array(json.dumps(self.facts))
+            np.savez_compressed(file, predictions=self.predictions, facts=facts, **self.calibration)
         for path in [path for path in folder.iterdir() if path.name != "done.npz"]:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
@@ -150,10 +154,13 @@ class Trainer:
         trained_as = visits.self_supervised(network) if visits and visits.self_supervised else network
         with closing(TrainingImages(fitted, augmentation, network.spec.input)) as data:
             trained = train(trained_as, data, recipe.at(candidate.lr), seed=seed, compute=compute, watch=watch)
-        predictions = np.empty(0, np.int64) if visited else predicted(trained.network).argmax(axis=1)
+        logits = np.empty((0, 1)) if visited else predicted(trained.network)
+        softmax = recipe.loss == "softmax" and not visited
         facts = {"micro_batch": trained.micro_batch, "processes": trained.processes}
         facts |= {"visits": visited.all()} if visited else {}
-        result = TrainingRunResult(predictions, {**facts, "weights_notes": [*notes, *trained.notes]})
+        facts |= {"weights_notes": [*notes, *trained.notes]}
+        calibration = by_image(logits, scored.labels, scored.label_sets) if softmax else {}
+        result = TrainingRunResult(logits.argmax(axis=1), facts, calibration)
         if leads:
             if self._save_weights and phase == "final":
                 _save(self._final(seed), trained.network, context.task, transform=transform)

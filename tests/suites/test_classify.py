@@ -178,7 +178,7 @@ def test_objectnet_is_right_by_any_of_its_classes_and_also_among_them_alone() ->
     found = {
         one.metric: one for one in classify._measurements(task, said(logits, [1, 2, 2, 4], ((1, 5), (2,), (2,), (4,))))
     }
-    assert set(found) == {"top1", "top5", "top1_overlap", "majority_rate"}
+    assert set(found) == {"top1", "top5", "top1_overlap", "majority_rate", "ece"}
     assert found["top1"].value == 25
     assert found["top1_overlap"].value == 100  # 7, 3 and 0 stand for none of its classes
     overlap = found["top1_overlap"].predictions
@@ -273,7 +273,7 @@ def test_a_module_of_ones_own_is_its_own_classifier() -> None:
 
     frame = vit_bench.run("suite=classify", "task=digits", model=Own())
     assert set(frame["status"]) == {"ok"}, frame["error"].tolist()
-    assert frame["metric"].tolist() == ["top1", "top5", "mean_per_class", "majority_rate"]
+    assert frame["metric"].tolist() == ["top1", "top5", "mean_per_class", "majority_rate", "ece", "brier", "nll"]
 
     class Tokens(Own):
         def forward(self, images: torch.Tensor) -> torch.Tensor:

@@ -11,16 +11,19 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import numpy as np
 import pytest
 import torch
 import vit_bench
 from vit_bench.bench import config
 from vit_bench.bench.plan import make_plan
 from vit_bench.registry import UsageError
+from vit_bench.results.predictions import Predictions
 from vit_bench.results.questions import canonical_treatment
 from vit_bench.results.store import load
 from vit_bench.results.tables import make
 from vit_bench.suites.finetune import FineTune
+from vit_bench.suites.heads.calibration import expected_calibration_error
 from vit_bench.suites.training.runs import Trainer, TrainingRunResult
 from vit_bench.suites.vtab import Vtab
 
@@ -61,8 +64,17 @@ def test_the_rate_is_chosen_on_validation_images_and_the_winner_is_trained_on_al
 def test_a_run_trains_records_and_keeps_what_it_was_asked_to() -> None:
     frame = vit_bench.run(*WORDS, "seed=0", "save=weights")
     assert set(frame["status"]) == {"ok"}, frame["error"].tolist()
-    metrics = ["top1", "mean_per_class", "top1_untrained_probe", "majority_rate"]
+    metrics = ["top1", "mean_per_class", "top1_untrained_probe", "majority_rate", "ece", "brier", "nll"]
     assert frame["metric"].tolist() == metrics
+    found = frame.set_index("metric")
+    kept, of_run = Predictions(["r"]), {name: str(found.loc[name, "measurement"]) for name in metrics}
+    right, terms = kept.scored(of_run["top1"]), kept.scored(of_run["brier"], metric="brier")
+    assert right is not None and terms is not None
+    confidence = kept.other_arrays(of_run["ece"])["confidence"]
+    assert (confidence.dtype, confidence.shape, terms.right.dtype) == (np.float32, (797,), np.float32)
+    assert found.loc["ece", "value"] == 100 * expected_calibration_error(confidence, right.right)
+    assert found.loc["brier", "value"] == terms.right.mean(dtype=float)
+    assert kept.other_arrays(of_run["nll"]) == {}
     treatment = json.loads(frame["treatment"].iloc[0])
     assert treatment["recipe"]["steps"] == 2
     assert treatment["weights_notes"][-1] == "the head is new: a linear layer of zeros"

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from vit_bench.registry import UsageError
 from vit_bench.results.arrays import read_arrays
 from vit_bench.results.comparison.compare import compare
@@ -172,3 +173,36 @@ def test_a_side_of_two_suites_is_compared_with_a_side_of_one(at: dict[str, Any])
         assert len(found.pairs) == min(len(a), len(b)) and tables(found)[0].rows
         (pair,) = (pair for pair in found.pairs if pair.key["suite"] == "fewshot")
         assert at.items() <= pair.key.items() and pair.difference.value == 0
+
+
+def test_brier_scores_are_paired_by_image_and_a_lower_one_is_better(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    terms = {"a": rng.random((2, 400)).astype(np.float32), "b": rng.random((2, 400)).astype(np.float32) + 0.5}
+    frames = {}
+    for name, of_seeds in terms.items():
+        frames[name] = side(tmp_path / name, {"x": 0.5}, seeds=2, metric="brier", unit="score")
+        frames[name]["value"] = of_seeds.mean(axis=1, dtype=float)
+        arrays = {f"{seed}.terms": one for seed, one in enumerate(of_seeds)}
+        np.savez(tmp_path / name / "cells" / "k0.npz", labels=LABELS, **arrays)  # pyright: ignore[reportArgumentType]
+    made = compare(frames["a"][:1], frames["b"][:1], ("a", "b"))
+    (pair,) = made.pairs
+    paired = stats.ttest_rel(terms["a"][0].astype(float), terms["b"][0])
+    assert (pair.difference.method, pair.verdict) == ("paired t, 400 images", "better on these weights")
+    assert pair.difference.value == pytest.approx(terms["a"][0].mean(dtype=float) - terms["b"][0].mean(dtype=float))
+    assert pair.difference.error == pytest.approx((400 / 399) ** 0.5 * pair.difference.value / paired.statistic)
+    cells, _ = tables(made)
+    assert f"{pair.difference.value:+.4f}" in cells.rows[0]
+    (pair,) = compare(frames["a"], frames["b"], ("a", "b"), margin=5.0).pairs
+    assert (pair.difference.method, pair.verdict) == ("t over 400 images, 2 and 2 seeds", "better")  # no points
+    frames["a"].loc[0, "value"] += 0.01
+    with pytest.raises(UsageError, match="the terms of its Brier score have the mean"):
+        compare(frames["a"], frames["b"], ("a", "b"))
+
+
+def test_calibration_errors_are_tested_over_seeds_alone_in_points(tmp_path: Path) -> None:
+    a, b = (side(tmp_path / name, {"x": rate}, seeds=3, metric="ece") for name, rate in (("a", 0.5), ("b", 0.8)))
+    (pair,) = compare(a, b, ("a", "b")).pairs
+    assert (pair.difference.method, pair.verdict) == ("Welch over 3 and 3 seeds", "better")
+    made = compare(a[:1], b[:1], ("a", "b"))
+    assert made.pairs[0].verdict == "not tested"
+    assert "[" not in tables(made)[0].rows[0][1]  # no interval of a share

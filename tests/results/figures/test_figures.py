@@ -50,9 +50,9 @@ def lines_of(drawing) -> list[tuple[np.ndarray, np.ndarray, bool]]:
 
 def test_every_figure_of_the_issue_is_there() -> None:
     numbers = [str(number) for number in range(2, 15)]
-    assert list(figures()) == [*numbers, "curves", "pareto", "seen", "shots"]
+    assert list(figures()) == [*numbers, "curves", "pareto", "reliability", "seen", "shots"]
     assert figures()["Figure7"].name == "7"
-    assert MEASURED == ["6", "7", "10", "14", "curves", "seen", "shots"]
+    assert MEASURED == ["6", "7", "10", "14", "curves", "reliability", "seen", "shots"]
     with pytest.raises(UsageError, match=r"there is no figure 'paretto'\. Did you mean 'pareto'\?"):
         draw("paretto", FigureRequest())
 

@@ -7,10 +7,11 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from vit_bench.bench.facts import model_facts
 from vit_bench.registry import UsageError
-from vit_bench.results.figures import FigureRequest, draw
+from vit_bench.results.figures import FigureRequest, draw, drawable
 from vit_bench.results.record import frame_of
 from vit_bench.results.store import load
 
@@ -116,3 +117,29 @@ def test_a_short_logarithmic_axis_has_ticks_enough(low: float, high: float) -> N
         style.plain_log(axes, "x")
         left, right = axes.get_xlim()
         assert sum(left <= tick <= right for tick in axes.get_xticks()) >= 3
+
+
+def test_reliability_has_a_bar_a_bin_with_its_accuracy_and_the_images_below(tmp_path: Path) -> None:
+    records, arrays = [], {}
+    right = np.array([True, False, True, True])
+    for seed in (0, 1):
+        confidence = np.array([0.5, 0.52, 0.93, 0.7 if seed else 0.93], np.float32)
+        asked = {"task": "digits", "seed": seed, "n_test": 4}
+        top1, ece = (made.record("finetune", MODELS[0], 75.0, metric=name, **asked) for name in ("top1", "ece"))
+        records += [(top1, {"": np.where(right, 0, 1)}), (ece, {"confidence": confidence})]
+    folder = made.keep(tmp_path / "run", records)
+    (archive,) = (folder / "cells").glob("*.npz")
+    with np.load(archive) as stored:
+        arrays = dict(stored)
+    np.savez(archive, labels=np.zeros(4, np.int32), **arrays)  # pyright: ignore[reportArgumentType]
+    frame = load(folder)
+    assert "reliability" in [row.name for row in drawable(frame)]
+    assert "reliability" not in [row.name for row in drawable(frame[frame["metric"] == "top1"])]
+    above, below = draw("reliability", FigureRequest(frame=frame)).canvas.axes
+    assert above.get_title().splitlines() == ["ViT-B/32", "ECE 75.0 ± 0.0"]
+    bars = [(round(bar.get_x() + bar.get_width() / 2, 2), bar.get_height()) for bar in above.patches]
+    assert bars == [(50.0, 50.0), (70.0, 100.0), (90.0, 100.0)]  # bins 7, 10 and 13 of 15
+    assert [bar.get_height() for bar in below.patches] == [50.0, 12.5, 37.5]
+    frame.attrs["folders"] = ()
+    with pytest.raises(UsageError, match=r"the confidences of ViT-B/32 \(cells/.*npz\) are not here: name a run dir"):
+        draw("reliability", FigureRequest(frame=frame))
