@@ -1,7 +1,8 @@
 """Reads `key=value` words, and YAML files of the same keys, into one frozen Config. No word is ignored.
 
 A word is split at its first `=`. `suite`, `model` and `task` select; `suite.X` and `model.X` are settings of what was
-selected; any other key is one of Config's own fields or else a setting of the selected suites. Later words win over
+selected; any other key is one of Config's own fields or else a setting of the selected suites. Where one suite is
+selected that has a setting of that name itself (`batch_size` of throughput), it is the suite's. Later words win over
 earlier ones, words over `config=FILE`, and both over the environment. All mistakes are reported together: those of
 single words by `read`, those that depend on the selected suites by `apply`.
 """
@@ -22,7 +23,19 @@ from typing import Any, Literal, TypeVar, get_type_hints
 
 from ..registry import UsageError, suggest
 from ..stable import cache_folder
-from .words import Mistakes, as_typed, at_least, no_setting, option, options, plain, read_sweep, read_values, split_word
+from .words import (
+    Mistakes,
+    as_typed,
+    at_least,
+    no_setting,
+    option,
+    options,
+    plain,
+    read_sweep,
+    read_value,
+    read_values,
+    split_word,
+)
 
 SuiteT = TypeVar("SuiteT")
 
@@ -100,7 +113,9 @@ class Config:
         check=_wrong_device,
     )
     batch_size: int = option(
-        64, "images a forward pass; changes no result", check=at_least(1, "a batch holds at least one image")
+        64,
+        "images a forward pass; changes no result. With `suite=throughput` alone it is `suite.batch_size`",
+        check=at_least(1, "a batch holds at least one image"),
     )
     skip_bad: bool = option(
         False, "leave images that cannot be read out of a split, and record how many, instead of failing"
@@ -131,8 +146,8 @@ TOP_LEVEL = tuple(options(Config))
 def read(words: Sequence[str], *, verb: str = "", only: Sequence[str] = TOP_LEVEL) -> Config:
     """The Config of these words. A `verb` other than run takes `only` some settings, but all if a suite is named.
 
-    Raises UsageError for words without `=`, empty values, values of the wrong type, and YAML files that cannot be
-    read, all of them together. Whether every setting is used is only known with the suites: see `apply`.
+    Raises UsageError for words without `=`, empty values, values of the wrong type, YAML files that cannot be read, and
+    what `apply` finds wrong, all of them together. Whether all is used is only known with a user's suites, too.
     """
     mistakes = Mistakes()
     given: dict[str, tuple[str, str]] = {}  # key -> text, origin
@@ -150,6 +165,9 @@ def read(words: Sequence[str], *, verb: str = "", only: Sequence[str] = TOP_LEVE
     if "suite" in only and "suite" in given:
         verb, only = "", TOP_LEVEL
     texts = {key: text for key, (text, _) in given.items()}
+    suites = _named_suites(texts.get("suite", ""))
+    own = set(_settable(suites[0])) & texts.keys() if len(suites) == 1 else set()
+    only = [key for key in only if key not in own]
     settings: dict[str, str] = {}
     model_settings: dict[str, str] = {}
     for key in [key for key in texts if key not in only]:
@@ -162,10 +180,24 @@ def read(words: Sequence[str], *, verb: str = "", only: Sequence[str] = TOP_LEVE
         else:
             settings[key.removeprefix("suite.")] = texts[key]
     values = read_values({key: text for key, text in texts.items() if key in only}, options(Config), mistakes)
-    mistakes.tell()
-    full = {key: key if key in TOP_LEVEL or "." in key else f"suite.{key}" for key in given}
+    full = {key: key if (key in TOP_LEVEL and key not in own) or "." in key else f"suite.{key}" for key in given}
     origin = {full[key]: where for key, (_, where) in given.items()}
-    return Config(**values, settings=settings, model_settings=model_settings, origin=origin)
+    config = Config(**values, settings=settings, model_settings=model_settings, origin=origin)
+    if mistakes and suites:
+        with mistakes:
+            apply(config, suites)
+    mistakes.tell()
+    return config
+
+
+def _named_suites(text: str) -> list[Any]:
+    """The suites that `suite=` names; none where one of them is not known, or is a user's."""
+    from ..suites import suites
+
+    with suppress(UsageError):
+        words = read_value("suite", text, tuple[str, ...]) if text else ()
+        return list({suite.name: suite for word in words for suite in suites().select(word)}.values())
+    return []
 
 
 def apply(config: Config, suites: Sequence[SuiteT]) -> list[SuiteT]:

@@ -28,7 +28,7 @@ from .fingerprint import Stamp, changed, stamp_of
 from .job import Job, other_rows
 from .select.models import check_labels, choose_models, choose_weights
 from .select.tasks import FOLDER, AvailableData, choose_tasks
-from .words import Mistakes, each
+from .words import Mistakes, as_typed, each
 
 SPEED_CORE = (5e9, 60e9)  # operations a second of training: of a core, from small networks to large ones,
 SPEED_GPU = (2e12, 200e12)  # and of a GPU
@@ -154,6 +154,14 @@ def _choose(selected: Sequence[Suite], data: AvailableData, given: Mapping[str, 
     if divided and not any(word.startswith(FOLDER) for word in config.task):
         what = "read" if divided[0] == "range" else "divide"
         mistakes.note(f"{divided[0]} says how to {what} a folder of images, and no task=folder:PATH is named")
+    for key in [key for key in settings.TOP_LEVEL if key in config.origin]:
+        if owners := [suite.name for suite in selected if hasattr(suite, key)]:
+            text = f"{key}={as_typed(getattr(config, key))}"
+            others = [f"suite={suite.name}" for suite in selected if suite.name not in owners]
+            mistakes.note(
+                f"{text} has two meanings here: type suite.{text} for what suite={' and '.join(owners)} asks"
+                + (f", or run {' and '.join(others)} by itself" if others else "")
+            )
     variants = list(selected)
     with mistakes:
         variants = settings.apply(config, selected)
@@ -191,11 +199,6 @@ def _fit_device(config: Config, variants: Sequence[Suite]) -> tuple[list[Suite],
     """The suites with the defaults that depend on the device, and the machine where a suite's numbers depend on it."""
     if not any(suite.by_device for suite in variants):
         return list(variants), {}
-    if "batch_size" in config.origin and all(suite.by_device for suite in variants):
-        raise UsageError(
-            f"batch_size={config.batch_size} is how other suites pass images, and changes no result of theirs. "
-            f"What suite={variants[0].name} measures is suite.batch_size={config.batch_size}"
-        )
     machine = environment.machine(config.device)
     kind = environment.pick_device(config.device).type
     return [suite.for_device(kind) for suite in variants], machine

@@ -39,6 +39,9 @@ class Mistakes:
     def note(self, text: str) -> None:
         self._noted[text] = None
 
+    def __bool__(self) -> bool:
+        return bool(self._noted)
+
     def __enter__(self) -> None:
         pass
 

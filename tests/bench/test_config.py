@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 import pytest
 from vit_bench.bench.config import apply, read
+from vit_bench.bench.plan import make_plan
 from vit_bench.bench.words import read_value
 from vit_bench.registry import UsageError
 
@@ -44,6 +45,31 @@ def test_a_value_may_hold_an_equals_sign() -> None:
 
 def test_later_words_win() -> None:
     assert read(["suite=vtab", "batch_size=1", "batch_size=2"]).batch_size == 2
+
+
+def test_a_bare_name_is_the_suites_own_where_one_suite_is_selected_that_has_it() -> None:
+    config = read(["suite=speed", "batch_size=8,16", "model=ViT-mini"])  # speed: throughput
+    assert (config.batch_size, config.settings) == (64, {"batch_size": "8,16"})
+    assert config.origin["suite.batch_size"] == "command"
+    assert config.describe()["suite.batch_size"] == "8,16"
+    assert read(["suite=fewshot", "batch_size=8"]).batch_size == 8
+    assert read(["suite=fewshot,throughput", "suite.batch_size=8"]).batch_size == 64
+    with pytest.raises(
+        UsageError,
+        match=r"^batch_size=8 has two meanings here: type suite\.batch_size=8 for what suite=throughput asks, or run "
+        "suite=fewshot by itself$",
+    ):
+        make_plan(read(["suite=fewshot,throughput", "batch_size=8", "model=ViT-mini"]))
+
+
+def test_mistakes_of_words_and_of_suites_are_told_together() -> None:
+    with pytest.raises(UsageError) as told:
+        read(["suite=fewshot", "batch_size=0", "shots=x", "batc=2", "pooling"])
+    assert str(told.value).splitlines()[0] == "4 mistakes:"
+    assert "batch_size=0: a batch holds" in str(told.value)
+    assert "suite.shots=x: 'x' is not a whole number" in str(told.value)
+    assert "no selected suite (fewshot) has a setting 'batc'" in str(told.value)
+    assert "'pooling' is not a setting" in str(told.value)
 
 
 def test_settings_reach_the_suites_that_have_them() -> None:

@@ -55,7 +55,7 @@ def test_a_machine_is_part_of_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
         ("suite.latency_samples=20", "latency_samples=20: a p95 has no 95 % interval below 72 samples"),
         ("suite.min_samples=5", "min_samples=5: a median has no 95 % interval below 6 samples"),
         ("suite.max_seconds=0.5", "max_seconds=0.5 is less than suite.min_seconds=1; raise it"),
-        ("batch_size=8", "What suite=throughput measures is suite.batch_size=8"),
+        ("batch_size=eight", "suite.batch_size=eight: 'eight' is not a whole number"),
         ("task=digits", "asks about no task"),
         ("suite.precision=int8", "Choose from: fp32, tf32, bf16, fp16"),
         ("suite.compile_at=384", "compile_at=384 is none of suite.image_size="),
