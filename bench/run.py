@@ -20,7 +20,7 @@ from ..models.released.download import fetch
 from ..models.released.table import Release
 from ..registry import UsageError
 from ..results.checks import fault, writable
-from ..results.record import Cell, Record, frame_of, short
+from ..results.record import NOT_REACHED, Cell, Record, frame_of, short
 from ..results.store import Store
 from ..stable import cache_folder, naming, replacing
 from ..suites.protocol import Measurement
@@ -51,6 +51,7 @@ class RunResult:
     kept: int = 0  # finished before in this one
     failed: list[Cell] = field(default_factory=list)
     skipped: int = 0
+    not_reached: int = 0  # rows of computed jobs, beyond a budget
     interrupted: bool = False
     leads: bool = True  # False: another process of this run writes and prints
     seconds: float = 0.0
@@ -99,6 +100,7 @@ def execute(plan: Plan, progress: Progress) -> RunResult:
             if device is not None:
                 for cell in _compute(Runner(plan, device, processes, progress, log), store):
                     result.computed += 1
+                    result.not_reached += sum(record.verdict == NOT_REACHED for record in cell.records)
                     if cell.status == "failed":
                         result.failed.append(cell)
         except KeyboardInterrupt:
@@ -236,7 +238,7 @@ class Runner:
                 if "weights" in job.suite.needs:
                     common["weights_sha"] = context.weights_sha[:16]
                 records, predictions = _records(context, measured, common)
-                failed = bool(trace) or all(record.status == "failed" for record in records)
+                failed = bool(trace) or all(record.status != "ok" for record in records)
                 cell = _cell(job, records, started, context.inputs())
                 return replace(cell, status="failed" if failed else "ok"), predictions, trace
         except KeyboardInterrupt:
@@ -300,7 +302,7 @@ def _records(
                 metric=one.metric,
                 value=None if one.value is None else float(one.value),
                 unit=one.unit,
-                status="failed" if one.error else "ok",
+                status="skipped" if one.verdict == NOT_REACHED else "failed" if one.error else "ok",
                 verdict=one.verdict,
                 error=one.error,
                 n_train=one.n_train,

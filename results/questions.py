@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..random_weights import is_random
-from .record import COLUMNS
+from .record import COLUMNS, NOT_REACHED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,6 +22,11 @@ def at_columns(frame: pd.DataFrame) -> list[str]:
     """The columns of settings that varied inside jobs (`Record.at`)."""
     known = {*COLUMNS, "label", "question", "treatment", "cell", "remarks"}
     return [name for name in map(str, frame) if name not in known and not name.startswith(("env.", "pretrain."))]
+
+
+def not_reached(frame: pd.DataFrame) -> pd.Series:
+    """(N,) whether each record is of a row beyond a budget. Early versions called these failed."""
+    return frame["verdict"].eq(NOT_REACHED) | frame["error"].astype(str).str.startswith("not measured: suite.budget")
 
 
 def canonical_treatment(text: str) -> str:

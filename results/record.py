@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Status = Literal["ok", "failed", "skipped"]
+NOT_REACHED = "not reached"  # the verdict of rows beyond a budget, whose status is skipped
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -127,7 +127,7 @@ class Measurement:
     treatment: Mapping[str, Any] = field(default_factory=dict)
     predictions: np.ndarray | None = None  # (n_test,) predicted classes, kept for paired tests
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)  # other arrays to store, by name
-    verdict: str = ""  # "valid", or "suspect: " and why
+    verdict: str = ""  # "valid", "suspect: " and why, or "not reached": not tried, as `error` says
     error: str = ""  # why this part of the job has no number; other parts may have theirs
 
 

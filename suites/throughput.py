@@ -37,7 +37,7 @@ that fits.
 `against=MODEL` runs both models in turn in one process, both in memory, and reports how many times as fast the row's
 model is; `against=timm` is timm's network of the same row. Both this and compiling take long: `against_at` and
 `compile_at` limit them to some image sizes. Eager rows come first. After `budget` seconds of a model no further row
-begins; the records of the rest say so.
+begins; the rest are not reached, which is no failure.
 
 Ceilings are measured in the same run. `share_of_matmul_rate` is the achieved FLOP/s over that of the device's best
 matrix product in this precision. `share_of_roofline` is the least time for the model's products at that rate and the

@@ -49,6 +49,7 @@ def run_verb(words: Words = None) -> None:
         "failed": len(result.failed),
     }
     text = ", ".join(f"{count} {word}" for word, count in counts.items() if count) or "none computed"
+    text += f" ({result.not_reached} rows not reached)" if result.not_reached else ""
     total = "" if frame.empty else str(cost(frame))
     cost_note = f" Cost of these records: {total}." if total else ""
     screen.say(f"{count_jobs(plan)}: {text}, in {result.seconds:.1f} s.{cost_note} Records: {plan.out / 'results.csv'}")

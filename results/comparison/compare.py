@@ -30,6 +30,7 @@ import pandas as pd
 from ...registry import UsageError, suggest
 from .. import statistics
 from ..predictions import Predictions, Scored
+from ..questions import not_reached
 from ..statistics import Difference
 from ..tables.names import Name, Thing, names_or_plain, shown_values
 from .join import BY_DIFFERENCE, MISSING, Joined, join
@@ -112,7 +113,7 @@ def compare(a: pd.DataFrame, b: pd.DataFrame, names: tuple[str, str], **options:
         joined=joined,
         pairs=pairs,
         means=means,
-        notes=(*joined.notes, *sorted(warnings)),
+        notes=(*joined.notes, *sorted(warnings), *_unreached_note(a, b, names)),
         shown=_names(*sides),
         missing=_missing(a, joined),
     )
@@ -253,8 +254,14 @@ def _images(row: dict[str, Any]) -> str:
 def _missing(a: pd.DataFrame, joined: Joined) -> tuple[str, ...]:
     """A phrase for each cell that B has and A lacks, and for each job of A that failed or was skipped."""
     lacking = [f"{row['task']} is only in B" for row in joined.only_b.to_dict("records")]
-    stopped = a[a["status"].isin(("failed", "skipped"))]
+    stopped = a[a["status"].isin(("failed", "skipped")) & ~not_reached(a)]
     return (*lacking, *(f"{row['task']} {row['status']}" for row in stopped.to_dict("records")))
+
+
+def _unreached_note(a: pd.DataFrame, b: pd.DataFrame, names: tuple[str, str]) -> list[str]:
+    counts = {name: int(not_reached(side).sum()) for name, side in zip(names, (a, b), strict=True)}
+    words = [f"{count} of {name}" for name, count in counts.items() if count]
+    return [f"Not reached within a budget, and not compared: rows, {' and '.join(words)}."] if words else []
 
 
 def select(frame: pd.DataFrame, by: str, word: str, where: str) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from ...random_weights import is_random
 from .. import published
 from ..cost import cost_note
+from ..questions import not_reached
+from ..record import NOT_REACHED
 from .cells import stated
 from .grid import Grid
 from .names import Name, Thing, names, thing_of
@@ -103,6 +106,7 @@ def _timing_table(
     keys = [*KEYS, *SETTINGS, *extra_keys]
     rows: list[tuple[str, ...]] = []
     reasons: dict[str, int] = {}
+    unreached: dict[str, Counter[str]] = {}  # why -> rows of each model
     sources: dict[tuple[int, int], tuple[str, ...]] = {}
     named = names(timed)
     for group, part in timed.groupby(keys, sort=False, dropna=False):
@@ -114,6 +118,8 @@ def _timing_table(
         texts = cells(part)
         verdict = _verdict(part)
         word = verdict.partition(":")[0]
+        if verdict == NOT_REACHED:
+            unreached.setdefault(str(part["error"].iloc[0]), Counter())[labels[0]] += 1
         verdict_text = word if word == verdict else f"{word} {reasons.setdefault(verdict, len(reasons) + 1)}"
         rows.append((*labels, *(texts.get(name, "") for name in columns), verdict_text))
     return Table(
@@ -121,9 +127,21 @@ def _timing_table(
         columns=("model", *(HEADINGS.get(name, name) for name in (*varying, *extra_keys)), *columns, "verdict"),
         rows=tuple(rows),
         labels=1 + len(varying) + len(extra_keys),
-        notes=(*notes, *(f"{number}: {reason}" for reason, number in reasons.items())),
+        notes=(
+            *notes,
+            *(f"{number}: {reason}" for reason, number in reasons.items()),
+            *(f"{_rows(found.total())} {why}: {_counted(found)}." for why, found in unreached.items()),
+        ),
         sources=sources,
     )
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count} rows"
+
+
+def _counted(found: Counter[str]) -> str:
+    return ", ".join(f"{model} {count}" for model, count in found.items())
 
 
 def _size_table(sizes: pd.DataFrame) -> Table:
@@ -208,8 +226,10 @@ def _sample_notes(timed: pd.DataFrame) -> list[str]:
 
 
 def _verdict(part: pd.DataFrame) -> str:
-    """The row's verdict: "failed: …", else the longest doubt about one of its numbers, else "valid" or ""."""
+    """The row's verdict: "failed: …", "not reached", the longest doubt about one of its numbers, "valid" or ""."""
     bad = part[part["status"] != "ok"]
+    if not_reached(bad).any():
+        return NOT_REACHED
     if len(bad):
         return f"failed: {bad['error'].iloc[0]}"
     verdicts = [str(text) for text in part["verdict"] if text]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from math import isfinite
 from typing import Any
 
@@ -71,6 +72,10 @@ class Row:
         return Measurement(
             metric=metric, value=None, unit="", at=self.at, question=self.question | {"metric": metric}, error=error
         )
+
+    def not_reached(self, why: str) -> Measurement:
+        """A measurement without a value of a row that was not tried."""
+        return replace(self.failed(why), verdict="not reached")
 
     def speed(self, samples: Samples) -> Iterator[Measurement]:
         """Images per second: the median, with all timed steps; quartiles; the interval of the median."""

@@ -68,10 +68,11 @@ class Session:
     def row(self, variant: Variant, timing: Timing, scenario: Scenario, row: Row) -> Iterator[Measurement]:
         """The numbers of one row; before those of the first row of an image size, the static costs.
 
-        Raises UsageError after the model's budget.
+        After the model's budget a row is not reached.
         """
         if self.over_budget and self._described:
-            raise UsageError(f"not measured: suite.budget={self.suite.budget:g} seconds of this model were over")
+            yield row.not_reached(f"not reached within {self.suite.budget:g} s (suite.budget)")
+            return
         if variant.image_size not in self._described:
             self._described.add(variant.image_size)
             yield from self._static_costs(variant.image_size)

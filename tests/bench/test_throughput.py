@@ -14,19 +14,26 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import vit_bench
+from typer.testing import CliRunner
 from vit_bench.bench import config as settings
-from vit_bench.bench.cli import as_words
+from vit_bench.bench.cli import app, as_words
 from vit_bench.bench.context import Folders
 from vit_bench.bench.plan import make_plan
 from vit_bench.bench.run import _measure
 from vit_bench.bench.subprocess_job import JobPayload, can_be_pickled, run_isolated
 from vit_bench.bench.verbs.plan import plan_verb
 from vit_bench.bench.verbs.run import run_verb
+from vit_bench.models import catalog
 from vit_bench.registry import UsageError
+from vit_bench.results.comparison.compare import compare
 from vit_bench.results.cost import cost
+from vit_bench.results.record import NOT_REACHED, Record, frame_of
+from vit_bench.results.store import load
 from vit_bench.results.tables import make
 from vit_bench.suites.protocol import Measurement
 from vit_bench.suites.throughput import Throughput
+from vit_bench.suites.throughput import throughput as THROUGHPUT
+from vit_bench.suites.timing.report import Row
 
 QUICK = ("suite.warm_up_seconds=0", "suite.warm_up_steps=1", "suite.min_seconds=0", "suite.max_seconds=0.01")
 
@@ -103,6 +110,41 @@ def test_one_row_fails_and_the_others_have_their_numbers(tmp_path: Path) -> None
     assert found.core_hours == pytest.approx(frame["seconds"].iloc[0] / 3600 * int(frame["env.threads"].iloc[0]))
     assert found.device_hours == 0
     assert any("core-hours (not the papers' TPUv3-core-days)" in note for note in table.notes)
+
+
+def test_rows_beyond_a_budget_are_counted_in_one_note_and_not_compared() -> None:
+    def timed(model: str, side: int, speed: float, **more) -> Record:
+        at = {"image_size": side, "batch_size": 2, "scenario": "offline"}
+        row = Row(catalog()["ViT-mini"], THROUGHPUT.for_device("cpu"), at)
+        one = row.number("images_per_second", speed, "images/s") if speed else row.not_reached("not reached within 9 s")
+        words = {"value": one.value, "verdict": one.verdict, "error": one.error, "status": "ok" if speed else "skipped"}
+        asked = {"suite": "throughput", "metric": one.metric, "unit": one.unit, "question": one.question, "at": at}
+        return Record(**{**asked, "model": model, "weights": "random", **words, **more})
+
+    old = {"status": "failed", "verdict": "", "error": "not measured: suite.budget=5 seconds of this model were over"}
+    there = [timed("ViT-mini", 32, 9.0), timed("BiT-mini", 32, 8.0)]
+    lacking = [timed("ViT-mini", 64, 0), timed("ViT-mini", 96, 0), timed("BiT-mini", 64, 0)]
+    a, b = frame_of([*there, *lacking, timed("BiT-mini", 96, 0, **old)]), frame_of(there)
+    (table,) = make("throughput", a)
+    assert [row[-1] for row in table.rows] == ["", "", *["not reached"] * 4]
+    assert "3 rows not reached within 9 s: ViT-mini 2, BiT-mini 1." in table.notes
+    assert "1 row not measured: suite.budget=5 seconds of this model were over: BiT-mini 1." in table.notes
+    assert not any("failed" in note for note in table.notes)
+    found = compare(a, b, ("new", "old"))
+    assert found.missing == ()
+    assert "Not reached within a budget, and not compared: rows, 4 of new." in found.notes
+
+
+@pytest.mark.slow
+def test_a_run_over_its_budget_is_no_failure(tmp_path: Path) -> None:
+    words = [*("suite=throughput", "model=ViT-mini", "device=cpu", "image_size=32", "batch_size=1,2,3"), *QUICK]
+    words += ["scenario=offline", "ceilings=false", "budget=0.001", f"out={tmp_path / 'run'}"]
+    told = CliRunner(env={"COLUMNS": "200"}).invoke(app, ["run", *words])
+    assert told.exit_code == 0, told.output
+    assert "1 job: 1 computed (2 rows not reached)" in told.output
+    assert "2 rows not reached within 0.001 s (suite.budget): ViT-mini 2." in told.output
+    frame = load(tmp_path / "run")
+    assert frame[frame["verdict"] == NOT_REACHED]["status"].tolist() == ["skipped", "skipped"]
 
 
 @pytest.mark.slow
