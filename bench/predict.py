@@ -24,7 +24,7 @@ from ..models.logits_as_features import LogitsAsFeatures
 from ..models.parse_weights import parse_weights
 from ..models.selection import SelectedModel, select_model
 from ..models.weights.paths import resolve, split_part
-from ..models.weights.sidecar import read_names
+from ..models.weights.sidecar import read_names, read_variant_words
 from ..models.weights_choice import WeightsChoice
 from ..registry import UsageError, path_of, suggest
 from ..suites.classify import CLASSIFY
@@ -192,6 +192,7 @@ def choose(
     """The row, as `settings` (`model.X=`) change it, and its weights. Raises UsageError where they are not known."""
     if model is None:
         selected = _of_sidecar(weights)
+        settings = {**read_variant_words(str(weights)), **(settings or {})}
     elif isinstance(model, str):
         selected = select_model(model)
     else:

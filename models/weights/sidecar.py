@@ -15,7 +15,8 @@ KINDS = {"images": int, "image_size": int, "antialias": bool}
 KINDS |= dict.fromkeys(("epochs", "core_days", "exaflops", "device_hours", "crop_pct"), float)
 OF_THE_HEAD = ("head", "listing", "image_size", "antialias", "resize", "crop_pct", "interpolation", "rounding")
 OF_THE_HEAD += ("pool", "tap")
-FOR_READERS = ("model", "classes")  # that the weights are of, and the names of the head's classes, in their order
+# The model that the weights are of, its settings ("depth=2"), and the names of the head's classes, in their order.
+FOR_READERS = ("model", "variant", "classes")
 WORDS = {  # of fields that take one of some words
     "resize": ("square", "resize_crop", "shorter_crop", "resmall_crop"),
     "interpolation": ("bilinear", "bicubic", "nearest", "area", "legacy"),
@@ -72,6 +73,15 @@ def read_names(weights: str | Path) -> tuple[str | None, tuple[str, ...]]:
     return values.get("model"), values.get("classes") or ()
 
 
+def read_variant_words(weights: str | Path) -> dict[str, str]:
+    """The settings that make the checkpoint's model differ from the named one, as `FILE.yaml` says; {} where not.
+
+    Raises UsageError as `read_sidecar` does.
+    """
+    words = (_fields(weights) or {}).get("variant") or ()
+    return {name: value for name, _, value in (word.partition("=") for word in words)}
+
+
 def sidecars(weights: str | Path) -> tuple[Path, ...]:
     """The possible places of a checkpoint's sidecar: `run.pth.yaml`, `run.yaml`."""
     path, _ = split_part(weights)
@@ -112,10 +122,10 @@ def _read(sidecar: Path, known: list[str], name: str, value: Any) -> Any:
         raise UsageError(f"'{sidecar}' has an unknown field '{name}'. {suggest(name, known, known)}")
     if value is None:
         return None
-    if name == "classes":
+    if name in ("classes", "variant"):
         if isinstance(value, list) and all(isinstance(item, str) for item in value):
             return tuple(value)
-        raise UsageError(f"'{sidecar}': classes={value!r} should be a list of names")
+        raise UsageError(f"'{sidecar}': {name}={value!r} should be a list of names")
     kind, problem = KINDS.get(name, str), ""
     if kind in (int, float) and isinstance(value, str):  # YAML takes 1e6 for a text
         with suppress(ValueError):

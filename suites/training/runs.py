@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from ...models.spec import Input, Model
-from ...registry import UsageError
+from ...registry import UsageError, plain_word
 from ...stable import replacing, sha
 from ..heads.calibration import by_image
 from ..images.decode import DAMAGED
@@ -136,7 +136,7 @@ class Trainer:
         predicted, visited, looks = partial(self._predict, scored, transform, classes), None, {}
         if visits:
             kept = partial(self.kept, candidate, seed) if leads else None
-            save = partial(_save, transform=transform)
+            save = partial(_save, transform=transform, variant=context.model.variant)
             visited = _Visited(visits, context.work / name / "visits.json", context.task, predicted, save, kept)
             visited.resume(context.say)
             looks: dict[str, Any] = {"visits": visits.steps, "visit": visited.visit, "enough": visited.enough}
@@ -163,7 +163,8 @@ class Trainer:
         result = TrainingRunResult(logits.argmax(axis=1), facts, calibration)
         if leads:
             if self._save_weights and phase == "final":
-                _save(self._final(seed), trained.network, context.task, transform=transform)
+                how = {"transform": transform, "variant": context.model.variant}
+                _save(self._final(seed), trained.network, context.task, **how)
             result.write(context.work / name)
         return result
 
@@ -329,8 +330,14 @@ def new_head(network: Any, *, trained: bool, bias: float = 0.0) -> list[str]:
     return [*notes, "the head is new: a linear layer of zeros" + (f" with a bias of {bias:g}" if bias else "")]
 
 
-def _save(
-    path: Path, network: Any, task: Task | None, provenance: Mapping[str, Any] | None = None, *, transform: Transform
+def _save(  # a sidecar's fields
+    path: Path,
+    network: Any,
+    task: Task | None,
+    provenance: Mapping[str, Any] | None = None,
+    *,
+    transform: Transform,
+    variant: Sequence[tuple[str, Any]] = (),
 ) -> None:
     """Write a network's weights and their sidecar (models/weights/sidecar.py): the head's task and preprocessing.
 
@@ -343,6 +350,7 @@ def _save(
     with replacing(path) as temporary:
         temporary.write_bytes(save(tensors))
     sidecar = {**(provenance or {}), "model": network.spec.name}
+    sidecar |= {"variant": [f"{name}={plain_word(value)}" for name, value in variant]} if variant else {}
     if task is not None:
         how = {"interpolation": transform.interpolation, "antialias": transform.antialias}
         sidecar |= {"head": task.name, "image_size": transform.size[0], **how}

@@ -15,7 +15,7 @@ import vit_bench
 import yaml
 from PIL import Image
 from vit_bench.bench.cli import main
-from vit_bench.bench.predict import most_probable, predict
+from vit_bench.bench.predict import choose, most_probable, predict
 from vit_bench.models import catalog, create_model
 from vit_bench.registry import UsageError
 from vit_bench.suites.images.decode import read_image
@@ -201,6 +201,18 @@ def test_class_names_are_the_sidecars_or_a_tasks_or_numbers(kept: Path, tmp_path
     _save(kept, network, three, transform=Transform.for_input(network.spec.input, "square", (32, 32)))
     rewrite(kept, classes=None)
     assert labels() <= set(three.classes)
+
+
+def test_the_settings_of_a_variant_are_told_by_the_file_beside_its_weights(kept: Path, tmp_path: Path) -> None:
+    row = catalog()["ViT-mini"].derive(depth=2)
+    network: Any = create_model(row, num_classes=3, image_size=32)
+    torch.nn.init.normal_(network.head.weight)
+    task = folders.folder_task(tmp_path / "photos")
+    _save(kept, network, task, transform=HOW, variant=row.variant)
+    assert yaml.safe_load(Path(f"{kept}.yaml").read_text(encoding="utf-8"))["variant"] == ["depth=2"]
+    (found,) = {len(choose(None, kept)[0].variant), len(choose("ViT-mini", kept, {"depth": "2"})[0].variant)}
+    assert found == 1
+    assert len(predict(tmp_path / "photos", weights=kept)) == 24
 
 
 def test_a_module_of_ones_own() -> None:
