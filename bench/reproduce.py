@@ -131,12 +131,15 @@ def run_commands(cells: Iterable[Cell], config: Mapping[str, str], out: Path | s
     commands.
     """
     by_words: dict[tuple[str, ...], dict[str, dict[str, None]]] = {}
+    labels: dict[tuple[tuple[str, ...], str], str] = {}
     for cell in cells:
-        record = cell.records[0]
-        by_words.setdefault(_words(cell), {}).setdefault(record.model, {})[record.task] = None
+        record, words = cell.records[0], _words(cell)
+        by_words.setdefault(words, {}).setdefault(record.model, {})[record.task] = None
+        labels[words, record.model] = record.label
     last = [f"{name}={config[name]}" for name in FROM_CONFIG if config.get(name, "") not in ("", "none", "false")]
     lines = []
-    for (suite, *others), by_model in by_words.items():
+    for words, by_model in by_words.items():
+        suite, *others = words
         by_tasks: dict[frozenset[str], list[str]] = {}
         for model, its_tasks in by_model.items():
             by_tasks.setdefault(frozenset(its_tasks), []).append(model)
@@ -144,8 +147,10 @@ def run_commands(cells: Iterable[Cell], config: Mapping[str, str], out: Path | s
             named = [task for task in by_model[models[0]] if task]
             named = [] if _are_default_tasks(suite, named) else named
             typed = [f"suite={suite}", f"model={as_typed(models)}"] + ([f"task={as_typed(named)}"] if named else [])
-            words = [*typed, *others, *last, f"out={out}"]
-            lines.append("python -m bench run " + " ".join(map(shlex.quote, words)))
+            names = [labels[words, model] for model in models]
+            label = [f"label={as_typed([name or 'none' for name in names])}"] if any(names) else []
+            command = [*typed, *others, *label, *last, f"out={out}"]
+            lines.append("python -m bench run " + " ".join(map(shlex.quote, command)))
     return lines
 
 

@@ -83,6 +83,10 @@ def test_a_value_with_a_space_in_it_is_said_whole() -> None:
     (record,) = cell(job).records
     varied = replace(cell(job), records=(replace(record, variant="depth=2 note=two words"),))
     assert "model.depth=2 'model.note=two words'" in job_command(varied, {}, "x")
+    labelled = [replace(one, records=tuple(replace(record, label=name) for record in one.records))
+                for one, name in ((varied, "two, layers"), (varied, ""))]  # fmt: skip
+    assert """ 'label="two, layers"' out=x""" in job_command(labelled[0], {}, "x")
+    assert "label=" not in job_command(labelled[1], {}, "x")
 
 
 def test_what_only_the_last_command_said_is_taken_from_its_settings(tmp_path: Path) -> None:
