@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ...registry import UsageError
 from ...results.exports.foreign_csv import is_foreign, read_foreign
 from ...results.store import load
 from ..words import Mistakes, each, is_on_disk, option
@@ -43,7 +44,7 @@ class CompareOptions(TableOutput):
         "`by=model a=ViT-B/16 b=BiT-R50x1`, within one run or across",
         shown="model|weights|variant|source",
     )
-    a: str = option("", "the side A of `by=`", shown="NAME")
+    a: str = option("", "the side A of `by=`; of `by=variant` none is the model as it is", shown="NAME")
     b: str = option("", "the side B of `by=`", shown="NAME")
     label: tuple[str, ...] = option((), "the names to show for the runs A and B", shown="NAME,NAME")
     fail_if: str = option(
@@ -105,6 +106,8 @@ def compare_verb(words: Words = None) -> None:
             comparing.select(frame, by, word, where) for frame, word, where in zip(frames, chosen, names, strict=True)
         ]
         names = tuple(f"{w} ({n})" if len(sources) == 2 else w for w, n in zip(chosen, names, strict=True))
+        if len(sources) == 1 and set(frames[0]["measurement"]) & set(frames[1]["measurement"]) - {""}:
+            raise UsageError(f"a={chosen[0]} and b={chosen[1]} have records in common{_variants(frames[0])}")
     comparison = comparing.compare(
         frames[0], frames[1], (names[0], names[1]), metric=metric, by=by, mix=options.mix, margin=options.margin
     )
@@ -166,6 +169,11 @@ def _load(source: Path, mapping: dict[str, str], metric: str) -> pd.DataFrame:
         return read_foreign(source, mapping, metric)
     several = not source.exists() and "," in str(source)
     return load(*(str(source).split(",") if several else [source]))
+
+
+def _variants(frame: pd.DataFrame) -> str:
+    shown = [f"'{text or 'none'}'" for text in frame["variant"].unique()]
+    return f": name variants, by=variant a={shown[0]} b={shown[1]}" if len(shown) > 1 else ""
 
 
 def _name(by: str, word: str) -> str:

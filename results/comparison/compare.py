@@ -32,7 +32,7 @@ from .. import statistics
 from ..predictions import Predictions, Scored
 from ..questions import not_reached
 from ..statistics import Difference
-from ..tables.names import Name, Thing, names_or_plain, shown_values
+from ..tables.names import Name, Thing, names_or_plain, shown_values, thing_of
 from .join import BY_DIFFERENCE, MISSING, Joined, join
 from .means import CellDifference, GroupMean, group_means, p_equivalent, p_worse_by
 
@@ -265,13 +265,19 @@ def _unreached_note(a: pd.DataFrame, b: pd.DataFrame, names: tuple[str, str]) ->
 
 
 def select(frame: pd.DataFrame, by: str, word: str, where: str) -> pd.DataFrame:
-    """The records of one side: those whose column `by` is `word`, or is shown as it. Raises UsageError if none are."""
+    """The records of one side: those whose column `by` is `word`, or is shown as it. Raises UsageError if none are.
+
+    With by=model a word may also name a variant, as tables do: "ViT-mini [depth=2]".
+    """
     if by not in BY:
         raise UsageError(f"by={by}: {suggest(by, BY)}")
     shown = shown_values(frame, by)
     chosen = frame[(frame[by] == word) | (frame[by].astype(str).map(shown) == word)]
+    named = {thing: name.model for thing, name in names_or_plain(frame).items()} if by == "model" else {}
+    if chosen.empty and by == "model":
+        chosen = frame[[named[thing_of(row)] == word for row in frame.to_dict("records")]]
     if chosen.empty:
-        known = list(dict.fromkeys([*shown, *shown.values()]))
+        known = list(dict.fromkeys(filter(None, [*shown, *shown.values(), *named.values()])))
         raise UsageError(f"{where} has no {by} '{word}'. {suggest(word, known)}")
     chosen.attrs = frame.attrs
     return chosen

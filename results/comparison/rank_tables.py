@@ -141,8 +141,9 @@ def pairs_table(found: AllPairs) -> Table:
             ranking = by_subject[mean.suite, mean.metric, mean.group]
             values = [f"{ranking.values[side]:.2f}" for side in contest.sides]
             labels = (heading(ranking, several), *("" for _ in found.varying[1:]))
-            delta = (f"{mean.difference.value:+.2f}", interval_text(mean.difference), p_text(mean.difference.p))
-            rows.append((*contest.sides, *labels, *values, *delta, p_text(mean.p), "", "mean", mean.verdict))
+            found_delta = mean.difference
+            delta = (f"{found_delta.value:+.2f}", mean.verdict, interval_text(found_delta), p_text(mean.p))
+            rows.append((*contest.sides, *labels, *values, *delta, p_text(found_delta.p), "", "mean"))
     ratio = any(pair.ratio for contest in found.contests for pair in contest.pairs)
     return Table(
         title=f"{found.name}: every pair by {found.by}",

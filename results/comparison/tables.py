@@ -15,7 +15,7 @@ from ..tables.table import Table
 from .compare import ALPHA, BETTER, EQUIVALENT, SAME, UNTESTED, WORSE, Comparison, Pair
 from .join import MISSING
 
-COLUMNS = ("interval", "p", "Holm's p", "smallest detectable", "test", "verdict")
+COLUMNS = ("verdict", "interval", "Holm's p", "p", "smallest detectable", "test")
 KINDS = (BETTER, WORSE, EQUIVALENT, SAME, UNTESTED)
 SHOWN = 200  # most pairs in a terminal
 
@@ -97,12 +97,11 @@ def difference_row(pair: Pair, keys: list[str]) -> tuple[str, ...]:
         for value, n in zip((pair.a, pair.b), pair.n, strict=True)
     ]
     value = f"{delta.value:.{digits}f}" if pair.ratio else f"{delta.value:+.{digits}f}"
-    interval = interval_text(delta, digits)
     detectable = "" if delta.detectable != delta.detectable or pair.ratio else f"{delta.detectable:.{digits}f}"
     return (
         *(_text(pair.key[key]) for key in keys),
-        *(*sides, value, interval, p_text(delta.p), p_text(pair.p), detectable),
-        *(_short_method(delta.method), pair.verdict),
+        *(*sides, value, pair.verdict, interval_text(delta, digits)),
+        *(p_text(pair.p), p_text(delta.p), detectable, _short_method(delta.method)),
     )
 
 
@@ -127,7 +126,7 @@ def _short_method(method: str) -> str:
 
 def p_text(p: float | None) -> str:
     """A p as text; nothing where there is none."""
-    return "" if p is None else f"{p:.1g}" if p < 0.001 else f"{p:.3f}"
+    return "" if p is None else "<0.0001" if p < 0.0001 else f"{p:.1g}" if p < 0.001 else f"{p:.3f}"
 
 
 def _text(value: Any) -> str:
@@ -156,10 +155,10 @@ def _summary_table(comparison: Comparison) -> Table:
         value, interval = (mean.why, "") if found is None else (f"{found.value:+.2f}", interval_text(found))
         verdict = _overall(counts) if mean.p is None else mean.verdict
         label = f"{mean.suite} {mean.metric}"
-        rows.append((label, mean.group, *texts, value, interval, p_text(mean.p), verdict))
+        rows.append((label, mean.group, value, verdict, interval, p_text(mean.p), *texts))
     return Table(
         title="Verdicts on A",
-        columns=("suite", "group", *KINDS, "mean delta", "interval", "Holm's p", "verdict"),
+        columns=("suite", "group", "mean delta", "verdict", "interval", "Holm's p", *KINDS),
         rows=tuple(rows),
         labels=2,
         notes=(

@@ -45,10 +45,10 @@ def thing_of(record: Any) -> Thing:
     return str(record["model"]), str(record["variant"]), str(record["weights"])
 
 
-def names(frame: pd.DataFrame) -> dict[Thing, Name]:
+def names(frame: pd.DataFrame, *, plain: bool = False) -> dict[Thing, Name]:
     """The name of each model, variant and weights in these records; no two are the same.
 
-    Raises UsageError for one of them with two labels.
+    Raises UsageError for one of them with two labels; `plain`: it has none.
     """
     rows = frame[THING].astype(str).drop_duplicates()
     things: list[Thing] = list(rows.itertuples(index=False, name=None))
@@ -65,7 +65,7 @@ def names(frame: pd.DataFrame) -> dict[Thing, Name]:
         quiet = not several or not brought or (brought in BROUGHT and of_variant[thing[:2]] == 1)
         made[thing] = Name(model=base, weights=weights[brought], text=base if quiet else f"{base} ({weights[brought]})")
     made = _all_different(made)
-    labels = _labels(frame)
+    labels = _labels(frame, plain=plain)
     taken = Counter([*labels.values(), *(name.text for thing, name in made.items() if thing not in labels)])
     for thing, label in labels.items():
         text = label if taken[label] == 1 else f"{label}: {made[thing].text}"
@@ -74,19 +74,16 @@ def names(frame: pd.DataFrame) -> dict[Thing, Name]:
 
 
 def names_or_plain(frame: pd.DataFrame) -> dict[Thing, Name]:
-    """The same; without labels where one thing has two."""
-    try:
-        return names(frame)
-    except UsageError:
-        return names(frame.drop(columns="label"))
+    """The same; without a label what has two."""
+    return names(frame, plain=True)
 
 
 def shown_values(frame: pd.DataFrame, column: str) -> dict[str, str]:
     """What to show for each value of model, variant, weights or source: the label that all of it has, else its name."""
     values = list(dict.fromkeys(frame[column].astype(str)))
     shorten = {"model": short_models, "weights": short_weights}.get(column)
-    short = shorten(values) if shorten else {value: value for value in values}
-    labels, of_value = _labels(frame), dict[str, set[str]]()
+    short = shorten(values) if shorten else {value: value or "none" for value in values}
+    labels, of_value = _labels(frame, plain=True), dict[str, set[str]]()
     for *thing, value in frame[[*THING, column]].astype(str).drop_duplicates().itertuples(index=False, name=None):
         of_value.setdefault(value, set()).add(labels.get((thing[0], thing[1], thing[2]), ""))
     shown = {value: (of_value[value].pop() if len(of_value[value]) == 1 else "") or short[value] for value in values}
@@ -158,17 +155,21 @@ def _all_different(made: Mapping[Thing, Name]) -> dict[Thing, Name]:
     return different
 
 
-def _labels(frame: pd.DataFrame) -> dict[Thing, str]:
+def _labels(frame: pd.DataFrame, *, plain: bool) -> dict[Thing, str]:
     """The labels in these records. A record without one is of the same thing as those with one."""
     if "label" not in frame:
         return {}
     found: dict[Thing, str] = {}
+    twice: set[Thing] = set()
     labelled = frame[frame["label"].fillna("").ne("")][[*THING, "label"]].astype(str).drop_duplicates()
     for *thing, label in labelled.itertuples(index=False, name=None):
         model, variant, weights = thing
         if found.setdefault((model, variant, weights), label) != label:
+            twice.add((model, variant, weights))
+            if plain:
+                continue
             raise UsageError(
                 f"'{found[model, variant, weights]}' and '{label}' are two labels of one thing here, "
                 f"{' '.join(filter(None, thing))}: repeat one of the runs with label=, which costs no work"
             )
-    return found
+    return {thing: label for thing, label in found.items() if thing not in twice}

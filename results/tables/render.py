@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 FORMATS: tuple[Format, ...] = get_args(Format)
 TEXT_WIDTH = 345.0  # points: of LaTeX's class article on A4 at 10 pt
+VERDICTS = {"better": "green", "worse": "red", "mixed": "yellow", "suspect": "yellow", "failed": "red"}  # colours
 SMALLEST = 0.6  # the least scale of a LaTeX table
 LATEX = {
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
@@ -201,7 +202,7 @@ def show_table(table: Table, console: Console) -> None:
             made.add_column(Text(heading), justify="left" if i < part.labels else "right", no_wrap=True)
         for i, row in enumerate(part.rows):
             # Text, so that "[depth=2]" is not read as markup
-            cells = [Text(cell, style="bold" if (i, j) in part.bold else "") for j, cell in enumerate(row)]
+            cells = [Text(cell, style=_style(part, i, j)) for j, cell in enumerate(row)]
             made.add_row(*cells, end_section=i + 1 in part.rules)
         return made
 
@@ -222,6 +223,14 @@ def show_table(table: Table, console: Console) -> None:
     for note in table.notes:
         for line in textwrap.wrap(note, across, break_long_words=False, break_on_hyphens=False):
             console.print(line, style="dim", markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+
+def _style(table: Table, row: int, column: int) -> str:
+    """How a terminal shows a cell: bold as the table says, verdicts in colour."""
+    words = table.rows[row][column].split()
+    is_verdict = "verdict" in (table.columns[column], table.rows[row][0])  # of a transposed table, too
+    colour = VERDICTS.get(words[0], "") if is_verdict and words else ""
+    return f"{'bold' if (row, column) in table.bold else ''} {colour}".strip()
 
 
 def _transposed(table: Table) -> Table:

@@ -135,6 +135,16 @@ def test_rows_beyond_a_budget_are_counted_in_one_note_and_not_compared() -> None
     assert "Not reached within a budget, and not compared: rows, 4 of new." in found.notes
 
 
+def test_builds_of_one_version_of_torch_are_one_version() -> None:
+    row = {"suite": "throughput", "metric": "images_per_second", "unit": "images/s", "value": 9.0, "model": "ViT-mini"}
+    versions = ("2.14.1", "2.14.1+cu130")
+    two = [Record(**row, weights="random", env={"torch": one}, at={"batch_size": i}) for i, one in enumerate(versions)]
+    (table,) = make("throughput", frame_of(two))
+    assert "torch 2.14.1 (builds 2.14.1, 2.14.1+cu130)" in table.notes[0]
+    other = [two[0], replace(two[1], env={"torch": "2.13.0"})]
+    assert "torch DIFFERS: 2.13.0, 2.14.1" in make("throughput", frame_of(other))[0].notes[0]
+
+
 @pytest.mark.slow
 def test_a_run_over_its_budget_is_no_failure(tmp_path: Path) -> None:
     words = [*("suite=throughput", "model=ViT-mini", "device=cpu", "image_size=32", "batch_size=1,2,3"), *QUICK]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import typer
+from rich.console import Console
 from vit_bench.bench.verbs.compare import compare_verb
 from vit_bench.registry import UsageError
 from vit_bench.results.comparison.compare import compare
@@ -18,6 +20,7 @@ from vit_bench.results.comparison.tables import tables
 from vit_bench.results.record import Cell, Record
 from vit_bench.results.statistics import difference_of_accuracies, ratio_of_medians
 from vit_bench.results.store import Store, load
+from vit_bench.results.tables.render import show_table
 from vit_bench.stable import sha
 
 
@@ -113,6 +116,37 @@ def test_two_sides_of_one_run(capsys, by: str) -> None:
     assert stopped.value.exit_code == 1
     with pytest.raises(UsageError, match=f"run has no {by} 'frist'. Did you mean 'first'"):
         compare_verb(["run", f"by={by}", "a=frist", "b=second"])
+
+
+def test_variants_are_named_as_tables_name_them_and_no_record_is_compared_with_itself(capsys) -> None:
+    for i, (model, variant, rate) in enumerate([("M", "", 0.1), ("M", "depth=2", 0.4), ("N", "", 0.2)]):
+        predicted = wrong(rate, 400, seed=i)
+        put("run", f"k{i}", [score(100 * float((predicted == 0).mean()), measurement=f"k{i}/0", model=model,
+                                   variant=variant)],
+            {"0": predicted, "labels": np.zeros(400, dtype=np.int32)})  # fmt: skip
+    (one,), _ = compared(capsys, "run", "by=variant", "a=none", "b=depth=2")
+    assert (float(one["A"]) > 85, 50 < float(one["B"]) < 70) == (True, True)
+    assert one["p"] == one["Holm's p"] == "<0.0001"
+    (one,), _ = compared(capsys, "run", "by=model", "a=M [depth=2]", "b=N")
+    assert one["verdict"] == "worse on these weights"
+    with pytest.raises(
+        UsageError, match=r"a=M and b=M \[depth=2\] have records in common: name variants, by=variant a='none' b='dep"
+    ):
+        compare_verb(["run", "by=model", "a=M", "b=M [depth=2]"])
+
+
+def test_the_verdict_stands_beside_its_number_and_in_colour(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    of_group("a", 0.30, ["p", "q", "r", "s"])
+    of_group("b", 0.80, ["p", "q", "r", "s"])
+    cells, summary = tables(compare(load("a"), load("b"), ("a", "b")))
+    for table in (cells, summary):
+        assert table.columns.index("verdict") == table.columns.index("delta" if table is cells else "mean delta") + 1
+        screen = Console(file=io.StringIO(), width=80, force_terminal=True, color_system="standard")
+        show_table(table, screen)
+        told = screen.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
+        assert re.search(r"\x1b\[32m *better on these weights", told)
+        assert "\x1b[32mbetter\x1b" not in told.partition("continued")[0]  # headings have no colour
 
 
 def test_timings_are_compared_by_the_ratio_of_their_medians(capsys) -> None:

@@ -17,7 +17,7 @@ from vit_bench.results.comparison.many import compare_all
 from vit_bench.results.comparison.tables import tables
 from vit_bench.results.record import Record, frame_of
 from vit_bench.results.tables import make
-from vit_bench.results.tables.names import LIBRARIES, WEIGHTS_FILE, names
+from vit_bench.results.tables.names import LIBRARIES, WEIGHTS_FILE, names, names_or_plain, shown_values
 from vit_bench.results.tables.rows import provenance_notes
 
 OWN = "work/bench_models.py:swirl"
@@ -78,6 +78,13 @@ def test_names_are_as_short_as_they_can_be(things: list[tuple[str, ...]], expect
 def test_two_labels_of_one_thing_are_refused() -> None:
     with pytest.raises(UsageError, match=r"'a' and 'b' are two labels of one thing here, ViT-mini random: repeat one"):
         make("fewshot", frame(("ViT-mini", "", "random", "a"), ("ViT-mini", "", "random", "b")).assign(seed=[0, 1]))
+
+
+def test_where_one_thing_has_two_labels_the_others_keep_theirs() -> None:
+    both = frame(("A", "", "w", "before"), ("A", "", "w", "after"), ("B", "", "w", "ours"), ("B", "", "w"))
+    assert [name.text for name in names_or_plain(both).values()] == ["A", "ours"]
+    assert shown_values(both, "model") == {"A": "A", "B": "ours"}
+    assert shown_values(frame(("A", "", "w"), ("A", "depth=2", "w")), "variant") == {"": "none", "depth=2": "depth=2"}
 
 
 def test_results_of_before_have_no_labels() -> None:
