@@ -1,20 +1,19 @@
-"""`vit_bench.run`: the verb `run` from Python. It returns the records."""
+"""`vit_bench.run`: the verb `run` from Python. It returns the records. And how Python values become a plan."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import product
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_origin
 
 from ..models import Model, given_model
 from ..registry import UsageError
 from . import config as settings
 from .console import stderr
-from .plan import make_plan
+from .plan import Plan, make_plan
 from .progress import Progress
 from .run import execute, records
-from .words import as_typed, options
+from .words import as_typed, options, text_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,18 +30,25 @@ def run(*words: str, model: Any = None, progress: bool = False, **values: Any) -
 
     A job that fails is a record with status "failed". Raises UsageError for what cannot be run at all.
     """
+    plan = planned(*words, model=model, **values)
+    outcome = execute(plan, Progress(stderr() if progress else None))
+    if outcome.interrupted:
+        raise KeyboardInterrupt
+    return records(plan)
+
+
+def planned(*words: str, model: Any = None, **values: Any) -> Plan:
+    """The plan of these words and values, which are those of `run`. Raises UsageError for what cannot be run."""
     labels = _labels(model, values.get("weights"))
     model, values = _without_labels(model), {key: _without_labels(value) for key, value in values.items()}
     if labels and "label" in values:
         raise UsageError("label= and a dict of models or weights both name the rows: leave one of them out")
     values |= {"label": labels} if labels else {}
     names, given = _models(model)
-    typed = [*words, *(f"{key}={_text(key, value)}" for key, value in values.items()), *names]
-    plan = make_plan(settings.read(typed), given)
-    outcome = execute(plan, Progress(stderr() if progress else None))
-    if outcome.interrupted:
-        raise KeyboardInterrupt
-    return records(plan)
+    kinds = options(settings.Config)
+    several = {key for key in values if key in kinds and get_origin(kinds[key].kind) is tuple}
+    texts = {key: text_of(key, value, several=key in several) for key, value in values.items()}
+    return make_plan(settings.read([*words, *(f"{key}={text}" for key, text in texts.items()), *names]), given)
 
 
 def _labels(model: Any, weights: Any) -> list[str]:
@@ -67,13 +73,3 @@ def _models(model: Any) -> tuple[list[str], Mapping[str, Model]]:
     rows = [item if isinstance(item, str) else given_model(item) for item in items]
     names = [row if isinstance(row, str) else row.name for row in rows]
     return [f"model={as_typed(names)}"], {row.name: row for row in rows if not isinstance(row, str)}
-
-
-def _text(key: str, value: Any) -> str:
-    several = key in settings.TOP_LEVEL and get_origin(options(settings.Config)[key].kind) is tuple
-    items = [value] if isinstance(value, Path) and several else value
-    if items is None or isinstance(items, str | Path | bool | int | float):
-        return as_typed(items)
-    if isinstance(items, Sequence):
-        return as_typed([_text("", item) for item in items])
-    raise UsageError(f"{key}={value!r}: expected a text, a number or a list of them, not {type(value).__name__}")

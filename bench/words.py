@@ -254,6 +254,37 @@ def as_typed(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool | None) else str(value)
 
 
+def text_of(key: str, value: Any, *, several: bool = False) -> str:
+    """A Python value as one types it. A Path alone is one item where `several` are taken; a text is as typed.
+
+    Raises UsageError for what is no text, number, path, or a list of them.
+    """
+    items = [value] if isinstance(value, Path) and several else value
+    if items is None or isinstance(items, str | Path | bool | int | float):
+        return as_typed(items)
+    if isinstance(items, Sequence):
+        return as_typed([text_of(key, item) for item in items])
+    raise UsageError(f"{key}={value!r}: expected a text, a number or a list of them, not {type(value).__name__}")
+
+
+def from_python(kind: type[A], **values: Any) -> A:
+    """The options of a verb with these Python values, read and checked as if they were typed.
+
+    Raises UsageError with all mistakes.
+    """
+    known, mistakes = options(kind), Mistakes()
+    texts: dict[str, str] = {}
+    for key, value in values.items():
+        if isinstance(value, list):
+            value = tuple(value)
+        if value != known[key].default:
+            with mistakes:
+                texts[key] = text_of(key, value, several=get_origin(known[key].kind) is tuple)
+    chosen = read_values(texts, known, mistakes)
+    mistakes.tell()
+    return kind(**chosen)
+
+
 def _quoted(item: str) -> str:
     plain = item and item == item.strip() and "," not in item and item[0] != '"'
     return item if plain else '"' + item.replace('"', '""') + '"'

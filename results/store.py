@@ -22,14 +22,14 @@ from __future__ import annotations
 import gc
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ..registry import UsageError
+from ..registry import UsageError, suggest
 from ..stable import replacing
 from .arrays import write_arrays
 from .bundle import is_bundle, unpack
@@ -40,6 +40,8 @@ from .record import COLUMNS, NUMBERS, Cell, as_numbers, frame_of, typed
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+
+Records: TypeAlias = "str | Path | pd.DataFrame"  # a run directory, bundle or results CSV, or what `load` returned
 
 
 class Store:
@@ -155,23 +157,54 @@ class Store:
         return known[1]
 
 
-def load(*sources: str | Path) -> pd.DataFrame:
-    """One long DataFrame, one number a row, of run directories and results CSV files.
+def load(*sources: Records, metric: str = "") -> pd.DataFrame:
+    """One long DataFrame, one number a row, of run directories and results CSV files, or of such DataFrames.
+
+    Its rows are of several metrics (`top1`, `seconds`, …): `metric` keeps the rows of one, or of several with commas,
+    and the jobs without a number. `vit_bench.table(frame)` shows a frame and mixes none.
 
     Columns: those of `Record`, `label` if any record has one, then one per setting that varied inside jobs (shots, l2,
     …), then question and treatment as JSON, then pretrain.NAME (images, epochs, core_days, where known), then env.NAME.
     `attrs["folders"]` are the run directories, where predictions and curves are. Raises UsageError for any other path,
-    and for a CSV without the columns needed.
+    for a CSV or DataFrame without the columns needed, and for a metric that no record has.
     """
     import pandas as pd
 
     if not sources:
         raise UsageError("load() needs at least one run directory or results CSV")
     with _garbage_collection_off():
-        frames = [_load_one(Path(source)) for source in sources]
+        frames = [_load_one(Path(one)) if isinstance(one, str | Path) else _given(one) for one in sources]
     frame = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
-    frame.attrs["folders"] = tuple(str(folder) for folder in map(_run_directory, sources) if folder is not None)
-    return frame
+    folders = [_folders(one) for one in sources]
+    frame.attrs["folders"] = tuple(dict.fromkeys(folder for found in folders for folder in found))
+    return _of_metrics(frame, metric) if metric else frame
+
+
+def _given(frame: Any) -> pd.DataFrame:
+    """A DataFrame of `load` or `run`, or a selection of its rows. Raises UsageError for anything else."""
+    import pandas as pd
+
+    if not isinstance(frame, pd.DataFrame):
+        raise UsageError(f"expected a run directory, a results CSV or a DataFrame, not {type(frame).__name__}")
+    if missing := [name for name in (*COLUMNS, "question", "treatment") if name not in frame]:
+        raise UsageError(f"a DataFrame is one of load() or run(): this one has no column {', '.join(missing[:5])}")
+    return frame.reset_index(drop=True)
+
+
+def _folders(source: Records) -> Sequence[str]:
+    """The run directories of a source, as its records' `attrs` name them."""
+    if not isinstance(source, str | Path):
+        return source.attrs.get("folders", ())
+    folder = _run_directory(source)
+    return () if folder is None else (str(folder),)
+
+
+def _of_metrics(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
+    known = list(dict.fromkeys(frame["metric"][frame["status"] == "ok"]))
+    for name in metric.split(","):
+        if name not in known:
+            raise UsageError(f"metric={name}: {suggest(name, known)}")
+    return frame[frame["metric"].isin(metric.split(",")) | (frame["status"] != "ok")].reset_index(drop=True)
 
 
 @contextmanager

@@ -93,7 +93,12 @@ def registry_for(built_in: Registry[RowT], words: Sequence[str]) -> Registry[Row
     """A registry with the user's rows: those of `include=` and those that the runs among the words were made with."""
     texts = [word.partition("=")[2] for word in words if word.startswith("include=")][-1:]
     folders = [folder for text in texts if text for folder in read_value("include", text, tuple[Path, ...])]
-    rows, notes = rows_for([Path(word) for word in words if is_on_disk(word)], tuple(folders))
+    return registry_with(built_in, [Path(word) for word in words if is_on_disk(word)], tuple(folders))
+
+
+def registry_with(built_in: Registry[RowT], runs: Iterable[Path], folders: tuple[Path, ...]) -> Registry[RowT]:
+    """A registry with the user's rows of these folders and of those that the runs were made with."""
+    rows, notes = rows_for(runs, folders)
     for note in notes:
         stderr().say(note)
     return rows.added_to(built_in)

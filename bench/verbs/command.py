@@ -7,29 +7,27 @@ it in help.
 from __future__ import annotations
 
 import inspect
-import io
 import sys
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Any, Literal, TypeAlias, TypeVar, Union, get_args, get_origin
 
 import typer
-from rich.console import Console
 
 from ...registry import Registry, UsageError
-from ...results.checks import writable
 from ...results.choices import Format
-from ...results.tables import Table
-from ...results.tables.arrange import captioned, sorted_by, with_columns
-from ...results.tables.render import render, render_json, show_table
-from ...stable import replacing
+from ...results.store import Records
+from ...results.tables.arrange import Arrangement
+from ...results.tables.render import ENDINGS, show_table, style_of
+from ...results.tables.shown import Tables
 from ..console import stderr, stdout
 from ..words import Mistakes, Option, each, is_on_disk, no_setting, option, options, read_values, split_word
 
 A = TypeVar("A")
 B = TypeVar("B")
+Side: TypeAlias = "Records | Sequence[Records]"  # several runs of one side in a list
 
 
 def single(verb: Callable[..., None], *more: str) -> typer.Typer:
@@ -128,20 +126,28 @@ def read_row_and_runs(built_in: Registry[A], name: str, words: list[str], kind: 
     return row, runs, options
 
 
+def folders_of(sources: Iterable[Records]) -> list[Path]:
+    """The paths of runs, and the run directories of DataFrames that `load` or `run` returned."""
+    found = [[one] if isinstance(one, str | Path) else one.attrs.get("folders", ()) for one in sources]
+    return [Path(path) for paths in found for path in paths]
+
+
+def name_of(source: Records) -> str:
+    """A source as it was typed; of a DataFrame the run directories that its records are of."""
+    if isinstance(source, str | Path):
+        return str(source)
+    return ",".join(map(str, source.attrs.get("folders", ()))) or "DataFrame"
+
+
+def runs_of(side: Side) -> list[Records]:
+    """The runs of one side: one, or those of a list."""
+    return [side] if isinstance(side, str | Path) or not isinstance(side, Sequence) else list(side)
+
+
 def default_runs(row: Any, show: str | None) -> list[Path]:
     """The run directories in runs/ of the suites that a row shows; none where published numbers alone are shown."""
     folders = [Path("runs") / suite for suite in row.suites if show != "published"]
     return [folder for folder in folders if (folder / "cells").is_dir()]
-
-
-ENDINGS: dict[str, Format] = {
-    ".txt": "terminal",
-    ".md": "github",
-    ".tex": "latex",
-    ".html": "html",
-    ".csv": "csv",
-    ".json": "json",
-}
 
 
 def wrong_place(out: Path) -> str:
@@ -149,7 +155,7 @@ def wrong_place(out: Path) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TableOutput:
+class TableOutput(Arrangement):
     """How tables are arranged and written."""
 
     format: Format | None = option(None, "how it is written; without it, as `out=` ends, or for a terminal")
@@ -168,34 +174,18 @@ class TableOutput:
     @property
     def style(self) -> Format:
         """The format. Raises UsageError for a file whose ending says none."""
-        if self.format is not None or self.out is None:
-            return self.format or "terminal"
-        ending = self.out.suffix.lower()
-        if ending not in ENDINGS:
-            raise UsageError(f"out={self.out}: add format=, or one of the endings {', '.join(ENDINGS)}")
-        return ENDINGS[ending]
+        return self.format or (style_of(self.out) if self.out else "terminal")
 
 
-def arranged(tables: Iterable[Table], output: TableOutput) -> list[Table]:
-    """The tables with the rows, columns and captions that the options ask for. Raises UsageError for wrong ones."""
-    made = with_columns(sorted_by(list(tables), output.sort), output.columns)
-    return captioned(made, output.caption, output.latex_label)
-
-
-def show_tables(tables: Iterable[Table], output: TableOutput) -> None:
-    """Print or write tables of results, arranged and formatted as the options say. Raises UsageError for wrong ones."""
-    style, made = output.style, arranged(tables, output)
-    if style == "terminal":
-        file = io.StringIO() if output.out else None
-        screen = stdout() if file is None else Console(file=file, width=10_000)
-        for table in made:
+def show_tables(tables: Tables, output: TableOutput) -> None:
+    """Print or write tables of results as the options say. Raises UsageError for wrong ones."""
+    style = output.style
+    if output.out is not None:
+        tables.save(output.out, style)
+        stderr().say(f"written: {output.out}")
+    elif style == "terminal":
+        screen = stdout()
+        for table in tables.of(style):
             show_table(table, screen)
-        text = file.getvalue() if file else ""
     else:
-        text = render_json(made) if style == "json" else "".join(render(table, style) for table in made)
-    if output.out is None:
-        sys.stdout.write(text)
-        return
-    with writable(f"out={output.out}", "Type another out="), replacing(output.out) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    stderr().say(f"written: {output.out}")
+        sys.stdout.write(tables.to(style))

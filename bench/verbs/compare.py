@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,12 +12,14 @@ import typer
 from ...registry import UsageError
 from ...results.exports.foreign_csv import is_foreign, read_foreign
 from ...results.store import load
-from ..words import Mistakes, each, is_on_disk, option
-from .command import TableOutput, listed, path_on_disk, read_words, show_tables, single
+from ..words import Mistakes, each, from_python, is_on_disk, option
+from .command import Side, TableOutput, listed, name_of, path_on_disk, read_words, runs_of, show_tables, single
 from .completion import words_argument
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from ...results.comparison.shown import Compared
 
 
 def _wrong_map(text: str) -> str:
@@ -78,6 +80,39 @@ Words = Annotated[
 ]
 
 
+def compare(  # noqa: PLR0913  # users call it
+    *sides: Side,
+    metric: str = "",
+    by: str = "",
+    a: str = "",
+    b: str = "",
+    label: Sequence[str] = (),
+    margin: float | None = None,
+    mix: bool = False,
+    map: str | Mapping[str, str] = "",
+    columns: Sequence[str] = (),
+    sort: str = "",
+) -> Compared:
+    """Two sides number by number, `compare(a, b)`; or many models, `compare(run, by="model")`: as the command does.
+
+    sides        run directories, bundles, CSVs, and DataFrames of `run` or `load`; several of one side in a list
+    metric       which metric, several with commas; without it top1, or the only one on both sides
+    by           "model", "weights", "variant" or "source": ranks of all; with `a` and `b` two of them alone
+    label        the names to show for the two sides
+    margin       percentage points: says where the true difference is smaller than this, and `.worse` is more than it
+    mix          answers to different questions, all the same
+    map          the columns of a CSV from elsewhere: {"model": "name", "value": "top1"}
+    columns, sort   as of `table`
+
+    A notebook shows the result with its verdicts and notes; `.frame` is a DataFrame, a row a pair, `.found` has every
+    number, and `.worse` and `.missing` are what `fail_if=` asks of two sides. docs/verdicts.md shows how often
+    verdicts are wrong. Raises UsageError, as the command does, where nothing can be compared.
+    """
+    mapping = map if isinstance(map, str) else ",".join(f"{ours}:{theirs}" for ours, theirs in map.items())
+    words = {"metric": metric, "by": by, "a": a, "b": b, "label": label, "margin": margin, "mix": mix, "map": mapping}
+    return _compared(sides, from_python(CompareOptions, **words, columns=columns, sort=sort))
+
+
 def compare_verb(words: Words = None) -> None:
     """A and B are run directories or CSV files; several runs of one side with commas (A1,A2). Each pair has its
     difference, 95 % interval, p and a verdict: tested on the same images where both sides kept predictions (by video,
@@ -88,18 +123,27 @@ def compare_verb(words: Words = None) -> None:
     `compare RUN... by=model` tests every pair of models in every cell and mean, corrected for all of these, and shows
     the ranks that each model may have; of more than 50 models each against the best. `format=csv` has every pair.
     """
-    from ...results.comparison import compare as comparing
-    from ...results.comparison.tables import tables
+    sources, options = read_words(words or [], CompareOptions, "compare", name=_side, paths=True)
+    compared = _compared(sources, options)
+    show_tables(compared, options)
+    if ("worse" in options.fail_if and compared.worse) or ("missing" in options.fail_if and compared.missing):
+        raise typer.Exit(1)
 
-    sources, options = _read(words or [])
+
+def _compared(sources: Sequence[Side], options: CompareOptions) -> Compared:
+    """Two sides, or with `by=` alone all models. Raises UsageError for words that do not go together."""
+    from ...results.comparison import compare as comparing
+    from ...results.comparison.shown import Compared
+
+    _check(sources, options)
     by, metric = options.by, options.metric
     mapping = {ours: theirs for ours, _, theirs in _pairs(options.map)}
     frames = [_load(source, mapping, metric) for source in sources]
+    sides = [",".join(map(name_of, runs_of(source))) for source in sources]
     if by and not options.a:
-        _rank(frames, sources, options)
-        return
+        return _ranked(load(*frames), ", ".join(sides), options)
     frames = frames if len(frames) == 2 else frames * 2
-    names = options.label or (str(sources[0]), str(sources[-1]))
+    names = options.label or (sides[0], sides[-1])
     if by:
         chosen = [_name(by, side) for side in (options.a, options.b)]
         frames = [
@@ -108,31 +152,22 @@ def compare_verb(words: Words = None) -> None:
         names = tuple(f"{w} ({n})" if len(sources) == 2 else w for w, n in zip(chosen, names, strict=True))
         if len(sources) == 1 and set(frames[0]["measurement"]) & set(frames[1]["measurement"]) - {""}:
             raise UsageError(f"a={chosen[0]} and b={chosen[1]} have records in common{_variants(frames[0])}")
-    comparison = comparing.compare(
+    found = comparing.compare(
         frames[0], frames[1], (names[0], names[1]), metric=metric, by=by, mix=options.mix, margin=options.margin
     )
-    show_tables(tables(comparison, every=options.style != "terminal"), options)
-    worse = "worse" in options.fail_if and comparison.worse_by(options.margin or 0.0)
-    if worse or ("missing" in options.fail_if and comparison.missing):
-        raise typer.Exit(1)
+    return Compared(found, options, options.margin)
 
 
-def _rank(frames: Sequence[pd.DataFrame], sources: Sequence[Path], options: CompareOptions) -> None:
-    """Print the ranks of all models of these runs; as CSV every pair."""
-    import pandas as pd
-
+def _ranked(frame: pd.DataFrame, name: str, options: CompareOptions) -> Compared:
+    """All models of these runs."""
     from ...results.comparison.many import compare_all
-    from ...results.comparison.rank_tables import pairs_table, rank_tables
+    from ...results.comparison.shown import Compared
 
-    frame = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
-    frame.attrs["folders"] = tuple(folder for one in frames for folder in one.attrs.get("folders", ()))
-    name = ", ".join(map(str, sources))
     found = compare_all(frame, name, by=options.by, metric=options.metric, mix=options.mix, margin=options.margin)
-    show_tables([pairs_table(found)] if options.style in ("csv", "json") else rank_tables(found), options)
+    return Compared(found, options)
 
 
-def _read(words: list[str]) -> tuple[list[Path], CompareOptions]:
-    sources, options = read_words(words, CompareOptions, "compare", name=_side, paths=True)
+def _check(sources: Sequence[Side], options: CompareOptions) -> None:
     by, sides = bool(options.by), bool(options.a) + bool(options.b)
     mistakes = Mistakes()
     if not (sources if by and not sides else len(sources) in ((1, 2) if by else (2,))):
@@ -151,24 +186,24 @@ def _read(words: list[str]) -> tuple[list[Path], CompareOptions]:
     if by and not sides and options.fail_if:
         mistakes.note("fail_if= is of two sides: add a= and b=")
     mistakes.tell()
-    return sources, options
 
 
-def _side(word: str) -> Path:
+def _side(word: str) -> Side:
     """The runs of one side, several with commas. Raises UsageError for one that does not exist."""
-    each(path_on_disk, [word] if is_on_disk(word) else word.split(","))
-    return Path(word)
+    if is_on_disk(word):
+        return path_on_disk(word)
+    found = each(path_on_disk, word.split(","))
+    return found if len(found) > 1 else found[0]
 
 
 def _pairs(text: str) -> list[tuple[str, str, str]]:
     return [word.partition(":") for word in text.split(",") if word]
 
 
-def _load(source: Path, mapping: dict[str, str], metric: str) -> pd.DataFrame:
-    if mapping or is_foreign(source):
-        return read_foreign(source, mapping, metric)
-    several = not source.exists() and "," in str(source)
-    return load(*(str(source).split(",") if several else [source]))
+def _load(side: Side, mapping: dict[str, str], metric: str) -> pd.DataFrame:
+    if isinstance(side, str | Path) and (mapping or is_foreign(Path(side))):
+        return read_foreign(Path(side), mapping, metric)
+    return load(*runs_of(side))
 
 
 def _variants(frame: pd.DataFrame) -> str:

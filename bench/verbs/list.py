@@ -12,6 +12,7 @@ from ...registry import Registry, UsageError, plain_word, suggest
 from ...results.exports import formats
 from ...results.figures import figures
 from ...results.tables import Table, tables
+from ...results.tables.shown import Tables
 from ...suites import suites
 from ...suites.protocol import Suite, Task
 from ...suites.tasks import tasks
@@ -19,7 +20,7 @@ from ..config import Config
 from ..console import stdout
 from ..select.user_rows import include
 from ..words import option_of
-from .command import TableOutput, arranged, listed, read_words, show_tables, single
+from .command import TableOutput, listed, read_words, show_tables, single
 from .completion import words_argument
 
 
@@ -46,9 +47,9 @@ def list_verb(words: Words = None) -> None:
         raise UsageError(f"list takes one name or glob, and not {' '.join(more)}, too: `list {what} {pattern}`")
     listings = [_listing(kind, pattern, options.include) for kind in ([what] if what else LISTINGS)]
     if options.style != "terminal" or options.out:
-        show_tables(listings, options)
+        show_tables(Tables(listings, options), options)
         return
-    for table in arranged(listings, options):  # of long texts, so that its columns are broken
+    for table in options.of(listings):  # of long texts, so that its columns are broken
         whole = [name for name, *cells in zip(table.columns, *table.rows, strict=True) if max(map(len, cells)) <= 18]
         stdout().table(table.columns, table.rows, whole=whole, padding=(0, 1, 0, 0))
 

@@ -5,23 +5,26 @@ With `power=0.5` also how many seeds and images a difference of 0.5 points needs
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from ...meter import human
 from ...models.released import table as releases
 from ...registry import UsageError
 from ...results.cost import Cost
-from ...results.store import load
+from ...results.store import Records, load
+from ...results.tables import Table
+from ...results.tables.shown import Tables
 from ...transfer import switched_off
 from .. import config as settings
 from .. import environment
+from ..api import planned
 from ..console import Screen, stderr, stdout
 from ..plan import Plan, make_plan
-from ..words import option, options
-from .command import listed, read_words, single
+from ..words import from_python, option, options
+from .command import Side, listed, name_of, read_words, runs_of, single
 from .completion import words_argument
 from .weights import size_of, total
 
@@ -86,45 +89,97 @@ def count_jobs(plan: Plan) -> str:
     return f"{len(plan.jobs)} job{'' if len(plan.jobs) == 1 else 's'}"
 
 
+class Planned(Tables):
+    """The jobs of a plan, or how much is enough, as tables; `plan` is what `run` would do, None for neither."""
+
+    def __init__(self, tables: Sequence[Table], plan: Plan | None) -> None:
+        super().__init__(tables)
+        self.plan = plan
+
+
+def plan(
+    *words: str,
+    power: float | None = None,
+    earlier: Side = (),
+    seed_sd: float | None = None,
+    disagree: float | None = None,
+    **values: Any,
+) -> Planned:
+    """What `run` would do with the same words and keyword settings. Runs nothing, reads no image and no weights.
+
+    power        the difference in percentage points that is to be seen: how many seeds and images it needs
+    earlier      runs that show variances over seeds and images, and cost
+    seed_sd, disagree   variances in place of theirs: points, and a share of the images
+
+    A notebook shows the result; of a plan alone `.frame` has a row a job with its state, and `.plan.pending` are the
+    jobs that are left. Raises UsageError for what cannot be run.
+    """
+    given = {"power": power, "seed_sd": seed_sd, "disagree": disagree}
+    runs = runs_of(earlier)
+    wanted = from_python(PowerOptions, **given, earlier=[name_of(run) for run in runs])
+    asked = bool(runs) or any(value is not None for value in given.values())
+    made = planned(*words, **values) if words or values or not asked else None
+    first = [_power(wanted, made, runs)] if asked else []
+    return Planned([*first, *([_jobs(made)] if made is not None else [])], made)
+
+
 def plan_verb(words: Words = None) -> None:
     asked, screen = list(words or []), stdout()
     of_power = [word for word in asked if word.partition("=")[0] in options(PowerOptions)]
     rest = [word for word in asked if word not in of_power]
     wanted = read_words(of_power, PowerOptions, "plan", name=str)[1]
-    if of_power and wanted.power is None:
-        raise UsageError(f"{of_power[0]} belongs to power=POINTS, the difference that is to be seen")
-    plan = make_plan(settings.read(rest)) if rest or not of_power else None
-    if wanted.power is not None:  # first what was asked: the list of jobs may be long
-        _print_power(wanted, plan, screen)
-    if plan is not None:
-        _print_plan(plan, screen)
+    made = make_plan(settings.read(rest)) if rest or not of_power else None
+    if of_power:  # first what was asked: the list of jobs may be long
+        _print(_power(wanted, made, wanted.earlier), screen)
+    if made is not None:
+        for note in made.notes:
+            stderr().say(note)
+        jobs = _jobs(made)
+        _print(replace(jobs, notes=jobs.notes[len(made.notes) :]), screen)
 
 
-def _print_plan(plan: Plan, screen: Screen) -> None:
-    for note in plan.notes:
-        stderr().say(note)
+def _print(table: Table, screen: Screen) -> None:
+    """Print a table and the lines below it; settings and costs may be broken into lines."""
+    screen.table(table.columns, table.rows, whole=[name for name in table.columns if name != "settings"])
+    for note in table.notes:
+        screen.say(note)
+
+
+def _jobs(plan: Plan) -> Table:
+    """A row a job with its state, and the lines below: choices, settings, downloads, the work ahead."""
     rows, swept = [], any(job.swept for job in plan.jobs)
     for job, state in zip(plan.jobs, plan.states, strict=True):
         variant = f" [{job.variant}]" if job.variant else ""
         words = (job.suite.name, job.model.name + variant, str(job.weights), job.task.name, job.source_name)
         rows.append((*words, *([job.swept] if swept else []), state))
     columns = ("suite", "model", "weights", "task", "source", *(["settings"] if swept else []), "state")
-    screen.table(columns, rows, whole=[name for name in columns if name != "settings"])
+    title = f"{count_jobs(plan)}, {len(plan.pending)} to run"
+    notes = (*plan.notes, *_lines(plan))
+    return Table(title=title, columns=columns, rows=tuple(rows), labels=len(columns), notes=notes)
+
+
+def _lines(plan: Plan) -> Iterator[str]:
     choices: dict[tuple[str, str], dict[str, None]] = {}  # suite and words -> models
     for job in plan.jobs:
         if words := job.suite.choices(job.model, job.weights, job.task):
             choices.setdefault((job.suite.name, words), {})[job.model.name] = None
     for (suite, words), models in choices.items():
-        screen.say(f"{suite} {', '.join(models)}: {words}")
+        yield f"{suite} {', '.join(models)}: {words}"
     for key, value in plan.config.describe().items():
-        screen.say(f"{key} = {value}   ({plan.config.origin[key]})")
+        yield f"{key} = {value}   ({plan.config.origin[key]})"
     needed = plan.downloads()
     for release in needed:
-        screen.say(f"missing: weights {release.tag} of {release.model} ({release.file_name}, {size_of(release)})")
+        yield f"missing: weights {release.tag} of {release.model} ({release.file_name}, {size_of(release)})"
     if needed and (switch := switched_off()):
-        screen.say(f"downloads are off ({switch}): these jobs will fail")
+        yield f"downloads are off ({switch}): these jobs will fail"
     elif needed:
-        screen.say(f"run downloads {total(needed)} to {releases.cached_folder()}")
+        yield f"run downloads {total(needed)} to {releases.cached_folder()}"
+    ahead = _ahead(plan)
+    yield f"{count_jobs(plan)}, {len(plan.pending)} to run: {' and '.join(ahead)}. Run directory: {plan.out}"
+
+
+def _ahead(plan: Plan) -> list[str]:
+    """The images to pass, the compute, the disk, and the time that is known."""
     work, macs = plan.work()
     compute = "compute not known for every model" if macs is None else f"{2 * macs / 1e12:.2f} TFLOP"
     if work.trained:
@@ -140,23 +195,25 @@ def _print_plan(plan: Plan, screen: Screen) -> None:
     parts = [f"{work.images:,} images through a network"] if work.images or not (work.trained or duration) else []
     parts += [f"{work.trained:,} trained on (forward and backward)"] if work.trained else []
     ahead = [f"at most {' and '.join(parts)}, {compute}"] if parts else []
-    ahead += [f"about {_minutes(duration)} of timing"] if duration else []
-    screen.say(f"{count_jobs(plan)}, {len(plan.pending)} to run: {' and '.join(ahead)}. Run directory: {plan.out}")
+    return [*ahead, *([f"about {_minutes(duration)} of timing"] if duration else [])]
 
 
-def _print_power(wanted: PowerOptions, plan: Plan | None, screen: Screen) -> None:
-    """Print for each task and number of seeds the difference that is seen, and the images that `power` needs."""
+def _power(wanted: PowerOptions, plan: Plan | None, runs: Sequence[Records]) -> Table:
+    """For each task and number of seeds the difference that is seen, and the images that `power` needs."""
     from ...results.statistics.power import Variances
 
-    assert wanted.power is not None
+    if wanted.power is None:
+        given = next(name for name in options(PowerOptions) if getattr(wanted, name) not in (None, ()))
+        raise UsageError(f"{given}= belongs to power=POINTS, the difference that is to be seen")
     rows: list[tuple[str, ...]] = []
-    known = _earlier(wanted, plan, screen) if wanted.earlier else []
+    notes: list[str] = []
+    known = _earlier(runs, plan, notes) if runs else []
     for one in known:
         sd = one.seed_sd if wanted.seed_sd is None else wanted.seed_sd
         share = one.disagree if wanted.disagree is None else wanted.disagree
         counted = "stated" if wanted.disagree is not None else "by predictions" if one.predicted else "if independent"
         seeds = "not known (no model has two seeds)" if sd is None else f"{sd:.2f} points"
-        screen.say(
+        notes.append(
             f"{one.name}: sd over seeds {seeds}; models differ on {share:.1%} of {one.images:,} images ({counted})"
         )
         variances = one.variances(wanted.seed_sd, wanted.disagree)
@@ -169,21 +226,22 @@ def _print_power(wanted: PowerOptions, plan: Plan | None, screen: Screen) -> Non
         for task, images in tasks.items():
             rows += _power_rows(task, images, variances, wanted.power, SEEDS, None)
     columns = ("task", "seeds", "seen, points", f"images for {wanted.power:g}", "cost, both models")
-    screen.table(columns, rows, whole=columns)
-    screen.say(
+    notes.append(
         "seen: the least difference that a two-sided test at 5 % finds with 80 % power, for two models with as many "
         "seeds each, on the same images. One seed: of these two checkpoints, and no claim about other trainings."
     )
+    title = f"Seeds and images for a difference of {wanted.power:g} points"
+    return Table(title=title, columns=columns, rows=tuple(rows), labels=2, notes=tuple(notes))
 
 
-def _earlier(wanted: PowerOptions, plan: Plan | None, screen: Screen) -> list[Earlier]:
+def _earlier(runs: Sequence[Records], plan: Plan | None, notes: list[str]) -> list[Earlier]:
     """What earlier runs show of the plan's suites and tasks, or of all without a plan.
 
     Where they are of other suites only, what these show, and a note. Raises UsageError if none has these tasks.
     """
     from ...results.comparison.power import earlier
 
-    known = earlier(load(*wanted.earlier))
+    known = earlier(load(*runs))
     if plan is None:
         return known
     asked = {(job.suite.name, job.task.name) for job in plan.jobs}
@@ -193,7 +251,7 @@ def _earlier(wanted: PowerOptions, plan: Plan | None, screen: Screen) -> list[Ea
     if not (chosen := [one for one in known if one.task in tasks]):
         raise UsageError(f"earlier= has none of these tasks, but {', '.join(dict.fromkeys(one.task for one in known))}")
     others = " and ".join(sorted({one.suite for one in chosen}))
-    screen.say(
+    notes.append(
         f"earlier= is of {others}, not of {' and '.join(sorted(suites))}: variances and cost may be others there."
     )
     return chosen

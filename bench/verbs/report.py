@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
 from ...registry import UsageError
-from ...results import report
 from ...results.figures import figures
-from ...results.store import Store, load
+from ...results.report import JobDetails, Page, ReportedRun, ReportRequest, check_place, make, save
+from ...results.store import Records, Store, load
 from ...results.tables import tables
 from ..config import Config, read_config
-from ..console import stdout
+from ..console import stderr, stdout
 from ..facts import facts, model_facts
 from ..reproduce import files_read, job_command, run_commands, settings_of
 from ..select.user_rows import rows_for
-from ..words import option, option_of
-from .command import listed, read_runs, single
+from ..words import from_python, option, option_of
+from .command import folders_of, listed, name_of, read_runs, single
 from .completion import words_argument
 
 
 def _place(out: Path) -> str:
-    report.check_place(out)
+    check_place(out)
     return ""
 
 
@@ -38,6 +39,36 @@ class ReportOptions:
     include: tuple[Path, ...] = option_of(Config, "include")
 
 
+def report(
+    *sources: Records,
+    out: str | Path | None = "report.html",
+    title: str = "vit-bench report",
+    label: Sequence[str] = (),
+    mix: bool = False,
+    include: str | Path | Sequence[str | Path] = (),
+) -> Page:
+    """The page that `report RUN...` writes.
+
+    sources      run directories, bundles, results CSVs, and DataFrames of `run` or `load`; without one, every run
+                 directory under runs/
+    out          where it is written; None: nowhere, the page's text is `.html`
+    title        the heading
+    label        the names to show for the sources, one for each
+    mix          answers to different questions side by side in a table, with a warning
+    include      folders of Python files with tables and figures of your own
+
+    Raises UsageError, as the command does, where there are no records, and for a place where it cannot be written.
+    """
+    given = {} if out is None else {"out": out}
+    options = from_python(ReportOptions, title=title, label=label, mix=mix, include=include, **given)
+    made, notes = _made(sources, options)
+    for note in notes:
+        stderr().say(note)
+    if out is not None:
+        save(made, options.out)
+    return made
+
+
 def report_verb(
     words: Annotated[
         list[str] | None,
@@ -49,67 +80,75 @@ def report_verb(
     versions and the commands that repeat the runs. It is one file under 2 MB that needs no network.
     Needs `pip install -e '.[report]'`.
     """
-    runs, options = _read(words or [])
-    rows, notes = rows_for(runs, options.include)
-    sources = tuple(
-        replace(_source(run), name=name) for run, name in zip(runs, options.label or map(str, runs), strict=True)
-    )
-    request = report.ReportRequest(
+    runs, options = read_runs(words or [], ReportOptions, "report")
+    made, notes = _made(runs, options)
+    save(made, options.out)
+    screen = stdout()
+    screen.say(f"{options.out}: {made}, of {', '.join(map(str, runs or _default_runs()))}")
+    for note in (*made.notes, *notes):
+        screen.say(note, style="dim")
+
+
+def _made(given: Sequence[Records], options: ReportOptions) -> tuple[Page, list[str]]:
+    """The page, and notes on folders of the user's rows that are not found."""
+    if options.label and len(options.label) != len(given):
+        raise UsageError(
+            f"report: label= says {len(options.label)} names, and {len(given)} runs are named: one for each"
+        )
+    paths = [Path(one).resolve() for one in given if isinstance(one, str | Path)]
+    if len(set(paths)) < len(paths):
+        raise UsageError("report: a run is named twice")
+    runs = list(given) or _default_runs()
+    rows, notes = rows_for(folders_of(runs), options.include)
+    named = zip(runs, options.label or map(name_of, runs), strict=True)
+    sources = tuple(replace(_source(run), name=name) for run, name in named)
+    request = ReportRequest(
         sources=sources,
         facts=facts,
-        models=model_facts(report.ReportRequest(sources=sources).frame()[0]),
+        models=model_facts(ReportRequest(sources=sources).frame()[0]),
         title=options.title,
         mix=options.mix,
         version=version("vit-bench"),
         tables=rows.added_to(tables()),
         figures=rows.added_to(figures()),
     )
-    page = report.make(request)
-    report.save(page, options.out)
-    screen = stdout()
-    sizes = ", ".join(f"{name} {size / 1e3:,.0f} kB" for name, size in page.parts.items() if name != "all" and size)
-    screen.say(f"{options.out}: {page.parts['all'] / 1e3:,.0f} kB ({sizes}), of {', '.join(map(str, runs))}")
-    for note in (*page.notes, *notes):
-        screen.say(note, style="dim")
+    return make(request), notes
 
 
-def _read(words: list[str]) -> tuple[list[Path], ReportOptions]:
-    runs, options = read_runs(words, ReportOptions, "report")
-    if options.label and len(options.label) != len(runs):
-        raise UsageError(
-            f"report: label= says {len(options.label)} names, and {len(runs)} runs are named: one for each"
-        )
-    if len({run.resolve() for run in runs}) < len(runs):
-        raise UsageError("report: a run is named twice")
-    runs = runs or sorted(path.parent for path in Path("runs").glob("*/cells") if path.is_dir())
+def _default_runs() -> list[Path]:
+    runs = sorted(path.parent for path in Path("runs").glob("*/cells") if path.is_dir())
     if not runs:
         raise UsageError(
             "report: no run is named, and there is none under runs/. Measure one with `python -m bench run suite=vtab`,"
             " or name a run directory: `python -m bench report runs/mine out=report.html`"
         )
-    return runs, options
+    return runs
 
 
-def _source(run: Path) -> report.ReportedRun:
+def _source(run: Records) -> ReportedRun:
     """The records of a run and the details in its cells; of a CSV without a run directory, only the records."""
     frame = load(run)
-    folders = frame.attrs.get("folders", ())
+    name, folders = name_of(run), frame.attrs.get("folders", ())
     if not folders:
-        note = "A CSV without its run directory: no command can be made of it."
-        return report.ReportedRun(name=str(run), frame=frame, note=note)
-    store = Store(Path(folders[0]))
-    config, cells = read_config(store.folder), store.cells()
-    own = run if run.is_dir() else run.with_suffix("")
-    details = {
-        cell.key: report.JobDetails(
-            command=job_command(cell, config, f"{own}-again"),
-            settings=settings_of(cell),
-            files=tuple(files_read(cell)),
-        )
-        for cell in cells
-    }
-    commands = tuple(run_commands(cells, config, own))
-    return report.ReportedRun(name=str(run), frame=frame, commands=commands, details=details)
+        note = f"A {'CSV' if isinstance(run, str | Path) else 'DataFrame'} without its run directory: no command can "
+        return ReportedRun(name=name, frame=frame, note=f"{note}be made of it.")
+    commands: list[str] = []
+    details: dict[str, JobDetails] = {}
+    for folder in folders:
+        store = Store(Path(folder))
+        config, cells = read_config(store.folder), store.cells()
+        own = run if isinstance(run, str | Path) else folder
+        own = Path(own) if Path(own).is_dir() else Path(own).with_suffix("")
+        details |= {
+            cell.key: JobDetails(
+                command=job_command(cell, config, f"{own}-again"),
+                settings=settings_of(cell),
+                files=tuple(files_read(cell)),
+            )
+            for cell in cells
+        }
+        commands += run_commands(cells, config, own)
+    return ReportedRun(name=name, frame=frame, commands=tuple(commands), details=details)
 
 
 app = single(report_verb, listed(ReportOptions))

@@ -17,9 +17,9 @@ from ..plan import make_plan
 from ..progress import Progress
 from ..run import execute, records
 from ..select.user_rows import include
-from .command import single
+from .command import TableOutput, show_tables, single
 from .plan import SETTINGS_HELP, Words, count_jobs
-from .table import print_tables
+from .table import suite_tables
 
 
 def run_verb(words: Words = None) -> None:
@@ -35,7 +35,7 @@ def run_verb(words: Words = None) -> None:
     frame = records(plan)
     if not frame.empty and not result.interrupted:
         try:
-            print_tables(frame, among=include(config.include).added_to(tables()))
+            show_tables(suite_tables(frame, include(config.include).added_to(tables())), TableOutput())
         except UsageError as error:  # the records are written all the same
             screen.say(f"no table: {error}")
         trailer = None if config.trailer == "none" else formats()[config.trailer].trailer

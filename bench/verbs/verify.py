@@ -15,6 +15,7 @@ import typer
 from ...registry import UsageError
 from ...results.tables import Table
 from ...results.tables.render import show_table
+from ...results.tables.shown import Tables
 from ...suites.tasks import tasks
 from ..console import Screen, stderr, stdout
 from ..distributed import process_group
@@ -100,7 +101,7 @@ def _list_real(words: list[str]) -> int:
     if options.style == "github" and options.out is None:
         sys.stdout.write(page(tables))
     else:
-        show_tables(tables, options)
+        show_tables(Tables(tables, options), options)
     return 0
 
 

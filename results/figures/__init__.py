@@ -6,22 +6,15 @@ A module here that has a `Figure` at module level adds a figure.
 from __future__ import annotations
 
 from functools import cache
-from io import BytesIO
-from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
-from ...registry import Registry, UsageError, collect, suggest
-from ...stable import replacing
-from ..checks import writable
-from ..choices import FigureFormat
-from .row import Drawing, Figure, FigureRequest
+from ...registry import Registry, UsageError, collect
+from .row import FORMATS, Drawing, Figure, FigureRequest, format_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import pandas as pd
-
-FORMATS: tuple[FigureFormat, ...] = get_args(FigureFormat)
 
 
 @cache
@@ -66,34 +59,4 @@ def drawable(frame: pd.DataFrame, among: Mapping[str, Figure] | None = None) -> 
     return [row for row in rows if suites & set(row.suites) and (not row.metrics or metrics & set(row.metrics))]
 
 
-def render(drawing: Drawing, file_format: FigureFormat) -> bytes:
-    """The figure as the bytes of a file; the same drawing gives the same SVG and PDF on every call."""
-    from . import style
-
-    metadata = {
-        "svg": {"Date": None, "Title": drawing.title, "Creator": "vit-bench"},
-        "pdf": {"CreationDate": None, "Title": drawing.title, "Creator": "vit-bench"},
-        "png": {"Software": None, "Title": drawing.title},
-    }[file_format]
-    buffer = BytesIO()
-    with style.applied():
-        drawing.canvas.savefig(buffer, format=file_format, metadata=metadata)  # pyright: ignore[reportArgumentType]
-    return buffer.getvalue()
-
-
-def save(drawing: Drawing, path: Path) -> None:
-    """Write the figure, whole or not at all. Raises UsageError for an unknown suffix or an unwritable path."""
-    data = render(drawing, format_of(path))
-    with writable(f"out={path}", "Type another out="), replacing(path) as temporary:
-        temporary.write_bytes(data)
-
-
-def format_of(path: Path) -> FigureFormat:
-    """The file format of a path's suffix. Raises UsageError for an unknown suffix."""
-    suffix = path.suffix.lower().removeprefix(".")
-    if suffix in FORMATS:
-        return suffix
-    raise UsageError(f"out={path}: a figure is written as .{', .'.join(FORMATS)}. {suggest(suffix, FORMATS)}")
-
-
-__all__ = ["FORMATS", "Drawing", "Figure", "FigureRequest", "draw", "drawable", "figures", "render", "save"]
+__all__ = ["FORMATS", "Drawing", "Figure", "FigureRequest", "draw", "drawable", "figures", "format_of"]

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+import base64
+import html
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, get_args
 
-from ..choices import FigureShow
+from ...registry import UsageError, suggest
+from ...stable import replacing
+from ..checks import writable
+from ..choices import FigureFormat, FigureShow
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure as Canvas
+
+FORMATS: tuple[FigureFormat, ...] = get_args(FigureFormat)
+
+
+def format_of(path: Path) -> FigureFormat:
+    """The file format of a path's suffix. Raises UsageError for an unknown suffix."""
+    suffix = path.suffix.lower().removeprefix(".")
+    if suffix in FORMATS:
+        return suffix
+    raise UsageError(f"out={path}: a figure is written as .{', .'.join(FORMATS)}. {suggest(suffix, FORMATS)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +51,47 @@ class FigureRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class Drawing:
-    """A finished figure, and the notes below it."""
+    """A finished figure, and the notes below it. A notebook shows both."""
 
     title: str
     canvas: Canvas
     notes: Sequence[str] = ()
+
+    def render(self, file_format: FigureFormat) -> bytes:
+        """The figure as the bytes of a file; the same drawing gives the same SVG and PDF on every call."""
+        from . import style
+
+        metadata = {
+            "svg": {"Date": None, "Title": self.title, "Creator": "vit-bench"},
+            "pdf": {"CreationDate": None, "Title": self.title, "Creator": "vit-bench"},
+            "png": {"Software": None, "Title": self.title},
+        }[file_format]
+        buffer = BytesIO()
+        with style.applied():
+            self.canvas.savefig(buffer, format=file_format, metadata=metadata)  # pyright: ignore[reportArgumentType]
+        return buffer.getvalue()
+
+    def save(self, path: str | Path) -> None:
+        """Write the figure, whole or not at all. Raises UsageError for an unknown suffix or an unwritable path."""
+        data = self.render(format_of(Path(path)))
+        with writable(f"out={path}", "Type another out="), replacing(Path(path)) as temporary:
+            temporary.write_bytes(data)
+
+    def __str__(self) -> str:
+        return "\n".join((self.title, *self.notes))
+
+    def _repr_html_(self) -> str | None:
+        if not self.notes:
+            return None  # the drawing alone says all
+        data = base64.b64encode(self.render("svg")).decode()
+        notes = "".join(f"<li>{html.escape(note)}</li>\n" for note in self.notes)
+        return f'<img alt="{html.escape(self.title)}" src="data:image/svg+xml;base64,{data}">\n<ul>\n{notes}</ul>\n'
+
+    def _repr_png_(self) -> bytes:
+        return self.render("png")
+
+    def _repr_svg_(self) -> str:
+        return self.render("svg").decode()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,13 +37,21 @@ PAGE_LIMIT = 1_950_000  # bytes of a page
 FIGURES_LIMIT = 800_000  # bytes of all figures
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Page:
     """A finished page, and notes on what it does not show."""
 
     html: str
     notes: tuple[str, ...] = ()
     parts: Mapping[str, int] = field(default_factory=dict)  # bytes of "figures", "numbers" and "all"
+
+    def __str__(self) -> str:
+        """Its sizes, and of what."""
+        sizes = ", ".join(f"{name} {size / 1e3:,.0f} kB" for name, size in self.parts.items() if name != "all" and size)
+        return f"{self.parts['all'] / 1e3:,.0f} kB ({sizes})"
+
+    def __repr__(self) -> str:
+        return "\n".join((f"<a report of {self}>", *self.notes))
 
 
 def make(request: ReportRequest) -> Page:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from ...registry import UsageError
-from ..figures import Drawing, Figure, FigureRequest, draw, drawable, render
+from ..figures import Drawing, Figure, FigureRequest, draw, drawable
 from ..figures.records import SeveralTasks
 from .request import ReportRequest
 
@@ -39,7 +39,7 @@ def drawings(frame: pd.DataFrame, request: ReportRequest, limit: int) -> tuple[l
         name = figure.name
         try:
             for task, drawing in _by_task(figure, base, left_out):
-                svg, width = inline(render(drawing, "svg").decode(), f"f{len(drawn) + 1}")
+                svg, width = inline(drawing.render("svg").decode(), f"f{len(drawn) + 1}")
                 size = len(svg.encode())
                 if used + size > limit:
                     word = f" task={shlex.quote(task)}" if task else ""

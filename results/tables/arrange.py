@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from ...registry import UsageError, suggest
 from .table import Table
 
 NUMBER = re.compile(r"([+\N{MINUS SIGN}-]?[\d,]*\.?\d+(?:e[+-]?\d+)?)[^A-Za-z]*\Z")  # and marks, no unit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrangement:
+    """The columns, order of rows, caption and LaTeX label that a reader asks for."""
+
+    columns: tuple[str, ...] = ()
+    sort: str = ""
+    caption: str = ""
+    latex_label: str = ""
+
+    def of(self, tables: Iterable[Table]) -> list[Table]:
+        """The tables, so arranged. Raises UsageError for what they do not have."""
+        made = with_columns(sorted_by(list(tables), self.sort), self.columns)
+        return captioned(made, self.caption, self.latex_label)
 
 
 def with_columns(tables: Sequence[Table], names: Sequence[str]) -> list[Table]:

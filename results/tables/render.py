@@ -11,8 +11,10 @@ import re
 import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
+from ...registry import UsageError
 from ..choices import Format
 from .table import Table
 
@@ -20,6 +22,14 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 FORMATS: tuple[Format, ...] = get_args(Format)
+ENDINGS: dict[str, Format] = {
+    ".txt": "terminal",
+    ".md": "github",
+    ".tex": "latex",
+    ".html": "html",
+    ".csv": "csv",
+    ".json": "json",
+}
 TEXT_WIDTH = 345.0  # points: of LaTeX's class article on A4 at 10 pt
 VERDICTS = {"better": "green", "worse": "red", "mixed": "yellow", "suspect": "yellow", "failed": "red"}  # colours
 SMALLEST = 0.6  # the least scale of a LaTeX table
@@ -44,6 +54,14 @@ LATEX = {
     "…": r"\dots{}",
     "·": r"$\cdot$",
 }
+
+
+def style_of(path: Path) -> Format:
+    """The format that a file's ending says. Raises UsageError for one that says none."""
+    ending = path.suffix.lower()
+    if ending not in ENDINGS:
+        raise UsageError(f"out={path}: add format=, or one of the endings {', '.join(ENDINGS)}")
+    return ENDINGS[ending]
 
 
 def render(table: Table, style: Format) -> str:
@@ -72,7 +90,7 @@ def render_json(tables: Sequence[Table]) -> str:
                 {
                     "title": table.title,
                     "columns": table.columns,
-                    "rows": [[_plain(cell) for cell in row] for row in table.rows],
+                    "rows": [[plain(cell) for cell in row] for row in table.rows],
                     "notes": table.notes,
                 }
                 for table in tables
@@ -84,7 +102,8 @@ def render_json(tables: Sequence[Table]) -> str:
     )
 
 
-def _plain(cell: str) -> str | float | int | None:
+def plain(cell: str) -> str | float | int | None:
+    """The number that a cell is, None for an empty cell, and any other text unchanged."""
     if re.fullmatch(r"[+\N{MINUS SIGN}-]?(0|[1-9]\d{0,2}(,\d{3})+|[1-9]\d*)(\.\d+)?(e[+-]?\d{1,2})?", cell):
         return json.loads(cell.replace("\N{MINUS SIGN}", "-").removeprefix("+").replace(",", ""))
     return cell or None

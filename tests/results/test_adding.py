@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from vit_bench.bench.cli import app
-from vit_bench.bench.verbs.table import print_tables
+from vit_bench.bench.verbs.command import TableOutput, show_tables
+from vit_bench.bench.verbs.table import suite_tables
 from vit_bench.results import exports, figures, report, tables
 from vit_bench.results.record import Cell, Record
 from vit_bench.results.store import Store, load
@@ -121,7 +122,7 @@ def test_a_table_is_one_file(added, tmp_path: Path, capsys: pytest.CaptureFixtur
     folder = run(tmp_path)
     assert "the best of each model" in said(capsys, "list", "tables")
     assert said(capsys, "table", "best", folder, "format=csv") == "model,best\nA,61.0\nB,71.0\n"
-    print_tables(load(folder))  # as `run` does
+    show_tables(suite_tables(load(folder)), TableOutput())  # as `run` does
     assert "best ones" in capsys.readouterr().out
     assert "<span>best ones</span>" in page(folder)
 
@@ -156,7 +157,7 @@ def test_a_suite_without_a_table_is_printed_and_reported_by_its_measurements(
     assert table.columns == ("model", "step", "moths top1", "moths area (mm2)")
     assert table.rows[0] == ("A", "0", "60.0 ± 0.0", "60.0 ± 0.0")
     assert table.sources[0, 2] == (f"{KEY}/0", f"{KEY}/4")
-    print_tables(load(folder))
+    show_tables(suite_tables(load(folder)), TableOutput())
     assert "moths: every measurement" in capsys.readouterr().out
     assert "<span>moths: every measurement</span>" in page(folder)
 

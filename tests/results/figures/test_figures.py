@@ -15,7 +15,7 @@ from vit_bench.bench.verbs.figure import figure_verb
 from vit_bench.models import catalog
 from vit_bench.registry import UsageError
 from vit_bench.results import figures as package
-from vit_bench.results.figures import FigureRequest, draw, drawable, figures, render, save
+from vit_bench.results.figures import FigureRequest, draw, drawable, figures
 from vit_bench.results.figures.curves import read_curves
 from vit_bench.results.figures.figures_6_7_10_11_14_attention import brightened, mosaic
 from vit_bench.results.figures.figures_12_13_speed import pareto_front
@@ -377,27 +377,27 @@ def test_damaged_curves_name_file_row_and_column(tmp_path: Path, text: str, mess
 
 def test_files_are_alike_whole_and_of_the_kind_that_their_name_says(tmp_path: Path) -> None:
     for style, head in (("svg", b"<?xml"), ("pdf", b"%PDF"), ("png", b"\x89PNG")):
-        first = render(draw("4", FigureRequest()), style)  # pyright: ignore[reportArgumentType]
+        first = draw("4", FigureRequest()).render(style)  # pyright: ignore[reportArgumentType]
         assert first.startswith(head)
-        save(draw("4", FigureRequest()), tmp_path / f"f.{style}")
+        draw("4", FigureRequest()).save(tmp_path / f"f.{style}")
         assert (tmp_path / f"f.{style}").read_bytes() == first
     text = (tmp_path / "f.svg").read_text()
     assert "<dc:date>" not in text
     assert ">images pre-trained on (subsets of JFT-300M)</text>" in text
     with pytest.raises(UsageError, match=r"out=f\.jpeg: a figure is written as \.pdf, \.png, \.svg"):
-        save(draw("4", FigureRequest()), Path("f.jpeg"))
+        draw("4", FigureRequest()).save(Path("f.jpeg"))
     before = sorted(path.name for path in tmp_path.iterdir())
     with pytest.raises(UsageError, match=r"out=.*none/f\.svg cannot be written"):
-        save(draw("4", FigureRequest()), tmp_path / "none" / "f.svg")
+        draw("4", FigureRequest()).save(tmp_path / "none" / "f.svg")
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
 def test_a_users_settings_of_matplotlib_change_nothing() -> None:
     import matplotlib
 
-    plain = render(draw("3", FigureRequest()), "svg")
+    plain = draw("3", FigureRequest()).render("svg")
     with matplotlib.rc_context({"font.size": 30, "lines.linewidth": 9, "svg.fonttype": "path"}):
-        assert render(draw("3", FigureRequest()), "svg") == plain
+        assert draw("3", FigureRequest()).render("svg") == plain
 
 
 def test_without_matplotlib_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
