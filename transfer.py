@@ -33,10 +33,11 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from .meter import Meter, human
+from .meter import Meter, counted, human
 from .registry import UsageError
 from .stable import replacing
 
@@ -155,7 +156,8 @@ def _fetch(url: str, target: Path, meter: Meter, published: KnownFile, *, rememb
             meter.say(f"{target.name}: {error}; trying again")
             time.sleep(PAUSE * 2 ** (failures - 1))
     meter.close()
-    sums = _digests(part)
+    with meter.following():
+        sums = _digests(part)
     first = None if published.digest else target.with_name(f"{target.name}.sha256")
     _check(url, part, version, sums, first)
     _version_file(part).unlink(missing_ok=True)
@@ -251,7 +253,8 @@ def _check_space(part: Path, version: RemoteFile, start: int, elsewhere: str) ->
 def _digests(path: Path) -> dict[str, str]:
     sums = {"md5": hashlib.md5(usedforsecurity=False), "sha256": hashlib.sha256()}
     with path.open("rb") as file:
-        while block := file.read(BLOCK):
+        blocks = iter(partial(file.read, BLOCK), b"")
+        for block in counted(blocks, f"checking {path.name}, MiB", -(-path.stat().st_size // BLOCK)):
             for digest in sums.values():
                 digest.update(block)
     return {name: digest.hexdigest() for name, digest in sums.items()}

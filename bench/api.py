@@ -37,7 +37,7 @@ def run(*words: str, model: Any = None, progress: bool = False, **values: Any) -
     return records(plan)
 
 
-def planned(*words: str, model: Any = None, **values: Any) -> Plan:
+def planned(*words: str, model: Any = None, data_needed: bool = True, **values: Any) -> Plan:
     """The plan of these words and values, which are those of `run`. Raises UsageError for what cannot be run."""
     labels = _labels(model, values.get("weights"))
     model, values = _without_labels(model), {key: _without_labels(value) for key, value in values.items()}
@@ -48,7 +48,8 @@ def planned(*words: str, model: Any = None, **values: Any) -> Plan:
     kinds = options(settings.Config)
     several = {key for key in values if key in kinds and get_origin(kinds[key].kind) is tuple}
     texts = {key: text_of(key, value, several=key in several) for key, value in values.items()}
-    return make_plan(settings.read([*words, *(f"{key}={text}" for key, text in texts.items()), *names]), given)
+    read = settings.read([*words, *(f"{key}={text}" for key, text in texts.items()), *names])
+    return make_plan(read, given, data_needed=data_needed)
 
 
 def _labels(model: Any, weights: Any) -> list[str]:

@@ -14,6 +14,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from ..meter import counted
 from ..models.spec import Model
 from ..registry import UsageError
 from ..stable import canonical, file_sha, sha
@@ -32,7 +33,7 @@ NOT_COUNTED: Mapping[str, str] = {
     "memory": "how much may be loaded, not what",
     "random_weights": "what a word means; the weights are in the job's identity",
     "transfer": "how a file gets here",
-    "meter": "how far a download is",
+    "meter": "how far things are",
     "models": "the public names",
     "models.create": "checks what is asked for, and hands a row to the module that builds it",
     "models.selection": "what a word selects; the row is in the job's identity",
@@ -63,6 +64,8 @@ NOT_COUNTED: Mapping[str, str] = {
     "bench.environment": "which device and libraries there are; records say so",
     "bench.distributed": "which process does which part of the images",
     "bench.progress": "tells how far a run is",
+    "bench.expected": "how long a job takes",
+    "bench.expected.*": "how long a job takes",
     "bench.job_clock": "how long a job took",
     "bench.select.user_rows": "finds a user's files, whose code is in the key by itself",
     "results.*": "records and tables of numbers that are there",
@@ -262,7 +265,9 @@ def _content(path: Path, stamp: Stamp) -> str:  # noqa: ARG001  # part of the ke
     """The sha256 of a file; of a folder, of the names and digests of its images."""
     if not path.is_dir():
         return file_sha(path)
-    digests = canonical([[name, file_sha(path / name)] for name in image_names(path)])
+    names = image_names(path)
+    files = counted(names, "digests of files", len(names))
+    digests = canonical([[name, file_sha(path / name)] for name in files])
     return hashlib.sha256(digests.encode()).hexdigest()
 
 

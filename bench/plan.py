@@ -30,9 +30,6 @@ from .select.models import check_labels, choose_models, choose_weights
 from .select.tasks import FOLDER, AvailableData, choose_tasks
 from .words import Mistakes, as_typed, each
 
-SPEED_CORE = (5e9, 60e9)  # operations a second of training: of a core, from small networks to large ones,
-SPEED_GPU = (2e12, 200e12)  # and of a GPU
-READ = 200  # images a second that a core decodes or draws, at least
 State = Literal["done", "reuse", "to do", "stale", "failed", "skipped"]
 
 
@@ -62,14 +59,16 @@ class Plan:
         needed = dict.fromkeys(job.release for job in self.pending)
         return [release for release in needed if release is not None and releases.locate(release) is None]
 
-    def work(self) -> tuple[Work, int | None]:
-        """Images to pass through networks, and the multiply-accumulates; None where those of a model are not known.
+    def work_of_jobs(self) -> dict[str, tuple[Work, int | None]]:
+        """Of each pending job, by its key, the images to pass through its network and the multiply-accumulates.
 
-        Tasks on the same images share a pass. Cached features are counted as if they had to be computed. A backward
-        pass costs two forward passes.
+        Tasks on the same images share a pass, which counts for the first of them. Cached features are counted as if
+        they had to be computed. A backward pass costs two forward passes. None: those of the model are not known.
         """
-        passes: dict[tuple[Any, ...], tuple[Work, int | None]] = {}
-        for job in self.pending:
+        pending = self.pending
+        works: dict[str, tuple[Work, int | None]] = dict.fromkeys((job.key for job in pending), (Work(), 0))
+        firsts: dict[tuple[Any, ...], str] = {}
+        for job in pending:
             work, size = job.work, job.suite.size(job.model, job.weights)
             macs = job.model.architecture.macs(size) if work.all else 0
             shared, own = (job.task.larger_split if job.suite.reads_larger_split else {}), job.task.recipe
@@ -77,26 +76,21 @@ class Plan:
             resize = getattr(job.suite, "resize", None) or job.suite.name  # what the suite follows
             key = (job.group, job.task.image_set, parts, size, resize, str(job.identity.get("fed")))
             key = (job.key,) if work.trained else key  # no other job shares a training
-            passes[key] = (work, None if macs is None else (work.images + 3 * work.trained) * macs)
-        works = [work for work, _ in passes.values()]
-        known = [macs for _, macs in passes.values() if macs is not None]
+            works[firsts.setdefault(key, job.key)] = (work, None if macs is None else work.passes * macs)
+        return works
+
+    def work(self) -> tuple[Work, int | None]:
+        """The work of all pending jobs, and its multiply-accumulates; None where those of a model are not known."""
+        each = self.work_of_jobs().values()
+        works = [work for work, _ in each]
+        known = [macs for _, macs in each if macs is not None]
         total = Work(
             images=sum(work.images for work in works),
             trained=sum(work.trained for work in works),
             kept=sum(work.kept for work in works),
             scratch=max((work.scratch for work in works), default=0),
         )
-        return total, sum(known) if len(known) == len(passes) else None
-
-    def training_seconds(self) -> tuple[float, float] | None:
-        """The least and the most seconds of a plan that trains, a rough estimate; None where it cannot be made."""
-        work, macs = self.work()
-        if not work.trained or not macs:
-            return None
-        on_gpu = environment.expects_gpu(self.config.device)
-        cores = environment.threads()
-        slow, fast = SPEED_GPU if on_gpu else (cores * speed for speed in SPEED_CORE)
-        return 2 * macs / fast, 2 * macs / slow + work.all / (READ * cores)
+        return total, sum(known) if len(known) == len(each) else None
 
     def seconds(self) -> tuple[float, float] | None:
         """The estimated least and most seconds of the pending jobs that measure durations; None where none does."""
@@ -105,9 +99,10 @@ class Plan:
         return (sum(low for low, _ in known), sum(high for _, high in known)) if known else None
 
 
-def make_plan(config: Config, given: Mapping[str, Model] | None = None) -> Plan:
+def make_plan(config: Config, given: Mapping[str, Model] | None = None, *, data_needed: bool = True) -> Plan:
     """The plan of a command. `given`: models passed from Python, by their names in `config.model`.
 
+    Without `data_needed` tasks without data are planned all the same: such jobs are skipped.
     Nothing is written, and no image or weights file is read. Raises UsageError, which says what to type instead, for
     names that do not exist, settings that nothing uses, and data or weights that are not on this machine.
     """
@@ -117,7 +112,7 @@ def make_plan(config: Config, given: Mapping[str, Model] | None = None) -> Plan:
     selected = [suite for suites_of_word in each(data.suites.select, config.suite) for suite in suites_of_word]
     selected = list({suite.name: suite for suite in selected}.values())
     selected, notes = _with_fallback(selected, data)
-    choices = _choose(selected, data, given or {})
+    choices = _choose(selected, data, given or {}, data_needed)
     swept = _swept([suite for suite, *_ in choices])
     pairs = zip(choices, swept, strict=True)
     jobs = [replace(job, swept=words) for choice, words in pairs for job in _jobs(*choice, data)]
@@ -144,7 +139,9 @@ def _swept(variants: Sequence[Suite]) -> list[str]:
 Choice = tuple[Suite, Sequence[Task], Sequence[tuple[Model, WeightsChoice]], Mapping[str, str]]
 
 
-def _choose(selected: Sequence[Suite], data: AvailableData, given: Mapping[str, Model]) -> list[Choice]:
+def _choose(
+    selected: Sequence[Suite], data: AvailableData, given: Mapping[str, Model], data_needed: bool
+) -> list[Choice]:
     """The suites of a command, one for each value of a swept setting, each with its tasks, models and machine.
 
     Raises UsageError with all mistakes at once.
@@ -180,7 +177,7 @@ def _choose(selected: Sequence[Suite], data: AvailableData, given: Mapping[str, 
         chosen: Sequence[Task] = ()
         models: list[tuple[Model, WeightsChoice]] = []
         with mistakes:
-            chosen = choose_tasks(suite, data)
+            chosen = choose_tasks(suite, data, data_needed=data_needed)
         with mistakes:
             chosen_all = False
             rows = choose_models(suite, config, given, used)

@@ -261,11 +261,12 @@ class LoadedHead(Feeder):
         Every image is decoded once. Raises UsageError at the end where some cannot be read, unless `skip_bad`.
         """
         total = len(found.names)
-        progress.open(jobs=1, images=total)
+        progress.open([0.0])
         network, transform = self.network_for(CLASSIFY.view(self.model, self._weights))
         answering: Any = LogitsAsFeatures(network)
-        progress.begin(self.model.name, images=total)
+        progress.begin(self.model.name, total=total)
         bad: list[BadImage] = []
+        done = 0
         attempts = enumerate(found.images.attempts())
         while batch := list(islice(attempts, batch_size)):
             read = {row: image for row, image in batch if not isinstance(image, BadImage)}
@@ -276,7 +277,8 @@ class LoadedHead(Feeder):
                 except ValueError as error:
                     raise UsageError(f"images from {found.names[batch[0][0]]} on: {error}") from error
                 yield list(read), self._trained(logits)
-            progress.advance(len(batch))
+            done += len(batch)
+            progress.advance(len(batch), f"images {done:,}/{total:,}")
         self._tell(bad, total, skip_bad)
 
     def _tell(self, bad: Sequence[BadImage], total: int, skip_bad: bool) -> None:

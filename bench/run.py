@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..meter import telling
 from ..models.released.download import fetch
 from ..models.released.table import Release
 from ..registry import UsageError
@@ -26,6 +27,7 @@ from ..stable import cache_folder, naming, replacing
 from ..suites.protocol import Measurement
 from . import environment
 from .distributed import ProcessGroup, process_group
+from .expected.seconds import expected, length
 from .job import Job
 from .job_clock import JobClock
 from .plan import Plan, sibling
@@ -155,7 +157,7 @@ def _compute(runner: Runner, store: Store) -> Iterator[Cell]:
     log(f"device {environment.device_name(runner.device)}, {runner.processes.size} processes")
     reported: set[tuple[Any, ...]] = set()
     for job, model in runner.jobs(_download(runner)):
-        progress.begin(_title(job), images=job.work.all)
+        progress.begin(_title(job), total=length(job, runner.plan.config.device))
         cell, predictions, trace = runner.attempt(job, model)
         runner.processes.finish_job()
         work, done = Folders.of(runner.plan).work(job.key), cell.status == "ok"
@@ -180,7 +182,7 @@ def _download(runner: Runner) -> dict[Release | None, UsageError]:
             for release in needed:
                 begun = time.monotonic()
                 try:
-                    runner.log(f"fetched {fetch(release, meter)} in {time.monotonic() - begun:.1f} s")
+                    runner.say(f"fetched {fetch(release, meter)} in {time.monotonic() - begun:.1f} s")
                 except UsageError as error:
                     problems[release] = error
                     runner.log(f"not fetched: {error}")
@@ -231,7 +233,7 @@ class Runner:
         device = environment.device_name(self.device)
         reporter = JobReporter(self, clock)
         try:
-            with environment.surroundings_kept():
+            with environment.surroundings_kept(), telling(reporter.told):
                 context = JobContext(job, model, folders, reporter, batch_size=self.plan.config.batch_size)
                 measured, trace = _measure(context, self.plan.config.include, reporter)
                 common = {"device": device, "seconds": clock.seconds}
@@ -257,9 +259,13 @@ class JobReporter:
         self.say = runner.say
         self._progress, self._clock = runner.progress, clock
 
-    def advance(self, images: int, note: str = "") -> None:
-        self._progress.advance(images, note)
+    def advance(self, count: float, note: str = "", *, found: bool = False) -> None:
+        self._progress.advance(count, note, found=found)
         self._clock.tick()
+
+    def told(self, what: str, done: int, total: int | None) -> None:
+        """Show how far a count is that is no part of the job's work: what `telling` takes."""
+        self.advance(0, f"{what} {done:,}" + ("" if total is None else f"/{total:,}"))
 
 
 def _measure(context: JobContext, include: tuple[Path, ...], reporter: JobReporter) -> tuple[list[Measurement], str]:
@@ -378,7 +384,8 @@ def _prepare(plan: Plan, progress: Progress, processes: ProcessGroup) -> torch.d
                 temporary.touch()
         device = None
         if plan.pending:
-            progress.open(jobs=len(plan.pending), images=sum(job.work.all for job in plan.pending))
+            if progress.shows:
+                progress.open([seconds.middle for seconds in expected(plan)])
             device = processes.meet(plan.config.device)  # imports torch
             environment.keep_freed_memory()
     except (UsageError, OSError):

@@ -152,7 +152,8 @@ def _take(kind: str, value: Any, child: _Child, reporter: Reporter) -> None:
     if kind == "say":
         reporter.say(value)
     elif kind == "advance":
-        reporter.advance(*value)
+        count, note, found = value
+        reporter.advance(count, note, found=found)
     elif kind == "raised":
         child.death = value
     elif kind == "cannot import":
@@ -213,8 +214,8 @@ def main() -> None:
         def say(self, text: str) -> None:
             send("say", text)
 
-        def advance(self, images: int, note: str = "") -> None:
-            send("advance", (images, note))
+        def advance(self, count: float, note: str = "", *, found: bool = False) -> None:
+            send("advance", (count, note, found))
 
     environment.keep_freed_memory()
     model = LoadedModel(payload.job.model, payload.job.weights, environment.pick_device(payload.device))

@@ -166,7 +166,12 @@ class FewShot(ResizeSettings, Suite):
         chosen = repeat(None) if job.val is None or len(self.swept_values) < 2 else job.chosen(job.val)
         # (shots, setting, classes with fewer images): seeds and accuracies
         draws: dict[tuple[int, float, int], list[tuple[int, float]]] = {}
-        for results in job.by_support(job.pool, job.test, (*self.seed, *range(self.draws)), job.test.label_sets):
+        seeds = list(dict.fromkeys((*self.seed, *range(self.draws))))
+        count = len({*self.shots} - {ALL}) * len(seeds) + (ALL in self.shots)
+        context.advance(0, f"fitting, support sets 0/{count:,}")
+        supports = job.by_support(job.pool, job.test, seeds, job.test.label_sets)
+        for fitted, results in enumerate(supports, start=1):
+            context.advance(0, f"fitting, support sets {fitted:,}/{count:,}")
             seed = results[0].seed
             if seed is None or seed in self.seed:
                 yield from job.of_support(results, next(chosen))

@@ -219,8 +219,12 @@ class Context(Protocol):
         """Print one line for the user and write it to the log, before the job is done."""
         ...
 
-    def advance(self, images: int, note: str = "") -> None:
-        """Count images as done, in the units of `Suite.estimate`; the progress bar shows the note."""
+    def advance(self, count: float, note: str = "", *, found: bool = False) -> None:
+        """Count work as done, in the units of `Work.passes`, or of `Suite.seconds` where there are no images.
+
+        The progress display shows the note: what is done, in words between commas, the most needed first. `found`: an
+        earlier process did this work.
+        """
         ...
 
     def enter(self, at: Mapping[str, Any]) -> bool:
@@ -298,6 +302,11 @@ class Work:
     @property
     def all(self) -> int:
         return self.images + self.trained
+
+    @property
+    def passes(self) -> int:
+        """Forward passes; a backward pass costs two."""
+        return self.images + 3 * self.trained
 
 
 class Settings:

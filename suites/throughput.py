@@ -50,18 +50,19 @@ operations, two per multiply-accumulate.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from .protocol import Context, Measurement, Task, Work
-from .timing.duration import seconds_of
+from .timing.duration import parts_of, seconds_of
 from .timing.settings import ThroughputSettings
 
 if TYPE_CHECKING:
     from ..models.spec import Model
     from ..models.weights_choice import WeightsChoice
+    from .timing.report import Row
 
 SMALL_MODELS = ("ViT-mini", "BiT-mini", "R+ViT-mini", "ViT-Ti/16")
 GPU_MODELS = ("ViT-B/32", "ViT-B/16", "ViT-L/16", "BiT-R50x1", "R50+ViT-B/16")
@@ -100,20 +101,31 @@ class Throughput(ThroughputSettings):
 
         suite = self.for_device(context.device.type)
         session = Session(suite, context)
+        parts: list[tuple[dict[str, Any], Callable[[Row], Iterator[Measurement]]]] = []
         for variant, timing, scenario in suite.cases():
             at = asdict(variant) | {"timing": timing, "scenario": scenario}
-            if not context.enter(at):
-                continue
-            yield from session.part(at, partial(session.row, variant, timing, scenario))
-            against = asdict(variant) | {"scenario": "offline", "against": self.against}
-            compares = suite.compares(variant, timing, scenario) and not session.over_budget
-            if compares and context.enter(against):  # a part of its own: a crash in it leaves the row's numbers
-                yield from session.part(against, partial(session.compare, variant))
+            parts.append((at, partial(session.row, variant, timing, scenario)))
+            if suite.compares(variant, timing, scenario):  # a part of its own: a crash in it leaves the row's numbers
+                against = asdict(variant) | {"scenario": "offline", "against": self.against}
+                parts.append((against, partial(session.compare, variant)))
         for variant, timing in suite.searches().items():
             at = asdict(variant) | {"timing": timing, "scenario": "search"}
             del at["batch_size"]
-            if context.enter(at):
-                yield from session.part(at, partial(session.search, variant, timing))
+            parts.append((at, partial(session.search, variant, timing)))
+        planned = parts_of(suite, context.model, context.device.type != "cpu")
+        for number, ((at, numbers), seconds) in enumerate(zip(parts, planned, strict=True), start=1):
+            if ("against" in at and session.over_budget) or not context.enter(at):
+                continue
+            context.advance(0, f"row {number}/{len(parts)}, {_in_words(at)}")
+            yield from session.part(at, numbers)
+            context.advance(seconds)
+
+
+def _in_words(at: Mapping[str, Any]) -> str:
+    """A row, for the progress display."""
+    batch = [f"batch {at['batch_size']}"] if "batch_size" in at else []
+    words = [f"{at['image_size']} px", *batch, at["precision"], at["mode"], at["scenario"]]
+    return " ".join([*words, *(["compiled"] if at["compile"] else []), *(["against"] if "against" in at else [])])
 
 
 throughput = Throughput()

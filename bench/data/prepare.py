@@ -48,7 +48,8 @@ def prepare(chosen: list[Task], config: settings.Config, meter: Meter) -> Prepar
         image_set = before.sets.get(task.image_set)
         try:
             if task in incomplete and task.image_set in wanted:
-                get(wanted.pop(task.image_set), root, meter)
+                with meter.following():
+                    get(wanted.pop(task.image_set), root, meter)
         except UsageError as error:
             preparation.failed.append(f"{task.name}: {error}")
             continue

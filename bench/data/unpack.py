@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+from ...meter import counted
 from ...registry import UsageError
 
 GROWTH = 30  # largest ratio of unpacked to packed size; images hardly compress, so more is a zip bomb …
@@ -77,7 +78,7 @@ class Budget:
 def _unpack(archive: Path, folder: Path, budget: Budget) -> None:
     if not archive.name.endswith(KINDS):
         raise UsageError(f"{archive} is no archive that can be unpacked ({', '.join(KINDS)})")
-    for name, file in _members(archive):
+    for name, file in counted(_members(archive), f"unpacking {archive.name}, files"):
         budget.take(folder, 0, members=1)
         if any(part in ("__MACOSX", ".DS_Store") or part.startswith("._") for part in name.split("/")):
             continue

@@ -102,8 +102,11 @@ class AvailableData:
         return self._found[key]
 
 
-def choose_tasks(suite: Suite, data: AvailableData) -> list[Task]:
-    """The tasks of a suite. Raises UsageError where a named task, or every default task, has no data here."""
+def choose_tasks(suite: Suite, data: AvailableData, *, data_needed: bool = True) -> list[Task]:
+    """The tasks of a suite.
+
+    Raises UsageError where a named task, or every default task, has no data here, unless that is not needed.
+    """
     if "task" not in suite.needs:
         return [NO_TASK]
     named = data.select_all(data.config.task, suite.splits)
@@ -116,7 +119,7 @@ def choose_tasks(suite: Suite, data: AvailableData) -> list[Task]:
             )
     chosen = list({task.name: task for task in named or data.select(suite.default_tasks)}.values())
     missing = [task for task in chosen if data.source(task, suite.splits) is None]
-    if missing and (named or len(missing) == len(chosen)):
+    if data_needed and missing and (named or len(missing) == len(chosen)):
         where = f"source={data.config.source} in {data.root}" if data.config.source else str(data.root)
         names = ", ".join(task.name for task in missing[:5]) + (" …" if len(missing) > 5 else "")
         partly = [f"{task.name}: {lack}. " for task in missing if (lack := data.lacks(task, suite.splits))]

@@ -72,7 +72,7 @@ def verify_verb(words: Words = None) -> None:
             deviations += 1
             continue
         screen.say(f"{task.name}, from source {source.name} in {source.locate(task, data.root)}")
-        deviations += _verified(task, source, data, say=stderr().say)
+        deviations += _verified(task, source, data, Meter(stderr()))
     if deviations:
         wanted = "what was published" if any(task.published for task in chosen) else "what a folder of classes has"
         screen.say(f"{deviations} deviation{'' if deviations == 1 else 's'} from {wanted}.")
@@ -99,7 +99,7 @@ def prepare_verb(words: Words = None) -> None:
     data, deviations = AvailableData(config), 0
     for task, source in done.ready:
         screen.say(f"{task.name}, from source {source.name}")
-        deviations += _verified(task, source, data, say=meter.say)
+        deviations += _verified(task, source, data, meter)
     for release in releases:
         try:
             screen.say(f"{release.model}:{release.tag} is at {fetch(release, meter)}")
@@ -182,9 +182,10 @@ def _compare(task: Task, split: str, found: Split, result: Verification) -> None
     expect(task.published or split == "val" or not absent, f"no image of {first_few(absent)}")
 
 
-def _verified(task: Task, source: Source, data: AvailableData, say: Callable[[str], None]) -> int:
+def _verified(task: Task, source: Source, data: AvailableData, meter: Meter) -> int:
     """Verify a task and print the result and the notes on its images. Returns the number of deviations."""
-    result = verify(task, source, data.root, say=say)
+    with meter.following():
+        result = verify(task, source, data.root, say=meter.say)
     image_set = data.sets.get(task.image_set)
     notes = [getattr(source, "note", "") or (image_set.note if image_set else ""), task.unproven]
     notes.append(task.left_out)

@@ -5,14 +5,14 @@ With `power=0.5` also how many seeds and images a difference of 0.5 points needs
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ...meter import human
 from ...models.released import table as releases
-from ...registry import UsageError
+from ...registry import UsageError, first_few
 from ...results.cost import Cost
 from ...results.store import Records, load
 from ...results.tables import Table
@@ -22,6 +22,7 @@ from .. import config as settings
 from .. import environment
 from ..api import planned
 from ..console import Screen, stderr, stdout
+from ..expected.seconds import ASSUMED, TIMING, Seconds, expected
 from ..plan import Plan, make_plan
 from ..words import from_python, option, options
 from .command import Side, listed, name_of, read_words, runs_of, single
@@ -33,6 +34,18 @@ if TYPE_CHECKING:
     from ...results.statistics.power import Variances
 
 SEEDS = (1, 2, 3, 5, 10)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimeOptions:
+    """How the time that a run takes is known."""
+
+    measure: bool = option(
+        False,
+        "true: measures a few batches of each network and a few images of each image set, for 2 seconds each, and "
+        "plans from them; else the times of earlier runs on such a machine in out= and beside it count, or assumed "
+        "speeds",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +75,7 @@ class PowerOptions:
 
 Words = Annotated[
     list[str] | None,
-    words_argument("[KEY=VALUE]...", settings.Config, PowerOptions),
+    words_argument("[KEY=VALUE]...", settings.Config, TimeOptions, PowerOptions),
 ]
 SELECTING = ("suite", "model", "task", "weights", "include", "division", "division_seed")
 SETTINGS_HELP = f"""**What**
@@ -79,14 +92,18 @@ SETTINGS_HELP = f"""**What**
 - `suite.X=…`, or `X=…` alone: a field of the selected suites; a comma list where one value is expected sweeps it
 - `model.X=…`: a variant of the selected models, for example `model.depth=8`
 
-**How much is enough**
+**How long it takes** (`plan`)
+
+{listed(TimeOptions)}
+
+**How much is enough** (`plan`)
 
 {listed(PowerOptions)}
 """
 
 
-def count_jobs(plan: Plan) -> str:
-    return f"{len(plan.jobs)} job{'' if len(plan.jobs) == 1 else 's'}"
+def count_jobs(jobs: Sequence[Any]) -> str:
+    return f"{len(jobs)} job{'' if len(jobs) == 1 else 's'}"
 
 
 class Planned(Tables):
@@ -118,7 +135,7 @@ def plan(
     runs = runs_of(earlier)
     wanted = from_python(PowerOptions, **given, earlier=[name_of(run) for run in runs])
     asked = bool(runs) or any(value is not None for value in given.values())
-    made = planned(*words, **values) if words or values or not asked else None
+    made = planned(*words, data_needed=False, **values) if words or values or not asked else None
     first = [_power(wanted, made, runs)] if asked else []
     return Planned([*first, *([_jobs(made)] if made is not None else [])], made)
 
@@ -126,15 +143,17 @@ def plan(
 def plan_verb(words: Words = None) -> None:
     asked, screen = list(words or []), stdout()
     of_power = [word for word in asked if word.partition("=")[0] in options(PowerOptions)]
-    rest = [word for word in asked if word not in of_power]
+    of_time = [word for word in asked if word.partition("=")[0] in options(TimeOptions)]
+    rest = [word for word in asked if word not in (*of_power, *of_time)]
+    measure = read_words(of_time, TimeOptions, "plan", name=str)[1].measure
     wanted = read_words(of_power, PowerOptions, "plan", name=str)[1]
-    made = make_plan(settings.read(rest)) if rest or not of_power else None
+    made = make_plan(settings.read(rest), data_needed=False) if rest or not of_power else None
     if of_power:  # first what was asked: the list of jobs may be long
         _print(_power(wanted, made, wanted.earlier), screen)
     if made is not None:
         for note in made.notes:
             stderr().say(note)
-        jobs = _jobs(made)
+        jobs = _jobs(made, measure=measure, say=screen.say)
         _print(replace(jobs, notes=jobs.notes[len(made.notes) :]), screen)
 
 
@@ -145,20 +164,30 @@ def _print(table: Table, screen: Screen) -> None:
         screen.say(note)
 
 
-def _jobs(plan: Plan) -> Table:
-    """A row a job with its state, and the lines below: choices, settings, downloads, the work ahead."""
+def _jobs(plan: Plan, *, measure: bool = False, say: Callable[[str], None] = lambda _: None) -> Table:
+    """A row a job with its state, and the lines below: choices, settings, downloads, the work ahead and its time.
+
+    With `measure` the time is measured, and `say` tells of it.
+    """
     rows, swept = [], any(job.swept for job in plan.jobs)
     for job, state in zip(plan.jobs, plan.states, strict=True):
         variant = f" [{job.variant}]" if job.variant else ""
         words = (job.suite.name, job.model.name + variant, str(job.weights), job.task.name, job.source_name)
-        rows.append((*words, *([job.swept] if swept else []), state))
+        rows.append((*words, *([job.swept] if swept else []), "no data" if state == "skipped" else state))
     columns = ("suite", "model", "weights", "task", "source", *(["settings"] if swept else []), "state")
-    title = f"{count_jobs(plan)}, {len(plan.pending)} to run"
-    notes = (*plan.notes, *_lines(plan))
+    title = f"{count_jobs(plan.jobs)}, {len(plan.pending)} to run"
+    whole = replace(plan, states=tuple("to do" if state == "skipped" else state for state in plan.states))
+    if measure:
+        from ..expected.measure import measured
+
+        seconds = measured(whole, say)
+    else:
+        seconds = expected(whole)
+    notes = (*plan.notes, *_lines(plan, seconds, whole))
     return Table(title=title, columns=columns, rows=tuple(rows), labels=len(columns), notes=notes)
 
 
-def _lines(plan: Plan) -> Iterator[str]:
+def _lines(plan: Plan, seconds: Sequence[Seconds], whole: Plan) -> Iterator[str]:
     choices: dict[tuple[str, str], dict[str, None]] = {}  # suite and words -> models
     for job in plan.jobs:
         if words := job.suite.choices(job.model, job.weights, job.task):
@@ -174,28 +203,37 @@ def _lines(plan: Plan) -> Iterator[str]:
         yield f"downloads are off ({switch}): these jobs will fail"
     elif needed:
         yield f"run downloads {total(needed)} to {releases.cached_folder()}"
-    ahead = _ahead(plan)
-    yield f"{count_jobs(plan)}, {len(plan.pending)} to run: {' and '.join(ahead)}. Run directory: {plan.out}"
+    yield from _ahead(plan, seconds, whole)
 
 
-def _ahead(plan: Plan) -> list[str]:
-    """The images to pass, the compute, the disk, and the time that is known."""
-    work, macs = plan.work()
+def _ahead(plan: Plan, seconds: Sequence[Seconds], whole: Plan) -> Iterator[str]:
+    """The images to pass, the compute, the disk, and the time, of `whole`: with the jobs without data."""
+    without = plan.with_state("skipped")
+    if without:
+        names = first_few(list(dict.fromkeys(job.task.name for job in without)))
+        how = "".join(dict.fromkeys(f" {job.suite.how_to_get_data}" for job in without if job.suite.how_to_get_data))
+        yield f"no data in {settings.data_folder(plan.config)} for {names}.{how or ' `data prepare` says more.'}"
+    (work, macs), bases = whole.work(), dict.fromkeys(one.basis for one in seconds)
+    of_basis = {basis: [one for one in seconds if one.basis == basis] for basis in bases}
+    assumed, timed = of_basis.pop(ASSUMED, []), of_basis.pop(TIMING, [])
+    for basis, those in of_basis.items():
+        yield f"time: about {_minutes(those)} for {count_jobs(those)}, {basis}"
     compute = "compute not known for every model" if macs is None else f"{2 * macs / 1e12:.2f} TFLOP"
     if work.trained:
         compute += "" if macs is None else f" ({2 * macs / 1e18:.3g} exaFLOPs)"
-        threads = environment.threads()
-        cpu = f"{threads} CPU thread{'' if threads == 1 else 's'}"
-        where = "a GPU" if environment.expects_gpu(plan.config.device) else cpu
-        seconds = plan.training_seconds()
-        compute += f", very roughly {_minutes(seconds)} on {where}" if seconds else ""
-        most, stays = human(work.kept + work.scratch), human(work.kept)
-        compute += f", {most} of disk, of which {stays} stay" if work.scratch else ""
-    duration = plan.seconds()
-    parts = [f"{work.images:,} images through a network"] if work.images or not (work.trained or duration) else []
+    if assumed and macs:
+        compute += f", very roughly {_minutes(assumed)} on {_where(plan)}"
+    most, stays = human(work.kept + work.scratch), human(work.kept)
+    compute += f", {most} of disk, of which {stays} stay" if work.scratch else ""
+    parts = [f"{work.images:,} images through a network"] if work.images or not (work.trained or timed) else []
     parts += [f"{work.trained:,} trained on (forward and backward)"] if work.trained else []
     ahead = [f"at most {' and '.join(parts)}, {compute}"] if parts else []
-    return [*ahead, *([f"about {_minutes(duration)} of timing"] if duration else [])]
+    ahead += [f"about {_minutes(timed)} of timing"] if timed else []
+    if timed:
+        yield f"time: {_bound(whole)}"
+    absent = f", {len(without)} without data, counted as if it were here" if without else ""
+    pending = f"{len(plan.pending)} to run{absent}"
+    yield f"{count_jobs(plan.jobs)}, {pending}: {' and '.join(ahead)}. Run directory: {plan.out}"
 
 
 def _power(wanted: PowerOptions, plan: Plan | None, runs: Sequence[Records]) -> Table:
@@ -279,12 +317,28 @@ def _power_rows(
     return rows
 
 
-def _minutes(duration: tuple[float, float]) -> str:
-    """A range of seconds, in s, min or h."""
-    low, high = duration
-    if high < 90:
-        return f"{low:.0f} to {high:.0f} s"
-    return f"{low / 60:.1f} to {high / 60:.1f} min" if high < 5400 else f"{low / 3600:.1f} to {high / 3600:.1f} h"
+def _where(plan: Plan) -> str:
+    threads = environment.threads()
+    cpu = f"{threads} CPU thread{'' if threads == 1 else 's'}"
+    return "a GPU" if environment.expects_gpu(plan.config.device) else cpu
+
+
+def _bound(plan: Plan) -> str:
+    """The time that timing takes at most, where a budget bounds it."""
+    budgets = [budget for job in plan.pending if (budget := getattr(job.suite, "budget", None)) is not None]
+    if not budgets:
+        return "timing takes longer on a busy machine; suite.budget=SECONDS is the most of each model, but for one row"
+    most = _minutes([Seconds(low=sum(budgets), high=sum(budgets))])
+    return f"at most {most} of timing by suite.budget={max(budgets):g}, and one row of each model more"
+
+
+def _minutes(parts: Sequence[Seconds]) -> str:
+    """The sum of ranges of seconds, in s, min or h; one number where both ends read the same."""
+    low, high = sum(one.low for one in parts), sum(one.high for one in parts)
+    unit, seconds, digits = ("s", 1, 0) if high < 90 else ("min", 60, 1) if high < 5400 else ("h", 3600, 1)
+    digits = 0 if high >= 100 * seconds else digits
+    ends = dict.fromkeys(f"{end / seconds:,.{digits}f}" for end in (low, high))
+    return f"{' to '.join(ends)} {unit}"
 
 
 app = single(plan_verb, SETTINGS_HELP)

@@ -52,7 +52,9 @@ def run_verb(words: Words = None) -> None:
     text += f" ({result.not_reached} rows not reached)" if result.not_reached else ""
     total = "" if frame.empty else str(cost(frame))
     cost_note = f" Cost of these records: {total}." if total else ""
-    screen.say(f"{count_jobs(plan)}: {text}, in {result.seconds:.1f} s.{cost_note} Records: {plan.out / 'results.csv'}")
+    screen.say(
+        f"{count_jobs(plan.jobs)}: {text}, in {result.seconds:.1f} s.{cost_note} Records: {plan.out / 'results.csv'}"
+    )
     failed = {cell.key for cell in result.failed}  # an unfinished job's files are not its result
     jobs = [] if result.interrupted else [job for job in plan.jobs if job.key not in failed]
     kept = [str(path) for job in jobs for path in sorted((plan.out / "kept" / job.key).glob("*.safetensors"))]

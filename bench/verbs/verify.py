@@ -19,6 +19,7 @@ from ...results.tables.shown import Tables
 from ...suites.tasks import tasks
 from ..console import Screen, stderr, stdout
 from ..distributed import process_group
+from ..expected.speeds import USUAL
 from ..verify.published import anchors
 from ..verify.real import PASSED as REAL_PASSED
 from ..verify.real import WRONG, RealOptions, replay_all, verdicts_table, write_summary
@@ -34,7 +35,7 @@ VTAB = (
     "Of BiT's files for single VTAB-1k tasks only means over tasks are (19 tasks: 73.51 of R152x4, 72.65 of R101x3): "
     "`run suite=classify task=vtab model=BiT-R101x3 'weights=vtab-run*'` measures the files one by one."
 )
-SUSTAINED = 40  # TFLOP/s, assumed for the estimate of time
+SUSTAINED = round(USUAL["GPU"].flops[1] / 1e12)  # TFLOP/s, assumed for the estimate of time
 FIRST = 5  # missing weights files to name where nothing can be replayed
 KINDS = {"file": "this file", "configuration": "its configuration", "copy": "timm's copy"}
 

@@ -31,6 +31,7 @@ from ...suites.images.transforms import Transform, View
 from ...suites.metrics import top1
 from ...suites.protocol import Features
 from ..context import JobContext
+from ..job import Job
 
 SAMPLE = 2000  # number of images that every change is scored on
 CONFIRMING = 4  # times as many other images, where there are, that the best change is scored on once more
@@ -164,6 +165,7 @@ class _Search:
     def _feeding(self, view: View) -> Iterator[Change]:
         for link, words, changed in alternatives(self._context.transform(view)):
             fed = changed.over(view)
+            self._context.advance(0, f"{link} {words.rstrip(',')}")
             try:
                 top, noise = self._fed(fed, self._rows)
             except UsageError:  # a network that takes one image size only
@@ -230,6 +232,13 @@ class _Search:
             f"({where}): what is before the head is wrong, too"
         )
         return Diagnosis(link="weights", words=words)
+
+
+def most_images(job: Job, sample: int) -> int:
+    """About as many images as a search passes through the network, at most: for the progress display."""
+    tests = job.task.splits["test"]
+    feedings = len(NORMALISATIONS) + len(RESIZES) + len(SIZES) + 3
+    return tests + min(sample, tests // 2) * (2 * feedings + CONFIRMING + 2)
 
 
 def alternatives(base: Transform) -> Iterator[tuple[str, str, View]]:

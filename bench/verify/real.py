@@ -151,7 +151,7 @@ def _attempt(row: Replay, options: RealOptions, screen: Screen, before: Mapping[
             return replace(done, suspect=before["suspect"], because=before["because"])  # looked for before
         screen.say(f"{row.name}: looking for the reason")
         assert done.stated is not None
-        reason: Diagnosis = find_reason(done.stated, plan.jobs[0], plan, sample=options.sample)
+        reason: Diagnosis = find_reason(done.stated, plan.jobs[0], plan, sample=options.sample, screen=screen)
         return replace(done, suspect=reason.link, because=reason.words)
     return done
 

@@ -6,6 +6,7 @@ suite=classify scores each file, all into one run directory, so that a stopped c
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -154,7 +155,7 @@ def replay(checks: Sequence[Check], options: VerifyOptions, screen: Screen) -> l
                 screen.say(f"{job.model.name} {job.weights} on {job.task.name}: repeat it in one process to hear why")
             elif scored.verdict == "differs" and options.diagnose:
                 screen.say(f"{job.model.name} {job.weights} on {job.task.name}: looking for the reason")
-                reason = find_reason(scored.stated, job, plan, sample=options.sample)
+                reason = find_reason(scored.stated, job, plan, sample=options.sample, screen=screen)
                 done[check.anchor] = replace(scored, diagnosis=reason)
     return [done[check.anchor] for check in checks]
 
@@ -174,20 +175,23 @@ def _judge(check: Check, job: Job, out: Path, options: VerifyOptions) -> Check:
     )
 
 
-def find_reason(stated: Stated, job: Job, plan: Plan, *, sample: int) -> Diagnosis:
+def find_reason(stated: Stated, job: Job, plan: Plan, *, sample: int, screen: Screen) -> Diagnosis:
     """Why a finished job of suite=classify does not score what is stated, looked for on `sample` images."""
     from ..context import Folders, JobContext
     from ..loaded_model import LoadedModel
-    from .diagnose import Diagnosis, diagnose
+    from .diagnose import Diagnosis, diagnose, most_images
 
     suite: Any = job.suite
     loaded = LoadedModel(job.model, job.weights, pick_device(plan.config.device))
-    context = JobContext(job, loaded, Folders.of(plan), Progress(None), batch_size=plan.config.batch_size)
     view = suite.view(job.model, job.weights)
-    try:
-        return diagnose(context, view, stated, sample=sample, precision=suite.precision)
-    except (ValueError, RuntimeError, MemoryError, OSError) as error:  # the measurement stays valid
-        return Diagnosis(link="", words=f"the search broke off: {type(error).__name__}: {error}")
+    with closing(Progress(screen)) as progress:
+        context = JobContext(job, loaded, Folders.of(plan), progress, batch_size=plan.config.batch_size)
+        progress.open([0.0])
+        progress.begin(f"looking for the reason: {job.model.name} {job.task.name}", total=most_images(job, sample))
+        try:
+            return diagnose(context, view, stated, sample=sample, precision=suite.precision)
+        except (ValueError, RuntimeError, MemoryError, OSError) as error:  # the measurement stays valid
+            return Diagnosis(link="", words=f"the search broke off: {type(error).__name__}: {error}")
 
 
 def write(checks: Sequence[Check], out: Path) -> Path:

@@ -24,12 +24,11 @@ from ...suites.protocol import NO_TASK, Task, Work
 from ...suites.sources.sets import image_sets
 from .. import config as settings
 from ..data.prepare import asked
+from ..expected.speeds import USUAL
 from ..facts import release_bytes
 
 LIST = Path(__file__).with_name("replays.csv")
 WEEKLY = "weekly"  # the word for the rows that .github/workflows/real.yml replays
-# TFLOP/s and decoded images a second, assumed for the minutes: a large GPU in float32, a hosted machine of four cores.
-SPEEDS = {"GPU": (40.0, 1000.0), "CPU": (0.1, 100.0)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,8 +94,8 @@ class Needs:
         return tuple(name for name in self.sets if name in image_sets() and image_sets()[name].by_hand)
 
     def minutes(self, device: str) -> float | None:
-        rate, decoded = SPEEDS[device]
-        return None if self.tflop is None else (self.tflop / rate + self.images / decoded) / 60
+        flops, decoded = USUAL[device].flops[1], USUAL[device].images
+        return None if self.tflop is None else (1e12 * self.tflop / flops + self.images / decoded) / 60
 
 
 def needed_tasks(config: settings.Config) -> Iterator[tuple[Task, tuple[str, ...], Release | None, Work, float | None]]:
@@ -128,18 +127,20 @@ def list_table(rows: Sequence[Replay]) -> Table:
     for row in rows:
         needs = needs_of(row)
         published = f"{row.published} of {row.of}" if row.published else "nothing yet"
-        times = (_minutes(needs.minutes(device)) for device in SPEEDS)
+        times = (_minutes(needs.minutes(device)) for device in USUAL)
         hand = f"by hand: {', '.join(needs.by_hand)}" if needs.by_hand else ""
         lines.append((row.name, shlex.join(row.words), published, human(needs.bytes), *times, hand))
     stated = dict.fromkeys(f"{row.published}: {row.basis}." for row in rows if row.basis)
     return Table(
         title="Replays of published numbers, the cheapest first",
-        columns=("replay", "run", "published, top-1", "download", *SPEEDS, "needs"),
+        columns=("replay", "run", "published, top-1", "download", *USUAL, "needs"),
         rows=tuple(lines),
         labels=3,
         notes=(
             "Minutes or hours expected of "
-            + ", and ".join(f"a {name} that sustains {rate:g} TFLOP/s" for name, (rate, _) in SPEEDS.items())
+            + ", and ".join(
+                f"a {name} that sustains {speed.flops[1] / 1e12:g} TFLOP/s" for name, speed in USUAL.items()
+            )
             + "; what was downloaded or done before costs nothing.",
             *stated,
         ),

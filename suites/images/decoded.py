@@ -17,6 +17,7 @@ from typing import Any, overload
 
 import numpy as np
 
+from ...meter import counted
 from ...stable import replacing, sha
 from ..protocol import Split
 from .decode import BadImage
@@ -170,7 +171,7 @@ def usual_size(images: Sequence[np.ndarray] | np.ndarray) -> tuple[int, int]:
 
 def _readable(images: Decoded, bad: dict[int, BadImage]) -> Iterator[np.ndarray]:
     """The readable images; the errors of the others go to `bad`."""
-    for i, image in enumerate(images.attempts()):
+    for i, image in enumerate(counted(images.attempts(), "reading images", len(images))):
         if isinstance(image, BadImage):
             bad[i] = image
         else:

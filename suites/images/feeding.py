@@ -74,7 +74,7 @@ class Feeder(ABC):
     batch_size: int
     rank: int
     processes: int
-    advance: Callable[[int], None]  # called with numbers of images that are done
+    advance: Callable[..., None]  # `Context.advance`
     head: Callable[[Backbone], Any]  # makes a network whose features are the logits of its own head
     _loaded: Any  # the network of the weights (`backbone`) and for other image sizes (`resized`): bench/loaded_model.py
 
@@ -195,7 +195,7 @@ class Feeder(ABC):
         cached, (key, about) = feature_cache(self.cache), self.output_key()
         shards = cached.shards({**key, "treatment": treatment, "split": split.digest}, len(split), about)
         parts = {number: shards.get(number) for number in range(len(shards.spans))}
-        self.advance(sum(len(part) for part in parts.values() if part is not None))
+        self.advance(sum(len(part) for part in parts.values() if part is not None), found=True)
         missing = [number for number, part in parts.items() if part is None]
         mine = [number for number in missing if number % self.processes == self.rank]
         agree = self._loaded.processes.agree
@@ -228,9 +228,11 @@ class Feeder(ABC):
         ends = {shards.spans[number].stop: number for number in numbers}
         computed: dict[int, np.ndarray] = {}
         batches: list[np.ndarray] = []
-        for span, features in extract_spans(network, split.images, how, [shards.spans[number] for number in numbers]):
+        spans, done = [shards.spans[number] for number in numbers], 0
+        for span, features in extract_spans(network, split.images, how, spans):
             batches.append(features)
-            self.advance(len(features))
+            done += len(features)
+            self.advance(len(features), f"images {done:,}/{sum(map(len, spans)):,}")
             if span.stop in ends:
                 computed[ends[span.stop]] = shard = np.concatenate(batches)
                 shards.put(ends[span.stop], shard)

@@ -192,6 +192,7 @@ def classify_by_ridge(
     options: dict[str, Any] = {"resize": view, "follows": VIT_RELEASE, "precision": precision}
     parts = [context.features(task, (split,), **options) for split in ("train", "val", "test")]
     train, val, test = parts
+    context.advance(0, "fitting the probe")
     ridge = Ridge(train.x, train.labels, task.num_classes, strengths=len(l2))
     tried = zip(l2, Scorer(val.x, train.x).predict(ridge.solutions(l2)), strict=True)
     best = max((top1(predictions, val.labels), strength) for strength, predictions in tried)[1]

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...meter import counted
 from ...registry import UsageError
 from ...stable import sha
 from ..images.decode import read_image_at
@@ -91,7 +92,7 @@ def index(shards: Sequence[Path]) -> Mapping[str, np.ndarray]:
     Raises BadArchive if a file is no tar file, or a sample is not one image and one class number.
     """
     rows: list[tuple[int, int, int, int]] = []
-    for number, path in enumerate(shards):
+    for number, path in enumerate(counted(shards, "listing archives", len(shards))):
         labels: dict[str, int] = {}
         places: dict[str, tuple[int, int]] = {}
         try:

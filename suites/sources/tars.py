@@ -10,6 +10,7 @@ from typing import IO
 
 import numpy as np
 
+from ...meter import counted
 from ...stable import sha
 from ..images.decode import read_image_at
 from ..images.decoded import file_stamps
@@ -53,7 +54,7 @@ def _members(path: Path, listing: Path) -> Mapping[str, tuple[int, int]]:
 def _add_members(file: IO[bytes], members: dict[str, tuple[int, int]], *, inner_archives: bool) -> None:
     inner: list[int] = []  # first bytes
     with tarfile.open(fileobj=file, mode="r:") as archive:
-        for member in archive:
+        for member in counted(archive, "listing files of an archive"):
             if member.isreg() and inner_archives and member.name.endswith(".tar"):
                 inner.append(member.offset_data)
             elif member.isreg():

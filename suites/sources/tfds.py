@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ...meter import counted
 from ..images.decode import read_image
 from ..images.decoded import Decoded, file_stamps, with_digest
 from ..protocol import Split, Task
@@ -84,7 +85,8 @@ class Tfds(OnDisk):
         examples, image_set = _examples(task, split, folder), self._set(task)
         description = folder / "dataset_info.json"
         labels, clusters = [], []
-        for example in map(examples, range(task.splits[split])):
+        numbers = range(task.splits[split])
+        for example in map(examples, counted(numbers, "reading labels", len(numbers))):
             labels.append(image_set.tfds_label(task, example))
             clusters += [image_set.tfds_cluster(example)] if image_set.tfds_cluster else []
 

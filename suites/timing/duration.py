@@ -6,6 +6,7 @@ an AMD EPYC, and for GPUs from published figures, as no GPU was available when t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,15 +35,34 @@ def seconds_of(suite: ThroughputSettings, model: Model, on_gpu: bool) -> tuple[f
     speed = GPU if on_gpu else CPU
     build = (model.params or 0) / speed.build
     total = np.full(2, speed.start + build * len(set(suite.image_size)))  # the least and the most
+    for part, row in _rows(suite, model, speed):
+        total += part
+        if suite.budget is not None:
+            total = np.minimum(total, [suite.budget, suite.budget + row])
+    low, high = total + len(suite.searches()) * _search(suite)
+    return float(low), float(high)
+
+
+def parts_of(suite: ThroughputSettings, model: Model, on_gpu: bool) -> list[float]:
+    """The most seconds of each part of a job, in its order: rows, each with its comparison, then searches."""
+    rows = [float(part[1]) for part, _ in _rows(suite, model, GPU if on_gpu else CPU)]
+    return [*rows, *[float(_search(suite)[1])] * len(suite.searches())]
+
+
+def _rows(suite: ThroughputSettings, model: Model, speed: MachineSpeed) -> Iterator[tuple[np.ndarray, float]]:
+    """The least and the most seconds of each row, and of its comparison; and the most of the row's timing alone."""
     for case in suite.cases():
         row = _row(suite, case, model, speed)
-        rows = 3 if suite.compares(*case) else 1  # both models in turn, and the other one is built
-        total += rows * (row + build)
-        if suite.budget is not None:
-            total = np.minimum(total, [suite.budget, suite.budget + row[1]])
-    tries = suite.batch_limit.bit_length() * len(suite.searches())
+        part = row + (model.params or 0) / speed.build
+        yield part, row[1]
+        if suite.compares(*case):  # both models in turn, and the other one is built
+            yield 2 * part, row[1]
+
+
+def _search(suite: ThroughputSettings) -> np.ndarray:
+    """The least and the most seconds of the search for one variant's batches."""
     low, high = (suite.min_seconds, suite.max_seconds) if "fastest" in suite.find else (0.0, 0.0)
-    return float(total[0] + tries * low), float(total[1] + tries * (high + 1.0))
+    return suite.batch_limit.bit_length() * np.array([low, high + 1.0])
 
 
 def _row(suite: ThroughputSettings, case: Case, model: Model, speed: MachineSpeed) -> np.ndarray:

@@ -113,8 +113,6 @@ class Session:
                     raise
                 self.context.say(f"{row.model.name} batch_size={variant.batch_size}: no memory left for ceilings")
         yield from self._power(row, samples, images=variant.batch_size)
-        note = f"{variant.image_size} px {variant.precision}: {variant.batch_size / samples.median:,.0f} images/s"
-        self.context.advance(0, note)
 
     def _latency(self, variant: Variant, row: Row) -> Iterator[Measurement]:
         """The latency of one image at a time, and power."""

@@ -75,8 +75,9 @@ class Watch:
     enough: Callable[[], bool] = lambda: False  # asked at the beginning and after each visit: whether to train no more
     tensorboard: Path | None = None  # a folder for TensorBoard's files
     say: Callable[[str], None] = lambda *_: None
-    # Called with the number of images done, over all processes, and a note for the progress bar.
-    advance: Callable[[int, str], None] = lambda *_: None
+    # Called with the number of images done, over all processes, and a note for the progress display; with found=True
+    # for those before the checkpoint that the run goes on from.
+    advance: Callable[..., None] = lambda *_, **__: None
 
 
 @dataclass(frozen=True, kw_only=True)

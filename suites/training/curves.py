@@ -1,4 +1,4 @@
-"""Progress of a training run: the loss curve in a CSV file, a note for the progress bar, TensorBoard."""
+"""Progress of a training run: the loss curve in a CSV file, a note for the progress display, TensorBoard."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -84,8 +83,7 @@ class MetricLogger:
         elif done % max(1, self._steps // ROWS) == 0 or done == self._steps:
             self._row = now
             self._write(*self._last)
-        left = timedelta(seconds=round((self._steps - done) * self._batch / max(speed, 1e-9)))
-        note = f"step {done}/{self._steps} loss {self.loss:.3g} lr {rate:.2g} {speed:.0f} im/s {left} left"
+        note = f"step {done:,}/{self._steps:,}, loss {self.loss:.3g}, {speed:,.0f} images/s, lr {rate:.2g}"
         self._watch.advance(self._batch, note)
 
     def visited(self, accuracy: float | None) -> None:

@@ -198,7 +198,8 @@ class _Loop:
         if self._processes.leads:
             steps = self._recipe.steps
             self._watch.say(f"going on from the checkpoint of step {checkpoint.step} of {steps}")
-            self._watch.advance(self._recipe.batch * checkpoint.step, f"step {checkpoint.step}/{steps}")
+            note = f"step {checkpoint.step:,}/{steps:,}"
+            self._watch.advance(self._recipe.batch * checkpoint.step, note, found=True)
         return checkpoint.step
 
     def _find_micro_batch(self) -> int:

@@ -26,7 +26,7 @@ class FewShotProbe(Feeder):
     def __init__(self, context: Context, task: Task, shots: int, image_size: int | None = None) -> None:
         self.model, self.task, self.device = context.model, task, context.device
         self.rank, self.processes, self.batch_size = 0, 1, BATCH  # every process probes by itself
-        self.advance = context.advance
+        self.advance = lambda count, *_, **__: context.advance(count)  # the run's note stays
         self.beside, self.source, self.skip_bad = context.beside, None, False
         self._suite, self._context = FewShot(shots=(shots,), image_size=image_size), context
         self._read: dict[str, Split] = {}

@@ -29,6 +29,7 @@ from .contract import Compute, Watch
 from .recipe import Recipe
 
 Phase = Literal["choose", "final"]  # runs of all candidates to choose one; runs of the best for the result
+STEP = 3  # forward passes that an image of a step counts as, for the progress display (`Work.passes`)
 
 
 @dataclass(frozen=True)
@@ -124,8 +125,9 @@ class Trainer:
 
         context, compute, recipe, leads = self._context, self._compute, candidate.recipe, self._context.rank == 0
         name = _run_name(phase, candidate, seed)
+        where = _where(phase, candidate, seed)
         if name in self._done:
-            context.advance(recipe.steps * recipe.batch)
+            context.advance(STEP * recipe.steps * recipe.batch + len(scored), f"{where}done before", found=True)
             return self._done[name]
         augmentation, transform = fed_by(context, recipe)
         changes, classes = changes_in_training(context, recipe), context.task.num_classes
@@ -133,14 +135,13 @@ class Trainer:
         network: Any = context.build(classes, augmentation.size, changes, seed)
         head = new_head(network, trained=not context.weights.random, bias=recipe.head_bias)
         notes = [*getattr(network, "notes", ()), *head]
-        predicted, visited, looks = partial(self._predict, scored, transform, classes), None, {}
+        predicted, visited, looks = partial(self._predict, scored, transform, classes, where), None, {}
         if visits:
             kept = partial(self.kept, candidate, seed) if leads else None
             save = partial(_save, transform=transform, variant=context.model.variant)
             visited = _Visited(visits, context.work / name / "visits.json", context.task, predicted, save, kept)
             visited.resume(context.say)
             looks: dict[str, Any] = {"visits": visits.steps, "visit": visited.visit, "enough": visited.enough}
-        where = f"{sum(map(len, fitted)):,} images, candidate {candidate.place}, seed {seed}"
         watch = Watch(
             work=context.work / name,
             **looks,
@@ -149,12 +150,12 @@ class Trainer:
             labels={"phase": phase, "lr": candidate.lr, "seed": seed, "recipe": candidate.name},
             tensorboard=context.keep / "tensorboard" / name if self._tensorboard and leads else None,
             say=context.say,
-            advance=lambda images, note: context.advance(images, f"{where}, {note}"),
+            advance=lambda images, note, **how: context.advance(STEP * images, f"{where}{note}", **how),
         )
         trained_as = visits.self_supervised(network) if visits and visits.self_supervised else network
         with closing(TrainingImages(fitted, augmentation, network.spec.input)) as data:
             trained = train(trained_as, data, recipe.at(candidate.lr), seed=seed, compute=compute, watch=watch)
-        logits = np.empty((0, 1)) if visited else predicted(trained.network)
+        logits = np.empty((0, 1)) if visited else predicted("scoring", trained.network)
         softmax = recipe.loss == "softmax" and not visited
         facts = {"micro_batch": trained.micro_batch, "processes": trained.processes}
         facts |= {"visits": visited.all()} if visited else {}
@@ -168,11 +169,17 @@ class Trainer:
             result.write(context.work / name)
         return result
 
-    def _predict(self, scored: Split, transform: Transform, classes: int | None, network: Any) -> np.ndarray:
-        """(N, K) the logits of a network on a split. Raises UsageError where they are not of its `classes`."""
+    def _predict(  # the first four are fixed for a run
+        self, scored: Split, transform: Transform, classes: int | None, where: str, note: str, network: Any
+    ) -> np.ndarray:
+        """(N, K) the logits of a network on a split. Raises UsageError where they are not of its `classes`.
+
+        `where` and `note` are what the progress display says.
+        """
         from .evaluate import predict
 
         context = self._context
+        context.advance(0, f"{where}{note}")
         logits = predict(network, scored.images, transform, compute=self._compute, advance=context.advance)
         if classes is not None and logits.shape[1] != classes:
             raise UsageError(
@@ -200,6 +207,14 @@ def _file_name(model: Model, task: Task) -> str:
     return "-".join(re.sub(r"[^\w.+-]+", "-", word, flags=re.ASCII).strip("-.")[:60] for word in words)
 
 
+def _where(phase: Phase, candidate: Candidate, seed: int) -> str:
+    """Which of a job's runs this is, before the progress of it: "candidate 2/3, seed 1/3, "; "" where there is one."""
+    seeds, place = candidate.recipe.seed, candidate.place.replace(" of ", "/")
+    which = f"candidate {place}, " if phase == "choose" else "final run, "
+    one_seed = len(seeds) == 1
+    return ("" if place == "1/1" else which) + ("" if one_seed else f"seed {seeds.index(seed) + 1}/{len(seeds)}, ")
+
+
 def _run_name(phase: Phase, candidate: Candidate, seed: int) -> str:
     return f"{phase}-{sha({'recipe': candidate.name, 'lr': candidate.lr})[:8]}-seed{seed}"
 
@@ -216,7 +231,7 @@ class _Visited:
         visits: Visits,
         path: Path,
         task: Task,
-        predict: Callable[[Any], np.ndarray],
+        predict: Callable[[str, Any], np.ndarray],
         save: Callable[[Path, Any, Task | None, Mapping[str, Any]], None],
         kept: Callable[[int], Path] | None,
     ) -> None:
@@ -256,7 +271,12 @@ class _Visited:
         return self._found[step].get("top1")
 
     def _measure(self, step: int, network: Any, seconds: float) -> None:
-        visit = {"step": step, **self._visits.measure(network, self._predict(network)), "seconds": round(seconds, 3)}
+        note = f"visit {sorted(self._visits.steps).index(step) + 1}/{len(self._visits.steps)}"
+        visit = {
+            "step": step,
+            **self._visits.measure(network, self._predict(note, network)),
+            "seconds": round(seconds, 3),
+        }
         earlier = [before for before in self.all() if before["step"] < step]
         self._found = {one["step"]: one for one in (*earlier, visit)}
         if self._kept is None:

@@ -65,12 +65,15 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, Path]:
     (job,) = make_plan(
         config.read(["suite=pretrain", "model=ViT-mini", "task=fractals:5", *words, "lr=1e-3,3e-3"])
     ).jobs
-    assert job.work.all == sum(images for images, _ in advanced)  # the probes, too
+    assert job.work.passes == sum(images for images, _ in advanced)  # the probes, too
     assert job.work.images == 2 * 2 * (50 + 4 * (20 + 10 + 10))
     assert job.work.kept == pytest.approx(kept(out).stat().st_size, rel=0.01)
     notes = [note for _, note in advanced if note]
-    assert notes[0].startswith("100 images, candidate 1 of 2, seed 0, step 1/4 loss ")
-    assert notes[-1].startswith("100 images, candidate 2 of 2, seed 0, step 4/4 loss ")
+    assert notes[0].startswith("candidate 1/2, step 1/4, loss ")
+    assert notes[-2].startswith("candidate 2/2, step 4/4, loss ")
+    assert [note for note in notes if "step" not in note] == [
+        f"candidate {candidate}/2, visit {visit}/2" for candidate in (1, 2) for visit in (1, 2)
+    ]
     return frame, out
 
 
@@ -389,7 +392,7 @@ def test_a_run_whose_visits_are_damaged_says_so_and_starts_again(tmp_path: Path,
         )
         task, said = fractals_task("fractals:5"), []
         visited = _Visited(
-            visits, path, task, lambda _: np.zeros(0), lambda *_: None, lambda step: tmp_path / f"kept-{step}"
+            visits, path, task, lambda *_: np.zeros(0), lambda *_: None, lambda step: tmp_path / f"kept-{step}"
         )
         visited.resume(said.append)
         return visited, said
@@ -423,7 +426,7 @@ def visited(folder: Path, scores: list[float]) -> _Visited:
 
     task = fractals_task("fractals:5")
     kept = lambda step: folder / f"kept-{step}"  # noqa: E731
-    made = _Visited(visits, folder / "run" / "visits.json", task, lambda _: np.zeros(0), save, kept)
+    made = _Visited(visits, folder / "run" / "visits.json", task, lambda *_: np.zeros(0), save, kept)
     made.resume(lambda _: None)
     return made
 
