@@ -73,8 +73,8 @@ class TrainingRunResult:
         """Write it to the run's folder, and delete the checkpoints there."""
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(folder / "done.npz") as temporary, temporary.open("wb") as file:
-            facts = np.array(json.dumps(self.facts))
-            np.savez_compressed(file, predictions=self.predictions, facts=facts, **self.calibration)
+            arrays: dict[str, Any] = {"predictions": self.predictions, **self.calibration}
+            np.savez_compressed(file, facts=np.array(json.dumps(self.facts)), **arrays)
         for path in [path for path in folder.iterdir() if path.name != "done.npz"]:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
