@@ -16,7 +16,7 @@ from ...stable import cache_folder
 from ...suites.images.feature_cache import LIMIT, CacheEntry, FeatureCache, limit_bytes, remove
 from ..console import Screen, stdout
 from ..words import only, option
-from .command import group, listed, read_words
+from .command import JsonOutput, group, listed, print_json, read_words
 
 SECONDS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 Words = Annotated[list[str] | None, typer.Argument(metavar="[PATTERN]... [KEY=VALUE]...", show_default=False)]
@@ -32,6 +32,11 @@ class CacheOptions:
     """Which entries."""
 
     older: str = option("", "what was not used for so long (m, h, d, w)", shown="30d", check=_wrong_age)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheListing(CacheOptions, JsonOutput):
+    """Which entries, and how they are shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,9 +57,13 @@ def list_verb(words: Words = None) -> None:
     A PATTERN is a glob on the model's name, the image set, the weights or the entry's own short name. The longest
     unused comes first, which is what goes first when BENCH_CACHE_GB (20 by default) is exceeded.
     """
-    patterns, options = read_words(words or [], CacheOptions, "cache list", name=str)
+    patterns, options = read_words(words or [], CacheListing, "cache list", name=str)
     entries = FeatureCache(cache_folder()).entries()
     chosen = _choose(entries, patterns, options.older)
+    if options.format == "json":
+        described = [{**_described(entry), "bytes": entry.bytes, "used_at": entry.used_at} for entry in chosen]
+        print_json({"folder": cache_folder() / "features", "limit_bytes": limit_bytes(), "entries": described})
+        return
     screen = stdout()
     if chosen:
         _print(chosen, screen)
@@ -105,25 +114,27 @@ def _choose(entries: Sequence[CacheEntry], patterns: Sequence[str], older: str) 
     return chosen
 
 
+def _described(entry: CacheEntry) -> dict[str, str]:
+    about, fed = entry.about, entry.key.get("treatment", {})
+    shape = "x".join(map(str, fed.get("size", [])))
+    variant = f" [{about['variant']}]" if about.get("variant") else ""
+    return {
+        "entry": entry.folder.stem,
+        "model": f"{about.get('model', '(older version)')}{variant}",
+        "weights": about.get("weights", ""),
+        "images": about.get("images", ""),
+        "number": str(entry.rows or ""),
+        "fed": f"{fed.get('resize', '')} {shape} {fed.get('tap', '')}".strip(),
+        "precision": fed.get("precision", ""),
+    }
+
+
 def _print(entries: Sequence[CacheEntry], screen: Screen) -> None:
     rows = []
     for entry in entries:
-        about, fed = entry.about, entry.key.get("treatment", {})
-        shape = "x".join(map(str, fed.get("size", [])))
-        variant = f" [{about['variant']}]" if about.get("variant") else ""
-        weights = about.get("weights", "")
-        row = {
-            "entry": entry.folder.stem,
-            "model": f"{about.get('model', '(older version)')}{variant}",
-            "weights": weights if len(weights) <= 40 else f"…{weights[-39:]}",
-            "images": about.get("images", ""),
-            "number": str(entry.rows or ""),
-            "fed": f"{fed.get('resize', '')} {shape} {fed.get('tap', '')}".strip(),
-            "precision": fed.get("precision", ""),
-            "size": _size(entry.bytes),
-            "unused for": _age(time.time() - entry.used_at),
-        }
-        rows.append(row)
+        row = _described(entry) | {"size": _size(entry.bytes), "unused for": _age(time.time() - entry.used_at)}
+        weights = row["weights"]
+        rows.append(row | {"weights": weights if len(weights) <= 40 else f"…{weights[-39:]}"})
     screen.table(list(rows[0]), [list(row.values()) for row in rows])
 
 
@@ -145,4 +156,4 @@ def _age(seconds: float) -> str:
     return f"{max(seconds, 0) / 60:.0f} m"
 
 
-app = group((list_verb, listed(CacheOptions)), (clear_verb, listed(ClearOptions)))
+app = group((list_verb, listed(CacheListing)), (clear_verb, listed(ClearOptions)))

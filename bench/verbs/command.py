@@ -7,6 +7,7 @@ it in help.
 from __future__ import annotations
 
 import inspect
+import json
 import sys
 import types
 from collections.abc import Callable, Iterable, Sequence
@@ -23,7 +24,7 @@ from ...results.tables.arrange import Arrangement
 from ...results.tables.render import ENDINGS, show_table, style_of
 from ...results.tables.shown import Tables
 from ..console import stderr, stdout
-from ..words import Mistakes, Option, each, is_on_disk, no_setting, option, options, read_values, split_word
+from ..words import Mistakes, Option, each, is_on_disk, no_setting, option, options, plain, read_values, split_word
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -57,8 +58,8 @@ def listed(kind: type, names: Iterable[str] = ()) -> str:
 
 
 def _described(one: Option) -> str:
-    plain = isinstance(one.default, bool) or one.default in (None, "", ())
-    default = "" if plain else f" (default: `{one.default}`)"
+    untold = isinstance(one.default, bool) or one.default in (None, "", ())
+    default = "" if untold else f" (default: `{one.default}`)"
     return f"- `{one.name}={one.shown or _shown(one.kind, one.default)}`: {one.text}{default}"
 
 
@@ -148,6 +149,25 @@ def default_runs(row: Any, show: str | None) -> list[Path]:
     """The run directories in runs/ of the suites that a row shows; none where published numbers alone are shown."""
     folders = [Path("runs") / suite for suite in row.suites if show != "published"]
     return [folder for folder in folders if (folder / "cells").is_dir()]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JsonOutput:
+    """How a result that is no table of records is printed."""
+
+    format: Literal["terminal", "json"] = option("terminal", "how it is printed")
+
+
+def take_format(words: Iterable[str]) -> tuple[list[str], bool]:
+    """The words without `format=`, for verbs whose other words are no options, and whether it asks for JSON."""
+    words = list(words)
+    _, output = read_words([word for word in words if word.startswith("format=")], JsonOutput, "", name=str)
+    return [word for word in words if not word.startswith("format=")], output.format == "json"
+
+
+def print_json(value: Any) -> None:
+    """Print plain data, Mappings and Sequences as JSON on standard output."""
+    sys.stdout.write(json.dumps(plain(value), indent=1, ensure_ascii=False) + "\n")
 
 
 def wrong_place(out: Path) -> str:

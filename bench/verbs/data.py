@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -23,7 +23,7 @@ from .. import config as settings
 from ..console import stderr, stdout
 from ..data.prepare import needs, prepare
 from ..select.tasks import FOLDER, AvailableData
-from .command import group, listed
+from .command import JsonOutput, group, listed, print_json, take_format
 
 # Settings of a run that these commands take.
 OPTIONS = ("data", "source", "include", "task", "division", "division_seed", "range")
@@ -38,15 +38,22 @@ def list_verb(words: Words = None) -> None:
 
     For example `data list`, `data list vtab data=/datasets`, `data list "KITTI*" source=raw`.
     """
-    data, chosen = _read(words or [])
+    rest, as_json = take_format(words or [])
+    data, chosen = _read(rest)
     rows: list[tuple[str, ...]] = []
+    told: list[dict[str, Any]] = []
     for task in chosen:
         sizes = "/".join(str(task.splits.get(split, 0)) for split in SPLITS)
         states = [(source.name, *_state(data, source, task)) for source in data.used_sources]
         states = [row for row in states if row[1]] or [("", "not here", "")]
+        of_task = {"task": task.name, "images": dict(task.splits)}
+        told += [of_task | dict(zip(("source", "state", "where"), row, strict=True)) for row in states]
         for number, (source, state, where) in enumerate(states):
             name, size = ("", "") if number else (task.name, sizes)
             rows.append((name, source, size, state, where))
+    if as_json:
+        print_json(told)
+        return
     screen = stdout()
     screen.table(("task", "source", "train/val/test", "state", "where"), rows, whole=("task", "source"))
     screen.say(
@@ -61,7 +68,10 @@ def verify_verb(words: Words = None) -> None:
     For example `data verify Pets`, `data verify vtab source=raw`. It counts images and classes,
     decodes each image, and prints the digests of the splits, which must be the same on all machines.
     """
-    data, chosen = _read(words or [], must=True)
+    rest, as_json = take_format(words or [])
+    data, chosen = _read(rest, must=True)
+    if as_json:
+        raise typer.Exit(_verify_as_json(data, chosen))
     screen = stdout()
     deviations = 0
     for task in chosen:
@@ -77,6 +87,18 @@ def verify_verb(words: Words = None) -> None:
         wanted = "what was published" if any(task.published for task in chosen) else "what a folder of classes has"
         screen.say(f"{deviations} deviation{'' if deviations == 1 else 's'} from {wanted}.")
         raise typer.Exit(1)
+
+
+def _verify_as_json(data: AvailableData, chosen: Sequence[Task]) -> int:
+    """Print what was found of each task. Returns the exit code."""
+    told = []
+    for task in chosen:
+        source = data.source(task, tuple(task.splits))
+        missing = [] if source else [data.lacks(task, tuple(task.splits)) or f"not in {data.root}"]
+        found = Verification(deviations=missing) if source is None else verify(task, source, data.root)
+        told.append({"task": task.name, "source": source.name if source else None, **asdict(found)})
+    print_json(told)
+    return int(any(one["deviations"] for one in told))
 
 
 def prepare_verb(words: Words = None) -> None:
@@ -252,5 +274,5 @@ def _day_verified(task: Task, source: Source, root: Path) -> str:
         return ""
 
 
-_HELP = listed(settings.Config, OPTIONS)
+_HELP = f"{listed(settings.Config, OPTIONS)}\n{listed(JsonOutput)}"
 app = group((list_verb, _HELP), (verify_verb, _HELP), (prepare_verb, listed(settings.Config, PREPARE)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +18,7 @@ from ..config import read_config
 from ..console import stdout
 from ..reproduce import files_read, job_command, settings_of
 from ..words import NONE, Mistakes, split_word
-from .command import single
+from .command import JsonOutput, listed, print_json, single, take_format
 
 FIELDS = (
     *("suite", "protocol", "label", "model", "variant", "weights", "task", "source", "seed", "metric", "status"),
@@ -40,7 +41,13 @@ def explain_verb(
     if not (path_of(str(run)) / "cells").is_dir():
         raise UsageError(f"{run} is no run directory: it has no cells/ folder")
     store = Store(run)
-    cell, record = _find(store, words or [])
+    rest, as_json = take_format(words or [])
+    cell, record = _find(store, rest)
+    if as_json:
+        command = job_command(cell, read_config(store.folder), f"{store.folder}-again")
+        print_json({**asdict(record), "cell": cell.key, "command": command, "settings": settings_of(cell),
+                    "files_read": cell.inputs})  # fmt: skip
+        return
     out = stdout()
     for heading, lines in _explained(store, cell, record):
         out.say(heading, style="bold")
@@ -173,4 +180,4 @@ def _arrays(store: Store, cell: Cell, record: Record) -> str:
     return f"{own}; {', '.join(beside) or 'nothing'} beside"
 
 
-app = single(explain_verb, COLUMNS)
+app = single(explain_verb, COLUMNS, listed(JsonOutput))

@@ -52,7 +52,7 @@ def predict_verb(
     Images are fed as `suite=classify` feeds the same weights, and as the last test of fine-tuning did. Class names are
     those in the file beside the weights, or of a task with these classes, else numbers. Columns are `file`, `label`,
     `probability`, `label_2`, `probability_2`, …; probabilities are the softmax of the head's outputs. `model.X=…` is
-    as in `run`: a variant is not told by the file beside its weights.
+    as in `run`; of kept weights the file beside them says it.
     """
     images, settings, options = _read(words or [])
     from ..predict import choose, predict

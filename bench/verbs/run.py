@@ -17,14 +17,16 @@ from ..plan import make_plan
 from ..progress import Progress
 from ..run import execute, records
 from ..select.user_rows import include
-from .command import TableOutput, show_tables, single
+from .command import TableOutput, listed, read_words, show_tables, single
 from .plan import SETTINGS_HELP, Words, count_jobs
 from .table import suite_tables
 
 
 def run_verb(words: Words = None) -> None:
     """For example `run suite=vtab`, or `run suite=fewshot task=digits shots=1,5 model=my_model.py:build`."""
-    config = settings.read(words or [])
+    how = [word for word in words or [] if word.startswith("format=")]
+    _, output = read_words(how, TableOutput, "run", name=str)
+    config = settings.read([word for word in words or [] if word not in how])
     screen = stderr(quiet=not process_group().leads)
     plan = make_plan(config)
     for note in plan.notes:
@@ -35,7 +37,7 @@ def run_verb(words: Words = None) -> None:
     frame = records(plan)
     if not frame.empty and not result.interrupted:
         try:
-            show_tables(suite_tables(frame, include(config.include).added_to(tables())), TableOutput())
+            show_tables(suite_tables(frame, include(config.include).added_to(tables())), output)
         except UsageError as error:  # the records are written all the same
             screen.say(f"no table: {error}")
         trailer = None if config.trailer == "none" else formats()[config.trailer].trailer
@@ -72,4 +74,4 @@ def run_verb(words: Words = None) -> None:
         raise typer.Exit(result.exit_code)
 
 
-app = single(run_verb, SETTINGS_HELP)
+app = single(run_verb, SETTINGS_HELP, "**The tables that it prints**", listed(TableOutput, ["format"]))

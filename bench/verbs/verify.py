@@ -23,10 +23,10 @@ from ..expected.speeds import USUAL
 from ..verify.published import anchors
 from ..verify.real import PASSED as REAL_PASSED
 from ..verify.real import WRONG, RealOptions, replay_all, verdicts_table, write_summary
-from ..verify.replay import PASSED, Check, VerifyOptions, check_available, cost, needs, replay, write
+from ..verify.replay import PASSED, Check, VerifyOptions, check_available, cost, described, needs, replay, write
 from ..verify.replays import all_tables, chosen, list_table, page
 from ..words import each
-from .command import TableOutput, listed, read_words, show_tables, single
+from .command import TableOutput, listed, print_json, read_words, show_tables, single
 from .report import report_verb
 from .weights import known as known_weights
 from .weights import selected
@@ -78,6 +78,9 @@ def verify_verb(
         raise UsageError(f"no accuracy is published of {what}{on}.{vtab} `verify list` shows of which there is one")
     out = stdout()
     checks = check_available(known, options)
+    if only_list and options.format == "json":
+        print_json([described(check) | dict(zip(("images", "tflop"), cost(check), strict=True)) for check in checks])
+        return
     if only_list:
         _print_needs(checks, out)
         _print_cost(checks, options, out)
@@ -137,10 +140,14 @@ def _measure(checks: Sequence[Check], options: VerifyOptions, out: Screen) -> in
     if not process_group().leads:
         return 0
     here = [check for check in done if not check.lacks]
-    _print_verdicts(here, out)
-    if lacking := len(done) - len(here):
-        out.say(f"{lacking} published numbers cannot be replayed here; `verify list` says what they need.")
-    out.say(f"Written to {write(done, options.out)}")
+    written = write(done, options.out)
+    if options.format == "json":
+        print_json([described(check) for check in done])
+    else:
+        _print_verdicts(here, out)
+        if lacking := len(done) - len(here):
+            out.say(f"{lacking} published numbers cannot be replayed here; `verify list` says what they need.")
+        out.say(f"Written to {written}")
     wrong = [c for c in here if c.verdict == "failed" or (c.verdict == "differs" and c.anchor.binding)]
     return 1 if wrong else 0
 

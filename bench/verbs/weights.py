@@ -25,7 +25,7 @@ from ...registry import UsageError, is_glob, suggest
 from ..console import stderr, stdout
 from ..facts import release_bytes
 from ..words import each, option
-from .command import group, listed, read_words
+from .command import JsonOutput, group, listed, print_json, read_words
 
 if TYPE_CHECKING:
     from ...models.weights.inspect import WeightsReport
@@ -40,8 +40,8 @@ OUT = Annotated[Path, typer.Argument(help="The file to write: .npz or .safetenso
 class ListOptions:
     """How the files are listed."""
 
-    format: Literal["terminal", "csv"] = option(
-        "terminal", "how it is written; `csv` has all columns of the table behind it, with sources"
+    format: Literal["terminal", "csv", "json"] = option(
+        "terminal", "how it is written; `csv` and `json` have all columns of the table behind it, with sources"
     )
 
 
@@ -59,8 +59,10 @@ def list_verb(
         selected(names) if names else releases.releases(),
         key=lambda release: (order.index(release.model), release.tag == release.stem),
     )
-    if options.format == "csv":
-        rows = [asdict(release) | {"here": releases.locate(release) or ""} for release in files]
+    rows = [asdict(release) | {"here": releases.locate(release) or ""} for release in files]
+    if options.format == "json":
+        print_json(rows)
+    elif options.format == "csv":
         writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
@@ -96,11 +98,17 @@ def download_verb(words: Annotated[list[str], typer.Argument(metavar="MODEL[:TAG
         raise typer.Exit(1)
 
 
-def inspect_verb(file: FILE) -> None:
+def inspect_verb(
+    file: FILE, words: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", show_default=False)] = None
+) -> None:
     """Show what a weights file holds: whose names, which row it fits, its head, its resolution, and problems."""
     from ...models.weights.inspect import inspect
 
+    _, options = read_words(words or [], JsonOutput, "weights inspect", name=_one_file)
     report = inspect(file)
+    if options.format == "json":
+        print_json(asdict(report))
+        return
     table = Table.grid(padding=(0, 2))
     for name, text in _lines(report):
         table.add_row(*map(Text, (name, text)))
@@ -119,6 +127,10 @@ def convert_verb(file: FILE, out: OUT) -> None:
     for note in convert(file, out):
         screen.say(note)
     screen.say(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
+
+
+def _one_file(word: str) -> str:
+    raise UsageError(f"weights inspect takes one file, and not {word}, too")
 
 
 def selected(words: Sequence[str]) -> list[Release]:
@@ -254,4 +266,4 @@ def _lines(report: WeightsReport) -> list[tuple[str, str]]:
     return [(name, text) for name, text in lines if text]
 
 
-app = group((list_verb, listed(ListOptions)), (download_verb,), (inspect_verb,), (convert_verb,))
+app = group((list_verb, listed(ListOptions)), (download_verb,), (inspect_verb, listed(JsonOutput)), (convert_verb,))

@@ -62,6 +62,7 @@ class VerifyOptions:
     include: tuple[Path, ...] = option_of(Config, "include")
     device: str = option_of(Config, "device")
     batch_size: int = option_of(Config, "batch_size")
+    format: Literal["terminal", "json"] = option("terminal", "how it is printed")
     passed: tuple[str, ...] = ()  # the words of PASSED, as typed
 
 
@@ -200,11 +201,12 @@ def write(checks: Sequence[Check], out: Path) -> Path:
 
     path = out / "verify.csv"
     with replacing(path) as temporary:
-        pd.DataFrame(map(_row, checks)).to_csv(temporary, index=False, lineterminator="\n")
+        pd.DataFrame(map(described, checks)).to_csv(temporary, index=False, lineterminator="\n")
     return path
 
 
-def _row(check: Check) -> dict[str, Any]:
+def described(check: Check) -> dict[str, Any]:
+    """A check as plain data."""
     anchor, known, diagnosis = check.anchor, check.measured is not None, check.diagnosis
     low, high = check.interval if known else ("", "")
     return {

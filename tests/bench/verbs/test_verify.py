@@ -164,7 +164,7 @@ def test_timms_numbers_are_replayed_as_timm_tests_and_real_shares_the_pass(
     assert set(frame["status"]) == {"ok"}, frame["error"].tolist()
     top1_of = frame[frame["metric"] == "top1"].set_index("task")
     assert top1_of["n_test"].to_dict() == {"ImageNet": 160, "ImageNet ReaL": 150}
-    assert frame[frame["task"] == "ImageNet ReaL"]["metric"].tolist() == ["top1", "top5", "majority_rate"]
+    assert frame[frame["task"] == "ImageNet ReaL"]["metric"].tolist() == ["top1", "top5", "majority_rate", "ece"]
 
 
 def test_what_is_not_here_is_listed_with_its_place(

@@ -245,7 +245,7 @@ WRONG = {
         "'ViT-B/61' is neither a model nor a tag. Did you mean 'ViT-B/16' or 'ViT-B/8' or 'ViT-S/16'?",
         "'in21' is neither a model nor a tag. Did you mean 'in21k'?",
         "weights list has no setting 'fromat'. Did you mean 'format'?",
-        "format=xml: Choose from: terminal, csv",
+        "format=xml: Choose from: terminal, csv, json",
     ]),
     "weights download": (["weights", "download", "ViT-B/17:sam", "ViT-H*:sam"], [
         "there is no model 'ViT-B/17'. Did you mean 'ViT-B/16' or 'ViT-B/8' or 'ViT-S/16'?",
