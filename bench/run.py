@@ -21,7 +21,7 @@ from ..models.released.download import fetch
 from ..models.released.table import Release
 from ..registry import UsageError
 from ..results.checks import fault, writable
-from ..results.record import NOT_REACHED, Cell, Record, frame_of, short
+from ..results.record import NOT_REACHED, Cell, Record, conclusion, frame_of, short
 from ..results.store import Store
 from ..stable import cache_folder, naming, replacing
 from ..suites.protocol import Measurement
@@ -429,7 +429,7 @@ HEADLINES = ("top1", "images_per_second", "latency")
 def _headline(cell: Cell) -> str:
     """The headline of a finished cell: its first top-1 or speed, or its error."""
     if cell.status == "failed":
-        return f"FAILED {next(record.error for record in cell.records if record.error)}"
+        return f"FAILED {conclusion(next(record.error for record in cell.records if record.error))}"
     first = next((r for r in cell.records if r.metric in HEADLINES), cell.records[0])
     value = "" if first.value is None else f"{first.value:.1f}"
     at = " ".join(f"{name}={value}" for name, value in first.at.items())

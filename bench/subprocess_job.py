@@ -63,11 +63,16 @@ def can_be_pickled(job: Job) -> bool:
 
 
 def one_line(error: BaseException) -> str:
-    """An error's message without line breaks and colours; with its type, unless it says itself what to do."""
+    """An error's message on one line, without colours; with its type, unless it says itself what to do.
+
+    The lines of our own errors are parts: the first says what is wrong (`results.record.conclusion`).
+    """
     if isinstance(error, OSError) and error.errno in FULL:
         return describe_os_error(error)
-    text = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())
-    return text if isinstance(error, UsageError) else f"{type(error).__name__}: {text}"
+    lines = [" ".join(line.split()) for line in re.sub(r"\x1b\[[0-9;]*m", "", str(error)).splitlines()]
+    if not isinstance(error, UsageError):
+        return f"{type(error).__name__}: {' '.join(filter(None, lines))}"
+    return re.sub(r"(?<=[:.;,])\n", " ", "\n".join(filter(None, lines))).replace("\n", "; ")
 
 
 def run_isolated(payload: JobPayload, reporter: Reporter) -> tuple[list[Measurement], str]:

@@ -62,6 +62,12 @@ COLUMNS = [item.name for item in fields(Record) if item.name not in LATER]
 NUMBERS = ("seed", "value", "n_train", "n_test", "n_skipped", "seconds")
 
 
+def conclusion(error: str) -> str:
+    """The first part of an error, which says what is wrong, for where there is no room for all of it."""
+    first = error.partition("; ")[0]
+    return first if len(first) <= 200 else f"{first[:199]}…"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Cell:
     """The stored result of one job."""

@@ -62,10 +62,12 @@ def run_verb(words: Words = None) -> None:
     kept = [str(path) for job in jobs for path in sorted((plan.out / "kept" / job.key).glob("*.safetensors"))]
     if kept:
         screen.say(f"Kept weights: {first_few(kept, most=6)}")
+    errors: dict[str, dict[str, None]] = {}  # each once, with the jobs that it ended
     for cell in result.failed:
         record = next(record for record in cell.records if record.error)
-        on = f" on {record.task}" if record.task else ""
-        screen.say(f"FAILED {record.model}{on}: {record.error}")
+        errors.setdefault(record.error, {})[f"{record.model}{f' on {record.task}' if record.task else ''}"] = None
+    for error, jobs in errors.items():
+        screen.say(f"FAILED {first_few(list(jobs))}: {error}")
     if result.failed:
         screen.say(f"Tracebacks: {plan.out / 'log.txt'}. Repeat the command to try again.")
     if result.interrupted:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...random_weights import is_random
 from ..questions import OF_FILES, at_columns, canonical_treatment, differing, in_words, several_files
+from ..record import conclusion
 from .names import DIGEST, names, thing_of
 from .table import FINE_TUNED, PRETRAINED, TIMED
 
@@ -192,5 +193,6 @@ def provenance_notes(frame: pd.DataFrame) -> list[str]:
         if len(jobs):
             first = jobs.iloc[0]
             name = names(frame)[thing_of(first)].text
-            notes.append(f"{len(jobs)} {status}, the first: {name} on {first['task']}: {first['error']}")
+            why = conclusion(str(first["error"]))
+            notes.append(f"{len(jobs)} {status}, the first: {name} on {first['task']}: {why}")
     return notes

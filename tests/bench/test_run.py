@@ -14,11 +14,15 @@ import pytest
 import torch
 import vit_bench
 from torch import nn
+from typer.testing import CliRunner
 from vit_bench.bench import config
+from vit_bench.bench.cli import app
 from vit_bench.bench.context import JobContext
 from vit_bench.bench.plan import make_plan
+from vit_bench.bench.subprocess_job import one_line
 from vit_bench.models import catalog
-from vit_bench.results.record import COLUMNS
+from vit_bench.registry import UsageError
+from vit_bench.results.record import COLUMNS, conclusion
 from vit_bench.results.store import load
 
 NARROW = {"width": 96, "depth": 1, "heads": 3}  # of the network where its size does not matter
@@ -395,3 +399,23 @@ def test_with_some_of_the_19_there_those_run_and_the_others_are_skipped(vtab1k, 
     stored = load("r")
     assert stored[stored["metric"] == "top1"]["task"].tolist() == ["DTD", "Pets", "SVHN"]
     assert (stored["status"] == "skipped").sum() == 16
+
+
+@pytest.mark.slow
+def test_a_failure_says_first_what_is_wrong_and_all_of_it_once(tmp_path: Path) -> None:
+    torch.save({"a.weight": torch.zeros(3, 3)}, tmp_path / "junk.pt")
+    words = ["suite=fewshot", "task=digits,photos", "shots=1", "seed=0", "l2=10", "model=ViT-mini"]
+    told = CliRunner(env={"COLUMNS": "300"}).invoke(app, ["run", *words, f"weights={tmp_path / 'junk.pt'}", "out=r"])
+    assert told.exit_code == 1
+    (last,) = [line for line in told.output.splitlines() if line.startswith("FAILED")]
+    assert last.startswith("FAILED ViT-mini on digits, ViT-mini on photos: '")
+    head = conclusion(last)
+    assert "does not hold the weights of ViT-mini" in head
+    assert "only in the file" not in head
+    assert told.output.count("only in the file (1): a.weight (3, 3)") == 1
+
+
+def test_the_conclusion_of_an_error_is_its_first_part() -> None:
+    assert len(conclusion("x" * 900)) == 200
+    assert one_line(ValueError("a\n  b")) == "ValueError: a b"
+    assert one_line(UsageError("3 mistakes:\n  a is wrong\n  b is")) == "3 mistakes: a is wrong; b is"
