@@ -67,8 +67,8 @@ def _areas(image: np.ndarray, size: int) -> np.ndarray:
     """The sums of `size` equal bands of rows, in units of 1 / size of a row. (S, W) -> (size, W)"""
     edges = np.arange(size + 1) * len(image)
     whole, part = edges // size, edges % size
-    rows = np.pad(image, ((0, 1), (0, 0)))
-    sums = np.pad(image.cumsum(axis=0), ((1, 0), (0, 0)))
+    rows = np.concatenate([image, image[:1]])  # the last edge is the end, with no part of a row beyond it
+    sums = np.concatenate([np.zeros_like(image[:1]), image.cumsum(axis=0)])
     return np.diff(sums[whole] * size + rows[whole] * part[:, None], axis=0)
 
 

@@ -82,9 +82,9 @@ def _solid(kind: int, size: int) -> tuple[np.ndarray, np.ndarray, int]:
 @functools.cache
 def _rows(horizon: int) -> tuple[np.ndarray, np.ndarray]:
     """Depth of the ground in each row of samples below the horizon, and sideways position; in 64ths of an object."""
-    below = np.arange(FINE - SUBSAMPLES * horizon) * 2 + 1  # eighths of a pixel
+    below = np.arange(FINE - SUBSAMPLES * horizon, dtype=np.int32) * 2 + 1  # eighths of a pixel
     depth = EYE * 8 * 64 // below
-    across = (2 * np.arange(FINE) + 1 - FINE)[None, :] * depth[:, None] // (8 * FOCUS)
+    across = (2 * np.arange(FINE, dtype=np.int32) + 1 - FINE)[None, :] * depth[:, None] // (8 * FOCUS)
     return depth, across
 
 
@@ -95,7 +95,7 @@ def _ground(name: str, split: str, horizon: int, draws: Draws) -> np.ndarray:
     depth, across = _rows(horizon)
     row = (depth + draws.below(512)) % texture.shape[0]
     column = left + (across + draws.below(512)) % (right - left)
-    return texture[row[:, None], column]
+    return texture.take(row[:, None] * texture.shape[1] + column)
 
 
 def _place(shown: np.ndarray, number: int, horizon: int, depth: int, draws: Draws) -> _Placed | None:
