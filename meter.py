@@ -160,11 +160,12 @@ class Meter:
 
     def _add(
         self, title: str, total: float | None, done: float = 0, *, expected: float | None = None, counts: bool = False
-    ) -> None:
-        """A new row. `expected`: the seconds that it takes, as far as that is known before."""
-        if self._rows is not None:
-            fields = {"expected": expected, "moved": self._clock(), "counts": counts}
-            self._rows.add_task(title, total=total, completed=done, **fields)  # pyright: ignore[reportArgumentType]
+    ) -> TaskID | None:
+        """A new row, if any is shown. `expected`: the seconds that it takes, as far as that is known before."""
+        if self._rows is None:
+            return None
+        fields = {"expected": expected, "moved": self._clock(), "counts": counts}
+        return self._rows.add_task(title, total=total, completed=done, **fields)  # pyright: ignore[reportArgumentType]
 
     def _move(self, row: TaskID, done: float) -> None:
         if self._rows is not None:

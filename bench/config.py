@@ -52,6 +52,11 @@ def _wrong_device(name: str) -> str:
     return "" if known else "not usable here (no such device). Type device=auto, cpu, cuda, cuda:1 or mps"
 
 
+def _wrong_cluster(address: str) -> str:
+    known = address == "auto" or re.fullmatch(r"[^\s/]+:[0-9]+", address)
+    return "" if known else "type auto, on a machine of the cluster, or the HOST:PORT that `ray start --head` says"
+
+
 def _wrong_label(labels: Sequence[str]) -> str:
     twice = [label for label, count in Counter(labels).items() if count > 1 and label != "none"]
     if twice:
@@ -117,6 +122,27 @@ class Config:
         "images a forward pass; changes no result. With `suite=throughput` alone it is `suite.batch_size`",
         check=at_least(1, "a batch holds at least one image"),
     )
+    engine: Literal["here", "ray"] = option(
+        "here", "where jobs run: in this process, or on workers of Ray, which `workers=` and `ray=` mean, too"
+    )
+    workers: int | None = option(
+        None,
+        "how many workers: processes with a GPU each, or where there is none with a share of the cores. Without it, as "
+        "many as there are GPUs, or cores",
+        check=at_least(1, "jobs need a worker"),
+    )
+    ray: str | None = option(
+        None,
+        "the running Ray cluster that the workers are on; without it, this machine",
+        shown="auto|HOST:PORT",
+        check=_wrong_cluster,
+    )
+    work: Path | None = option(
+        None,
+        "where checkpoints are, and what jobs keep until they end; a folder that all machines of a cluster see. "
+        "Without it, the run directory",
+        shown="DIR",
+    )
     skip_bad: bool = option(
         False, "leave images that cannot be read out of a split, and record how many, instead of failing"
     )
@@ -132,6 +158,11 @@ class Config:
     settings: Mapping[str, str] = field(default_factory=dict)  # of the selected suites
     model_settings: Mapping[str, str] = field(default_factory=dict)  # of the selected models
     origin: Mapping[str, str] = field(default_factory=dict)  # key -> where its value comes from
+
+    @property
+    def on_ray(self) -> bool:
+        """Whether workers of Ray run the jobs."""
+        return self.engine == "ray" or self.workers is not None or self.ray is not None
 
     def describe(self) -> dict[str, Any]:
         """The settings that were given, as plain values by the keys that set them."""

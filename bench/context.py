@@ -38,15 +38,15 @@ class Reporter(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Folders:
-    """The folders that a run reads and writes."""
+    """The folders that jobs read and write."""
 
     data: Path
     cache: Path
-    out: Path
+    out: Path  # of checkpoints and of what is kept: the run directory, or `work=`
 
     @classmethod
     def of(cls, plan: Plan) -> Folders:
-        return cls(data=data_folder(plan.config), cache=cache_folder(), out=plan.out)
+        return cls(data=data_folder(plan.config), cache=cache_folder(), out=plan.config.work or plan.out)
 
     def work(self, key: str) -> Path:
         """The folder of what an unfinished job needs to resume."""

@@ -28,7 +28,7 @@ def describe() -> dict[str, str]:
     values: dict[str, str] = {"vit_bench": _version("vit-bench"), **_commit(), "python": platform.python_version()}
     values |= {name.replace("-", "_"): _version(name) for name in LIBRARIES}
     values |= {"platform": platform.platform(), "cpus": str(os.cpu_count() or "")}
-    return values
+    return values | ({"driver": driver} if (driver := _stated_driver()) else {})
 
 
 def pick_device(name: str) -> torch.device:
@@ -62,8 +62,18 @@ def expects_gpu(name: str) -> bool:
 
 def threads() -> int:
     """How many threads torch will use on a CPU, as far as it shows without importing it."""
+    return threads_asked() or os.cpu_count() or 1
+
+
+def threads_asked() -> int | None:
+    """The threads that OMP_NUM_THREADS asks for, None where it does not."""
     asked = os.environ.get("OMP_NUM_THREADS", "")
-    return int(asked) if asked.isdecimal() and int(asked) else os.cpu_count() or 1
+    return int(asked) if asked.isdecimal() and int(asked) else None
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
@@ -117,11 +127,16 @@ def _driver() -> str:
     """The version of the NVIDIA driver; where the system does not say it, the highest CUDA version it supports."""
     import torch
 
+    return _stated_driver() or str(torch._C._cuda_getDriverVersion())  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _stated_driver() -> str:
+    """The version of the NVIDIA driver that the system states, "" where it does not."""
     with suppress(OSError):
         for word in DRIVER.read_text(encoding="utf-8", errors="replace").split():
             if re.fullmatch(r"\d{3,}\.\d+(\.\d+)?", word):
                 return word
-    return str(torch._C._cuda_getDriverVersion())  # pyright: ignore[reportAttributeAccessIssue]
+    return ""
 
 
 def _processor() -> str:

@@ -23,6 +23,7 @@ from .select.user_rows import code_of
 
 PACKAGE = __name__.rsplit(".", 2)[0]
 ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("bench", "models", "results", "suites")
 # Modules that run in a job but are not in its key, each with the reason why no number depends on its code. A job may
 # still name one as a root of its code. Names are relative to the package; * matches anything. A test compares the
 # modules that really run with this list.
@@ -52,7 +53,8 @@ NOT_COUNTED: Mapping[str, str] = {
     "models.weights.guess_row": "words of errors: which row a file that does not fit is of",
     "models.weights.foreign": "words of errors: what a file is that holds no weights",
     "suites.images.feature_cache": "keeps features bit for bit, under a digest of what they are of",
-    "bench.run": "asks a suite for its numbers and keeps them as records",
+    "bench.run": "has jobs run, and keeps their records",
+    "bench.engines.*": "asks a suite for its numbers, in this process or another, and makes records of them",
     "bench.context": "hands over what was built and fed, from a cache or anew; what is fed is suites/images/feeding.py",
     "bench.loaded_model": "keeps the network that models built",
     "bench.subprocess_job": "takes a job to another process and its numbers back",
@@ -72,6 +74,13 @@ NOT_COUNTED: Mapping[str, str] = {
 }
 # Modules of rows. The values of rows are in a job's identity, so only imports, classes and functions of these count.
 ROWS = "models.catalog.*"
+
+
+@cache
+def package_sha() -> str:
+    """A short digest of all Python files of this package, comments and all, to tell two installations apart."""
+    files = [*ROOT.glob("*.py"), *(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))]
+    return sha([[path.relative_to(ROOT).as_posix(), file_sha(path)] for path in sorted(files)])
 
 
 @cache

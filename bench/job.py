@@ -141,6 +141,12 @@ class Job:
         return things
 
     @property
+    def title(self) -> str:
+        """The job in words, for people."""
+        who = [self.label] if self.label else [self.model.name, self.variant and f"[{self.variant}]", str(self.weights)]
+        return " ".join(filter(None, [self.suite.name, *who, self.task.name, self.swept]))
+
+    @property
     def variant(self) -> str:
         """The settings in which the model differs from the named row: "depth=8"."""
         return variant_of((name, plain_word(value)) for name, value in self.model.variant)

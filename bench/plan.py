@@ -24,6 +24,7 @@ from ..suites.protocol import NO_TASK, Source, Suite, Task, Work
 from . import config as settings
 from . import environment
 from .config import Config
+from .engines import workers
 from .fingerprint import Stamp, changed, stamp_of
 from .job import Job, other_rows
 from .select.models import check_labels, choose_models, choose_weights
@@ -53,6 +54,16 @@ class Plan:
         groups = {group: i for i, group in enumerate(dict.fromkeys(job.group for job in todo))}
         images = {name: i for i, name in enumerate(dict.fromkeys(job.task.image_set for job in todo))}
         return sorted(todo, key=lambda job: (groups[job.group], images[job.task.image_set]))
+
+    @property
+    def on_workers(self) -> list[Job]:
+        """The pending jobs that workers compute. What is timed is not: beside others it would be slower."""
+        return [job for job in self.pending if not job.suite.by_device] if self.config.on_ray else []
+
+    @property
+    def in_this_process(self) -> list[Job]:
+        """The pending jobs that this process computes, after those of the workers."""
+        return [job for job in self.pending if job.suite.by_device or not self.config.on_ray]
 
     def downloads(self) -> list[Release]:
         """The released files that a run needs and that are not on this machine."""
@@ -106,6 +117,7 @@ def make_plan(config: Config, given: Mapping[str, Model] | None = None, *, data_
     Nothing is written, and no image or weights file is read. Raises UsageError, which says what to type instead, for
     names that do not exist, settings that nothing uses, and data or weights that are not on this machine.
     """
+    workers.check(config)
     if not config.suite:
         raise UsageError(f"say what to run: suite={', suite='.join(suites().names())}")
     data = AvailableData(config)

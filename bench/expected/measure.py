@@ -53,7 +53,7 @@ def measured(plan: Plan, say: Callable[[str], None]) -> list[Seconds]:
     for job in plan.pending:
         work, macs = works[job.key]
         if not job.work.all:
-            seconds.append(assumed(job, plan.config.device, work, macs))
+            seconds.append(assumed(job, plan.config.device, work, macs, threads=environment.threads()))
             continue
         size = job.suite.size(job.model, job.weights)
         kind = (job.group, size, job.work.trained > 0, getattr(job.suite, "precision", "fp32"))

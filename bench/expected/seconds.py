@@ -14,6 +14,7 @@ from ...results.cell_file import read_cell
 from ...results.record import Cell, Record
 from ...suites.protocol import Work
 from .. import environment
+from ..engines.workers import in_parallel
 from ..job import Job
 from ..plan import Plan
 from .speeds import CORE, GPU
@@ -44,17 +45,17 @@ def expected(plan: Plan) -> list[Seconds]:
     """
     jobs, device = plan.pending, plan.config.device
     found, works = from_runs(jobs, plan.out, device), plan.work_of_jobs()
-    return [found.get(job.key) or assumed(job, device, *works[job.key]) for job in jobs]
+    threads = in_parallel(plan.config)[1]
+    return [found.get(job.key) or assumed(job, device, *works[job.key], threads=threads) for job in jobs]
 
 
-def assumed(job: Job, device: str, work: Work, macs: int | None) -> Seconds:
+def assumed(job: Job, device: str, work: Work, macs: int | None, *, threads: int) -> Seconds:
     """What a job takes by its suite's own estimate, or by assumed speeds, where `macs` is known; else to read."""
     on_gpu = _on_gpu(job, device)
     if known := job.suite.seconds(job.model, on_gpu):
         return Seconds(low=known[0], high=known[1], basis=TIMING)
-    cores = environment.threads()
-    slow, fast = GPU.flops if on_gpu else (cores * speed for speed in CORE.flops)
-    reading = work.all / (CORE.images * cores)
+    slow, fast = GPU.flops if on_gpu else (threads * speed for speed in CORE.flops)
+    reading = work.all / (CORE.images * threads)
     return Seconds(low=2 * (macs or 0) / fast, high=2 * (macs or 0) / slow + reading)
 
 

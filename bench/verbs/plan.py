@@ -22,6 +22,7 @@ from .. import config as settings
 from .. import environment
 from ..api import planned
 from ..console import Screen, stderr, stdout
+from ..engines.workers import in_parallel, in_words
 from ..expected.seconds import ASSUMED, TIMING, Seconds, expected
 from ..plan import Plan, make_plan
 from ..words import from_python, option, options
@@ -217,12 +218,12 @@ def _ahead(plan: Plan, seconds: Sequence[Seconds], whole: Plan) -> Iterator[str]
     of_basis = {basis: [one for one in seconds if one.basis == basis] for basis in bases}
     assumed, timed = of_basis.pop(ASSUMED, []), of_basis.pop(TIMING, [])
     for basis, those in of_basis.items():
-        yield f"time: about {_minutes(those)} for {count_jobs(those)}, {basis}"
+        yield f"time: about {_minutes(_beside(those, plan))} for {count_jobs(those)}, {basis}"
     compute = "compute not known for every model" if macs is None else f"{2 * macs / 1e12:.2f} TFLOP"
     if work.trained:
         compute += "" if macs is None else f" ({2 * macs / 1e18:.3g} exaFLOPs)"
     if assumed and macs:
-        compute += f", very roughly {_minutes(assumed)} on {_where(plan)}"
+        compute += f", very roughly {_minutes(_beside(assumed, plan))} on {_where(plan)}"
     most, stays = human(work.kept + work.scratch), human(work.kept)
     compute += f", {most} of disk, of which {stays} stay" if work.scratch else ""
     parts = [f"{work.images:,} images through a network"] if work.images or not (work.trained or timed) else []
@@ -232,7 +233,8 @@ def _ahead(plan: Plan, seconds: Sequence[Seconds], whole: Plan) -> Iterator[str]
     if timed:
         yield f"time: {_bound(whole)}"
     absent = f", {len(without)} without data, counted as if it were here" if without else ""
-    pending = f"{len(plan.pending)} to run{absent}"
+    who = f" on {in_words(plan.config)}" if plan.on_workers else ""
+    pending = f"{len(plan.pending)} to run{who}{absent}"
     yield f"{count_jobs(plan.jobs)}, {pending}: {' and '.join(ahead)}. Run directory: {plan.out}"
 
 
@@ -317,7 +319,15 @@ def _power_rows(
     return rows
 
 
+def _beside(parts: Sequence[Seconds], plan: Plan) -> list[Seconds]:
+    """The seconds of jobs that workers do at the same time."""
+    workers = min(in_parallel(plan.config)[0], len(parts))
+    return [replace(one, low=one.low / workers, high=one.high / workers) for one in parts]
+
+
 def _where(plan: Plan) -> str:
+    if plan.on_workers:
+        return "these workers"
     threads = environment.threads()
     cpu = f"{threads} CPU thread{'' if threads == 1 else 's'}"
     return "a GPU" if environment.expects_gpu(plan.config.device) else cpu

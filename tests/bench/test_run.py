@@ -92,7 +92,7 @@ def test_predictions_are_those_that_the_accuracy_counts(tmp_path: Path) -> None:
 
 def test_the_same_command_again_computes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     first = vit_bench.run(*ONE, out="r")
-    monkeypatch.setattr("vit_bench.bench.run.Runner.attempt", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr("vit_bench.bench.engines.attempt.Runner.attempt", lambda *_: pytest.fail("computed again"))
     pd.testing.assert_frame_equal(vit_bench.run(*ONE, out="r"), first)
 
 
@@ -132,7 +132,7 @@ def test_features_are_computed_once_for_all_suites_and_tasks_on_the_same_images(
 def test_a_finished_cell_of_a_run_beside_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = vit_bench.run(*ONE, out="runs/a")
     assert states(*ONE, "out=runs/b") == ("reuse",)
-    monkeypatch.setattr("vit_bench.bench.run.Runner.attempt", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr("vit_bench.bench.engines.attempt.Runner.attempt", lambda *_: pytest.fail("computed again"))
     pd.testing.assert_frame_equal(vit_bench.run(*ONE, out="runs/b"), first)
     assert (tmp_path / "runs" / "b" / "results.csv").exists()
 

@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 from vit_bench.bench import config as settings
 from vit_bench.bench.cli import app, as_words
 from vit_bench.bench.context import Folders
+from vit_bench.bench.engines.attempt import _measure
 from vit_bench.bench.plan import make_plan
-from vit_bench.bench.run import _measure
 from vit_bench.bench.subprocess_job import JobPayload, can_be_pickled, run_isolated
 from vit_bench.bench.verbs.plan import plan_verb
 from vit_bench.bench.verbs.run import run_verb

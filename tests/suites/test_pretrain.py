@@ -17,8 +17,8 @@ from PIL import Image
 from safetensors.torch import load_file
 from vit_bench.bench import config
 from vit_bench.bench.api import run
+from vit_bench.bench.engines.attempt import JobReporter
 from vit_bench.bench.plan import make_plan
-from vit_bench.bench.run import JobReporter
 from vit_bench.bench.verbs.plan import plan_verb
 from vit_bench.models import create_model
 from vit_bench.models.weights.sidecar import read_head, read_sidecar

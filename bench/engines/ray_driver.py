@@ -1,0 +1,351 @@
+"""Hands jobs to workers that Ray starts, on this machine or a cluster. The driver alone writes cells.
+
+Each worker is an actor with a GPU or a share of the cores, and has one job at a time. Ray places workers and tells when
+one died; its job is given back, and goes on from its checkpoint on another worker. A job in which two workers died is a
+failed record. Ray's own retries are not used: they wait for a place for the same worker while others are idle.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ...models.released.table import Release
+from ...registry import UsageError
+from ...stable import TEMPORARY, file_sha
+from .. import environment
+from ..config import Config
+from ..expected.seconds import length
+from ..fingerprint import changed
+from ..job import Job
+from ..plan import Plan
+from ..progress import RunReporter
+from ..subprocess_job import one_line
+from .attempt import Ended, Outcome, without_number
+from .ray_worker import Board, Needed, Ready, Setup, Worker, packed
+from .schedule import Schedule
+from .workers import NEEDS_RAY, threads_of_each, workers_on
+
+POLL = 0.3  # seconds between two looks at the board
+PATIENCE = 15.0  # seconds that workers have to write checkpoints after Ctrl-C
+DEATHS = 2  # of workers in one job, which is then a failed record
+STORE = 200 * 2**20  # bytes of Ray's object store on this machine, which holds little more than predictions
+
+
+def ended_on_workers(
+    plan: Plan, problems: Mapping[Release | None, UsageError], reporter: RunReporter
+) -> Generator[Ended, None, None]:
+    """Run a plan's jobs on workers, and yield each as it ends. `problems`: the errors of downloads that failed.
+
+    Raises UsageError where there is no cluster, or where no worker can have jobs.
+    """
+    with _connected(plan.config, reporter) as ray, _shared_token(plan) as token:
+        hall = _Hall(ray, plan, problems, reporter, token)
+        try:
+            yield from hall.ended()
+        finally:
+            hall.close()
+
+
+@contextmanager
+def _connected(config: Config, reporter: RunReporter) -> Iterator[Any]:
+    """The module `ray`, connected to the cluster, or to one that is started here and ends with the block."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+    except ImportError as error:
+        raise UsageError(NEEDS_RAY) from error
+    if ray.is_initialized():  # by the Python program that called us
+        yield ray
+        return
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
+    terminated = signal.getsignal(signal.SIGTERM)
+    try:
+        if config.ray is not None:
+            ray.init(address=config.ray, **quiet)
+        else:
+            reporter.progress.note("starting Ray")
+            here = {"num_cpus": config.workers or workers_on(environment.cores()), "include_dashboard": False}
+            here |= {"num_gpus": 0} if config.device == "cpu" else {}
+            ray.init(address="local", object_store_memory=STORE, **here, **quiet)
+    except (ConnectionError, ValueError) as error:
+        raise UsageError(
+            f"ray={config.ray or 'none'}: no cluster answers ({one_line(error)}). Start one with `ray start --head`, "
+            "or leave ray= out for workers on this machine"
+        ) from error
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, terminated)  # Ray's would end this process without a word
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _shared_token(plan: Plan) -> Iterator[Path | None]:
+    """A file that shows a worker that its folder of checkpoints is this machine's; None where no job needs one."""
+    if not any(job.work.trained or job.work.kept or job.work.scratch for job in plan.on_workers):
+        yield None
+        return
+    folder = _work_folder(plan)
+    folder.mkdir(parents=True, exist_ok=True)
+    token = folder / f".shared.{os.getpid()}.{TEMPORARY}"
+    token.touch()
+    try:
+        yield token
+    finally:
+        token.unlink(missing_ok=True)
+
+
+def _work_folder(plan: Plan) -> Path:
+    return (plan.config.work or plan.out).absolute()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """How many workers there are at most, and what each takes of its machine."""
+
+    workers: int
+    threads: int
+    device: str
+    options: Mapping[str, Any]  # of Ray's actors
+
+
+def places(config: Config, resources: Mapping[str, float]) -> Places:
+    """The workers of a command on a cluster with these resources. Raises UsageError for GPUs that it has not."""
+    gpus = int(resources.get("GPU", 0))
+    cores = environment.cores() if config.ray is None else max(1, int(resources.get("CPU", 1)))
+    on_gpu = config.device == "cuda" or (config.device == "auto" and gpus > 0)
+    if on_gpu and (config.workers or 1) > gpus:
+        raise UsageError(
+            f"Ray sees {gpus} GPUs, and each worker takes one: type workers={gpus}"
+            if gpus
+            else "device=cuda: Ray sees no GPU. Type device=cpu"
+        )
+    workers = config.workers or (gpus if on_gpu else workers_on(cores))
+    threads = threads_of_each(workers, cores)
+    share = {"num_cpus": 0, "num_gpus": 1} if on_gpu else {"num_cpus": threads if config.ray is not None else 1}
+    variables = {"env_vars": {"OMP_NUM_THREADS": str(threads)}}
+    return Places(
+        workers=workers,
+        threads=threads,
+        device="cuda" if on_gpu else "cpu",
+        options={**share, "max_restarts": 0, "runtime_env": variables},
+    )
+
+
+@dataclass(eq=False)
+class _Hired:
+    """A worker as the driver sees it."""
+
+    number: int
+    actor: Any
+    ready: Ready | None = None  # None until it is prepared
+
+
+@dataclass(eq=False)
+class _Underway:
+    """A job that a worker has."""
+
+    job: Job
+    worker: _Hired
+    reporter: RunReporter  # of its own
+
+
+class _Hall:
+    """The workers of a run, what each is at, and what is left."""
+
+    def __init__(
+        self,
+        ray: Any,
+        plan: Plan,
+        problems: Mapping[Release | None, UsageError],
+        reporter: RunReporter,
+        token: Path | None,
+    ) -> None:
+        self._ray, self._plan, self._problems, self._reporter = ray, plan, problems, reporter
+        self._schedule = Schedule(plan.on_workers)
+        self._numbers = {job.key: number for number, job in enumerate(plan.pending, start=1)}
+        self._places = places(plan.config, ray.cluster_resources())
+        node = ray.get_runtime_context().get_node_id()
+        self._setup = self._setup_for(node, token)
+        self._needed = packed(list(_needed(plan.on_workers)), {})
+        beside = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node, soft=False)
+        self._board = ray.remote(Board).options(num_cpus=0, scheduling_strategy=beside).remote()
+        self._given: dict[str, Any] = {}  # digest -> reference to a module that was passed from Python
+        self._unprepared: dict[Any, _Hired] = {}  # by the reference to what Ray answers
+        self._underway: dict[Any, _Underway] = {}
+        self._idle: list[_Hired] = []
+        self._deaths: Counter[str] = Counter()  # by the job's key
+        self._refused: list[str] = []
+        self._hired = 0
+        self._looked = self._waited = time.monotonic()
+
+    def _setup_for(self, node: str, token: Path | None) -> Setup:
+        here_alone = len([one for one in self._ray.nodes() if one["Alive"]]) == 1
+        jobs = [] if here_alone else [job for job in self._plan.on_workers if job.release is None]
+        files = {file for job in jobs for file in job.weights.files()}
+        return Setup(
+            config=self._plan.config,
+            out=_work_folder(self._plan),
+            device=self._places.device,
+            node=node,
+            folder=Path.cwd(),
+            weights={file.absolute(): file_sha(file) for file in files},
+            token=token,
+        )
+
+    def ended(self) -> Iterator[Ended]:
+        """Yield the jobs as they end, until all have."""
+        workers = min(self._places.workers, len(self._schedule))
+        self._reporter.log(f"{workers} workers, {self._places.threads} threads each, device {self._places.device}")
+        self._reporter.progress.note(f"starting {workers} workers")
+        for _ in range(workers):
+            self._hire()
+        while len(self._schedule) or self._underway:
+            while self._idle and (job := self._schedule.take(self._idle[-1])) is not None:
+                self._begin(job, self._idle.pop())
+            self._check_anybody_is_there()
+            waiting = [*self._underway, *self._unprepared]
+            ended, _ = self._ray.wait(waiting, timeout=POLL)
+            if time.monotonic() - self._looked >= POLL:
+                self._show()
+            for reference in ended:
+                if reference in self._unprepared:
+                    self._prepared(reference, self._unprepared.pop(reference))
+                else:
+                    yield from self._over(reference, self._underway.pop(reference))
+
+    def _hire(self) -> None:
+        self._hired += 1
+        actor = self._ray.remote(Worker).options(**self._places.options).remote(self._setup, self._board)
+        self._unprepared[actor.prepare.remote(self._needed)] = _Hired(self._hired, actor)
+
+    def _prepared(self, reference: Any, worker: _Hired) -> None:
+        """Let a worker that is ready have jobs. One that is refused, or ended before, has none."""
+        try:
+            worker.ready = self._ray.get(reference)
+        except self._ray.exceptions.RayTaskError as error:
+            if not isinstance(error.cause, UsageError):
+                raise
+            self._refused.append(str(error.cause))
+        except self._ray.exceptions.RayError as error:
+            self._refused.append(one_line(error))
+        if worker.ready is None:
+            self._reporter.say(f"worker {worker.number} is refused: {self._refused[-1]}")
+            self._dismiss(worker)
+            return
+        self._reporter.log(f"worker {worker.number}: {worker.ready.words}")
+        self._idle.append(worker)
+
+    def _check_anybody_is_there(self) -> None:
+        """Raise UsageError where all workers were refused. Say it where Ray has no place for one."""
+        if self._idle or self._underway:
+            self._waited = time.monotonic()
+        elif not self._unprepared:
+            raise UsageError(f"no worker can have the jobs: {'; '.join(dict.fromkeys(self._refused))}")
+        elif time.monotonic() - self._waited > 60:
+            self._waited = time.monotonic()
+            self._reporter.say(f"waiting for Ray to start a worker with {dict(self._places.options)}")
+
+    def _begin(self, job: Job, worker: _Hired) -> None:
+        reporter = replace(self._reporter, progress=self._reporter.progress.beside())
+        total, number = length(job, self._places.device), self._numbers[job.key]
+        reporter.progress.begin(f"{job.title} on worker {worker.number}", total=total, number=number)
+        modules: dict[str, Any] = {}
+        data = packed(job, modules)
+        for digest, module in modules.items():
+            if digest not in self._given:
+                self._given[digest] = self._ray.put(module)
+        given = {digest: self._given[digest] for digest in modules}
+        reference = worker.actor.attempt.remote(data, given, self._problems.get(job.release))
+        self._underway[reference] = _Underway(job, worker, reporter)
+
+    def _over(self, reference: Any, underway: _Underway) -> Iterator[Ended]:
+        """Take what a worker answers. A job that it could not end goes to another, or has failed."""
+        job, worker = underway.job, underway.worker
+        outcome: Outcome | None = None
+        try:
+            outcome = self._ray.get(reference)
+        except self._ray.exceptions.RayTaskError as error:  # it could not even begin
+            failed = without_number(job, status="failed", error=one_line(error.cause or error))
+            outcome = Outcome(cell=failed, trace=str(error))
+        except self._ray.exceptions.RayError as error:
+            outcome = self._died(underway, error)
+        else:
+            if outcome is not None:
+                outcome = self._of_the_same_files(outcome, worker)
+                self._idle.append(worker)
+        if outcome is None or worker not in self._idle:
+            self._dismiss(worker)
+            self._hire()
+        if outcome is None:
+            self._schedule.give_back(job, worker)
+        else:
+            yield job, outcome, underway.reporter.progress
+
+    def _died(self, underway: _Underway, error: Exception) -> Outcome | None:
+        """What follows where a worker died in a job: None where it is tried again, else its failure."""
+        job, number = underway.job, underway.worker.number
+        self._deaths[job.key] += 1
+        why = " ".join(str(error).split())
+        if self._deaths[job.key] < DEATHS:
+            underway.reporter.say(f"worker {number} died in {job.title}, which is tried once more")
+            self._reporter.log(why)
+            return None
+        place = underway.worker.ready.words.partition(",")[0] if underway.worker.ready else ""
+        text = f"{DEATHS} workers died in this job, the last on {place}: killed, out of memory, or ended by its code"
+        return Outcome(cell=without_number(job, status="failed", error=text), trace=why)
+
+    def _of_the_same_files(self, outcome: Outcome, worker: _Hired) -> Outcome:
+        """The outcome; a failure where another machine read files that are not those of this one."""
+        assert worker.ready is not None
+        if worker.ready.node == self._setup.node or (path := changed(outcome.cell.inputs)) is None:
+            return outcome
+        text = f"worker {worker.number} read another file {path} than this machine has ({worker.ready.words})"
+        records = tuple(replace(one, status="failed", value=None, error=text) for one in outcome.cell.records[:1])
+        return Outcome(cell=replace(outcome.cell, status="failed", records=records))
+
+    def _show(self) -> None:
+        """Tell what workers told."""
+        self._looked = time.monotonic()
+        underway = {one.job.key: one.reporter for one in self._underway.values()}
+        for key, *told in self._ray.get(self._board.take.remote()):
+            reporter = underway.get(key, self._reporter)
+            if len(told) == 1:
+                reporter.say(*told)
+            elif key in underway:
+                reporter.advance(*told)
+
+    def _dismiss(self, worker: _Hired) -> None:
+        self._ray.kill(worker.actor)
+
+    def close(self) -> None:
+        """End all workers. Those that are at a job may write a checkpoint first."""
+        with suppress(self._ray.exceptions.RayError, KeyboardInterrupt):
+            if self._underway:
+                self._ray.get(self._board.stop.remote())
+                self._ray.wait(list(self._underway), num_returns=len(self._underway), timeout=PATIENCE)
+        workers = [*self._idle, *self._unprepared.values(), *(one.worker for one in self._underway.values())]
+        for actor in [*(worker.actor for worker in workers), self._board]:
+            with suppress(self._ray.exceptions.RayError):
+                self._ray.kill(actor)
+
+
+def _needed(jobs: list[Job]) -> Iterator[Needed]:
+    """The splits that these jobs read, each once."""
+    known: dict[tuple[str, str, tuple[str, ...]], Needed] = {}
+    for job in jobs:
+        own = [(job.task, job.source, job.suite.splits)] if job.source is not None else []
+        for task, source, splits in [*own, *((task, one, tuple(task.splits)) for task, one in job.beside.values())]:
+            known[source.name, task.name, splits] = (task, source, splits)
+    yield from known.values()

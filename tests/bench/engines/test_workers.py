@@ -1,0 +1,99 @@
+"""How many workers a command has, what each takes, and what is refused before anything starts."""
+
+from __future__ import annotations
+
+import pytest
+from vit_bench.bench import config, environment
+from vit_bench.bench.engines import workers
+from vit_bench.bench.engines.ray_driver import places
+from vit_bench.bench.plan import make_plan
+from vit_bench.bench.verbs.plan import plan_verb
+from vit_bench.registry import UsageError
+
+ONE = ("suite=fewshot", "task=digits", "model=ViT-mini", "out=r")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("engine=here", "workers=2"), "engine=here runs jobs in this process, and workers= asks for workers"),
+        (("engine=here", "ray=auto"), "and ray= asks for workers: leave one of them out"),
+        (("workers=0",), "workers=0: jobs need a worker"),
+        (("workers=2", "device=cuda:1"), "device=cuda:1: a worker takes a device of its own. Type device=auto, cpu"),
+        (("ray=head",), "ray=head: type auto, on a machine of the cluster, or the HOST:PORT that"),
+        (("ray=ray://head:10001",), "ray=ray://head:10001: type auto, on a machine"),
+        (("engine=rya",), "Did you mean 'ray'?"),
+    ],
+)
+def test_what_contradicts_itself_is_refused(words: tuple[str, ...], message: str) -> None:
+    with pytest.raises(UsageError, match=message.replace("?", r"\?")):
+        make_plan(config.read([*ONE, *words]))
+
+
+def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "find_spec", lambda _: None)
+    with pytest.raises(
+        UsageError, match=r"engine=ray needs Ray, which is not installed: pip install 'vit-bench\[ray\]'"
+    ):
+        make_plan(config.read([*ONE, "engine=ray"]))
+    make_plan(config.read([*ONE]))
+
+
+def test_torchrun_is_for_one_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"MASTER_ADDR": "127.0.0.1", "RANK": "0", "WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match="torchrun shares out one job, and engine=ray many: start this without"):
+        make_plan(config.read([*ONE, "workers=2"]))
+
+
+@pytest.mark.parametrize(
+    ("words", "resources", "threads", "expected"),
+    [
+        (("workers=2",), {"CPU": 2}, None, (2, 4, "cpu", {"num_cpus": 1})),
+        (("engine=ray",), {"CPU": 8}, None, (8, 1, "cpu", {"num_cpus": 1})),
+        (("engine=ray",), {"CPU": 8}, 2, (4, 2, "cpu", {"num_cpus": 1})),
+        (("workers=3",), {"CPU": 3}, 16, (3, 16, "cpu", {"num_cpus": 1})),
+        (("engine=ray",), {"CPU": 8, "GPU": 2}, None, (2, 4, "cuda", {"num_cpus": 0, "num_gpus": 1})),
+        (("workers=2", "device=cpu"), {"CPU": 2, "GPU": 2}, None, (2, 4, "cpu", {"num_cpus": 1})),
+        (("ray=auto",), {"CPU": 64, "GPU": 16}, None, (16, 4, "cuda", {"num_cpus": 0, "num_gpus": 1})),
+        (("ray=auto", "workers=8"), {"CPU": 64}, None, (8, 8, "cpu", {"num_cpus": 8})),
+        (("ray=auto",), {"CPU": 64}, 4, (16, 4, "cpu", {"num_cpus": 4})),
+    ],
+)
+def test_cores_and_gpus_are_divided(
+    words: tuple[str, ...],
+    resources: dict[str, float],
+    threads: int | None,
+    expected: tuple[int, int, str, dict[str, int]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(environment, "cores", lambda: 8)
+    monkeypatch.setenv("OMP_NUM_THREADS", str(threads or ""))
+    found = places(config.read([*ONE, *words]), resources)
+    share = {name: found.options[name] for name in found.options if name.startswith("num_")}
+    assert (found.workers, found.threads, found.device, share) == expected
+    assert found.options["runtime_env"] == {"env_vars": {"OMP_NUM_THREADS": str(found.threads)}}
+
+
+def test_more_gpus_than_there_are_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"Ray sees 2 GPUs, and each worker takes one: type workers=2"):
+        places(config.read([*ONE, "workers=4"]), {"CPU": 8, "GPU": 2})
+    with pytest.raises(UsageError, match=r"device=cuda: Ray sees no GPU. Type device=cpu"):
+        places(config.read([*ONE, "workers=4", "device=cuda"]), {"CPU": 8})
+
+
+def test_plan_says_who_works(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(environment, "cores", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    plan_verb([*ONE, "workers=2", "device=cpu"])
+    assert "on 2 workers of 4 CPU threads" in " ".join(capsys.readouterr().out.split())
+
+
+def test_what_is_timed_runs_alone_here_after_the_others() -> None:
+    words = ["suite=throughput,fewshot", "task=digits", "model=ViT-mini", "device=cpu", "out=r"]
+    plan = make_plan(config.read([*words, "workers=2"]))
+    assert [job.suite.name for job in plan.on_workers] == ["fewshot"]
+    assert [job.suite.name for job in plan.in_this_process] == ["throughput"]
+    alone = make_plan(config.read(words))
+    assert [job.key for job in alone.in_this_process] == [job.key for job in alone.pending]
+    assert [job.key for job in alone.jobs] == [job.key for job in plan.jobs]  # who works is no part of the question
