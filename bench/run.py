@@ -181,7 +181,9 @@ def _ended_here(
         yield job, outcome, reporter.progress
 
 
-def _ended(plan: Plan, device: torch.device | None, processes: ProcessGroup, reporter: RunReporter) -> Generator[Ended, None, None]:
+def _ended(
+    plan: Plan, device: torch.device | None, processes: ProcessGroup, reporter: RunReporter
+) -> Generator[Ended, None, None]:
     """Run the pending jobs, on workers and then in this process, and yield each as it ends."""
     problems = _download(plan, reporter)
     if plan.on_workers:

@@ -136,9 +136,9 @@ class Trainer:
         head = new_head(network, trained=not context.weights.random, bias=recipe.head_bias)
         notes = [*getattr(network, "notes", ()), *head]
         predicted, visited, looks = partial(self._predict, scored, transform, classes, where), None, {}
+        save = partial(_save, transform=transform, variant=context.model.variant)
         if visits:
             kept = partial(self.kept, candidate, seed) if leads else None
-            save = partial(_save, transform=transform, variant=context.model.variant)
             visited = _Visited(visits, context.work / name / "visits.json", context.task, predicted, save, kept)
             visited.resume(context.say)
             looks: dict[str, Any] = {"visits": visits.steps, "visit": visited.visit, "enough": visited.enough}
@@ -164,8 +164,7 @@ class Trainer:
         result = TrainingRunResult(logits.argmax(axis=1), facts, calibration)
         if leads:
             if self._save_weights and phase == "final":
-                how = {"transform": transform, "variant": context.model.variant}
-                _save(self._final(seed), trained.network, context.task, **how)
+                save(self._final(seed), trained.network, context.task)
             result.write(context.work / name)
         return result
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 from vit_bench.bench import config
+from vit_bench.bench.engines.attempt import _cell, _record
 from vit_bench.bench.expected import measure
 from vit_bench.bench.expected.seconds import ASSUMED, Seconds, expected, length
 from vit_bench.bench.expected.speeds import USUAL
 from vit_bench.bench.job import Job
 from vit_bench.bench.plan import Plan, make_plan
-from vit_bench.bench.run import _cell, _record
 from vit_bench.bench.verbs.plan import _minutes, plan_verb
 from vit_bench.meter import counted
 from vit_bench.results.store import Store
