@@ -29,6 +29,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from ..meter import counted
 from ..registry import UsageError, suggest
 from ..stable import replacing
 from .arrays import write_arrays
@@ -80,7 +81,8 @@ class Store:
         Raises UsageError for a damaged file.
         """
         latest: dict[tuple[str, str], Cell] = {}
-        for cell in map(self._load, sorted(self.cells_folder.glob("*.json"), key=attrgetter("name"))):
+        paths = sorted(self.cells_folder.glob("*.json"), key=attrgetter("name"))
+        for cell in map(self._load, counted(paths, f"reading cells of {self.folder}", len(paths))):
             slot_and_source = (cell.slot, str(cell.identity.get("source")))
             other = latest.get(slot_and_source)
             if other is None or (other.started_at, other.key) < (cell.started_at, cell.key):

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
+from ...meter import Meter
 from ...registry import UsageError
 from ...results.figures import figures
 from ...results.report import JobDetails, Page, ReportedRun, ReportRequest, check_place, make, save
@@ -81,7 +82,8 @@ def report_verb(
     Needs `pip install -e '.[report]'`.
     """
     runs, options = read_runs(words or [], ReportOptions, "report")
-    made, notes = _made(runs, options)
+    with Meter(stderr()).following():
+        made, notes = _made(runs, options)
     save(made, options.out)
     screen = stdout()
     screen.say(f"{options.out}: {made}, of {', '.join(map(str, runs or _default_runs()))}")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from ...meter import counted
 from ...registry import UsageError
 from ..figures import Drawing, Figure, FigureRequest, draw, drawable
 from ..figures.records import SeveralTasks
@@ -35,7 +36,7 @@ def drawings(frame: pd.DataFrame, request: ReportRequest, limit: int) -> tuple[l
     used = 0
     run_names = " ".join(shlex.quote(source.name) for source in request.sources)
     base = FigureRequest(frame=frame, models=request.models, mix=request.mix)
-    for figure in drawable(frame, request.figures):
+    for figure in counted(drawable(frame, request.figures), "drawing figures"):
         name = figure.name
         try:
             for task, drawing in _by_task(figure, base, left_out):

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import io
 import re
+import zipfile
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
+import vit_bench
 from rich.console import Console
+from vit_bench.bench.data.unpack import unpack
 from vit_bench.bench.progress import Progress
-from vit_bench.meter import Meter, counted
-from vit_bench.suites.protocol import Work
+from vit_bench.bench.run import JobReporter
+from vit_bench.meter import Meter, counted, telling
+from vit_bench.suites.images.decoded import Decoded, with_digest
+from vit_bench.suites.protocol import Split, Work
 from vit_bench.suites.throughput import Throughput
 from vit_bench.suites.timing import session
 from vit_bench.suites.training.recipe import Recipe
 from vit_bench.suites.training.runs import Candidate, _where
+from vit_bench.transfer import _digests
 
 NOTE = "candidate 2/3, seed 1/3, step 1,200/5,000, loss 1.23, 540 images/s, lr 0.01"
 TITLE = "finetune R50+ViT-B/16 in21k Retinopathy"
@@ -259,3 +266,43 @@ def test_a_notebook_without_widgets_has_the_lines_of_a_log(tmp_path: Path) -> No
     assert [re.sub(r"  top1 .*", "", line) for line in lines] == [
         f"[{number}/2] fewshot ViT-mini random {task}" for number, task in ((1, "digits"), (2, "photos")) for _ in "se"
     ]
+
+
+def test_what_takes_long_beside_networks_is_counted_where_it_happens(tmp_path: Path) -> None:
+    told: list[tuple[str, int, int | None]] = []
+    images = Decoded(lambda i: np.full((2, 2, 3), i, np.uint8), 2)
+    split = Split(images=images, labels=np.zeros(2, np.int64), digest="")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("one.txt", "1")
+    (tmp_path / "big").write_bytes(bytes((1 << 20) + 1))
+    with telling(lambda *one: told.append(one)):
+        with_digest(split, ["stamp"], tmp_path)
+        unpack(tmp_path / "a.zip", tmp_path / "out")
+        _digests(tmp_path / "big")
+    assert told == [
+        ("reading images", 1, 2),
+        ("reading images", 2, 2),
+        ("unpacking a.zip, files", 1, None),
+        ("checking big, MiB", 1, 2),
+        ("checking big, MiB", 2, 2),
+    ]
+    told.clear()
+    with telling(lambda *one: told.append(one)):
+        with_digest(split, ["stamp"], tmp_path)  # its digest is cached
+    assert told == []
+
+
+@pytest.mark.slow
+def test_a_probe_says_what_it_passes_and_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[tuple[float, str]] = []
+    monkeypatch.setattr(JobReporter, "advance", lambda _, count, note="", **__: said.append((count, note)))
+    vit_bench.run("suite=fewshot", "model=ViT-mini", "task=digits", "shots=0,1", "seed=0,1", "batch_size=500", out="r")
+    counts = [note for count, note in said if count and note]
+    assert [note for note in counts if note.endswith("797")] == [
+        "images 500/797",
+        "images 512/797",
+        "images 797/797",
+    ]
+    assert sum(count for count, _ in said) == 1797
+    fitting = [note for _, note in said if note.startswith("fitting")]
+    assert fitting == [f"fitting, support sets {done}/3" for done in range(4)]
