@@ -225,14 +225,10 @@ class Meter:
             return ""
         remaining, expected = max(task.total - task.completed, 0), task.fields["expected"]
         since = self._clock() - task.fields["moved"]
-        seconds = None
         if remaining and task.speed:
-            seconds = remaining / task.speed - since
-        elif expected is not None:
-            seconds = expected - (task.elapsed or 0.0)
-        if seconds is None or (not remaining and seconds <= 0):
-            return "ETA -:--:--"
-        return f"ETA {clock_time(max(seconds, 0.0))}"
+            return f"ETA {clock_time(max(remaining / task.speed - since, 0.0))}"
+        seconds = (expected or 0.0) - (task.elapsed or 0.0)
+        return f"ETA {clock_time(seconds)}" if seconds > 0 else "ETA -:--:--"
 
 
 def _share(task: Task) -> str:

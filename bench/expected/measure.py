@@ -72,8 +72,8 @@ def measured(plan: Plan, say: Callable[[str], None]) -> list[Seconds]:
 
 
 def _rates(job: Job, size: tuple[int, int], device: torch.device) -> Rates:
-    """Released weights are replaced by random ones, which are as fast and need no download."""
-    weights = job.weights if job.release is None else Random()
+    """Weights are random, which are as fast and need no download; a network of one's own has those that it brings."""
+    weights = job.weights if job.model.family == "own" else Random()
     network: Any = LoadedModel(job.model, weights, device).resized(size)
     images = torch.randn(BATCH.get(device.type, ON_A_GPU), 3, *size, device=device)
     half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(str(getattr(job.suite, "precision", "fp32")))

@@ -43,9 +43,8 @@ class TimeOptions:
 
     measure: bool = option(
         False,
-        "true: measures a few batches of each network and a few images of each image set, for 2 seconds each, and "
-        "plans from them; else the times of earlier runs on such a machine in out= and beside it count, or assumed "
-        "speeds",
+        "run each network and read each image set for 2 seconds, and plan from that; without it from earlier runs in "
+        "out= and beside it, on such a machine, or else from assumed speeds",
     )
 
 

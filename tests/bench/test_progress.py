@@ -152,6 +152,9 @@ def test_before_there_is_a_speed_the_time_that_was_expected_counts_down() -> Non
     assert progress._line(rows) == "throughput ViT-mini: 0 %, ETA 0:05:00, 0:00:00 so far"
     time.now = 20.0
     assert progress._line(rows) == "throughput ViT-mini: 0 %, ETA 0:04:40, 0:00:20 so far"
+    time.now = 301.0
+    assert progress._line(rows) == "throughput ViT-mini: 0 %, ETA -:--:--, 0:05:01 so far"  # it took longer
+    time.now = 20.0
     progress.advance(20, "row 3/4")
     time.now += 20.0
     progress.advance(10, "row 4/4")
