@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 from ..models import catalog
 from ..models.released.table import Release, releases
 from ..models.spec import Model
+from ..models.weights.paths import split_part
+from ..models.weights.sidecar import read_sidecar
+from ..registry import first_few
 from ..results.record import read_variant
 from ..results.tables import Facts
 from ..suites.training import paper_recipes as recipes
+from .console import stderr
 from .words import read_value
 
 if TYPE_CHECKING:
@@ -85,6 +89,27 @@ def model_facts(frame: pd.DataFrame) -> pd.DataFrame:
         row = row.derive(**{key: read_value(key, text, hints[key]) for key, text in changes.items()})
         rows.append({"model": model, "variant": variant, "family": row.family, "macs": row.macs})
     return pd.DataFrame(rows, columns=["model", "variant", "family", "macs"])
+
+
+def with_sidecars(frame: pd.DataFrame) -> pd.DataFrame:
+    """The records with what files beside their weights say now, where nothing was known when they were measured.
+
+    What a record knows of its weights stands. Raises UsageError for a file that cannot be read.
+    """
+    facts = [name for name in map(str, frame) if name.startswith("pretrain.")]
+    unknown = frame["pretrain"].eq("") & frame[facts].isna().all(axis=1)
+    weights = [name for name in frame[unknown]["weights"].unique() if name and split_part(name)[0].exists()]
+    found = {name: known for name in weights if (known := read_sidecar(name)) is not None}
+    if not found:
+        return frame
+    told = frame.copy()
+    for name, known in found.items():
+        rows = unknown & frame["weights"].eq(name)
+        for field, value in asdict(known).items():
+            if value is not None:
+                told.loc[rows, "pretrain" if field == "pretrain" else f"pretrain.{field}"] = value
+    stderr().say(f"how these were trained is as the files beside them say now: {first_few(list(found))}")
+    return told
 
 
 def release_bytes(release: Release) -> int:

@@ -14,7 +14,7 @@ from ...results.figures import Drawing, Figure, FigureRequest, draw, figures, fo
 from ...results.store import Records, load
 from ..config import Config
 from ..console import stdout
-from ..facts import model_facts
+from ..facts import model_facts, with_sidecars
 from ..select.user_rows import registry_with
 from ..words import from_python, option, option_of
 from .command import default_runs, folders_of, listed, read_row_and_runs, single
@@ -93,7 +93,7 @@ def figure_verb(
 
 
 def _drawn(row: Figure, sources: Sequence[Records], options: FigureOptions) -> Drawing:
-    frame = load(*sources) if sources and options.show != "published" else None
+    frame = with_sidecars(load(*sources)) if sources and options.show != "published" else None
     models = None if frame is None else model_facts(frame)
     request = FigureRequest(frame=frame, show=options.show, task=options.task, models=models, mix=options.mix)
     return draw(row, request)

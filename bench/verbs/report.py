@@ -16,7 +16,7 @@ from ...results.store import Records, Store, load
 from ...results.tables import tables
 from ..config import Config, read_config
 from ..console import stderr, stdout
-from ..facts import facts, model_facts
+from ..facts import facts, model_facts, with_sidecars
 from ..reproduce import files_read, job_command, run_commands, settings_of
 from ..select.user_rows import rows_for
 from ..words import from_python, option, option_of
@@ -129,7 +129,7 @@ def _default_runs() -> list[Path]:
 
 def _source(run: Records) -> ReportedRun:
     """The records of a run and the details in its cells; of a CSV without a run directory, only the records."""
-    frame = load(run)
+    frame = with_sidecars(load(run))
     name, folders = name_of(run), frame.attrs.get("folders", ())
     if not folders:
         note = f"A {'CSV' if isinstance(run, str | Path) else 'DataFrame'} without its run directory: no command can "

@@ -15,7 +15,7 @@ from ...results.store import Records, load
 from ...results.tables import TableSpec, make, tables, tables_for
 from ...results.tables.shown import Tables
 from ..config import Config
-from ..facts import facts
+from ..facts import facts, with_sidecars
 from ..select.user_rows import registry_with
 from ..words import from_python, is_on_disk, option, option_of
 from .command import TableOutput, default_runs, folders_of, listed, read_row_and_runs, read_runs, show_tables, single
@@ -105,8 +105,7 @@ def _made(spec: TableSpec, sources: Sequence[Records], options: TableOptions) ->
     if not sources and spec.suites and (not spec.published or show in ("ours", "delta")):
         raise UsageError(f"no run to show: there is no {' or '.join(f'runs/{suite}' for suite in spec.suites)} here")
     frame = None
-    if sources and (show != "published" or asked) and (spec.suites or asked):
-        frame = load(*sources)
+        frame = with_sidecars(load(*sources))
     if frame is None and not spec.suites:
         show = show or "both"  # a table of what this code has needs no run
     known = facts() if spec.needs_facts else None
@@ -115,7 +114,7 @@ def _made(spec: TableSpec, sources: Sequence[Records], options: TableOptions) ->
 
 def _of_suites(sources: Sequence[Records], options: TableOptions) -> Tables:
     among = registry_with(tables(), folders_of(sources), options.include)
-    return suite_tables(load(*sources), among, options)
+    return suite_tables(with_sidecars(load(*sources)), among, options)
 
 
 def suite_tables(

@@ -54,6 +54,8 @@ def draw(request: FigureRequest) -> Drawing:
                 [k * apart for k in by_shots], means, yerr=halves if any(halves) else None, **styles.filled(label)
             )
         style.plain_log(axes, "x", sorted(part["shots"].unique()))
+        low, high = axes.get_ylim()
+        axes.set_ylim(max(low, 0), min(high, 102))  # of few support sets an interval may reach beyond
         axes.set_title(task)
     for axes in panels[:, 0]:
         axes.set_ylabel("top-1 (%)")

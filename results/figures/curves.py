@@ -1,4 +1,4 @@
-"""Learning curves: loss, learning rate, gradient norm and speed over the steps of training."""
+"""Learning curves: loss, learning rate, gradient norm and speed over the steps of training or pre-training."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from ...registry import UsageError
 from ..cell_file import curves_bytes
 from ..checks import read_csv
 from ..tables import row_labels
-from ..tables.table import FINE_TUNED, MINIATURE, VTAB
+from ..tables.pretrainings import visits
+from ..tables.table import FINE_TUNED, MINIATURE, PRETRAINED, VTAB
 from . import style
+from .figures_3_4_5_pretraining import short_count
 from .records import SeveralTasks, caveats, of_task, relevant
 from .row import Drawing, Figure, FigureRequest
 
@@ -29,14 +31,18 @@ MOST_LINES = 24  # in a panel
 
 
 def draw(request: FigureRequest) -> Drawing:
-    """A panel a quantity, a line a model: the median over seeds, their range shaded; final runs alone, if any."""
-    frame = relevant(request, CURVES, "top1")  # other metrics of a job are of other networks, or of none
+    """A panel a quantity, a line a model: the median over seeds, their range shaded; final runs alone, if any.
+
+    Of a pre-training the candidate that was chosen; each number of images is a line.
+    """
+    frame = _trained(relevant(request, CURVES, "top1", "top1_val_visit", "loss_val_visit"))
     folders = [Path(folder) for folder in (request.frame.attrs if request.frame is not None else {}).get("folders", ())]
     trained = [_curves_file(str(name), folders) is not None for name in frame["measurement"]]  # probes have no curves
     frame = frame[trained] if any(trained) else frame
     frame = of_task(frame, request)
     tasks = list(dict.fromkeys(frame["task"]))
-    lines = len(frame.drop_duplicates(["model", "variant", "weights", "task"]))
+    several_sizes = frame["images"].nunique() > 1
+    lines = len(frame.drop_duplicates(["model", "variant", "weights", "task", "images"]))
     if lines > MOST_LINES and len(tasks) > 1:
         raise SeveralTasks(
             f"{lines} learning curves are too many to tell apart: type task=NAME, one of {', '.join(tasks)}", tasks
@@ -45,15 +51,16 @@ def draw(request: FigureRequest) -> Drawing:
     canvas = style.canvas(style.PAGE, 3.9)
     panels = dict(zip(PANELS, canvas.subplots(2, 2, sharex=True).flat, strict=True))
     phases: set[str] = set()
-    for task in tasks:
-        for label, part in row_labels(frame[frame["task"] == task]):
-            name = label if len(tasks) == 1 else f"{label}, {task}"
+    for (task, images), of_size in frame.groupby(["task", "images"], sort=False):
+        for label, part in row_labels(of_size):
+            of_set = f"{short_count(images)} images" if several_sizes and images else ""
+            name = ", ".join(filter(None, (label, task if len(tasks) > 1 else "", of_set)))
             curves = _curves(part, folders)
             if curves is None:
                 continue
             chosen, phase = _final_phase(curves)
             phases.add(phase)
-            _plot_lines(panels, chosen, styles[name])
+            _plot_lines(panels, chosen, styles[name], len(styles.names))
     if not styles.names:
         where = ", ".join(map(str, folders)) or "a CSV file: name the run directory"
         raise UsageError(
@@ -76,6 +83,22 @@ def draw(request: FigureRequest) -> Drawing:
         *caveats(frame),
     ]
     return Drawing(title=f"Learning curves: {', '.join(tasks)}", canvas=canvas, notes=notes)
+
+
+def _trained(frame: pd.DataFrame) -> pd.DataFrame:
+    """The records of trained networks, with the images that they were pre-trained on here, or 0, in column `images`.
+
+    Of a pre-training the one of each seed whose weights were kept.
+    """
+    import pandas as pd
+
+    tuned = frame[frame["suite"].ne(PRETRAINED) & frame["metric"].eq("top1")]  # others are of no network, or another
+    if not frame["suite"].eq(PRETRAINED).any():
+        return tuned.assign(images=0.0)
+    kept = visits(frame)[1]
+    places = {model: place for place, model in enumerate(dict.fromkeys(frame["model"]))}
+    kept = kept.assign(images=kept["images"].astype(float), place=kept["model"].map(places))
+    return pd.concat([tuned.assign(images=0.0), kept.sort_values(["images", "place", "seed"])], ignore_index=True)
 
 
 def read_curves(path: Path) -> pd.DataFrame:
@@ -106,7 +129,12 @@ def _curves(part: pd.DataFrame, folders: list[Path]) -> pd.DataFrame | None:
     keys = dict.fromkeys(str(name).partition("/")[0] for name in part["measurement"])
     files = {key: file for key in keys if (file := _curves_file(key, folders)) is not None}
     tables = [read_curves(file).assign(cell=key) for key, file in files.items()]
-    return pd.concat(tables, ignore_index=True) if tables else None
+    if not tables:
+        return None
+    curves = pd.concat(tables, ignore_index=True)
+    if part["suite"].eq(PRETRAINED).all():  # of several candidates the one that was chosen
+        curves = curves[curves["lr"].isin(part["lr"].astype(float)) & curves["recipe"].isin(part["recipe"])]
+    return curves
 
 
 def _curves_file(measurement: str, folders: list[Path]) -> Path | None:
@@ -129,14 +157,16 @@ def _smoothed(curves: pd.DataFrame) -> pd.DataFrame:
     return curves.assign(loss=runs.transform(lambda loss: loss.rolling(width, min_periods=1).median()))
 
 
-def _plot_lines(panels: dict[str, Any], curves: pd.DataFrame, line_style: dict[str, Any]) -> None:
+def _plot_lines(panels: dict[str, Any], curves: pd.DataFrame, line_style: dict[str, Any], number: int) -> None:
+    """Plot a line in each panel. Markers of lines that coincide stand apart, by the line's `number`."""
     for name, axes in panels.items():
         if curves[name].isna().all():
             continue
         values = _smoothed(curves) if name == "loss" else curves
         by_step = values.groupby("step")[name]
         middle = by_step.median()
-        axes.plot(middle.index, middle, markevery=max(1, len(middle) // 8), **{**line_style, "markersize": 3.5})
+        every = max(1, len(middle) // 8)
+        axes.plot(middle.index, middle, markevery=(2 * number % every, every), **{**line_style, "markersize": 3.5})
         if by_step.count().max() > 1:
             shade = {"color": line_style["color"], "alpha": 0.15, "linewidth": 0}
             axes.fill_between(middle.index, by_step.min(), by_step.max(), **shade)
@@ -145,7 +175,7 @@ def _plot_lines(panels: dict[str, Any], curves: pd.DataFrame, line_style: dict[s
 CURVES = Figure(
     name="curves",
     summary="learning curves: loss, learning rate, gradient norm and images a second by step",
-    suites=(FINE_TUNED, VTAB, MINIATURE),
+    suites=(FINE_TUNED, VTAB, MINIATURE, PRETRAINED),
     measured_by="suite=finetune",
     draw=draw,
     published=False,

@@ -143,7 +143,9 @@ def draw_pareto(request: FigureRequest) -> Drawing:
                 f"one of suite={', '.join(ACCURACY_SUITES[:-1])} or {ACCURACY_SUITES[-1]}"
             )
         notes += _how_measured(timed)
-        notes += _suspect_notes(relevant(request, PARETO, SPEED, FASTEST))
+        faded = [point.label for point, row in timed if _is_suspect(row)]
+        notes += [f"Faded, and not on the front: speeds that are suspect by their own verdict, of {', '.join(faded)}."
+                  ] if faded else []  # fmt: skip
         missing = sorted({point.label for point in accuracy} - {point.label for point, _ in timed})
         if missing:
             notes.append(f"Left out, since their speed is unknown: {', '.join(missing)}.")
@@ -177,11 +179,12 @@ def draw_pareto(request: FigureRequest) -> Drawing:
 
 
 def _pareto_of_ours(axes: Axes, styles: style.SeriesStyles, timed: Sequence[tuple[Point, dict[str, Any]]]) -> None:
-    """The points with the std over seeds, faded where the speed is suspect, and the front."""
+    """The points with the std over seeds, faded where the speed is suspect, and the front of the others."""
     for point, row in timed:
         faded = {"alpha": FADED} if _is_suspect(row) else {}
         axes.errorbar(float(row["value"]), point.mean, yerr=point.std or None, **styles.filled(point.model, **faded))
-    _finish_pareto(axes, [(float(row["value"]), point.mean) for point, row in timed])
+    trusted = [(float(row["value"]), point.mean) for point, row in timed if not _is_suspect(row)]
+    _finish_pareto(axes, trusted)
 
 
 def _finish_pareto(axes: Axes, spots: Sequence[tuple[float, float]]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from vit_bench.bench.facts import model_facts
+from vit_bench.bench.facts import model_facts, with_sidecars
 from vit_bench.registry import UsageError
 from vit_bench.results.figures import FigureRequest, draw, drawable
 from vit_bench.results.record import frame_of
@@ -43,6 +43,21 @@ def test_a_probe_is_no_learning_curve_of_its_own(tmp_path: Path) -> None:
     assert [text.get_text() for text in legend.get_texts()] == ["ViT-B/32"]
 
 
+def test_a_file_beside_weights_that_was_written_after_the_run_is_read_when_a_figure_is_drawn(tmp_path: Path) -> None:
+    for name in ("a.npz", "b.npz"):
+        (tmp_path / name).write_bytes(b"")
+    few = [replace(one, pretrain="", provenance={}) for one in made.few("digits")]
+    few = [replace(one, weights=str(tmp_path / f"{'ab'[one.model == 'ViT-L/16']}.npz")) for one in few]
+    frame = frame_of([*few, replace(few[0], weights="in21k", pretrain="ImageNet-21k")])
+    assert with_sidecars(frame) is frame
+    (tmp_path / "a.npz.yaml").write_text("pretrain: moths\nimages: 300\nepochs: 4\n")
+    told = with_sidecars(frame)
+    assert told["pretrain"].tolist() == ["moths", "moths", "", "", "ImageNet-21k"]
+    assert told["pretrain.images"].fillna(0).tolist() == [300, 300, 0, 0, 0]
+    (axes,) = draw("4", FigureRequest(frame=told, models=model_facts(told))).canvas.axes
+    assert [line.get_xdata().tolist() for line in markers(axes)] == [[300]]
+
+
 @pytest.mark.slow
 def test_a_long_name_is_broken_where_the_figure_ends() -> None:
     long = "ViT-B/32 " + " ".join(f"setting{i}=value" for i in range(12))
@@ -71,6 +86,9 @@ def test_pareto_has_one_look_a_model_and_fades_suspect_speeds() -> None:
     (legend,) = drawing.canvas.legends
     assert "suspect speed" in [text.get_text() for text in legend.get_texts()]
     assert len(ours.collections) == 2  # bars
+    (front,) = [line for line in ours.get_lines() if line.get_drawstyle() == "steps-pre"]
+    assert front.get_ydata() == pytest.approx([50.5])  # of the other model alone, though it is less accurate
+    assert "Faded, and not on the front: speeds that are suspect by their own verdict, of ViT-S/16." in drawing.notes
     assert "Ours: accuracy: fewshot; speed: 224 pixels, batch 64, bf16, one GPU." in drawing.notes
 
 

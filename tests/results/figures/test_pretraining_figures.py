@@ -183,3 +183,21 @@ def test_table_7_has_pre_trainings_of_one_model_and_set_side_by_side() -> None:
     assert table.columns[1].endswith("short, lr 0.001, adam")
     (table,) = make("7", frame_of(made.of_kept()))
     assert any(note.startswith("Ours: no two pre-trainings") for note in table.notes)
+
+
+def test_learning_curves_of_a_pre_training_are_the_chosen_candidates(tmp_path: Path) -> None:
+    records = [one for one in made.pretraining(models=("ViT-mini",)) if one.at["images"] < 100_000]
+    (tmp_path / "cells").mkdir()
+    for key, images in {one.measurement.partition("/")[0]: one.at["images"] for one in records}.items():
+        lines = ["phase,lr,seed,step,loss,learning_rate,grad_norm,images_per_second,recipe"]
+        lines += [f"choose,{lr},{seed},{step},{images * lr},{lr},1,10,{recipe}" for lr in (0.001, 0.003)
+                  for seed in (0, 1) for step in (1, 2, 3) for recipe in ("short",)]  # fmt: skip
+        (tmp_path / "cells" / f"{key}.curves.csv").write_text("\n".join(lines))
+    frame = frame_of(records)
+    frame.attrs["folders"] = (str(tmp_path),)
+    drawing = draw("curves", FigureRequest(frame=frame))
+    (legend,) = drawing.canvas.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["ViT-mini, 1k images", "ViT-mini, 10k images"]
+    loss, rate = drawing.canvas.axes[:2]
+    assert [line.get_ydata().tolist() for line in loss.get_lines()] == [[1.0] * 3, [10.0] * 3]  # lr 0.001, not 0.003
+    assert {float(value) for line in rate.get_lines() for value in line.get_ydata()} == {0.001}
