@@ -188,8 +188,8 @@ def _pareto_of_ours(axes: Axes, styles: style.SeriesStyles, timed: Sequence[tupl
 
 
 def _finish_pareto(axes: Axes, spots: Sequence[tuple[float, float]]) -> None:
-    front = pareto_front(spots)
-    axes.step([x for x, _ in front], [y for _, y in front], where="pre", color="#666666", linewidth=1.0, zorder=1)
+    if front := pareto_front(spots):
+        axes.step([x for x, _ in front], [y for _, y in front], where="pre", color="#666666", linewidth=1.0, zorder=1)
     axes.margins(0.14, 0.1)
     style.plain_log(axes, "x")
     axes.set_xlabel("images per second")

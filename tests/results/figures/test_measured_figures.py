@@ -89,6 +89,9 @@ def test_pareto_has_one_look_a_model_and_fades_suspect_speeds() -> None:
     (front,) = [line for line in ours.get_lines() if line.get_drawstyle() == "steps-pre"]
     assert front.get_ydata() == pytest.approx([50.5])  # of the other model alone, though it is less accurate
     assert "Faded, and not on the front: speeds that are suspect by their own verdict, of ViT-S/16." in drawing.notes
+    all_suspect = [replace(one, verdict="suspect: throttled") for one in timed]
+    (ours,) = drawn("pareto", [*made.few("digits", models=models), *all_suspect], show="ours").canvas.axes
+    assert len(markers(ours)) == 2  # without a front
     assert "Ours: accuracy: fewshot; speed: 224 pixels, batch 64, bf16, one GPU." in drawing.notes
 
 
