@@ -213,7 +213,7 @@ class Pretrain(FineTune):
                 samples = {"samples": visit["step"] * candidate.recipe.batch}
                 yield from one.numbers("_val_visit", visit, samples)
                 yield from one.probed("top1_probe_visit", visit, samples)
-                yield one.seconds("training_seconds", visit, samples, "seconds of training until the visit")
+                yield one.seconds(visit, samples)
             if self.until is not None:
                 yield from one.race(self.until, visits[-1], reached=self._enough(visits[-1]))
 
@@ -302,18 +302,26 @@ class _Measured:
             value, question = visit["probes"][probe.task.name], {**self.question, **probe.question}
             yield self.make(metric=metric, value=value, unit="percent", at=at, question=question)
 
-    def seconds(self, metric: str, visit: Mapping[str, Any], more: Mapping[str, Any], asked: str) -> Measurement:
+    def seconds(self, visit: Mapping[str, Any], more: Mapping[str, Any]) -> Measurement:
         """Those of training alone until a visit."""
-        probes = [probe.question["probe"] for probe in self.probes]
-        question = {**self.question, "metric": asked, "probes": probes}
-        return self.make(metric=metric, value=visit["seconds"], unit="s", at={**self.at, **more}, question=question)
+        question = {**self.question, "metric": "seconds of training"}
+        make = partial(self.make, metric="training_seconds", value=visit["seconds"], unit="s")
+        return make(at={**self.at, **more}, question=question)
 
     def race(self, until: float, last: Mapping[str, Any], *, reached: bool) -> Iterator[Measurement]:
-        """Whether the probes reached their target, and the seconds of training until then."""
-        seconds = self.seconds("seconds_to_target", last, {"until": until}, "seconds of training until the target")
-        share = replace(seconds, metric="target_reached", value=100.0 * reached, unit="percent")
-        yield replace(share, question={**seconds.question, "metric": "whether the target was reached"})
-        yield from [seconds] if reached else []
+        """Whether the probes reached their target, and the seconds of training until then.
+
+        The images of training and how the run ends are no part of the question: they are what races differ in.
+        """
+        question = {name: self.question[name] for name in ("protocol", "objective")}
+        question |= {"target": f"{until:g} %, the mean of the probes", "probes": [one.question for one in self.probes]}
+        make = partial(self.make, at={**self.at, "until": until})
+        share, seconds = "whether the target was reached", "seconds of training until the target"
+        value = 100.0 if reached else 0.0
+        yield make(metric="target_reached", value=value, unit="percent", question={**question, "metric": share})
+        if reached:
+            asked = {**question, "metric": seconds}
+            yield make(metric="seconds_to_target", value=last["seconds"], unit="s", question=asked)
 
 
 PRETRAIN = Pretrain()
