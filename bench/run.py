@@ -18,7 +18,7 @@ from ..models.released.download import fetch
 from ..models.released.table import Release
 from ..registry import UsageError
 from ..results.checks import writable
-from ..results.record import NOT_REACHED, Cell, conclusion, frame_of
+from ..results.record import NOT_REACHED, Cell, conclusion
 from ..results.store import Store
 from ..stable import cache_folder, naming, replacing
 from . import environment
@@ -79,8 +79,10 @@ def execute(plan: Plan, progress: Progress) -> RunResult:
                 if store.path(job.key).exists():  # so its predictions cannot be read
                     progress.say(f"{store.arrays(job.key)} is damaged; its job runs again")
             if plan.with_state("reuse"):
-                rows = (record for cell in store.cells() for record in cell.records)
-                known = {(record.model, record.variant, record.weights): record.label for record in rows}
+                frame = store.frame()
+                if "label" in frame:
+                    things = zip(frame["model"], frame["variant"], frame["weights"], strict=True)
+                    known = dict(zip(things, frame["label"], strict=True))
             for job in plan.with_state("reuse"):
                 other = sibling(job, plan.out)
                 if other is not None:
@@ -118,9 +120,7 @@ def execute(plan: Plan, progress: Progress) -> RunResult:
 
 def records(plan: Plan) -> pd.DataFrame:
     """The records of a plan's jobs in its run directory, one number a row."""
-    store = Store(plan.out)
-    cells = [store.get(job.key) for job in plan.jobs]
-    frame = frame_of(record for cell in cells if cell is not None for record in cell.records)
+    frame = Store(plan.out).frame(job.key for job in plan.jobs)
     frame.attrs["folders"] = (str(plan.out),)
     return frame
 

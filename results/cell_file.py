@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from operator import attrgetter
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -88,8 +89,7 @@ def read_cell(path: Path) -> Cell:
             raise TypeError("its identity or a file that it read is not described as cells describe them")
         if not parsed:
             raise TypeError("no records")
-        for record in parsed:
-            _check_dicts(record)
+        _check_dicts(parsed)
         _check({name: body.get(name, "") for name in ("slot", "started_at", "status", "curves_digest")})
         if type(body["order"]) is not list or {type(part) for part in body["order"]} - {int, str}:
             raise TypeError("its order is no list of numbers and texts")
@@ -118,21 +118,21 @@ def _check(values: Mapping[str, Any]) -> None:
     """Raise TypeError or ValueError unless these columns of a record hold what they may."""
     for name, value in values.items():
         kinds = _KINDS.get(name, (type(value),))
-        if kinds is TEXT and type(value) is str:
-            value.encode()  # raises for half of a character, which cannot be written
-        elif type(value) not in kinds or (kinds is not TEXT and type(value) in NUMBER and not abs(value) < 2**63):
+        if type(value) not in kinds or (kinds is not TEXT and type(value) in NUMBER and not abs(value) < 2**63):
             kind = "text" if kinds is TEXT else "whole number" if kinds is WHOLE else "number"
             raise TypeError(f"column {name}: {str(value)[:40]} is no {kind}")
+        if kinds is TEXT and not value.isascii():
+            value.encode()  # raises for half of a character, which cannot be written
     if values.get("status", "ok") not in STATUSES:
         raise TypeError(f"column status: '{values['status']}' is not {', '.join(STATUSES)}")
 
 
-def _check_dicts(record: Record) -> None:
-    """Raise TypeError unless the dicts of a record are some, and plain values stand in those that become columns."""
+def _check_dicts(records: Sequence[Record]) -> None:
+    """Raise TypeError unless the dicts of records are some, and plain values stand in those that become columns."""
     for name in ("question", "treatment", *PLAIN):
-        found = getattr(record, name)
-        if type(found) is not dict or (name in PLAIN and any(type(item) in (dict, list) for item in found.values())):
-            raise TypeError(f"its {name} is not described as cells describe it")
+        for found in {id(item): item for item in map(attrgetter(name), records)}.values():  # records share them
+            if type(found) is not dict or (name in PLAIN and not {dict, list}.isdisjoint(map(type, found.values()))):
+                raise TypeError(f"its {name} is not described as cells describe it")
 
 
 def _no_number(text: str) -> None:

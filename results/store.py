@@ -10,11 +10,14 @@ A run directory holds
     cells/<key>.curves.csv   training curves, of a job that trained; the cell has their digest
     work/<key>/          checkpoints of an unfinished job
     kept/<key>/          files that the user asked a job to keep, such as fine-tuned weights
-    results.csv          the long table, derived from the cells alone
+    results.csv          the long table, derived from the cells alone, at the end of a run
+    index.npz            what is known of unchanged cells (cell_index.py), derived, too; of large runs only
     log.txt              one line a job, and tracebacks
 
-A cell's file is written whole or not at all, with a digest of its text, which is compared whenever it is read: nobody
-edits cells. Tables read an edited copy of results.csv, too. Copying cells from another machine merges two runs.
+A cell's file is written whole or not at all, with a digest of its text, which is compared whenever the file is read:
+nobody edits cells. A file that was read before and has not been written since (the same size, times and inode) is not
+read again for tables and plans: its records come from the index. Tables read an edited copy of results.csv, too.
+Copying cells from another machine merges two runs.
 """
 
 from __future__ import annotations
@@ -22,21 +25,20 @@ from __future__ import annotations
 import gc
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ..meter import counted
 from ..registry import UsageError, suggest
 from ..stable import replacing
 from .arrays import write_arrays
 from .bundle import is_bundle, unpack
 from .cell_file import dump, read_cell
+from .cell_index import CellIndex, Entry
 from .checks import KEY, Damaged, checked, csv_bytes, distinct, read_csv
-from .record import COLUMNS, NUMBERS, Cell, as_numbers, frame_of, typed
+from .record import COLUMNS, NUMBERS, Cell, as_numbers, typed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,7 +53,7 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.cells_folder = folder / "cells"
-        self._read: dict[Path, tuple[int, Cell]] = {}
+        self.index = CellIndex(folder)
 
     def path(self, key: str) -> Path:
         """The path of this key's cell. `arrays` and `curves` use it too, so that every key is checked.
@@ -73,33 +75,41 @@ class Store:
     def get(self, key: str) -> Cell | None:
         """The cell of this key, or None. Raises UsageError for a damaged file."""
         path = self.path(key)
-        return self._load(path) if path.exists() else None
+        return read_cell(path) if path.exists() else None
 
-    def cells(self) -> list[Cell]:
+    def keys(self) -> list[str]:
         """The latest cell of each slot and source, in table order; skipped cells only of slots without other cells.
 
         Raises UsageError for a damaged file.
         """
-        latest: dict[tuple[str, str], Cell] = {}
-        paths = sorted(self.cells_folder.glob("*.json"), key=attrgetter("name"))
-        for cell in map(self._load, counted(paths, f"reading cells of {self.folder}", len(paths))):
-            slot_and_source = (cell.slot, str(cell.identity.get("source")))
-            other = latest.get(slot_and_source)
-            if other is None or (other.started_at, other.key) < (cell.started_at, cell.key):
-                latest[slot_and_source] = cell
-        measured = {cell.slot for cell in latest.values() if cell.status != "skipped"}
-        counting = [cell for cell in latest.values() if cell.status != "skipped" or cell.slot not in measured]
-        return sorted(counting, key=lambda cell: ([_sortable(part) for part in cell.order], cell.key))
+        latest: dict[tuple[str, str], tuple[str, Entry]] = {}
+        for key, entry in sorted(self.index.entries().items()):
+            other = latest.get((entry.slot, entry.source))
+            if other is None or (other[1].started_at, other[0]) < (entry.started_at, key):
+                latest[entry.slot, entry.source] = key, entry
+        measured = {entry.slot for _, entry in latest.values() if entry.status != "skipped"}
+        counting = [(k, one) for k, one in latest.values() if one.status != "skipped" or one.slot not in measured]
+        return [
+            key for key, _ in sorted(counting, key=lambda one: ([_sortable(part) for part in one[1].order], one[0]))
+        ]
+
+    def cells(self) -> list[Cell]:
+        """The cells of `keys`, all read. Raises UsageError for a damaged file."""
+        return [read_cell(self.path(key)) for key in self.keys()]
+
+    def frame(self, keys: Iterable[str] | None = None) -> pd.DataFrame:
+        """The records of these cells, of those that there are, in this order; without `keys` of those that count.
+
+        Cells that have not changed come from the index. Raises UsageError for a damaged file.
+        """
+        keys = self.keys() if keys is None else [key for key in keys if self.index.entry(key)]
+        return self.index.frame(keys)
 
     def set_damaged_aside(self) -> list[Path]:
         """Rename cells that cannot be read, so that runs ignore them. Returns their former paths."""
-        damaged = []
-        for path in sorted(self.cells_folder.glob("*.json")):
-            try:
-                self._load(path)
-            except UsageError:
-                path.replace(path.with_name(f"{path.name}.damaged"))
-                damaged.append(path)
+        damaged = list(self.index.refresh())
+        for path in damaged:
+            path.replace(path.with_name(f"{path.name}.damaged"))
         return damaged
 
     def put(self, cell: Cell, predictions: Mapping[str, np.ndarray] | None = None, curves: bytes | None = None) -> None:
@@ -125,7 +135,8 @@ class Store:
 
     def label(self, labels: Mapping[tuple[str, str, str], str]) -> None:
         """Give all records of these models, variants and weights their labels; nothing else of a cell changes."""
-        for cell in map(self._load, sorted(self.cells_folder.glob("*.json"))):
+        for key in sorted(self.index.entries()) if labels else ():
+            cell = read_cell(self.path(key))
             things = [(record.model, record.variant, record.weights) for record in cell.records]
             chosen = [labels.get(thing, one.label) for thing, one in zip(things, cell.records, strict=True)]
             records = tuple(replace(one, label=label) for one, label in zip(cell.records, chosen, strict=True))
@@ -146,17 +157,10 @@ class Store:
     def write_results(self) -> Path:
         """Derive results.csv from the cells. Returns its path."""
         path = self.folder / "results.csv"
-        frame = frame_of(record for cell in self.cells() for record in cell.records)
+        frame = self.frame()
         with replacing(path) as temporary:
             temporary.write_bytes(csv_bytes(frame))
         return path
-
-    def _load(self, path: Path) -> Cell:
-        stamp = path.stat().st_mtime_ns
-        known = self._read.get(path)
-        if known is None or known[0] != stamp:
-            known = self._read[path] = (stamp, read_cell(path))
-        return known[1]
 
 
 def load(*sources: Records, metric: str = "") -> pd.DataFrame:
@@ -234,7 +238,7 @@ def _load_one(path: Path) -> pd.DataFrame:
         with in_bundle(path) as store:
             return _load_one(store.folder)
     if (path / "cells").is_dir():
-        frame = frame_of(record for cell in Store(path).cells() for record in cell.records)
+        frame = Store(path).frame()
         return distinct(frame, lambda i: f"{path / 'cells' / frame['measurement'].iloc[i].partition('/')[0]}.json")
     if path.is_dir():
         raise UsageError(

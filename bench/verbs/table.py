@@ -105,6 +105,7 @@ def _made(spec: TableSpec, sources: Sequence[Records], options: TableOptions) ->
     if not sources and spec.suites and (not spec.published or show in ("ours", "delta")):
         raise UsageError(f"no run to show: there is no {' or '.join(f'runs/{suite}' for suite in spec.suites)} here")
     frame = None
+    if sources and (show != "published" or asked) and (spec.suites or asked):
         frame = with_sidecars(load(*sources))
     if frame is None and not spec.suites:
         show = show or "both"  # a table of what this code has needs no run

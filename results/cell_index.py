@@ -1,0 +1,188 @@
+"""What is known of the cells of a run directory: of each file its stamp, and all records as columns.
+
+`index.npz` in the run directory keeps it between commands, so that cells that have not changed need not be read. It is
+derived, and never the truth: a cell whose stamp is another is read, and an index that is damaged, or of another
+version, counts as none. Where it cannot be written everything works without it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from itertools import accumulate
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ..meter import counted
+from ..registry import UsageError
+from ..stable import replacing
+from .arrays import read_arrays, write_arrays
+from .cell_file import read_cell
+from .columns import Columns
+from .record import ROW, Record, as_columns, frame_of_rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMAT = 1
+MANY = 200  # cells: so many new ones are worth writing the index
+BATCH = 2000  # records
+SETTLED = 2_000_000_000  # nanoseconds: a file that was written later may be written again at the same time
+Stamp = tuple[int, ...]
+
+
+class Entry(NamedTuple):
+    """What is known of one cell, and where its records are."""
+
+    stamp: Stamp  # of its file; empty where that may still be written
+    arrays: Stamp  # of its predictions when they were found whole; empty for none
+    first: int  # row of its records
+    count: int
+    slot: str
+    source: str
+    order: tuple[int | str, ...]
+    status: str
+    started_at: str
+    inputs: tuple[Mapping[str, Any], ...]
+
+
+class CellIndex:
+    """The cells of one run directory, by key. Whatever it is asked for is what the files hold now."""
+
+    def __init__(self, folder: Path) -> None:
+        self._cells, self._path = folder / "cells", folder / "index.npz"
+        self._entries: dict[str, Entry] = {}
+        self._records = Columns(ROW)  # with rows that no entry names, of cells that were replaced
+        self._waiting: list[Record] = []  # that follow them: many at once are converted faster
+        self._new = 0  # cells that the file does not have
+        self._opened = False
+
+    def entry(self, key: str) -> Entry | None:
+        """What is known of a cell; None where there is none. Raises UsageError for a damaged file."""
+        self._open()
+        try:
+            return self._seen(key, (self._cells / f"{key}.json").stat())
+        except FileNotFoundError:
+            return None
+
+    def refresh(self) -> dict[Path, UsageError]:
+        """Look at all files again. Returns the errors of damaged ones, in order of their names."""
+        self._open()
+        files: dict[str, os.stat_result] = {}
+        with suppress(FileNotFoundError), os.scandir(self._cells) as found:
+            files = {file.name.removesuffix(".json"): file.stat() for file in found if file.name.endswith(".json")}
+        self._entries = {key: entry for key, entry in self._entries.items() if key in files}
+        damaged: dict[Path, UsageError] = {}
+        for key in counted(sorted(files), f"reading cells of {self._cells.parent}", len(files)):
+            try:
+                self._seen(key, files[key])
+            except UsageError as error:
+                damaged[self._cells / f"{key}.json"] = error
+        self.write()
+        return damaged
+
+    def entries(self) -> dict[str, Entry]:
+        """Of all cells. Raises UsageError for the first damaged file."""
+        for error in self.refresh().values():
+            raise error
+        return self._entries
+
+    def frame(self, keys: Iterable[str]) -> pd.DataFrame:
+        """The records of these known cells, in this order, as `frame_of` makes it."""
+        self._convert()
+        return frame_of_rows(self._records, _rows(self._entries[key] for key in keys))
+
+    def has_whole_arrays(self, key: str) -> bool:
+        """Whether the predictions of a known cell, if it has any, can be read. It is found out once a file."""
+        path = self._cells / f"{key}.npz"
+        try:
+            stamp = _stamp(path.stat())
+        except FileNotFoundError:
+            return True
+        if not stamp or self._entries[key].arrays != stamp:
+            try:
+                read_arrays(path)
+            except UsageError:
+                return False
+            self._entries[key] = self._entries[key]._replace(arrays=stamp)
+            self._new += 1
+        return True
+
+    def write(self) -> None:
+        """Keep what is known for the next command, if that is worth it and the folder can be written."""
+        if self._new < MANY:
+            return
+        self._convert()
+        self._records = self._records.select(_rows(self._entries.values()))
+        ends = accumulate(entry.count for entry in self._entries.values())
+        for (key, entry), end in zip(list(self._entries.items()), ends, strict=True):
+            self._entries[key] = entry._replace(first=end - entry.count)
+        text = json.dumps([FORMAT, Entry._fields, self._entries])
+        arrays = {"entries": np.frombuffer(text.encode(), dtype=np.uint8), **self._records.dump()}
+        with suppress(OSError), replacing(self._path) as temporary:
+            write_arrays(temporary, arrays)
+        self._new = 0
+
+    def _seen(self, key: str, status: os.stat_result) -> Entry:
+        """The entry of a cell, which is read if its file is not the one that is known."""
+        known, stamp = self._entries.get(key), _stamp(status)
+        if known is not None and stamp and known.stamp == stamp:
+            return known
+        self._entries.pop(key, None)
+        cell = read_cell(self._cells / f"{key}.json")
+        first = len(self._records) + len(self._waiting)
+        self._waiting += cell.records
+        if len(self._waiting) > BATCH:
+            self._convert()
+        self._new += 1
+        self._entries[key] = Entry(
+            stamp=stamp,
+            arrays=known.arrays if known else (),
+            first=first,
+            count=len(cell.records),
+            slot=cell.slot,
+            source=str(cell.identity.get("source")),
+            order=cell.order,
+            status=cell.status,
+            started_at=cell.started_at,
+            inputs=cell.inputs,
+        )
+        return self._entries[key]
+
+    def _convert(self) -> None:
+        self._records.extend(as_columns(self._waiting))
+        self._waiting = []
+
+    def _open(self) -> None:
+        """Read the file, once. What cannot be right counts as none."""
+        if self._opened:
+            return
+        self._opened = True
+        with suppress(UsageError, ValueError, TypeError, LookupError, AttributeError):
+            arrays = read_arrays(self._path)
+            made, names, stated = json.loads(arrays["entries"].tobytes())
+            records = Columns.load(arrays, ROW)
+            entries = {key: Entry(*map(_as_tuple, values)) for key, values in stated.items()}
+            inside = all(0 <= one.first <= one.first + one.count <= len(records) for one in entries.values())
+            if (made, tuple(names)) == (FORMAT, Entry._fields) and inside:
+                self._entries, self._records = entries, records
+
+
+def _stamp(status: os.stat_result) -> Stamp:
+    """What differs after a file was written, replaced or copied; empty for one that may still be written."""
+    if time.time_ns() - status.st_mtime_ns < SETTLED:
+        return ()
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _rows(entries: Iterable[Entry]) -> np.ndarray:
+    return np.concatenate([np.arange(0), *(np.arange(one.first, one.first + one.count) for one in entries)])

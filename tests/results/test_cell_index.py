@@ -1,0 +1,196 @@
+"""The index of a store: what it answers is what reading every cell gives, whatever was done to the files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from vit_bench.registry import UsageError
+from vit_bench.results import cell_index
+from vit_bench.results.arrays import read_arrays, write_arrays
+from vit_bench.results.cell_file import dump, read_cell
+from vit_bench.results.record import Cell, Record, frame_of
+from vit_bench.results.store import Store, load
+
+COUNT = 12
+
+
+def made(number: int, value: float = 50.0) -> Cell:
+    key = f"{number:016x}"
+    at = ({"shots": 5}, {"k": 3, "how": "x"}, {"shots": 2.5}, {})[number % 4]  # columns of several types, with gaps
+    records = tuple(
+        Record(
+            suite="s",
+            model=f"M{number}",
+            metric=metric,
+            value=value + number,
+            unit="percent",
+            seed=None if number % 3 else number,
+            measurement=f"{key}/{i}",
+            at=at,
+            question={"task": "digits", "metric": metric},
+            env={"python": "3.11", **({"cpus": 2} if number % 2 else {})},
+            provenance={"epochs": number} if number % 5 == 0 else {},
+        )
+        for i, metric in enumerate(("top1", "mean_per_class"))
+    )
+    inputs = ({"path": "a", "size": 1, "mtime_ns": 2, "sha256": "ff"},)
+    return Cell(
+        key=key,
+        slot=key,
+        order=(COUNT - number, "a"),
+        identity={"source": "builtin"},
+        status="ok",
+        started_at="2026",
+        records=records,
+        inputs=inputs,
+    )
+
+
+def write(folder: Path, cell: Cell) -> None:
+    (folder / "cells" / f"{cell.key}.json").write_text(dump(cell), encoding="utf-8")
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The keys of cells that an index reads. Files are settled at once, and one new cell is worth writing it."""
+    found: list[str] = []
+    monkeypatch.setattr(cell_index, "read_cell", lambda path: (found.append(path.stem), read_cell(path))[1])
+    monkeypatch.setattr(cell_index, "MANY", 1)
+    monkeypatch.setattr(cell_index, "SETTLED", 0)
+    return found
+
+
+@pytest.fixture
+def folder(tmp_path: Path, reads: list[str]) -> Path:
+    """A run directory whose index is up to date."""
+    (tmp_path / "run" / "cells").mkdir(parents=True)
+    for number in range(COUNT):
+        write(tmp_path / "run", made(number))
+    load(tmp_path / "run")
+    assert len(reads) == COUNT
+    reads.clear()
+    return tmp_path / "run"
+
+
+def check(folder: Path) -> None:
+    """Hold `load` against a frame of cells that are all read."""
+    cells = sorted(map(read_cell, (folder / "cells").glob("*.json")), key=lambda cell: cell.order)
+    truth = frame_of(record for cell in cells for record in cell.records)
+    pd.testing.assert_frame_equal(load(folder), truth)
+
+
+def test_unchanged_cells_come_from_the_index(folder: Path, reads: list[str]) -> None:
+    check(folder)
+    assert reads == []
+    store = Store(folder)
+    entry = store.index.entry(made(3).key)
+    assert entry is not None and (entry.status, entry.inputs) == ("ok", made(3).inputs)
+    pd.testing.assert_frame_equal(store.frame([made(3).key, "f" * 16]), frame_of(made(3).records))
+    assert reads == []
+
+
+def test_an_edited_a_new_and_a_deleted_cell_are_seen(folder: Path, reads: list[str]) -> None:
+    before = (folder / "cells" / f"{made(4).key}.json").stat()
+    write(folder, made(4, value=51.0))  # as long as before
+    os.utime(folder / "cells" / f"{made(4).key}.json", ns=(before.st_atime_ns, before.st_mtime_ns))  # and as old
+    write(folder, made(COUNT))
+    (folder / "cells" / f"{made(7).key}.json").unlink()
+    check(folder)
+    assert reads == [made(4).key, made(COUNT).key]
+    check(folder)
+    assert len(reads) == 2
+
+
+def test_a_damaged_cell_is_named_until_it_is_mended(folder: Path) -> None:
+    path = folder / "cells" / f"{made(2).key}.json"
+    path.write_text(path.read_text().replace("52.0", "53.0"))
+    for _ in range(2):
+        with pytest.raises(UsageError, match=rf"{path.name} is damaged \(its text is not what its sha256 says"):
+            load(folder)
+    write(folder, made(2))
+    check(folder)
+
+
+def test_a_copied_run_directory_is_read_anew(folder: Path, reads: list[str]) -> None:
+    shutil.copytree(folder, folder.with_name("copy"))  # with the times of the files
+    check(folder.with_name("copy"))
+    assert len(reads) == COUNT
+
+
+@pytest.mark.parametrize("harm", ["cut", "empty", "other version", "other rows", "foreign"])
+def test_an_index_that_is_damaged_or_foreign_counts_as_none(folder: Path, reads: list[str], harm: str) -> None:
+    path = folder / "index.npz"
+    arrays = read_arrays(path)
+    entries = arrays["entries"].tobytes()
+    if harm == "cut":
+        path.write_bytes(path.read_bytes()[:-100])
+    elif harm == "empty":
+        path.write_bytes(b"")
+    elif harm == "other version":
+        write_arrays(path, arrays | {"entries": pd.array(bytearray(entries.replace(b"[1,", b"[0,", 1))).to_numpy("u1")})
+    elif harm == "other rows":
+        write_arrays(path, arrays | {"numbers": arrays["numbers"][:, :-1]})
+    else:
+        write_arrays(path, {"labels": arrays["numbers"]})
+    check(folder)
+    assert len(reads) == COUNT
+    check(folder)
+    assert len(reads) == COUNT
+
+
+def test_a_file_that_may_still_be_written_is_read_again(
+    folder: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cell_index, "SETTLED", 10**12)
+    write(folder, made(1, value=51.0))
+    check(folder)
+    check(folder)
+    assert reads == [f"{n:016x}" for n in range(COUNT)] * 2
+
+
+def test_a_run_directory_that_cannot_be_written_works_without_an_index(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "index.npz").unlink()
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(cell_index, "write_arrays", refuse)
+    check(folder)
+    assert not (folder / "index.npz").exists()
+
+
+def test_predictions_are_checked_once_a_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[Path] = []
+    monkeypatch.setattr(cell_index, "read_arrays", lambda path: (opened.append(path), read_arrays(path))[1])
+    arrays = folder / "cells" / f"{made(0).key}.npz"
+    write_arrays(arrays, {"0": read_arrays(folder / "index.npz")["numbers"]})
+    opened.clear()
+
+    def is_whole() -> bool:
+        index = Store(folder).index
+        assert index.entry(made(0).key)
+        whole = index.has_whole_arrays(made(0).key)
+        index.write()
+        return whole
+
+    assert is_whole() and is_whole()
+    assert opened.count(arrays) == 1
+    arrays.write_bytes(arrays.read_bytes()[:-40])
+    assert not is_whole() and not is_whole()
+    arrays.unlink()
+    assert is_whole()
+
+
+def test_labels_reach_the_table(folder: Path) -> None:
+    Store(folder).label({("M5", "", ""): "mine"})
+    check(folder)
+    found = load(folder)
+    assert set(found[found["model"] == "M5"]["label"]) == {"mine"}
+    assert replace(made(5).records[0], label="mine") in Store(folder).get(made(5).key).records  # pyright: ignore[reportOptionalMemberAccess]
