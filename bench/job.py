@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
@@ -62,7 +62,7 @@ class Job:
             "version": self.suite.version,
             "settings": {
                 name: value
-                for name, value in plain(asdict(self.suite)).items()
+                for name, value in _as_plain(self.suite).items()
                 if name not in self.suite.incidental
                 and not (value is None and name in self.suite.in_fed | self.suite.added)
             },
@@ -70,7 +70,7 @@ class Job:
             "network": self.model.architecture.network,
             "architecture": _architecture(self.model),
             **({"kept_empty": list(self.model.kept_empty)} if self.model.kept_empty else {}),
-            "input": plain(asdict(self.model.input)),
+            "input": _as_plain(self.model.input),
             "weights": str(self.weights),
             **({"fed": fed} if (fed := plain(self.suite.fed(self.model, self.weights, self.task))) else {}),
             "task": _task(self.task),
@@ -175,10 +175,32 @@ def other_rows(suite: Suite, model: Model) -> list[Model]:
     return [select_model(other_name(model, name)).row for name in suite.other_models()]
 
 
+def _once_an_object(function: Callable[[Any], dict[str, Any]]) -> Callable[[Any], dict[str, Any]]:
+    """Remembers what a function of an object returned, by the object itself: equal ones, 1 and 1.0, may be other text.
+
+    Thousands of jobs share a suite, a model or a task.
+    """
+    known: dict[int, tuple[Any, dict[str, Any]]] = {}
+
+    def of(thing: Any) -> dict[str, Any]:
+        if id(thing) not in known:
+            known[id(thing)] = thing, function(thing)  # held, so that no other object gets its id
+        return known[id(thing)][1]
+
+    return of
+
+
+@_once_an_object
+def _as_plain(thing: Any) -> dict[str, Any]:
+    return plain(asdict(thing))
+
+
+@_once_an_object
 def _task(task: Task) -> dict[str, Any]:
     return {name: plain(getattr(task, kept)) for name, kept in TASK_IDENTITY.items()}
 
 
+@_once_an_object
 def _architecture(row: Model) -> dict[str, Any]:
     """The fields of a row's architecture that are compared, as plain data."""
     architecture = row.architecture

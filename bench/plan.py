@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
@@ -16,8 +17,7 @@ from ..models.released.table import Release
 from ..models.spec import Model
 from ..models.weights_choice import WeightsChoice
 from ..registry import Registry, UsageError, plain_word, suggest
-from ..results.arrays import read_arrays
-from ..results.record import Cell
+from ..results.cell_index import Entry
 from ..results.store import Store
 from ..suites import suites
 from ..suites.protocol import NO_TASK, Source, Suite, Task, Work
@@ -114,8 +114,9 @@ def make_plan(config: Config, given: Mapping[str, Model] | None = None, *, data_
     """The plan of a command. `given`: models passed from Python, by their names in `config.model`.
 
     Without `data_needed` tasks without data are planned all the same: such jobs are skipped.
-    Nothing is written, and no image or weights file is read. Raises UsageError, which says what to type instead, for
-    names that do not exist, settings that nothing uses, and data or weights that are not on this machine.
+    Nothing is written but the index of a large run directory, and no image or weights file is read. Raises UsageError,
+    which says what to type instead, for names that do not exist, settings that nothing uses, and data or weights that
+    are not on this machine.
     """
     workers.check(config)
     if not config.suite:
@@ -133,8 +134,9 @@ def make_plan(config: Config, given: Mapping[str, Model] | None = None, *, data_
     jobs = _with_finished_elsewhere(jobs, out, data.sources)
     if any(job.release for job in jobs):
         releases.weights_folder()  # a missing folder is an error before a long download
-    stamp = cache(stamp_of)  # many jobs read the same files
-    states: tuple[State, ...] = tuple(_state(job, out, stamp) for job in jobs)
+    stamp, store, beside = cache(stamp_of), Store(out), siblings(out)  # many jobs read the same files
+    states: tuple[State, ...] = tuple(_state(job, store, beside, stamp) for job in jobs)
+    store.index.write()
     return Plan(config=config, out=out, jobs=tuple(jobs), states=states, notes=notes)
 
 
@@ -282,7 +284,7 @@ def _with_finished_elsewhere(jobs: Sequence[Job], out: Path, sources: Sequence[S
     """The jobs; one whose data is gone takes the source that it was finished with before."""
     if not any(job.missing for job in jobs):
         return list(jobs)
-    finished = {cell.key for cell in Store(out).cells() if cell.status == "ok"}
+    finished = {key for key, entry in Store(out).index.entries().items() if entry.status == "ok"}
     replaced = []
     for job in jobs:
         others = [replace(job, source=source, missing="") for source in sources if job.missing]
@@ -290,34 +292,44 @@ def _with_finished_elsewhere(jobs: Sequence[Job], out: Path, sources: Sequence[S
     return replaced
 
 
-def _state(job: Job, out: Path, stamp: Callable[[Path], Stamp]) -> State:
+def _state(job: Job, store: Store, beside: Siblings, stamp: Callable[[Path], Stamp]) -> State:
     if job.missing:
         return "skipped"
-    cell = _stored(job, Store(out))
-    if cell is not None and cell.status == "ok":
-        return "stale" if changed(cell.inputs, stamp) else "done"
-    if sibling(job, out, stamp) is not None:
+    entry = _stored(job, store)
+    if entry is not None and entry.status == "ok":
+        return "stale" if changed(entry.inputs, stamp) else "done"
+    if sibling(job, beside, stamp) is not None:
         return "reuse"
-    return "failed" if cell is not None and cell.status == "failed" else "to do"
+    return "failed" if entry is not None and entry.status == "failed" else "to do"
 
 
-def _stored(job: Job, store: Store) -> Cell | None:
-    """The job's cell; None where there is none, or where it or its predictions are damaged: a run repeats the job."""
+def _stored(job: Job, store: Store) -> Entry | None:
+    """What is known of the job's cell; None without one, and where it or its predictions are damaged: it runs again."""
     with suppress(UsageError):
-        cell, arrays = store.get(job.key), store.arrays(job.key)
-        if cell is not None and arrays.exists():
-            read_arrays(arrays)
-        return cell
+        entry = store.index.entry(job.key)
+        if entry is not None and store.index.has_whole_arrays(job.key):
+            return entry
     return None
 
 
-def sibling(job: Job, out: Path, stamp: Callable[[Path], Stamp] = stamp_of) -> Store | None:
-    """A run directory next to `out` that has the job finished, with input files that have not changed since."""
-    own = out.resolve()
-    with suppress(OSError):
-        for path in sorted(own.parent.glob(f"*/cells/{job.key}.json")):
-            store = Store(path.parent.parent)
-            cell = _stored(job, store) if store.folder.name != own.name else None
-            if cell is not None and cell.status == "ok" and not changed(cell.inputs, stamp):
-                return store
+Siblings = Mapping[str, Sequence[Store]]  # run directories by the names of their cells' files
+
+
+def siblings(out: Path) -> Siblings:
+    """The run directories next to `out`, in order of their names."""
+    own, found = out.resolve(), dict[str, list[Store]]()
+    for folder in sorted(own.parent.glob("*/cells")):
+        with suppress(OSError):
+            store = Store(folder.parent)
+            for file in os.scandir(folder) if folder.parent.name != own.name else ():
+                found.setdefault(file.name, []).append(store)
+    return found
+
+
+def sibling(job: Job, beside: Siblings, stamp: Callable[[Path], Stamp] = stamp_of) -> Store | None:
+    """One of the run directories beside that has the job finished, with input files that have not changed since."""
+    for store in beside.get(f"{job.key}.json", ()):
+        entry = _stored(job, store)
+        if entry is not None and entry.status == "ok" and not changed(entry.inputs, stamp):
+            return store
     return None

@@ -26,7 +26,7 @@ from .distributed import ProcessGroup, process_group
 from .engines.attempt import Ended, Runner, without_number
 from .expected.seconds import expected, length
 from .job import Job
-from .plan import Plan, sibling
+from .plan import Plan, sibling, siblings
 from .progress import Log, Progress, RunReporter
 
 if TYPE_CHECKING:
@@ -83,8 +83,9 @@ def execute(plan: Plan, progress: Progress) -> RunResult:
                 if "label" in frame:
                     things = zip(frame["model"], frame["variant"], frame["weights"], strict=True)
                     known = dict(zip(things, frame["label"], strict=True))
+            beside = siblings(plan.out) if plan.with_state("reuse") else {}
             for job in plan.with_state("reuse"):
-                other = sibling(job, plan.out)
+                other = sibling(job, beside)
                 if other is not None:
                     store.copy_from(other, job.key)
                     copied.append(job)
