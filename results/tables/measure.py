@@ -14,7 +14,7 @@ from ..published import NOISY_STUDENT, SET_IMAGES, model_name
 from . import cells
 from .cells import Measured
 from .names import names, thing_of
-from .rows import mean_and_std, measurements, only_metric, remarks, row_labels, trained_here
+from .rows import mean_and_std, measurements, only_metric, remarks, row_labels, trained_on_the_task
 from .table import MINIATURE
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ def subjects(frame: pd.DataFrame) -> list[Subject]:
     listed = []
     named = names(frame)
     for label, part in row_labels(frame):
+        part.attrs = {}  # pandas copies them whenever it takes a part of a part
         first: dict[Any, Any] = part.iloc[0].to_dict()
         texts = {name: str(first[name]) for name in ("model", "variant", "weights", "pretrain")}
         name = named[thing_of(first)]
@@ -148,8 +149,11 @@ def measured(part: pd.DataFrame, majority: float | None = None) -> Measured | No
 
 def marks_of(part: pd.DataFrame) -> str:
     """The footnote marks that these records need."""
-    columns = (part["weights"].astype(str), trained_here(part), part["source"], part["suite"])
-    rows = [(is_random(weights), *others) for weights, *others in set(zip(*columns, strict=True))]
+    columns = (part[name] for name in ("weights", "source", "suite", "protocol", "metric"))
+    rows = [
+        (is_random(str(weights)), trained_on_the_task(suite, protocol, metric), source, suite)
+        for weights, source, suite, protocol, metric in set(zip(*columns, strict=True))
+    ]
     needed = {
         cells.FROM_SCRATCH: any(random and here for random, here, _, _ in rows),
         cells.UNTRAINED: any(random and not here for random, here, _, _ in rows),

@@ -52,11 +52,12 @@ def trained_here(frame: pd.DataFrame) -> pd.Series:
     import pandas as pd
 
     told = zip(frame["suite"], frame["protocol"], frame["metric"], strict=True)
-    here = [
-        (suite == PRETRAINED or FINE_TUNED in (suite, protocol)) and metric != "top1_untrained_probe"
-        for suite, protocol, metric in told
-    ]
-    return pd.Series(here, index=frame.index, dtype=bool)
+    return pd.Series([trained_on_the_task(*names) for names in told], index=frame.index, dtype=bool)
+
+
+def trained_on_the_task(suite: str, protocol: str, metric: str) -> bool:
+    """Whether a record of this suite, protocol and metric is of a network that was trained on the task."""
+    return (suite == PRETRAINED or FINE_TUNED in (suite, protocol)) and metric != "top1_untrained_probe"
 
 
 def majority_rates(frame: pd.DataFrame) -> dict[str, float]:
