@@ -36,6 +36,9 @@ class ReportOptions:
     out: Path = option(Path("report.html"), "where the page is written", shown="FILE.html", check=_place)
     title: str = option("vit-bench report", "the heading")
     label: tuple[str, ...] = option((), "the names to show for the runs, one for each", shown="NAME[,NAME]")
+    baseline: str = option(
+        "", "the model that others are compared with at first, as tables call it; without it the best", shown="NAME"
+    )
     mix: bool = option(False, "answers to different questions side by side in a table, with a warning")
     include: tuple[Path, ...] = option_of(Config, "include")
 
@@ -45,6 +48,7 @@ def report(
     out: str | Path | None = "report.html",
     title: str = "vit-bench report",
     label: Sequence[str] = (),
+    baseline: str = "",
     mix: bool = False,
     include: str | Path | Sequence[str | Path] = (),
 ) -> Page:
@@ -55,13 +59,14 @@ def report(
     out          where it is written; None: nowhere, the page's text is `.html`
     title        the heading
     label        the names to show for the sources, one for each
+    baseline     the model that others are compared with at first, as tables call it; "": the best
     mix          answers to different questions side by side in a table, with a warning
     include      folders of Python files with tables and figures of your own
 
     Raises UsageError, as the command does, where there are no records, and for a place where it cannot be written.
     """
     given = {} if out is None else {"out": out}
-    options = from_python(ReportOptions, title=title, label=label, mix=mix, include=include, **given)
+    options = from_python(ReportOptions, title=title, label=label, baseline=baseline, mix=mix, include=include, **given)
     made, notes = _made(sources, options)
     for note in notes:
         stderr().say(note)
@@ -77,7 +82,8 @@ def report_verb(
     ] = None,
 ) -> None:
     """RUN is a run directory, a bundle or a results CSV; without one, every run directory under runs/. The page holds
-    the tables and figures of the suites in the records, bars task by task, what stands behind each number, failures,
+    the tables and figures of the suites in the records, to keep as CSV, LaTeX, SVG and PDF, ranks and gains over a
+    baseline that the reader chooses, bars task by task, what stands behind each number, failures,
     versions and the commands that repeat the runs. It is one file under 2 MB that needs no network.
     Needs `pip install -e '.[report]'`.
     """
@@ -110,6 +116,7 @@ def _made(given: Sequence[Records], options: ReportOptions) -> tuple[Page, list[
         models=model_facts(ReportRequest(sources=sources).frame()[0]),
         title=options.title,
         mix=options.mix,
+        baseline=options.baseline,
         version=version("vit-bench"),
         tables=rows.added_to(tables()),
         figures=rows.added_to(figures()),

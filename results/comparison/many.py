@@ -62,7 +62,7 @@ class AllPairs:
     contests: tuple[Contest, ...]
     rankings: tuple[Ranking, ...]
     tests: int
-    against: str | None  # the best, if only that was tested against each
+    against: str | None  # the best, or the one asked for, if only that was tested against each
     margin: float | None  # percentage points, for verdicts of equivalence
     notes: tuple[str, ...]
 
@@ -70,7 +70,8 @@ class AllPairs:
 def compare_all(frame: pd.DataFrame, name: str, *, by: str, **options: Any) -> AllPairs:
     """Compare all values of the column `by` (model, weights, variant; or ROW) in a frame of `load`.
 
-    Options: `metric`, `mix` and `margin`, as of `compare`. Predictions are read from the frame's `attrs["folders"]`.
+    Options: `metric`, `mix` and `margin`, as of `compare`, and `against`: where too many for all pairs, each is tested
+    against this one, if it is there, in place of the best. Predictions are read from the frame's `attrs["folders"]`.
     Raises UsageError if there is nothing to compare.
     """
     if by not in (*BY, ROW):
@@ -79,6 +80,8 @@ def compare_all(frame: pd.DataFrame, name: str, *, by: str, **options: Any) -> A
     if by != ROW:
         chosen = chosen.assign(**{by: chosen[by].astype(str).map(shown_values(chosen, by))})
     against = _best(chosen, by)
+    if against is not None and (chosen[by] == options.get("against")).any():
+        against = options["against"]
     joined, sides = join_all(chosen, name, by=by, mix=options.get("mix", False), against=against)
     rows: list[dict[str, Any]] = joined.pairs.to_dict("records")  # pyright: ignore[reportAssignmentType]
     predictions = Predictions(frame.attrs.get("folders", ()))

@@ -112,7 +112,8 @@ def _equivalent_notes(found: AllPairs, several: bool) -> list[str]:
 
 def _family_notes(found: AllPairs, means: list[Ranking]) -> list[str]:
     tests = f"{found.tests} tests of cells and means of groups are one family (Holm, {100 * ALPHA:g} %)"
-    which = "all pairs" if found.against is None else f"each against the best, {found.against}; all pairs count"
+    best = "the best, " if found.against == found.sides[0] else ""
+    which = "all pairs" if found.against is None else f"each against {best}{found.against}; all pairs count"
     notes = [
         f"Possible ranks: from 1 + how many are better to how many there are - how many are worse. {tests}: {which}."
     ]

@@ -24,6 +24,7 @@ from ...stable import replacing
 from ..checks import writable
 from . import about
 from .bars import bars
+from .contests import contests
 from .drawings import EmbeddedFigure, drawings
 from .numbers import Numbers
 from .request import JobDetails, ReportedRun, ReportRequest
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent
 PAGE_LIMIT = 1_950_000  # bytes of a page
 FIGURES_LIMIT = 800_000  # bytes of all figures
+MOST_DRAWN = 50  # models in figures and bars
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -64,19 +66,25 @@ def make(request: ReportRequest) -> Page:
         raise UsageError(f"{', '.join(source.name for source in request.sources)}: there are no records to report yet")
     template = _template()  # first, since it raises an error if jinja2 is missing
     tables, tables_left_out = sheets(frame, request)
-    bar_charts = bars(frame)
-    figures, figures_left_out = drawings(frame, request, FIGURES_LIMIT)
+    compared, not_compared = contests(frame, request)
+    models = len(frame.drop_duplicates(["model", "variant", "weights"]))
+    bar_charts, figures, figures_left_out = [], [], [f"figures and bars of {models} models are too many to tell apart"]
+    if models <= MOST_DRAWN:
+        bar_charts = bars(frame)
+        figures, figures_left_out = drawings(frame, request, FIGURES_LIMIT)
     in_tables = (names for sheet in tables for names in sheet.table.sources.values())
     in_bars = (
         bar.measurements for chart in bar_charts for _, _, tasks in chart.groups for task in tasks for bar in task.bars
     )
     first = {*chain(*in_tables, *in_bars), *frame[frame["status"] != "ok"]["measurement"]}
     numbers = Numbers(frame, runs, request.sources, first=first)
+    left_out = [*tables_left_out, *not_compared, *figures_left_out]
     values = about.values(frame, runs, request) | {
         "sheets": tables,
+        "contests": compared,
         "bars": bar_charts,
         "figures": figures,
-        "unshown": [*tables_left_out, *figures_left_out],
+        "unshown": left_out,
     }
     rest = len(_filled(template, values, numbers.without_records()).encode())
     numbers.fit(PAGE_LIMIT - rest)
@@ -86,7 +94,7 @@ def make(request: ReportRequest) -> Page:
         "numbers": len(numbers.text.encode()),
         "all": len(html.encode()),
     }
-    notes = [*tables_left_out, *figures_left_out, *([numbers.left_out] if numbers.left_out else [])]
+    notes = [*left_out, *([numbers.left_out] if numbers.left_out else [])]
     return Page(html=html, notes=tuple(notes), parts=parts)
 
 

@@ -13,6 +13,7 @@ from ...meter import counted
 from ...registry import UsageError
 from ..figures import Drawing, Figure, FigureRequest, draw, drawable
 from ..figures.records import SeveralTasks
+from .downloads import EmbeddedFile, of_figure
 from .request import ReportRequest
 
 MOST_TASKS = 4  # most drawings of a figure that shows one task
@@ -27,6 +28,7 @@ class EmbeddedFigure:
     svg: str
     width: float
     notes: Sequence[str]
+    files: Sequence[EmbeddedFile]
 
 
 def drawings(frame: pd.DataFrame, request: ReportRequest, limit: int) -> tuple[list[EmbeddedFigure], list[str]]:
@@ -40,8 +42,10 @@ def drawings(frame: pd.DataFrame, request: ReportRequest, limit: int) -> tuple[l
         name = figure.name
         try:
             for task, drawing in _by_task(figure, base, left_out):
-                svg, width = inline(drawing.render("svg").decode(), f"f{len(drawn) + 1}")
-                size = len(svg.encode())
+                whole, place = drawing.render("svg"), f"figure-{len(drawn) + 1}"
+                svg, width = inline(whole.decode(), f"f{len(drawn) + 1}")
+                files = of_figure(place, drawing, whole)
+                size = len(svg.encode()) + sum(len(file.data) for file in files)
                 if used + size > limit:
                     word = f" task={shlex.quote(task)}" if task else ""
                     left_out.append(
@@ -51,7 +55,7 @@ def drawings(frame: pd.DataFrame, request: ReportRequest, limit: int) -> tuple[l
                     continue
                 used += size
                 title = drawing.title if task is None or task in drawing.title else f"{drawing.title}, {task}"
-                drawn.append(EmbeddedFigure(f"figure-{len(drawn) + 1}", title, svg, width, drawing.notes))
+                drawn.append(EmbeddedFigure(place, title, svg, width, drawing.notes, files))
         except UsageError as error:
             left_out.append(f"figure {name} is not drawn: {error}")
     return drawn, left_out

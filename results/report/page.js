@@ -194,6 +194,89 @@
     oneStop(table);
   }
 
+  // Files to keep, and the pairs of the comparison: compressed by zlib, in base64.
+  const inflate = (text) => {
+    const bytes = Uint8Array.from(atob(text), (sign) => sign.charCodeAt(0));
+    return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).blob();
+  };
+  const keep = (blob, name) => {
+    const link = make("a", "", document.body);
+    link.href = URL.createObjectURL(blob);
+    link.download = name;
+    link.click();
+    link.remove();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+  };
+  const types = { csv: "text/csv", tex: "application/x-tex", svg: "image/svg+xml", pdf: "application/pdf" };
+  for (const button of document.querySelectorAll("button.get")) {
+    const { name, z } = button.dataset;
+    button.setAttribute("aria-label", `Keep ${name}`);
+    button.closest(".keep").hidden = false;
+    button.addEventListener("click", async () => keep(new Blob([await inflate(z)], { type: types[name.split(".").pop()] }), name));
+  }
+
+  // Gains over a baseline: of each pair the difference is stored once, and turned round where the baseline stands first.
+  const turned = (word) => word.replace(/^(better|worse)/, (found) => (found === "better" ? "worse" : "better"));
+  const filled = (contest, all) => {
+    const table = contest.querySelector("table");
+    const [baselines, subjects] = ["baseline", "subject"].map((name) => contest.querySelector(`select.${name}`));
+    for (const i of all.baselines) make("option", all.models[i], baselines).value = i;
+    all.subjects.forEach((subject, i) => { make("option", subject.name, subjects).value = i; });
+    baselines.value = all.chosen;
+    const fill = () => {
+      const base = Number(baselines.value);
+      const subject = all.subjects[subjects.value];
+      const digits = subject.ratio ? 3 : 2;
+      const found = new Map();
+      for (const [i, j, delta, low, high, p, word] of subject.pairs) {
+        const turn = (number) => (number === null ? null : subject.ratio ? 1 / number : -number);
+        if (j === base) found.set(i, [delta, low, high, p, all.words[word]]);
+        if (i === base) found.set(j, [turn(delta), turn(high), turn(low), p, turned(all.words[word])]);
+      }
+      const none = subject.ratio ? 1 : 0;
+      const reach = Math.max(1e-9, ...[...found.values()].flatMap(([, low, high]) => [low, high]).map((end) => (end === null ? 0 : Math.abs(end - none))));
+      const text = (number) => (number === null ? "" : (subject.ratio ? "" : number < 0 ? "\u2212" : "+") + Math.abs(number).toFixed(digits));
+      const order = all.models.map((_, i) => i).filter((i) => subject.values[i] !== null);
+      order.sort((a, b) => (subject.less ? 1 : -1) * (subject.values[a] - subject.values[b]) || a - b);
+      for (const body of [...table.tBodies]) body.remove();
+      for (const heading of table.querySelectorAll("[aria-sort]")) heading.removeAttribute("aria-sort");
+      for (const i of order) {
+        const line = make("tr", "", make("tbody", "", table), i === base ? "base" : "");
+        const head = make("th", "", line);
+        head.scope = "row";
+        make("span", all.models[i], head);
+        make("td", subject.values[i].toFixed(digits), line);
+        make("td", subject.ranks[i], line);
+        const [delta, low, high, p, word] = found.get(i) ?? [null, null, null, "", i === base ? "baseline" : ""];
+        make("td", text(delta), line);
+        make("td", low === null ? "" : `[${text(low)}, ${text(high)}]`, line);
+        const drawn = make("span", "", make("td", "", line), "gain");
+        drawn.ariaHidden = "true";
+        if (low !== null) {
+          const bar = make("span", "", drawn, word.startsWith("better") ? "up" : word.startsWith("worse") ? "down" : "");
+          bar.style.left = `${50 + (50 * (low - none)) / reach}%`;
+          bar.style.width = `${(50 * (high - low)) / reach}%`;
+        }
+        make("td", p, line);
+        make("td", word, line, "text");
+      }
+      const measure = subject.ratio ? "its number divided by the baseline's" : "its number minus the baseline's";
+      contest.querySelector("caption span").textContent = `${subject.name}: each model against ${all.models[base]}, ${measure}`;
+      contest.querySelector("input").dispatchEvent(new Event("input"));
+    };
+    for (const select of [baselines, subjects]) select.addEventListener("change", fill);
+    contest.querySelector(".csv").addEventListener("click", () => {
+      const quoted = (cell) => `"${cell.textContent.replace(/"/g, '""')}"`;
+      const texts = [...table.rows].map((line) => [...line.cells].filter((_, i) => i !== 5).map(quoted).join(","));
+      keep(new Blob([texts.join("\n") + "\n"], { type: "text/csv" }), `${contest.id}.csv`);
+    });
+    fill();
+    contest.hidden = false;
+  };
+  for (const contest of document.querySelectorAll(".contest")) {
+    inflate(contest.dataset.z).then((blob) => blob.text()).then((text) => filled(contest, JSON.parse(text)));
+  }
+
   // Filtering: a row must contain every word.
   const matches = (words, text) => words.every((word) => text.includes(word));
   const split = (input) => input.value.toLowerCase().split(/\s+/).filter(Boolean);

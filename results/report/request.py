@@ -41,6 +41,7 @@ class ReportRequest:
     models: pd.DataFrame | None = None  # for figures: columns model, variant, family, macs
     title: str = "vit-bench report"
     mix: bool = False  # whether answers to different questions may share a table or a figure
+    baseline: str = ""  # the model that others are compared with at first; "": the best
     version: str = ""
     tables: Mapping[str, TableSpec] = field(default_factory=tables)  # that the report may show
     figures: Mapping[str, Figure] = field(default_factory=figures)

@@ -9,6 +9,8 @@ import pandas as pd
 
 from ...registry import UsageError
 from ..tables import Table, make, tables_for
+from ..tables.ranks import RANKS
+from .downloads import EmbeddedFile, of_table
 from .request import ReportRequest
 
 
@@ -22,6 +24,7 @@ class Sheet:
     id: str
     table: Table
     blocks: list[list[tuple[int, int]]]
+    files: list[EmbeddedFile]
 
 
 def sheets(frame: pd.DataFrame, request: ReportRequest) -> tuple[list[Sheet], list[str]]:
@@ -32,6 +35,7 @@ def sheets(frame: pd.DataFrame, request: ReportRequest) -> tuple[list[Sheet], li
     own = {spec.name: (spec, part) for spec, part in tables_for(frame, request.tables)}
     suites = set(frame["suite"])
     others = [spec for spec in request.tables.values() if spec.name not in own and suites & set(spec.suites)]
+    others = [spec for spec in others if spec.name != RANKS.name]  # stands with the comparison
     shown: list[Sheet] = []
     refused: list[str] = []
     facts = None
@@ -45,11 +49,12 @@ def sheets(frame: pd.DataFrame, request: ReportRequest) -> tuple[list[Sheet], li
             continue
         for i, table in enumerate(tables):
             if spec.name in own or table.sources:
-                shown.append(_sheet(table, f"table-{spec.name}" + (f"-{i + 1}" if i else "")))
+                shown.append(sheet(f"table-{spec.name}" + (f"-{i + 1}" if i else ""), table))
     return shown, refused
 
 
-def _sheet(table: Table, name: str) -> Sheet:
+def sheet(name: str, table: Table) -> Sheet:
+    """The table with its rows in blocks, and the files that it can be kept as."""
     has_kinds = table.columns[table.labels - 1] == ""  # ours, published, difference: rows that make a block
     compared = table.labels - 1 if has_kinds else table.labels
     blocks: list[list[tuple[int, int]]] = []
@@ -62,4 +67,4 @@ def _sheet(table: Table, name: str) -> Sheet:
         else:
             blocks.append([(i, repeated)])
         previous = labels
-    return Sheet(name, table, blocks)
+    return Sheet(name, table, blocks, of_table(name, table))

@@ -13,6 +13,8 @@ from .table import FINE_TUNED, MINIATURE, VTAB, Table, TableRequest, TableSpec
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ..comparison.many import AllPairs
+
 
 def ranked(request: TableRequest) -> list[Table]:
     """Of records: a row a model, then the ranks by cell. Without records: the published models, over VTAB's tasks."""
@@ -20,22 +22,29 @@ def ranked(request: TableRequest) -> list[Table]:
 
 
 def ranks_of_runs(frame: pd.DataFrame) -> list[Table]:
-    """The tables of `compare RUN by=model`, but with the rows of the other tables as models.
+    """The tables of `compare RUN by=model`, but with the rows of the other tables as models."""
+    from ..comparison.rank_tables import rank_tables
 
-    A row is a model, variant, weights and treatment. Raises UsageError where there are fewer than two.
+    return rank_tables(compared_rows(frame))
+
+
+def compared_rows(frame: pd.DataFrame, against: str = "") -> AllPairs:
+    """Every pair of the rows that other tables have: a model, variant, weights and treatment each.
+
+    Of more than 50 rows each against `against`, if that is one of them, else against the best. Raises UsageError where
+    there are fewer than two.
     """
     import pandas as pd
 
     from ..comparison.join import ROW
     from ..comparison.many import compare_all
-    from ..comparison.rank_tables import rank_tables
 
     parts = [part.assign(**{ROW: label}) for label, part in row_labels(only_metric(frame, "top1"))]
     labelled = pd.concat(parts, ignore_index=True)
     labelled.attrs = frame.attrs
     suite, protocol = frame[["suite", "protocol"]].iloc[0]
     name = suite if protocol in ("", suite) else f"{suite} ({protocol})"
-    return rank_tables(compare_all(labelled, name, by=ROW, metric="top1", mix=True))
+    return compare_all(labelled, name, by=ROW, metric="top1", mix=True, against=against)
 
 
 def published_ranks() -> list[Table]:

@@ -35,7 +35,8 @@ SIGNATURES = {
     "plan": "(*words: 'str', power: 'float | None' = None, earlier: 'Side' = (), "
     "seed_sd: 'float | None' = None, disagree: 'float | None' = None, **values: 'Any') -> 'Planned'",
     "report": "(*sources: 'Records', out: 'str | Path | None' = 'report.html', title: 'str' = 'vit-bench report', "
-    "label: 'Sequence[str]' = (), mix: 'bool' = False, include: 'str | Path | Sequence[str | Path]' = ()) -> 'Page'",
+    "label: 'Sequence[str]' = (), baseline: 'str' = '', mix: 'bool' = False, "
+    "include: 'str | Path | Sequence[str | Path]' = ()) -> 'Page'",
     "run": "(*words: 'str', model: 'Any' = None, progress: 'bool' = False, **values: 'Any') -> 'pd.DataFrame'",
     "table": "(name: 'str | int | Records', *sources: 'Records', show: 'Show | None' = None, mix: 'bool' = False, "
     "columns: 'Sequence[str]' = (), sort: 'str' = '', caption: 'str' = '', latex_label: 'str' = '', "

@@ -6,17 +6,22 @@ browser where it may.
 
 from __future__ import annotations
 
+import csv
 import importlib.util
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from vit_bench import compare, figure, load, table
 from vit_bench.results import report
 
-from .report_records import COMMAND, EVIL, asked, run
+from .report_records import COMMAND, EVIL, EVIL_TASK, asked, run
+
+TISSUE = ("tissue", "sensor", "lesions")
 
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--window-size=1300,900"),
@@ -60,6 +65,13 @@ class Page:
         element = self.one(selector)
         self.js("arguments[0].scrollIntoView({block: 'center'})", element)
         element.click()
+
+    def wait(self, selector: str) -> None:
+        """Wait until this is shown: what is compressed is read after the page is there."""
+        end = time.monotonic() + 20
+        while not self.one(selector).is_displayed() and time.monotonic() < end:
+            time.sleep(0.02)
+        assert self.one(selector).is_displayed()
 
     def texts(self, selector: str) -> list[str]:
         return self.js("return [...document.querySelectorAll(arguments[0])].map(x => x.textContent)", selector)
@@ -112,7 +124,7 @@ def page(browser: Any, file: Path) -> Iterator[Page]:
     assert browser.get_log("browser") == []
     messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     asked_for = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
-    own = ("data:", "chrome:", "about:")  # the browser's first, empty page is made of chrome: addresses
+    own = ("data:", "blob:", "chrome:", "about:")  # the browser's first, empty page is made of chrome: addresses
     assert {url for url in asked_for if not url.startswith(own)} == {file.as_uri()}
     assert browser.title == "vit-bench report"
 
@@ -202,15 +214,102 @@ def test_a_failure_opens_too_and_a_bar(page: Page) -> None:
     assert page.one("dialog h2").text == "50.2 ± 0.4: made of 2 numbers"
 
 
+CONTEST = "#contest-1"
+
+
+def gains(page: Page) -> dict[str, tuple[str, str]]:
+    """Each model's gain and verdict, as shown."""
+    code = (
+        "return [...document.querySelectorAll(arguments[0] + ' tbody tr')].filter(x => x.offsetParent)"
+        ".map(x => [x.cells[0], x.cells[3], x.cells[7]].map(y => y.textContent))"
+    )
+    return {name: (gain, verdict) for name, gain, verdict in page.js(code, CONTEST)}
+
+
+def pairs_on(frame: Any, task: str) -> list[list[Any]]:
+    """Both models, the difference and the verdict of each pair on a task."""
+    return frame[frame["task"] == task][["A", "B", "delta", "verdict"]].to_numpy().tolist()
+
+
+def choose(page: Page, name: str, text: str) -> None:
+    (option,) = [one for one in page.all(f"{CONTEST} select.{name} option") if one.text == text]
+    option.click()
+
+
+def test_a_reader_chooses_the_baseline_and_the_cell(page: Page, file: Path) -> None:
+    page.wait(CONTEST)
+    assert page.texts(f"{CONTEST} select.subject option") == ["natural", "specialized", "digits", EVIL_TASK, *TISSUE]
+    assert page.texts(f"{CONTEST} select.baseline option") == [EVIL, "BiT-mini", "ViT-mini"]  # best first
+    choose(page, "subject", "digits")
+    frame = compare(load(file.parent / "mini"), by="model", metric="top1").frame
+    on_digits = {(a, b): (gain, said) for a, b, gain, said in pairs_on(frame, "digits")}
+    for base in ("BiT-mini", "ViT-mini", EVIL):
+        choose(page, "baseline", base)
+        shown = gains(page)
+        assert shown.pop(base) == ("", "baseline")
+        for model, (gain, said) in shown.items():
+            forward = (model, base) in on_digits
+            value, word = on_digits[(model, base) if forward else (base, model)]
+            assert float(gain.replace("\u2212", "-")) == (value if forward else -value)
+            turned = {"better": "worse", "worse": "better"}
+            assert said == (word if forward else turned.get(word, word))
+    assert page.one(f"{CONTEST} caption").text.startswith(f"digits: each model against {EVIL}, its number minus")
+    choose(page, "subject", "lesions")
+    assert set(gains(page)) == {"ViT-mini", "BiT-mini"}  # the third has no number there
+    page.one(f"{CONTEST} input").send_keys("vit")
+    assert set(gains(page)) == {"ViT-mini"}
+
+
+def test_the_comparison_is_there_for_the_keyboard(page: Page) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    page.wait(CONTEST)
+    page.js("arguments[0].focus()", page.one(f"{CONTEST} select.baseline"))
+    page.press("V")
+    assert page.js("return document.querySelector(arguments[0]).value", f"{CONTEST} select.baseline") == "2"
+    page.press(Keys.TAB)
+    assert page.js("return document.activeElement.className") == "subject"
+    page.press(Keys.TAB, Keys.TAB)
+    assert page.focused == "model"
+    page.press(Keys.ENTER)
+    assert page.one(f"{CONTEST} [aria-sort]").get_attribute("aria-sort") == "ascending"
+
+
+def test_tables_and_figures_can_be_kept(page: Page, file: Path, tmp_path: Path) -> None:
+    page.driver.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
+    for name in ("table-vtab.csv", "table-vtab.tex", "figure-1.svg", "figure-1.pdf", "ranks-1-1.csv"):
+        page.click(f"button[data-name='{name}']")
+    page.wait(CONTEST)
+    page.click(f"{CONTEST} .csv")
+    names = ("table-vtab.csv", "table-vtab.tex", "figure-1.svg", "figure-1.pdf", "ranks-1-1.csv", "contest-1.csv")
+    end = time.monotonic() + 20
+    while not all((tmp_path / name).is_file() for name in names) and time.monotonic() < end:
+        time.sleep(0.05)
+    made = table("vtab", file.parent / "mini")
+    assert (tmp_path / "table-vtab.csv").read_text(encoding="utf-8") == made.to("csv")
+    assert (tmp_path / "table-vtab.tex").read_text(encoding="utf-8") == made.to("latex")
+    drawing = figure(2, file.parent / "mini")
+    assert (tmp_path / "figure-1.svg").read_bytes() == drawing.render("svg")
+    assert (tmp_path / "figure-1.pdf").read_bytes().startswith(b"%PDF")
+    with (tmp_path / "contest-1.csv").open(encoding="utf-8", newline="") as text:
+        rows = list(csv.reader(text))
+    assert [row[0] for row in rows] == ["model", *gains(page)]
+
+
 def test_it_renders_dark_narrow_and_on_paper(page: Page) -> None:
     light = page.js("return getComputedStyle(document.body).backgroundColor")
     features = [{"name": "prefers-color-scheme", "value": "dark"}]
     page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
     dark = page.js("return getComputedStyle(document.body).backgroundColor")
     assert (light, dark) == ("rgb(255, 255, 255)", "rgb(17, 22, 27)")
-    size = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
-    page.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    assert page.js("return document.documentElement.scrollWidth") <= 390  # tables scroll inside, the page does not
+    page.wait(CONTEST)
+    for width in (390, 400, 1280):
+        size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 1000}
+        page.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        assert (
+            page.js("return document.documentElement.scrollWidth") <= width
+        )  # tables scroll inside, the page does not
+        assert page.one(f"{CONTEST} select.baseline").is_displayed()
     page.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": []})
     assert not page.one("nav").is_displayed()
