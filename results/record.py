@@ -26,37 +26,37 @@ NOT_REACHED = "not reached"  # the verdict of rows beyond a budget, whose status
 class Record:
     """One number and how it was measured; or, with status "failed" or "skipped", why there is no number."""
 
-    suite: str
-    protocol: str = ""
-    model: str = ""
+    suite: str  # that asked
+    protocol: str = ""  # of the suite, as `protocol=` names it
+    model: str = ""  # the name of its row
     variant: str = ""  # the settings that make it differ from the named model
     weights: str = ""  # as named; "random" for untrained
-    task: str = ""
-    group: str = ""
+    task: str = ""  # its name
+    group: str = ""  # of the task: natural, specialized, structured; outside VTAB its collection
     source: str = ""  # where the images came from
-    seed: int | None = None
-    metric: str = ""
-    value: float | None = None
-    unit: str = ""
-    n_train: int | None = None
-    n_test: int | None = None
-    n_skipped: int | None = None
-    status: Status = "ok"
-    verdict: str = ""
-    error: str = ""
+    seed: int | None = None  # of training, or of the support set; none: nothing is drawn
+    metric: str = ""  # top1, mean_per_class, images_per_second, …
+    value: float | None = None  # the number; none: see `error`
+    unit: str = ""  # percent, images/s, …
+    n_train: int | None = None  # images fitted on
+    n_test: int | None = None  # images scored
+    n_skipped: int | None = None  # images left out because they cannot be read (skip_bad=true)
+    status: Status = "ok"  # skipped: nothing was run, for example as the data set is not here
+    verdict: str = ""  # valid, or suspect and why
+    error: str = ""  # why there is no number
     seconds: float | None = None  # wall time of the whole job
-    device: str = ""
-    pretrain: str = ""
+    device: str = ""  # that computed it
+    pretrain: str = ""  # what the weights were trained on
     measurement: str = ""  # cell key and number; names the predictions in cells/<key>.npz
-    weights_sha: str = ""
-    split_sha: str = ""
+    weights_sha: str = ""  # digest of the weights
+    split_sha: str = ""  # digest of the decoded images
     protocol_sha: str = ""  # short name of `question`
-    treatment_sha: str = ""
+    treatment_sha: str = ""  # short name of `treatment`
     started_at: str = ""  # UTC, ISO 8601
     label: str = ""  # the name that somebody chose for this model and weights: a column where any record has one
     at: Mapping[str, Any] = field(default_factory=dict)  # what varied inside the job: a column each
-    question: Mapping[str, Any] = field(default_factory=dict)
-    treatment: Mapping[str, Any] = field(default_factory=dict)
+    question: Mapping[str, Any] = field(default_factory=dict)  # what was asked; two questions never share a table
+    treatment: Mapping[str, Any] = field(default_factory=dict)  # how the model was fed and tuned; models may differ
     provenance: Mapping[str, Any] = field(default_factory=dict)  # of the weights: a column `pretrain.NAME` each
     env: Mapping[str, Any] = field(default_factory=dict)  # versions, machine, commit: a column `env.NAME` each
 

@@ -70,8 +70,8 @@ class FineTune(ComputeSettings, RecipeSettings, Suite):
     incidental: ClassVar[frozenset[str]] = INCIDENTAL
     added: ClassVar[frozenset[str]] = ADDED
 
-    recipe: RecipeName = "auto"
-    checkpoint_minutes: float = 10.0
+    recipe: RecipeName = "auto"  # whose settings; auto: by model, weights and suite
+    checkpoint_minutes: float = 10.0  # between checkpoints, from which a killed run goes on
     tensorboard: bool = False  # write TensorBoard's files to kept/<key>/tensorboard of the run directory
     save: Literal["nothing", "weights"] = "nothing"  # weights: those of each seed, in kept/<key>/ of the run directory
 

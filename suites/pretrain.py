@@ -64,7 +64,7 @@ class Pretrain(FineTune):
     added: ClassVar[frozenset[str]] = FineTune.added | {"until"}
 
     recipe: Literal["auto", Table3, BigVision, "short"] = "auto"  # short: our own, for small models
-    save: Literal["nothing", "weights"] = "weights"
+    save: Literal["nothing", "weights"] = "weights"  # those of each seed's best visit, in kept/<key>/
     images: int | None = None  # train on the first ones of the training set; None: all
     # How long a run is; at most one of these and `steps` is typed. None: as the recipe says.
     epochs: float | None = None  # passes over these images

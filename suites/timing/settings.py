@@ -89,15 +89,18 @@ class StoppingRule:
 class ThroughputSettings(Suite):
     """The settings of a throughput job; suites/throughput.py explains them and measures."""
 
-    # Which rows to measure. `scale` sets the defaults (`for_device`).
-    scale: Literal["auto", "small", "full"] = "auto"  # auto: small on a CPU, full on a GPU
+    # Which rows to measure.
+
+    # Sets the defaults. auto: small on a CPU, full on a GPU.
+    scale: Literal["auto", "small", "full"] = "auto"
     image_size: tuple[int, ...] = ()  # pixels; small: 64, 128; full: 224
     batch_size: tuple[int, ...] = ()  # of the offline scenario; small: 8; full: 128
     precision: tuple[NumberFormat, ...] = ()  # small: fp32; full: bf16
-    mode: tuple[Mode, ...] = ("inference",)
-    compile: tuple[bool, ...] = (False,)
-    memory_format: tuple[MemoryFormat, ...] = ("contiguous",)
+    mode: tuple[Mode, ...] = ("inference",)  # train: SGD momentum and cross-entropy, a whole step
+    compile: tuple[bool, ...] = (False,)  # by torch.compile
+    memory_format: tuple[MemoryFormat, ...] = ("contiguous",)  # of images and weights
     timing: tuple[Timing, ...] = ("pipelined",)  # of the offline scenario
+    # offline: images a second at `batch_size`; single_stream: latency of one image at a time
     scenario: tuple[Scenario, ...] = ("offline", "single_stream")
     find: tuple[Find, ...] = ()  # batches to search for
     batch_limit: int = 1024  # of that search
@@ -106,12 +109,13 @@ class ThroughputSettings(Suite):
     against_at: tuple[int, ...] = ()  # image sizes for `against`; none: all
     budget: float | None = None  # seconds per model after which no further row begins
     # How a row is measured.
-    warm_up_steps: int = 3
-    warm_up_seconds: float = 0.3
-    min_samples: int = 10
+
+    warm_up_steps: int = 3  # untimed steps at least
+    warm_up_seconds: float = 0.3  # of untimed steps, after the first
+    min_samples: int = 10  # timed steps at least
     latency_samples: int = 72  # for single_stream; 72 is the least with an interval of the p95
-    min_seconds: float = 1.0
-    max_seconds: float = 4.0
+    min_seconds: float = 1.0  # of timed steps, at least
+    max_seconds: float = 4.0  # at most; a row whose interval is still too wide is suspect
     interval: float = 0.05  # width of the median's 95 % interval, over the median
     ceilings: bool = True  # measure roofline and products; about a second per row
     classes: int = 1000  # of the head

@@ -31,7 +31,7 @@ class TrainingError(RuntimeError):
 class ComputeSettings:
     """The user's settings of how a step is computed. Only `precision` changes results by more than rounding."""
 
-    precision: NumberFormat = "fp32"
+    precision: NumberFormat = "fp32"  # of a step; bf16 and fp16: autocast. tf32 and fp16 need CUDA
     micro_batch: int | None = None  # images a forward pass and process; None: chosen by the free memory
     compile: bool = False  # torch.compile: minutes at first, faster steps on a GPU
     channels_last: bool = False  # memory format of images and weights; faster for ResNets in bf16 on a GPU

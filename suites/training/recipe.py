@@ -33,7 +33,7 @@ class RecipeSettings(ResizeSettings, Settings):
     """
 
     lr: tuple[float, ...] = setting(unset=())  # at the end of warm-up; the best of several is chosen
-    steps: int = setting()
+    steps: int = setting()  # optimizer steps of a training run
     warmup: int = setting(0, none=0)  # steps
     batch: int = setting(512)  # images a step, over all processes and micro-batches
     optimizer: Literal["sgd", "adam"] = setting("sgd")  # sgd with momentum; adam with decoupled weight decay
@@ -64,7 +64,7 @@ class RecipeSettings(ResizeSettings, Settings):
     # Of test images. square: no crop, as in both papers; resize_crop, shorter_crop, resmall_crop: then a centre crop,
     # if the task's label allows it.
     test_resize: Resize = setting("square")
-    seed: tuple[int, ...] = setting((0, 1, 2), unset=())
+    seed: tuple[int, ...] = setting((0, 1, 2), unset=())  # of images' order, augmentation and random weights
 
     def given(self) -> dict[str, Any]:
         """The settings that are set, by name."""
