@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 
 CLONE = Path(__file__).resolve().parent.parent
-README = (CLONE / "README.md").read_text(encoding="utf-8")
+PAGES = [CLONE / "README.md", *sorted((CLONE / "docs").rglob("*.md"))]
+INSTALLING = (CLONE / "docs" / "installing.md").read_text(encoding="utf-8")
 SHIM = {"bench/__init__.py", "bench/__main__.py"}  # what makes `python -m bench` work
 DEVELOPERS = ("tests/", ".ci/", ".github/")
 BUILD = """
@@ -101,15 +102,16 @@ def test_a_wheel_of_the_source_distribution_is_the_same(source: Path, wheel: Pat
     assert contents(next(tmp_path.glob("*.whl"))) == contents(wheel)
 
 
-def readme_files() -> set[str]:
-    """The files and folders of the project that the README names to its users, above its part on development."""
-    words = re.findall(r"[\w.-]+(?:/[\w.-]+)+", README.partition("## Development")[0])
-    return {word for word in words if (CLONE / word).exists()}
+def named_files() -> set[str]:
+    """The files and folders of the project that the README and the pages name to its users."""
+    text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    words = set(re.findall(r"[\w.-]+(?:/[\w.-]+)+", text))
+    return {word for word in words if (CLONE / word).exists() and not word.startswith(DEVELOPERS)}
 
 
-def test_what_the_readme_names_is_in_the_wheel(wheel: Path) -> None:
-    assert {"bench/gpu_throughput.yaml", "results/published"} <= readme_files()
-    for name in readme_files():
+def test_what_the_pages_name_is_in_the_wheel(wheel: Path) -> None:
+    assert {"bench/gpu_throughput.yaml", "results/published"} <= named_files()
+    for name in named_files():
         inside = f"vit_bench/{name}"
         assert any(each == inside or each.startswith(f"{inside}/") for each in contents(wheel)), name
 
@@ -147,7 +149,7 @@ def test_the_wheel_works_without_the_clone(wheel: Path, tmp_path: Path) -> None:
 
     home = Path(call("python -c 'import vit_bench; print(*vit_bench.__path__)'", theirs).strip())
     assert home.is_relative_to(tmp_path / "environment")
-    for name in readme_files():
+    for name in named_files():
         assert (home / name).exists()
 
     assert "vtab-mini: top-1 accuracy" in call("python -m vit_bench run suite=vtab", theirs)
@@ -209,10 +211,10 @@ def test_tables_comparisons_and_reports_need_no_torch(command: str, tmp_path: Pa
     assert done.returncode == 0, done.stderr
 
 
-def test_the_readme_lists_what_these_need() -> None:
+def test_the_page_on_installing_lists_what_these_need() -> None:
     project = tomllib.loads((CLONE / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     declared = {re.split("[>=<]", text)[0] for text in project["dependencies"]}
     report = {re.split("[>=<]", text)[0] for text in project["optional-dependencies"]["report"]}
-    listed = re.search(r"pip install --no-deps \. && pip install ([\w ]+)", README)
+    listed = re.search(r"pip install --no-deps \. && pip install ([\w ]+)", INSTALLING)
     assert listed
     assert set(listed[1].split()) == (declared - set(HEAVY)) | report

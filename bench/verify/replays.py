@@ -162,7 +162,7 @@ def all_tables(names: Sequence[str] = ()) -> tuple[Table, ...]:
 def page(tables: Sequence[Table]) -> str:
     """docs/replayed.md: the tables in Markdown."""
     head = "# Replays of published numbers\n\nWritten by `python -m bench verify list real format=github`. "
-    head += "[CONTRIBUTING.md](../CONTRIBUTING.md) says how to send a replay.\n\n"
+    head += "[CONTRIBUTING.md](CONTRIBUTING.md) says how to send a replay.\n\n"
     return head + "\n".join(render(table, "github").rstrip("\n") + "\n" for table in tables)
 
 
