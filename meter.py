@@ -164,7 +164,7 @@ class Meter:
         """A new row, if any is shown. `expected`: the seconds that it takes, as far as that is known before."""
         if self._rows is None:
             return None
-        fields = {"expected": expected, "moved": self._clock(), "counts": counts}
+        fields = {"expected": expected, "moved": self._clock(), "first": done, "counts": counts}
         return self._rows.add_task(title, total=total, completed=done, **fields)  # pyright: ignore[reportArgumentType]
 
     def _move(self, row: TaskID, done: float) -> None:
@@ -225,9 +225,11 @@ class Meter:
             return ""
         remaining, expected = max(task.total - task.completed, 0), task.fields["expected"]
         since = self._clock() - task.fields["moved"]
-        if remaining and task.speed:
-            return f"ETA {clock_time(max(remaining / task.speed - since, 0.0))}"
-        seconds = (expected or 0.0) - (task.elapsed or 0.0)
+        elapsed, done = task.elapsed or 0.0, task.completed - task.fields["first"]
+        speed = task.speed or (done / (elapsed - since) if elapsed > since else 0.0)  # rich's is of two updates
+        seconds = remaining / speed - since if remaining and speed else (expected or 0.0) - elapsed
+        if remaining and seconds <= 0 < done:  # the next update is overdue
+            seconds = remaining * elapsed / done
         return f"ETA {clock_time(seconds)}" if seconds > 0 else "ETA -:--:--"
 
 

@@ -86,7 +86,7 @@ class Progress(Meter):
             if self._row is None:
                 self._row = self._add("", None)
             assert self._row is not None
-            fields = {"expected": self._expected[self._number - 1] or None, "moved": self._begun, "counts": False}
+            fields = {"expected": self._expected[self._number - 1] or None, "moved": self._begun, "first": 0.0}
             self._rows.reset(self._row, total=total, description=place + title, **fields)
             if self._live is None:
                 self._said = max(self._said, self._begun)
@@ -104,6 +104,7 @@ class Progress(Meter):
             self._shown = now
             if found:
                 self._rows.reset(self._row, completed=round(self._done))
+                self._rows.update(self._row, first=self._done)
             if count or found:
                 self._move(self._row, self._done)
             if self._beside and note:
@@ -125,10 +126,12 @@ class Progress(Meter):
         """End the job and print its result."""
         self._done = self._total = self._total or 1.0
         self._move_run()
+        now = self._clock()
+        self._said = max(self._said, now)
         if self._beside and self._rows is not None and self._row is not None:
             self._rows.remove_task(self._row)
             self._row = None
-        seconds, jobs = self._clock() - self._begun, len(self._expected)
+        seconds, jobs = now - self._begun, len(self._expected)
         place = f"[{next(self._ended):>{len(str(jobs))}}/{jobs}] " if jobs else ""
         self.say(f"{place}{self.title}  {result}  ({seconds:.1f} s)")
 

@@ -112,7 +112,9 @@ class Throughput(ThroughputSettings):
             at = asdict(variant) | {"timing": timing, "scenario": "search"}
             del at["batch_size"]
             parts.append((at, partial(session.search, variant, timing)))
-        planned = parts_of(suite, context.model, context.device.type != "cpu")
+        on_gpu = context.device.type != "cpu"
+        planned = parts_of(suite, context.model, on_gpu)
+        context.advance(max(suite.seconds(context.model, on_gpu)[1] - sum(planned), 0.0))  # torch is loaded
         for number, ((at, numbers), seconds) in enumerate(zip(parts, planned, strict=True), start=1):
             if ("against" in at and session.over_budget) or not context.enter(at):
                 continue
