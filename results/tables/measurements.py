@@ -24,12 +24,14 @@ def plain_table(request: TableRequest) -> list[Table]:
     varying = [name for name in at_columns(frame) if frame[name].nunique(dropna=False) > 1]
     columns: dict[str, None] = {}
     rows: dict[tuple[str, ...], dict[str, pd.DataFrame]] = {}
-    for label, of_model in row_labels(frame):
+    for task, metric, unit in frame[["task", "metric", "unit"]].drop_duplicates().itertuples(index=False, name=None):
+        columns[_heading(task, metric, unit)] = None
+    # A metric at a time: a job may also measure a probe, which is fed in another way than what is trained.
+    labelled = [pair for _, of_metric in frame.groupby("metric", sort=False) for pair in row_labels(of_metric)]
+    for label, of_model in labelled:
         for keys, part in of_model.groupby([*varying, "task", "metric", "unit"], sort=False, dropna=False):
             *settings, task, metric, unit = keys
-            heading = " ".join(filter(None, (str(task), str(metric))))
-            heading = heading if unit in ("", "percent") else f"{heading} ({unit})"
-            columns[heading] = None
+            heading = _heading(task, metric, unit)
             labels = (label, *("" if value != value else str(value) for value in settings))
             rows.setdefault(labels, {})[heading] = part
     footnotes = Footnotes(remarks(cell) for cells in rows.values() for cell in cells.values())
@@ -47,10 +49,23 @@ def plain_table(request: TableRequest) -> list[Table]:
             columns=("model", *varying, *columns),
             rows=tuple(lines),
             labels=1 + len(varying),
-            notes=(*protocol_notes(frame), *provenance_notes(frame), *footnotes.notes()),
+            notes=(*protocol_notes(frame), *_notes(frame), *footnotes.notes()),
             sources=sources,
         )
     ]
+
+
+def _notes(frame: pd.DataFrame) -> list[str]:
+    """The notes on each metric's records, with its name where they are not true of all."""
+    by_metric = {str(metric): provenance_notes(part) for metric, part in frame.groupby("metric", sort=False)}
+    notes = list(dict.fromkeys(note for told in by_metric.values() for note in told))
+    of = {note: [metric for metric, told in by_metric.items() if note in told] for note in notes}
+    return [note if len(of[note]) == len(by_metric) else f"{', '.join(of[note])}: {note}" for note in notes]
+
+
+def _heading(task: str, metric: str, unit: str) -> str:
+    heading = " ".join(filter(None, (str(task), str(metric))))
+    return heading if unit in ("", "percent") else f"{heading} ({unit})"
 
 
 def _text(cell: pd.DataFrame | None, footnotes: Footnotes) -> str:

@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import vit_bench
 from vit_bench.bench.cli import as_words, main
 from vit_bench.results.store import load
 
@@ -61,6 +62,7 @@ def test_words_are_read_as_people_type_them() -> None:
 
 def test_version_short_help_and_the_same_settings_with_dashes(typed) -> None:
     assert typed("--version") == (0, f"vit-bench {version('vit-bench')}\n", "")
+    assert vit_bench.__version__ == version("vit-bench")
     assert "--version" in typed("-h")[1]
     assert typed("help", "table")[1] == typed("table", "-h")[1]
     assert typed("table", "--show", "published", "2", "--format=csv")[1] == typed("table", "2", "format=csv")[1]

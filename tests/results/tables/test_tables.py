@@ -266,3 +266,14 @@ def test_footnotes_are_wrapped_between_words_at_every_width(width: int, monkeypa
     for lines, most in ((piped, max(width, 96)), (asked, width)):
         assert " ".join(line.strip() for line in lines) == note
         assert max(len(line.rstrip()) for line in lines if path not in line) <= most
+
+
+def test_a_probe_beside_a_training_makes_no_rows_of_its_own() -> None:
+    trained = {"treatment": {"head": "linear", "size": [32, 32]}, "suite": "finetune", "protocol": "finetune"}
+    probe = {**trained, "treatment": {"head": "ridge", "l2": 4.0}, "metric": "top1_untrained_probe"}
+    records = [score("A", "digits", 90.0, **trained), score("A", "digits", 50.0, **probe)]
+    (table,) = make("measurements", frame_of(records))
+    assert table.columns == ("model", "digits top1", "digits top1_untrained_probe")
+    assert table.rows == (("A", "90.0", "50.0"),)
+    assert not any("fed" in note for note in table.notes)
+    assert [note.partition(":")[0] for note in table.notes if "untrained networks" in note] == ["top1_untrained_probe"]
