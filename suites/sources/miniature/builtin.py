@@ -41,10 +41,13 @@ class Builtin:
     """The tasks of "vtab-mini", the same bytes on every machine.
 
     A set takes seconds to render, so all its splits are kept in the cache folder. They are checked against the pinned
-    digests each time, and rendered again if the file is damaged.
+    digests, once a process and file, and rendered again if the file is damaged.
     """
 
     name = "builtin"
+
+    def __init__(self) -> None:
+        self._checked: set[tuple[Path, int, str]] = set()  # files, when they were written, and arrays in them
 
     def locate(self, task: Task, root: Path) -> str | None:  # noqa: ARG002
         """ "built in" for the tasks of "vtab-mini", for any data folder; None for other tasks."""
@@ -74,12 +77,17 @@ class Builtin:
                 )
             return arrays
 
-        arrays = cached_arrays(
-            cache_path(task.image_set, cache),
-            rendered,
-            only=(images, labels),
-            valid=lambda arrays: not _other_than_pinned(task.image_set, arrays),
-        )
+        path = cache_path(task.image_set, cache)
+
+        def valid(arrays: Arrays) -> bool:
+            written = path.stat().st_mtime_ns
+            new = {key: array for key, array in arrays.items() if (path, written, key) not in self._checked}
+            if _other_than_pinned(task.image_set, new):
+                return False
+            self._checked |= {(path, written, key) for key in new}
+            return True
+
+        arrays = cached_arrays(path, rendered, only=(images, labels), valid=valid)
         return Split(images=arrays[images], labels=arrays[labels], digest=DIGESTS[task.image_set][images])
 
 
