@@ -75,6 +75,28 @@ def naming(path: Path | str) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def alone_in(folder: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Holds a lock on a folder, which one process has at a time. Yields False where another has it and none `wait`s.
+
+    Where files cannot be locked, nothing is held.
+    """
+    opened, taken = None, False
+    with suppress(ImportError, OSError):
+        import fcntl
+
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            taken = True
+    try:
+        yield not taken
+    finally:
+        if opened is not None:
+            os.close(opened)
+
+
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 

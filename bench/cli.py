@@ -17,6 +17,7 @@ import typer
 import typer.main
 from typer.core import TyperCommand, TyperGroup
 
+from ..errors import Terminated, exit_code_of
 from ..registry import UsageError
 from ..stable import describe_os_error, naming
 from .console import stderr
@@ -27,7 +28,7 @@ VERBS = (
     *("list", "cache", "weights", "data"),
 )
 EPILOG = "Settings are key=value words; `list suites` shows every suite's own. Exit codes: 0 done, 1 a job failed "
-EPILOG += "or a disk is full, 2 nothing was run because of what was typed, 130 interrupted."
+EPILOG += "or a disk is full, 2 nothing was run because of what was typed, 130 interrupted, 143 ended by SIGTERM."
 
 
 class Verbs(TyperGroup):
@@ -118,7 +119,7 @@ def main() -> None:
 
     What the system refuses, such as to write on a full disk or to a closed pipe, is one message and exit code 1.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clusters send it; handled as Ctrl-C
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         with naming("the current folder"):
             here = str(Path.cwd())
@@ -133,15 +134,19 @@ def main() -> None:
     except UsageError as error:
         stderr().say(f"error: {error}", style="red")
         sys.exit(2)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         stderr().say("Interrupted.")
-        sys.exit(130)
+        sys.exit(exit_code_of(stop))
     except OSError as error:
         _refused(error)
     except SystemExit as end:
         if isinstance(end.__context__, BrokenPipeError):  # of which typer makes an exit without a word
             _refused(end.__context__)
         raise
+
+
+def _terminate(*_: object) -> NoReturn:
+    raise Terminated
 
 
 def _refused(error: OSError) -> NoReturn:

@@ -57,6 +57,19 @@ def _wrong_cluster(address: str) -> str:
     return "" if known else "type auto, on a machine of the cluster, or the HOST:PORT that `ray start --head` says"
 
 
+def _wrong_shard(text: str) -> str:
+    if not re.fullmatch(r"[0-9]{1,6}/[0-9]{1,6}", text):
+        return "expected a part and how many there are: shard=3/16"
+    number, count = read_shard(text)
+    return "" if 1 <= number <= count else f"of {count} shards the first is 1/{count}, the last {count}/{count}"
+
+
+def read_shard(text: str) -> tuple[int, int]:
+    """The number of a shard, from 1, and how many there are."""
+    number, _, count = text.partition("/")
+    return int(number), int(count)
+
+
 def _wrong_label(labels: Sequence[str]) -> str:
     twice = [label for label, count in Counter(labels).items() if count > 1 and label != "none"]
     if twice:
@@ -148,6 +161,13 @@ class Config:
     )
     out: Path | None = option(
         None, "the run directory, `runs/<suite>` without it; repeating a command does only what is missing", shown="DIR"
+    )
+    shard: str | None = option(
+        None,
+        "one of several parts of the jobs, for a batch system: `shard=3/16` is the third of sixteen. Parts share no "
+        "job, and may write one run directory (docs/on_a_cluster.md)",
+        shown="PART/PARTS",
+        check=_wrong_shard,
     )
     trailer: str = option(
         "none",

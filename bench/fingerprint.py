@@ -59,6 +59,7 @@ NOT_COUNTED: Mapping[str, str] = {
     "bench.loaded_model": "keeps the network that models built",
     "bench.subprocess_job": "takes a job to another process and its numbers back",
     "bench.plan": "what was asked, which is in the job's identity",
+    "bench.shard": "which jobs this machine runs",
     "bench.job": "what was asked, which is in the job's identity",
     "bench.config": "what was asked, which is in the job's identity",
     "bench.words": "what was asked, which is in the job's identity",

@@ -29,6 +29,7 @@ from .fingerprint import Stamp, changed, stamp_of
 from .job import Job, other_rows
 from .select.models import check_labels, choose_models, choose_weights
 from .select.tasks import FOLDER, AvailableData, choose_tasks
+from .shard import of_shard
 from .words import Mistakes, as_typed, each
 
 State = Literal["done", "reuse", "to do", "stale", "failed", "skipped"]
@@ -130,6 +131,9 @@ def make_plan(config: Config, given: Mapping[str, Model] | None = None, *, data_
     pairs = zip(choices, swept, strict=True)
     jobs = [replace(job, swept=words) for choice, words in pairs for job in _jobs(*choice, data)]
     jobs = sorted({job.key: job for job in jobs}.values(), key=lambda job: [(isinstance(p, str), p) for p in job.order])
+    if config.shard:
+        whole, jobs = jobs, of_shard(jobs, config.shard)
+        notes = (*notes, f"Shard {config.shard}: {len(jobs)} of {len(whole)} jobs.")
     out = config.out or Path("runs") / ",".join(dict.fromkeys(suite.name for suite in selected))
     jobs = _with_finished_elsewhere(jobs, out, data.sources)
     if any(job.release for job in jobs):

@@ -14,6 +14,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..errors import exit_code_of
 from ..models.released.download import fetch
 from ..models.released.table import Release
 from ..registry import UsageError
@@ -46,14 +47,14 @@ class RunResult:
     failed: list[Cell] = field(default_factory=list)
     skipped: int = 0
     not_reached: int = 0  # rows of computed jobs, beyond a budget
-    interrupted: bool = False
+    interrupted: int = 0  # the exit code of Ctrl-C (130) or SIGTERM (143) where one of them ended the run
     leads: bool = True  # False: another process of this run writes and prints
     seconds: float = 0.0
 
     @property
     def exit_code(self) -> int:
-        """0 if every job has its number, 1 if one failed, 130 after Ctrl-C."""
-        return 130 if self.interrupted else 1 if self.failed else 0
+        """0 if every job has its number, 1 if one failed, 130 after Ctrl-C, 143 after SIGTERM."""
+        return self.interrupted or int(bool(self.failed))
 
 
 def execute(plan: Plan, progress: Progress) -> RunResult:
@@ -101,8 +102,8 @@ def execute(plan: Plan, progress: Progress) -> RunResult:
                     result.not_reached += sum(record.verdict == NOT_REACHED for record in cell.records)
                     if cell.status == "failed":
                         result.failed.append(cell)
-        except KeyboardInterrupt:
-            result.interrupted = True
+        except KeyboardInterrupt as stop:
+            result.interrupted = exit_code_of(stop)
             log("interrupted")
         finally:
             progress.close()
@@ -139,8 +140,8 @@ def _follow(plan: Plan, processes: ProcessGroup) -> RunResult:
                 runner.attempt(job, model, reporter)
             processes.finish_job()
         processes.agree()
-    except KeyboardInterrupt:
-        result.interrupted = True
+    except KeyboardInterrupt as stop:
+        result.interrupted = exit_code_of(stop)
     return result
 
 

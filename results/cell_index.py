@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 MANY = 200  # cells: so many new ones are worth writing the index
+NOTHING = (FileNotFoundError, NotADirectoryError)  # what is raised for a file that is not there
 BATCH = 2000  # records
 SETTLED = 2_000_000_000  # nanoseconds: a file that was written later may be written again at the same time
 Stamp = tuple[int, ...]
@@ -67,20 +68,24 @@ class CellIndex:
         self._open()
         try:
             return self._seen(key, (self._cells / f"{key}.json").stat())
-        except FileNotFoundError:
+        except NOTHING:
             return None
 
     def refresh(self) -> dict[Path, UsageError]:
         """Look at all files again. Returns the errors of damaged ones, in order of their names."""
         self._open()
         files: dict[str, os.stat_result] = {}
-        with suppress(FileNotFoundError), os.scandir(self._cells) as found:
-            files = {file.name.removesuffix(".json"): file.stat() for file in found if file.name.endswith(".json")}
+        with suppress(*NOTHING), os.scandir(self._cells) as found:
+            for file in found:
+                with suppress(FileNotFoundError):  # another run has replaced it or set it aside meanwhile
+                    files |= {file.name.removesuffix(".json"): file.stat()} if file.name.endswith(".json") else {}
         self._entries = {key: entry for key, entry in self._entries.items() if key in files}
         damaged: dict[Path, UsageError] = {}
         for key in counted(sorted(files), f"reading cells of {self._cells.parent}", len(files)):
             try:
                 self._seen(key, files[key])
+            except FileNotFoundError:
+                continue
             except UsageError as error:
                 damaged[self._cells / f"{key}.json"] = error
         self.write()

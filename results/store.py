@@ -26,13 +26,13 @@ import gc
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..registry import UsageError, suggest
-from ..stable import replacing
+from ..stable import alone_in, replacing
 from .arrays import write_arrays
 from .bundle import is_bundle, unpack
 from .cell_file import dump, read_cell
@@ -109,7 +109,8 @@ class Store:
         """Rename cells that cannot be read, so that runs ignore them. Returns their former paths."""
         damaged = list(self.index.refresh())
         for path in damaged:
-            path.replace(path.with_name(f"{path.name}.damaged"))
+            with suppress(FileNotFoundError):  # another run was as quick
+                path.replace(path.with_name(f"{path.name}.damaged"))
         return damaged
 
     def put(self, cell: Cell, predictions: Mapping[str, np.ndarray] | None = None, curves: bytes | None = None) -> None:
@@ -155,11 +156,20 @@ class Store:
                     temporary.write_bytes(source.read_bytes())
 
     def write_results(self) -> Path:
-        """Derive results.csv from the cells. Returns its path."""
+        """Derive results.csv from the cells. Returns its path.
+
+        Of several runs in this directory one writes and one waits. A third leaves it to the one that waits, which has
+        not looked at the cells yet: so the last to be written has all.
+        """
         path = self.folder / "results.csv"
-        frame = self.frame()
-        with replacing(path) as temporary:
-            temporary.write_bytes(csv_bytes(frame))
+        with ExitStack() as waiting:
+            if not waiting.enter_context(alone_in(self.folder, wait=False)):
+                return path
+            with alone_in(self.cells_folder):
+                waiting.close()
+                frame = self.frame()
+                with replacing(path) as temporary:
+                    temporary.write_bytes(csv_bytes(frame))
         return path
 
 

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import vit_bench
@@ -76,7 +77,7 @@ def test_a_run_that_is_stopped_goes_on_where_it_was(
     wait_for_cells(tmp_path / "r", 1, process)
     process.send_signal(how)
     _, errors = process.communicate(timeout=300)
-    assert process.returncode == {signal.SIGKILL: -9}.get(how, 130), errors
+    assert process.returncode == {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}[how], errors
     finished = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "r" / "cells").glob("*.json")}
     assert 1 <= len(finished) < 4
     if how != signal.SIGKILL:
@@ -105,4 +106,49 @@ def test_sigterm_stops_a_run_that_a_shell_script_started_in_its_background(tmp_p
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=300)
-    assert process.returncode == 130, errors
+    assert process.returncode == 143, errors
+
+
+TRAINED = (
+    *("suite=finetune", "recipe=short", "steps=400", "batch=32", "lr=0.01", "model=ViT-mini", "model.depth=1"),
+    *("model.width=32", "model.heads=1", "weights=random", "task=digits", "seed=0"),
+)
+SLOWLY = """
+import time
+from vit_bench.bench import cli
+from vit_bench.suites.training.step import TrainState
+
+apply = TrainState.apply
+
+def slow(state, step):
+    time.sleep(0.1)
+    print("step", step, flush=True)
+    return apply(state, step)
+
+TrainState.apply = slow
+cli.main()
+"""
+
+
+@pytest.mark.slow
+def test_sigterm_in_mid_training_leaves_a_checkpoint_and_a_requeued_command_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "cache").mkdir()
+    undisturbed = vit_bench.run(*TRAINED, out="apart/a")
+    command = [sys.executable, "-c", SLOWLY, "run", *TRAINED, "out=r", "shard=1/1"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("step 5"):
+                break
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=300)
+    assert process.returncode == 143, errors
+    assert list((tmp_path / "r" / "work").rglob("*.pt*")), errors
+    assert not list((tmp_path / "r" / "cells").glob("*.json"))
+    frame = vit_bench.run(*TRAINED, out=str(tmp_path / "r"))
+    assert "going on from the checkpoint of step" in (tmp_path / "r" / "log.txt").read_text()
+    columns = ["metric", "seed", "value"]
+    pd.testing.assert_frame_equal(frame[columns], undisturbed[columns])
+    first, second = (next((path / "cells").glob("*.npz")) for path in (Path("apart/a"), tmp_path / "r"))
+    with np.load(first) as before, np.load(second) as after:
+        assert all((before[name] == after[name]).all() for name in before.files)

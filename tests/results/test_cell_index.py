@@ -15,6 +15,7 @@ from vit_bench.results.arrays import read_arrays, write_arrays
 from vit_bench.results.cell_file import dump, read_cell
 from vit_bench.results.record import Cell, Record, frame_of
 from vit_bench.results.store import Store, load
+from vit_bench.stable import alone_in
 
 COUNT = 12
 
@@ -186,6 +187,15 @@ def test_predictions_are_checked_once_a_file(folder: Path, monkeypatch: pytest.M
     assert not is_whole() and not is_whole()
     arrays.unlink()
     assert is_whole()
+
+
+def test_results_csv_is_left_to_a_run_that_waits_to_write_it(folder: Path) -> None:
+    path = folder / "results.csv"
+    with alone_in(folder):  # as a run that waits holds it
+        Store(folder).write_results()
+        assert not path.exists()
+    Store(folder).write_results()
+    assert len(load(path)) == 2 * COUNT
 
 
 def test_labels_reach_the_table(folder: Path) -> None:
