@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import inf
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from ..published import NOISY_STUDENT, SET_IMAGES, model_name
 from . import cells
 from .cells import Measured
 from .names import names, thing_of
-from .rows import mean_and_std, measurements, only_metric, remarks, row_labels, trained_on_the_task
+from .rows import mean_and_std, row_labels, was_trained_here
 from .table import MINIATURE
 
 if TYPE_CHECKING:
@@ -25,6 +24,10 @@ OTHER_TRAINING = ("augreg", "sam", "distilled", "teacher")
 RESAVED_SOURCES = ("vtab-1k",)
 # kept in a cell
 CELL_FIELDS = ("task", "metric", "protocol_sha", "shots", "value", "seed", "measurement", "n_test", "question")
+
+
+# what cells and their marks are made of
+ROW_FIELDS = (*CELL_FIELDS, "status", "suite", "protocol", "model", "weights", "source", "group", "cell", "remarks")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -113,52 +116,61 @@ def matched(
     return rows, unmatched
 
 
+Rows = Sequence[Mapping[str, Any]]  # records with the columns in ROW_FIELDS
+
+
+def rows_of(frame: pd.DataFrame) -> Rows:
+    """The records as dicts of what cells are made of: many small cells are made of these much faster than of frames."""
+    names = [name for name in ROW_FIELDS if name in frame]
+    columns = [frame[name].astype(object).where(frame[name].notna(), None).tolist() for name in names]
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+
+
 def measured(part: pd.DataFrame, majority: float | None = None) -> Measured | None:
     """The cell of these records, one a seed, or None if there are none.
 
     Raises UsageError for records that differ in more than the seed, as far as `comparable` numbered their cells.
     """
-    import pandas as pd
+    return measured_rows(rows_of(part), majority)
 
-    if part.empty:
+
+def measured_rows(part: Rows, majority: float | None = None) -> Measured | None:
+    """The cell of these rows, as `measured`."""
+    if not part:
         return None
-    is_ok = part["status"] == "ok"
-    ok = part if is_ok.all() else part[is_ok]
-    if ok.empty:
-        return Measured(words=str(part["status"].iloc[0]), marks=marks_of(part))
-    if len(ok) > 1 and "cell" in ok and ok["cell"].nunique() > 1:
-        row = ok.iloc[0]
+    ok = [row for row in part if row["status"] == "ok"]
+    if not ok:
+        return Measured(words=str(part[0]["status"]), marks=_marks_of(part))
+    if len({row.get("cell") for row in ok}) > 1:
         raise UsageError(
-            f"several numbers are of one cell, {row['model']} on {row['task']}, {row['metric']}: they differ in more "
-            f"than the seed ({', '.join(map(str, ok['measurement']))}). Name the run that counts"
+            f"several numbers are of one cell, {ok[0]['model']} on {ok[0]['task']}, {ok[0]['metric']}: they differ in "
+            f"more than the seed ({', '.join(str(row['measurement']) for row in ok)}). Name the run that counts"
         )
-    value, std = mean_and_std(ok["value"])
+    value, std = mean_and_std([row["value"] for row in ok])
     below = cells.BELOW if majority is not None and value < majority else ""
-    columns = {name: ok[name].tolist() for name in CELL_FIELDS if name in ok}  # ten times as fast as to_dict("records")
-    rows = ([None if pd.isna(value) else value for value in row] for row in zip(*columns.values(), strict=True))
-    records = [dict(zip(columns, row, strict=True)) for row in rows]
-    records.sort(key=lambda record: inf if record["seed"] is None else record["seed"])
+    ordered = sorted(ok, key=lambda row: (row["seed"] is None, row["seed"] or 0))
     return Measured(
         value=value,
         std=std,
-        marks=below + marks_of(ok),
-        remarks=remarks(ok),
-        records=tuple(records),
+        marks=below + _marks_of(ok),
+        remarks=_remarks_of(ok),
+        records=tuple({name: row[name] for name in CELL_FIELDS if name in row} for row in ordered),
     )
 
 
-def marks_of(part: pd.DataFrame) -> str:
+def _remarks_of(rows: Rows) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(line for row in rows for line in (row.get("remarks") or "").splitlines()))
+
+
+def _marks_of(rows: Rows) -> str:
     """The footnote marks that these records need."""
-    columns = (part[name] for name in ("weights", "source", "suite", "protocol", "metric"))
-    rows = [
-        (is_random(str(weights)), trained_on_the_task(suite, protocol, metric), source, suite)
-        for weights, source, suite, protocol, metric in set(zip(*columns, strict=True))
-    ]
+    told = {(*(row[name] for name in ("weights", "source", "suite", "protocol", "metric")),) for row in rows}
+    kinds = [(is_random(str(one[0])), was_trained_here(*one[2:]), one[1], one[2]) for one in told]
     needed = {
-        cells.FROM_SCRATCH: any(random and here for random, here, _, _ in rows),
-        cells.UNTRAINED: any(random and not here for random, here, _, _ in rows),
-        cells.RESAVED: any(source in RESAVED_SOURCES for _, _, source, _ in rows),
-        cells.MINIATURE: any(suite == MINIATURE or source == "builtin" for _, _, source, suite in rows),
+        cells.FROM_SCRATCH: any(random and here for random, here, _, _ in kinds),
+        cells.UNTRAINED: any(random and not here for random, here, _, _ in kinds),
+        cells.RESAVED: any(source in RESAVED_SOURCES for _, _, source, _ in kinds),
+        cells.MINIATURE: any(suite == MINIATURE or source == "builtin" for _, _, source, suite in kinds),
     }
     return "".join(mark for mark, is_needed in needed.items() if is_needed)
 
@@ -168,18 +180,24 @@ def mean_of_tasks(frame: pd.DataFrame, total: int) -> Measured:
 
     If not all `total` tasks have a number, the cell says how many have one.
     """
-    if frame.empty:
-        return Measured(words=f"0/{total}")
-    part = only_metric(frame, "top1")
-    ok = part[part["status"] == "ok"]
-    count = ok["task"].nunique()
-    if count != total:
-        return Measured(words=f"{count}/{total}", marks=marks_of(part), of_tasks=measurements(ok))
-    per_task = ok["value"] if len(ok) == count else ok.groupby("task")["value"].mean()
+    return mean_of_rows(rows_of(frame), total)
+
+
+def mean_of_rows(rows: Rows, total: int) -> Measured:
+    """The mean over tasks of these rows, as `mean_of_tasks`. Means are correctly rounded, in any order of the tasks."""
+    part = [row for row in rows if row["metric"] == "top1" or row["status"] != "ok"]
+    ok = [row for row in part if row["status"] == "ok"]
+    named = tuple(str(row["measurement"]) for row in ok if row["measurement"])
+    of_task: dict[str, list[float]] = {}
+    of_seed: dict[Any, dict[str, list[float]]] = {}
+    for row in ok:
+        of_task.setdefault(row["task"], []).append(row["value"])
+        if row["seed"] is not None:
+            of_seed.setdefault(row["seed"], {}).setdefault(row["task"], []).append(row["value"])
+    if len(of_task) != total:
+        return Measured(words=f"{len(of_task)}/{total}", marks=_marks_of(part), of_tasks=named)
     spread = None
-    if ok["seed"].nunique() > 1:
-        seeds = ok.pivot_table(index="seed", columns="task", values="value")
-        spread = None if seeds.isna().any(axis=None) else mean_and_std(seeds.mean(axis=1))[1]
-    mean = fmean(per_task)  # correctly rounded, in any order of the tasks; pandas' mean is not
-    marks, said = marks_of(ok), remarks(ok)
-    return Measured(value=mean, std=spread, marks=marks, remarks=said, of_tasks=measurements(ok))
+    if len(of_seed) > 1 and all(len(tasks) == len(of_task) for tasks in of_seed.values()):
+        spread = mean_and_std([fmean(map(fmean, tasks.values())) for tasks in of_seed.values()])[1]
+    mean = fmean(map(fmean, of_task.values()))
+    return Measured(value=mean, std=spread, marks=_marks_of(ok), remarks=_remarks_of(ok), of_tasks=named)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ...random_weights import is_random
@@ -52,10 +53,10 @@ def trained_here(frame: pd.DataFrame) -> pd.Series:
     import pandas as pd
 
     told = zip(frame["suite"], frame["protocol"], frame["metric"], strict=True)
-    return pd.Series([trained_on_the_task(*names) for names in told], index=frame.index, dtype=bool)
+    return pd.Series([was_trained_here(*one) for one in told], index=frame.index, dtype=bool)
 
 
-def trained_on_the_task(suite: str, protocol: str, metric: str) -> bool:
+def was_trained_here(suite: str, protocol: str, metric: str) -> bool:
     """Whether a record of this suite, protocol and metric is of a network that was trained on the task."""
     return (suite == PRETRAINED or FINE_TUNED in (suite, protocol)) and metric != "top1_untrained_probe"
 
@@ -66,9 +67,12 @@ def majority_rates(frame: pd.DataFrame) -> dict[str, float]:
     return dict(zip(rates["task"].astype(str), rates["value"].astype(float), strict=True))
 
 
-def mean_and_std(values: pd.Series) -> tuple[float, float | None]:
+def mean_and_std(values: Iterable[float]) -> tuple[float, float | None]:
     """The mean over seeds and its std (ddof 1), which is None for a single seed."""
-    return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else None
+    import numpy as np
+
+    numbers = np.fromiter(values, dtype=np.float64)
+    return float(numbers.mean()), float(numbers.std(ddof=1)) if len(numbers) > 1 else None
 
 
 def remarks(cell: pd.DataFrame) -> tuple[str, ...]:
@@ -126,7 +130,8 @@ def row_labels(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
 
 def _said(frame: pd.DataFrame) -> list[dict[Any, Any]]:
-    return frame[["status", "protocol", "source"]].to_dict("records")
+    names = ("status", "protocol", "source")
+    return [dict(zip(names, one, strict=True)) for one in zip(*(frame[name].tolist() for name in names), strict=True)]
 
 
 def _treatments(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -146,9 +151,14 @@ def _fed_differently(frame: pd.DataFrame) -> list[str]:
 
 def _several_places(frame: pd.DataFrame) -> list[str]:
     """Of the columns protocol and source those with several values: protocol anywhere, source on one task."""
-    ok = frame[frame["status"] == "ok"]
-    several = {"protocol": ok["protocol"].nunique(), "source": ok.groupby("task")["source"].nunique().max()}
-    return [name for name, count in several.items() if count > 1]
+    columns = ("status", "task", "protocol", "source")
+    ok = [one[1:] for one in set(zip(*(frame[name].tolist() for name in columns), strict=True)) if one[0] == "ok"]
+    sources = {(task, source) for task, _, source in ok}
+    several = {
+        "protocol": len({protocol for _, protocol, _ in ok}) > 1,
+        "source": len(sources) > len({task for task, _ in sources}),
+    }
+    return [name for name, found in several.items() if found]
 
 
 def protocol_notes(frame: pd.DataFrame) -> list[str]:

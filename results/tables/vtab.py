@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..published import Row, rows
 from .cells import BELOW, printed, stated
 from .grid import Grid
-from .measure import mean_of_tasks, measured, subjects
+from .measure import mean_of_rows, measured_rows, rows_of, subjects
 from .rows import majority_rates, only_metric, protocol_notes, provenance_notes, row_labels
 from .table import FINE_TUNED, GROUP_SIZES, GROUPS, MINIATURE, VTAB, Table, TableRequest, TableSpec, of_paper
 
@@ -62,19 +63,23 @@ def add_row(grid: Grid, row: tuple[str, ...], frame: pd.DataFrame, suite: str, m
     """Add a model's records as a row: its tasks, the mean of each group, of all tasks, and of the group means."""
     sizes = GROUP_SIZES[suite]
     total, group_mean = totals_of(suite)
-    for task, part in frame.groupby("task", sort=False):
-        cell = measured(part, majority.get(str(task)))
+    records = rows_of(frame)
+    of_task: dict[str, list[Mapping[str, Any]]] = {}
+    for record in records:
+        of_task.setdefault(record["task"], []).append(record)
+    for task, part in of_task.items():
+        cell = measured_rows(part, majority.get(task))
         if cell is not None:
-            grid.measured[grid.add(row, str(task))] = cell
-    of_group = {group: mean_of_tasks(frame[frame["group"] == group], size) for group, size in sizes.items()}
+            grid.measured[grid.add(row, task)] = cell
+    of_group = {group: mean_of_rows([one for one in records if one["group"] == group], sizes[group]) for group in sizes}
     grid.measured |= {(row, group): cell for group, cell in of_group.items()}
-    tasks = {group: list(frame["task"][frame["group"] == group].unique()) for group in sizes}
+    tasks = {group: list(dict.fromkeys(one["task"] for one in records if one["group"] == group)) for group in sizes}
     complete = {group: names for group, names in tasks.items() if len(names) == sizes[group]}
     grid.means |= {group: {task: 1 / len(names) for task in names} for group, names in complete.items()}
     if len(complete) == len(sizes):
         grid.means[total] = {task: 1 / sum(sizes.values()) for names in tasks.values() for task in names}
         grid.means[group_mean] = {task: 1 / len(names) / len(sizes) for names in tasks.values() for task in names}
-    all_tasks = grid.measured[grid.add(row, total)] = mean_of_tasks(frame, sum(sizes.values()))
+    all_tasks = grid.measured[grid.add(row, total)] = mean_of_rows(records, sum(sizes.values()))
     values = [cell.value for cell in of_group.values() if cell.value is not None]
     if len(values) == len(sizes):
         all_tasks = replace(all_tasks, value=sum(values) / len(values), std=None)
