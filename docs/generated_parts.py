@@ -10,6 +10,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import MISSING, fields
+from functools import partial
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -21,12 +22,20 @@ from vit_bench.registry import plain_word
 from vit_bench.results.record import Record
 from vit_bench.suites import suites
 
-ROOT = Path(vit_bench.__file__).parent
+ROOT = Path(vit_bench.__file__).resolve().parent
 Row = Sequence[str]
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
-    return re.sub(r"<!-- (.+?) -->", _part, markdown)
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    inside = partial(_inside, folder=(ROOT / "docs" / page.file.src_uri).parent)
+    return re.sub(r"\[[^\]]+\]\((\.\./[^)]+)\)", inside, re.sub(r"<!-- (.+?) -->", _part, markdown))
+
+
+def _inside(link: re.Match[str], folder: Path) -> str:
+    """A link; of a file of the project that is no page of the site, its name."""
+    target = (folder / link[1].partition("#")[0]).resolve()
+    other = target.exists() and not target.is_relative_to(ROOT / "docs")
+    return f"`{target.relative_to(ROOT)}`" if other else link[0]
 
 
 def _part(comment: re.Match[str]) -> str:

@@ -13,6 +13,7 @@ from dataclasses import fields
 from fnmatch import fnmatch
 from itertools import product
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -48,10 +49,11 @@ def commands(page: Path) -> Iterator[str]:
         yield from (line for line in lines if line.strip() and not line.startswith("#"))
     for block in re.findall(r"(?:^    .*\n)+", text, re.MULTILINE):
         lines = re.sub(r"\n {10,}", " ", block).splitlines()  # a command goes on in a line that is far to the right
-        yield from (line.strip().removeprefix("$ ") for line in lines if OURS.match(line.strip().removeprefix("$ ")))
+        typed = [line.strip().removeprefix("$ ") for line in lines]
+        yield from (line for line in typed if OURS.match(line) and not re.search(r"…|\.\.\.", line))
     for span in re.findall(r"`([^`]+)`", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)):
         span = " ".join(span.split())
-        if OURS.match(span) and not re.search(r"[…\[]|--| (VERB|[A-Z]+\b(?!/))", span):
+        if OURS.match(span) and not re.search(r"…|\.\.\.|\[|--| (VERB|[A-Z]+\b(?!/))", span):
             yield span
 
 
@@ -111,6 +113,7 @@ RUNS = (
 )
 COPIES = {  # files and run directories by the names of the pages
     "runs/fewshot": ("runs/before", "runs/after"),
+    "runs/finetune": ("A", "B"),
     "runs/pretrain": ("runs/crossover-cpu",),
     "runs/finetune/kept/*/*.safetensors*": (
         "runs/finetune/kept/KEY/NAME.safetensors",
@@ -180,7 +183,14 @@ def test_every_command_runs_or_is_planned(world: Path, monkeypatch: pytest.Monke
     assert not failed, "\n".join(failed)
 
 
-def generated():
+@pytest.mark.slow
+def test_the_readmes_python_runs() -> None:
+    assert not type_in("run", "suite=vtab-mini", "task=digits", "model=ViT-mini,BiT-mini")
+    (block,) = re.findall(r"```python\n(.*?)```", PAGES[0].read_text(encoding="utf-8"), re.DOTALL)
+    exec(block, {})
+
+
+def generated() -> ModuleType:
     spec = importlib.util.spec_from_file_location("generated_parts", DOCS / "generated_parts.py")
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -202,11 +212,15 @@ def test_the_site_explains_every_setting_and_column() -> None:
 
 def test_a_page_is_given_what_its_comments_ask_for() -> None:
     parts = generated()
-    for page in PAGES:
-        made = parts.on_page_markdown(page.read_text(encoding="utf-8"))
+    for page in PAGES[1:]:
+        file = SimpleNamespace(file=SimpleNamespace(src_uri=page.relative_to(DOCS).as_posix()))
+        made = parts.on_page_markdown(page.read_text(encoding="utf-8"), page=file)
         assert not re.search(r"<!-- (the |settings|columns|public|help)", made), page
     assert "::: vit_bench.run" in parts.public_names()
     assert "](verdicts.md)" in parts.readme()
+    own = SimpleNamespace(file=SimpleNamespace(src_uri="suites/vtab.md"))
+    told = parts.on_page_markdown("[a](../data.md), [b](../../setup.py), [c](../../nowhere.py)", page=own)
+    assert told == "[a](../data.md), `setup.py`, [c](../../nowhere.py)"
     assert "format=terminal|github" in parts.verbs()
 
 
