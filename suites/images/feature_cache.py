@@ -61,13 +61,15 @@ class FeatureShards:
         return features if valid and checksum == _checksum(features) else None
 
     def put(self, number: int, features: np.ndarray) -> None:
-        """Write a shard."""
+        """Write a shard. The features count as used now, so that no other process deletes them in mid-pass."""
         from safetensors.numpy import save
 
         features = np.ascontiguousarray(features)
         self.folder.mkdir(parents=True, exist_ok=True)
         with replacing(self._path(number)) as temporary:
             temporary.write_bytes(save({"features": features}, metadata={"sha256": _checksum(features)}))
+        with suppress(OSError):
+            os.utime(self.folder / "key.json")
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:05d}.safetensors"

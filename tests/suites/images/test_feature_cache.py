@@ -76,6 +76,18 @@ def test_the_longest_unused_goes_first_and_never_what_this_process_uses(tmp_path
     assert [entry.folder for entry in other.entries()] == [folders["mid"]]
 
 
+def test_a_pass_that_another_process_is_at_is_no_longest_unused(tmp_path: Path) -> None:
+    theirs = FeatureCache(tmp_path)
+    at = theirs.shards(KEY | {"split": "long"}, len(X), ABOUT)
+    then = time.time() - 3600
+    os.utime(at.folder / "key.json", (then, then))
+    other = use(FeatureCache(tmp_path), "other", 0.5)
+    at.put(0, X[:ROWS])  # an hour after it began
+    ours = FeatureCache(tmp_path)
+    (first, second) = ours.entries()
+    assert [entry.folder for entry in ours.trim(second.bytes)] == [first.folder] == [other]
+
+
 def test_files_of_an_older_version_are_listed_and_go_first(tmp_path: Path) -> None:
     filled(tmp_path)
     old = tmp_path / "features" / "0123456789abcdef.safetensors"
