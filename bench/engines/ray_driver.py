@@ -30,8 +30,9 @@ from ..plan import Plan
 from ..progress import RunReporter
 from ..subprocess_job import one_line
 from .attempt import Ended, Outcome, without_number
-from .ray_worker import Board, Needed, Ready, Setup, Worker, packed
+from .ray_worker import Board, Needed, Ready, Setup, Worker
 from .schedule import Schedule
+from .travel import Luggage, packed
 from .workers import NEEDS_RAY, threads_of_each, workers_on
 
 POLL = 0.3  # seconds between two looks at the board
@@ -177,10 +178,12 @@ class _Hall:
         self._numbers = {job.key: number for number, job in enumerate(plan.pending, start=1)}
         self._places = places(plan.config, ray.cluster_resources())
         node = ray.get_runtime_context().get_node_id()
-        self._setup = self._setup_for(node, token)
+        self._node = node
+        self._setup = ray.put(self._setup_for(node, token))
         self._needed = packed(list(_needed(plan.on_workers)), {})
         beside = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node, soft=False)
-        self._board = ray.remote(Board).options(num_cpus=0, scheduling_strategy=beside).remote()
+        self._board = ray.remote(Board).options(num_cpus=0, max_restarts=-1, scheduling_strategy=beside).remote()
+        self._facts: dict[str, str] = {}  # of the first worker
         self._given: dict[str, Any] = {}  # digest -> reference to a module that was passed from Python
         self._unprepared: dict[Any, _Hired] = {}  # by the reference to what Ray answers
         self._underway: dict[Any, _Underway] = {}
@@ -200,6 +203,7 @@ class _Hall:
             device=self._places.device,
             node=node,
             folder=Path.cwd(),
+            luggage=Luggage.of(self._plan.config.include, self._plan.on_workers),
             weights={file.absolute(): file_sha(file) for file in files},
             token=token,
         )
@@ -244,7 +248,13 @@ class _Hall:
             self._reporter.say(f"worker {worker.number} is refused: {self._refused[-1]}")
             self._dismiss(worker)
             return
-        self._reporter.log(f"worker {worker.number}: {worker.ready.words}")
+        ready, number = worker.ready, worker.number
+        self._reporter.log(f"worker {number}: {ready.place}, {', '.join(map(' '.join, ready.facts.items()))}")
+        self._facts = self._facts or dict(ready.facts)
+        if other := [f"{name} {text}" for name, text in ready.facts.items() if self._facts.get(name) != text]:
+            usual = ", ".join(f"{name} {text}" for name, text in self._facts.items() if ready.facts.get(name) != text)
+            said = f"worker {number} has {', '.join(other)}, and others {usual}: their numbers may differ by rounding"
+            self._reporter.say(said)
         self._idle.append(worker)
 
     def _check_anybody_is_there(self) -> None:
@@ -302,16 +312,16 @@ class _Hall:
             underway.reporter.say(f"worker {number} died in {job.title}, which is tried once more")
             self._reporter.log(why)
             return None
-        place = underway.worker.ready.words.partition(",")[0] if underway.worker.ready else ""
+        place = underway.worker.ready.place if underway.worker.ready else ""
         text = f"{DEATHS} workers died in this job, the last on {place}: killed, out of memory, or ended by its code"
         return Outcome(cell=without_number(job, status="failed", error=text), trace=why)
 
     def _of_the_same_files(self, outcome: Outcome, worker: _Hired) -> Outcome:
         """The outcome; a failure where another machine read files that are not those of this one."""
         assert worker.ready is not None
-        if worker.ready.node == self._setup.node or (path := changed(outcome.cell.inputs)) is None:
+        if worker.ready.node == self._node or (path := changed(outcome.cell.inputs)) is None:
             return outcome
-        text = f"worker {worker.number} read another file {path} than this machine has ({worker.ready.words})"
+        text = f"worker {worker.number} read another file {path} than this machine has ({worker.ready.place})"
         records = tuple(replace(one, status="failed", value=None, error=text) for one in outcome.cell.records[:1])
         return Outcome(cell=replace(outcome.cell, status="failed", records=records))
 
@@ -319,7 +329,10 @@ class _Hall:
         """Tell what workers told."""
         self._looked = time.monotonic()
         underway = {one.job.key: one.reporter for one in self._underway.values()}
-        for key, *told in self._ray.get(self._board.take.remote()):
+        messages = []
+        with suppress(self._ray.exceptions.RayError):  # Ray starts the board again
+            messages = self._ray.get(self._board.take.remote())
+        for key, *told in messages:
             reporter = underway.get(key, self._reporter)
             if len(told) == 1:
                 reporter.say(*told)

@@ -6,19 +6,17 @@ job. The board stands beside the driver: workers post what they say and how far 
 
 from __future__ import annotations
 
+import gc
 import os
-import pickle
 import signal
 import socket
 import sys
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from io import BytesIO
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...models.own.rows import GivenModule
 from ...registry import UsageError
 from ...stable import cache_folder, file_sha
 from ...suites.protocol import Source, Task
@@ -27,12 +25,13 @@ from ..config import Config, data_folder
 from ..distributed import ProcessGroup
 from ..fingerprint import package_sha
 from ..job import Job
-from ..select.user_rows import include
 from .attempt import Outcome, Runner
+from .travel import LaidOut, Luggage
 
 if TYPE_CHECKING:
     from ..loaded_model import LoadedModel
 
+FACTS = ("device", "threads", "torch", "cuda", "driver", "processor")  # on which the rounding of numbers may depend
 EVERY = 0.5  # seconds between two messages on how far a job is
 Needed = tuple[Task, Source, tuple[str, ...]]  # splits of a task, from a source
 
@@ -46,6 +45,7 @@ class Setup:
     device: str  # "cpu" or "cuda"
     node: str  # the driver's
     folder: Path  # the driver's, in which relative paths begin
+    luggage: Luggage
     search: tuple[str, ...] = field(default_factory=lambda: tuple(sys.path))  # for the user's modules
     vit_bench: str = field(default_factory=lambda: environment.describe()["vit_bench"])
     code: str = field(default_factory=package_sha)
@@ -61,7 +61,8 @@ class Ready:
     """A worker that may get jobs."""
 
     node: str
-    words: str  # its machine, process, device and versions
+    place: str  # its machine and process
+    facts: Mapping[str, str]  # device and versions, on which numbers may depend
 
 
 class Board:
@@ -113,39 +114,13 @@ def _got(answer: Any) -> bool:
     return bool(ready) and ray.get(answer)
 
 
-def packed(thing: Any, given: dict[str, GivenModule]) -> bytes:
-    """A thing as bytes, with code of `__main__` and notebooks. Modules passed from Python are put into `given`."""
-    from ray import cloudpickle
-
-    class Pickler(cloudpickle.Pickler):
-        def persistent_id(self, obj: Any) -> str | None:
-            if not isinstance(obj, GivenModule):
-                return None
-            given[obj.digest] = obj
-            return obj.digest
-
-    file = BytesIO()
-    Pickler(file).dump(thing)
-    return file.getvalue()
-
-
-class _Unpickler(pickle.Unpickler):
-    """Reads what `packed` wrote. `given`: the modules by their digests."""
-
-    def __init__(self, data: bytes, given: Mapping[str, GivenModule]) -> None:
-        super().__init__(BytesIO(data))
-        self._given = given
-
-    def persistent_load(self, pid: str) -> GivenModule:
-        return self._given[pid]
-
-
 class Worker:
     """Attempts jobs in a process of Ray's, one at a time. It is an actor of Ray's."""
 
     def __init__(self, setup: Setup, board: Any) -> None:
         self._setup, self._board = setup, board
         self._runner: Runner | None = None
+        self._laid_out: LaidOut | None = None
         self._model: LoadedModel | None = None
         self._group: tuple[str, ...] = ()
 
@@ -160,14 +135,13 @@ class Worker:
         if setup.folder.is_dir():
             os.chdir(setup.folder)
         node = ray.get_runtime_context().get_node_id()
-        here = f"{socket.gethostname()}, process {os.getpid()}"
         data = data_folder(config)
         if node != setup.node:
             _check_code(setup)
             _check_files(setup)
-        include(config.include)
+        self._laid_out = setup.luggage.unpack()
         if node != setup.node:
-            check_images(pickle.loads(needed), data)
+            check_images(self._laid_out.load(needed, {}), data)
         from ..context import Folders
 
         device = environment.pick_device(setup.device)
@@ -177,9 +151,11 @@ class Worker:
             device=device,
             processes=ProcessGroup(),
             batch_size=config.batch_size,
-            include=config.include,
+            include=self._laid_out.include,
         )
-        return Ready(node=node, words=f"{here}, {_describe(setup.device)}")
+        known = environment.machine(setup.device)
+        facts = {name: text for name, text in known.items() if name in FACTS and text}
+        return Ready(node=node, place=f"{socket.gethostname()}, process {os.getpid()}", facts=facts)
 
     def attempt(self, data: bytes, given: Mapping[str, Any], problem: UsageError | None) -> Outcome | None:
         """Run a job. None where a signal, or the board, stopped it. `given`: references to modules, by their digests.
@@ -189,10 +165,13 @@ class Worker:
         import ray
 
         assert self._runner is not None
+        assert self._laid_out is not None
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray's is an exit, which fails a job
         try:
-            job: Job = _Unpickler(data, {name: ray.get(one) for name, one in given.items()}).load()
-            return self._runner.attempt(job, self._model_of(job, problem), BoardReporter(self._board, job.key))
+            job: Job = self._laid_out.load(data, {name: ray.get(one) for name, one in given.items()})
+            reporter = BoardReporter(self._board, job.key)
+            outcome = self._runner.attempt(job, self._model_of(job, problem), reporter)
+            return replace(outcome, cell=self._laid_out.as_at_home(outcome.cell))
         except KeyboardInterrupt:
             return None
         finally:
@@ -206,6 +185,7 @@ class Worker:
         if self._model is None or self._group != job.group:
             if self._model is not None:
                 self._model.free()
+                gc.collect()
             self._model = LoadedModel(job.model, job.weights, self._runner.device, self._runner.processes, problem)
             self._group = job.group
         return self._model
@@ -237,9 +217,3 @@ def check_images(needed: Iterable[Needed], data: Path) -> None:
         lack = "nothing of it is there" if place is None else missing(task, data, splits) if missing else ""
         if lack:
             raise UsageError(f"no images of {task.name} in {data} (source {source.name}: {lack})")
-
-
-def _describe(device: str) -> str:
-    """What the numbers of this process may depend on."""
-    known = {"vit_bench": environment.describe()["vit_bench"], **environment.machine(device)}
-    return ", ".join(f"{name} {text}" for name, text in known.items() if text)

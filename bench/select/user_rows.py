@@ -138,6 +138,11 @@ def _module(path: Path) -> ModuleType:
     return _included[file]
 
 
+def module_names() -> dict[str, Path]:
+    """The files that were imported, by the names of their modules."""
+    return {module.__name__: file for file, module in _included.items()}
+
+
 def code_of(thing: Any, file: Path) -> str:
     """A short digest of the code of a user's label rule, source class or suite class that `file` defines.
 

@@ -123,7 +123,7 @@ def test_two_workers_give_the_records_of_this_process(tmp_path: Path) -> None:
     assert len(processes) == 2
     assert str(os.getpid()) not in processes
     log = (tmp_path / "r" / "log.txt").read_text()
-    assert all(f"process {process}, vit_bench" in log for process in processes)
-    assert f"torch {torch.__version__}, threads 1" in log
+    assert all(f"process {process}, device cpu" in log for process in processes)
+    assert f"torch {torch.__version__}, threads 1, processor" in log
     assert "fewshot mine.py:Net own digits on worker " in log
     assert not sys.modules["ray"].is_initialized()
