@@ -28,7 +28,8 @@ def describe() -> dict[str, str]:
     values: dict[str, str] = {"vit_bench": _version("vit-bench"), **_commit(), "python": platform.python_version()}
     values |= {name.replace("-", "_"): _version(name) for name in LIBRARIES}
     values |= {"platform": platform.platform(), "cpus": str(os.cpu_count() or "")}
-    return values | ({"driver": driver} if (driver := _stated_driver()) else {})
+    known = {"driver": _stated_driver(), "threads": str(threads_asked() or "")}  # without it, as many as "cpus"
+    return values | {name: text for name, text in known.items() if text}
 
 
 def pick_device(name: str) -> torch.device:

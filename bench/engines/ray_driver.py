@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -77,7 +77,7 @@ def _connected(config: Config, reporter: RunReporter) -> Iterator[Any]:
             here = {"num_cpus": config.workers or workers_on(environment.cores()), "include_dashboard": False}
             here |= {"num_gpus": 0} if config.device == "cpu" else {}
             ray.init(address="local", object_store_memory=STORE, **here, **quiet)
-    except (ConnectionError, ValueError) as error:
+    except (ConnectionError, RuntimeError, ValueError) as error:
         raise UsageError(
             f"ray={config.ray or 'none'}: no cluster answers ({one_line(error)}). Start one with `ray start --head`, "
             "or leave ray= out for workers on this machine"
@@ -121,10 +121,12 @@ class Places:
     options: Mapping[str, Any]  # of Ray's actors
 
 
-def places(config: Config, resources: Mapping[str, float]) -> Places:
-    """The workers of a command on a cluster with these resources. Raises UsageError for GPUs that it has not."""
-    gpus = int(resources.get("GPU", 0))
-    cores = environment.cores() if config.ray is None else max(1, int(resources.get("CPU", 1)))
+def places(config: Config, nodes: Iterable[Mapping[str, float]]) -> Places:
+    """The workers of a command on nodes with these resources. Raises UsageError for GPUs that they have not."""
+    counts = [(int(node.get("CPU", 0)), int(node.get("GPU", 0))) for node in nodes]
+    cores, gpus = (sum(each) for each in zip(*counts, strict=True))
+    least = min((own for own, _ in counts if own), default=1)
+    cores = max(1, cores) if config.ray else environment.cores()
     on_gpu = config.device == "cuda" or (config.device == "auto" and gpus > 0)
     if on_gpu and (config.workers or 1) > gpus:
         raise UsageError(
@@ -133,8 +135,8 @@ def places(config: Config, resources: Mapping[str, float]) -> Places:
             else "device=cuda: Ray sees no GPU. Type device=cpu"
         )
     workers = config.workers or (gpus if on_gpu else workers_on(cores))
-    threads = threads_of_each(workers, cores)
-    share = {"num_cpus": 0, "num_gpus": 1} if on_gpu else {"num_cpus": threads if config.ray is not None else 1}
+    threads = threads_of_each(workers, min(cores, workers * least) if config.ray and not on_gpu else cores)
+    share = {"num_cpus": 0, "num_gpus": 1} if on_gpu else {"num_cpus": min(threads, least) if config.ray else 1}
     variables = {"env_vars": {"OMP_NUM_THREADS": str(threads)}}
     return Places(
         workers=workers,
@@ -176,10 +178,11 @@ class _Hall:
         self._ray, self._plan, self._problems, self._reporter = ray, plan, problems, reporter
         self._schedule = Schedule(plan.on_workers)
         self._numbers = {job.key: number for number, job in enumerate(plan.pending, start=1)}
-        self._places = places(plan.config, ray.cluster_resources())
+        nodes = [one["Resources"] for one in ray.nodes() if one["Alive"]]
+        self._places = places(plan.config, nodes)
         node = ray.get_runtime_context().get_node_id()
         self._node = node
-        self._setup = ray.put(self._setup_for(node, token))
+        self._setup = ray.put(self._setup_for(node, token, alone=len(nodes) == 1))
         self._needed = packed(list(_needed(plan.on_workers)), {})
         beside = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node, soft=False)
         self._board = ray.remote(Board).options(num_cpus=0, max_restarts=-1, scheduling_strategy=beside).remote()
@@ -193,9 +196,9 @@ class _Hall:
         self._hired = 0
         self._looked = self._waited = time.monotonic()
 
-    def _setup_for(self, node: str, token: Path | None) -> Setup:
-        here_alone = len([one for one in self._ray.nodes() if one["Alive"]]) == 1
-        jobs = [] if here_alone else [job for job in self._plan.on_workers if job.release is None]
+    def _setup_for(self, node: str, token: Path | None, *, alone: bool) -> Setup:
+        """What workers are told. Where the driver's node is `alone`, files of weights need no digests."""
+        jobs = [] if alone else [job for job in self._plan.on_workers if job.release is None]
         files = {file for job in jobs for file in job.weights.files()}
         return Setup(
             config=self._plan.config,
@@ -265,7 +268,8 @@ class _Hall:
             raise UsageError(f"no worker can have the jobs: {'; '.join(dict.fromkeys(self._refused))}")
         elif time.monotonic() - self._waited > 60:
             self._waited = time.monotonic()
-            self._reporter.say(f"waiting for Ray to start a worker with {dict(self._places.options)}")
+            share = ", ".join(f"{name}={count}" for name, count in self._places.options.items() if "num_" in name)
+            self._reporter.say(f"waiting for Ray to start a worker ({share}); `ray status` says what the cluster has")
 
     def _begin(self, job: Job, worker: _Hired) -> None:
         reporter = replace(self._reporter, progress=self._reporter.progress.beside())
@@ -283,25 +287,23 @@ class _Hall:
     def _over(self, reference: Any, underway: _Underway) -> Iterator[Ended]:
         """Take what a worker answers. A job that it could not end goes to another, or has failed."""
         job, worker = underway.job, underway.worker
-        outcome: Outcome | None = None
+        gone = False
         try:
-            outcome = self._ray.get(reference)
+            outcome: Outcome | None = self._ray.get(reference)
+            gone = outcome is None
         except self._ray.exceptions.RayTaskError as error:  # it could not even begin
             failed = without_number(job, status="failed", error=one_line(error.cause or error))
             outcome = Outcome(cell=failed, trace=str(error))
         except self._ray.exceptions.RayError as error:
-            outcome = self._died(underway, error)
-        else:
-            if outcome is not None:
-                outcome = self._of_the_same_files(outcome, worker)
-                self._idle.append(worker)
-        if outcome is None or worker not in self._idle:
+            outcome, gone = self._died(underway, error), True
+        if gone:
+            self._schedule.leave(worker, job if outcome is None else None)
             self._dismiss(worker)
             self._hire()
-        if outcome is None:
-            self._schedule.give_back(job, worker)
         else:
-            yield job, outcome, underway.reporter.progress
+            self._idle.append(worker)
+        if outcome is not None:
+            yield job, self._of_the_same_files(outcome, worker), underway.reporter.progress
 
     def _died(self, underway: _Underway, error: Exception) -> Outcome | None:
         """What follows where a worker died in a job: None where it is tried again, else its failure."""

@@ -32,7 +32,7 @@ class _Pass:
 
 
 class Schedule:
-    """The jobs that nobody has done yet. Each is handed to one worker, and again only where it is given back."""
+    """The jobs that nobody has done yet. Each is handed to one worker, and again only where that one is gone."""
 
     def __init__(self, jobs: Iterable[Job]) -> None:
         self._of: dict[Hashable, _Pass] = {}
@@ -73,12 +73,12 @@ class Schedule:
         rows = [one for one in self._of.values() if one.jobs and one.passed]
         return max(rows, key=lambda one: len(one.jobs)).jobs.pop() if rows else None
 
-    def give_back(self, job: Job, worker: Hashable) -> None:
-        """Put back what a worker could not end. Whoever takes it takes the rest of its pass, too."""
-        self._at.pop(worker, None)
-        mine = self._of[_key(job)]
-        mine.jobs.appendleft(job)
-        mine.taken = False
+    def leave(self, worker: Hashable, job: Job | None = None) -> None:
+        """Take nothing more for a worker that is gone. Others may have the rest of its pass, and the job it left."""
+        if (mine := self._at.pop(worker, None)) is not None:
+            mine.taken = False
+        if job is not None:
+            self._of[_key(job)].jobs.appendleft(job)
 
 
 def _key(job: Job) -> Hashable:

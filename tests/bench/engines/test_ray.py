@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -97,7 +98,7 @@ def squares(folder: Path) -> None:
         Image.fromarray(pixels.astype(np.uint8)).save(path)
 
 
-@pytest.mark.usefixtures("nothing_is_left")
+@pytest.mark.usefixtures("nothing_is_left", "one_thread")
 def test_two_workers_give_the_records_of_this_process(tmp_path: Path) -> None:
     """Models of a file and from Python, one of which fails; a task of the user's, and one of ours."""
     squares(tmp_path / "squares")
@@ -116,6 +117,7 @@ def test_two_workers_give_the_records_of_this_process(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(without_times(frame), without_times(here))
     assert list(frame["status"]).count("failed") == 2
     assert frame["error"][frame["status"] == "failed"].str.contains("ValueError: it is broken").all()
+    assert set(frame["env.threads"]) == {"1"}
     one, two = arrays(tmp_path / "apart" / "r"), arrays(tmp_path / "r")
     assert one.keys() == two.keys()
     assert all((one[name] == two[name]).all() for name in one)
@@ -127,3 +129,31 @@ def test_two_workers_give_the_records_of_this_process(tmp_path: Path) -> None:
     assert f"torch {torch.__version__}, threads 1, processor" in log
     assert "fewshot mine.py:Net own digits on worker " in log
     assert not sys.modules["ray"].is_initialized()
+
+
+SCRIPT = """
+import torch, vit_bench
+from beside import Layer
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = Layer(3, 5)
+
+    def features(self, images):
+        return self.layer(images.mean(dim=(2, 3)))
+
+words = {"suite": "fewshot", "task": "digits", "shots": 1, "seed": 0, "image_size": 16}
+net = Net()
+one, two = (vit_bench.run(**words, model=net, **more) for more in ({"out": "a/r"}, {"out": "r", "workers": 1}))
+print(set(one["status"]), one["value"].tolist() == two["value"].tolist())
+"""
+
+
+@pytest.mark.slow
+def test_code_of_a_script_travels(tmp_path: Path) -> None:
+    (tmp_path / "beside.py").write_text("import torch\n\nclass Layer(torch.nn.Linear):\n    pass\n")
+    (tmp_path / "script.py").write_text(SCRIPT)
+    script = [sys.executable, "-W", "error", "script.py"]
+    done = subprocess.run(script, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
+    assert done.stdout.endswith("{'ok'} True\n"), done.stdout + done.stderr

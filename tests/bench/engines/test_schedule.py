@@ -64,6 +64,18 @@ def test_who_has_nothing_left_helps_where_the_pass_is_over() -> None:
     assert len(schedule) == 0
 
 
+def test_the_rest_of_a_pass_whose_worker_is_gone_is_for_others() -> None:
+    jobs = jobs_of("suite=vtab-mini", "model=ViT-mini", "task=sprite-x,sprite-angle")
+    schedule = Schedule(jobs)
+    first = schedule.take("a")
+    schedule.leave("a")  # its job has failed, and is not given back
+    second = schedule.take("b")
+    assert first and second
+    assert first.key != second.key
+    schedule.leave("b", second)
+    assert schedule.take("c") is second
+
+
 def test_no_job_is_lost_or_done_twice_whoever_dies(minis: list[Job]) -> None:
     for seed in range(50):
         chance, schedule, ended = random.Random(seed), Schedule(minis), Counter[str]()
@@ -73,11 +85,11 @@ def test_no_job_is_lost_or_done_twice_whoever_dies(minis: list[Job]) -> None:
             if worker in at:
                 job = at.pop(worker)
                 if chance.random() < 0.2:
-                    schedule.give_back(job, worker)
+                    schedule.leave(worker, job)
                     continue
                 ended[job.key] += 1
             if (job := schedule.take(worker)) is not None:
                 at[worker] = job
             for gone in [other for other in at if other < 10 * (step // 100)]:
-                schedule.give_back(at.pop(gone), gone)
+                schedule.leave(gone, at.pop(gone))
         assert ended == Counter(job.key for job in minis)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import vit_bench
 from vit_bench.bench import config, environment
 from vit_bench.bench.engines import workers
 from vit_bench.bench.engines.ray_driver import places
@@ -47,29 +50,31 @@ def test_torchrun_is_for_one_job(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "resources", "threads", "expected"),
+    ("words", "nodes", "threads", "expected"),
     [
-        (("workers=2",), {"CPU": 2}, None, (2, 4, "cpu", {"num_cpus": 1})),
-        (("engine=ray",), {"CPU": 8}, None, (8, 1, "cpu", {"num_cpus": 1})),
-        (("engine=ray",), {"CPU": 8}, 2, (4, 2, "cpu", {"num_cpus": 1})),
-        (("workers=3",), {"CPU": 3}, 16, (3, 16, "cpu", {"num_cpus": 1})),
-        (("engine=ray",), {"CPU": 8, "GPU": 2}, None, (2, 4, "cuda", {"num_cpus": 0, "num_gpus": 1})),
-        (("workers=2", "device=cpu"), {"CPU": 2, "GPU": 2}, None, (2, 4, "cpu", {"num_cpus": 1})),
-        (("ray=auto",), {"CPU": 64, "GPU": 16}, None, (16, 4, "cuda", {"num_cpus": 0, "num_gpus": 1})),
-        (("ray=auto", "workers=8"), {"CPU": 64}, None, (8, 8, "cpu", {"num_cpus": 8})),
-        (("ray=auto",), {"CPU": 64}, 4, (16, 4, "cpu", {"num_cpus": 4})),
+        (("workers=2",), [(2, 0)], None, (2, 4, "cpu", {"num_cpus": 1})),
+        (("engine=ray",), [(8, 0)], None, (8, 1, "cpu", {"num_cpus": 1})),
+        (("engine=ray",), [(8, 0)], 2, (4, 2, "cpu", {"num_cpus": 1})),
+        (("workers=3",), [(3, 0)], 16, (3, 16, "cpu", {"num_cpus": 1})),
+        (("engine=ray",), [(8, 2)], None, (2, 4, "cuda", {"num_cpus": 0, "num_gpus": 1})),
+        (("workers=2", "device=cpu"), [(2, 2)], None, (2, 4, "cpu", {"num_cpus": 1})),
+        (("ray=auto",), [(32, 8), (32, 8)], None, (16, 4, "cuda", {"num_cpus": 0, "num_gpus": 1})),
+        (("ray=auto",), [(0, 0), (32, 0), (32, 0)], 4, (16, 4, "cpu", {"num_cpus": 4})),
+        (("ray=auto", "workers=8"), [(32, 0), (32, 0)], None, (8, 8, "cpu", {"num_cpus": 8})),
+        (("ray=auto", "workers=4"), [(8, 0)] * 8, None, (4, 8, "cpu", {"num_cpus": 8})),  # none has 16
+        (("ray=auto", "workers=4"), [(8, 0)] * 8, 16, (4, 16, "cpu", {"num_cpus": 8})),
     ],
 )
 def test_cores_and_gpus_are_divided(
     words: tuple[str, ...],
-    resources: dict[str, float],
+    nodes: list[tuple[int, int]],
     threads: int | None,
     expected: tuple[int, int, str, dict[str, int]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(environment, "cores", lambda: 8)
     monkeypatch.setenv("OMP_NUM_THREADS", str(threads or ""))
-    found = places(config.read([*ONE, *words]), resources)
+    found = places(config.read([*ONE, *words]), [{"CPU": cpus, "GPU": gpus} for cpus, gpus in nodes])
     share = {name: found.options[name] for name in found.options if name.startswith("num_")}
     assert (found.workers, found.threads, found.device, share) == expected
     assert found.options["runtime_env"] == {"env_vars": {"OMP_NUM_THREADS": str(found.threads)}}
@@ -77,9 +82,9 @@ def test_cores_and_gpus_are_divided(
 
 def test_more_gpus_than_there_are_are_refused() -> None:
     with pytest.raises(UsageError, match=r"Ray sees 2 GPUs, and each worker takes one: type workers=2"):
-        places(config.read([*ONE, "workers=4"]), {"CPU": 8, "GPU": 2})
+        places(config.read([*ONE, "workers=4"]), [{"CPU": 8, "GPU": 2}])
     with pytest.raises(UsageError, match=r"device=cuda: Ray sees no GPU. Type device=cpu"):
-        places(config.read([*ONE, "workers=4", "device=cuda"]), {"CPU": 8})
+        places(config.read([*ONE, "workers=4", "device=cuda"]), [{"CPU": 8}])
 
 
 def test_plan_says_who_works(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -97,3 +102,14 @@ def test_what_is_timed_runs_alone_here_after_the_others() -> None:
     alone = make_plan(config.read(words))
     assert [job.key for job in alone.in_this_process] == [job.key for job in alone.pending]
     assert [job.key for job in alone.jobs] == [job.key for job in plan.jobs]  # who works is no part of the question
+
+
+@pytest.mark.slow
+def test_what_is_kept_comes_home_from_the_work_folder(tmp_path: Path) -> None:
+    words = ("suite=finetune", "task=digits", "model=ViT-mini", "model.width=32", "model.depth=1", "model.heads=1")
+    settings = ("suite.recipe=short", "suite.lr=0.1", "seed=0", "suite.steps=2", "suite.batch=8", "save=weights")
+    vit_bench.run(*words, *settings, out="r", work="scratch")
+    (kept,) = (tmp_path / "r" / "kept").rglob("*.safetensors")
+    assert kept.name.endswith("seed0.safetensors")
+    assert not [path for path in (tmp_path / "scratch").rglob("*") if path.is_file()]
+    assert not (tmp_path / "r" / "work").exists()
