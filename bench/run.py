@@ -95,13 +95,11 @@ def execute(plan: Plan, progress: Progress) -> RunResult:
             for job in plan.with_state("skipped"):
                 store.put(without_number(job, status="skipped", error=job.missing))
                 result.skipped += 1
-            reporter = RunReporter(progress, log)
-            with closing(_ended(plan, device, processes, reporter)) as ended:
-                for cell in _store(ended, plan, store, reporter):
-                    result.computed += 1
-                    result.not_reached += sum(record.verdict == NOT_REACHED for record in cell.records)
-                    if cell.status == "failed":
-                        result.failed.append(cell)
+            for cell in _compute(plan, device, processes, RunReporter(progress, log)) if plan.pending else ():
+                result.computed += 1
+                result.not_reached += sum(record.verdict == NOT_REACHED for record in cell.records)
+                if cell.status == "failed":
+                    result.failed.append(cell)
         except KeyboardInterrupt as stop:
             result.interrupted = exit_code_of(stop)
             log("interrupted")
@@ -198,25 +196,26 @@ def _ended(
         yield from _ended_here(plan.in_this_process, _runner(plan, device, processes), problems, reporter)
 
 
-def _store(ended: Iterable[Ended], plan: Plan, store: Store, reporter: RunReporter) -> Iterator[Cell]:
-    """Store what ended, and yield the cell of each job as soon as it is written."""
+def _compute(plan: Plan, device: torch.device | None, processes: ProcessGroup, reporter: RunReporter) -> Iterator[Cell]:
+    """Run the pending jobs, and yield the cell of each as soon as it is stored."""
     from .context import Folders
 
-    folders, reported = Folders.of(plan), set[tuple[Any, ...]]()
-    for job, outcome, progress in ended:
-        cell = outcome.cell
-        store.put(cell, outcome.predictions, outcome.curves)
-        if cell.status == "ok":
-            _bring_home(folders.kept(job.key), plan.out / "kept" / job.key)
-            _clear(folders.work(job.key))
-        for note in outcome.notes:
-            if (job.group, note) not in reported:
-                reported.add((job.group, note))
-                reporter.say(f"{job.model.name} {job.weights}: {note}")
-        seconds = cell.records[0].seconds
-        reporter.log(f"{cell.status} {cell.key} {progress.title} {seconds:.1f} s\n{outcome.trace}".rstrip())
-        progress.end(_headline(cell))
-        yield cell
+    store, folders, reported = Store(plan.out), Folders.of(plan), set[tuple[Any, ...]]()
+    with closing(_ended(plan, device, processes, reporter)) as all_ended:
+        for job, outcome, progress in all_ended:
+            cell = outcome.cell
+            store.put(cell, outcome.predictions, outcome.curves)
+            if cell.status == "ok":
+                _bring_home(folders.kept(job.key), plan.out / "kept" / job.key)
+                _clear(folders.work(job.key))
+            for note in outcome.notes:
+                if (job.group, note) not in reported:
+                    reported.add((job.group, note))
+                    reporter.say(f"{job.model.name} {job.weights}: {note}")
+            seconds = cell.records[0].seconds
+            reporter.log(f"{cell.status} {cell.key} {progress.title} {seconds:.1f} s\n{outcome.trace}".rstrip())
+            progress.end(_headline(cell))
+            yield cell
 
 
 def _download(plan: Plan, reporter: RunReporter) -> dict[Release | None, UsageError]:
