@@ -51,7 +51,8 @@ def draw(request: FigureRequest) -> Drawing:
     canvas = style.canvas(style.PAGE, 3.9)
     panels = dict(zip(PANELS, canvas.subplots(2, 2, sharex=True).flat, strict=True))
     phases: set[str] = set()
-    for (task, images), of_size in frame.groupby(["task", "images"], sort=False):
+    for keys, of_size in frame.groupby(["task", "images"], sort=False):
+        task, images = str(keys[0]), float(str(keys[1]))
         for label, part in row_labels(of_size):
             of_set = f"{short_count(images)} images" if several_sizes and images else ""
             name = ", ".join(filter(None, (label, task if len(tasks) > 1 else "", of_set)))

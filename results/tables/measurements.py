@@ -31,7 +31,7 @@ def plain_table(request: TableRequest) -> list[Table]:
     for label, of_model in labelled:
         for keys, part in of_model.groupby([*varying, "task", "metric", "unit"], sort=False, dropna=False):
             *settings, task, metric, unit = keys
-            heading = _heading(task, metric, unit)
+            heading = _heading(*map(str, (task, metric, unit)))
             labels = (label, *("" if value != value else str(value) for value in settings))
             rows.setdefault(labels, {})[heading] = part
     footnotes = Footnotes(remarks(cell) for cells in rows.values() for cell in cells.values())

@@ -296,8 +296,9 @@ def _machine(frame: pd.DataFrame) -> list[str]:
     for name in ("device", "env.processor", "env.threads", "env.driver", "env.cuda", "env.torch", "env.commit"):
         values: Sequence[str] = sorted({str(value) for value in frame[name] if str(value)}) if name in frame else ()
         plain = name.removeprefix("env.")
-        if len({value.partition("+")[0] for value in values}) == 1 < len(values):  # 2.14.1 and 2.14.1+cu130
-            parts.append(f"{plain} {values[0].partition('+')[0]} (builds {', '.join(values)})")
+        versions = list(dict.fromkeys(value.partition("+")[0] for value in values))  # 2.14.1 of 2.14.1+cu130
+        if len(versions) == 1 and len(values) > 1:
+            parts.append(f"{plain} {versions[0]} (builds {', '.join(values)})")
         elif len(values) == 1:
             parts.append(f"{plain} {values[0][:10] if name == 'env.commit' else values[0]}")
         elif values:
