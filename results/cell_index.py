@@ -42,8 +42,8 @@ class Entry(NamedTuple):
 
     stamp: Stamp  # of its file; empty where that may still be written
     arrays: Stamp  # of its predictions when they were found whole; empty for none
-    first: int  # row of its records
-    count: int
+    first: int  # row of its records, and how many there are
+    records: int
     slot: str
     source: str
     order: tuple[int | str, ...]
@@ -124,9 +124,9 @@ class CellIndex:
             return
         self._convert()
         self._records = self._records.select(_rows(self._entries.values()))
-        ends = accumulate(entry.count for entry in self._entries.values())
+        ends = accumulate(entry.records for entry in self._entries.values())
         for (key, entry), end in zip(list(self._entries.items()), ends, strict=True):
-            self._entries[key] = entry._replace(first=end - entry.count)
+            self._entries[key] = entry._replace(first=end - entry.records)
         text = json.dumps([FORMAT, Entry._fields, self._entries])
         arrays = {"entries": np.frombuffer(text.encode(), dtype=np.uint8), **self._records.dump()}
         with suppress(OSError), replacing(self._path) as temporary:
@@ -149,7 +149,7 @@ class CellIndex:
             stamp=stamp,
             arrays=known.arrays if known else (),
             first=first,
-            count=len(cell.records),
+            records=len(cell.records),
             slot=cell.slot,
             source=str(cell.identity.get("source")),
             order=cell.order,
@@ -173,7 +173,7 @@ class CellIndex:
             made, names, stated = json.loads(arrays["entries"].tobytes())
             records = Columns.load(arrays, ROW)
             entries = {key: Entry(*map(_as_tuple, values)) for key, values in stated.items()}
-            inside = all(0 <= one.first <= one.first + one.count <= len(records) for one in entries.values())
+            inside = all(0 <= one.first <= one.first + one.records <= len(records) for one in entries.values())
             if (made, tuple(names)) == (FORMAT, Entry._fields) and inside:
                 self._entries, self._records = entries, records
 
@@ -190,4 +190,4 @@ def _as_tuple(value: Any) -> Any:
 
 
 def _rows(entries: Iterable[Entry]) -> np.ndarray:
-    return np.concatenate([np.arange(0), *(np.arange(one.first, one.first + one.count) for one in entries)])
+    return np.concatenate([np.arange(0), *(np.arange(one.first, one.first + one.records) for one in entries)])

@@ -141,7 +141,7 @@ def measured_rows(part: Rows, majority: float | None = None) -> Measured | None:
     ok = [row for row in part if row["status"] == "ok"]
     if not ok:
         return Measured(words=str(part[0]["status"]), marks=_marks_of(part))
-    if len({row.get("cell") for row in ok}) > 1:
+    if len({row.get("cell") for row in ok} - {None}) > 1:
         raise UsageError(
             f"several numbers are of one cell, {ok[0]['model']} on {ok[0]['task']}, {ok[0]['metric']}: they differ in "
             f"more than the seed ({', '.join(str(row['measurement']) for row in ok)}). Name the run that counts"
