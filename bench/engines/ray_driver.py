@@ -14,7 +14,8 @@ import time
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,13 @@ class _Underway:
     job: Job
     worker: _Hired
     reporter: RunReporter  # of its own
+    begun: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def failure(self, error: str, trace: str, device: str) -> Outcome:
+        """The outcome where the worker has none to give."""
+        seconds = (datetime.now(UTC) - self.begun).total_seconds()
+        known = {"status": "failed", "error": error, "device": device, "seconds": seconds}
+        return Outcome(cell=without_number(self.job, self.begun, **known), trace=trace)
 
 
 class _Hall:
@@ -292,8 +300,7 @@ class _Hall:
             outcome: Outcome | None = self._ray.get(reference)
             gone = outcome is None
         except self._ray.exceptions.RayTaskError as error:  # it could not even begin
-            failed = without_number(job, status="failed", error=one_line(error.cause or error))
-            outcome = Outcome(cell=failed, trace=str(error))
+            outcome = underway.failure(one_line(error.cause or error), str(error), self._places.device)
         except self._ray.exceptions.RayError as error:
             outcome, gone = self._died(underway, error), True
         if gone:
@@ -316,7 +323,7 @@ class _Hall:
             return None
         place = underway.worker.ready.place if underway.worker.ready else ""
         text = f"{DEATHS} workers died in this job, the last on {place}: killed, out of memory, or ended by its code"
-        return Outcome(cell=without_number(job, status="failed", error=text), trace=why)
+        return underway.failure(text, why, self._places.device)
 
     def _of_the_same_files(self, outcome: Outcome, worker: _Hired) -> Outcome:
         """The outcome; a failure where another machine read files that are not those of this one."""

@@ -35,7 +35,7 @@ class Luggage:
         resolved = tuple(folder.resolve() for folder in folders)
         architectures = {id(job.model.architecture): job.model.architecture for job in jobs}.values()
         builders = {one.where for one in architectures if isinstance(one, OwnBuilder)}
-        files = {file for folder in resolved for file in folder.rglob("*.py")}
+        files = {file for folder in resolved for row in folder.glob("*.py") for file in imported_files(row, folder)}
         files |= {file for where in builders for file in imported_files(where.file, where.root)}
         return cls(files={file: file.read_bytes() for file in files}, include=resolved, modules=module_names())
 

@@ -252,6 +252,9 @@ def test_a_job_that_kills_its_workers_is_a_failed_record(world: Path, cluster: A
     words = (*PASSES[:1], "task=sprite-x,sprite-angle", *PASSES[2:-1], "model=mine.py:Net")
     process = command(world, *words, f"ray={cluster.address}", "out=r")
     ended(world, process, 1)
+    said = (world / "said").read_text()
+    assert "Traceback (most" not in said
+    assert "2 jobs: 2 failed, in " in said
     records = vit_bench.load(world / "r").to_dict("records")
     assert [record["status"] for record in records] == ["failed"] * 2  # both of the same pass
     assert all(record["error"].startswith("2 workers died in this job, the last on ") for record in records)
@@ -266,6 +269,7 @@ def test_a_worker_whose_disk_is_full(world: Path, cluster: Any) -> None:
     (world / "full").touch()
     words = (*PASSES, f"ray={cluster.address}", "out=r")
     ended(world, command(world, *words), 1)
+    assert "Traceback (most" not in (world / "said").read_text()
     frame = vit_bench.load(world / "r")
     struck = frame[frame["status"] == "failed"]
     assert len(cells(world)) == 6
