@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
-WIDE, LONG = 3.8, 24  # points of a letter in a legend; letters of a name that may need a column of its own
+WIDE = 3.8  # points of a letter in a legend
 COLUMN, PAGE = 3.3, 6.8  # inches: the width of one column, and of a page
 # Okabe and Ito's palette, distinguishable with any kind of colour vision, darkest first.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9", "#7F7F7F")
@@ -131,10 +131,11 @@ def legend(
         grey: dict[str, Any] = {"color": "#444444", "marker": "o", "linestyle": "none"}
         handles.append(Line2D([], [], label="measured here", **grey))
         handles.append(Line2D([], [], label=what, markerfacecolor="white", **grey))
-    if handles:
-        longest = max((len(line) for name in styles.names for line in fill(name, room).splitlines()), default=0)
-        fitting = max(1, (room + 9) // (longest + 9)) if longest > LONG else columns
-        canvas.legend(handles=handles, loc="outside lower center", ncols=min(columns, fitting, len(handles)))
+    for count in range(min(columns, len(handles)), 0, -1):  # as many columns as the figure is wide
+        drawn = canvas.legend(handles=handles, loc="outside lower center", ncols=count)
+        if count == 1 or drawn.get_window_extent().width <= canvas.bbox.width:
+            return
+        drawn.remove()
 
 
 def series(
