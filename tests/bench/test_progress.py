@@ -16,8 +16,8 @@ import pytest
 import vit_bench
 from rich.console import Console
 from vit_bench.bench.data.unpack import unpack
+from vit_bench.bench.engines.attempt import JobReporter
 from vit_bench.bench.progress import Progress
-from vit_bench.bench.run import JobReporter
 from vit_bench.meter import Meter, counted, telling
 from vit_bench.suites.images.decoded import Decoded, with_digest
 from vit_bench.suites.protocol import Split, Work
