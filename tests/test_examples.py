@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shlex
 import shutil
 import subprocess
@@ -55,3 +57,48 @@ def test_a_users_suite_counts_in_the_key_and_names_that_are_taken_are_errors(
     suite.write_text(suite.read_text().replace('"nearest-mean"', '"vtab"'))
     with pytest.raises(UsageError, match=r"include=\.: two suites are called 'vtab': vtab and vtab\. Name yours"):
         make_plan(config.read(words))
+
+
+NOTEBOOKS = sorted((OWN.parent / "notebooks").glob("*.ipynb"))
+SHOWN = {  # what the outputs of a notebook say, among else
+    "first_steps": (
+        "<caption>fewshot: top-1 accuracy",
+        "which model of 2 may be the best",
+        "Verdicts on A",
+        "a report of",
+    ),
+    "your_own_model": ("narrow", "which model of 3 may be the best", "torch.Size([2, 128])"),
+}
+
+
+def test_notebooks_are_kept_without_outputs() -> None:
+    assert [path.stem for path in NOTEBOOKS] == sorted(SHOWN)
+    for path in NOTEBOOKS:
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in cells if "outputs" in cell)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs_and_shows_its_results(path: Path, tmp_path: Path) -> None:
+    nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
+    book = nbformat.read(path, as_version=4)
+    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    kernels = tmp_path / "kernels" / "kernels" / "here"
+    kernels.mkdir(parents=True)
+    kernel = {"argv": command, "display_name": "here", "language": "python"}
+    (kernels / "kernel.json").write_text(json.dumps(kernel))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JUPYTER_PATH", str(tmp_path / "kernels"))
+        client = nbclient.NotebookClient(
+            book, timeout=300, kernel_name="here", resources={"metadata": {"path": str(tmp_path)}}
+        )
+        client.execute()
+    outputs = [output for cell in book.cells for output in cell.get("outputs", [])]
+    assert not [output for output in outputs if output.output_type == "error"]
+    assert not [output for output in outputs if output.output_type == "display_data"]  # each result shows itself once
+    said = "".join(str(output.get("data", output.get("text"))) for output in outputs)
+    for text in SHOWN[path.stem]:
+        assert text in said
+    if keep := os.environ.get("KEEP_NOTEBOOKS"):  # to look at
+        nbformat.write(book, Path(keep) / path.name)

@@ -75,8 +75,11 @@ def join_all(
             + (f"; {' or '.join(several)} would compare several" if several else "")
         )
     keys, dropped, by_value = _keys(list(parts.values()), by)
-    cells = [_cells(part, keys, f"{name}, {side}").assign(side=side) for side, part in parts.items()]
-    cells = pd.concat([part.astype(by_value).assign(number=i) for i, part in enumerate(cells)], ignore_index=True)
+    for side, part in parts.items():
+        _prepare(part, keys, f"{name}, {side}")
+    whole = pd.concat([part.assign(side=side, number=i) for i, (side, part) in enumerate(parts.items())])
+    cells = _summarise(whole, [*keys, "side", "number"]).sort_values("number", kind="stable", ignore_index=True)
+    cells = cells.astype(by_value)
     first = cells if against is None else cells[cells["side"] == against]
     merged = first.merge(cells, on=keys, suffixes=("_a", "_b"), sort=False)
     chosen = merged["number_a"] < merged["number_b"] if against is None else merged["side_b"] != against
@@ -104,9 +107,13 @@ def _keys(sides: Sequence[pd.DataFrame], by: str) -> tuple[list[str], list[str],
 
 
 def _cells(side: pd.DataFrame, keys: list[str], name: str) -> pd.DataFrame:
+    _prepare(side, keys, name)
+    return _summarise(side, keys)
+
+
+def _prepare(side: pd.DataFrame, keys: list[str], name: str) -> None:
     _number_runs(side, keys)
     _refuse_duplicates(side, keys, name)
-    return _summarise(side, keys)
 
 
 def _notes_on_questions(pairs: pd.DataFrame, who: str, mix: bool) -> list[str]:
@@ -129,7 +136,8 @@ def _checked(frame: pd.DataFrame, name: str) -> pd.DataFrame:
 
     Raises UsageError for bad values, mixed units, and weights of one name that are several files.
     """
-    frame = frame[frame["status"] == "ok"]
+    columns = [name for name in map(str, frame) if not name.startswith(("env.", "pretrain."))]  # half of them
+    frame = frame.loc[frame["status"] == "ok", columns]
     not_finite = frame[~frame["value"].between(-float("inf"), float("inf"), inclusive="neither")]
     if len(not_finite):
         row = not_finite.iloc[0]
@@ -197,6 +205,8 @@ def _is_treatment(name: str, sides: Sequence[pd.DataFrame]) -> bool:
 def _number_runs(side: pd.DataFrame, keys: list[str]) -> None:
     """Number the runs of a cell whose timings come from several runs, in the column seed, in place."""
     timings = ~side["unit"].isin(BY_DIFFERENCE) & (side["seed"] < 0)
+    if not timings.any():
+        return
     repeated = timings & side.duplicated(keys, keep=False)
     if repeated.any():
         taken = side[repeated].assign(run=side["started_at"].astype(str) + side["measurement"].astype(str))

@@ -38,10 +38,10 @@ def _models_table(found: AllPairs) -> Table:
     columns, bold = [_kind(found)], set()
     rows: list[list[str]] = [[side] for side in found.sides]
     for ranking in sorted(means, key=lambda one: one.subject[-1] != ALL):
-        name = heading(ranking, several)
+        name, alone = heading(ranking, several), _alone(ranking)
         columns += [name, "rank", *(["rank on such tasks"] if ranking.on_such_tasks else [])]
         for i, side in enumerate(found.sides):
-            bold |= {(i, len(rows[i]))} if _alone(ranking, side) else set()
+            bold |= {(i, len(rows[i]))} if side == alone else set()
             value = f"{ranking.values[side]:.2f}" if side in ranking.values else ""
             rows[i] += [value, str(ranking.ranks.get(side, ""))]
             rows[i] += [str(ranking.on_such_tasks.get(side, ""))] if ranking.on_such_tasks else []
@@ -59,12 +59,13 @@ def _models_table(found: AllPairs) -> Table:
 
 def _matrix(found: AllPairs, cells: list[Ranking]) -> Table:
     rows, bold = [], set()
+    alone = [_alone(ranking) for ranking in cells]
     for i, side in enumerate(found.sides):
         texts = []
         for j, ranking in enumerate(cells, start=1):
             rank = f" ({ranking.ranks[side]})" if side in ranking.ranks else ""
             texts.append(f"{ranking.values[side]:.2f}{rank}" if side in ranking.values else "")
-            bold |= {(i, j)} if _alone(ranking, side) else set()
+            bold |= {(i, j)} if side == alone[j - 1] else set()
         rows.append((side, *texts))
     return Table(
         title="By cell: the number, and in brackets the ranks that are possible",
@@ -79,9 +80,10 @@ def _kind(found: AllPairs) -> str:
     return "model" if found.by == ROW else found.by
 
 
-def _alone(ranking: Ranking, side: str) -> bool:
-    """Whether this is the only one that may be the best."""
-    return side in ranking.ranks and [s for s, rank in ranking.ranks.items() if rank.may_be_best] == [side]
+def _alone(ranking: Ranking) -> str | None:
+    """The only one that may be the best; None where there are several."""
+    best = [side for side, rank in ranking.ranks.items() if rank.may_be_best]
+    return best[0] if len(best) == 1 else None
 
 
 def _best_notes(means: list[Ranking]) -> list[str]:

@@ -89,6 +89,9 @@ def make(request: ReportRequest) -> Page:
     rest = len(_filled(template, values, numbers.without_records()).encode())
     numbers.fit(PAGE_LIMIT - rest)
     html = _filled(template, values, numbers)
+    if len(html.encode()) > PAGE_LIMIT:  # by the links from tables to these numbers
+        numbers.fit(PAGE_LIMIT - (len(html.encode()) - len(numbers.text)))
+        html = _filled(template, values, numbers)
     parts = {
         "figures": sum(len(figure.svg.encode()) for figure in figures),
         "numbers": len(numbers.text.encode()),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..figures import Drawing
 from ..tables import Table
@@ -27,6 +27,7 @@ def compressed(data: bytes) -> str:
 
 def of_table(name: str, table: Table) -> list[EmbeddedFile]:
     """The table as CSV and as LaTeX."""
+    table = replace(table, sources={})  # which take time where the table is divided
     texts = {"csv": ("CSV", render(table, "csv")), "tex": ("LaTeX", render(table, "latex"))}
     return [EmbeddedFile(f"{name}.{end}", word, compressed(text.encode())) for end, (word, text) in texts.items()]
 

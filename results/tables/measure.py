@@ -121,8 +121,10 @@ Rows = Sequence[Mapping[str, Any]]  # records with the columns in ROW_FIELDS
 
 def rows_of(frame: pd.DataFrame) -> Rows:
     """The records as dicts of what cells are made of: many small cells are made of these much faster than of frames."""
+    import pandas as pd
+
     names = [name for name in ROW_FIELDS if name in frame]
-    columns = [frame[name].astype(object).where(frame[name].notna(), None).tolist() for name in names]
+    columns = [[None if item is pd.NA or item != item else item for item in frame[name].tolist()] for name in names]
     return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 
 

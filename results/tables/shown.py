@@ -100,7 +100,7 @@ class Tables(Sequence["Tables"]):
         from rich.console import Console
 
         file = io.StringIO()
-        console = Console(file=file, width=width, force_terminal=terminal, color_system=None)
+        console = Console(file=file, width=width, force_terminal=terminal, force_jupyter=False, color_system=None)
         for table in self.of("terminal"):
             show_table(table, console)
         return file.getvalue()
