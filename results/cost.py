@@ -40,7 +40,8 @@ def cost(frame: pd.DataFrame) -> Cost:
     jobs = jobs.drop_duplicates(["job", "started_at", "model", "variant"])
     cores = devices = 0.0
     names: dict[str, None] = {}
-    for row in jobs.to_dict("records"):
+    told = [name for name in ("seconds", "device", "treatment", "env.threads", "env.cpus") if name in jobs]
+    for row in jobs[told].to_dict("records"):
         job_hours = float(row["seconds"]) / 3600 * _processes(row)
         device = str(row["device"] or "cpu")
         names[device] = None

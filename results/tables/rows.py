@@ -143,7 +143,8 @@ def _treatments(frame: pd.DataFrame) -> list[dict[str, Any]]:
 def _fed_differently(frame: pd.DataFrame) -> list[str]:
     """The fields in which treatments of the same task differ."""
     by_task: dict[str, list[dict[str, Any]]] = {}
-    for task, treatment in zip(frame["task"], _treatments(frame), strict=True):
+    fed = frame[["task", "treatment"]].drop_duplicates()  # seeds are fed alike
+    for task, treatment in zip(fed["task"], _treatments(fed), strict=True):
         if treatment:
             by_task.setdefault(task, []).append(treatment)
     return list(dict.fromkeys(name for treatments in by_task.values() for name in differing(treatments)))
