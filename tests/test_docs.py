@@ -50,7 +50,7 @@ def commands(page: Path) -> Iterator[str]:
     for block in re.findall(r"(?:^    .*\n)+", text, re.MULTILINE):
         lines = re.sub(r"\n {10,}", " ", block).splitlines()  # a command goes on in a line that is far to the right
         typed = [line.strip().removeprefix("$ ") for line in lines]
-        yield from (line for line in typed if OURS.match(line) and not re.search(r"…|\.\.\.", line))
+        yield from (line for line in typed if OURS.match(line) and not re.search(r"…|\.\.\.|=YOURS\b", line))
     for span in re.findall(r"`([^`]+)`", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)):
         span = " ".join(span.split())
         if OURS.match(span) and not re.search(r"…|\.\.\.|\[|--| (VERB|[A-Z]+\b(?!/))", span):
@@ -103,6 +103,8 @@ RUNS = (
     "suite=finetune task=digits model=ViT-mini steps=2 batch=4 lr=0.01 seed=0,1 save=weights",
     "suite=pretrain task=fractals:4:20 model=ViT-mini,BiT-mini suite.images=8,16 epochs=1 batch=4 lr=0.01 visits=1 "
     "seed=0,1 probe=fractals:4:20",
+    "suite=pretrain task=fractals:4:20 model=BiT-mini suite.images=8 suite.until=1 epochs=1 batch=4 lr=0.01 visits=1 "
+    "seed=0,1 probe=fractals:4:20 out=runs/speedrun",
     "suite=pretrain task=fractals:4:20 model=ViT-mini suite.images=8 suite.objective=masked_patch epochs=1 batch=4 "
     "lr=0.01 visits=1 seed=0 probe=none out=runs/masked",
     "suite=finetune task=digits model=ViT-mini,BiT-mini weights='runs/pretrain/kept/*/seed0.safetensors' recipe=short "
@@ -115,6 +117,7 @@ COPIES = {  # files and run directories by the names of the pages
     "runs/fewshot": ("runs/before", "runs/after"),
     "runs/finetune": ("A", "B"),
     "runs/pretrain": ("runs/crossover-cpu",),
+    "runs/speedrun": ("runs/yours",),
     "runs/finetune/kept/*/*.safetensors*": (
         "runs/finetune/kept/KEY/NAME.safetensors",
         "runs/finetune/kept/KEY/ViT-mini-digits-seed0.safetensors",
