@@ -16,7 +16,7 @@ from vit_bench.bench.cli import app
 from vit_bench.bench.config import read, read_file
 from vit_bench.bench.plan import make_plan
 from vit_bench.bench.reproduce import run_commands
-from vit_bench.bench.words import as_typed
+from vit_bench.bench.words import as_typed, text_of
 from vit_bench.models import create_model
 from vit_bench.registry import UsageError
 from vit_bench.results.record import Cell, Record, read_variant, variant_of
@@ -61,8 +61,8 @@ def test_lists_go_round(tmp_path: Path) -> None:
         again = read([f"config={tmp_path / 'config.yaml'}"])
         assert (again.weights, again.out, again.include) == (config.weights, config.out, config.include)
         assert again.model_settings == {"note": first}
-        assert read([f"weights={api._text('weights', list(paths))}"]).weights == paths
-        assert read([f"weights={api._text('weights', Path(paths[0]))}"]).weights == (str(Path(paths[0])),)
+        assert read([f"weights={text_of('weights', list(paths))}"]).weights == paths
+        assert read([f"weights={text_of('weights', Path(paths[0]), several=True)}"]).weights == (str(Path(paths[0])),)
         assert read(api._models([f"/m/{first}.py:net", "ViT-mini"])[0]).model == (f"/m/{first}.py:net", "ViT-mini")
 
 
