@@ -237,8 +237,8 @@ def show_table(table: Table, console: Console) -> None:
     for piece in parts:
         wide = width(piece)
         if wide > console.width:  # let the terminal break the lines instead of cutting them
-            plain = {"force_terminal": console.is_terminal, "force_jupyter": False}
-            console = type(console)(file=console.file, width=wide, **plain)
+            new, shown = type(console), console.is_terminal
+            console = new(file=console.file, width=wide, force_terminal=shown, force_jupyter=False)
         console.print(build(piece))
     for note in table.notes:
         for line in textwrap.wrap(note, across, break_long_words=False, break_on_hyphens=False):
