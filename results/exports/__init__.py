@@ -1,4 +1,4 @@
-"""Export to and import from the formats of other projects (timm, CLIP_benchmark, mteb, the Hub's model cards), and this project's bundles.
+"""Export to and import from the formats of other projects and the Hub's model cards; and this project's bundles.
 
 A module here that has an `Exchange` at module level adds a format.
 """
