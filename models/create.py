@@ -24,24 +24,23 @@ def create_model(
 ) -> Backbone:
     """A network in evaluation mode, with float32 weights on the CPU.
 
-    Args:
-        name: a name or alias of the catalog, `timm:NAME[.TAG]`, `torchvision:NAME[.TAG]`, `hf:OWNER/REPOSITORY`
-            (timm's format), `path/file.py:builder`, `package.module:builder`, or a row; an alias may name weights,
-            too: `BiT-M-R50x1`, `vit_base_patch16_224.augreg_in21k`
-        weights: None or "random": random weights, drawn as the official code does, from `seed` ("random:7": from 7);
-            a tag of the row (`spec.known_weights`), whose file is found or downloaded
-            (models/released/download.py); or the path of a file, which must match exactly: an official .npz of a
-            ViT, BiT or hybrid, or big_vision's of a ViT; a .safetensors (or an index of shards), .pt, .pth, .bin
-            or .ckpt with our names or timm's, bare or inside a training checkpoint ("run.pth:model_ema" names the
-            part); or a folder that holds one of these. A user's own model brings its weights ("own", or None) or
-            draws them from `seed`; a file has its names. A library's model also takes "pretrained" (the library's
-            default) or a name of the library's weights, its files have the library's names, and None is
-            "pretrained" where its name has a tag. A WeightsChoice is taken as it is (models/weights_choice.py).
-        num_classes: of the head, which is zero unless the file has a head of that size. None keeps the file's head;
-            without one, calling the network gives the features
-        image_size: in pixels, one number or (height, width); None: the row's. Position embeddings of a file with
-            another grid are resized as the official code does (with the row's `posembed="bicubic"`, as timm does). Rows
-            and columns at the end that fill no patch are left out, as in the official code, and `notes` say so.
+    name         a name or alias of the catalog, `timm:NAME[.TAG]`, `torchvision:NAME[.TAG]`, `hf:OWNER/REPOSITORY`
+                 (timm's format), `path/file.py:builder`, `package.module:builder`, or a row; an alias may name weights,
+                 too: `BiT-M-R50x1`, `vit_base_patch16_224.augreg_in21k`
+    weights      None or "random": random weights, drawn as the official code does, from `seed` ("random:7": from 7);
+                 a tag of the row (`spec.known_weights`), whose file is found or downloaded
+                 (models/released/download.py); or the path of a file, which must match exactly: an official .npz of a
+                 ViT, BiT or hybrid, or big_vision's of a ViT; a .safetensors (or an index of shards), .pt, .pth, .bin
+                 or .ckpt with our names or timm's, bare or inside a training checkpoint ("run.pth:model_ema" names the
+                 part); or a folder that holds one of these. A user's own model brings its weights ("own", or None) or
+                 draws them from `seed`; a file has its names. A library's model also takes "pretrained" (the library's
+                 default) or a name of the library's weights, its files have the library's names, and None is
+                 "pretrained" where its name has a tag. A WeightsChoice is taken as it is (models/weights_choice.py).
+    num_classes  of the head, which is zero unless the file has a head of that size. None keeps the file's head; without
+                 one, calling the network gives the features
+    image_size   in pixels, one number or (height, width); None: the row's. Position embeddings of a file with another
+                 grid are resized as the official code does (with the row's `posembed="bicubic"`, as timm does). Rows
+                 and columns at the end that fill no patch are left out, as in the official code, and `notes` say so.
 
     Returns a Backbone: `features(images)` is (B, num_features), `images` (B, 3, H, W) floats scaled by `spec.input`.
     Its `notes` say what was done to fit a file or a size; its `spec` is the row, or a variant of it where the file has
