@@ -106,7 +106,7 @@ def named_files() -> set[str]:
     """The files and folders of the project that the README and the pages name to its users."""
     text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
     words = set(re.findall(r"[\w.-]+(?:/[\w.-]+)+", text))
-    return {word for word in words if (CLONE / word).exists() and not word.startswith(DEVELOPERS)}
+    return {word for word in words if (CLONE / word).exists() and not word.startswith((*DEVELOPERS, ".."))}
 
 
 def test_what_the_pages_name_is_in_the_wheel(wheel: Path) -> None:
