@@ -41,6 +41,8 @@ class Simulated:
     def transform(self, view: View) -> View:
         return view
 
+    def advance(self, count: float, note: str = "", *, found: bool = False) -> None: ...
+
     def logits(self, task: Any, split: str, view: View, *, precision: Any, rows: Any = None) -> Features:  # noqa: ARG002
         right = self._right
         if view != View():

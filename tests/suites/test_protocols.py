@@ -47,6 +47,8 @@ class Fake:
         treatment = {"size": [8, 8], "precision": options["precision"]}
         return Features(x=x[:first], labels=y[:first], digests=(digest,), treatment=treatment)
 
+    def advance(self, count: float, note: str = "", *, found: bool = False) -> None: ...
+
 
 def measured(suite: FewShot, context: Fake | None = None) -> dict[str, list]:
     found: dict[str, list] = {}

@@ -122,9 +122,9 @@ def test_a_path_with_a_comma_is_quoted(tmp_path: Path) -> None:
     for name in ("a,b.pt", "c.pt"):
         (tmp_path / name).touch()
     assert pairs("model=ViT-mini", 'weights="a,b.pt",c.pt') == [("ViT-mini", "a,b.pt"), ("ViT-mini", "c.pt")]
-    from vit_bench.bench.api import _text
+    from vit_bench.bench.words import text_of
 
-    assert _text("weights", [Path("a,b.pt"), "c.pt"]) == '"a,b.pt",c.pt'
+    assert text_of("weights", [Path("a,b.pt"), "c.pt"]) == '"a,b.pt",c.pt'
 
 
 def test_a_tag_goes_before_a_file_of_its_name(tmp_path: Path) -> None:

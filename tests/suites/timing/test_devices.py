@@ -272,4 +272,4 @@ def test_a_budget_that_is_over_leaves_rows_and_says_so(tmp_path: Path) -> None:
     assert [one.at["image_size"] for one in found if one.metric == "images_per_second" and one.value] == [32]
     left = [one for one in found if one.error]
     assert [one.at["image_size"] for one in left] == [48, 64]
-    assert {one.error for one in left} == {"not measured: suite.budget=0.001 seconds of this model were over"}
+    assert {one.error for one in left} == {"not reached within 0.001 s (suite.budget)"}
