@@ -13,6 +13,7 @@ import torch
 from ...meter import telling
 from ...models.weights_choice import Random
 from ...stable import cache_folder
+from ...suites.images.decoded import BadImages
 from ...suites.images.features import exact_convolutions
 from .. import environment
 from ..config import data_folder
@@ -127,6 +128,10 @@ def _reading(job: Job, plan: Plan) -> float:
     try:
         with telling(told):
             split = job.source.load(job.task, job.suite.splits[0], data_folder(plan.config), cache_folder())
+    except BadImages as error:
+        if not job.skip_bad:
+            raise
+        split = error.readable
     except _EnoughRead:
         return read / (time.monotonic() - begun)
     begun, read = time.monotonic(), 0

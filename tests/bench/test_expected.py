@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import re
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from vit_bench.bench import config
 from vit_bench.bench.engines.attempt import _cell, _record
@@ -21,6 +23,7 @@ from vit_bench.bench.plan import Plan, make_plan
 from vit_bench.bench.verbs.plan import _minutes, plan_verb
 from vit_bench.meter import counted
 from vit_bench.results.store import Store
+from vit_bench.suites.images.decoded import BadImages
 
 FEWSHOT = ("suite=fewshot", "model=ViT-mini", "device=cpu")
 
@@ -175,6 +178,29 @@ def test_reading_is_measured_without_reading_everything(monkeypatch: pytest.Monk
     rate = measure._reading(job, plan)
     assert 5 < len(read) < 100
     assert rate == pytest.approx(len(read) / 0.05, rel=0.5)
+
+
+def test_reading_is_measured_without_the_images_that_are_left_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(measure, "SPAN", 0.05)
+    readable: Any = SimpleNamespace(images=np.zeros((3, 2, 2, 3), np.uint8))
+
+    class Damaged:
+        """A source of whose images one cannot be read."""
+
+        def load(self, *_: Any) -> None:
+            error = BadImages.__new__(BadImages)
+            error.readable = readable
+            raise error
+
+    plan: Any = SimpleNamespace(config=config.read(["suite=fewshot", f"data={tmp_path}"]))
+    for skip_bad in (True, False):
+        job: Any = SimpleNamespace(
+            source=Damaged(), task=None, suite=SimpleNamespace(splits=("train",)), skip_bad=skip_bad
+        )
+        with nullcontext() if skip_bad else pytest.raises(BadImages):
+            assert measure._reading(job, plan) > 0
 
 
 def test_lists_of_replays_assume_one_speed_each() -> None:
