@@ -34,8 +34,11 @@ def resolve(path: Path) -> Path:
             return files[0]
         if not files and (foreign := foreign_folder(path)):
             raise UsageError(f"'{path}' is no weights file: {foreign}")
-        what = f"{len(files)} weights files: {', '.join(file.name for file in files[:8])}" if files else "none"
-        raise UsageError(f"'{path}' is a folder; name a weights file in it ({KINDS}). There are {what}")
+        files = files or sorted(file for file in path.glob("*/*/*") if file.suffix in SUFFIXES)  # as runs/x/kept/KEY/
+        names = ", ".join(str(file.relative_to(path)) for file in files[:8])
+        what = f"{len(files)} weights files: {names}" if files else "none"
+        there = "is 1 weights file: " + names if len(files) == 1 else f"are {what}"
+        raise UsageError(f"'{path}' is a folder; name a weights file in it ({KINDS}). There {there}")
     known = path.suffix in SUFFIXES or path.name.endswith(INDEX)
     if not (known and path.exists()) and (foreign := foreign_file(path)):
         raise UsageError(f"'{path}' is no weights file: {foreign}")

@@ -182,6 +182,13 @@ def test_files_that_are_none(name: str, message: str, tmp_path: Path) -> None:
         create_model("ViT-mini", tmp_path / name)
 
 
+def test_a_folder_names_the_weights_files_below_it(tmp_path: Path) -> None:
+    (tmp_path / "kept" / "key").mkdir(parents=True)
+    save(drawn(), tmp_path / "kept" / "key" / "w.pt")
+    with pytest.raises(UsageError, match=r"is a folder; .*There is 1 weights file: kept/key/w\.pt"):
+        create_model("ViT-mini", tmp_path)
+
+
 def test_notes_say_what_was_done(tmp_path: Path) -> None:
     path = save(drawn(), tmp_path / "w.pt")
     assert create_model("ViT-mini").notes == create_model("ViT-mini", path).notes == ()
