@@ -132,7 +132,7 @@ def _notes_on_questions(pairs: pd.DataFrame, who: str, mix: bool) -> list[str]:
 
 
 def _checked(frame: pd.DataFrame, name: str) -> pd.DataFrame:
-    """The records of status ok, with column `fed` added.
+    """The records of status ok, with column `fed` added. A number that several jobs found alike counts once.
 
     Raises UsageError for bad values, mixed units, and weights of one name that are several files.
     """
@@ -155,7 +155,9 @@ def _checked(frame: pd.DataFrame, name: str) -> pd.DataFrame:
             f"{name}: the weights {weights} of {model} are several files, whose digests are "
             f"{' and '.join(files['weights_sha'])} (column weights_sha). Name the run that counts"
         )
-    frame = frame.copy()
+    found = ["suite", *AXES, *ALWAYS[1:], "seed", "weights_sha", "question", "treatment", "value", *at_columns(frame)]
+    again = frame.duplicated(found) & ~frame.duplicated([*found, "measurement"])  # as shots=1,5 and shots=5 both find
+    frame = frame[~(again & (frame["unit"].isin(BY_DIFFERENCE) | (frame["seed"] >= 0)))].copy()
     canonical = {text: _without_tuned(text) for text in frame["treatment"].unique()}
     frame["fed"] = frame["treatment"].astype(object).map(canonical)
     frame["seed"] = frame["seed"].astype("float64").fillna(-1)
@@ -226,9 +228,14 @@ def _refuse_duplicates(side: pd.DataFrame, keys: list[str], name: str) -> None:
             f"{name} answers several questions about {first['model']} on {first['task']}: "
             f"{'; '.join(_differing_fields(questions))}. Give one of them"
         )
-    cell = ", ".join(f"{key} {first[key]}" for key in ("model", "task", "metric") if first[key] != "")
+    named = [key for key in ("model", "task", "metric", *_inner_columns(side)) if first[key] not in ("", MISSING)]
+    cell = ", ".join(f"{key} {first[key]}" for key in named)
     seed = f", seed {first['seed']:.0f}" if first["seed"] >= 0 else ""
-    raise UsageError(f"{name}: {' and '.join(map(_row, same.index[:4]))} are of the same cell: {cell}{seed}")
+    found = ", ".join(
+        f"{key} says {value:g}" for key, value in zip(same["measurement"][:4], same["value"], strict=False)
+    )
+    rows = " and ".join(map(_row, same.index[:4]))
+    raise UsageError(f"{name}: {rows} are of the same cell: {cell}{seed} ({found}). Name the run that counts")
 
 
 def _summarise(side: pd.DataFrame, keys: list[str]) -> pd.DataFrame:

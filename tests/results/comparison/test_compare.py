@@ -123,6 +123,18 @@ def test_a_margin_says_what_is_equivalent(tmp_path: Path) -> None:
     assert compare(a, b, ("c", "d"), margin=20.0).pairs[0].verdict == "equivalent within 20 points"
 
 
+def test_a_number_that_two_jobs_found_alike_counts_once(tmp_path: Path) -> None:
+    """As of `shots=1,5` and later `shots=5` in one run directory; where they differ, the message tells them apart."""
+    a, b = (side(tmp_path / name, {"x": rate}, seeds=2, keep=False) for name, rate in (("a", 0.5), ("b", 0.4)))
+    again = a.assign(measurement=["later/0", "later/1"])
+    once, twice = (compare(pd.concat(runs, ignore_index=True), b, ("a", "b")) for runs in ([a], [a, again]))
+    assert tables(once)[0].rows == tables(twice)[0].rows
+    other = pd.concat([a, again.assign(value=again["value"] + 1)], ignore_index=True).assign(shots=5)
+    said = r"a: row 2 and row 4 are of the same cell: model M, .*, shots 5, seed 0 \(k0/0 says .*, later/0 says .*\)\."
+    with pytest.raises(UsageError, match=said):
+        compare(other, b.assign(shots=5), ("a", "b"))
+
+
 def test_other_questions_duplicates_units_and_missing_numbers_are_refused(tmp_path: Path) -> None:
     a = side(tmp_path / "a", {"x": 0.5})
     other = side(tmp_path / "b", {"x": 0.5}, question={"task": "x", "split": "t"})
