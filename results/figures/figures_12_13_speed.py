@@ -138,9 +138,11 @@ def draw_pareto(request: FigureRequest) -> Drawing:
         accuracy, task = _accuracies(request, PARETO, ACCURACY_SUITES, shots=None)
         timed = _with_speed(request, PARETO, accuracy)
         if not timed:
+            first, size = accuracy[0], _size(accuracy[0])
             raise UsageError(
-                "figure pareto needs accuracies and speeds of the same models: name a run of suite=throughput beside "
-                f"one of suite={', '.join(ACCURACY_SUITES[:-1])} or {ACCURACY_SUITES[-1]}"
+                "figure pareto needs accuracies and speeds of the same models at one image size: name a run of "
+                f"suite=throughput beside one of suite={', '.join(ACCURACY_SUITES[:-1])} or {ACCURACY_SUITES[-1]}"
+                + (f". The accuracy of {first.label} is at {size:g} pixels: suite.image_size={size:g}" if size else "")
             )
         notes += _how_measured(timed)
         faded = [point.label for point, row in timed if _is_suspect(row)]
@@ -148,7 +150,7 @@ def draw_pareto(request: FigureRequest) -> Drawing:
                   ] if faded else []  # fmt: skip
         missing = sorted({point.label for point in accuracy} - {point.label for point, _ in timed})
         if missing:
-            notes.append(f"Left out, since their speed is unknown: {', '.join(missing)}.")
+            notes.append(f"Left out, since their speed at the size of the accuracy is unknown: {', '.join(missing)}.")
         found = relevant(request, PARETO, "top1")
         others = [suite for suite in ACCURACY_SUITES if suite in set(found["suite"]) - {accuracy[0].row["suite"]}]
         notes += [f"Left out: accuracies of suite {' and '.join(others)}; draw them apart."] if others else []
@@ -302,13 +304,18 @@ def _with_speed(request: FigureRequest, figure: Figure, accuracy: list[Point]) -
     timed = []
     for point in accuracy:
         own = frame[(frame["model"] == point.model) & (frame["variant"] == point.variant)]
-        size = json.loads(point.row.get("treatment") or "{}").get("size")  # the image size of the accuracy
-        if "image_size" in own and isinstance(size, list) and size:
-            own = own[own["image_size"].astype(float) == float(size[0])]
+        if "image_size" in own and (size := _size(point)):
+            own = own[own["image_size"].astype(float) == size]
         if len(own):
             fastest = own.sort_values("value", kind="stable").iloc[-1]
             timed.append((point, {str(name): value for name, value in fastest.items()}))
     return timed
+
+
+def _size(point: Point) -> float | None:
+    """The image size, in pixels, of an accuracy; None where its record does not say it."""
+    size = json.loads(point.row.get("treatment") or "{}").get("size")
+    return float(size[0]) if isinstance(size, list) and size else None
 
 
 def _inference(frame: pd.DataFrame) -> pd.DataFrame:

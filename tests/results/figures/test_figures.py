@@ -201,6 +201,9 @@ def test_records_that_a_figure_does_not_show_name_the_command_that_measures() ->
         draw("4", asked(frame_of(made.few(shots=1))))
     with pytest.raises(UsageError, match="figure pareto needs accuracies and speeds of the same models"):
         draw("pareto", asked(frame_of(made.few())))
+    small = [one for one in made.speeds() if one.at["image_size"] == 128]
+    with pytest.raises(UsageError, match=r"The accuracy of ViT-B/32 is at 224 pixels: suite\.image_size=224"):
+        draw("pareto", asked(frame_of(made.few() + small)))
     with pytest.raises(UsageError, match="figure 12 needs the column 'image_size', which these records do not have"):
         draw("12", asked(frame_of([made.record("throughput", "ViT-B/32", 5.0, metric="images_per_second")])))
     with pytest.raises(UsageError, match="figure 8 shows published points alone; leave the runs out"):
