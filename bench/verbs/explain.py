@@ -76,9 +76,10 @@ def _find(store: Store, words: Sequence[str]) -> tuple[Cell, Record]:
         found = exact or [(c, r) for c, r in found if c.key.startswith(name)]
     if not found:
         models = sorted({record.model for _, record in every})
+        bare = [f"'{word}' is the beginning of no key; name=value selects. " for word in words if "=" not in word]
         raise UsageError(
-            f"no record of {store.folder} is {' '.join(words)}. It has models {', '.join(models)}; tasks "
-            f"{', '.join(sorted({record.task for _, record in every}))}"
+            f"no record of {store.folder} is {' '.join(words)}. {''.join(bare[:1])}It has models {', '.join(models)}; "
+            f"tasks {', '.join(sorted({record.task for _, record in every}))}"
         )
     if len(found) > 1 and not any(name == "metric" for name, _ in pairs):
         found = [pair for pair in found if pair[1].metric == "top1"] or found

@@ -63,5 +63,7 @@ def test_words_select_and_what_is_unclear_is_listed(run: Path, capsys) -> None:
     assert "top1 = 51 percent" in capsys.readouterr().out
     with pytest.raises(UsageError, match=r"no record of .* is task=x"):
         explain_verb(run, ["task=x"])
+    with pytest.raises(UsageError, match=r"'ViT-B/16' is the beginning of no key; name=value selects\. It has models"):
+        explain_verb(run, ["ViT-B/16", "task=digits"])
     with pytest.raises(UsageError, match="is no run directory"):
         explain_verb(run / "nothing", [])
