@@ -159,7 +159,8 @@ def check_question(frame: pd.DataFrame, request: FigureRequest) -> None:
     for part in parts:
         if not request.mix and (mixed := mixed_fields(part, keys)):
             raise UsageError(
-                f"these records do not answer the same question: {mixed[0]}. Draw them apart, or type mix=true"
+                f"these records do not answer the same question: {mixed[0]}. Draw them apart, each from "
+                "a run directory of its own (out=DIR beside it takes finished jobs over), or type mix=true"
             )
 
 
