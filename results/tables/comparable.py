@@ -40,9 +40,9 @@ def remarked(part: pd.DataFrame) -> pd.DataFrame:
     """Add two columns to records, in place: `cell`, a number that records share if they differ in the seed alone, and
     `remarks`, with a line for each thing that is unusual about a record.
 
-    Unusual are fewer images than asked for, a division made here, other feeding than on the row's other tasks, and
-    another number of seeds. Tables show remarks as footnotes of cells. Timings have none. Raises UsageError for two
-    records of one cell that are not two seeds.
+    Unusual are fewer images than asked for, other feeding than on the row's other tasks, and another number of seeds.
+    Tables show remarks as footnotes of cells. Timings have none. Raises UsageError for two records of one cell that are
+    not two seeds.
     """
     ok = part[part["status"].eq("ok") & part["suite"].ne(TIMED)]
     fed = {text: canonical_treatment(text) for text in ok["treatment"].unique()}
@@ -77,7 +77,7 @@ def _refuse_repeated(ok: pd.DataFrame) -> None:
 
 
 def _in_itself(ok: pd.DataFrame) -> Iterator[tuple[Any, str]]:
-    """Remarks on what records were asked: fewer images a class than named, unreadable images, a division made here."""
+    """Remarks on what records were asked: fewer images a class than named, and unreadable images."""
     questions = {text: json.loads(text or "{}") for text in ok["question"].unique()}
     counts = ok.reindex(columns=["n_train", "n_skipped"]).astype("float64").fillna(0)
     columns = (ok.index, ok["question"], counts["n_train"], counts["n_skipped"])
@@ -90,11 +90,6 @@ def _in_itself(ok: pd.DataFrame) -> Iterator[tuple[Any, str]]:
         if skipped := skipped if isinstance(skipped, dict) else {"test": int(n_skipped)} if n_skipped else {}:
             counted = ", ".join(f"{count} of {split}" for split, count in skipped.items())
             yield i, f"Without the images that cannot be read (skip_bad=true): {counted}."
-        kind, *parts = str(question.get("label")).split("; ")
-        if kind == "class folder, alphabetical":  # suites/sources/folder.py
-            own = [f"{split}: folder {split}" for split in ("train", "val", "test")]
-            if other := [part for part in parts if part not in own]:
-                yield i, f"Images of the folder: {'; '.join(other)}."
 
 
 def _fed_otherwise(ok: pd.DataFrame) -> Iterator[tuple[Any, str]]:

@@ -15,6 +15,8 @@ from .table import FINE_TUNED, PRETRAINED, TIMED
 if TYPE_CHECKING:
     import pandas as pd
 
+OF_A_FOLDER = "class folder, alphabetical"  # begins the label of a user's folder (suites/sources/folder.py)
+
 
 def once(frame: pd.DataFrame) -> pd.DataFrame:
     """The records without earlier measurements of the same model, question, treatment and seed.
@@ -175,14 +177,15 @@ def protocol_notes(frame: pd.DataFrame) -> list[str]:
 
 def _folder_notes(frame: pd.DataFrame) -> list[str]:
     """A note on each of the user's folders: how it is divided, and what in it is not read."""
-    folders = frame[frame["group"].eq("folder") & frame["status"].eq("ok")].drop_duplicates("task")
+    ours = frame["question"].str.contains(OF_A_FOLDER, regex=False, na=False) & frame["status"].eq("ok")
+    folders = frame[ours].drop_duplicates(["task", "question"])
     notes = []
     for row in folders.to_dict("records"):
-        division = json.loads(row["question"] or "{}").get("label", "").partition("; ")[2]
+        division = json.loads(row["question"])["label"].partition("; ")[2]
         left_out = row.get("env.left_out")
         said = [division, left_out if isinstance(left_out, str) else ""]
         notes.append(f"{row['task']}: {'; '.join(filter(None, said))}.")
-    return notes
+    return list(dict.fromkeys(notes))
 
 
 def provenance_notes(frame: pd.DataFrame) -> list[str]:
