@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 from ...registry import Registry, UsageError, path_of, suggest
 from ...suites import suites
@@ -16,6 +16,7 @@ from ...suites.sources.fractals import fractals_task
 from ...suites.sources.sets import image_sets
 from ...suites.tasks import tasks
 from ..config import Config, data_folder
+from ..console import stderr
 from ..words import each
 from .user_rows import include
 
@@ -45,6 +46,7 @@ class AvailableData:
             raise UsageError(f"there is no source '{source}'. {suggest(source, names)}")
         self.used_sources = [row for row in self.sources if source in (None, row.name)]
         self._folders: dict[tuple[str, str], Task] = {}  # by word and division
+        self._told: set[str] = set()  # tasks of whose name there is a folder
         self._found: dict[tuple[str, str, tuple[str, ...]], str | None] = {}
 
     def collection(self, name: str) -> list[Task]:
@@ -67,6 +69,10 @@ class AvailableData:
             return [self._folders[word, division]]
         if word.startswith(FRACTALS):
             return [fractals_task(word)]
+        here = Path(word).is_dir() and Path.cwd() != self.root.resolve()  # and not one of the data sets
+        if here and word in self.tasks and word not in self._told:
+            self._told.add(word)
+            stderr().say(f"{word} is the task of that name; your folder {word} is task=folder:{word}")
         return self.collection(word) or self.tasks.select(word)
 
     def select_all(self, words: Sequence[str], splits: Sequence[str] = ()) -> list[Task]:

@@ -127,6 +127,15 @@ def test_what_trains_nothing_scores_all_images_and_its_table_says_what_was_left_
     assert f"folder:mine: {division}; not read as images (1): train/dark/notes.txt." in table.notes
 
 
+def test_a_folder_with_the_name_of_a_task_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = "digits is the task of that name; your folder digits is task=folder:digits\n"
+    (tmp_path / "digits").mkdir()
+    plan("suite=fewshot,vtab-mini", "model=ViT-mini", "task=digits,photos")
+    assert capsys.readouterr().err.count(said) == 1
+    plan(*WORDS, "task=digits", "data=.")  # a folder of data sets
+    assert said not in capsys.readouterr().err
+
+
 def test_the_division_is_asked_for_by_word(tmp_path: Path) -> None:
     fill(tmp_path / "mine")
     with pytest.raises(
