@@ -67,8 +67,9 @@ def _matrix(found: AllPairs, cells: list[Ranking]) -> Table:
             texts.append(f"{ranking.values[side]:.2f}{rank}" if side in ranking.values else "")
             bold |= {(i, j)} if side == alone[j - 1] else set()
         rows.append((side, *texts))
+    named = ["cell"] if found.varying == ("task",) else found.varying
     return Table(
-        title="By cell: the number, and in brackets the ranks that are possible",
+        title=f"By {', '.join(named)}: the number, and in brackets the ranks that are possible",
         columns=(_kind(found), *(heading(ranking, False) for ranking in cells)),
         rows=tuple(rows),
         bold=frozenset(bold),

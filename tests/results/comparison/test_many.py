@@ -53,6 +53,14 @@ def run(folder: Path, ability: dict[str, float], tasks: tuple[str, ...] = TASKS,
 ABILITY = {"low": 0.0, "second": 1.0, "first": 1.0, "middle": 0.7}
 
 
+def test_what_tells_cells_apart_is_named_where_it_is_not_the_task(tmp_path: Path) -> None:
+    one = run(tmp_path / "run", {"low": 0.0, "first": 1.0}, TASKS[:1], keep=False)
+    few = pd.concat([one.assign(shots=count) for count in (1, 5)], ignore_index=True)
+    matrix = rank_tables(compare_all(few, "run", by="model"))[1]
+    assert matrix.title.startswith("By shots: the number")
+    assert matrix.columns == ("model", "1", "5")
+
+
 def test_all_pairs_of_cells_and_means_are_one_family(tmp_path: Path) -> None:
     found = compare_all(run(tmp_path / "run", ABILITY), "run", by="model")
     assert len(found.contests) == 6
