@@ -155,8 +155,9 @@ def _checked(frame: pd.DataFrame, name: str) -> pd.DataFrame:
             f"{name}: the weights {weights} of {model} are several files, whose digests are "
             f"{' and '.join(files['weights_sha'])} (column weights_sha). Name the run that counts"
         )
-    found = ["suite", *AXES, *ALWAYS[1:], "seed", "weights_sha", "question", "treatment", "value", *at_columns(frame)]
-    again = frame.duplicated(found) & ~frame.duplicated([*found, "measurement"])  # as shots=1,5 and shots=5 both find
+    found = [*AXES, *ALWAYS, "seed", "weights_sha", "question", "treatment", "value", *at_columns(frame)]
+    several = frame.duplicated(found, keep="last")  # as shots=1,5 and shots=5 both find
+    again = several & ~frame.duplicated([*found, "measurement"], keep="last")
     frame = frame[~(again & (frame["unit"].isin(BY_DIFFERENCE) | (frame["seed"] >= 0)))].copy()
     canonical = {text: _without_tuned(text) for text in frame["treatment"].unique()}
     frame["fed"] = frame["treatment"].astype(object).map(canonical)
