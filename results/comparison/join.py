@@ -207,7 +207,7 @@ def _is_treatment(name: str, sides: Sequence[pd.DataFrame]) -> bool:
 
 def _number_runs(side: pd.DataFrame, keys: list[str]) -> None:
     """Number the runs of a cell whose timings come from several runs, in the column seed, in place."""
-    timings = ~side["unit"].isin(BY_DIFFERENCE) & (side["seed"] < 0)
+    timings = ~side["unit"].isin((*BY_DIFFERENCE, "nats")) & (side["seed"] < 0)
     if not timings.any():
         return
     repeated = timings & side.duplicated(keys, keep=False)

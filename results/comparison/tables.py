@@ -126,7 +126,7 @@ def _short_method(method: str) -> str:
 
 def p_text(p: float | None) -> str:
     """A p as text; nothing where there is none."""
-    return "" if p is None else "<0.0001" if p < 0.0001 else f"{p:.1g}" if p < 0.001 else f"{p:.3f}"
+    return "" if p is None else "<1e-300" if p < 1e-300 else f"{p:.1g}" if p < 0.001 else f"{p:.3f}"
 
 
 def _text(value: Any) -> str:

@@ -11,7 +11,7 @@ from ..predictions import Predictions
 from ..statistics import wilson
 from ..tables import row_labels
 from ..tables.rows import mean_and_std, with_std
-from ..tables.table import FINE_TUNED, VTAB
+from ..tables.table import FINE_TUNED, MINIATURE, VTAB
 from . import style
 from .records import SeveralTasks, caveats, check_question, of_task, relevant
 from .row import Drawing, Figure, FigureRequest
@@ -118,7 +118,7 @@ def _numbers(own: pd.DataFrame, whole: pd.DataFrame) -> str:
 RELIABILITY = Figure(
     name="reliability",
     summary="accuracy by confidence in bins, a panel a model: whether a head is right as often as it says",
-    suites=("classify", FINE_TUNED, VTAB),
+    suites=("classify", FINE_TUNED, VTAB, MINIATURE),
     metrics=("ece",),
     measured_by="suite=finetune",
     draw=draw,

@@ -9,6 +9,7 @@ import pandas as pd
 
 from ...random_weights import is_random
 from ..cost import cost
+from ..questions import not_reached
 from ..tables.names import names_or_plain, short_models, thing_of
 from ..tables.rows import trained_here
 from ..tables.table import MINIATURE, TIMED
@@ -50,7 +51,8 @@ def _summary(frame: pd.DataFrame) -> list[tuple[str, str]]:
 def _properties(frame: pd.DataFrame) -> list[tuple[str, str]]:
     """The properties of one run (suites, models, dates, …) by name."""
     ok = frame["status"] == "ok"
-    unfinished = [f"{_jobs(frame[frame['status'] == word])} {word}" for word in ("failed", "skipped")]
+    ended = frame[~not_reached(frame)]
+    unfinished = [f"{_jobs(ended[ended['status'] == word])} {word}" for word in ("failed", "skipped")]
     pairs = [
         ("suites", ", ".join(dict.fromkeys(frame["suite"]))),
         ("models", _shortened(list(short_models(list(frame["model"])).values()))),
@@ -72,7 +74,8 @@ def _jobs(frame: pd.DataFrame) -> int:
 def _failures(frame: pd.DataFrame) -> list[tuple[int, dict[Any, Any]]]:
     """The records without a number, each with its index among the records and the label of its model."""
     records, named = enumerate(frame.to_dict("records")), names_or_plain(frame)
-    failed = [(row, record) for row, record in records if record["status"] != "ok"]
+    beyond = not_reached(frame).tolist()
+    failed = [(row, record) for row, record in records if record["status"] != "ok" and not beyond[row]]
     return [(row, record | {"label": named[thing_of(record)].text}) for row, record in failed]
 
 
@@ -113,7 +116,7 @@ def _warnings(frame: pd.DataFrame, versions: dict[str, list[tuple[str, int]]]) -
         yield f"{int(suspect.sum())} timings are marked suspect; each says why."
 
     for status in ("failed", "skipped"):
-        count = int((frame["status"] == status).sum())
+        count = int(((frame["status"] == status) & ~not_reached(frame)).sum())
         if count:
             yield f"{_count(count, 'record')} {status}: no number, and no mean that needs one (see Failures)."
 

@@ -92,6 +92,7 @@ class _Loop:
         if note := kept_by_averaging(self._recipe):
             self._note(note)
         self._micro_batch = self._micro_batch or self._find_micro_batch()
+        self._since = time.monotonic()
         logger = MetricLogger(self._watch, self._recipe, self._compute, first=first, leads=self._processes.leads)
         with closing(logger) as metrics:
             metrics.loss = metrics.loss if checkpoint is None else float(checkpoint.facts["loss"])
@@ -116,7 +117,8 @@ class _Loop:
         return self._before + time.monotonic() - self._since
 
     def _enough(self) -> bool:
-        return bool(self._processes.maximum(self._watch.enough())[0])
+        """Whether the first process, which writes the records, has seen enough."""
+        return bool(self._processes.maximum(self._processes.leads and self._watch.enough())[0])
 
     def _step(self, step: int, metrics: MetricLogger) -> int:
         """Do one step. Returns the number of steps done: the same as before if the step was dropped."""
