@@ -122,15 +122,19 @@ class Progress(Meter):
         elapsed = self._clock() - self._begun
         return [*filter(None, self._note.split(", ")), f"{clock_time(elapsed)} so far"]
 
+    def leave(self) -> None:
+        """Remove the bar of a job beside others."""
+        if self._beside and self._rows is not None and self._row is not None:
+            self._rows.remove_task(self._row)
+            self._row = None
+
     def end(self, result: str) -> None:
         """End the job and print its result."""
         self._done = self._total = self._total or 1.0
         self._move_run()
         now = self._clock()
         self._said = max(self._said, now)
-        if self._beside and self._rows is not None and self._row is not None:
-            self._rows.remove_task(self._row)
-            self._row = None
+        self.leave()
         seconds, jobs = now - self._begun, len(self._expected)
         place = f"[{next(self._ended):>{len(str(jobs))}}/{jobs}] " if jobs else ""
         self.say(f"{place}{self.title}  {result}  ({seconds:.1f} s)")

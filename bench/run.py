@@ -143,6 +143,13 @@ def _follow(plan: Plan, processes: ProcessGroup) -> RunResult:
     return result
 
 
+def _expected(plan: Plan) -> list[float]:
+    """The seconds of the pending jobs, 0 where one of them cannot be estimated: it says why when it is tried."""
+    with contextlib.suppress(UsageError):
+        return [seconds.middle for seconds in expected(plan)]
+    return [0.0] * len(plan.pending)
+
+
 def _runner(plan: Plan, device: torch.device, processes: ProcessGroup) -> Runner:
     from .context import Folders
 
@@ -171,11 +178,12 @@ def _with_models(
 
 
 def _ended_here(
-    jobs: Iterable[Job], runner: Runner, problems: Mapping[Release | None, UsageError], reporter: RunReporter
+    plan: Plan, runner: Runner, problems: Mapping[Release | None, UsageError], reporter: RunReporter
 ) -> Generator[Ended, None, None]:
-    """Run these jobs in this process, and yield each as it ends."""
+    """Run the jobs of this process, and yield each as it ends."""
+    jobs, numbers = plan.in_this_process, {job.key: number for number, job in enumerate(plan.pending, start=1)}
     for job, model in _with_models(jobs, runner, problems):
-        reporter.progress.begin(job.title, total=length(job, runner.device.type))
+        reporter.progress.begin(job.title, total=length(job, runner.device.type), number=numbers[job.key])
         outcome = runner.attempt(job, model, reporter)
         runner.processes.finish_job()
         yield job, outcome, reporter.progress
@@ -193,7 +201,7 @@ def _ended(
             yield from ended
     if device is not None:
         reporter.log(f"device {environment.device_name(device)}, {processes.size} processes")
-        yield from _ended_here(plan.in_this_process, _runner(plan, device, processes), problems, reporter)
+        yield from _ended_here(plan, _runner(plan, device, processes), problems, reporter)
 
 
 def _compute(plan: Plan, device: torch.device | None, processes: ProcessGroup, reporter: RunReporter) -> Iterator[Cell]:
@@ -266,7 +274,7 @@ def _prepare(plan: Plan, progress: Progress, processes: ProcessGroup) -> torch.d
         device = None
         if plan.pending:
             if progress.shows:
-                progress.open([seconds.middle for seconds in expected(plan)])
+                progress.open(_expected(plan))
             if plan.in_this_process:
                 device = processes.meet(plan.config.device)  # imports torch
                 environment.keep_freed_memory()

@@ -17,13 +17,12 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-import vit_bench
 from vit_bench.bench import cli
 from vit_bench.registry import UsageError
 from vit_bench.results.record import Record
 from vit_bench.suites import suites
 
-ROOT = Path(vit_bench.__file__).parent
+ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 OURS = re.compile(r"(?:python -m (?:bench|vit_bench)|vit-bench) ")

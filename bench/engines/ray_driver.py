@@ -304,6 +304,7 @@ class _Hall:
         except self._ray.exceptions.RayError as error:
             outcome, gone = self._died(underway, error), True
         if gone:
+            underway.reporter.progress.leave()
             self._schedule.leave(worker, job if outcome is None else None)
             self._dismiss(worker)
             self._hire()

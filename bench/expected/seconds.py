@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from typing import Any
 from ...registry import UsageError
 from ...results.cell_file import read_cell
 from ...results.record import Cell, Record
+from ...stable import canonical
 from ...suites.protocol import Work
 from .. import environment
 from ..engines.workers import in_parallel
@@ -72,15 +74,28 @@ def _on_gpu(job: Job, device: str) -> bool:
 def from_runs(jobs: Sequence[Job], out: Path, device: str) -> dict[str, Seconds]:
     """What earlier runs in this run directory and in those beside it say, by the key of the job."""
     found: dict[str, tuple[tuple[bool, Any], Seconds]] = {}
+    of_kind, scales = defaultdict[tuple[str, str], list[Job]](list), dict[tuple[Any, ...], float]()
+    for job in jobs:
+        of_kind[job.suite.name, job.model.name].append(job)
+
+    def scale(job: Job, cell: Cell) -> float:
+        key = (id(job.suite), job.model.name, job.variant, job.task.name, canonical(cell.identity.get("task")))
+        if key not in scales:
+            scales[key] = _scale(job, cell.identity)
+        return scales[key]
+
     for folder, cell in _cells(out, {job.model.name for job in jobs}):
         first = cell.records[0]
-        alike = [job for job in jobs if job.slot == cell.slot or _alike(job, cell.identity)]
-        if cell.status != "ok" or not first.seconds or not alike or not _here(first, _on_gpu(alike[0], device), device):
+        if cell.status != "ok" or not first.seconds:
+            continue
+        kind = of_kind.get((first.suite, first.model), ())
+        alike = [job for job in kind if job.slot == cell.slot or _alike(job, cell.identity)]
+        if not alike or not _here(first, _on_gpu(alike[0], device), device):
             continue
         where = f"from {folder} of {cell.started_at[:10]} on {first.device}"
         for job in alike:
             again = job.slot == cell.slot
-            seconds = first.seconds * (1.0 if again else _scale(job, cell.identity))
+            seconds = first.seconds * (1.0 if again else scale(job, cell))
             # The newest of the same question; else the slowest, which found no features in the cache.
             rank = (again, cell.started_at if again else seconds)
             if seconds and (job.key not in found or rank > found[job.key][0]):

@@ -29,7 +29,11 @@ class Compared(Tables):
         self, found: Comparison | AllPairs, arrangement: Arrangement | None = None, margin: float | None = None
     ) -> None:
         self.found, self._arrangement, self._margin = found, arrangement or Arrangement(), margin
-        super().__init__(self._made("html"), arrangement)  # raises for what no table has
+        try:
+            made = self.of("html")
+        except UsageError:
+            made = self.of("csv")  # has other columns; raises for what no table has
+        super().__init__(made)
 
     def _made(self, style: Format) -> Sequence[Table]:
         if isinstance(self.found, Comparison):

@@ -31,19 +31,19 @@ class Arrangement:
 def with_columns(tables: Sequence[Table], names: Sequence[str]) -> list[Table]:
     """The tables with the columns that name their rows and those named, in this order; without names all columns.
 
-    A name is a heading in any case, or a glob of headings. A table that has none of the columns is left out. Raises
-    UsageError for a name that no table has.
+    A name is a heading in any case, or a glob of headings; one that names rows changes nothing. A table that
+    has none of the columns is left out. Raises UsageError for a name that no table has.
     """
     if not names:
         return list(tables)
     for name in names:
-        if not any(_matching(table, name, table.labels) for table in tables):
+        if not any(_matching(table, name, 0) for table in tables):
             raise UsageError(f"columns={name}: no such column. {suggest(name, _headings(tables))}")
     parts = []
     for table in tables:
-        found = dict.fromkeys(i for name in names for i in _matching(table, name, table.labels))
+        found = [i for name in names for i in _matching(table, name, 0)]
         if found:
-            parts.append(table.part([*range(table.labels), *found]))
+            parts.append(table.part(list(dict.fromkeys([*range(table.labels), *found]))))
     return parts
 
 

@@ -7,11 +7,13 @@ an AMD EPYC, and for GPUs from published figures, as no GPU was available when t
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 
 from ...models.spec import Model
+from ...registry import UsageError
 from .settings import COMPARED_IMAGES, Case, ThroughputSettings
 
 
@@ -67,7 +69,9 @@ def _search(suite: ThroughputSettings) -> np.ndarray:
 
 def _row(suite: ThroughputSettings, case: Case, model: Model, speed: MachineSpeed) -> np.ndarray:
     variant, _, scenario = case
-    macs = model.architecture.macs((variant.image_size, variant.image_size)) or 0
+    macs = 0
+    with suppress(UsageError):  # a size that does not fit: its row says so when it is tried
+        macs = model.architecture.macs((variant.image_size, variant.image_size)) or 0
     step = 2 * macs * variant.batch_size * (3 if variant.mode == "train" else 1) / speed.flops  # seconds
     rule = suite.rule(scenario)
     seconds = np.maximum([rule.min_seconds, rule.max_seconds], rule.min_samples * step)

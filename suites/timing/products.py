@@ -103,8 +103,14 @@ def products_of(run: Callable[[], Any]) -> list[Product]:
             recorded.setdefault((operation, *shapes), [flops, moved, 0])[2] += 1
             return out
 
-    with Recorder():
-        run()
+    backend = torch.backends.mha
+    fused = backend.get_fastpath_enabled()
+    backend.set_fastpath_enabled(False)  # nn.TransformerEncoderLayer as one operation, of which nothing is counted
+    try:
+        with Recorder():
+            run()
+    finally:
+        backend.set_fastpath_enabled(fused)
     return [
         Product(operation=key[0], arguments=key[1], options=key[2], flops=flops, bytes=moved, count=count)
         for key, (flops, moved, count) in recorded.items()

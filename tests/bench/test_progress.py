@@ -296,7 +296,8 @@ def test_what_takes_long_beside_networks_is_counted_where_it_happens(tmp_path: P
 
 
 @pytest.mark.slow
-def test_a_probe_says_what_it_passes_and_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_probe_says_what_it_passes_and_fits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))  # where nothing is computed yet
     said: list[tuple[float, str]] = []
     monkeypatch.setattr(JobReporter, "advance", lambda _, count, note="", **__: said.append((count, note)))
     vit_bench.run("suite=fewshot", "model=ViT-mini", "task=digits", "shots=0,1", "seed=0,1", "batch_size=500", out="r")

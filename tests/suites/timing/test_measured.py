@@ -66,6 +66,15 @@ def test_products_of_a_training_step_are_what_torch_counts_and_attention() -> No
     assert seconds_alone(found, CPU, Clock()) > 0
 
 
+def test_torchs_own_encoder_layer_is_counted_as_its_parts() -> None:
+    layer = torch.nn.TransformerEncoderLayer(16, 2, 32, batch_first=True).eval()
+    with torch.inference_mode():
+        found = products_of(lambda: layer(torch.zeros(3, 5, 16)))
+    linear, attention = 4 * 16 * 16 + 2 * 16 * 32, 2 * 5 * 16  # multiply-accumulates of a token
+    assert sum(one.count * one.flops for one in found) == 2 * 3 * 5 * (linear + attention)
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
 def test_a_roofline_is_bound_by_arithmetic_or_by_memory() -> None:
     def product(flops: int, moved: int, count: int) -> Product:
         return Product(operation=None, arguments=(), options=(), flops=flops, bytes=moved, count=count)
