@@ -9,7 +9,7 @@ from .. import environment
 from ..config import Config
 from ..distributed import process_group
 
-NEEDS_RAY = "engine=ray needs Ray, which is not installed: pip install 'vit-bench[ray]'"
+NEEDS_RAY = "engine=ray needs Ray, which is not installed: pip install -e '.[ray]'"
 
 
 def check(config: Config) -> None:
