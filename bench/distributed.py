@@ -7,6 +7,7 @@ run on one machine and share the cache folder.
 
 from __future__ import annotations
 
+import atexit
 import os
 from dataclasses import dataclass
 from datetime import timedelta
@@ -58,6 +59,7 @@ class ProcessGroup:
         on_cpu = picked.type != "cuda"
         mine = PartialState(cpu=on_cpu, timeout=PATIENCE).device
         self._group = distributed.new_group(backend="gloo", timeout=PATIENCE)
+        atexit.register(_leave)
         return picked if on_cpu or mine is None else mine
 
     def agree(self, error: str = "") -> None:
@@ -79,6 +81,14 @@ class ProcessGroup:
         messages = [""] * self.size
         distributed.all_gather_object(messages, message, group=self._group)
         return messages
+
+
+def _leave() -> None:
+    """End the group while its threads can still end: at the very end of a process they may abort it."""
+    from torch import distributed
+
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def process_group() -> ProcessGroup:

@@ -107,8 +107,16 @@ def cluster(world: Path) -> Iterator[Any]:
 
 def command(world: Path, *words: str) -> subprocess.Popen[str]:
     bench = [sys.executable, "-W", "error", "-m", "bench", "run", *words]
+    interrupts = signal.default_int_handler  # a shell's background processes ignore SIGINT, and their children do
     with (world / "said").open("a") as log:
-        return subprocess.Popen(bench, cwd=world, stdout=log, stderr=log, text=True)
+        return subprocess.Popen(
+            bench,
+            cwd=world,
+            stdout=log,
+            stderr=log,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, interrupts),
+        )
 
 
 def ended(world: Path, process: subprocess.Popen[str], code: int = 0) -> None:
