@@ -105,6 +105,7 @@ def execute(plan: Plan, progress: Progress) -> RunResult:
             log("interrupted")
         finally:
             progress.close()
+        store = Store(plan.out)  # a new one: a signal may have struck while the other was read
         labels = {_thing(job): known.get(_thing(job), "") for job in copied}  # another run's labels are its own
         store.label(labels | {_thing(job): job.label for job in plan.jobs if job.label is not None})
         store.write_results()
@@ -212,9 +213,10 @@ def _compute(plan: Plan, device: torch.device | None, processes: ProcessGroup, r
     with closing(_ended(plan, device, processes, reporter)) as all_ended:
         for job, outcome, progress in all_ended:
             cell = outcome.cell
-            store.put(cell, outcome.predictions, outcome.curves)
             if cell.status == "ok":
                 _bring_home(folders.kept(job.key), plan.out / "kept" / job.key)
+            store.put(cell, outcome.predictions, outcome.curves)
+            if cell.status == "ok":
                 _clear(folders.work(job.key))
             for note in outcome.notes:
                 if (job.group, note) not in reported:

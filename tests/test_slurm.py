@@ -60,7 +60,7 @@ def test_what_sigterm_ended_is_queued_again(tmp_path: Path, code: str, requeued:
 def test_ray_starts_on_all_nodes_and_the_command_on_the_first(tmp_path: Path) -> None:
     job = {"SLURM_JOB_ID": "78", "SLURM_JOB_NODELIST": "node[1-2]", "SLURM_NNODES": "2", "CODE": "143"}
     assert run(tmp_path, "ray.sh", *WORDS, **job).returncode == 143
-    start = "ray symmetric-run --address node1:6379 --min-nodes 2"
+    start = "ray symmetric-run --address node1:6379 --min-nodes 2 --num-cpus 1"
     command = f"{start} -- python -m bench run {' '.join(WORDS)} engine=ray ray=auto"
     told = (tmp_path / "told").read_text().splitlines()
     assert told == ["scontrol show hostnames node[1-2]", f"srun {command}", command, "scontrol requeue 78"]

@@ -250,9 +250,8 @@ class _Hall:
         try:
             worker.ready = self._ray.get(reference)
         except self._ray.exceptions.RayTaskError as error:
-            if not isinstance(error.cause, UsageError):
-                raise
-            self._refused.append(str(error.cause))
+            self._refused.append(one_line(error.cause or error))
+            self._reporter.log(str(error))
         except self._ray.exceptions.RayError as error:
             self._refused.append(one_line(error))
         if worker.ready is None:
@@ -317,6 +316,8 @@ class _Hall:
         """What follows where a worker died in a job: None where it is tried again, else its failure."""
         job, number = underway.job, underway.worker.number
         self._deaths[job.key] += 1
+        alive = {node["NodeID"] for node in self._ray.nodes() if node["Alive"]}
+        self._idle = [one for one in self._idle if one.ready and one.ready.node in alive]  # others of its node
         why = " ".join(str(error).split())
         if self._deaths[job.key] < DEATHS:
             underway.reporter.say(f"worker {number} died in {job.title}, which is tried once more")

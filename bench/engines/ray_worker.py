@@ -36,6 +36,12 @@ EVERY = 0.5  # seconds between two messages on how far a job is
 Needed = tuple[Task, Source, tuple[str, ...]]  # splits of a task, from a source
 
 
+def _versions() -> dict[str, str]:
+    """The versions that keys of jobs name, without the build: a mix of builds of torch is told, not refused."""
+    known = environment.describe()
+    return {name: known[name].partition("+")[0] for name in ("vit_bench", "torchvision", "timm")}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Setup:
     """What a worker is told once."""
@@ -47,7 +53,7 @@ class Setup:
     folder: Path  # the driver's, in which relative paths begin
     luggage: Luggage
     search: tuple[str, ...] = field(default_factory=lambda: tuple(sys.path))  # for the user's modules
-    vit_bench: str = field(default_factory=lambda: environment.describe()["vit_bench"])
+    versions: Mapping[str, str] = field(default_factory=lambda: _versions())
     code: str = field(default_factory=package_sha)
     variables: Mapping[str, str] = field(
         default_factory=lambda: {name: text for name, text in os.environ.items() if name.startswith("BENCH_")}
@@ -192,9 +198,9 @@ class Worker:
 
 
 def _check_code(setup: Setup) -> None:
-    found = environment.describe()["vit_bench"]
-    if found != setup.vit_bench:
-        raise UsageError(f"vit_bench {found} is installed there, and {setup.vit_bench} here. Install the same")
+    for name, there in _versions().items():
+        if there != (here := setup.versions[name]):
+            raise UsageError(f"{name} is {there or 'missing'} there, and {here or 'missing'} here. Install the same")
     if package_sha() != setup.code:
         raise UsageError("the code of vit_bench there is not the code here. Install the same on all machines")
 

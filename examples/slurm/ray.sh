@@ -16,7 +16,8 @@
 
 export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-1}"
 first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
-srun ray symmetric-run --address "$first:6379" --min-nodes "$SLURM_NNODES" -- \
+srun ray symmetric-run --address "$first:6379" --min-nodes "$SLURM_NNODES" \
+    --num-cpus "$SRUN_CPUS_PER_TASK" -- \
     python -m bench run "$@" engine=ray ray=auto
 code=$?
 if [ "$code" -eq 143 ]; then

@@ -315,7 +315,7 @@ def test_workers_that_lack_something_are_refused_before_work(
 
     wrong = {
         "the code of vit_bench there is not the code here. Install the same": {"code": "0"},
-        "vit_bench 0.1.0 is installed there, and 9 here": {"vit_bench": "9"},
+        "vit_bench is 0.1.0 there, and 9 here. Install the same": {"versions": {"vit_bench": "9"}},
         "there is no weights file .*nowhere.pt": {"weights": {world / "nowhere.pt": "0"}},
         "the weights file .*mine.py there is another than here": {"weights": {world / "mine.py": "0"}},
         r"r is not the driver's folder there. Type work=DIR": {"token": world / "no-token"},

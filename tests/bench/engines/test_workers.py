@@ -35,9 +35,7 @@ def test_what_contradicts_itself_is_refused(words: tuple[str, ...], message: str
 
 def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "find_spec", lambda _: None)
-    with pytest.raises(
-        UsageError, match=r"engine=ray needs Ray, which is not installed: pip install 'vit-bench\[ray\]'"
-    ):
+    with pytest.raises(UsageError, match=r"engine=ray needs Ray, which is not installed: pip install -e '\.\[ray\]'"):
         make_plan(config.read([*ONE, "engine=ray"]))
     make_plan(config.read([*ONE]))
 
