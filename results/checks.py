@@ -50,19 +50,24 @@ def fault(record: Any) -> str:
     Statuses are known, values of status "ok" finite, shares of test images 0 to 100 percent, counts whole and not
     negative.
     """
-    where = f"{record.metric} of {record.model} on {record.task}"
     if record.status not in STATUSES:
         return f"column status: '{record.status}' is not {', '.join(STATUSES)}"
-    if record.status == "ok" and (record.value is None or not math.isfinite(record.value)):
-        return f"column value: {record.value} for {where}, whose status is ok. A finite number is needed"
-    of_images = record.unit == "percent" and not record.metric.startswith("share_of_")  # a ceiling may be passed
-    if record.status == "ok" and of_images and not -ROUNDING <= record.value <= MOST:
-        return f"column value: {record.value:g} percent for {where}. A percentage is from 0 to 100"
+    if record.status == "ok":
+        if record.value is None or not math.isfinite(record.value):
+            return f"column value: {record.value} for {_where(record)}, whose status is ok. A finite number is needed"
+        of_images = record.unit == "percent" and not record.metric.startswith("share_of_")  # a ceiling may be passed
+        if of_images and not -ROUNDING <= record.value <= MOST:
+            return f"column value: {record.value:g} percent for {_where(record)}. A percentage is from 0 to 100"
     for name in ("seed", *COUNTS):
         number = getattr(record, name)
-        if number is not None and (number % 1 != 0 or (number < 0 and name in COUNTS)):
-            return f"column {name}: {number:g} for {where} is no {'number of images' if name in COUNTS else 'seed'}"
+        if number and (number % 1 != 0 or (number < 0 and name in COUNTS)):
+            kind = "number of images" if name in COUNTS else "seed"
+            return f"column {name}: {number:g} for {_where(record)} is no {kind}"
     return ""
+
+
+def _where(record: Any) -> str:
+    return f"{record.metric} of {record.model} on {record.task}"
 
 
 def checked(frame: pd.DataFrame, place: Callable[[int], str]) -> pd.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from array import array
+from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ class Columns:
 
     def __init__(self, names: Sequence[str]) -> None:
         # of each column its values, with their numbers, and the number that each row has
-        self._columns: dict[str, tuple[dict[Any, int], array[int]]] = {name: ({}, array("i")) for name in names}
+        self._columns = {name: _column((), np.arange(0)) for name in names}
 
     def __len__(self) -> int:
         return len(next(iter(self._columns.values()))[1])
@@ -23,7 +24,7 @@ class Columns:
     def extend(self, columns: Iterable[Iterable[Hashable]]) -> None:
         """Add rows, given as their columns."""
         for (values, numbers), column in zip(self._columns.values(), columns, strict=True):
-            numbers.extend([values.setdefault(value, len(values)) for value in column])
+            numbers.extend(map(values.__getitem__, column))
 
     def column(self, name: str, rows: np.ndarray | slice = slice(None)) -> tuple[list[Any], np.ndarray]:
         """The different values of these rows, in order of appearance, and which of them each row has."""
@@ -64,4 +65,7 @@ class Columns:
 
 
 def _column(values: Iterable[Any], numbers: np.ndarray) -> tuple[dict[Any, int], array[int]]:
-    return {value: number for number, value in enumerate(values)}, array("i", numbers.astype(np.int32).tobytes())
+    """A column: a value that is asked for and not there gets the next number."""
+    numbered: defaultdict[Any, int] = defaultdict(None, {value: number for number, value in enumerate(values)})
+    numbered.default_factory = numbered.__len__
+    return numbered, array("i", numbers.astype(np.int32).tobytes())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def cost(frame: pd.DataFrame) -> Cost:
     names: dict[str, None] = {}
     told = [name for name in ("seconds", "device", "treatment", "env.threads", "env.cpus") if name in jobs]
     for row in jobs[told].to_dict("records"):
-        job_hours = float(row["seconds"]) / 3600 * _processes(row)
+        job_hours = float(row["seconds"]) / 3600 * _processes(str(row.get("treatment") or ""))
         device = str(row["device"] or "cpu")
         names[device] = None
         if device == "cpu":
@@ -72,9 +73,9 @@ def hours(value: float) -> str:
     return f"{value:.3g}" if value < 100 else f"{value:,.0f}"
 
 
-def _processes(row: dict[Any, Any]) -> int:
+@lru_cache
+def _processes(treatment: str) -> int:
     """How many processes shared the job. Each has its own device or threads."""
-    treatment = str(row.get("treatment") or "")
     return max(1, _integer(json.loads(treatment).get("processes"))) if '"processes"' in treatment else 1
 
 

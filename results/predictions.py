@@ -117,11 +117,13 @@ def _check_accuracies(path: Path, arrays: Mapping[str, Mapping[str, np.ndarray]]
     rights: dict[tuple[str, ...], np.ndarray] = {}  # by the settings of a top-1, which its mean per class shares
     for record in read_cell(beside).records if "labels" in arrays and beside.exists() else ():
         for kind in ("top1", "mean_per_class"):
+            if not record.metric.startswith(kind) or record.value is None:
+                continue
             settings = (record.metric.removeprefix(kind), str(record.seed), canonical(record.at), record.treatment_sha)
             right = (
                 _right(path, arrays, record.measurement.partition("/")[2]) if kind == "top1" else rights.get(settings)
             )
-            if not record.metric.startswith(kind) or right is None or record.value is None:
+            if right is None:
                 continue
             rights[settings] = right
             weights = np.ones(len(right))

@@ -132,10 +132,12 @@ def _here(record: Record, on_gpu: bool, device: str) -> bool:
 
 def _cells(out: Path, models: Set[str]) -> Iterator[tuple[Path, Cell]]:
     """The newest cells of these models that can be read, of a run directory and of those beside it."""
-    with suppress(OSError):
-        files = sorted(out.absolute().parent.glob("*/cells/*.json"), key=lambda path: -path.stat().st_mtime)
-        for path in files[:MOST]:
+    written: dict[Path, float] = {}
+    for path in out.absolute().parent.glob("*/cells/*.json"):
+        with suppress(OSError):  # another run has replaced it or set it aside meanwhile
+            written[path] = path.stat().st_mtime
+    for path in sorted(written, key=written.__getitem__, reverse=True)[:MOST]:
+        with suppress(OSError, UsageError):
             text = path.read_text(encoding="utf-8", errors="replace")
             if any(name in text for name in models):  # reading a cell takes a hundred times as long
-                with suppress(UsageError):
-                    yield out.parent / path.parent.parent.name, read_cell(path)
+                yield out.parent / path.parent.parent.name, read_cell(path)

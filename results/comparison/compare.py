@@ -102,7 +102,9 @@ def compare(a: pd.DataFrame, b: pd.DataFrame, names: tuple[str, str], **options:
     metrics = metrics_of(a, b, options.get("metric", ""))
     sides = [side[side["metric"].isin(metrics)] for side in (a, b)]
     joined = join(sides[0], sides[1], names, by=options.get("by", ""), mix=options.get("mix", False))
-    predictions = Predictions(a.attrs.get("folders", ())), Predictions(b.attrs.get("folders", ()))
+    folders = [tuple(side.attrs.get("folders", ())) for side in (a, b)]
+    of_a = Predictions(folders[0])
+    predictions = of_a, of_a if folders[0] == folders[1] else Predictions(folders[1])
     rows: list[dict[str, Any]] = joined.pairs.to_dict("records")  # pyright: ignore[reportAssignmentType]
     warnings: set[str] = set()
     margin = options.get("margin")

@@ -13,7 +13,7 @@ from ..record import read_variant
 from .cells import printed, stated
 from .finetune import DATASETS, fine_tuned
 from .grid import Grid
-from .measure import Subject, mean_of_tasks, measured, subjects
+from .measure import Subject, by_task, mean_of_rows, measured, rows_of, subjects
 from .pretrainings import pooled
 from .rows import only_metric
 from .table import FINE_TUNED, PRETRAINED, Table, TableRequest, of_paper
@@ -62,10 +62,10 @@ def _add_pretrainings(grid: Grid, frame: pd.DataFrame) -> None:
         first = subject.frame.iloc[0]
         known = [first.get("pretrain.recipe"), optimizers.get(first["pretraining"])]
         column = ", ".join([subject.title, *(text for text in known if isinstance(text, str) and text)])
-        cells = {task: measured(part) for task, part in subject.frame.groupby("task", sort=False)}
-        for task, cell in cells.items():
-            grid.measured |= {grid.add((DATASETS.get(str(task), str(task)),), column): cell} if cell else {}
-        mean = mean_of_tasks(subject.frame, count)
+        numbers = rows_of(subject.frame)
+        for task, cell in by_task(numbers).items():
+            grid.measured[grid.add((DATASETS.get(task, task),), column)] = cell
+        mean = mean_of_rows(numbers, count)
         grid.measured[grid.add((f"average of {count} tasks",), column)] = mean
     if matching:
         grid.notes.append("Ours: a column a pre-training, where several are of one model, set and number of images.")

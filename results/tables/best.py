@@ -9,7 +9,7 @@ which makes all of these tests, tells apart, but never the other way round.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import comb, isnan
 from typing import Any, Literal
@@ -31,6 +31,10 @@ class Line:
     def value(self, place: Any) -> float:
         return sum(w * (cell.value or 0.0) for w, cell in zip(self.weights, self.cells[place], strict=True))
 
+    def pairs(self, first: Any, other: Any) -> list[tuple[Measured, Measured]]:
+        """The cells behind two numbers, task by task."""
+        return list(zip(self.cells[first], self.cells[other], strict=True))
+
 
 def mark_best(lines: Sequence[Line], folders: Sequence[str]) -> dict[Any, Mark]:
     """For each line "best" for the highest number, or "tied" for it and those that no test tells from it.
@@ -42,9 +46,9 @@ def mark_best(lines: Sequence[Line], folders: Sequence[str]) -> dict[Any, Mark]:
         return {}
     from ..statistics import holm
 
-    tested = _Tested(folders)
     highest = [max(line.cells, key=line.value) for line in lines]
     tests = [(i, other) for i, line in enumerate(lines) for other in line.cells if other != highest[i]]
+    tested = _Tested((pair for i, other in tests for pair in lines[i].pairs(highest[i], other)), folders)
     ps = [tested.p(lines[i], highest[i], other) for i, other in tests]
     adjusted = holm(ps, sum(comb(len(line.cells), 2) for line in lines))
     marks: dict[Any, Mark] = {}
@@ -58,31 +62,26 @@ def mark_best(lines: Sequence[Line], folders: Sequence[str]) -> dict[Any, Mark]:
 
 
 class _Tested:
-    """Tests of pairs of cells, each made once."""
+    """Tests of pairs of cells, each made once, all at once."""
 
-    def __init__(self, folders: Sequence[str]) -> None:
+    def __init__(self, pairs: Iterable[tuple[Measured, Measured]], folders: Sequence[str]) -> None:
+        from ..comparison.compare import differences_of
+
         predictions = Predictions(folders)
-        self._predictions = predictions, predictions
-        self._known: dict[tuple[int, int], Any] = {}
+        different = {(id(a), id(b)): _row(a, b) for a, b in pairs}
+        found = differences_of(list(different.values()), (predictions, predictions), set())
+        self._known = dict(zip(different, found, strict=True))
 
     def p(self, line: Line, first: Any, other: Any) -> float | None:
         """The two-sided p of no difference between two numbers of a line; None if it cannot be tested."""
         from ..comparison.means import weighted_mean
 
-        pairs = list(zip(line.cells[first], line.cells[other], strict=True))
-        differences = [self._difference(a, b) for a, b in pairs]
+        pairs = line.pairs(first, other)
+        differences = [self._known[id(a), id(b)] for a, b in pairs]
         if len(pairs) == 1:
             return differences[0].p
         images = [_images(a) for a, _ in pairs]
         return weighted_mean(list(zip(differences, images, strict=True)), dict(enumerate(line.weights))).p
-
-    def _difference(self, a: Measured, b: Measured) -> Any:
-        from ..comparison.compare import differences_of
-
-        names = id(a), id(b)
-        if names not in self._known:
-            (self._known[names],) = differences_of([_row(a, b)], self._predictions, set())
-        return self._known[names]
 
 
 def _row(a: Measured, b: Measured) -> dict[str, Any]:

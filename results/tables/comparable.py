@@ -46,7 +46,7 @@ def remarked(part: pd.DataFrame) -> pd.DataFrame:
     """
     ok = part[part["status"].eq("ok") & part["suite"].ne(TIMED)]
     fed = {text: canonical_treatment(text) for text in ok["treatment"].unique()}
-    ok = ok.assign(fed=ok["treatment"].map(fed))
+    ok = ok.assign(fed=[fed[text] for text in ok["treatment"]])
     in_cell = [*ROW, "source", "fed", "task", "metric", *at_columns(part)]
     ok["cell"] = ok.groupby(in_cell, sort=False, dropna=False).ngroup()
     _refuse_repeated(ok)
@@ -80,7 +80,10 @@ def _in_itself(ok: pd.DataFrame) -> Iterator[tuple[Any, str]]:
     """Remarks on what records were asked: fewer images a class than named, and unreadable images."""
     questions = {text: json.loads(text or "{}") for text in ok["question"].unique()}
     counts = ok.reindex(columns=["n_train", "n_skipped"]).astype("float64").fillna(0)
-    columns = (ok.index, ok["question"], counts["n_train"], counts["n_skipped"])
+    told = [text for text, question in questions.items() if question.get("short_classes") or question.get("skipped")]
+    unusual = ok["question"].isin(told) | counts["n_skipped"].ne(0)
+    counts = counts[unusual]
+    columns = (counts.index, ok["question"][unusual], counts["n_train"], counts["n_skipped"])
     for i, text, n_train, n_skipped in zip(*columns, strict=True):
         question = questions[text]
         if short := question.get("short_classes"):

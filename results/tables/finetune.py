@@ -8,7 +8,7 @@ from ..cost import cost_note
 from ..published import Row, model_name, rows
 from .cells import printed
 from .grid import Grid
-from .measure import Subject, matched, measured, subjects
+from .measure import Subject, by_task, matched, rows_of, subjects
 from .rows import majority_rates, only_metric, protocol_notes, provenance_notes
 from .table import FINE_TUNED, VTAB, Table, TableRequest, TableSpec
 
@@ -74,10 +74,8 @@ def finetune(request: TableRequest) -> list[Table]:
 
 
 def _add_ours(grid: Grid, row: tuple[str, ...], subject: Subject, majority: dict[str, float]) -> None:
-    for task, part in subject.frame.groupby("task", sort=False):
-        cell = measured(part, majority.get(str(task)))
-        if cell is not None:
-            grid.measured[grid.add(row, DATASETS.get(str(task), str(task)))] = cell
+    for task, cell in by_task(rows_of(subject.frame), majority).items():
+        grid.measured[grid.add(row, DATASETS.get(task, task))] = cell
 
 
 def _published() -> dict[tuple[str, str, str], dict[str, Row]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ...random_weights import is_random
@@ -136,6 +137,14 @@ def measured(part: pd.DataFrame, majority: float | None = None) -> Measured | No
     return measured_rows(rows_of(part), majority)
 
 
+def by_task(rows: Rows, majority: Mapping[str, float] = MappingProxyType({})) -> dict[str, Measured]:
+    """The cell of each task of these rows, as `measured`. `majority`: the majority rates of tasks, in percent."""
+    of_task: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        of_task.setdefault(row["task"], []).append(row)
+    return {task: cell for task, part in of_task.items() if (cell := measured_rows(part, majority.get(task)))}
+
+
 def measured_rows(part: Rows, majority: float | None = None) -> Measured | None:
     """The cell of these rows, as `measured`."""
     if not part:
@@ -177,16 +186,12 @@ def _marks_of(rows: Rows) -> str:
     return "".join(mark for mark, is_needed in needed.items() if is_needed)
 
 
-def mean_of_tasks(frame: pd.DataFrame, total: int) -> Measured:
+def mean_of_rows(rows: Rows, total: int) -> Measured:
     """The mean over tasks; if all tasks have the same seeds, with the std (ddof 1) over seeds of each seed's mean.
 
-    If not all `total` tasks have a number, the cell says how many have one.
+    If not all `total` tasks have a number, the cell says how many have one. Means are correctly rounded, in any order
+    of the tasks.
     """
-    return mean_of_rows(rows_of(frame), total)
-
-
-def mean_of_rows(rows: Rows, total: int) -> Measured:
-    """The mean over tasks of these rows, as `mean_of_tasks`. Means are correctly rounded, in any order of the tasks."""
     part = [row for row in rows if row["metric"] == "top1" or row["status"] != "ok"]
     ok = [row for row in part if row["status"] == "ok"]
     named = tuple(str(row["measurement"]) for row in ok if row["measurement"])

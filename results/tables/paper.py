@@ -10,7 +10,7 @@ from ..published import Row, model_name, rows
 from .cells import Measured, printed, stated
 from .finetune import DATASETS, TASKS, fine_tuned
 from .grid import Grid
-from .measure import Subject, matched, mean_of_tasks, measured, subjects
+from .measure import Subject, by_task, matched, mean_of_rows, rows_of, subjects
 from .pretrainings import pooled
 from .rows import only_metric, protocol_notes, provenance_notes
 from .table import FINE_TUNED, GROUP_SIZES, VTAB, Table, TableRequest, of_paper
@@ -92,7 +92,7 @@ def _add_ours(grid: Grid, column: str, subject: Subject) -> None:
     cells = dict(_by_dataset(subject, FINE_TUNED))
     of_vtab = subject.frame[subject.frame["suite"] == VTAB]
     if len(of_vtab):
-        cells[VTAB_ROW] = mean_of_tasks(of_vtab, sum(GROUP_SIZES[VTAB].values()))
+        cells[VTAB_ROW] = mean_of_rows(rows_of(of_vtab), sum(GROUP_SIZES[VTAB].values()))
     cells[OUR_COST] = Measured(words=str(cost(subject.frame)))
     grid.measured |= {((dataset,), column): cell for dataset, cell in cells.items()}
 
@@ -153,9 +153,8 @@ def table6(request: TableRequest) -> list[Table]:
         line = (subject.title, "" if subject.epochs is None else f"{subject.epochs:.4g}")
         grid.measured |= {grid.add(line, dataset): cell for dataset, cell in _by_dataset(subject)}
         if subject.exaflops:
-            for task in set(grid.columns) & set(subject.frame["task"]):
-                cell = measured(subject.frame[subject.frame["task"] == task])
-                grid.measured |= {grid.add(line, task): cell} if cell else {}
+            cells = by_task(rows_of(subject.frame))
+            grid.measured |= {(line, task): cell for task, cell in cells.items() if task in grid.columns}
             grid.measured[grid.add(line, EXAFLOPS)] = Measured(words=f"{subject.exaflops:.3g}")
     if any(subject.exaflops for subject in unmatched):
         grid.notes.append(
@@ -179,8 +178,8 @@ def _subjects(frame: pd.DataFrame | None) -> list[Subject]:
 def _by_dataset(subject: Subject, *suites: str) -> list[tuple[str, Measured]]:
     """The cells of a model by the papers' name of the data set, from records of these suites, by default of all."""
     frame = subject.frame[subject.frame["suite"].isin(suites)] if suites else subject.frame
-    cells = ((dataset, measured(frame[frame["task"] == task])) for dataset, task in TASKS.items())
-    return [(dataset, cell) for dataset, cell in cells if cell is not None]
+    cells = by_task(rows_of(frame))
+    return [(dataset, cells[task]) for dataset, task in TASKS.items() if task in cells]
 
 
 def _notes_on_ours(frame: pd.DataFrame | None) -> list[str]:

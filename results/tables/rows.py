@@ -138,17 +138,22 @@ def _said(frame: pd.DataFrame) -> list[dict[Any, Any]]:
 
 def _treatments(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """The canonical treatment of each record."""
-    parsed = {text: json.loads(canonical_treatment(text)) for text in frame["treatment"].unique()}
+    parsed = _parsed(frame["treatment"].unique())
     return [parsed[text] for text in frame["treatment"]]
+
+
+def _parsed(treatments: Iterable[str]) -> dict[str, dict[str, Any]]:
+    return {text: json.loads(canonical_treatment(text)) for text in treatments}
 
 
 def _fed_differently(frame: pd.DataFrame) -> list[str]:
     """The fields in which treatments of the same task differ."""
     by_task: dict[str, list[dict[str, Any]]] = {}
-    fed = frame[["task", "treatment"]].drop_duplicates()  # seeds are fed alike
-    for task, treatment in zip(fed["task"], _treatments(fed), strict=True):
-        if treatment:
-            by_task.setdefault(task, []).append(treatment)
+    fed = dict.fromkeys(zip(frame["task"], frame["treatment"], strict=True))  # seeds are fed alike
+    parsed = _parsed({treatment for _, treatment in fed})
+    for task, treatment in fed:
+        if parsed[treatment]:
+            by_task.setdefault(task, []).append(parsed[treatment])
     return list(dict.fromkeys(name for treatments in by_task.values() for name in differing(treatments)))
 
 

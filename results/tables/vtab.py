@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..published import Row, rows
 from .cells import BELOW, printed, stated
 from .grid import Grid
-from .measure import mean_of_rows, measured_rows, rows_of, subjects
+from .measure import by_task, mean_of_rows, rows_of, subjects
 from .rows import majority_rates, only_metric, protocol_notes, provenance_notes, row_labels
 from .table import FINE_TUNED, GROUP_SIZES, GROUPS, MINIATURE, VTAB, Table, TableRequest, TableSpec, of_paper
 
@@ -64,13 +63,8 @@ def add_row(grid: Grid, row: tuple[str, ...], frame: pd.DataFrame, suite: str, m
     sizes = GROUP_SIZES[suite]
     total, group_mean = totals_of(suite)
     records = rows_of(frame)
-    of_task: dict[str, list[Mapping[str, Any]]] = {}
-    for record in records:
-        of_task.setdefault(record["task"], []).append(record)
-    for task, part in of_task.items():
-        cell = measured_rows(part, majority.get(task))
-        if cell is not None:
-            grid.measured[grid.add(row, task)] = cell
+    for task, cell in by_task(records, majority).items():
+        grid.measured[grid.add(row, task)] = cell
     of_group = {group: mean_of_rows([one for one in records if one["group"] == group], sizes[group]) for group in sizes}
     grid.measured |= {(row, group): cell for group, cell in of_group.items()}
     tasks = {group: list(dict.fromkeys(one["task"] for one in records if one["group"] == group)) for group in sizes}

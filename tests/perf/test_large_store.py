@@ -28,6 +28,7 @@ MEASURED = """
 import json, resource, sys, time
 import pandas, scipy.stats, vit_bench
 from vit_bench.bench import config
+from vit_bench.bench.expected.seconds import expected
 from vit_bench.bench.plan import make_plan
 from vit_bench.models import catalog
 from vit_bench.results.comparison.compare import compare
@@ -40,8 +41,12 @@ frame = load(folder) if what in ("table", "compare", "compare_all") else None
 
 def plan():
     words = ["suite=fewshot", "shots=1", f"model={','.join(catalog().names()[:33])}"]
-    words += [f"weights={','.join(f'random:{i}' for i in range(30))}", f"out={folder}/plan"]
+    words += [f"weights={','.join(f'random:{i}' for i in range(30))}", f"out={folder}/../plan"]
     return make_plan(config.read([*words, f"task={','.join(f'fractals:{i}' for i in range(10, 30))}"]))
+
+def expect():
+    made = plan()
+    return expected(made)
 
 ways = {
     "load": lambda: load(folder),
@@ -49,11 +54,12 @@ ways = {
     "compare": lambda: compare(frame, frame, ("a", "b")),
     "compare_all": lambda: compare_all(frame, "a", by="model"),
     "plan": plan,
+    "expected": expect,
 }
 begun = time.process_time()
 made = ways[what]()
 seconds = time.process_time() - begun
-counted = len(made.jobs) if what == "plan" else len(made) if what == "load" else None
+counted = len(made.jobs) if what == "plan" else len(made) if what in ("expected", "load") else None
 memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 json.dump({"seconds": seconds, "MB": memory, "counted": counted}, sys.stdout)
 """
@@ -81,7 +87,8 @@ def test_load(benchmark: Any, store: Path, what: str, most: float) -> None:
     if what == "cold":
         index.unlink(missing_ok=True)
     found = measured(benchmark, "load", store)
-    assert index.exists() and found["counted"] == 4 * CELLS
+    of_a_cell = len(json.loads(next((store / "cells").glob("*.json")).read_text())["records"])
+    assert index.exists() and found["counted"] == of_a_cell * CELLS
     assert found["seconds"] < most
 
 
@@ -90,7 +97,9 @@ def test_what_is_made_of_the_records(benchmark: Any, store: Path, what: str, mos
     assert measured(benchmark, what, store)["seconds"] < most
 
 
-def test_a_plan_of_20_000_jobs(benchmark: Any, store: Path) -> None:
-    found = measured(benchmark, "plan", store)
+@pytest.mark.parametrize("what", ["plan", "expected"])
+def test_a_plan_of_20_000_jobs(benchmark: Any, store: Path, what: str) -> None:
+    """`expected` makes the plan, too, and looks at the newest of the cells beside it."""
+    found = measured(benchmark, what, store)
     assert found["counted"] == 19_800
     assert found["seconds"] < 10
