@@ -49,6 +49,7 @@ def test_the_last_run_of_the_same_question_says_how_long_it_takes() -> None:
     assert before.basis == ASSUMED
     put("runs/old", job, 99.0, started="2026-11-01")
     put("runs/last", job, 12.0)
+    Path("runs/last/cells/unreadable.json").mkdir()  # the newest, which ends no search
     assert expected(plan) == [Seconds(low=12.0, high=12.0, basis="from runs/last of 2026-11-20 on cpu")]
     assert expected(planned(*FEWSHOT, "task=digits", "out=elsewhere/new")) == [before]  # not beside it
 
