@@ -38,7 +38,7 @@ from .bundle import is_bundle, unpack
 from .cell_file import dump, read_cell
 from .cell_index import CellIndex, Entry
 from .checks import KEY, Damaged, checked, csv_bytes, distinct, read_csv
-from .record import COLUMNS, NUMBERS, Cell, as_numbers, typed
+from .record import COLUMNS, NOT_REACHED, NUMBERS, Cell, as_numbers, typed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -190,10 +190,18 @@ def load(*sources: Records, metric: str = "") -> pd.DataFrame:
         raise UsageError("load() needs at least one run directory or results CSV")
     with _garbage_collection_off():
         frames = [_load_one(Path(one)) if isinstance(one, str | Path) else _given(one) for one in sources]
-    frame = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
+    frame = _without_answered_skips(pd.concat(frames, ignore_index=True)) if len(frames) > 1 else frames[0]
     folders = [_folders(one) for one in sources]
     frame.attrs["folders"] = tuple(dict.fromkeys(folder for found in folders for folder in found))
     return _of_metrics(frame, metric) if metric else frame
+
+
+def _without_answered_skips(frame: pd.DataFrame) -> pd.DataFrame:
+    """Without jobs skipped in one run and done, or skipped, in another: as if their cells were in one directory."""
+    skipped = frame["status"].eq("skipped") & frame["verdict"].ne(NOT_REACHED)
+    job = frame.groupby(["suite", "protocol", "model", "variant", "weights", "task"], dropna=False).ngroup()
+    answered = job.isin(job[~skipped]) | job.where(skipped).duplicated()
+    return frame[~(skipped & answered)].reset_index(drop=True) if answered.any() else frame
 
 
 def _given(frame: Any) -> pd.DataFrame:

@@ -134,6 +134,21 @@ def test_what_was_skipped_gives_way_to_what_was_measured_and_sources_stand_apart
     assert [one.key for one in store.cells()] == [folder, official]
 
 
+def test_of_several_runs_a_skip_gives_way_to_what_another_has_and_is_told_once(tmp_path: Path) -> None:
+    def skipped(key: str, task: str) -> Cell:
+        lacking = record(task=task, status="skipped", error="no data in data", metric="", value=None, seed=None, at={})
+        return replace(cell(key, slot=task), status="skipped", records=(lacking,))
+
+    one, two = Store(tmp_path / "one"), Store(tmp_path / "two")
+    one.put(cell(K1, slot="digits"))
+    one.put(skipped(K2, "photos"))
+    two.put(skipped(K1, "digits"))
+    two.put(skipped(K2, "photos"))
+    together = load(one.folder, two.folder)
+    assert together[["task", "status"]].values.tolist() == [["digits", "ok"], ["digits", "ok"], ["photos", "skipped"]]
+    assert load(two.folder)["status"].tolist() == ["skipped", "skipped"]
+
+
 def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     target = tmp_path / "a.json"
     target.write_text("before")
