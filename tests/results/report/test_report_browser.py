@@ -327,7 +327,7 @@ def test_it_renders_dark_narrow_and_on_paper(page: Page) -> None:
 
 @pytest.mark.slow
 def test_five_hundred_models_are_reported_soon_and_can_be_used(browser: Any, tmp_path: Path) -> None:
-    """13 s of a quiet core; the test allows for machines that compute for others, too."""
+    """It takes 7 s of a quiet core, and 10 s of a busy one."""
     tasks = [(group, name) for group, names in GROUP_TASKS.items() for name in names]
     noise = np.random.default_rng(0).normal(size=(500, len(tasks))).clip(-3, 3)
     records = [
@@ -341,7 +341,7 @@ def test_five_hundred_models_are_reported_soon_and_can_be_used(browser: Any, tmp
     start = time.process_time()
     request = report.ReportRequest(sources=(report.ReportedRun(name="many", frame=frame),), baseline="timm:model_100")
     made = report.make(request)
-    assert time.process_time() - start < 30
+    assert time.process_time() - start < 15
     assert len(made.html.encode()) < 2_000_000
     assert "figures and bars of 500 models are too many to tell apart" in made.notes
     report.save(made, tmp_path / "many.html")
