@@ -34,15 +34,17 @@ class Cost:
 
 def cost(frame: pd.DataFrame) -> Cost:
     """The cost of the jobs behind these records. Published records have no cost."""
-    jobs = frame[frame["seconds"].notna()]
-    if jobs.empty:
-        return Cost()
-    jobs = jobs.assign(job=jobs["measurement"].astype(str).str.partition("/")[0])
-    jobs = jobs.drop_duplicates(["job", "started_at", "model", "variant"])
+    of_job = ("measurement", "started_at", "model", "variant")
+    told = [name for name in (*of_job, "seconds", "device", "treatment", "env.threads", "env.cpus") if name in frame]
+    jobs: dict[tuple[str, ...], dict[str, Any]] = {}
+    for values in zip(*(frame[name].tolist() for name in told), strict=True):
+        row = dict(zip(told, values, strict=True))
+        if row["seconds"] == row["seconds"]:  # it is no NaN
+            job, *names_of_job = (str(row[name]) for name in of_job)
+            jobs.setdefault((job.partition("/")[0], *names_of_job), row)
     cores = devices = 0.0
     names: dict[str, None] = {}
-    told = [name for name in ("seconds", "device", "treatment", "env.threads", "env.cpus") if name in jobs]
-    for row in jobs[told].to_dict("records"):
+    for row in jobs.values():
         job_hours = float(row["seconds"]) / 3600 * _processes(str(row.get("treatment") or ""))
         device = str(row["device"] or "cpu")
         names[device] = None

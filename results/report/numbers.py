@@ -93,7 +93,9 @@ class Numbers:
         of_job = [name for name in (*OF_JOB, *env) if name in frame]
         plain = (*of_job, *OF_RECORD, *at)
         columns = {name: [_json_value(value) for value in frame[name].astype(object)] for name in plain}
-        columns |= {name: [json.loads(text or "{}") for text in frame[name]] for name in ("question", "treatment")}
+        for name in ("question", "treatment"):
+            read = {text: json.loads(text or "{}") for text in frame[name].unique()}
+            columns[name] = [read[text] for text in frame[name]]
         names = [self._names[i].partition("/") for i in rows]
         jobs: dict[tuple[Any, ...], int] = {}
         job_of = [
@@ -129,20 +131,25 @@ def _packed_table(columns: Mapping[str, Sequence[Any]], n: int) -> dict[str, Any
 
 def _packed(values: Sequence[Any]) -> dict[str, Any] | None:
     """A column in the module's format; None if all its values are empty."""
-    texts = [json.dumps(value, sort_keys=True) for value in values]
-    known = dict(zip(texts, values, strict=True))  # the order of their first appearance
+    plain = (str, int, float, bool, type(None))
+    keys = [
+        (type(value), value) if type(value) in plain else json.dumps(value, sort_keys=True) for value in values
+    ]  # 1, 1.0 and True are three values
+    known = dict(zip(keys, values, strict=True))  # the order of their first appearance
     different = list(known.values())
-    codes = {text: code for code, text in enumerate(known)}
+    codes = {key: code for code, key in enumerate(known)}
     if all(value in (None, "", [], {}) for value in different):
         return None
     if len(different) == 1:
         return {"v": different}
     if len(different) > len(values) / 2 and all(isinstance(value, int | float | None) for value in different):
         return {"x": list(values)}
-    return {"v": different, "i": [codes[text] for text in texts]}
+    return {"v": different, "i": [codes[key] for key in keys]}
 
 
 def _json_value(value: Any) -> Any:
+    if type(value) is str:
+        return value
     if value is None or value is pd.NA or value != value:
         return None
     if isinstance(value, np.generic):

@@ -100,9 +100,9 @@ def _fed_otherwise(ok: pd.DataFrame) -> Iterator[tuple[Any, str]]:
 
     Fields that differ on one task make rows of their own, and need none.
     """
-    for _, of_model in ok.groupby([*ROW, "metric"], sort=False, dropna=False):
-        if of_model["fed"].nunique() < 2:
-            continue
+    of_row = [*ROW, "metric"]
+    otherwise = ok[ok.groupby(of_row, sort=False, dropna=False)["fed"].transform("nunique") > 1]
+    for _, of_model in otherwise.groupby(of_row, sort=False, dropna=False):
         by_task: dict[str, list[dict[str, Any]]] = {}
         for task, text in dict.fromkeys(zip(of_model["task"], of_model["fed"], strict=True)):
             if text != "{}":
