@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import Field, dataclass, field, fields, replace
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_type_hints
 
@@ -55,6 +56,11 @@ def _wrong_device(name: str) -> str:
 def _wrong_cluster(address: str) -> str:
     known = address == "auto" or re.fullmatch(r"[^\s/]+:[0-9]+", address)
     return "" if known else "type auto, on a machine of the cluster, or the HOST:PORT that `ray start --head` says"
+
+
+def _wrong_tracker(name: str) -> str:
+    install = "pip install wandb" if name == "wandb" else "pip install -e '.[track]'"
+    return "" if find_spec(name) else f"the package {name} is not installed: {install}"
 
 
 def _wrong_shard(text: str) -> str:
@@ -169,6 +175,12 @@ class Config:
         shown="PART/PARTS",
         check=_wrong_shard,
     )
+    tracker: Literal["trackio", "wandb"] | None = option(
+        None,
+        "the experiment tracker that training curves and finished jobs are told to, a run of it for each job",
+        check=_wrong_tracker,
+    )
+    project: str = option("vit-bench", "the tracker's project", shown="NAME")
     trailer: str = option(
         "none",
         "`timm` prints its `--result` and JSON at the end of standard output, for its bulk runner",

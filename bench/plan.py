@@ -169,6 +169,8 @@ def _choose(
     if divided and not any(word.startswith(FOLDER) for word in config.task):
         what = "read" if divided[0] == "range" else "divide"
         mistakes.note(f"{divided[0]} says how to {what} a folder of images, and no task=folder:PATH is named")
+    if "project" in config.origin and config.tracker is None:
+        mistakes.note("project= is the project of a tracker: type tracker=trackio or tracker=wandb, too")
     for key in [key for key in settings.TOP_LEVEL if key in config.origin]:
         if owners := [suite.name for suite in selected if hasattr(suite, key)]:
             text = f"{key}={as_typed(getattr(config, key))}"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING
 
 from ..meter import Meter, clock_time
+from .engines.tracker import Tracker
 
 if TYPE_CHECKING:
     from rich.progress import Task, TaskID
@@ -142,10 +143,11 @@ class Progress(Meter):
 
 @dataclass(frozen=True)
 class RunReporter:
-    """What a run tells of one job: on the terminal, and in its log."""
+    """What a run tells of one job: on the terminal, in its log, and to a tracker."""
 
     progress: Progress
     log: Log
+    tracker: Tracker = field(default_factory=Tracker)
 
     def say(self, text: str) -> None:
         self.log(text)
@@ -153,3 +155,4 @@ class RunReporter:
 
     def advance(self, count: float, note: str = "", *, found: bool = False) -> None:
         self.progress.advance(count, note, found=found)
+        self.tracker.look()

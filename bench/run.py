@@ -8,7 +8,7 @@ import shutil
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
@@ -25,6 +25,7 @@ from ..stable import cache_folder, naming, replacing
 from . import environment
 from .distributed import ProcessGroup, process_group
 from .engines.attempt import Ended, Runner, without_number
+from .engines.tracker import Tracker
 from .expected.seconds import expected, length
 from .job import Job
 from .plan import Plan, sibling, siblings
@@ -72,7 +73,7 @@ def execute(plan: Plan, progress: Progress) -> RunResult:
     result = RunResult(kept=len(plan.with_state("done")))
     copied: list[Job] = []
     known: dict[tuple[str, str, str], str] = {}  # the labels that this run's things have
-    with _log(plan.out) as log:
+    with _log(plan.out) as log, _tracked(plan, RunReporter(progress, log)) as reporter:
         try:
             for path in store.set_damaged_aside():
                 progress.say(f"{path} is damaged; set aside as {path.name}.damaged")
@@ -95,7 +96,7 @@ def execute(plan: Plan, progress: Progress) -> RunResult:
             for job in plan.with_state("skipped"):
                 store.put(without_number(job, status="skipped", error=job.missing))
                 result.skipped += 1
-            for cell in _compute(plan, device, processes, RunReporter(progress, log)) if plan.pending else ():
+            for cell in _compute(plan, device, processes, reporter) if plan.pending else ():
                 result.computed += 1
                 result.not_reached += sum(record.verdict == NOT_REACHED for record in cell.records)
                 if cell.status == "failed":
@@ -182,9 +183,13 @@ def _ended_here(
     plan: Plan, runner: Runner, problems: Mapping[Release | None, UsageError], reporter: RunReporter
 ) -> Generator[Ended, None, None]:
     """Run the jobs of this process, and yield each as it ends."""
+    from .context import CURVES
+
     jobs, numbers = plan.in_this_process, {job.key: number for number, job in enumerate(plan.pending, start=1)}
     for job, model in _with_models(jobs, runner, problems):
         reporter.progress.begin(job.title, total=length(job, runner.device.type), number=numbers[job.key])
+        if job.work.trained:
+            reporter.tracker.begin(job, runner.folders.work(job.key) / CURVES)
         outcome = runner.attempt(job, model, reporter)
         runner.processes.finish_job()
         yield job, outcome, reporter.progress
@@ -216,6 +221,7 @@ def _compute(plan: Plan, device: torch.device | None, processes: ProcessGroup, r
             if cell.status == "ok":
                 _bring_home(folders.kept(job.key), plan.out / "kept" / job.key)
             store.put(cell, outcome.predictions, outcome.curves)
+            reporter.tracker.end(job, cell, outcome.curves)
             if cell.status == "ok":
                 _clear(folders.work(job.key))
             for note in outcome.notes:
@@ -303,6 +309,16 @@ def _log(out: Path) -> Iterator[Log]:
                 file.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {text}\n")
 
         yield log
+
+
+@contextlib.contextmanager
+def _tracked(plan: Plan, reporter: RunReporter) -> Iterator[RunReporter]:
+    """The reporter with the tracker that the command names."""
+    tracker = Tracker(plan.config.tracker, plan.config.project, str(plan.out), reporter.say)
+    try:
+        yield replace(reporter, tracker=tracker)
+    finally:
+        tracker.close()
 
 
 def _thing(job: Job) -> tuple[str, str, str]:

@@ -78,6 +78,7 @@ BY_NAME = {
 LOADERS = ("import_module", "__import__", "collect", "exec_module", "run_module", "run_path")
 OTHERS = {  # what these load by name is no module of ours
     "registry": "what its callers name",
+    "bench.engines.tracker": "an experiment tracker's",
     "models.own.user_code": "a user's",
     "models.own.rows": "a user's",
     "models.weights.pickled": "OmegaConf's",

@@ -33,6 +33,7 @@ NOT_RUN = {
     r"python -m venv|source ": "set up an environment; .ci/run does",
     r"pip ": "needs a network; .ci/run and tests/test_wheel.py install",
     r"pytest|\.ci/run|tests/gpu/run\.sh|\w+=\S+ (\w+=\S+ )?tests/gpu/run\.sh": "the tests themselves",
+    r"trackio show": "serves a page, and is trackio's",
     r"python -c ": "needs kept weights of hours of training",
     r"mkdocs|python docs/write_outputs\.py": "builds the site, as .ci/run does; writes its pictures",
     OURS.pattern + r"(verify real|weights download|data prepare)": "needs a network",
