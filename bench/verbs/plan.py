@@ -5,6 +5,8 @@ With `power=0.5` also how many seeds and images a difference of 0.5 points needs
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +18,7 @@ from ...registry import UsageError, first_few
 from ...results.cost import Cost
 from ...results.store import Records, load
 from ...results.tables import Table
+from ...results.tables.render import render_json
 from ...results.tables.shown import Tables
 from ...transfer import switched_off
 from .. import config as settings
@@ -24,9 +27,10 @@ from ..api import planned
 from ..console import Screen, stderr, stdout
 from ..engines.workers import in_parallel, in_words
 from ..expected.seconds import ASSUMED, TIMING, Seconds, expected
-from ..plan import Plan, make_plan
+from ..facts import release_bytes
+from ..plan import Plan, State, make_plan
 from ..words import from_python, option, options
-from .command import Side, listed, name_of, read_words, runs_of, single
+from .command import JsonOutput, Side, listed, name_of, print_json, read_words, runs_of, single, take_format
 from .completion import words_argument
 from .weights import size_of, total
 
@@ -75,7 +79,7 @@ class PowerOptions:
 
 Words = Annotated[
     list[str] | None,
-    words_argument("[KEY=VALUE]...", settings.Config, TimeOptions, PowerOptions),
+    words_argument("[KEY=VALUE]...", settings.Config, TimeOptions, PowerOptions, JsonOutput),
 ]
 SELECTING = ("suite", "model", "task", "weights", "include", "division", "division_seed")
 SETTINGS_HELP = f"""**What**
@@ -141,15 +145,20 @@ def plan(
 
 
 def plan_verb(words: Words = None) -> None:
-    asked, screen = list(words or []), stdout()
+    asked, as_json = take_format(words or [])
+    screen = stderr() if as_json else stdout()
     of_power = [word for word in asked if word.partition("=")[0] in options(PowerOptions)]
     of_time = [word for word in asked if word.partition("=")[0] in options(TimeOptions)]
     rest = [word for word in asked if word not in (*of_power, *of_time)]
     measure = read_words(of_time, TimeOptions, "plan", name=str)[1].measure
     wanted = read_words(of_power, PowerOptions, "plan", name=str)[1]
     made = make_plan(settings.read(rest), data_needed=False) if rest or not of_power else None
-    if of_power:  # first what was asked: the list of jobs may be long
-        _print(_power(wanted, made, wanted.earlier), screen)
+    power = _power(wanted, made, wanted.earlier) if of_power else None
+    if as_json:
+        found = _as_data(made, measure=measure, say=screen.say) if made is not None else {}
+        return print_json(found | ({"power": json.loads(render_json([power]))[0]} if power is not None else {}))
+    if power is not None:  # first what was asked: the list of jobs may be long
+        _print(power, screen)
     if made is not None:
         for note in made.notes:
             stderr().say(note)
@@ -173,18 +182,67 @@ def _jobs(plan: Plan, *, measure: bool = False, say: Callable[[str], None] = lam
     for job, state in zip(plan.jobs, plan.states, strict=True):
         variant = f" [{job.variant}]" if job.variant else ""
         words = (job.suite.name, job.model.name + variant, str(job.weights), job.task.name, job.source_name)
-        rows.append((*words, *([job.swept] if swept else []), "no data" if state == "skipped" else state))
+        rows.append((*words, *([job.swept] if swept else []), _in_words(state)))
     columns = ("suite", "model", "weights", "task", "source", *(["settings"] if swept else []), "state")
     title = f"{count_jobs(plan.jobs)}, {len(plan.pending)} to run"
-    whole = replace(plan, states=tuple("to do" if state == "skipped" else state for state in plan.states))
-    if measure:
-        from ..expected.measure import measured
-
-        seconds = measured(whole, say)
-    else:
-        seconds = expected(whole)
+    whole, seconds = _with_times(plan, measure=measure, say=say)
     notes = (*plan.notes, *_lines(plan, seconds, whole))
     return Table(title=title, columns=columns, rows=tuple(rows), labels=len(columns), notes=notes)
+
+
+def _in_words(state: State) -> str:
+    return "no data" if state == "skipped" else state
+
+
+def _with_times(plan: Plan, *, measure: bool, say: Callable[[str], None]) -> tuple[Plan, list[Seconds]]:
+    """The plan as if all data were here, and how long each of its pending jobs takes."""
+    whole = replace(plan, states=tuple("to do" if state == "skipped" else state for state in plan.states))
+    if not measure:
+        return whole, expected(whole)
+    from ..expected.measure import measured
+
+    return whole, measured(whole, say)
+
+
+def _as_data(plan: Plan, *, measure: bool, say: Callable[[str], None]) -> dict[str, Any]:
+    """What the table of a plan and the lines below it say, as plain data."""
+    whole, seconds = _with_times(plan, measure=measure, say=say)
+    times, (work, macs) = dict(zip((job.key for job in whole.pending), seconds, strict=True)), whole.work()
+    timed = [one for one in seconds if one.basis == TIMING]
+    parts = [*_beside([one for one in seconds if one.basis != TIMING], plan), *timed]
+    jobs = [
+        {
+            "key": job.key,
+            "suite": job.suite.name,
+            "model": job.model.name,
+            "variant": job.variant,
+            "weights": str(job.weights),
+            "task": job.task.name,
+            "source": job.source_name,
+            "settings": job.swept,
+            "state": _in_words(state),
+            "seconds": (one.low, one.high) if (one := times.get(job.key)) else None,
+            "basis": one.basis if one else "",
+        }
+        for job, state in zip(plan.jobs, plan.states, strict=True)
+    ]
+    return {
+        "run_directory": plan.out,
+        "settings": plan.config.describe(),
+        "jobs": jobs,
+        "states": Counter(map(_in_words, plan.states)),
+        "seconds": (sum(one.low for one in parts), sum(one.high for one in parts)),
+        "images": work.images,
+        "images_trained_on": work.trained,
+        "tflop": None if macs is None else 2 * macs / 1e12,
+        "bytes_of_disk": work.kept + work.scratch,
+        "bytes_that_stay": work.kept,
+        "downloads": [
+            {"model": one.model, "tag": one.tag, "file": one.file_name, "bytes": release_bytes(one)}
+            for one in plan.downloads()
+        ],
+        "notes": plan.notes,
+    }
 
 
 def _lines(plan: Plan, seconds: Sequence[Seconds], whole: Plan) -> Iterator[str]:
@@ -350,4 +408,4 @@ def _minutes(parts: Sequence[Seconds]) -> str:
     return f"{' to '.join(ends)} {unit}"
 
 
-app = single(plan_verb, SETTINGS_HELP)
+app = single(plan_verb, SETTINGS_HELP, "**How it is printed**", listed(JsonOutput))

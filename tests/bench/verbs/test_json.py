@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import typer
-from vit_bench.bench.verbs import cache, data, explain, run, verify, weights
+from vit_bench.bench.verbs import cache, data, explain, plan, run, verify, weights
 from vit_bench.models.released import table as releases
 from vit_bench.registry import UsageError
 
@@ -35,6 +35,32 @@ def test_released_files_and_what_a_file_holds(told: Any) -> None:
     assert (held["path"], held["candidates"], held["problems"]) == (str(file), ["BiT-mini"], [])
     with pytest.raises(UsageError, match="weights inspect takes one file, and not other"):
         weights.inspect_verb(str(file), ["other.npz"])
+
+
+def test_what_a_run_would_do(told: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["suite=fewshot", "task=digits,Pets", "model=ViT-mini", "shots=1", f"data={tmp_path}", "out=r"]
+    found = told(plan.plan_verb, [*words, "weights=random:0,random:1", "format=json"])
+    assert (found["run_directory"], found["settings"]["suite.shots"]) == ("r", "1")
+    jobs = [(job["weights"], job["task"], job["source"], job["state"]) for job in found["jobs"]]
+    of_weights = [("Pets", "", "no data"), ("digits", "builtin", "to do")]
+    assert jobs == [(weights, *rest) for weights in ("random", "random:1") for rest in of_weights]
+    assert found["states"] == {"to do": 2, "no data": 2}
+    assert found["images"] == 2 * (800 + 200 + 797 + 800 + 200 + 3669)
+    assert found["tflop"] > 0
+    assert [sum(job["seconds"][end] for job in found["jobs"]) for end in (0, 1)] == pytest.approx(found["seconds"])
+    assert (found["downloads"], found["bytes_of_disk"], found["images_trained_on"]) == ([], 0, 0)
+    plan.plan_verb([*words, "weights=random:0,random:1"])
+    assert f"at most {found['images']:,} images through a network" in " ".join(capsys.readouterr().out.split())
+
+
+def test_what_a_run_would_download_and_how_much_is_enough(told: Any, tmp_path: Path) -> None:
+    words = ["suite=fewshot", "task=digits", "model=ViT-B/16", "weights=in21k", f"out={tmp_path}"]
+    found = told(plan.plan_verb, [*words, "power=1", "seed_sd=0.5", "disagree=0.1", "format=json"])
+    (download,) = found["downloads"]
+    assert (download["model"], download["tag"]) == ("ViT-B/16", "in21k")
+    assert download["bytes"] > 3e8
+    assert found["power"]["columns"][:3] == ["task", "seeds", "seen, points"]
+    assert found["power"]["rows"][0][:2] == ["digits", 1]
 
 
 def test_a_number_is_explained(told: Any) -> None:
