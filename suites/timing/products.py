@@ -46,8 +46,10 @@ class Shape:
     dtype: Any
 
     def fill(self, device: torch.device) -> torch.Tensor:
-        tensor = torch.empty_strided(self.size, self.stride, dtype=self.dtype, device=device)
-        return tensor.normal_() if tensor.is_floating_point() else tensor.zero_()
+        """A tensor of random numbers, whose entries may share memory, as those of an expanded one do."""
+        entries = 1 + sum((size - 1) * stride for size, stride in zip(self.size, self.stride, strict=True))
+        flat = torch.empty(entries if all(self.size) else 0, dtype=self.dtype, device=device)
+        return (flat.normal_() if flat.is_floating_point() else flat.zero_()).as_strided(self.size, self.stride)
 
     @property
     def bytes(self) -> int:

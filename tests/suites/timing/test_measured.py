@@ -75,6 +75,14 @@ def test_torchs_own_encoder_layer_is_counted_as_its_parts() -> None:
     assert torch.backends.mha.get_fastpath_enabled()
 
 
+def test_products_of_expanded_tensors_are_timed_alone() -> None:
+    images, one = torch.randn(4, 3, 8), torch.randn(1, 8, 5).expand(4, -1, -1)
+    products = products_of(lambda: torch.bmm(images, one))
+    assert products[0].arguments[1].stride == (0, 5, 1)
+    assert products[0].arguments[1].fill(CPU).stride() == (0, 5, 1)
+    assert seconds_alone(products, CPU, Clock()) > 0
+
+
 def test_a_roofline_is_bound_by_arithmetic_or_by_memory() -> None:
     def product(flops: int, moved: int, count: int) -> Product:
         return Product(operation=None, arguments=(), options=(), flops=flops, bytes=moved, count=count)
