@@ -78,11 +78,11 @@ class Progress(Meter):
 
         `number`: its place in the run, from 1; without it, the next one.
         """
-        many = len(self._expected) > 1
+        jobs = len(self._expected)
         self.title, self._note, self._done, self._total = title, "", 0.0, total
         self._number = number or self._number + 1
         self._begun = self._shown = self._clock()
-        place = f"[{self._number}/{len(self._expected)}] " if many else ""
+        place = f"[{self._number:>{len(str(jobs))}}/{jobs}] " if jobs > 1 else ""
         if self._rows is not None:
             if self._row is None:
                 self._row = self._add("", None)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import exit_code_of
 from ..models.released.download import fetch
 from ..models.released.table import Release
-from ..registry import UsageError
+from ..registry import UsageError, first_few
 from ..results.checks import writable
 from ..results.record import NOT_REACHED, Cell, conclusion
 from ..results.store import Store
@@ -56,6 +56,17 @@ class RunResult:
     def exit_code(self) -> int:
         """0 if every job has its number, 1 if one failed, 130 after Ctrl-C, 143 after SIGTERM."""
         return self.interrupted or int(bool(self.failed))
+
+    def failures(self) -> Iterator[str]:
+        """A line on each error, with the jobs that it ended."""
+        errors: dict[str, dict[str, None]] = {}
+        for cell in self.failed:
+            record = next(record for record in cell.records if record.error)
+            errors.setdefault(record.error, {})[
+                f"{record.label or record.model}{f' on {record.task}' if record.task else ''}"
+            ] = None
+        for error, jobs in errors.items():
+            yield f"FAILED {first_few(list(jobs))}: {error}"
 
 
 def execute(plan: Plan, progress: Progress) -> RunResult:

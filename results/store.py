@@ -190,18 +190,21 @@ def load(*sources: Records, metric: str = "") -> pd.DataFrame:
         raise UsageError("load() needs at least one run directory or results CSV")
     with _garbage_collection_off():
         frames = [_load_one(Path(one)) if isinstance(one, str | Path) else _given(one) for one in sources]
-    frame = _without_answered_skips(pd.concat(frames, ignore_index=True)) if len(frames) > 1 else frames[0]
+    frame = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
+    frame = frame[~superseded(frame)].reset_index(drop=True) if len(frames) > 1 else frame
     folders = [_folders(one) for one in sources]
     frame.attrs["folders"] = tuple(dict.fromkeys(folder for found in folders for folder in found))
     return _of_metrics(frame, metric) if metric else frame
 
 
-def _without_answered_skips(frame: pd.DataFrame) -> pd.DataFrame:
-    """Without jobs skipped in one run and done, or skipped, in another: as if their cells were in one directory."""
+def superseded(frame: pd.DataFrame) -> pd.Series:
+    """Which records of several runs say that a job was skipped that another did, or skipped, too: a mask.
+
+    Without these the records are as those of one directory with the cells of all.
+    """
     skipped = frame["status"].eq("skipped") & frame["verdict"].ne(NOT_REACHED)
     job = frame.groupby(["suite", "protocol", "model", "variant", "weights", "task"], dropna=False).ngroup()
-    answered = job.isin(job[~skipped]) | job.where(skipped).duplicated()
-    return frame[~(skipped & answered)].reset_index(drop=True) if answered.any() else frame
+    return skipped & (job.isin(job[~skipped]) | job.where(skipped).duplicated())
 
 
 def _given(frame: Any) -> pd.DataFrame:
@@ -209,7 +212,8 @@ def _given(frame: Any) -> pd.DataFrame:
     import pandas as pd
 
     if not isinstance(frame, pd.DataFrame):
-        raise UsageError(f"expected a run directory, a results CSV or a DataFrame, not {type(frame).__name__}")
+        several = " (several runs are named one after the other)" if isinstance(frame, list | tuple) else ""
+        raise UsageError(f"expected a run directory, a results CSV or a DataFrame, not {type(frame).__name__}{several}")
     if missing := [name for name in (*COLUMNS, "question", "treatment") if name not in frame]:
         raise UsageError(f"a DataFrame is one of load() or run(): this one has no column {', '.join(missing[:5])}")
     return frame.reset_index(drop=True)

@@ -129,7 +129,7 @@ def read_row_and_runs(built_in: Registry[A], name: str, words: list[str], kind: 
 
 def folders_of(sources: Iterable[Records]) -> list[Path]:
     """The paths of runs, and the run directories of DataFrames that `load` or `run` returned."""
-    found = [[one] if isinstance(one, str | Path) else one.attrs.get("folders", ()) for one in sources]
+    found = [[one] if isinstance(one, str | Path) else getattr(one, "attrs", {}).get("folders", ()) for one in sources]
     return [Path(path) for paths in found for path in paths]
 
 
@@ -137,7 +137,7 @@ def name_of(source: Records) -> str:
     """A source as it was typed; of a DataFrame the run directories that its records are of."""
     if isinstance(source, str | Path):
         return str(source)
-    return ",".join(map(str, source.attrs.get("folders", ()))) or "DataFrame"
+    return ",".join(map(str, folders_of([source]))) or "DataFrame"
 
 
 def runs_of(side: Side) -> list[Records]:

@@ -143,7 +143,7 @@ def _compared(sources: Sequence[Side], options: CompareOptions) -> Compared:
     if by and not options.a:
         return _ranked(load(*frames), ", ".join(sides), options)
     frames = frames if len(frames) == 2 else frames * 2
-    names = options.label or (sides[0], sides[-1])
+    names = options.label or _told_apart(sources, (sides[0], sides[-1]))
     if by:
         chosen = [_name(by, side) for side in (options.a, options.b)]
         frames = [
@@ -194,6 +194,12 @@ def _side(word: str) -> Side:
         return path_on_disk(word)
     found = each(path_on_disk, word.split(","))
     return found if len(found) > 1 else found[0]
+
+
+def _told_apart(sources: Sequence[Side], names: tuple[str, str]) -> tuple[str, str]:
+    """The names of two sides; those of two DataFrames of the same run with A and B."""
+    frames = len(sources) == 2 and not all(isinstance(run, str | Path) for side in sources for run in runs_of(side))
+    return (f"{names[0]} (A)", f"{names[1]} (B)") if frames and names[0] == names[1] else names
 
 
 def _pairs(text: str) -> list[tuple[str, str, str]]:

@@ -12,8 +12,9 @@ import typer
 
 from ...registry import UsageError, path_of, suggest
 from ...results.predictions import Predictions
-from ...results.record import Cell, Record
+from ...results.record import Cell, Record, frame_of
 from ...results.store import Store
+from ...results.tables.names import Name, Thing, names_or_plain
 from ..config import read_config
 from ..console import stdout
 from ..reproduce import files_read, job_command, settings_of
@@ -27,7 +28,7 @@ FIELDS = (
 MANY = 12
 COLUMNS = (
     f"Columns: {', '.join(f'`{name}=`' for name in FIELDS)}, and what varied inside jobs, `shots=5` for example. "
-    "`none` stands for an empty one, `variant=none` for example."
+    "`none` stands for an empty one, `variant=none` for example. `model=` and `weights=` also take what tables show."
 )
 
 
@@ -70,12 +71,17 @@ def _find(store: Store, words: Sequence[str]) -> tuple[Cell, Record]:
             if name not in known:
                 raise UsageError(f"records have no '{name}'. {suggest(name, sorted(known))}")
     mistakes.tell()
-    found = [(c, r) for c, r in every if all(_is(_value(r, name), value) for name, value in pairs)]
+    shown = names_or_plain(frame_of(record for _, record in every))
+    found = [
+        (c, r)
+        for c, r in every
+        if all(any(_is(one, value) for one in _values(r, name, shown)) for name, value in pairs)
+    ]
     for name in [word for word in words if "=" not in word]:
         exact = [(c, r) for c, r in found if r.measurement == name]
         found = exact or [(c, r) for c, r in found if c.key.startswith(name)]
     if not found:
-        models = sorted({record.model for _, record in every})
+        models = sorted({name.text for name in shown.values()})
         bare = [f"'{word}' is the beginning of no key; name=value selects. " for word in words if "=" not in word]
         raise UsageError(
             f"no record of {store.folder} is {' '.join(words)}. {''.join(bare[:1])}It has models {', '.join(models)}; "
@@ -92,6 +98,13 @@ def _find(store: Store, words: Sequence[str]) -> tuple[Cell, Record]:
 
 def _value(record: Record, name: str) -> Any:
     return getattr(record, name) if name in FIELDS else record.at.get(name)
+
+
+def _values(record: Record, name: str, shown: Mapping[Thing, Name]) -> list[Any]:
+    """What a record is selected by: its value, and of model and weights what tables show in its place."""
+    here = shown[record.model, record.variant, record.weights]
+    also = {"model": [here.model, here.text], "weights": [here.weights]}
+    return [_value(record, name), *also.get(name, ())]
 
 
 def _is(value: Any, word: str) -> bool:

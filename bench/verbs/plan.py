@@ -167,8 +167,9 @@ def plan_verb(words: Words = None) -> None:
 
 
 def _print(table: Table, screen: Screen) -> None:
-    """Print a table and the lines below it; settings and costs may be broken into lines."""
-    screen.table(table.columns, table.rows, whole=[name for name in table.columns if name != "settings"])
+    """Print a table and the lines below it; names, settings and costs may be broken into lines."""
+    long = ("model", "weights", "task", "settings")
+    screen.table(table.columns, table.rows, whole=[name for name in table.columns if name not in long])
     for note in table.notes:
         screen.say(note)
 
@@ -264,13 +265,18 @@ def _lines(plan: Plan, seconds: Sequence[Seconds], whole: Plan) -> Iterator[str]
     yield from _ahead(plan, seconds, whole)
 
 
-def _ahead(plan: Plan, seconds: Sequence[Seconds], whole: Plan) -> Iterator[str]:
-    """The images to pass, the compute, the disk, and the time, of `whole`: with the jobs without data."""
-    without = plan.with_state("skipped")
-    if without:
+def without_data(plan: Plan) -> Iterator[str]:
+    """A line on the tasks whose images are not here, and how to get them, if there are such tasks."""
+    if without := plan.with_state("skipped"):
         names = first_few(list(dict.fromkeys(job.task.name for job in without)))
         how = "".join(dict.fromkeys(f" {job.suite.how_to_get_data}" for job in without if job.suite.how_to_get_data))
         yield f"no data in {settings.data_folder(plan.config)} for {names}.{how or ' `data prepare` says more.'}"
+
+
+def _ahead(plan: Plan, seconds: Sequence[Seconds], whole: Plan) -> Iterator[str]:
+    """The images to pass, the compute, the disk, and the time, of `whole`: with the jobs without data."""
+    yield from without_data(plan)
+    without = plan.with_state("skipped")
     (work, macs), bases = whole.work(), dict.fromkeys(one.basis for one in seconds)
     of_basis = {basis: [one for one in seconds if one.basis == basis] for basis in bases}
     assumed, timed = of_basis.pop(ASSUMED, []), of_basis.pop(TIMING, [])

@@ -18,7 +18,7 @@ from ..progress import Progress
 from ..run import execute, records
 from ..select.user_rows import include
 from .command import TableOutput, listed, read_words, show_tables, single
-from .plan import SETTINGS_HELP, Words, count_jobs
+from .plan import SETTINGS_HELP, Words, count_jobs, without_data
 from .table import suite_tables
 
 
@@ -29,7 +29,7 @@ def run_verb(words: Words = None) -> None:
     config = settings.read([word for word in words or [] if word not in how])
     screen = stderr(quiet=not process_group().leads)
     plan = make_plan(config)
-    for note in plan.notes:
+    for note in (*plan.notes, *without_data(plan)):
         screen.say(note)
     result = execute(plan, Progress(screen))
     if not result.leads:
@@ -62,12 +62,8 @@ def run_verb(words: Words = None) -> None:
     kept = [str(path) for job in jobs for path in sorted((plan.out / "kept" / job.key).glob("*.safetensors"))]
     if kept:
         screen.say(f"Kept weights: {first_few(kept, most=6)}")
-    errors: dict[str, dict[str, None]] = {}  # each once, with the jobs that it ended
-    for cell in result.failed:
-        record = next(record for record in cell.records if record.error)
-        errors.setdefault(record.error, {})[f"{record.model}{f' on {record.task}' if record.task else ''}"] = None
-    for error, jobs in errors.items():
-        screen.say(f"FAILED {first_few(list(jobs))}: {error}")
+    for line in result.failures():
+        screen.say(line)
     if result.failed:
         screen.say(f"Tracebacks: {plan.out / 'log.txt'}. Repeat the command to try again.")
     if result.interrupted:

@@ -65,7 +65,8 @@ class OthersBackbone(BackboneModule):
             raise
         except Exception as error:  # whatever a library's or a user's code raises
             shape, settled = tuple(zeros.shape), getattr(self.spec.architecture, "settled", ("size",))
-            hint = "" if "size" in settled else ". Where it takes images of another size, type model.image_size=PIXELS"
+            words = "model.image_size=PIXELS, or image_size=PIXELS where the suite says the size"
+            hint = "" if "size" in settled else f". Where it takes images of another size, type {words}"
             raise UsageError(
                 f"{self.spec.name} failed on images of shape {shape}: {describe_error(error)}{hint}"
             ) from error

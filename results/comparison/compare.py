@@ -287,6 +287,8 @@ def select(frame: pd.DataFrame, by: str, word: str, where: str) -> pd.DataFrame:
 
 def metrics_of(a: pd.DataFrame, b: pd.DataFrame, chosen: str) -> list[str]:
     """The metrics chosen, or the preferred one; on both sides. Raises UsageError for others, or if none is plain."""
+    if empty := [name for name, side in zip("AB", (a, b), strict=True) if side.empty]:
+        raise UsageError(f"{' and '.join(empty)}: no record is left to compare")
     found = [dict.fromkeys(side[side["status"] == "ok"]["metric"]) for side in (a, b)]
     both = [name for name in found[0] if name in found[1]]
     if chosen:

@@ -47,8 +47,9 @@ def contests(frame: pd.DataFrame, request: ReportRequest) -> tuple[list[Reported
 
     Raises UsageError for a baseline that no suite has.
     """
+    unused = [f"baseline={request.baseline} has no effect: no table of ranks is shown"] * bool(request.baseline)
     if not set(frame["suite"]) & set(RANKS.suites) or RANKS.name not in request.tables:
-        return [], []
+        return [], unused
     found: list[AllPairs] = []
 
     def build(asked: TableRequest) -> list[Table]:
@@ -75,7 +76,7 @@ def contests(frame: pd.DataFrame, request: ReportRequest) -> tuple[list[Reported
         sheets = [sheet(f"ranks-{number}-{i}", table) for i, table in enumerate(of_one, start=1)]
         data, notes = _packed(one, request.baseline)
         made.append(ReportedContest(f"contest-{number}", one.name, sheets, data, notes))
-    return made, left_out
+    return made, left_out if made else [*left_out, *unused]
 
 
 def _packed(found: AllPairs, baseline: str) -> tuple[str, tuple[str, ...]]:

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from ..figures import Figure, figures
+from ..store import superseded
 from ..tables import Facts, TableSpec, tables
 
 
@@ -51,5 +52,9 @@ class ReportRequest:
         frames = [source.frame for source in self.sources]
         frame = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0].reset_index(drop=True)
         folders = dict.fromkeys(folder for part in frames for folder in part.attrs.get("folders", ()))
+        runs = [i for i, part in enumerate(frames) for _ in range(len(part))]
+        if len(frames) > 1:
+            kept = ~superseded(frame)
+            frame, runs = frame[kept].reset_index(drop=True), [run for run, one in zip(runs, kept, strict=True) if one]
         frame.attrs["folders"] = tuple(folders)
-        return frame, [i for i, part in enumerate(frames) for _ in range(len(part))]
+        return frame, runs

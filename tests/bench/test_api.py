@@ -239,10 +239,33 @@ def test_wrong_values_are_refused_as_the_command_does(mini: Path) -> None:
         vit_bench.table("vtab", mini, columns="nothing")
     with pytest.raises(UsageError, match="margin=-1: expected percentage points above 0"):
         vit_bench.compare(mini, mini, margin=-1)
+    with pytest.raises(UsageError, match=r"not list \(several runs are named one after the other\)"):
+        vit_bench.figure("pareto", [mini, mini])  # pyright: ignore[reportArgumentType]
     with pytest.raises(UsageError, match="compare needs two runs, and 1 were named"):
         vit_bench.compare(mini)
     with pytest.raises(UsageError, match=r"task=<object object .*expected a text, a number or a list"):
         vit_bench.figure(4, task=object())  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.slow
+def test_frames_of_one_run_are_told_apart_and_an_empty_one_is_named(mini: Path) -> None:
+    frame = vit_bench.load(mini)
+    first, second = (frame[frame["model"] == name].assign(model="M") for name in ("ViT-mini", "BiT-mini"))
+    assert vit_bench.compare(first, second)[0].title == f"A = {mini} (A), B = {mini} (B)"
+    first.attrs = second.attrs = {}
+    assert vit_bench.compare(first, second)[0].title == "A = DataFrame (A), B = DataFrame (B)"
+    assert vit_bench.compare(first, second, label=["old", "new"])[0].title == "A = old, B = new"
+    with pytest.raises(UsageError, match="A: no record is left to compare"):
+        vit_bench.compare(frame[frame["model"] == "nobody"], second)
+
+
+@pytest.mark.slow
+def test_a_job_that_fails_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    import torch
+
+    frame = vit_bench.run(suite="fewshot", model={"mine": torch.nn.Linear(3, 4)}, task="digits")
+    assert frame["status"].tolist() == ["failed"]
+    assert "FAILED mine on digits: Linear@" in capsys.readouterr().err
 
 
 def test_an_empty_run_has_nothing_to_show(tmp_path: Path) -> None:

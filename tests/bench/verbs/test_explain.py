@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -67,3 +68,19 @@ def test_words_select_and_what_is_unclear_is_listed(run: Path, capsys) -> None:
         explain_verb(run, ["ViT-B/16", "task=digits"])
     with pytest.raises(UsageError, match="is no run directory"):
         explain_verb(run / "nothing", [])
+
+
+def test_a_model_and_its_weights_are_found_by_what_tables_show(run: Path, capsys) -> None:
+    store = Store(run)
+    (cell,) = store.cells()
+    for number, label in enumerate(("", "late")):
+        own = {"model": "my/vit.py:build", "weights": f"ckpts/e{number}.pt", "label": label}
+        records = tuple(
+            replace(record, **own, measurement=f"{str(number) * 16}/{record.seed}") for record in cell.records
+        )
+        store.put(replace(cell, key=str(number) * 16, slot=str(number), records=records))
+    for words in (["model=build", "weights=e0"], ["model=build (e0)"], ["model=build", "weights=ckpts/e0.pt"]):
+        explain_verb(run, [*words, "seed=0"])
+        assert "my/vit.py:build, weights ckpts/e0.pt on digits" in capsys.readouterr().out
+    explain_verb(run, ["model=late", "seed=1"])
+    assert "late: my/vit.py:build, weights ckpts/e1.pt on digits" in capsys.readouterr().out

@@ -383,7 +383,8 @@ def test_a_module_that_fails_at_the_size_that_nobody_said() -> None:
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             return self.fc(images.view(len(images), 3, 10, 10).flatten(1)[:, :5])
 
-    with pytest.raises(UsageError, match=r"\(2, 3, 224, 224\): .* of another size, type model.image_size=PIXELS$"):
+    hint = r"of another size, type model.image_size=PIXELS, or image_size=PIXELS where the suite says the size$"
+    with pytest.raises(UsageError, match=rf"\(2, 3, 224, 224\): .* {hint}"):
         create_model(given_model(Fixed()))
     with pytest.raises(UsageError, match=r"\(2, 3, 9, 9\): RuntimeError: [^.]*\(test_own.py, line \d+\)$"):
         create_model(given_model(Fixed(), {"image_size": "9"}))
