@@ -28,7 +28,8 @@ def run(*words: str, model: Any = None, progress: bool = False, **values: Any) -
     submodule, or a last linear layer, and optionally an `input` that says how its images are prepared
     (models/own/rows.py). A dict of `model` or `weights` has the names to show, as `label=`: `{"epoch 1": net}`.
 
-    A job that fails is a record with status "failed" and a line on standard error. Raises UsageError for what cannot be run at all.
+    A job that fails is a record with status "failed", and a line on standard error. Raises UsageError for what cannot
+    be run at all.
     """
     plan = planned(*words, model=model, **values)
     outcome = execute(plan, Progress(stderr() if progress else None))
