@@ -9,6 +9,7 @@ import errno
 import hashlib
 import json
 import os
+import platform
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -44,7 +45,17 @@ def file_sha(path: Path) -> str:
 
 
 TEMPORARY = "vit-bench.tmp"  # how the names of temporary files end
-FORGOTTEN = (60.0, 86400.0)  # seconds without writing: of a process that is gone, or another machine's; of any other
+FORGOTTEN = (60.0, 86400.0)  # seconds without writing: of a process of this machine that is gone; of any other
+
+
+def temporary_name(name: str) -> str:
+    """The name of a temporary file of this process. In a shared folder other machines have processes of its number."""
+    return f".{name}.{_machine()}.{os.getpid()}.{TEMPORARY}"
+
+
+@cache
+def _machine() -> str:
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 
 
 @contextmanager
@@ -54,7 +65,7 @@ def replacing(path: Path) -> Iterator[Path]:
     What killed processes left in the folder is deleted. An OSError names `path`.
     """
     _sweep(path.parent)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{TEMPORARY}")
+    temporary = path.with_name(temporary_name(path.name))
     with naming(path):
         try:
             yield temporary
@@ -76,16 +87,18 @@ def naming(path: Path | str) -> Iterator[None]:
 
 
 @contextmanager
-def alone_in(folder: Path, *, wait: bool = True) -> Iterator[bool]:
-    """Holds a lock on a folder, which one process has at a time. Yields False where another has it and none `wait`s.
+def alone_with(lock: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Holds a lock, which one process has at a time. Yields False where another has it and this one does not `wait`.
 
-    Where files cannot be locked, nothing is held.
+    The system releases it when the process ends. `lock` is an empty file, which stays: a lock on a folder, or on a file
+    that is only read, would hold on one machine alone where the folder is on NFS. Where files cannot be locked, nothing
+    is held.
     """
     opened, taken = None, False
     with suppress(ImportError, OSError):
         import fcntl
 
-        opened = os.open(folder, os.O_RDONLY)
+        opened = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             fcntl.flock(opened, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
@@ -115,8 +128,9 @@ def _sweep(folder: Path) -> None:
     """Delete the temporary files in a folder that nobody writes any more; once in the life of a process."""
     for path in folder.glob(f".*.{TEMPORARY}"):
         with suppress(OSError):
-            running = _is_running(int(path.name.removesuffix(f".{TEMPORARY}").rpartition(".")[2]))
-            if time.time() - path.stat().st_mtime > FORGOTTEN[running]:
+            *_, machine, process = path.name.removesuffix(f".{TEMPORARY}").split(".")
+            may_run = machine != _machine() or _is_running(int(process))
+            if time.time() - path.stat().st_mtime > FORGOTTEN[may_run]:
                 path.unlink()
 
 

@@ -31,7 +31,7 @@ import time
 import urllib.parse
 import zipfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -39,7 +39,7 @@ from typing import Any
 
 from .meter import Meter, counted, human
 from .registry import UsageError
-from .stable import replacing
+from .stable import alone_with, replacing
 
 ATTEMPTS = 5  # in a row without a new byte, for broken connections and busy servers
 PAUSE = 1.0  # seconds before the second attempt, then twice as long each time
@@ -315,18 +315,12 @@ def _read_version(part: Path) -> RemoteFile:
 
 @contextmanager
 def _locked(target: Path, meter: Meter) -> Iterator[None]:
-    """Only one process at a time. The system releases the lock when the process ends."""
-    try:
-        import fcntl
-    except ImportError:  # Windows: users must not start the same download twice
-        yield
-        return
-    with target.with_name(f".{target.name}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    """Only one process at a time. Where files cannot be locked, users must not start the same download twice."""
+    lock = target.with_name(f".{target.name}.lock")
+    with ExitStack() as held:
+        if not held.enter_context(alone_with(lock, wait=False)):
             meter.say(f"{target.name}: another process is downloading it; waiting")
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            held.enter_context(alone_with(lock))
         yield
 
 

@@ -13,6 +13,7 @@ A run directory holds
     results.csv          the long table, derived from the cells alone, at the end of a run
     index.npz            what is known of unchanged cells (cell_index.py), derived, too; of large runs only
     log.txt              one line a job, and tracebacks
+    .cells.lock, …       empty files, on which runs in one directory lock what they write
 
 A cell's file is written whole or not at all, with a digest of its text, which is compared whenever the file is read:
 nobody edits cells. A file that was read before and has not been written since (the same size, times and inode) is not
@@ -26,13 +27,13 @@ import gc
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..registry import UsageError, suggest
-from ..stable import alone_in, replacing
+from ..stable import alone_with, replacing
 from .arrays import write_arrays
 from .bundle import is_bundle, unpack
 from .cell_file import dump, read_cell
@@ -131,19 +132,21 @@ class Store:
                 temporary.write_bytes(curves)
         else:
             self.curves(cell.key).unlink(missing_ok=True)
-        with replacing(path) as temporary:
+        with self._locked("cells"), replacing(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
+
+    def _locked(self, what: str, *, wait: bool = True) -> AbstractContextManager[bool]:
+        return alone_with(self.folder / f".{what}.lock", wait=wait)
 
     def label(self, labels: Mapping[tuple[str, str, str], str]) -> None:
         """Give all records of these models, variants and weights their labels; nothing else of a cell changes."""
         for key in sorted(self.index.entries()) if labels else ():
-            cell = read_cell(self.path(key))
-            things = [(record.model, record.variant, record.weights) for record in cell.records]
-            chosen = [labels.get(thing, one.label) for thing, one in zip(things, cell.records, strict=True)]
-            records = tuple(replace(one, label=label) for one, label in zip(cell.records, chosen, strict=True))
-            if records != cell.records:
-                with replacing(self.path(cell.key)) as temporary:
-                    temporary.write_text(dump(replace(cell, records=records)), encoding="utf-8")
+            if _labelled(cell := read_cell(self.path(key)), labels) == cell:
+                continue
+            with self._locked("cells"):  # another run may have written the cell since it was read
+                cell = _labelled(read_cell(self.path(key)), labels)
+                with replacing(self.path(key)) as temporary:
+                    temporary.write_text(dump(cell), encoding="utf-8")
 
     def copy_from(self, other: Store, key: str) -> None:
         """Copy a cell from another run directory, file by file, predictions first."""
@@ -163,14 +166,22 @@ class Store:
         """
         path = self.folder / "results.csv"
         with ExitStack() as waiting:
-            if not waiting.enter_context(alone_in(self.folder, wait=False)):
+            if not waiting.enter_context(self._locked("next", wait=False)):
                 return path
-            with alone_in(self.cells_folder):
+            with self._locked("results"):
                 waiting.close()
                 frame = self.frame()
                 with replacing(path) as temporary:
                     temporary.write_bytes(csv_bytes(frame))
         return path
+
+
+def _labelled(cell: Cell, labels: Mapping[tuple[str, str, str], str]) -> Cell:
+    """The cell with these labels, by model, variant and weights of its records."""
+    things = [(record.model, record.variant, record.weights) for record in cell.records]
+    chosen = [labels.get(thing, one.label) for thing, one in zip(things, cell.records, strict=True)]
+    records = tuple(replace(one, label=label) for one, label in zip(cell.records, chosen, strict=True))
+    return replace(cell, records=records)
 
 
 def load(*sources: Records, metric: str = "") -> pd.DataFrame:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -17,11 +18,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import vit_bench
+from vit_bench import stable
 from vit_bench.bench import cli, config
 from vit_bench.bench.plan import make_plan
 from vit_bench.bench.verbs.compare import compare_verb
 from vit_bench.registry import UsageError
-from vit_bench.stable import TEMPORARY, replacing
+from vit_bench.stable import TEMPORARY, replacing, temporary_name
 
 TINY = ("model=ViT-mini", "model.width=32", "model.depth=1", "model.heads=1", "task=digits")
 ONE = ("suite=fewshot", "shots=1", "seed=0", *TINY)
@@ -214,16 +216,36 @@ def is_alive(process: str) -> bool:
 def test_what_killed_processes_left_is_swept_and_what_is_being_written_is_not(tmp_path: Path) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    names = {"gone": gone.pid, "new": gone.pid, "alive": os.getppid(), "forgotten": os.getppid()}
-    paths = {name: tmp_path / f".{name}.csv.{process}.{TEMPORARY}" for name, process in names.items()}
-    for path, age in zip(paths.values(), (90, 0, 90, 90000), strict=True):
+    ours, theirs = temporary_name("x").split(".")[2], "0123abcd"
+    made = {  # how it is named, its process, and its age in seconds
+        "gone": (ours, gone.pid, 90),
+        "new": (ours, gone.pid, 0),
+        "alive": (ours, os.getppid(), 90),
+        "forgotten": (ours, os.getppid(), 90000),
+        "elsewhere": (theirs, gone.pid, 90),
+        "long-elsewhere": (theirs, os.getppid(), 90000),
+    }
+    paths = {name: tmp_path / f".{name}.csv.{by}.{process}.{TEMPORARY}" for name, (by, process, _) in made.items()}
+    for name, path in paths.items():
         path.touch()
-        os.utime(path, (time.time() - age,) * 2)
+        os.utime(path, (time.time() - made[name][2],) * 2)
     (tmp_path / f".theirs.{gone.pid}.tmp").touch()
     with replacing(tmp_path / "results.csv") as temporary:
         temporary.touch()
     left = {path.name for path in tmp_path.iterdir()}
-    assert left == {paths["new"].name, paths["alive"].name, f".theirs.{gone.pid}.tmp", "results.csv"}
+    stay = {paths[name].name for name in ("new", "alive", "elsewhere")}
+    assert left == {*stay, f".theirs.{gone.pid}.tmp", "results.csv"}
+
+
+def test_processes_of_one_number_on_two_machines_write_two_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = set()
+    for machine in ("node1", "node2"):
+        monkeypatch.setattr(platform, "node", lambda machine=machine: machine)
+        stable._machine.cache_clear()
+        names.add(temporary_name("key.json"))
+    monkeypatch.undo()
+    stable._machine.cache_clear()
+    assert len(names) == 2
 
 
 @pytest.mark.slow

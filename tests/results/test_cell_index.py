@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
+import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from vit_bench.registry import UsageError
-from vit_bench.results import cell_index
+from vit_bench.results import cell_index, store
 from vit_bench.results.arrays import read_arrays, write_arrays
 from vit_bench.results.cell_file import dump, read_cell
 from vit_bench.results.record import Cell, Record, frame_of
 from vit_bench.results.store import Store, load
-from vit_bench.stable import alone_in
+from vit_bench.stable import alone_with
 
 COUNT = 12
 
@@ -191,11 +193,56 @@ def test_predictions_are_checked_once_a_file(folder: Path, monkeypatch: pytest.M
 
 def test_results_csv_is_left_to_a_run_that_waits_to_write_it(folder: Path) -> None:
     path = folder / "results.csv"
-    with alone_in(folder):  # as a run that waits holds it
+    with alone_with(folder / ".next.lock"):  # as a run that waits holds it
         Store(folder).write_results()
         assert not path.exists()
     Store(folder).write_results()
     assert len(load(path)) == 2 * COUNT
+
+
+def test_locks_are_on_files_open_for_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On NFS, only these hold on all machines."""
+    fcntl = pytest.importorskip("fcntl")
+    locked: list[int] = []
+    flock = fcntl.flock
+    monkeypatch.setattr(fcntl, "flock", lambda file, how: (locked.append(file), flock(file, how)))
+    with alone_with(tmp_path / "lock") as alone, alone_with(tmp_path / "lock", wait=False) as second:
+        assert (alone, second) == (True, False)
+        assert len(locked) == 2
+        for file in locked:
+            assert stat.S_ISREG(os.fstat(file).st_mode)
+            assert fcntl.fcntl(file, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDWR
+    with alone_with(tmp_path / "lock", wait=False) as again:
+        assert again
+
+
+def test_a_cell_that_another_run_writes_meanwhile_keeps_its_value(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, read = made(5).key, store.read_cell
+
+    def read_before_another_writes(path: Path) -> Cell:
+        cell = read(path)
+        if path.stem == key and cell.records[0].value == made(5).records[0].value:
+            Store(folder).put(made(5, value=70.0))
+        return cell
+
+    monkeypatch.setattr(store, "read_cell", read_before_another_writes)
+    Store(folder).label({("M5", "", ""): "mine"})
+    found = Store(folder).get(key)
+    assert found
+    assert [(record.value, record.label) for record in found.records] == [(75.0, "mine")] * 2
+
+
+def test_a_cell_is_written_when_no_other_run_labels_it(folder: Path) -> None:
+    putting = threading.Thread(target=Store(folder).put, args=(made(5, value=70.0),))
+    with alone_with(folder / ".cells.lock"):
+        putting.start()
+        putting.join(0.1)
+        assert putting.is_alive()
+        assert Store(folder).get(made(5).key) == made(5)
+    putting.join()
+    assert Store(folder).get(made(5).key) == made(5, value=70.0)
 
 
 def test_labels_reach_the_table(folder: Path) -> None:
