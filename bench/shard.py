@@ -35,16 +35,15 @@ def of_shard(jobs: Sequence[Job], shard: str) -> list[Job]:
 
 
 def _sizes(groups: Sequence[Sequence[Job]]) -> list[int]:
-    """The declared work of each group: images, of which a group passes the most of its jobs once, and a backward pass
-    costs two more, times multiply-accumulates an image where those of all models are known.
+    """The declared work of each group: of its job with the most, since its jobs share a pass.
 
-    Of what costs nothing, a job is the least there is.
+    That of a job is its images, of which a backward pass costs two more, times multiply-accumulates an image where
+    those of all jobs are known. Of what costs nothing, a job is the least there is.
     """
-    sizes = []
-    for group in groups:
-        first, works = group[0], [job.work for job in group]
-        macs = first.model.architecture.macs(first.suite.size(first.model, first.weights)) if works[0].all else 0
-        images = max(work.images for work in works) + 3 * sum(work.trained for work in works)
-        sizes.append((images, macs))
-    known = all(macs is not None for _, macs in sizes)
-    return [max(1, images * (macs if known and macs else 1)) for images, macs in sizes]
+
+    def macs(job: Job) -> int | None:
+        return job.model.architecture.macs(job.suite.size(job.model, job.weights)) if job.work.all else 0
+
+    works = [[(job.work.images + 3 * job.work.trained, macs(job)) for job in group] for group in groups]
+    known = all(each is not None for group in works for _, each in group)
+    return [max(1, *(images * (each if known and each else 1) for images, each in group)) for group in works]

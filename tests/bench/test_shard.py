@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from vit_bench.bench import config
 from vit_bench.bench.plan import Plan, make_plan
+from vit_bench.bench.shard import _sizes
 from vit_bench.registry import UsageError
 from vit_bench.results.record import Cell, Record
 from vit_bench.results.store import Store, load
@@ -47,6 +48,13 @@ def test_the_longest_go_first_to_the_shard_with_least() -> None:
     assert macs["ViT-mini"] < macs["BiT-mini"] < 2 * macs["ViT-mini"]
     found = [dict(Counter(job.model.name for job in part.jobs)) for part in shards(4, *models)]
     assert found == [{"ViT-mini": 1, "BiT-mini": 1}, {"BiT-mini": 1}, {"BiT-mini": 1}, {"ViT-mini": 2}]
+
+
+def test_a_group_is_as_long_as_its_longest_job_whichever_comes_first() -> None:
+    small, large = plan_of("suite=fewshot", *TINY, "suite.image_size=32,64").jobs
+    macs = large.model.architecture.macs((64, 64))
+    assert _sizes([[small]]) < _sizes([[large]])
+    assert _sizes([[small, large]]) == _sizes([[large, small]]) == [large.work.images * (macs or 0)]
 
 
 def test_jobs_that_train_share_nothing_and_are_dealt_out_one_by_one() -> None:
