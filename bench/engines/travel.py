@@ -1,7 +1,8 @@
 """What travels to a worker: things as bytes, modules passed from Python, and the user's Python files.
 
 Where a machine has the user's files in the same places, they are used there. Elsewhere they are laid out below a folder
-of its cache, and a job that is unpacked finds its paths and modules there.
+of its cache, and a job that is unpacked finds its files and modules there. Any other path, of a folder of images too,
+stays what it is on the driver's machine.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ...models.own.rows import GivenModule, OwnBuilder
-from ...models.own.user_code import imported_files
+from ...models.own.user_code import Builder, imported_files
 from ...results.record import Cell
 from ...stable import cache_folder, replacing, sha
 from ..job import Job
@@ -63,28 +64,29 @@ class LaidOut:
 
     def place(self, path: Path) -> Path:
         """The place here of a path of the driver's."""
-        if self.root is None or not path.is_absolute():
-            return path
-        moved = self.root / path.relative_to(path.anchor)
-        return moved if moved.exists() else path
+        return self.folder(path) if path in self.luggage.files else path
+
+    def folder(self, path: Path) -> Path:
+        """The folder here in which there is the code, and nothing else, of a folder of the driver's."""
+        return path if self.root is None else self.root / path.relative_to(path.anchor)
 
     @property
     def include(self) -> tuple[Path, ...]:
         """The folders of `include=` here."""
-        return tuple(map(self.place, self.luggage.include))
+        return tuple(map(self.folder, self.luggage.include))
 
     def load(self, data: bytes, given: Mapping[str, GivenModule]) -> Any:
         """What `packed` made bytes of, with the paths of this machine. `given`: the modules by their digests."""
         here = {path: name for name, path in module_names().items()}
         places = {name: self.place(path).resolve() for name, path in self.luggage.modules.items()}
         names = {name: here[path] for name, path in places.items() if path in here}
-        return _Unpickler(data, given, names, self.place).load()
+        return _Unpickler(data, given, names, self).load()
 
     def as_at_home(self, cell: Cell) -> Cell:
         """A cell whose inputs have the paths of the driver's machine."""
         if self.root is None:
             return cell
-        known = {str(self.root / file.relative_to(file.anchor)): str(file) for file in self.luggage.files}
+        known = {str(self.place(file)): str(file) for file in self.luggage.files}
         inputs = tuple({**one, "path": known.get(one["path"], one["path"])} for one in cell.inputs)
         return replace(cell, inputs=inputs)
 
@@ -94,7 +96,9 @@ def packed(thing: Any, given: dict[str, GivenModule]) -> bytes:
     from ray import cloudpickle
 
     class Pickler(cloudpickle.Pickler):
-        def persistent_id(self, obj: Any) -> str | None:
+        def persistent_id(self, obj: Any) -> str | dict[str, Any] | None:
+            if isinstance(obj, Builder):
+                return vars(obj)
             if not isinstance(obj, GivenModule):
                 return None
             given[obj.digest] = obj
@@ -106,16 +110,23 @@ def packed(thing: Any, given: dict[str, GivenModule]) -> bytes:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Reads what `packed` wrote: modules by their digests, the user's modules by their names here, paths by `place`."""
+    """Reads what `packed` wrote: modules by their digests, the user's modules by their names here, files as placed.
 
-    def __init__(self, data: bytes, given: Mapping[str, GivenModule], names: Mapping[str, str], place: Any) -> None:
+    Of a builder, the folder that its imports start from is here, too.
+    """
+
+    def __init__(
+        self, data: bytes, given: Mapping[str, GivenModule], names: Mapping[str, str], laid_out: LaidOut
+    ) -> None:
         super().__init__(BytesIO(data))
-        self._given, self._names, self._place = given, names, place
+        self._given, self._names, self._laid_out = given, names, laid_out
 
-    def persistent_load(self, pid: str) -> GivenModule:
-        return self._given[pid]
+    def persistent_load(self, pid: str | dict[str, Any]) -> GivenModule | Builder:
+        if isinstance(pid, str):
+            return self._given[pid]
+        return Builder(**{**pid, "root": self._laid_out.folder(pid["root"])})
 
     def find_class(self, module: str, name: str) -> Any:
         if module.partition(".")[0] == "pathlib" and name == type(Path()).__name__:
-            return lambda *parts: self._place(Path(*parts))
+            return lambda *parts: self._laid_out.place(Path(*parts))
         return super().find_class(self._names.get(module, module), name)

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 from vit_bench.bench import config
 from vit_bench.bench.engines.travel import Luggage, packed
 from vit_bench.bench.job import Job
 from vit_bench.bench.plan import make_plan
 from vit_bench.models import create_model, given_model
-from vit_bench.models.own.rows import GivenModule
+from vit_bench.models.own.rows import GivenModule, OwnBuilder
+from vit_bench.suites.sources.folder import FolderTask
 
 NET = """
 import torch
@@ -61,8 +63,9 @@ def home(tmp_path: Path) -> Path:
 
 
 def job_at(home: Path, *words: str) -> Job:
-    named = (f"model={home / 'net.py'}:Net", f"include={home / 'rows'}", "task=digits", "out=r")
-    (job,) = make_plan(config.read([*named, *words])).jobs
+    named = (f"model={home / 'net.py'}:Net", f"include={home / 'rows'}", "out=r")
+    task = [] if any(word.startswith("task=") for word in words) else ["task=digits"]
+    (job,) = make_plan(config.read([*named, *task, *words])).jobs
     return job
 
 
@@ -84,6 +87,27 @@ def test_a_job_is_the_same_where_the_users_files_are_not(home: Path, tmp_path: P
     assert network.features(torch.zeros(1, 3, 224, 224)).shape == (1, 7)
     (file, *_) = network.source_files
     assert file.is_relative_to(laid_out.root)
+
+
+def test_images_beside_code_that_was_sent_are_where_they_are(home: Path) -> None:
+    """The code here is another: that of the driver is laid out elsewhere."""
+    for number in range(20):
+        image = home / "rows" / ("a", "b")[number % 2] / f"{number}.png"
+        image.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (2, 2)).save(image)
+    job = job_at(home, "suite=constant", f"task=folder:{home / 'rows'}")
+    luggage = Luggage.of((home / "rows",), [job])
+    data = packed(job, {})
+    (home / "rows" / "beside.py").write_text("VALUE = 42.0\n")
+    laid_out = luggage.unpack()
+    assert laid_out.root is not None
+    there: Job = laid_out.load(data, {})
+    assert isinstance(there.task, FolderTask) and there.source
+    assert there.task.path == home / "rows"
+    assert there.source.locate(there.task, home)
+    assert (laid_out.include[0] / "beside.py").read_text() == "VALUE = 41.0\n"
+    assert isinstance(there.model.architecture, OwnBuilder)
+    assert there.model.architecture.where.root == laid_out.folder(home)
 
 
 def test_files_that_are_here_are_used_here(home: Path) -> None:
