@@ -94,6 +94,7 @@ def test_tables_are_written_to_files_in_the_format_of_their_ending(typed, tmp_pa
 )
 def test_the_tab_key_completes_verbs_keys_and_values(line: str, words: list[str], monkeypatch, capsys) -> None:
     monkeypatch.setattr(sys, "argv", ["vit-bench"])
+    monkeypatch.setattr(sys.modules["__main__"], "__package__", None)  # as of the command, also under python -m pytest
     monkeypatch.setenv("COMP_WORDS", line)
     monkeypatch.setenv("COMP_CWORD", str(len(line.split()) - 1))
     monkeypatch.setenv("_VIT_BENCH_COMPLETE", "complete_bash")
