@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +32,7 @@ class MeanAccuracy:
     date: str  # of the newest record, ISO 8601
 
 
-def accuracies(frame: pd.DataFrame, metrics: Container[str] = METRICS) -> pd.DataFrame:
+def accuracies(frame: pd.DataFrame, metrics: Iterable[str] = METRICS) -> pd.DataFrame:
     """The records that are accuracies."""
     return frame[(frame["status"] == "ok") & frame["metric"].isin(list(metrics)) & (frame["unit"] == "percent")]
 
