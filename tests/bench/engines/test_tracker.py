@@ -101,6 +101,27 @@ def test_a_tracker_that_fails_is_told_once_and_fails_no_job(
     assert len(wandb.runs) == 1
 
 
+def test_a_row_is_told_once_and_when_it_is_whole(wandb: Wandb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a training that goes on from a checkpoint has shortened the file."""
+    monkeypatch.setattr(tracker, "EVERY", 0.0)
+    (job,), file = make_plan(config.read(list(PROBED))).jobs, tmp_path / "curves.csv"
+    told = tracker.Tracker("wandb", "moths", "r")
+    told.begin(job, file)
+    told.look()  # there is no file yet
+    head = "phase,lr,seed,step,loss,recipe,top1_val\n"
+    rows = [f"final,0.1,0,{step},{10 - step}.5,,{60 if step == 4 else ''}\n" for step in range(1, 6)]
+    for text in (head + rows[0] + rows[1][:-3], head + "".join(rows[:4]), head + rows[0], head + "".join(rows)):
+        file.write_text(text)
+        told.look()
+    told.close()
+    (run,) = wandb.runs
+    steps = {"final/lr": 0.1, "final/seed": 0.0}
+    expected = [(step, steps | {"final/step": step, "final/loss": 10.5 - step}) for step in range(1, 6)]
+    expected[3][1]["final/top1_val"] = 60.0
+    assert run.told == expected
+    assert run.finished == 1
+
+
 def test_a_tracker_that_is_not_here_and_a_project_without_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(config, "find_spec", lambda _: None)
     with pytest.raises(UsageError, match=r"tracker=trackio: the package trackio .* pip install -e '\.\[track\]'"):
