@@ -12,25 +12,19 @@ import os
 from collections import Counter
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
-from typing import Literal
 
 from ...registry import UsageError, first_few
 from ...stable import sha
 from ..images.decode import ENDINGS, read_image
 from ..images.decoded import file_stamps
 from ..protocol import Split, Task
+from .division import PARTS, Division, Image, divide
 from .on_disk import OnDisk
 from .published import Images, PublishedSplit, make_split
 from .reading import folder_names
-from .splits import tfds_order
 
-Division = Literal["own", "800/200", "all"]
-PARTS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
 NAMED = 3  # files that are not read, in a message
-TEST_PERCENT, VAL_PERCENT = 20, 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,14 +120,11 @@ class Folder(OnDisk):
         return make_split(task, {split: opened}, [(split, key) for key in labels], cache)
 
 
-Image = tuple[str, str]  # class, name relative to the folder
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Listing:
     """The images of a folder."""
 
-    parts: Mapping[str, Sequence[Image]]  # split ("" without split folders) -> images, class by class
+    parts: Mapping[str, Sequence[Image]]  # split ("" without split folders) -> images by name, class by class
     sizes: Mapping[str, int]  # name -> bytes
     left_out: Sequence[str]  # names of files and links that are not read
 
@@ -205,51 +196,6 @@ def _files(folder: Path, seen: set[str]) -> Iterator[tuple[str, int | None]]:
 
 
 def _divide(listing: _Listing, division: Division, seed: int) -> tuple[dict[str, list[Image]], dict[str, str]]:
-    """The images of "train", "val" and "test", and for each split a sentence that says where it comes from."""
-    salt = f"folder-{seed}"
-    parts = dict(listing.parts)
-    words = {part: f"folder {part}" for part in parts}
-    if division == "all" or not parts.keys() & {"train", ""}:
-        part = next(part for part in ("test", "val", "train", "") if part in parts)
-        return {"test": _shuffled(parts[part], salt)}, {"test": words[part] if part else "all images"}
-    if parts.keys() == {"train"}:
-        parts = {"": parts["train"]}
-    if "" in parts:
-        parts["test"], parts["train"] = _take_share(parts.pop(""), TEST_PERCENT, salt)
-        words = {"test": f"{TEST_PERCENT} % of each class, seed {seed}", "train": "the rest"}
-    elif "test" not in parts:
-        parts["test"], words["test"] = parts.pop("val"), words.pop("val")
-    if division == "800/200":
-        pool = _shuffled([*parts["train"], *parts.get("val", ())], salt)
-        if len(pool) < 1000:
-            raise UsageError(
-                f"division=800/200 needs 1000 images besides those of the test split; there are {len(pool)}"
-            )
-        splits = {"train": pool[:800], "val": pool[800:1000], "test": _shuffled(parts["test"], salt)}
-        return splits, {"train": f"800 of them, seed {seed}", "val": "200 of them", "test": words["test"]}
-    if "val" not in parts:
-        parts["val"], parts["train"] = _take_share(parts["train"], VAL_PERCENT, salt)
-        words["val"] = f"{VAL_PERCENT} % of each class of train, seed {seed}"
-        words["train"] += " without val"
-    return {part: _shuffled(parts[part], salt) for part in PARTS}, {part: words[part] for part in PARTS}
-
-
-def _take_share(images: Sequence[Image], percent: int, salt: str) -> tuple[list[Image], list[Image]]:
-    """This percentage of each class, at least one image, and the rest. Raises UsageError if there is no rest."""
-    chosen, rest = [], []
-    for name, group in groupby(images, key=itemgetter(0)):
-        ordered = _shuffled(list(group), salt)
-        size = max(1, round(len(ordered) * percent / 100))
-        if len(ordered) <= size:
-            raise UsageError(
-                f"class {name} has too few images ({len(ordered)}) to divide into train, val and test. Add some, or "
-                "divide the folder yourself into folders train, val and test"
-            )
-        chosen += ordered[:size]
-        rest += ordered[size:]
-    return chosen, rest
-
-
-def _shuffled(images: Sequence[Image], salt: str) -> list[Image]:
-    class_of = {key: name for name, key in images}
-    return [(class_of[key], key) for key in tfds_order(salt, list(class_of))]
+    advice = "divide the folder yourself into folders train, val and test"
+    words = {part: f"folder {part}" for part in listing.parts}
+    return divide(listing.parts, words, division=division, seed=seed, advice=advice)
