@@ -97,8 +97,9 @@ class Config:
     task: tuple[str, ...] = option(
         (),
         "which tasks (`list tasks`); without it, the suite's own. `folder:PATH` are your images: a folder a class, "
-        "or train, val and test folders of such; `fractals:CLASSES` are drawn",
-        shown="NAME|GLOB|COLLECTION|folder:PATH",
+        "or train, val and test folders of such; `hf:OWNER/NAME` is a data set of the Hugging Face Hub, `hf:PATH` one "
+        "on disk; `fractals:CLASSES` are drawn",
+        shown="NAME|GLOB|COLLECTION|folder:PATH|hf:OWNER/NAME",
     )
     weights: tuple[str, ...] = option(
         (),
@@ -120,13 +121,13 @@ class Config:
         (), "folders of Python files with tasks, sources, suites, tables, figures of yours", shown="DIR"
     )
     division: Literal["own", "800/200"] = option(
-        "own", "of `folder:PATH`: its own, or VTAB-1k's budget, 800 to fit and 200 to choose"
+        "own", "of `folder:PATH` and `hf:`: its own, or VTAB-1k's budget, 800 to fit and 200 to choose"
     )
-    division_seed: int = option(0, "of what `folder:PATH` leaves undivided")
+    division_seed: int = option(0, "of what `folder:PATH` and `hf:` leave undivided")
     range: int | None = option(
         None,
-        "of `folder:PATH`: the value that is white in grey images of more than 8 bits, where their files do not say; "
-        "4095 for a camera's 12 bits",
+        "of `folder:PATH` and `hf:`: the value that is white in grey images of more than 8 bits, where their files do "
+        "not say; 4095 for a camera's 12 bits",
         shown="WHITE",
         check=at_least(1, "white is above black, which is 0"),
     )

@@ -28,7 +28,7 @@ from .engines import workers
 from .fingerprint import Stamp, changed, stamp_of
 from .job import Job, other_rows
 from .select.models import check_labels, choose_models, choose_weights
-from .select.tasks import FOLDER, AvailableData, choose_tasks
+from .select.tasks import DIVIDED, AvailableData, choose_tasks
 from .shard import of_shard
 from .words import Mistakes, as_typed, each
 
@@ -115,9 +115,9 @@ def make_plan(config: Config, given: Mapping[str, Model] | None = None, *, data_
     """The plan of a command. `given`: models passed from Python, by their names in `config.model`.
 
     Without `data_needed` tasks without data are planned all the same: such jobs are skipped.
-    Nothing is written but the index of a large run directory, and no image or weights file is read. Raises UsageError,
-    which says what to type instead, for names that do not exist, settings that nothing uses, and data or weights that
-    are not on this machine.
+    Nothing is written but the index of a large run directory, and no image or weights file is read; but where data is
+    needed, data sets of the Hub are downloaded. Raises UsageError, which says what to type instead, for names that do
+    not exist, settings that nothing uses, and data or weights that are not on this machine.
     """
     workers.check(config)
     if not config.suite:
@@ -166,7 +166,7 @@ def _choose(
     """
     config, mistakes = data.config, Mistakes()
     divided = [word for word in ("division", "division_seed", "range") if word in config.origin]
-    if divided and not any(word.startswith(FOLDER) for word in config.task):
+    if divided and not any(word.startswith(DIVIDED) for word in config.task):
         what = "read" if divided[0] == "range" else "divide"
         mistakes.note(f"{divided[0]} says how to {what} a folder of images, and no task=folder:PATH is named")
     if "project" in config.origin and config.tracker is None:
@@ -196,15 +196,19 @@ def _choose(
     for suite in variants:
         chosen: Sequence[Task] = ()
         models: list[tuple[Model, WeightsChoice]] = []
-        with mistakes:
-            chosen = choose_tasks(suite, data, data_needed=data_needed)
-        with mistakes:
+        of_models = Mistakes()
+        with of_models:
             chosen_all = False
             rows = choose_models(suite, config, given, used)
             chosen_all = True
             names |= {name for selected in rows for name in selected.row.settable()}
             models = choose_weights(suite, rows, config.weights)
             check_labels(config.label, models)
+        data.fetch = data_needed and not mistakes and not of_models  # nothing is downloaded for a command that fails
+        with mistakes:
+            chosen = choose_tasks(suite, data, data_needed=data_needed)
+        with mistakes:
+            of_models.tell()
         choices.append((suite, chosen, models, machine if suite.by_device else {}))
     for word in sorted(set(config.model_settings) - used) if chosen_all else ():
         mistakes.note(f"no selected model has a setting '{word}'. {suggest(word, sorted(names))}")

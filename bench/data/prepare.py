@@ -130,7 +130,7 @@ def _check_room(root: Path, files: Iterable[Download]) -> None:
 
 def asked(config: settings.Config) -> Iterator[tuple[Suite, Model, WeightsChoice, Task]]:
     """What a plan with this configuration asks for, fitting or not, on this machine or not."""
-    data = AvailableData(config)
+    data = AvailableData(config, fetch=True)
     selected = {suite.name: suite for word in config.suite for suite in suites().select(word)}
     for suite in settings.apply(config, list(selected.values())):
         tasks = data.select_all(config.task or [suite.default_tasks])

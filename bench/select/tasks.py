@@ -13,6 +13,8 @@ from ...suites.sources import sources
 from ...suites.sources.folder import folder_task
 from ...suites.sources.fractals import PREFIX as FRACTALS
 from ...suites.sources.fractals import fractals_task
+from ...suites.sources.hub_copies import PREFIX as HUB
+from ...suites.sources.hugging_face import hub_task
 from ...suites.sources.sets import image_sets
 from ...suites.tasks import tasks
 from ..config import Config, data_folder
@@ -21,15 +23,19 @@ from ..words import each
 from .user_rows import include
 
 FOLDER = "folder:"
+DIVIDED = (FOLDER, HUB)  # the words for images that `division=` and the like are about
 
 
 class AvailableData:
     """All suites, tasks, image sets and sources, built-in and the user's, and which images the data folder has."""
 
-    def __init__(self, config: Config) -> None:
-        """Raises UsageError where there is no source of the name that the configuration has."""
+    def __init__(self, config: Config, *, fetch: bool = False) -> None:
+        """With `fetch`, data sets of the Hub are downloaded when they are selected.
+
+        Raises UsageError where there is no source of the name that the configuration has.
+        """
         user, built_in, source = include(config.include), tasks(), config.source
-        self.config, self.root = config, data_folder(config)
+        self.config, self.root, self.fetch = config, data_folder(config), fetch
         self.suites = user.added_to(suites())
         self.tasks = user.added_to(built_in)
         own = [task for name, task in self.tasks.items() if name not in built_in]
@@ -53,19 +59,23 @@ class AvailableData:
         return [task for task in self.tasks.values() if task.collection == name]
 
     def select(self, word: str, splits: Sequence[str] = ()) -> list[Task]:
-        """The tasks of a name, alias, glob, collection, folder:PATH or fractals:CLASSES.
+        """The tasks of a name, alias, glob, collection, folder:PATH, hf:OWNER/NAME, hf:PATH or fractals:CLASSES.
 
         Of `splits`, those that are read, test alone makes a test split of all images of an undivided folder. Raises
         UsageError where there is none.
         """
-        if word.startswith(FOLDER):
+        if word.startswith(DIVIDED):
             config = self.config
             division = "all" if tuple(splits) == ("test",) and "division" not in config.origin else config.division
             if (word, division) not in self._folders:
                 settings = {"division": division, "seed": config.division_seed, "range": config.range}
-                path = path_of(word.removeprefix(FOLDER))
-                name = f"{FOLDER}{PurePath(word.removeprefix(FOLDER)).as_posix()}"  # X/ and ./X are X
-                self._folders[word, division] = folder_task(path, name=name, **settings)
+                place = word.removeprefix(FOLDER)
+                name = f"{FOLDER}{PurePath(place).as_posix()}"  # X/ and ./X are X
+                self._folders[word, division] = (
+                    hub_task(word, fetch=self.fetch, **settings)
+                    if word.startswith(HUB)
+                    else folder_task(path_of(place), name=name, **settings)
+                )
             return [self._folders[word, division]]
         if word.startswith(FRACTALS):
             return [fractals_task(word)]

@@ -22,7 +22,7 @@ from ...suites.protocol import Source, Split, Task
 from .. import config as settings
 from ..console import stderr, stdout
 from ..data.prepare import needs, prepare
-from ..select.tasks import FOLDER, AvailableData
+from ..select.tasks import DIVIDED, AvailableData
 from .command import JsonOutput, group, listed, print_json, take_format
 
 # Settings of a run that these commands take.
@@ -112,7 +112,7 @@ def prepare_verb(words: Words = None) -> None:
     named, config = _read_config(words or [], PREPARE)
     if not named and not config.suite:
         raise UsageError("say what to prepare: `data prepare Pets`, `data prepare vtab`, or suite=… model=…")
-    chosen, releases = AvailableData(config).select_all(named), list[Release]()
+    chosen, releases = AvailableData(config, fetch=True).select_all(named), list[Release]()
     if config.suite:
         of_plan, releases = needs(config)
         chosen += of_plan
@@ -236,7 +236,7 @@ def _read(words: Sequence[str], *, must: bool = False) -> tuple[AvailableData, l
 
 def _read_config(words: Sequence[str], only: Sequence[str]) -> tuple[list[str], settings.Config]:
     """The tasks that words name, and the settings."""
-    named = [word for word in words if "=" not in word or word.startswith(FOLDER)]
+    named = [word for word in words if "=" not in word or word.startswith(DIVIDED)]
     config = settings.read([word for word in words if word not in named], verb="`data`", only=only)
     return [*named, *config.task], config
 

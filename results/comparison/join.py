@@ -167,7 +167,8 @@ def _checked(frame: pd.DataFrame, name: str) -> pd.DataFrame:
 
 def _name_folders(a: pd.DataFrame, b: pd.DataFrame) -> None:
     """Give a folder of images in B the name that A has for the same images, in place: the path is no question."""
-    names = [side[side["task"].astype(str).str.startswith("folder:")].groupby("task", observed=True) for side in (a, b)]
+    own = [side["task"].astype(str).str.startswith(("folder:", "hf:")) for side in (a, b)]
+    names = [side[rows].groupby("task", observed=True) for side, rows in zip((a, b), own, strict=True)]
     ours, theirs = ({str(name): set(rows) - {""} for name, rows in side["split_sha"]} for side in names)
     for name, digests in theirs.items():
         same = [other for other, others in ours.items() if others & digests]

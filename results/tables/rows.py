@@ -15,7 +15,9 @@ from .table import FINE_TUNED, PRETRAINED, TIMED
 if TYPE_CHECKING:
     import pandas as pd
 
-OF_A_FOLDER = "class folder, alphabetical"  # begins the label of a user's folder (suites/sources/folder.py)
+OF_OWN_IMAGES = (
+    "class folder, alphabetical|class column "  # the label of a folder or data set begins so (suites/sources)
+)
 
 
 def once(frame: pd.DataFrame) -> pd.DataFrame:
@@ -181,8 +183,8 @@ def protocol_notes(frame: pd.DataFrame) -> list[str]:
 
 
 def _folder_notes(frame: pd.DataFrame) -> list[str]:
-    """A note on each of the user's folders: how it is divided, and what in it is not read."""
-    ours = frame["question"].str.contains(OF_A_FOLDER, regex=False, na=False) & frame["status"].eq("ok")
+    """A note on each of the user's folders and data sets: how it is divided, and what in it is not read."""
+    ours = frame["question"].str.contains(OF_OWN_IMAGES, na=False) & frame["status"].eq("ok")
     folders = frame[ours].drop_duplicates(["task", "question"])
     notes = []
     for row in folders.to_dict("records"):

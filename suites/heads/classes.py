@@ -76,9 +76,7 @@ def unfit(model: Model, weights: WeightsChoice, task: Task, named: str | None = 
     if not fitting and head.data not in OTHERS:
         fitting = [head.data]
     same = (
-        f", or head={task.name} if the head's classes are that folder's, in their order"
-        if task.collection == "folder"
-        else ""
+        f", or head={task.name} if the head's classes are that folder's, in their order" if not task.published else ""
     )
     others = f" It answers task={','.join(fitting)}." if fitting else ""
     return (

@@ -9,6 +9,7 @@ from .as_published import AsPublished
 from .folder import Folder
 from .fractals import Fractals
 from .hub import Hub
+from .hugging_face import HuggingFace
 from .image_set import ImageSet
 from .miniature.builtin import Builtin
 from .sets import image_sets
@@ -21,4 +22,4 @@ def sources(sets: Mapping[str, ImageSet] | None = None) -> tuple[Source, ...]:
     """All sources, in the order in which they are tried. `sets`: the image sets they know; None: the built-in ones."""
     sets = image_sets() if sets is None else sets
     published = (AsPublished("torchvision", sets), AsPublished("raw", sets))
-    return (Builtin(), *published, ImageNet(), Tfds(sets), Vtab1k(), Hub(sets), Folder(), Fractals())
+    return (Builtin(), *published, ImageNet(), Tfds(sets), Vtab1k(), Hub(sets), Folder(), HuggingFace(), Fractals())

@@ -201,7 +201,7 @@ class Trainer:
 
 def _file_name(model: Model, task: Task) -> str:
     """What weights that fine-tuning keeps are called: model and task, in characters that every file may have."""
-    own, folder = model.family == "own", task.collection == "folder"
+    own, folder = model.family == "own", not task.published
     words = (model.name.rpartition(":")[2] if own else model.name, Path(task.name).name if folder else task.name)
     return "-".join(re.sub(r"[^\w.+-]+", "-", word, flags=re.ASCII).strip("-.")[:60] for word in words)
 
