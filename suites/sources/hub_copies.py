@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,9 +42,16 @@ class Copy:
         """What tells it from any other."""
         return str(self.path.resolve()) if self.path else f"{self.repository}@{self.revision}"
 
+    def find(self) -> Path | None:
+        """Its folder on this machine, which may have another cache than the one that listed it; None without one."""
+        folder = self.path or self.prepared
+        if folder.is_dir() or self.path or find_spec("datasets") is None:
+            return folder if folder.is_dir() else None
+        return next(iter(_cached(self.repository, self.config, self.revision)), None)
+
     def files(self) -> tuple[Path, ...]:
         """The files by which a change is noticed: all of a folder. A commit does not change."""
-        return tuple(_files(self.path)) if self.path else (self.prepared / "dataset_info.json",)
+        return tuple(_files(self.path)) if self.path else ()
 
     def read_files(self) -> list[Path]:
         """The files that images are read from."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
@@ -107,8 +107,7 @@ class HuggingFace(OnDisk):
     name = "hf"
 
     def find(self, task: Task, root: Path) -> Path | None:  # noqa: ARG002  # the task knows its copy
-        folder = (task.copy.path or task.copy.prepared) if isinstance(task, HubTask) else None
-        return folder if folder is not None and folder.is_dir() else None
+        return task.copy.find() if isinstance(task, HubTask) else None
 
     def missing_in(self, folder: Path, task: Task, splits: Sequence[str]) -> str:
         if find_spec("datasets") is None:
@@ -120,7 +119,8 @@ class HuggingFace(OnDisk):
     def read(self, folder: Path, task: Task, split: str, cache: Path) -> Split:
         """The split, in the order of the hashes. Raises UsageError if the data set has changed since it was listed."""
         assert isinstance(task, HubTask)
-        copy = copy_of_folder(task.copy.path, task.copy.config) if task.copy.path else task.copy
+        here = task.copy
+        copy = copy_of_folder(folder, here.config) if here.path else replace(here, prepared=folder)
         if copy.revision != task.revision:
             raise UsageError(f"{folder} has changed since it was listed. Repeat the command")
         with understood(task.name):

@@ -8,6 +8,7 @@ import pickle
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -264,7 +265,7 @@ def test_the_cache_of_the_hub_serves_without_a_network(
     newer = in_cache(three_splits(train=12, test=6), tmp_path, commit=COMMITS[1])
     assert hub_task("hf:someone/pictures").revision == COMMITS[1]
     pinned = hub_task(f"hf:someone/pictures@{COMMITS[0]}")
-    assert (pinned.splits["test"], pinned.image_set) == (3, task.image_set)
+    assert (pinned.splits["test"], pinned.image_set, pinned.copy.files()) == (3, task.image_set, ())
     with pytest.raises(UsageError, match=f"no data for hf:someone/pictures@{'0' * 40}: it is not in "):
         hub_task(f"hf:someone/pictures@{'0' * 40}")
     with pytest.raises(
@@ -286,6 +287,10 @@ def test_the_cache_of_the_hub_serves_without_a_network(
     assert str(error.value) == (
         "no data for hf:someone/others: the Hugging Face Hub cannot be reached (ConnectError: nobody is there)"
     )
+    elsewhere = replace(pinned, copy=replace(pinned.copy, prepared=tmp_path / "of another machine"))
+    assert seen(elsewhere, "test", cache) == seen(pinned, "test", cache)
+    gone = replace(elsewhere, copy=replace(elsewhere.copy, revision="0" * 40))
+    assert SOURCE.locate(gone, Path()) is None
     next(newer.glob("*-test.arrow")).unlink()
     with pytest.raises(UsageError, match=r"is not whole: .*-test.arrow is missing. Delete the folder"):
         hub_task("hf:someone/pictures")
