@@ -279,7 +279,7 @@ def _clear(work: Path) -> None:
 def _prepare(plan: Plan, progress: Progress, processes: ProcessGroup) -> torch.device | None:
     """Create the folders and config.yaml. Returns the device, None where no job runs in this process.
 
-    Raises UsageError, after removing the folders that it created.
+    Removes the folders that it created, and the bars, where it raises: a UsageError, or Ctrl-C while torch loads.
     """
     cells, cache = plan.out / "cells", cache_folder()
     new = [folder for folder in (cells, *cells.parents) if not folder.exists()]
@@ -297,7 +297,7 @@ def _prepare(plan: Plan, progress: Progress, processes: ProcessGroup) -> torch.d
             if plan.in_this_process:
                 device = processes.meet(plan.config.device)  # imports torch
                 environment.keep_freed_memory()
-    except (UsageError, OSError):
+    except BaseException:
         progress.close()
         for folder in new:
             folder.rmdir()

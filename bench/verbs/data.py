@@ -23,6 +23,7 @@ from .. import config as settings
 from ..console import stderr, stdout
 from ..data.prepare import needs, prepare
 from ..select.tasks import DIVIDED, AvailableData
+from ..words import read_value
 from .command import JsonOutput, group, listed, print_json, take_format
 
 # Settings of a run that these commands take.
@@ -56,8 +57,9 @@ def list_verb(words: Words = None) -> None:
         return
     screen = stdout()
     screen.table(("task", "source", "train/val/test", "state", "where"), rows, whole=("task", "source"))
+    there = "" if data.root.is_dir() else ", which does not exist"
     screen.say(
-        f"Looked in {data.root}; data=DIR or BENCH_DATA change that. `data verify TASK` checks what is here, "
+        f"Looked in {data.root}{there}; data=DIR or BENCH_DATA change that. `data verify TASK` checks what is here, "
         "`data prepare TASK` gets what is not."
     )
 
@@ -238,7 +240,7 @@ def _read_config(words: Sequence[str], only: Sequence[str]) -> tuple[list[str], 
     """The tasks that words name, and the settings."""
     named = [word for word in words if "=" not in word or word.startswith(DIVIDED)]
     config = settings.read([word for word in words if word not in named], verb="`data`", only=only)
-    return [*named, *config.task], config
+    return [*(name for word in named for name in read_value("task", word, tuple[str, ...])), *config.task], config
 
 
 def _state(data: AvailableData, source: Source, task: Task) -> tuple[str, str]:

@@ -50,8 +50,10 @@ def list_verb(words: Words = None) -> None:
         show_tables(Tables(listings, options), options)
         return
     for table in options.of(listings):  # of long texts, so that its columns are broken
-        whole = [name for name, *cells in zip(table.columns, *table.rows, strict=True) if max(map(len, cells)) <= 18]
-        stdout().table(table.columns, table.rows, whole=whole, padding=(0, 1, 0, 0))
+        columns = [column for column in zip(table.columns, *table.rows, strict=True) if any(column[1:])]
+        names, *rows = zip(*columns, strict=True)
+        whole = [name for name, *cells in columns if max(map(len, cells)) <= 18]
+        stdout().table(names, rows, whole=whole, padding=(0, 1, 0, 0))
 
 
 def _listing(kind: str, pattern: str, folders: tuple[Path, ...]) -> Table:

@@ -66,10 +66,10 @@ def _by_task(figure: Figure, base: FigureRequest, left_out: list[str]) -> Iterat
     try:
         whole = draw(figure, base)
     except SeveralTasks as error:
-        if len(error.tasks) > MOST_TASKS:
-            left_out.append(f"figure {figure.name} is drawn for the first {MOST_TASKS} of {len(error.tasks)} tasks")
         for task in error.tasks[:MOST_TASKS]:
             yield task, draw(figure, replace(base, task=task))
+        if len(error.tasks) > MOST_TASKS:
+            left_out.append(f"figure {figure.name} is drawn for the first {MOST_TASKS} of {len(error.tasks)} tasks")
     else:
         yield None, whole
 

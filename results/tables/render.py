@@ -208,7 +208,7 @@ def _html(table: Table) -> str:
 def show_table(table: Table, console: Console) -> None:
     """Print the table. One that is too wide for a terminal, or for COLUMNS, is transposed or split into parts.
 
-    Its notes are wrapped between words, elsewhere at the width of the table.
+    Its title and notes are wrapped between words, elsewhere at the width of the table.
     """
     from rich import box
     from rich.measure import Measurement
@@ -216,7 +216,7 @@ def show_table(table: Table, console: Console) -> None:
     from rich.text import Text
 
     def build(part: Table) -> RichTable:
-        made = RichTable(title=part.title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+        made = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
         for i, heading in enumerate(_headings(part)):
             made.add_column(Text(heading), justify="left" if i < part.labels else "right", no_wrap=True)
         for i, row in enumerate(part.rows):
@@ -227,6 +227,10 @@ def show_table(table: Table, console: Console) -> None:
 
     def width(part: Table) -> int:
         return Measurement.get(console, console.options.update(width=10_000), build(part)).maximum
+
+    def wrapped(text: str, style: str) -> None:
+        for line in textwrap.wrap(text, across, break_long_words=False, break_on_hyphens=False):
+            console.print(line, style=style, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
     parts, across = [table], console.width
     if width(table) > across and not (console.is_terminal or os.environ.get("COLUMNS")):
@@ -239,10 +243,10 @@ def show_table(table: Table, console: Console) -> None:
         if wide > console.width:  # let the terminal break the lines instead of cutting them
             new, shown = type(console), console.is_terminal
             console = new(file=console.file, width=wide, force_terminal=shown, force_jupyter=False)
+        wrapped(piece.title, "table.title")
         console.print(build(piece))
     for note in table.notes:
-        for line in textwrap.wrap(note, across, break_long_words=False, break_on_hyphens=False):
-            console.print(line, style="dim", markup=False, emoji=False, highlight=False, soft_wrap=True)
+        wrapped(note, "dim")
 
 
 def _style(table: Table, row: int, column: int) -> str:

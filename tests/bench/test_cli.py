@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import select
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 import vit_bench
 from vit_bench.bench.cli import as_words, main
+from vit_bench.bench.verbs.plan import plan_verb
 from vit_bench.results.store import load
 
 TINY = ("suite=fewshot", "task=digits", "model=ViT-mini", "shots=1", "seed=0")
@@ -31,6 +33,19 @@ def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
         return (int(raised.value.code or 0), *capsys.readouterr())
 
     return call
+
+
+@pytest.mark.slow
+def test_a_plan_on_a_narrow_screen_breaks_names_and_keeps_states(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    name = "a_network_with_a_name_that_is_as_long_as_those_of_timm_are"
+    (tmp_path / f"{name}.py").write_text("def build(): pass\n")
+    plan_verb(["suite=fewshot", "task=digits", f"model={name}.py:build"])
+    table = capsys.readouterr().out.partition("suite = ")[0]
+    assert "…" not in table
+    assert re.search(r"fewshot +a_network.* own +digits +builtin +to do", table)
 
 
 WITHOUT_TORCH = """

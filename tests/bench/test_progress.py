@@ -15,9 +15,14 @@ import numpy as np
 import pytest
 import vit_bench
 from rich.console import Console
+from vit_bench.bench import config
+from vit_bench.bench.console import Screen
 from vit_bench.bench.data.unpack import unpack
+from vit_bench.bench.distributed import ProcessGroup
 from vit_bench.bench.engines.attempt import JobReporter
+from vit_bench.bench.plan import make_plan
 from vit_bench.bench.progress import Progress
+from vit_bench.bench.run import execute
 from vit_bench.meter import Meter, counted, telling
 from vit_bench.suites.images.decoded import Decoded, with_digest
 from vit_bench.suites.protocol import Split, Work
@@ -310,3 +315,20 @@ def test_a_probe_says_what_it_passes_and_fits(monkeypatch: pytest.MonkeyPatch, t
     assert sum(count for count, _ in said) == 1797
     fitting = [note for _, note in said if note.startswith("fitting")]
     assert fitting == [f"fitting, support sets {done}/3" for done in range(4)]
+
+
+@pytest.mark.slow
+def test_bars_and_folders_are_gone_after_ctrl_c_while_torch_loads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ProcessGroup, "meet", interrupted)
+    screen = Screen(file=io.StringIO(), force_terminal=True, width=80)
+    with pytest.raises(KeyboardInterrupt):
+        execute(make_plan(config.read(["suite=fewshot", "task=digits", "model=ViT-mini"])), Progress(screen))
+    drawn = screen.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
+    assert "loading torch" in drawn
+    assert drawn.rindex("\x1b[?25h") > drawn.rindex("\x1b[?25l")  # the cursor is shown again
+    assert not list(tmp_path.iterdir())

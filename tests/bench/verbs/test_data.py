@@ -53,6 +53,9 @@ def test_list_says_what_is_here_and_what_is_not(data, vtab1k) -> None:
     assert f"Looked in {root}; data=DIR or BENCH_DATA change that" in said
     assert "Pets" not in data("list", "SVHN", f"data={root}")[1]
     assert "not here" in data("list", "SVHN", f"data={root}", "source=raw")[1]
+    listed = data("list", "Pets,SVHN", "data=nowhere")[1]  # with commas, as task= is typed
+    assert "Looked in nowhere, which does not exist; " in listed
+    assert [line.split()[0] for line in listed.splitlines() if "not here" in line] == ["Pets", "SVHN"]
 
 
 @pytest.mark.usefixtures("rows")

@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 from vit_bench.registry import UsageError
 from vit_bench.results import report
+from vit_bench.results.report.contests import contests
 from vit_bench.results.report.drawings import inline
 from vit_bench.results.report.numbers import Numbers
-from vit_bench.results.store import load
+from vit_bench.results.store import Store, load
 
 from .report_records import COMMAND, EVIL, asked, run
 
@@ -173,6 +174,24 @@ def test_a_figure_stands_in_a_page_beside_others() -> None:
     assert "url(#f1-p)" in body
     assert "metadata" not in body
     assert "style" not in body
+
+
+@pytest.mark.slow
+def test_a_baseline_that_nothing_shows_is_said(tmp_path: Path) -> None:
+    alone = asked(run(tmp_path / "alone", models=("ViT-mini",)), baseline="ViT-mini")
+    assert contests(alone.frame()[0], alone)[1][-1] == "baseline=ViT-mini has no effect: no table of ranks is shown"
+
+
+@pytest.mark.slow
+def test_of_two_runs_a_job_that_one_skipped_is_the_others(folder: Path, tmp_path: Path) -> None:
+    other = Store(tmp_path / "other")
+    for cell in Store(folder).cells():
+        records = tuple(replace(one, status="skipped", metric="", error="no data") for one in cell.records[:1])
+        other.put(replace(cell, status="skipped", records=records))
+    frame, runs = asked(folder, other.folder).frame()
+    assert (len(frame), set(runs), "skipped" in set(frame["status"])) == (len(load(folder)), {0}, False)
+    frame, runs = asked(other.folder, folder).frame()
+    assert (len(frame), set(runs), "skipped" in set(frame["status"])) == (len(load(folder)), {1}, False)
 
 
 def test_what_cannot_be_made_or_written_is_said(folder: Path, page: report.Page, tmp_path: Path, monkeypatch) -> None:
