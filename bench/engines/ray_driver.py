@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -21,7 +23,7 @@ from typing import Any
 
 from ...models.released.table import Release
 from ...registry import UsageError
-from ...stable import TEMPORARY, file_sha
+from ...stable import file_sha, temporary_name
 from .. import environment
 from ..config import Config
 from ..expected.seconds import length
@@ -37,8 +39,9 @@ from .travel import Luggage, packed
 from .workers import NEEDS_RAY, threads_of_each, workers_on
 
 POLL = 0.3  # seconds between two looks at the board
-PATIENCE = 15.0  # seconds that workers have to write checkpoints after Ctrl-C
+PATIENCE = 15.0  # seconds that workers have to write checkpoints after Ctrl-C, and the board to answer
 DEATHS = 2  # of workers in one job, which is then a failed record
+CUDA_ERROR = "CUDA error"  # in the traceback of a job after which nothing works any more in its process
 STORE = 200 * 2**20  # bytes of Ray's object store on this machine, which holds little more than predictions
 
 
@@ -66,6 +69,7 @@ def _connected(config: Config, reporter: RunReporter) -> Iterator[Any]:
     except ImportError as error:
         raise UsageError(NEEDS_RAY) from error
     if ray.is_initialized():  # by the Python program that called us
+        _check_address(config.ray, ray.get_runtime_context().gcs_address)
         yield ray
         return
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
@@ -92,6 +96,22 @@ def _connected(config: Config, reporter: RunReporter) -> Iterator[Any]:
         ray.shutdown()
 
 
+def _check_address(asked: str | None, has: str) -> None:
+    """Raise UsageError where a program that is connected to one cluster asks for another."""
+
+    def resolved(address: str) -> tuple[str, str]:
+        host, _, port = address.rpartition(":")
+        with suppress(OSError):
+            host = socket.gethostbyname(host)
+        return host, port
+
+    if asked not in (None, "auto") and resolved(asked) != resolved(has):
+        raise UsageError(
+            f"ray={asked}: this program is connected to the cluster {has}. Leave ray= out for workers there, or call "
+            "ray.shutdown() before"
+        )
+
+
 @contextmanager
 def _shared_token(plan: Plan) -> Iterator[Path | None]:
     """A file that shows a worker that its folder of checkpoints is this machine's; None where no job needs one."""
@@ -100,7 +120,7 @@ def _shared_token(plan: Plan) -> Iterator[Path | None]:
         return
     folder = _work_folder(plan)
     folder.mkdir(parents=True, exist_ok=True)
-    token = folder / f".shared.{os.getpid()}.{TEMPORARY}"
+    token = folder / temporary_name("shared")
     token.touch()
     try:
         yield token
@@ -136,7 +156,11 @@ def places(config: Config, nodes: Iterable[Mapping[str, float]]) -> Places:
             else "device=cuda: Ray sees no GPU. Type device=cpu"
         )
     workers = config.workers or (gpus if on_gpu else workers_on(cores))
-    threads = threads_of_each(workers, min(cores, workers * least) if config.ray and not on_gpu else cores)
+    if on_gpu:  # a node has as many workers as it has GPUs, if there are so many
+        nodes_cores = [(own if config.ray else cores, min(gpu, workers)) for own, gpu in counts if gpu]
+        threads = min(threads_of_each(here, own) for own, here in nodes_cores)
+    else:
+        threads = threads_of_each(workers, min(cores, workers * least) if config.ray else cores)
     share = {"num_cpus": 0, "num_gpus": 1} if on_gpu else {"num_cpus": min(threads, least) if config.ray else 1}
     variables = {"env_vars": {"OMP_NUM_THREADS": str(threads)}}
     return Places(
@@ -183,7 +207,7 @@ class _Hall:
         reporter: RunReporter,
         token: Path | None,
     ) -> None:
-        self._ray, self._plan, self._problems, self._reporter = ray, plan, problems, reporter
+        self._ray, self._plan, self._problems, self._reporter, self._token = ray, plan, problems, reporter, token
         self._schedule = Schedule(plan.on_workers)
         self._numbers = {job.key: number for number, job in enumerate(plan.pending, start=1)}
         nodes = [one["Resources"] for one in ray.nodes() if one["Alive"]]
@@ -191,7 +215,7 @@ class _Hall:
         node = ray.get_runtime_context().get_node_id()
         self._node = node
         self._setup = ray.put(self._setup_for(node, token, alone=len(nodes) == 1))
-        self._needed = packed(list(_needed(plan.on_workers)), {})
+        self._needed = _needed(plan.on_workers)
         beside = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node, soft=False)
         self._board = ray.remote(Board).options(num_cpus=0, max_restarts=-1, scheduling_strategy=beside).remote()
         self._facts: dict[str, str] = {}  # of the first worker
@@ -228,11 +252,11 @@ class _Hall:
             self._hire()
         while len(self._schedule) or self._underway:
             while self._idle and (job := self._schedule.take(self._idle[-1])) is not None:
-                self._begin(job, self._idle.pop())
+                yield from self._begin(job, self._idle.pop())
             self._check_anybody_is_there()
             waiting = [*self._underway, *self._unprepared]
-            ended, _ = self._ray.wait(waiting, timeout=POLL)
-            if time.monotonic() - self._looked >= POLL:
+            ended, _ = self._ray.wait(waiting, timeout=POLL) if waiting else ([], [])
+            if ended or time.monotonic() - self._looked >= POLL:
                 self._show()
             for reference in ended:
                 if reference in self._unprepared:
@@ -242,6 +266,8 @@ class _Hall:
 
     def _hire(self) -> None:
         self._hired += 1
+        if self._token is not None:
+            self._token.touch()  # in long runs it may have been swept
         actor = self._ray.remote(Worker).options(**self._places.options).remote(self._setup, self._board)
         self._unprepared[actor.prepare.remote(self._needed)] = _Hired(self._hired, actor)
 
@@ -278,53 +304,62 @@ class _Hall:
             share = ", ".join(f"{name}={count}" for name, count in self._places.options.items() if "num_" in name)
             self._reporter.say(f"waiting for Ray to start a worker ({share}); `ray status` says what the cluster has")
 
-    def _begin(self, job: Job, worker: _Hired) -> None:
+    def _begin(self, job: Job, worker: _Hired) -> Iterator[Ended]:
+        """Send a job to a worker. One that cannot be sent has failed."""
         reporter = replace(self._reporter, progress=self._reporter.progress.beside())
         total, number = length(job, self._places.device), self._numbers[job.key]
         reporter.progress.begin(f"{job.title} on worker {worker.number}", total=total, number=number)
-        modules: dict[str, Any] = {}
-        data = packed(job, modules)
-        for digest, module in modules.items():
-            if digest not in self._given:
-                self._given[digest] = self._ray.put(module)
+        underway, modules = _Underway(job, worker, reporter), dict[str, Any]()
+        try:
+            data = packed(job, modules)
+            for digest, module in modules.items():
+                if digest not in self._given:
+                    self._given[digest] = self._ray.put(module)
+        except Exception as error:  # noqa: BLE001  # whatever a user's object raises becomes a record
+            text = f"the job cannot be sent to a worker, leave workers= and ray= out: {one_line(error)}"
+            self._idle.append(worker)
+            yield job, underway.failure(text, traceback.format_exc(), self._places.device), reporter.progress
+            return
         given = {digest: self._given[digest] for digest in modules}
-        reference = worker.actor.attempt.remote(data, given, self._problems.get(job.release))
-        self._underway[reference] = _Underway(job, worker, reporter)
+        self._underway[worker.actor.attempt.remote(data, given, self._problems.get(job.release))] = underway
 
     def _over(self, reference: Any, underway: _Underway) -> Iterator[Ended]:
         """Take what a worker answers. A job that it could not end goes to another, or has failed."""
         job, worker = underway.job, underway.worker
-        gone = False
+        outcome, why = None, "it was stopped by a signal, or by KeyboardInterrupt"
         try:
-            outcome: Outcome | None = self._ray.get(reference)
-            gone = outcome is None
+            outcome = self._ray.get(reference)
         except self._ray.exceptions.RayTaskError as error:  # it could not even begin
             outcome = underway.failure(one_line(error.cause or error), str(error), self._places.device)
         except self._ray.exceptions.RayError as error:
-            outcome, gone = self._died(underway, error), True
+            why = " ".join(str(error).split())
+        gone = outcome is None or CUDA_ERROR in outcome.trace
+        if outcome is None:
+            outcome = self._died(underway, why)
         if gone:
             underway.reporter.progress.leave()
             self._schedule.leave(worker, job if outcome is None else None)
             self._dismiss(worker)
-            self._hire()
+            if len(self._schedule):
+                self._hire()
         else:
             self._idle.append(worker)
         if outcome is not None:
             yield job, self._of_the_same_files(outcome, worker), underway.reporter.progress
 
-    def _died(self, underway: _Underway, error: Exception) -> Outcome | None:
-        """What follows where a worker died in a job: None where it is tried again, else its failure."""
+    def _died(self, underway: _Underway, why: str) -> Outcome | None:
+        """What follows where a worker ended in a job: None where it is tried again, else its failure."""
         job, number = underway.job, underway.worker.number
         self._deaths[job.key] += 1
         alive = {node["NodeID"] for node in self._ray.nodes() if node["Alive"]}
         self._idle = [one for one in self._idle if one.ready and one.ready.node in alive]  # others of its node
-        why = " ".join(str(error).split())
         if self._deaths[job.key] < DEATHS:
             underway.reporter.say(f"worker {number} died in {job.title}, which is tried once more")
             self._reporter.log(why)
             return None
         place = underway.worker.ready.place if underway.worker.ready else ""
-        text = f"{DEATHS} workers died in this job, the last on {place}: killed, out of memory, or ended by its code"
+        how = "killed, interrupted, out of memory, or ended by its code"
+        text = f"{DEATHS} workers died in this job, the last on {place}: {how}"
         return underway.failure(text, why, self._places.device)
 
     def _of_the_same_files(self, outcome: Outcome, worker: _Hired) -> Outcome:
@@ -342,7 +377,7 @@ class _Hall:
         underway = {one.job.key: one.reporter for one in self._underway.values()}
         messages = []
         with suppress(self._ray.exceptions.RayError):  # Ray starts the board again
-            messages = self._ray.get(self._board.take.remote())
+            messages = self._ray.get(self._board.take.remote(), timeout=PATIENCE)
         for key, *told in messages:
             reporter = underway.get(key, self._reporter)
             if len(told) == 1:
@@ -357,7 +392,7 @@ class _Hall:
         """End all workers. Those that are at a job may write a checkpoint first."""
         with suppress(self._ray.exceptions.RayError, KeyboardInterrupt):
             if self._underway:
-                self._ray.get(self._board.stop.remote())
+                self._board.stop.remote()
                 self._ray.wait(list(self._underway), num_returns=len(self._underway), timeout=PATIENCE)
         workers = [*self._idle, *self._unprepared.values(), *(one.worker for one in self._underway.values())]
         for actor in [*(worker.actor for worker in workers), self._board]:
@@ -365,11 +400,15 @@ class _Hall:
                 self._ray.kill(actor)
 
 
-def _needed(jobs: list[Job]) -> Iterator[Needed]:
-    """The splits that these jobs read, each once."""
+def _needed(jobs: list[Job]) -> list[bytes]:
+    """The splits that these jobs read, each once, packed. What cannot be packed is left out: its jobs fail."""
     known: dict[tuple[str, str, tuple[str, ...]], Needed] = {}
     for job in jobs:
         own = [(job.task, job.source, job.suite.splits)] if job.source is not None else []
         for task, source, splits in [*own, *((task, one, tuple(task.splits)) for task, one in job.beside.values())]:
             known[source.name, task.name, splits] = (task, source, splits)
-    yield from known.values()
+    found = []
+    for needed in known.values():
+        with suppress(Exception):  # whatever a user's object raises
+            found.append(packed(needed, {}))
+    return found

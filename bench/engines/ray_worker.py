@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 FACTS = ("device", "threads", "torch", "cuda", "driver", "processor")  # on which the rounding of numbers may depend
 EVERY = 0.5  # seconds between two messages on how far a job is
+LISTENING = 5.0  # seconds that the board has to take the last message of a job
 Needed = tuple[Task, Source, tuple[str, ...]]  # splits of a task, from a source
 
 
@@ -98,9 +99,17 @@ class BoardReporter:
         self._board, self._key = board, key
         self._count, self._posted = 0.0, time.monotonic()
         self._answer: Any = None
+        self._said: Any = None  # the answer to what was said last
 
     def say(self, text: str) -> None:
-        self._board.tell.remote(self._key, text)
+        self._said = self._board.tell.remote(self._key, text)
+
+    def end(self) -> None:
+        """Wait until the board has what was said: the driver looks once more when the job has ended."""
+        import ray
+
+        if self._said is not None:
+            ray.wait([self._said], timeout=LISTENING)
 
     def advance(self, count: float, note: str = "", *, found: bool = False) -> None:  # noqa: ARG002
         self._count += count
@@ -130,7 +139,7 @@ class Worker:
         self._model: LoadedModel | None = None
         self._group: tuple[str, ...] = ()
 
-    def prepare(self, needed: bytes) -> Ready:
+    def prepare(self, needed: list[bytes]) -> Ready:
         """Be ready for jobs. Raises UsageError where this machine has not what they need. `needed`: packed Needed."""
         import ray
 
@@ -142,12 +151,12 @@ class Worker:
             os.chdir(setup.folder)
         node = ray.get_runtime_context().get_node_id()
         data = data_folder(config)
+        _check_code(setup)  # also beside the driver: Ray may have been started with another Python
         if node != setup.node:
-            _check_code(setup)
             _check_files(setup)
         self._laid_out = setup.luggage.unpack()
         if node != setup.node:
-            check_images(self._laid_out.load(needed, {}), data)
+            check_images([self._laid_out.load(one, {}) for one in needed], data)
         from ..context import Folders
 
         device = environment.pick_device(setup.device)
@@ -177,6 +186,7 @@ class Worker:
             job: Job = self._laid_out.load(data, {name: ray.get(one) for name, one in given.items()})
             reporter = BoardReporter(self._board, job.key)
             outcome = self._runner.attempt(job, self._model_of(job, problem), reporter)
+            reporter.end()
             return replace(outcome, cell=self._laid_out.as_at_home(outcome.cell))
         except KeyboardInterrupt:
             return None
