@@ -117,7 +117,7 @@ COPIES = {  # files and run directories by the names of the pages
     "runs/fewshot": ("runs/before", "runs/after"),
     "runs/finetune": ("A", "B"),
     "runs/pretrain": ("runs/crossover-cpu",),
-    "runs/vtab-mini/results.csv": ("other.csv",),
+    "runs/vtab-mini/results.csv": ("other",),
     "runs/speedrun": ("runs/yours",),
     "runs/finetune/kept/*/*.safetensors*": (
         "runs/finetune/kept/KEY/NAME.safetensors",
