@@ -140,7 +140,9 @@ def _explained(store: Store, cell: Cell, record: Record) -> list[tuple[str, list
         f"made {record.started_at} on {record.device or 'an unknown device'}, the whole job in "
         f"{'?' if record.seconds is None else f'{record.seconds:.1f}'} s",
     ]
-    where = {"trained on": record.pretrain, "images from": record.source, **record.provenance}
+    revision = (cell.identity.get("task") or {}).get("revision", "")
+    where = {"trained on": record.pretrain, "images from": record.source, "their revision": revision}
+    where |= record.provenance
     digests = {"weights": record.weights_sha, "split": record.split_sha}
     digests |= {"question": record.protocol_sha, "treatment": record.treatment_sha}
     return [

@@ -50,12 +50,18 @@ class HubTask(Task):
 
 
 def hub_task(
-    word: str, *, fetch: bool = False, division: Division = "own", seed: int = 0, range: int | None = None
+    word: str,
+    *,
+    name: str = "",
+    fetch: bool = False,
+    division: Division = "own",
+    seed: int = 0,
+    range: int | None = None,
 ) -> HubTask:
     """A task from a word, `hf:OWNER/NAME`, `hf:OWNER/NAME@REVISION` or `hf:PATH`, and `:KEY=VALUE` of KEYS after it.
 
-    A data set without the split test, or validation, is divided as a folder without these folders is; `division`,
-    `seed` and `range` are those of `folder_task`. With `fetch` a repository that is not here is downloaded.
+    A data set without the split test, or validation, is divided as a folder without these folders is; `name`,
+    `division`, `seed` and `range` are those of `folder_task`. With `fetch` a repository that is not here is downloaded.
 
     Raises UsageError for another word, where the data set cannot be had, and where it is not clear which are its
     images, classes or splits.
@@ -79,7 +85,7 @@ def hub_task(
     left_out = [f"images without a class: {unlabelled}"] * bool(unlabelled)
     left_out += [f"splits that are not read: {first_few(unused)}"] * bool(unused)
     return HubTask(
-        name=":".join([f"{PREFIX}{place}", *(f"{key}={typed[key]}" for key in KEYS if key in typed)]),
+        name=name or ":".join([f"{PREFIX}{place}", *(f"{key}={typed[key]}" for key in KEYS if key in typed)]),
         collection="hub",
         group="hub",
         image_set=":".join([f"{PREFIX}{copy.place}", copy.config, columns[0]]),

@@ -7,6 +7,7 @@ import http.server
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -96,8 +97,12 @@ def test_from_the_word_to_the_record(here: Path, capsys: pytest.CaptureFixture[s
     assert "  verified\n" in said
     assert '"images": { "train": 18, "val": 2, "test": 8 }' in " ".join(said.split())
     pictures(20, 8).save_to_disk(here / "other")
-    frame = vit_bench.run(*WORDS, task=["hf:mine:train=train", "hf:other"])
-    assert (set(frame["task"]), set(frame["status"])) == ({"hf:mine:train=train", "hf:other"}, {"ok"})
+    (here / "own").mkdir()
+    (here / "own" / "task.py").write_text(
+        "from vit_bench.suites.sources.hugging_face import hub_task\nOTHER = hub_task('hf:other', name='other')\n"
+    )
+    frame = vit_bench.run(*WORDS, "include=own", task=["hf:mine:train=train", "other"])
+    assert (set(frame["task"]), set(frame["status"])) == ({"hf:mine:train=train", "other"}, {"ok"})
     with pytest.raises(UsageError, match=r"no data for hf:mine/x: it is not in .* `run` downloads it from the Hugging"):
         vit_bench.plan(*WORDS, task="hf:mine/x")
     with pytest.raises(
@@ -200,7 +205,9 @@ def typed(hub: str, folder: Path, *lines: str) -> list[str]:
 
 
 @pytest.mark.slow
-def test_run_downloads_a_data_set_once_and_says_why_it_cannot(here: Path, hub: str) -> None:
+def test_run_downloads_a_data_set_once_and_says_why_it_cannot(
+    here: Path, hub: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = " ".join(("run", *WORDS, "device=cpu", "out=r", "task=hf:someone/pictures"))
     missing, gated, unknown, unconfigured, planned, first, again, pinned = typed(
         hub,
@@ -228,5 +235,7 @@ def test_run_downloads_a_data_set_once_and_says_why_it_cannot(here: Path, hub: s
     assert sum("parquet" in path for path in Hub.asked) == 4  # a HEAD and a GET of each
     told = identity(here / "r")
     assert (told["task"]["revision"], told["source"]) == (COMMIT, "hf")
+    cli.app(["explain", str(here / "r")], standalone_mode=False)
+    assert re.search(f"their revision +{COMMIT}", capsys.readouterr().out)
     frame = vit_bench.load(here / "r")
     assert set(frame["split_sha"]) == set(vit_bench.run(*WORDS, task="hf:mine")["split_sha"])  # the same pictures
