@@ -10,8 +10,8 @@ The ridge probe is how the ViT paper compares representations (Section 4.1, Figu
    the full training split of the task (VTAB-1k: all 1000), or with `pool=N` from its first N images (the authors'
    ImageNet: 65000).
    They are fed as the authors' evaluator feeds them: resized without antialiasing, cut to 8 bits, and cropped. Images
-   of `folder:PATH` are fed as the release of the weights is tested: resized to a square without antialiasing. Another
-   library's models are fed as that library does.
+   of `folder:PATH` and `hf:` are fed as the release of the weights is tested: resized to a square without
+   antialiasing. Another library's models are fed as that library does.
 2. Features are standardised with the support set's mean and std + 1e-5, and a constant feature of 100 is appended: the
    intercept is part of the penalty, but hardly affected by it.
 3. Targets are 2 onehot - 1. The solution of  min_W ||X W - T||^2 + l2 ||W||^2  classifies every test image by argmax.
@@ -116,7 +116,7 @@ class FewShot(ResizeSettings, Suite):
     temperature: float = 0.07  # knn: a neighbour votes with weight exp(cosine / temperature)
     logistic_l2: tuple[float, ...] = tuple(2.0**power for power in range(-10, 11, 4))  # logistic: strengths
     pool: int | None = None  # draw support sets from the first `pool` training images; None: from all
-    # None: resize_crop, 8/7 of the model's size, then its centre (256, then 224), and square of folder:PATH; a
+    # None: resize_crop, 8/7 of the model's size, then its centre (256, then 224), and square of folder:PATH and hf:; a
     # library's model as it tests it
     resize: Resize | None = None
     image_size: int | None = None  # pixels; None: the model's own

@@ -242,15 +242,16 @@ def _list_images(
     from datasets import ClassLabel
 
     columns = {part: data[name].with_format(None).select_columns([column])[:][column] for part, name in parts.items()}
-    kind = data[next(iter(parts.values()))].features[column]
-    values = (
-        kind.names if isinstance(kind, ClassLabel) else sorted({*(v for c in columns.values() for v in c)} - {None})
-    )
-    classes = dict(enumerate(values)) if isinstance(kind, ClassLabel) else {value: str(value) for value in values}
+    kind, *others = (data[name].features[column] for name in parts.values())
+    if any(other != kind for other in others):
+        raise UsageError(f"the splits {', '.join(parts.values())} have other classes in their columns {column}")
+    values = sorted({value for column in columns.values() for value in column} - {None})
+    classes: dict[Any, str] = {value: str(value) for value in values}
+    classes = dict(enumerate(kind.names)) if isinstance(kind, ClassLabel) else classes
     order = {value: number for number, value in enumerate(classes)}
     listed: dict[str, Sequence[Image]] = {}
-    for part, column_values in columns.items():
-        rows = [(value, row) for row, value in enumerate(column_values) if value in classes]
+    for part, stored in columns.items():
+        rows = [(value, row) for row, value in enumerate(stored) if value in classes]
         rows.sort(key=lambda one: order[one[0]])
         if rows:
             listed[part] = [(classes[value], f"{parts[part]}/{row}") for value, row in rows]

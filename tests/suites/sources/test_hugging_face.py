@@ -196,6 +196,10 @@ def test_splits_of_other_names_are_named(tmp_path: Path, cache: Path) -> None:
         with pytest.raises(UsageError) as error:
             hub_task(f"{word}:{typed}")
         assert str(error.value) == f"{word}:{typed}: {message}"
+    mixed = {"train": rows(range(12), lambda n: n % 3), "test": rows(range(12), lambda n: n % 3, CLASSES[::-1])}
+    datasets.DatasetDict(mixed).save_to_disk(tmp_path / "mixed")
+    with pytest.raises(UsageError, match="the splits train, test have other classes in their columns label"):
+        hub_task(f"hf:{tmp_path / 'mixed'}")
     hidden = rows(range(90, 96), lambda _: -1)  # as the test split of ImageNet is on the Hub
     published = datasets.DatasetDict({**three_splits(train=12, validation=6), "test": hidden})
     published.save_to_disk(tmp_path / "published")
