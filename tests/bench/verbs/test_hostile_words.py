@@ -45,6 +45,7 @@ def said(words: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch
     """The one message of a command that is refused; "" of one that is not."""
     monkeypatch.setattr(sys, "argv", ["vit-bench", *words])
     capsys.readouterr()
+    sys.stderr.reconfigure(errors="backslashreplace")  # as Python's own is
     try:
         cli.main()
         code: Any = 0
@@ -238,6 +239,7 @@ def test_names_after_every_verb(verb: str, capsys, monkeypatch) -> None:
         *(f"{key}{value}" for key in ("folder:", "task=folder:", "timm:", "hf:") for value in VALUES),
     ):
         monkeypatch.setattr(sys, "argv", ["vit-bench", *verb.split(), value])
+        sys.stderr.reconfigure(errors="backslashreplace")  # as Python's own is
         with pytest.raises(SystemExit) as ended:
             cli.main()
             raise SystemExit(0)
