@@ -27,6 +27,7 @@ from ..models.weights.paths import resolve, split_part
 from ..models.weights.sidecar import read_names, read_variant_words
 from ..models.weights_choice import WeightsChoice
 from ..registry import UsageError, path_of, suggest
+from ..results.tables.names import GIVEN
 from ..suites.classify import CLASSIFY
 from ..suites.heads.classes import tasks_of
 from ..suites.images.decode import DAMAGED, ENDINGS, BadImage, read_image
@@ -228,6 +229,8 @@ def _of_sidecar(weights: str | Path | WeightsChoice | None) -> SelectedModel:
         raise UsageError(
             f"nothing beside '{weights}' says which model it is of: type model=NAME. `weights inspect` shows what fits"
         )
+    if GIVEN.fullmatch(name):
+        raise UsageError(f"'{weights}' is of {name}, a module that was passed from Python: pass it again, model=MODULE")
     try:
         return select_model(name)
     except UsageError as error:

@@ -238,7 +238,7 @@ def _compute(plan: Plan, device: torch.device | None, processes: ProcessGroup, r
             for note in outcome.notes:
                 if (job.group, note) not in reported:
                     reported.add((job.group, note))
-                    reporter.say(f"{job.model.name} {job.weights}: {note}")
+                    reporter.say(f"{job.label or f'{job.model.name} {job.weights}'}: {note}")
             seconds = cell.records[0].seconds
             reporter.log(f"{cell.status} {cell.key} {progress.title} {seconds:.1f} s\n{outcome.trace}".rstrip())
             progress.end(_headline(cell))

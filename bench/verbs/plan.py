@@ -182,7 +182,8 @@ def _jobs(plan: Plan, *, measure: bool = False, say: Callable[[str], None] = lam
     rows, swept = [], any(job.swept for job in plan.jobs)
     for job, state in zip(plan.jobs, plan.states, strict=True):
         variant = f" [{job.variant}]" if job.variant else ""
-        words = (job.suite.name, job.model.name + variant, str(job.weights), job.task.name, job.source_name)
+        model = job.label or job.model.name + variant
+        words = (job.suite.name, model, str(job.weights), job.task.name, job.source_name)
         rows.append((*words, *([job.swept] if swept else []), _in_words(state)))
     columns = ("suite", "model", "weights", "task", "source", *(["settings"] if swept else []), "state")
     title = f"{count_jobs(plan.jobs)}, {len(plan.pending)} to run"

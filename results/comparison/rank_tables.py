@@ -95,7 +95,7 @@ def _best_notes(means: list[Ranking]) -> list[str]:
         for claim, ranks in (("these tasks", ranking.ranks), ("tasks like these", ranking.on_such_tasks)):
             best = [side for side, rank in ranks.items() if rank.may_be_best]
             notes += [f"On {claim} may be best: {', '.join(best)}."] if best else []
-    return notes or ["There is no mean of all cells. In a cell may be best whose rank begins at 1."]
+    return notes or ["There is no mean of all cells: a model may be the best in a cell where its rank begins at 1."]
 
 
 def _equivalent_notes(found: AllPairs, several: bool) -> list[str]:

@@ -259,6 +259,13 @@ def test_list_takes_a_pattern(typed) -> None:
     assert "BiT-mini" not in shown
 
 
+@pytest.mark.slow
+def test_list_leaves_columns_out_of_which_nothing_is_known(typed) -> None:
+    _, shown, _ = typed("list", "models", "timm:vit_tiny_patch16_224")
+    assert shown.split()[:2] == ["model", "family"]
+    assert "aliases" not in shown
+
+
 def test_plan_tells_what_a_run_would_download(typed, monkeypatch: pytest.MonkeyPatch) -> None:
     words = ("plan", *TINY[:2], "model=BiT-M-R50x1,vit_base_patch16_224.augreg_in21k")
     code, shown, _ = typed(*words)

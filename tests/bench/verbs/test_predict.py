@@ -262,6 +262,9 @@ def test_mistakes_are_told_in_one_message(kept: Path, tmp_path: Path, typed) -> 
     rewrite(kept, model="ViT-mega")
     with pytest.raises(UsageError, match=r"says model: ViT-mega\. there is no model 'ViT-mega'"):
         predict(picture, kept)
+    rewrite(kept, model="MyViT@0123abcd")
+    with pytest.raises(UsageError, match=r"is of MyViT@0123abcd, a module that was passed from Python: pass it again"):
+        predict(picture, kept)
     rewrite(kept, model=None)
     with pytest.raises(UsageError, match=r"says which model it is of: type model=NAME"):
         predict(picture, kept)

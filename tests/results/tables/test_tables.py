@@ -250,6 +250,13 @@ def test_a_terminal_that_is_too_narrow_gets_the_table_on_its_side_and_nothing_is
     assert "10.0*" in shown(table, 20, terminal=False)
 
 
+def test_a_title_is_broken_at_the_screens_width_and_not_at_that_of_a_narrow_table() -> None:
+    title = "which weights of 3 may be the best " * 3
+    table = Table(title=title, columns=("a", "b"), rows=(("1", "2"),), labels=1)
+    lines = re.sub("\x1b.*?m", "", shown(table, 80, terminal=True)).splitlines()
+    assert lines[:2] == [title[:75], title[76:].strip()]
+
+
 @pytest.mark.parametrize("width", [30, 80, 200])
 def test_footnotes_are_wrapped_between_words_at_every_width(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     path = f"/{'x' * 40}.csv"
