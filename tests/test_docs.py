@@ -113,7 +113,7 @@ RUNS = (
     "min_seconds=0.1 ceilings=false",
     "suite=nearest-mean include=. model=model.py:Thumbnail,ViT-mini",
 )
-COPIES = {  # files and run directories by the names of the pages
+COPIES: dict[str, tuple[str, ...]] = {  # files and run directories by the names of the pages
     "runs/fewshot": ("runs/before", "runs/after"),
     "runs/finetune": ("A", "B"),
     "runs/pretrain": ("runs/crossover-cpu",),

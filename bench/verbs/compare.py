@@ -145,7 +145,7 @@ def _compared(sources: Sequence[Side], options: CompareOptions) -> Compared:
     frames = frames if len(frames) == 2 else frames * 2
     names = options.label or (sides[0], sides[-1])
     if not options.label and options.a == options.b:
-        names = _told_apart(sources, names)
+        names = _told_apart(sources, (sides[0], sides[-1]))
     if by:
         chosen = [_name(by, side) for side in (options.a, options.b)]
         frames = [
