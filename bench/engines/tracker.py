@@ -75,11 +75,11 @@ class Tracker:
 
         Of several trainings of a job the steps of each count on from the one before.
         """
-        if data is None:
-            data = self._curves.read_bytes() if self._curves.is_file() else b""
-        whole = data[: data.rfind(b"\n") + 1].decode(errors="replace")
-        rows = list(csv.DictReader(whole.splitlines()))
         with self._spared():
+            if data is None:
+                data = self._curves.read_bytes() if self._curves.is_file() else b""
+            whole = data[: data.rfind(b"\n") + 1].decode(errors="replace")
+            rows = list(csv.DictReader(whole.splitlines()))
             for row in rows[self._rows :]:
                 phase, step = row["phase"], int(row["step"])
                 training = "/".join(row[label] for label in ("phase", "lr", "seed", "recipe"))
@@ -88,11 +88,11 @@ class Tracker:
                 self._steps = self._before + step
                 values = {f"{phase}/{name}": _value(text) for name, text in row.items() if text and name != "phase"}
                 self._run.log(values, step=self._steps)
-        self._rows = max(self._rows, len(rows))
+            self._rows = max(self._rows, len(rows))
 
     @contextmanager
     def _spared(self) -> Iterator[None]:
-        """Whatever the tracker raises in the block ends the tracker and nothing else. What it prints is no result."""
+        """Whatever the block raises ends the tracker and nothing else. What the tracker prints is no result."""
         try:
             with redirect_stdout(sys.stderr):
                 yield

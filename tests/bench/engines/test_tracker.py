@@ -122,6 +122,17 @@ def test_a_row_is_told_once_and_when_it_is_whole(wandb: Wandb, tmp_path: Path, m
     assert run.finished == 1
 
 
+def test_curves_that_cannot_be_read_fail_no_job(wandb: Wandb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    (job,), file = make_plan(config.read(list(PROBED))).jobs, tmp_path / "curves.csv"
+    told = tracker.Tracker("wandb", "moths", "r", said.append)
+    told.begin(job, file)
+    monkeypatch.setattr(Path, "is_file", lambda _: True)  # it is gone when it is read
+    told.look()
+    assert said[0].startswith("tracker=wandb failed and is told nothing more: FileNotFoundError")
+    assert wandb.runs[0].told == []
+
+
 def test_a_tracker_that_is_not_here_and_a_project_without_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(config, "find_spec", lambda _: None)
     with pytest.raises(UsageError, match=r"tracker=trackio: the package trackio .* pip install -e '\.\[track\]'"):
