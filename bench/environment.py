@@ -113,7 +113,7 @@ def machine(name: str) -> dict[str, str]:
     import torch
 
     device = pick_device(name)
-    values = {"device": device_name(device), "torch": torch.__version__, "threads": str(torch.get_num_threads())}
+    values = {"device": device_name(device), "torch": str(torch.__version__), "threads": str(torch.get_num_threads())}
     if device.type == "cuda":
         values |= {"cuda": torch.version.cuda or "", "driver": _driver(), "devices": str(torch.cuda.device_count())}
     else:
