@@ -127,7 +127,7 @@ def describe_os_error(error: OSError) -> str:
 def _sweep(folder: Path) -> None:
     """Delete the temporary files in a folder that nobody writes any more; once in the life of a process."""
     for path in folder.glob(f".*.{TEMPORARY}"):
-        with suppress(OSError):
+        with suppress(OSError, ValueError):
             *_, machine, process = path.name.removesuffix(f".{TEMPORARY}").split(".")
             may_run = machine != _machine() or _is_running(int(process))
             if time.time() - path.stat().st_mtime > FORGOTTEN[may_run]:

@@ -6,6 +6,7 @@ import json
 from array import array
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,6 @@ class Columns:
 
 def _column(values: Iterable[Any], numbers: np.ndarray) -> tuple[dict[Any, int], array[int]]:
     """A column: a value that is asked for and not there gets the next number."""
-    numbered: defaultdict[Any, int] = defaultdict(None, {value: number for number, value in enumerate(values)})
-    numbered.default_factory = numbered.__len__
+    known = {value: number for number, value in enumerate(values)}
+    numbered: defaultdict[Any, int] = defaultdict(count(len(known)).__next__, known)
     return numbered, array("i", numbers.astype(np.int32).tobytes())

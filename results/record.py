@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import marshal
 import re
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -113,13 +112,12 @@ def variant_of(settings: Iterable[tuple[str, str]]) -> str:
 
 
 def as_columns(records: Sequence[Record]) -> list[Sequence[Hashable]]:
-    """The columns of ROW. Dicts, which hold what JSON can hold, are JSON texts; equal ones are converted once."""
+    """The columns of ROW. Dicts are JSON texts; one that many records share is converted once."""
     columns: list[Sequence[Hashable]] = list(zip(*map(_PLAIN, records), strict=True)) or [() for _ in PLAIN]
     for name, to_text in DICTS.items():
         by_id = {id(item): item for item in map(attrgetter(name), records)}
-        written = {key: marshal.dumps(item) for key, item in by_id.items()}  # in a third of the time of a text
-        texts = {binary: to_text(by_id[key]) for binary, key in {written[key]: key for key in by_id}.items()}
-        columns.append([texts[written[id(getattr(record, name))]] for record in records])
+        texts = {key: to_text(item) if item else "{}" for key, item in by_id.items()}
+        columns.append([texts[id(getattr(record, name))] for record in records])
     return columns
 
 

@@ -153,10 +153,11 @@ class Store:
         names = (Store.arrays, Store.curves, Store.path)
         files = [(where(other, key), where(self, key)) for where in names]
         self.cells_folder.mkdir(parents=True, exist_ok=True)
-        for source, target in files:
-            if source.exists():
-                with replacing(target) as temporary:
-                    temporary.write_bytes(source.read_bytes())
+        with self._locked("cells"):
+            for source, target in files:
+                if source.exists():
+                    with replacing(target) as temporary:
+                        temporary.write_bytes(source.read_bytes())
 
     def write_results(self) -> Path:
         """Derive results.csv from the cells. Returns its path.

@@ -79,7 +79,9 @@ class AvailableData:
             return [self._folders[word, division]]
         if word.startswith(FRACTALS):
             return [fractals_task(word)]
-        here = is_on_disk(word) and Path(word).is_dir() and Path.cwd() != self.root.resolve()  # and not one of the data sets
+        here = (
+            is_on_disk(word) and Path(word).is_dir() and Path.cwd() != self.root.resolve()
+        )  # and not one of the data sets
         if here and word in self.tasks and word not in self._told:
             self._told.add(word)
             stderr().say(f"{word} is the task of that name; your folder {word} is task=folder:{word}")

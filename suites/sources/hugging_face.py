@@ -79,6 +79,7 @@ def hub_task(
     if len(classes) < 2 or not listed:
         why = f"has {len(classes)} classes; there is nothing to tell apart" if listed else "gives no image a class"
         raise UsageError(f"{word}: its column {columns[1]} {why}")
+    place = f"./{place}" if copy.path and REPOSITORY.fullmatch(place) else place  # no name of a data set of the Hub
     splits, recipe = _divide(word, parts, listed, division, seed)
     test_counts = Counter(name for name, _ in splits["test"])
     said = [*(f"{part}: {words}" for part, words in recipe.items()), *([f"white: {range}"] if range else [])]

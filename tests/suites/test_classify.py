@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -216,7 +218,7 @@ def test_the_name_of_kept_weights_says_model_and_task() -> None:
     row = catalog()["ViT-B/16"]
     assert _file_name(row, digits) == "ViT-B-16-digits"
     assert _file_name(replace(row, name="a/net.py:build", family="own"), digits) == "build-digits"
-    folder = replace(digits, name="folder:/data/my moths", collection="folder")
+    folder: Any = SimpleNamespace(name="folder:/data/my moths", published=False)
     assert _file_name(replace(row, name="hf:me/net@1"), folder) == "hf-me-net-1-my-moths"
     assert len(_file_name(replace(row, name="x" * 300), folder)) < 100
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import io
 import pickle
@@ -158,6 +159,8 @@ def test_what_is_not_divided_is_divided_as_a_folder_is(tmp_path: Path, cache: Pa
     assert parts[0] + parts[1] + parts[2] == expected(range(60))
     assert seen(hub_task(f"hf:{tmp_path / 'one'}", seed=1), "test", cache) != parts[2]
     assert hub_task(f"hf:{tmp_path / 'one'}", division="all").splits == {"test": 60}
+    with contextlib.chdir(tmp_path.parent):
+        assert hub_task(f"hf:{tmp_path.name}/one").name == f"hf:./{tmp_path.name}/one"  # no data set of the Hub
     three_splits(train=30, validation=6).save_to_disk(tmp_path / "two")
     task = hub_task(f"hf:{tmp_path / 'two'}")
     assert task.recipe == {
