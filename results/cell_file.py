@@ -94,7 +94,8 @@ def read_cell(path: Path) -> Cell:
         if not parsed:
             raise TypeError("no records")
         for name in ("question", "treatment", *PLAIN):
-            _check_dicts(name, several.get(name, [values[name] for values in (shared, *records) if name in values]))
+            own = several.get(name) or [values[name] for values in records if name in values]
+            _check_dicts(name, [*own, shared[name]] if name in shared else own)
         _check({name: body.get(name, "") for name in ("slot", "started_at", "status", "curves_digest")})
         if type(body["order"]) is not list or {type(part) for part in body["order"]} - {int, str}:
             raise TypeError("its order is no list of numbers and texts")

@@ -251,6 +251,16 @@ IMPOSSIBLE = {
 }
 
 
+def test_a_dict_that_records_share_and_have_of_their_own_is_checked_in_both_places(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.put(replace(cell(), records=(record(treatment={"lr": 1}), record(treatment={"lr": 2}))))
+    text = store.path(K1).read_text()
+    assert '"treatment": 1' in text
+    store.path(K1).write_text(text.replace('"shared": {', '"shared": {"treatment": -9223372036854775808,'))
+    with pytest.raises(UsageError, match=rf"{K1}\.json is damaged \(its treatment is not described as cells"):
+        Store(tmp_path).get(K1)
+
+
 @pytest.mark.parametrize("said", IMPOSSIBLE)
 def test_records_that_cannot_be_right_are_named_with_and_without_a_digest(tmp_path: Path, said: str) -> None:
     store, bad = Store(tmp_path), record(**IMPOSSIBLE[said])
