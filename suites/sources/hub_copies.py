@@ -63,7 +63,11 @@ class Copy:
 
         if not _is_saved(self.prepared):
             return _prepared_splits(self.prepared)
-        loaded = datasets.load_from_disk(str(self.prepared))
+        try:
+            loaded = datasets.load_from_disk(str(self.prepared))
+        except IndexError as error:
+            why = "a split without a row was saved in it, which `datasets` cannot read back. Save it without that split"
+            raise UsageError(f"{self.prepared}: {why}") from error
         alone = isinstance(loaded, datasets.Dataset)
         return {str(loaded.split or "all"): loaded} if alone else {str(name): one for name, one in loaded.items()}
 

@@ -402,3 +402,12 @@ def test_the_package_is_asked_for_and_words_are_read(monkeypatch: pytest.MonkeyP
     assert str(error.value) == f"hf:a/b: {message}"
     assert SOURCE.missing(task, Path(), ("test",)) == message
     assert importlib.util.find_spec("datasets")
+
+
+@pytest.mark.slow
+def test_a_saved_split_without_images_is_named_as_the_cause(tmp_path: Path) -> None:
+    whole = three_splits(train=12, test=3)
+    whole["test"] = whole["test"].select([])
+    whole.save_to_disk(tmp_path / "mine")
+    with pytest.raises(UsageError, match=r"mine: a split without a row was saved in it, .* Save it without that split"):
+        hub_task(f"hf:{tmp_path / 'mine'}")
