@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -89,8 +90,9 @@ def test_a_job_is_the_same_where_the_users_files_are_not(home: Path, tmp_path: P
     assert file.is_relative_to(laid_out.root)
 
 
-def test_images_beside_code_that_was_sent_are_where_they_are(home: Path) -> None:
+def test_images_beside_code_that_was_sent_are_where_they_are(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The code here is another: that of the driver is laid out elsewhere."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # a folder of it would be a class without images
     for number in range(20):
         image = home / "rows" / ("a", "b")[number % 2] / f"{number}.png"
         image.parent.mkdir(exist_ok=True)
