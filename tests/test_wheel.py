@@ -83,6 +83,7 @@ def contents(wheel: Path) -> dict[str, bytes]:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_every_file_once(wheel: Path) -> None:
     found = contents(wheel)
     ours = {name for name in found if ".dist-info/" not in name}
@@ -91,12 +92,14 @@ def test_the_wheel_holds_every_file_once(wheel: Path) -> None:
     assert max(copies.values()) == 1
 
 
+@pytest.mark.slow
 def test_the_source_distribution_holds_the_clone(source: Path) -> None:
     made = {"PKG-INFO", "setup.cfg"}
     found = {path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file()}
     assert {name for name in found if "egg-info/" not in name} - made == clone_files()
 
 
+@pytest.mark.slow
 def test_a_wheel_of_the_source_distribution_is_the_same(source: Path, wheel: Path, tmp_path: Path) -> None:
     build(source, tmp_path, "wheel")
     assert contents(next(tmp_path.glob("*.whl"))) == contents(wheel)
@@ -109,6 +112,7 @@ def named_files() -> set[str]:
     return {word for word in words if (CLONE / word).exists() and not word.startswith((*DEVELOPERS, ".."))}
 
 
+@pytest.mark.slow
 def test_what_the_pages_name_is_in_the_wheel(wheel: Path) -> None:
     assert {"bench/gpu_throughput.yaml", "results/published"} <= named_files()
     for name in named_files():

@@ -43,6 +43,7 @@ def rows_of(out: str = "runs/real") -> dict[str, dict[str, str]]:
 # ------------------------------------------------------------------------------------------------------------ the list
 
 
+@pytest.mark.slow
 def test_the_page_is_what_the_list_says() -> None:
     code, text = verify("list", "real", "format=github")
     assert code == 0
