@@ -22,9 +22,9 @@ from ..meter import counted
 from ..registry import UsageError
 from ..stable import replacing
 from .arrays import read_arrays, write_arrays
-from .cell_file import read_cell
+from .cell_file import read_columns
 from .columns import Columns
-from .record import ROW, Record, as_columns, frame_of_rows
+from .record import ROW, add_records, frame_of_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 FORMAT = 1
 MANY = 200  # cells: so many new ones are worth writing the index
 NOTHING = (FileNotFoundError, NotADirectoryError)  # what is raised for a file that is not there
-BATCH = 2000  # records
 SETTLED = 2_000_000_000  # nanoseconds: a file that was written later may be written again at the same time
 Stamp = tuple[int, ...]
 
@@ -59,7 +58,6 @@ class CellIndex:
         self._cells, self._path = folder / "cells", folder / "index.npz"
         self._entries: dict[str, Entry] = {}
         self._records = Columns(ROW)  # with rows that no entry names, of cells that were replaced
-        self._waiting: list[Record] = []  # that follow them: many at once are converted faster
         self._new = 0  # cells that the file does not have
         self._opened = False
 
@@ -78,7 +76,8 @@ class CellIndex:
         with suppress(*NOTHING), os.scandir(self._cells) as found:
             for file in found:
                 with suppress(FileNotFoundError):  # another run has replaced it or set it aside meanwhile
-                    files |= {file.name.removesuffix(".json"): file.stat()} if file.name.endswith(".json") else {}
+                    if file.name.endswith(".json"):
+                        files[file.name.removesuffix(".json")] = file.stat()
         self._entries = {key: entry for key, entry in self._entries.items() if key in files}
         damaged: dict[Path, UsageError] = {}
         for key in counted(sorted(files), f"reading cells of {self._cells.parent}", len(files)):
@@ -99,7 +98,6 @@ class CellIndex:
 
     def frame(self, keys: Iterable[str]) -> pd.DataFrame:
         """The records of these known cells, in this order, as `frame_of` makes it."""
-        self._convert()
         return frame_of_rows(self._records, _rows(self._entries[key] for key in keys))
 
     def has_whole_arrays(self, key: str) -> bool:
@@ -122,7 +120,6 @@ class CellIndex:
         """Keep what is known for the next command, if that is worth it and the folder can be written."""
         if self._new < MANY:
             return
-        self._convert()
         self._records = self._records.select(_rows(self._entries.values()))
         ends = accumulate(entry.records for entry in self._entries.values())
         for (key, entry), end in zip(list(self._entries.items()), ends, strict=True):
@@ -130,7 +127,7 @@ class CellIndex:
         text = json.dumps([FORMAT, Entry._fields, self._entries])
         arrays = {"entries": np.frombuffer(text.encode(), dtype=np.uint8), **self._records.dump()}
         with suppress(OSError), replacing(self._path) as temporary:
-            write_arrays(temporary, arrays)
+            write_arrays(temporary, arrays, level=1)
         self._new = 0
 
     def _seen(self, key: str, status: os.stat_result) -> Entry:
@@ -139,17 +136,15 @@ class CellIndex:
         if known is not None and stamp and known.stamp == stamp:
             return known
         self._entries.pop(key, None)
-        cell = read_cell(self._cells / f"{key}.json")
-        first = len(self._records) + len(self._waiting)
-        self._waiting += cell.records
-        if len(self._waiting) > BATCH:
-            self._convert()
+        cell, shared, own = read_columns(self._cells / f"{key}.json")
+        first = len(self._records)
+        count = add_records(self._records, shared, own)
         self._new += 1
         self._entries[key] = Entry(
             stamp=stamp,
             arrays=known.arrays if known else (),
             first=first,
-            records=len(cell.records),
+            records=count,
             slot=cell.slot,
             source=str(cell.identity.get("source")),
             order=cell.order,
@@ -158,10 +153,6 @@ class CellIndex:
             inputs=cell.inputs,
         )
         return self._entries[key]
-
-    def _convert(self) -> None:
-        self._records.extend(as_columns(self._waiting))
-        self._waiting = []
 
     def _open(self) -> None:
         """Read the file, once. What cannot be right counts as none."""

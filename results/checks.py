@@ -6,7 +6,7 @@ import math
 import re
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,7 @@ KEY = re.compile("[0-9a-f]{16}")  # a cell's key, which is also the name of its 
 MEASURED = ("value", "seconds", "verdict", "error", "n_train", "n_skipped", "device")  # what is not asked
 STATUSES = ("ok", "failed", "skipped")
 COUNTS = ("n_train", "n_test", "n_skipped")  # of images
+JUDGED = ("status", "metric", "model", "task", "value", "unit", "seed", *COUNTS)  # what `fault` needs
 ROUNDING = 0.01  # percentage points by which a percentage, possibly float32, may be off
 MOST = 100 + ROUNDING  # percent of the test images
 
@@ -44,30 +45,31 @@ class Damaged(UsageError):
         self.why = why
 
 
-def fault(record: Any) -> str:
-    """The first column that cannot be right of a record, or of a row of a frame with None for NA, and why; "" for none.
+def fault(record: Mapping[str, Any]) -> str:
+    """The first field in JUDGED of a record that cannot be right, and why; "" for none. An unknown number is None.
 
     Statuses are known, values of status "ok" finite, shares of test images 0 to 100 percent, counts whole and not
     negative.
     """
-    if record.status not in STATUSES:
-        return f"column status: '{record.status}' is not {', '.join(STATUSES)}"
-    if record.status == "ok":
-        if record.value is None or not math.isfinite(record.value):
-            return f"column value: {record.value} for {_where(record)}, whose status is ok. A finite number is needed"
-        of_images = record.unit == "percent" and not record.metric.startswith("share_of_")  # a ceiling may be passed
-        if of_images and not -ROUNDING <= record.value <= MOST:
-            return f"column value: {record.value:g} percent for {_where(record)}. A percentage is from 0 to 100"
+    status, value, metric = record["status"], record["value"], record["metric"]
+    if status not in STATUSES:
+        return f"column status: '{status}' is not {', '.join(STATUSES)}"
+    if status == "ok":
+        if value is None or not math.isfinite(value):
+            return f"column value: {value} for {_where(record)}, whose status is ok. A finite number is needed"
+        of_images = record["unit"] == "percent" and not metric.startswith("share_of_")  # a ceiling may be passed
+        if of_images and not -ROUNDING <= value <= MOST:
+            return f"column value: {value:g} percent for {_where(record)}. A percentage is from 0 to 100"
     for name in ("seed", *COUNTS):
-        number = getattr(record, name)
+        number = record[name]
         if number and (number % 1 != 0 or (number < 0 and name in COUNTS)):
             kind = "number of images" if name in COUNTS else "seed"
             return f"column {name}: {number:g} for {_where(record)} is no {kind}"
     return ""
 
 
-def _where(record: Any) -> str:
-    return f"{record.metric} of {record.model} on {record.task}"
+def _where(record: Mapping[str, Any]) -> str:
+    return "{metric} of {model} on {task}".format_map(record)
 
 
 def checked(frame: pd.DataFrame, place: Callable[[int], str]) -> pd.DataFrame:
@@ -76,9 +78,9 @@ def checked(frame: pd.DataFrame, place: Callable[[int], str]) -> pd.DataFrame:
     Raises UsageError, naming place and column, for a record with a `fault`, and as `distinct` does.
     """
     counts = frame[["seed", *COUNTS]].astype(object)
-    told = frame[["status", "metric", "model", "task", "value", "unit"]].join(counts.where(counts.notna(), None))
+    told = frame[list(JUDGED)].assign(**counts.where(counts.notna(), None))
     for i, record in enumerate(told.itertuples(index=False)):
-        if wrong := fault(record):
+        if wrong := fault(record._asdict()):
             raise UsageError(f"{place(i)}, {wrong}")
     return distinct(frame, place)
 

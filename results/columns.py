@@ -22,10 +22,13 @@ class Columns:
     def __len__(self) -> int:
         return len(next(iter(self._columns.values()))[1])
 
-    def extend(self, columns: Iterable[Iterable[Hashable]]) -> None:
-        """Add rows, given as their columns."""
-        for (values, numbers), column in zip(self._columns.values(), columns, strict=True):
-            numbers.extend(map(values.__getitem__, column))
+    def extend(self, shared: Mapping[str, Hashable], own: Mapping[str, Sequence[Hashable]], count: int) -> None:
+        """Add `count` rows, given by what all share and by the columns of what each has of its own."""
+        for name, (values, numbers) in self._columns.items():
+            if name in own:
+                numbers.fromlist([values[value] for value in own[name]])
+            else:
+                numbers.fromlist([values[shared[name]]] * count)
 
     def column(self, name: str, rows: np.ndarray | slice = slice(None)) -> tuple[list[Any], np.ndarray]:
         """The different values of these rows, in order of appearance, and which of them each row has."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import marshal
 import re
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from math import nan
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -66,7 +67,6 @@ COLUMNS = [item.name for item in fields(Record) if item.name not in LATER]
 DICTS = {"at": json.dumps, "question": canonical, "treatment": canonical, "provenance": json.dumps, "env": json.dumps}
 PLAIN = (*COLUMNS, "label")
 ROW = (*PLAIN, *DICTS)  # a record as hashable values
-_PLAIN = attrgetter(*PLAIN)
 NUMBERS = ("seed", "value", "n_train", "n_test", "n_skipped", "seconds")
 
 
@@ -111,21 +111,37 @@ def variant_of(settings: Iterable[tuple[str, str]]) -> str:
     )
 
 
-def as_columns(records: Sequence[Record]) -> list[Sequence[Hashable]]:
-    """The columns of ROW. Dicts are JSON texts; one that many records share is converted once."""
-    columns: list[Sequence[Hashable]] = list(zip(*map(_PLAIN, records), strict=True)) or [() for _ in PLAIN]
-    for name, to_text in DICTS.items():
-        by_id = {id(item): item for item in map(attrgetter(name), records)}
-        texts = {key: to_text(item) if item else "{}" for key, item in by_id.items()}
-        columns.append([texts[id(getattr(record, name))] for record in records])
-    return columns
+def add_records(columns: Columns, shared: Mapping[str, Any], own: Mapping[str, Sequence[Any]]) -> int:
+    """Add records to columns of ROW, given by the fields that all share and the others as columns. Returns how many."""
+    plain = {**shared, **{name: _text_of(name, shared[name]) for name in DICTS if name not in own}}
+    for name in DICTS.keys() & own.keys():
+        by_id = {id(item): item for item in own[name]}  # many records share one
+        texts = {key: _text_of(name, item) for key, item in by_id.items()}
+        own = {**own, name: [texts[id(item)] for item in own[name]]}
+    count = len(next(iter(own.values()), ()))
+    columns.extend(plain, own, count)
+    return count
+
+
+def _text_of(name: str, item: Mapping[str, Any]) -> str:
+    if not item:
+        return "{}"
+    try:
+        return _text(name, marshal.dumps(item, 2))  # version 2 writes equal values of equal types alike
+    except ValueError:  # for a value that is of no type of JSON, but of a class derived from one
+        return DICTS[name](item)
+
+
+@lru_cache(4096)
+def _text(name: str, item: bytes) -> str:
+    return DICTS[name](marshal.loads(item))
 
 
 def frame_of(records: Iterable[Record]) -> pd.DataFrame:
     """Records as a DataFrame with the columns that `load` lists."""
     columns, held = Columns(ROW), list(records)
-    columns.extend(as_columns(held))
-    return frame_of_rows(columns, np.arange(len(held)))
+    count = add_records(columns, {}, {name: [getattr(record, name) for record in held] for name in ROW})
+    return frame_of_rows(columns, np.arange(count))
 
 
 def frame_of_rows(columns: Columns, rows: np.ndarray) -> pd.DataFrame:

@@ -162,7 +162,7 @@ def _records(
                 treatment=dict(one.treatment),
             )
         )
-        if impossible := fault(records[-1]):
+        if impossible := fault(vars(records[-1])):
             raise ValueError(impossible)
     if any(one.predictions is not None for one in measured):
         predictions |= context.test_arrays

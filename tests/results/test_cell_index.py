@@ -14,7 +14,7 @@ import pytest
 from vit_bench.registry import UsageError
 from vit_bench.results import cell_index, store
 from vit_bench.results.arrays import read_arrays, write_arrays
-from vit_bench.results.cell_file import dump, read_cell
+from vit_bench.results.cell_file import dump, read_cell, read_columns
 from vit_bench.results.record import Cell, Record, frame_of
 from vit_bench.results.store import Store, load
 from vit_bench.stable import alone_with
@@ -62,7 +62,7 @@ def write(folder: Path, cell: Cell) -> None:
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The keys of cells that an index reads. Files are settled at once, and one new cell is worth writing it."""
     found: list[str] = []
-    monkeypatch.setattr(cell_index, "read_cell", lambda path: (found.append(path.stem), read_cell(path))[1])
+    monkeypatch.setattr(cell_index, "read_columns", lambda path: (found.append(path.stem), read_columns(path))[1])
     monkeypatch.setattr(cell_index, "MANY", 1)
     monkeypatch.setattr(cell_index, "SETTLED", 0)
     return found
@@ -161,7 +161,7 @@ def test_a_run_directory_that_cannot_be_written_works_without_an_index(
 ) -> None:
     (folder / "index.npz").unlink()
 
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(cell_index, "write_arrays", refuse)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -84,6 +86,68 @@ def test_cells_of_the_first_format_are_read(tmp_path: Path) -> None:
     store.path(K1).write_text(json.dumps(body | {"format": 5, "shared": {}, "records": whole}))
     with pytest.raises(UsageError, match="written by another version of this project"):
         Store(tmp_path).get(K1)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_copy_with_the_line_ends_of_another_system_is_the_same_cell(tmp_path: Path, end: str) -> None:
+    store = Store(tmp_path)
+    store.put(cell())
+    text = store.path(K1).read_text()
+    store.path(K1).write_text(text, newline=end)
+    assert store.path(K1).read_bytes().count(b"\r") == (text.count("\n") if end == "\r\n" else 0)
+    assert store.get(K1) == cell()
+
+
+def of_records(shared: Mapping[str, Any], *own: Mapping[str, Any], several: Mapping[str, Any] | None = None) -> str:
+    """A cell's file without a digest, with these parts."""
+    body = {name: value for name, value in vars(cell()).items() if name not in ("records", "curves_digest")}
+    return json.dumps(body | {"format": 2, "shared": shared, "records": own, "several": several or {}})
+
+
+def test_records_with_other_fields_each_are_read_with_what_they_have(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.put(cell())
+    base = {"suite": "s", "value": 1.5, "at": {}}
+    own = ({"metric": "a"}, {"measurement": f"{K1}/1", "value": 2.0}, {"suite": "other", "at": {"k": True}})
+    for records in (own, ({},), ({"metric": "a"},)):
+        store.path(K1).write_text(of_records(base, *records))
+        truth = tuple(Record(**base | one) for one in records)
+        read = store.get(K1)
+        assert read is not None and read.records == truth
+        pd.testing.assert_frame_equal(Store(tmp_path).frame([K1]), frame_of(truth))
+
+
+@pytest.mark.parametrize(
+    ("shared", "own", "several", "said"),
+    [
+        ({}, ({"value": 1.0},), {}, "missing 1 required keyword-only argument: 'suite'"),
+        ({}, ({"suite": "s", "value": 1.0}, {"value": 2.0}), {}, "missing 1 required keyword-only argument: 'suite'"),
+        ({"suite": "s", "colour": "red"}, ({"value": 1.0},), {}, "unexpected keyword argument 'colour'"),
+        ({"suite": "s"}, ({"value": 1.0}, {"value": 1.0, "colour": 1}), {}, "unexpected keyword argument 'colour'"),
+        ({"suite": "s"}, (), {}, "no records"),
+        ({"suite": "s"}, ({"verdict": 0, "value": 1.0},), {"verdict": [{}]}, "column verdict: 0 is no text"),
+        ({"suite": "s"}, ({"n_test": 0, "value": 1.0},), {"n_test": [{}]}, "column n_test is one of those that"),
+        ({"suite": "s"}, ({"env": 1, "value": 1.0},), {"env": [{}]}, "list index out of range"),
+        ({"suite": "s"}, ({"value": 1.0}, {"value": 101.0, "unit": "percent"}), {}, "101 percent for"),
+        ({"suite": "s"}, ({"value": 1.0, "seconds": 1}, {"value": 1.0, "seconds": "1"}), {}, "column seconds: 1 is no"),
+    ],
+)
+def test_records_that_cannot_be_read_are_named(
+    tmp_path: Path, shared: dict[str, Any], own: tuple[dict[str, Any], ...], several: dict[str, Any], said: str
+) -> None:
+    store = Store(tmp_path)
+    store.put(cell())
+    store.path(K1).write_text(of_records(shared, *own, several=several))
+    with pytest.raises(UsageError, match=rf"{K1}\.json is damaged \(.*{said}"):
+        store.frame([K1])
+
+
+def test_dicts_with_values_of_derived_classes_are_written_as_json() -> None:
+    class Word(str):
+        pass
+
+    (row,) = frame_of([record(question={"task": Word("digits"), "size": (1, 2.0)})]).to_dict("records")
+    assert row["question"] == '{"size":[1,2.0],"task":"digits"}'
 
 
 def test_columns_are_the_records_fields_then_at_then_question_and_environment() -> None:
