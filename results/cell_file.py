@@ -180,7 +180,7 @@ def _check(columns: Mapping[str, Sequence[Any]]) -> None:
             if type(value) not in kinds or (kinds is not TEXT and value is not None and not abs(value) < LARGEST):
                 kind = "text" if kinds is TEXT else "whole number" if kinds is WHOLE else "number"
                 raise TypeError(f"column {name}: {str(value)[:40]} is no {kind}")
-            if kinds is TEXT and not value.isascii():
+            if isinstance(value, str) and not value.isascii():
                 value.encode()  # raises for half of a character, which cannot be written
     for status in columns.get("status", ()):
         if status not in STATUSES:

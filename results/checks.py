@@ -45,7 +45,7 @@ class Damaged(UsageError):
         self.why = why
 
 
-def fault(record: Mapping[str, Any]) -> str:
+def fault(record: Mapping[Any, Any]) -> str:
     """The first field in JUDGED of a record that cannot be right, and why; "" for none. An unknown number is None.
 
     Statuses are known, values of status "ok" finite, shares of test images 0 to 100 percent, counts whole and not
@@ -68,7 +68,7 @@ def fault(record: Mapping[str, Any]) -> str:
     return ""
 
 
-def _where(record: Mapping[str, Any]) -> str:
+def _where(record: Mapping[Any, Any]) -> str:
     return "{metric} of {model} on {task}".format_map(record)
 
 
@@ -78,9 +78,9 @@ def checked(frame: pd.DataFrame, place: Callable[[int], str]) -> pd.DataFrame:
     Raises UsageError, naming place and column, for a record with a `fault`, and as `distinct` does.
     """
     counts = frame[["seed", *COUNTS]].astype(object)
-    told = frame[list(JUDGED)].assign(**counts.where(counts.notna(), None))
-    for i, record in enumerate(told.itertuples(index=False)):
-        if wrong := fault(record._asdict()):
+    told = frame[[name for name in JUDGED if name not in counts]].join(counts.where(counts.notna(), None))
+    for i, record in enumerate(told.to_dict("records")):
+        if wrong := fault(record):
             raise UsageError(f"{place(i)}, {wrong}")
     return distinct(frame, place)
 

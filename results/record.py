@@ -123,7 +123,7 @@ def add_records(columns: Columns, shared: Mapping[str, Any], own: Mapping[str, S
     return count
 
 
-def _text_of(name: str, item: Mapping[str, Any]) -> str:
+def _text_of(name: str, item: Any) -> str:
     if not item:
         return "{}"
     try:
