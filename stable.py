@@ -1,4 +1,4 @@
-"""Digests that are the same on every machine, atomic writing of files, full disks, and the cache folder.
+"""Digests that are the same on every machine, atomic writing of files, full disks, the cache folder, and cores.
 
 All packages use this module. It imports only the standard library.
 """
@@ -29,6 +29,11 @@ _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_asci
 def sha(value: Any) -> str:
     """A short digest of a JSON value: the first 16 hexadecimal digits of the sha256 of its canonical text."""
     return hashlib.sha256(canonical(value).encode()).hexdigest()[:16]
+
+
+def usable_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def cache_folder() -> Path:

@@ -72,11 +72,6 @@ def threads_asked() -> int | None:
     return int(asked) if asked.isdecimal() and int(asked) else None
 
 
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 @contextmanager
 def surroundings_kept() -> Iterator[None]:
     """Set back, at the end, the state of the process that a user's code may change."""

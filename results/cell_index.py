@@ -3,15 +3,21 @@
 `index.npz` in the run directory keeps it between commands, so that cells that have not changed need not be read. It is
 derived, and never the truth: a cell whose stamp is another is read, and an index that is damaged, or of another
 version, counts as none. Where it cannot be written everything works without it.
+
+Many cells are read by several processes, a part each: `python -m vit_bench.results.cell_index CELLS KEYS OUT` is one of
+them, which writes what it knows of these cells to a file like the index.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,7 +26,7 @@ import numpy as np
 
 from ..meter import counted
 from ..registry import UsageError
-from ..stable import replacing
+from ..stable import replacing, usable_cores
 from .arrays import read_arrays, write_arrays
 from .cell_file import read_columns
 from .columns import Columns
@@ -30,6 +36,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FORMAT = 1
+MODULE = "vit_bench.results.cell_index"
+SHARE, MOST = 2000, 8  # cells: so many are worth another process; and the most processes
 MANY = 200  # cells: so many new ones are worth writing the index
 NOTHING = (FileNotFoundError, NotADirectoryError)  # what is raised for a file that is not there
 SETTLED = 2_000_000_000  # nanoseconds: a file that was written later may be written again at the same time
@@ -80,6 +88,8 @@ class CellIndex:
                         files[file.name.removesuffix(".json")] = file.stat()
         self._entries = {key: entry for key, entry in self._entries.items() if key in files}
         damaged: dict[Path, UsageError] = {}
+        with suppress(OSError):  # no room for what other processes find, or no process
+            self._read_beside([key for key in sorted(files) if not self._knows(key, files[key])])
         for key in counted(sorted(files), f"reading cells of {self._cells.parent}", len(files)):
             try:
                 self._seen(key, files[key])
@@ -124,24 +134,61 @@ class CellIndex:
         ends = accumulate(entry.records for entry in self._entries.values())
         for (key, entry), end in zip(list(self._entries.items()), ends, strict=True):
             self._entries[key] = entry._replace(first=end - entry.records)
-        text = json.dumps([FORMAT, Entry._fields, self._entries])
-        arrays = {"entries": np.frombuffer(text.encode(), dtype=np.uint8), **self._records.dump()}
         with suppress(OSError), replacing(self._path) as temporary:
-            write_arrays(temporary, arrays, level=1)
+            write_arrays(temporary, self._dump(), level=1)
         self._new = 0
+
+    def _dump(self) -> dict[str, np.ndarray]:
+        text = json.dumps([FORMAT, Entry._fields, self._entries])
+        return {"entries": np.frombuffer(text.encode(), dtype=np.uint8), **self._records.dump()}
+
+    def _knows(self, key: str, status: os.stat_result) -> bool:
+        """Whether the file of a cell is the one that is known."""
+        known, stamp = self._entries.get(key), _stamp(status)
+        return known is not None and bool(stamp) and known.stamp == stamp
+
+    def _read_beside(self, keys: Sequence[str]) -> None:
+        """Read these cells with other processes, if they are many. Cells that another one fails at are not read."""
+        parts = min(usable_cores(), MOST, len(keys) // SHARE)
+        if parts < 2:
+            return
+        with tempfile.TemporaryDirectory() as made, ExitStack() as ending:
+            others: list[tuple[subprocess.Popen[bytes], Path]] = []
+            for part in range(1, parts):
+                asked, found = Path(made, f"{part}.txt"), Path(made, f"{part}.npz")
+                asked.write_text(" ".join(keys[part::parts]))
+                command = [sys.executable, "-m", MODULE, str(self._cells), str(asked), str(found)]
+                env, none = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}, subprocess.DEVNULL
+                process = subprocess.Popen(command, env=env, stdin=none, stdout=none, stderr=none)
+                ending.callback(process.wait)
+                ending.callback(process.kill)
+                others.append((process, found))
+            self._read(keys[::parts])
+            for process, found in others:
+                if process.wait() == 0 and (read := _parsed(found)):
+                    entries, records = read
+                    moved = {key: one._replace(first=one.first + len(self._records)) for key, one in entries.items()}
+                    self._entries |= moved
+                    self._records.append(records)
+                    self._new += len(moved)
+
+    def _read(self, keys: Sequence[str]) -> None:
+        """Read these cells, except damaged ones and those that are gone."""
+        for key in counted(keys, f"reading cells of {self._cells.parent}", len(keys)):
+            with suppress(FileNotFoundError, UsageError):
+                self._seen(key, (self._cells / f"{key}.json").stat())
 
     def _seen(self, key: str, status: os.stat_result) -> Entry:
         """The entry of a cell, which is read if its file is not the one that is known."""
-        known, stamp = self._entries.get(key), _stamp(status)
-        if known is not None and stamp and known.stamp == stamp:
-            return known
-        self._entries.pop(key, None)
+        if self._knows(key, status):
+            return self._entries[key]
+        known = self._entries.pop(key, None)
         cell, shared, own = read_columns(self._cells / f"{key}.json")
         first = len(self._records)
         count = add_records(self._records, shared, own)
         self._new += 1
         self._entries[key] = Entry(
-            stamp=stamp,
+            stamp=_stamp(status),
             arrays=known.arrays if known else (),
             first=first,
             records=count,
@@ -159,14 +206,21 @@ class CellIndex:
         if self._opened:
             return
         self._opened = True
-        with suppress(UsageError, ValueError, TypeError, LookupError, AttributeError):
-            arrays = read_arrays(self._path)
-            made, names, stated = json.loads(arrays["entries"].tobytes())
-            records = Columns.load(arrays, ROW)
-            entries = {key: Entry(*map(_as_tuple, values)) for key, values in stated.items()}
-            inside = all(0 <= one.first <= one.first + one.records <= len(records) for one in entries.values())
-            if (made, tuple(names)) == (FORMAT, Entry._fields) and inside:
-                self._entries, self._records = entries, records
+        if read := _parsed(self._path):
+            self._entries, self._records = read
+
+
+def _parsed(path: Path) -> tuple[dict[str, Entry], Columns] | None:
+    """What an index's file holds; None for what cannot be right."""
+    with suppress(UsageError, ValueError, TypeError, LookupError, AttributeError):
+        arrays = read_arrays(path)
+        made, names, stated = json.loads(arrays["entries"].tobytes())
+        records = Columns.load(arrays, ROW)
+        entries = {key: Entry(*map(_as_tuple, values)) for key, values in stated.items()}
+        inside = all(0 <= one.first <= one.first + one.records <= len(records) for one in entries.values())
+        if (made, tuple(names)) == (FORMAT, Entry._fields) and inside:
+            return entries, records
+    return None
 
 
 def _stamp(status: os.stat_result) -> Stamp:
@@ -182,3 +236,10 @@ def _as_tuple(value: Any) -> Any:
 
 def _rows(entries: Iterable[Entry]) -> np.ndarray:
     return np.concatenate([np.arange(0), *(np.arange(one.first, one.first + one.records) for one in entries)])
+
+
+if __name__ == "__main__":
+    cells, asked, found = map(Path, sys.argv[1:])
+    index = CellIndex(cells.parent)
+    index._read(asked.read_text().split())
+    write_arrays(found, index._dump(), level=1)

@@ -30,6 +30,13 @@ class Columns:
             else:
                 numbers.fromlist([values[shared[name]]] * count)
 
+    def append(self, other: Columns) -> None:
+        """Add the rows of other columns of these names."""
+        for name, (values, numbers) in self._columns.items():
+            theirs, own = other._columns[name]
+            known = np.array([values[value] for value in theirs], dtype=np.int32)
+            numbers.frombytes(known[np.array(own, dtype=np.int32)].tobytes())
+
     def column(self, name: str, rows: np.ndarray | slice = slice(None)) -> tuple[list[Any], np.ndarray]:
         """The different values of these rows, in order of appearance, and which of them each row has."""
         import pandas as pd

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
+from ... import stable
 from ...registry import UsageError
 from .. import environment
 from ..config import Config
@@ -41,7 +42,7 @@ def in_parallel(config: Config) -> tuple[int, int]:
     """How many jobs run at once and the threads of each, as far as it is known before the run."""
     if not config.on_ray:
         return 1, environment.threads()
-    cores = environment.cores()
+    cores = stable.usable_cores()
     count = config.workers or (1 if config.ray or environment.expects_gpu(config.device) else workers_on(cores))
     return count, threads_of_each(count, cores)
 

@@ -251,3 +251,43 @@ def test_labels_reach_the_table(folder: Path) -> None:
     found = load(folder)
     assert set(found[found["model"] == "M5"]["label"]) == {"mine"}
     assert replace(made(5).records[0], label="mine") in Store(folder).get(made(5).key).records  # pyright: ignore[reportOptionalMemberAccess]
+
+
+def share(folder: Path, monkeypatch: pytest.MonkeyPatch, processes: int) -> None:
+    """Let so many processes read the cells, which were written a while ago."""
+    monkeypatch.setattr(cell_index, "SHARE", COUNT // processes)
+    monkeypatch.setattr(cell_index, "usable_cores", lambda: processes)
+    for path in (folder / "cells").glob("*.json"):
+        os.utime(path, (0, path.stat().st_mtime - 60))
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_many_cells_are_read_by_several_processes(
+    folder: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch, processes: int
+) -> None:
+    share(folder, monkeypatch, processes)  # which changes their stamps
+    check(folder)
+    assert len(reads) == COUNT // processes
+    check(folder)  # now from the index
+    assert len(reads) == COUNT // processes
+
+
+@pytest.mark.parametrize("fails", ["none starts", "a damaged cell"])
+def test_what_other_processes_do_not_read_this_one_reads(
+    folder: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    if fails == "none starts":
+        share(folder, monkeypatch, 2)
+        monkeypatch.setattr(cell_index, "MODULE", "vit_bench.there_is_none")
+        check(folder)
+        assert len(reads) == COUNT
+    else:
+        path = folder / "cells" / f"{made(5).key}.json"
+        path.write_text("{")
+        share(folder, monkeypatch, 2)
+        with pytest.raises(UsageError, match=f"{path.name} is damaged"):
+            load(folder)
+        assert len(reads) == COUNT // 2 + 1
+        path.unlink()
+        check(folder)
+        assert len(reads) == COUNT // 2 + 1
