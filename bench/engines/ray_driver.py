@@ -21,10 +21,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ... import stable
 from ...models.released.table import Release
 from ...registry import UsageError
-from ...stable import file_sha, temporary_name
+from ...stable import file_sha, temporary_name, usable_cores
 from ..config import Config
 from ..expected.seconds import length
 from ..fingerprint import changed
@@ -79,7 +78,7 @@ def _connected(config: Config, reporter: RunReporter) -> Iterator[Any]:
             ray.init(address=config.ray, **quiet)
         else:
             reporter.progress.note("starting Ray")
-            here = {"num_cpus": config.workers or workers_on(stable.usable_cores()), "include_dashboard": False}
+            here = {"num_cpus": config.workers or workers_on(usable_cores()), "include_dashboard": False}
             here |= {"num_gpus": 0} if config.device == "cpu" else {}
             ray.init(address="local", object_store_memory=STORE, **here, **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
@@ -147,7 +146,7 @@ def places(config: Config, nodes: Iterable[Mapping[str, float]]) -> Places:
     counts = [(int(node.get("CPU", 0)), int(node.get("GPU", 0))) for node in nodes]
     cores, gpus = (sum(each) for each in zip(*counts, strict=True))
     least = min((own for own, _ in counts if own), default=1)
-    cores = max(1, cores) if config.ray else stable.usable_cores()
+    cores = max(1, cores) if config.ray else usable_cores()
     on_gpu = config.device == "cuda" or (config.device == "auto" and gpus > 0)
     if on_gpu and (config.workers or 1) > gpus:
         raise UsageError(

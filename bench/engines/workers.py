@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from ... import stable
 from ...registry import UsageError
+from ...stable import usable_cores
 from .. import environment
 from ..config import Config
 from ..distributed import process_group
@@ -42,7 +42,7 @@ def in_parallel(config: Config) -> tuple[int, int]:
     """How many jobs run at once and the threads of each, as far as it is known before the run."""
     if not config.on_ray:
         return 1, environment.threads()
-    cores = stable.usable_cores()
+    cores = usable_cores()
     count = config.workers or (1 if config.ray or environment.expects_gpu(config.device) else workers_on(cores))
     return count, threads_of_each(count, cores)
 

@@ -11,9 +11,8 @@ from unittest.mock import MagicMock
 import pandas as pd
 import pytest
 import vit_bench
-from vit_bench import stable
 from vit_bench.bench import config
-from vit_bench.bench.engines import workers
+from vit_bench.bench.engines import ray_driver, workers
 from vit_bench.bench.engines.ray_driver import PATIENCE, _connected, _Hall, _Hired, _Underway, places
 from vit_bench.bench.engines.ray_worker import BoardReporter, Setup, Worker
 from vit_bench.bench.engines.travel import Luggage
@@ -82,7 +81,7 @@ def test_cores_and_gpus_are_divided(
     expected: tuple[int, int, str, dict[str, int]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(stable, "usable_cores", lambda: 8)
+    monkeypatch.setattr(ray_driver, "usable_cores", lambda: 8)
     monkeypatch.setenv("OMP_NUM_THREADS", str(threads or ""))
     found = places(config.read([*ONE, *words]), [{"CPU": cpus, "GPU": gpus} for cpus, gpus in nodes])
     share = {name: found.options[name] for name in found.options if name.startswith("num_")}
@@ -166,7 +165,7 @@ def test_another_cluster_than_the_programs_own_is_refused(monkeypatch: pytest.Mo
 
 
 def test_plan_says_who_works(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(stable, "usable_cores", lambda: 8)
+    monkeypatch.setattr(workers, "usable_cores", lambda: 8)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     plan_verb([*ONE, "workers=2", "device=cpu"])
     assert "on 2 workers of 4 CPU threads" in " ".join(capsys.readouterr().out.split())
