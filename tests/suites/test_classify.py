@@ -285,6 +285,7 @@ def test_a_module_of_ones_own_is_its_own_classifier() -> None:
     assert r"module(images) gives (64, 3, 8, 8) for 64 images; expected (B, K) logits" in frame["error"].iloc[0]
 
 
+@pytest.mark.slow
 def test_kept_weights_of_a_librarys_model_score_as_they_did() -> None:
     words = ("task=digits", "model=timm:test_vit", "image_size=32")
     tuned = vit_bench.run(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from .images.pictures import assert_equals_the_authors, picture, vectors
 
 CPU = torch.device("cpu")
 QUICK = ("task=digits", "model=ViT-mini", "device=cpu", "out=r")
+SLOW = partial(pytest.param, marks=pytest.mark.slow)
 TRAIN = ("task=photos", *QUICK[1:], "steps=1", "batch=2", "seed=0", "lr=0.01", "image_size=48")
 
 
@@ -54,9 +56,10 @@ def fed(transform: Transform, image: np.ndarray) -> np.ndarray:
     [
         (("suite=fewshot", *QUICK, "shots=1", "seed=0", "image_size=56"), "fewshot64crop56"),
         (("suite=vtab-mini", *QUICK, "image_size=48"), "resize48"),
-        (("suite=vtab-mini", *TRAIN, "protocol=finetune", "recipe=vtab"), "resize48"),
-        (("suite=vtab-mini", *TRAIN, "protocol=finetune", "recipe=vtab-sweep"), "legacy48"),
-        *((("suite=finetune", *TRAIN, f"recipe={name}"), "resize48") for name in ("vit", "vit-code", "bit", "scratch")),
+        SLOW(("suite=vtab-mini", *TRAIN, "protocol=finetune", "recipe=vtab"), "resize48"),
+        SLOW(("suite=vtab-mini", *TRAIN, "protocol=finetune", "recipe=vtab-sweep"), "legacy48"),
+        (("suite=finetune", *TRAIN, "recipe=vit"), "resize48"),
+        *(SLOW(("suite=finetune", *TRAIN, f"recipe={name}"), "resize48") for name in ("vit-code", "bit", "scratch")),
         (("suite=finetune", *TRAIN, "recipe=big-vision"), "small56crop48"),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join((value[0], value[-1])),

@@ -165,6 +165,7 @@ def test_big_visions_pre_training_runs(recipe: str, bias: float, layer: str) -> 
     assert "dropout" not in treatment["recipe"]
 
 
+@pytest.mark.slow
 def test_dropout_of_a_recipe_is_in_the_network_and_in_the_record(monkeypatch) -> None:
     import vit_bench.suites.training.loop as training
 

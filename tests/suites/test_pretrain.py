@@ -354,6 +354,7 @@ def test_a_folder_pre_trains_on_its_first_images_in_the_order_of_hashed_names(
     }
 
 
+@pytest.mark.slow
 def test_masked_patches_have_a_table_of_their_own(done: tuple[pd.DataFrame, Path], tmp_path: Path) -> None:
     """And no minival score of theirs shares a question with one of classes."""
     frame = done[0]

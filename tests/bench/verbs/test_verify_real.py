@@ -55,6 +55,7 @@ def test_the_page_is_what_the_list_says() -> None:
     assert "imagenet-hybrid" not in shown
 
 
+@pytest.mark.slow
 def test_the_list_is_in_order_of_cost_and_the_weekly_part_is_small() -> None:
     costs = {row.name: needs_of(row) for row in chosen(())}
     minutes = [needs.minutes("CPU") for needs in costs.values()]

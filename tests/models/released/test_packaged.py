@@ -59,6 +59,7 @@ def test_a_family_without_them_says_so() -> None:
         create_model("ViT-mini", "fractals")
 
 
+@pytest.mark.slow
 def test_their_probe_is_what_was_recorded(tmp_path: Path) -> None:
     frame = vit_bench.run(
         "suite=vtab-mini", "model=BiT-mini", "task=digits", "weights=fractals", f"out={tmp_path / 'run'}"
