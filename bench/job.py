@@ -54,6 +54,18 @@ class Job:
     def source_name(self) -> str:
         return self.source.name if self.source else ""
 
+    @property
+    def names(self) -> dict[str, str]:
+        """What its records call it, by column."""
+        return {
+            "suite": self.suite.name,
+            "model": self.model.name,
+            "variant": self.variant,
+            "weights": str(self.weights),
+            "task": self.task.name,
+            "source": self.source_name,
+        }
+
     @cached_property
     def identity(self) -> dict[str, Any]:
         """All settings that can change the job's numbers, as plain data. No data or weights file is read for it."""

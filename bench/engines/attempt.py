@@ -174,15 +174,10 @@ def _record(job: Job, **values: Any) -> Record:
     beside = {"left_out": job.task.left_out} if job.task.left_out else {}
     known = {name: value for name, value in asdict(job.weights.provenance()).items() if value is not None}
     return Record(
-        suite=job.suite.name,
+        **job.names,
         protocol=str(getattr(job.suite, "protocol", job.suite.name)),
-        model=job.model.name,
-        variant=job.variant,
-        weights=str(job.weights),
         label=job.label or "",
-        task=job.task.name,
         group=job.task.group,
-        source=job.source_name,
         pretrain=known.pop("pretrain", ""),
         provenance=known,
         env={**environment.describe(), **job.machine, **beside},

@@ -103,16 +103,7 @@ class Tracker:
 
 def _settings(job: Job) -> dict[str, Any]:
     """What a tracker lists and sorts runs by."""
-    return {
-        "suite": job.suite.name,
-        "model": job.model.name,
-        "variant": job.variant,
-        "weights": str(job.weights),
-        "task": job.task.name,
-        "source": job.source_name,
-        "key": job.key,
-        **job.identity["settings"],
-    }
+    return {**job.names, "key": job.key, **job.identity["settings"]}
 
 
 def _summary(cell: Cell) -> dict[str, float | str]:

@@ -215,12 +215,7 @@ def _as_data(plan: Plan, *, measure: bool, say: Callable[[str], None]) -> dict[s
     jobs = [
         {
             "key": job.key,
-            "suite": job.suite.name,
-            "model": job.model.name,
-            "variant": job.variant,
-            "weights": str(job.weights),
-            "task": job.task.name,
-            "source": job.source_name,
+            **job.names,
             "settings": job.swept,
             "state": _in_words(state),
             "seconds": (one.low, one.high) if (one := times.get(job.key)) else None,
