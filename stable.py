@@ -103,7 +103,10 @@ def alone_with(lock: Path, *, wait: bool = True) -> Iterator[bool]:
     with suppress(ImportError, OSError):
         import fcntl
 
-        opened = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            opened = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+        except PermissionError:  # it is another user's: reading is enough, except on NFS
+            opened = os.open(lock, os.O_RDONLY)
         try:
             fcntl.flock(opened, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:

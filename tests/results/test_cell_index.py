@@ -216,6 +216,23 @@ def test_locks_are_on_files_open_for_writing(tmp_path: Path, monkeypatch: pytest
         assert again
 
 
+def test_another_users_lock_file_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock, opened = tmp_path / "lock", os.open
+    lock.touch()
+
+    def refuse(path: Path, flags: int, *mode: int) -> int:
+        if flags & os.O_RDWR:
+            raise PermissionError(13, "Permission denied")
+        return opened(path, flags, *mode)
+
+    with alone_with(lock) as alone:
+        monkeypatch.setattr(os, "open", refuse)
+        with alone_with(lock, wait=False) as second:
+            assert (alone, second) == (True, False)
+    with alone_with(lock, wait=False) as again:
+        assert again
+
+
 def test_a_cell_that_another_run_writes_meanwhile_keeps_its_value(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
