@@ -27,6 +27,7 @@ _KINDS |= {**dict.fromkeys(COLUMNS, TEXT), **dict.fromkeys(NUMBERS, WHOLE)}
 _KINDS |= dict.fromkeys(("value", "seconds"), (float, int, NoneType))
 _USUAL = {(name, kind) for name, kinds in _KINDS.items() for kind in kinds}
 _USUAL |= {(name, kind) for name in ("at", *REPEATED) for kind in (dict, int)}
+REMEDY = "Delete it, and the job it belongs to runs again"
 LARGEST = 2**63  # beyond the size of numbers
 
 
@@ -83,19 +84,21 @@ def read_columns(path: Path) -> tuple[Cell, dict[str, Any], dict[str, list[Any]]
     """
     try:
         data, key = path.read_bytes(), path.stem
-        data = data.replace(b"\r\n", b"\n") if b"\r" in data else data  # a copy may have another system's line ends
+        if b"\r" in data:  # a copy may have another system's line ends
+            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         text = data.decode()
         body = _DECODER.decode(text)
+        if "\\ud" in text or "\\uD" in text:
+            json.dumps(body, ensure_ascii=False).encode()  # raises for half of a character, which cannot be written
         made, digest = body.pop("format"), body.pop("sha256", None)
         if made not in range(1, FORMAT + 1):
             raise UsageError(f"{path} was written by another version of this project; use another `out=`")
         if body["key"] != key or not KEY.fullmatch(key):
             raise TypeError(f"its key is {body['key']!r}, which is not 16 hexadecimal digits and the file's name")
-        shared, own = _columns(body.pop("shared"), body.pop("records"))
-        several = body.pop("several", {})
-        escaped = "\\ud" in text or "\\uD" in text  # half of a character, perhaps
-        if escaped or not _is_plainly_right(shared):
+        shared, several = body.pop("shared"), body.pop("several", {})
+        if not _is_plainly_right(shared):
             _check({name: [value] for name, value in shared.items()})
+        shared, own = _columns(shared, body.pop("records"))
         _check(own)
         for name, choices in several.items():
             if name not in REPEATED:
@@ -117,7 +120,7 @@ def read_columns(path: Path) -> tuple[Cell, dict[str, Any], dict[str, list[Any]]
     except UsageError:
         raise
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise Damaged(path, error, "Delete it, and the job it belongs to runs again") from error
+        raise Damaged(path, error, REMEDY) from error
 
 
 def _columns(shared: dict[str, Any], records: list[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, list[Any]]]:
@@ -160,7 +163,7 @@ def curves_bytes(path: Path) -> bytes:
 
 
 def _is_plainly_right(values: Mapping[str, Any]) -> bool:
-    """Whether `_check` would find nothing in these columns, found out faster, if no text has half of a character.
+    """Whether `_check` would find nothing in these columns, found out faster.
 
     It may be False for columns that are right.
     """
@@ -180,8 +183,6 @@ def _check(columns: Mapping[str, Sequence[Any]]) -> None:
             if type(value) not in kinds or (kinds is not TEXT and value is not None and not abs(value) < LARGEST):
                 kind = "text" if kinds is TEXT else "whole number" if kinds is WHOLE else "number"
                 raise TypeError(f"column {name}: {str(value)[:40]} is no {kind}")
-            if isinstance(value, str) and not value.isascii():
-                value.encode()  # raises for half of a character, which cannot be written
     for status in columns.get("status", ()):
         if status not in STATUSES:
             raise TypeError(f"column status: '{status}' is not {', '.join(STATUSES)}")

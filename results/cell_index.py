@@ -4,8 +4,8 @@
 derived, and never the truth: a cell whose stamp is another is read, and an index that is damaged, or of another
 version, counts as none. Where it cannot be written everything works without it.
 
-Many cells are read by several processes, a part each: `python -m vit_bench.results.cell_index CELLS KEYS OUT` is one of
-them, which writes what it knows of these cells to a file like the index.
+Many cells are read by several processes, a part each. One of them is `python -m vit_bench.results.cell_index CODE CELLS
+KEYS OUT`: it writes what it knows of these cells to a file like the index.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from ..meter import counted
 from ..registry import UsageError
 from ..stable import replacing, usable_cores
 from .arrays import read_arrays, write_arrays
-from .cell_file import read_columns
+from .cell_file import REMEDY, read_columns
+from .checks import KEY, Damaged
 from .columns import Columns
 from .record import ROW, add_records, frame_of_rows
 
@@ -88,8 +89,9 @@ class CellIndex:
                         files[file.name.removesuffix(".json")] = file.stat()
         self._entries = {key: entry for key, entry in self._entries.items() if key in files}
         damaged: dict[Path, UsageError] = {}
-        with suppress(OSError):  # no room for what other processes find, or no process
-            self._read_beside([key for key in sorted(files) if not self._knows(key, files[key])])
+        new = [key for key in sorted(files) if _stamp(files[key]) and not self._knows(key, files[key])]
+        with suppress(OSError, ValueError, subprocess.TimeoutExpired):  # no room, no process, or one that does not end
+            self._read_beside([key for key in new if KEY.fullmatch(key)])
         for key in counted(sorted(files), f"reading cells of {self._cells.parent}", len(files)):
             try:
                 self._seen(key, files[key])
@@ -150,22 +152,25 @@ class CellIndex:
     def _read_beside(self, keys: Sequence[str]) -> None:
         """Read these cells with other processes, if they are many. Cells that another one fails at are not read."""
         parts = min(usable_cores(), MOST, len(keys) // SHARE)
-        if parts < 2:
+        if parts < 2 or not sys.executable:
             return
+        search = [path or "." for path in sys.path if isinstance(path, str)]
+        env, none = {**os.environ, "PYTHONPATH": os.pathsep.join(search)}, subprocess.DEVNULL
+        begun = time.monotonic()
         with tempfile.TemporaryDirectory() as made, ExitStack() as ending:
             others: list[tuple[subprocess.Popen[bytes], Path]] = []
             for part in range(1, parts):
                 asked, found = Path(made, f"{part}.txt"), Path(made, f"{part}.npz")
                 asked.write_text(" ".join(keys[part::parts]))
-                command = [sys.executable, "-m", MODULE, str(self._cells), str(asked), str(found)]
-                env, none = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}, subprocess.DEVNULL
+                command = [sys.executable, "-P", "-m", MODULE, __file__, str(self._cells), str(asked), str(found)]
                 process = subprocess.Popen(command, env=env, stdin=none, stdout=none, stderr=none)
                 ending.callback(process.wait)
                 ending.callback(process.kill)
                 others.append((process, found))
             self._read(keys[::parts])
+            patience = 60 + 10 * (time.monotonic() - begun)  # a part as large took the difference
             for process, found in others:
-                if process.wait() == 0 and (read := _parsed(found)):
+                if process.wait(patience) == 0 and (read := _parsed(found)):
                     entries, records = read
                     moved = {key: one._replace(first=one.first + len(self._records)) for key, one in entries.items()}
                     self._entries |= moved
@@ -183,9 +188,13 @@ class CellIndex:
         if self._knows(key, status):
             return self._entries[key]
         known = self._entries.pop(key, None)
-        cell, shared, own = read_columns(self._cells / f"{key}.json")
+        path = self._cells / f"{key}.json"
+        cell, shared, own = read_columns(path)
         first = len(self._records)
-        count = add_records(self._records, shared, own)
+        try:
+            count = add_records(self._records, shared, own)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise Damaged(path, error, REMEDY) from error
         self._new += 1
         self._entries[key] = Entry(
             stamp=_stamp(status),
@@ -239,7 +248,9 @@ def _rows(entries: Iterable[Entry]) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    cells, asked, found = map(Path, sys.argv[1:])
+    code, cells, asked, found = map(Path, sys.argv[1:])
+    if not code.samefile(__file__):
+        sys.exit("this is not the code that asked")
     index = CellIndex(cells.parent)
     index._read(asked.read_text().split())
     write_arrays(found, index._dump(), level=1)

@@ -128,7 +128,7 @@ def _text_of(name: str, item: Any) -> str:
         return "{}"
     try:
         return _text(name, marshal.dumps(item, 2))  # version 2 writes equal values of equal types alike
-    except ValueError:  # for a value that is of no type of JSON, but of a class derived from one
+    except (ValueError, TypeError):  # for a value of a class derived from a type of JSON, which marshal does not know
         return DICTS[name](item)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -287,6 +288,35 @@ def test_many_cells_are_read_by_several_processes(
     assert len(reads) == COUNT // processes
     check(folder)  # now from the index
     assert len(reads) == COUNT // processes
+
+
+def test_other_processes_have_the_code_of_this_one(
+    folder: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Whatever lies in the current folder or is in sys.path."""
+    for name in ("vit_bench/results", "numpy"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name.partition("/")[0] / "__init__.py").write_text("from pathlib import Path; Path('ran').touch()")
+    monkeypatch.chdir(tmp_path)
+    share(folder, monkeypatch, 2)
+    monkeypatch.setattr(sys, "path", [*sys.path, tmp_path, b"x"])
+    check(folder)
+    assert len(reads) == COUNT // 2
+    assert not Path("ran").exists()
+    share(folder, monkeypatch, 2)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    check(folder)
+    assert Path("ran").exists()
+    assert len(reads) == COUNT // 2 + COUNT  # by this process alone, since the other has other code
+
+
+def test_cells_that_may_still_be_written_are_read_here(
+    folder: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    share(folder, monkeypatch, 2)
+    monkeypatch.setattr(cell_index, "SETTLED", 10**18)
+    check(folder)
+    assert len(reads) == COUNT
 
 
 @pytest.mark.parametrize("fails", ["none starts", "a damaged cell"])

@@ -146,8 +146,28 @@ def test_dicts_with_values_of_derived_classes_are_written_as_json() -> None:
     class Word(str):
         pass
 
-    (row,) = frame_of([record(question={"task": Word("digits"), "size": (1, 2.0)})]).to_dict("records")
-    assert row["question"] == '{"size":[1,2.0],"task":"digits"}'
+    for word, number in ((Word("digits"), 2.0), (np.str_("digits"), np.float64(2))):
+        (row,) = frame_of([record(question={"task": word, "size": (1, number)})]).to_dict("records")
+        assert row["question"] == '{"size":[1,2.0],"task":"digits"}'
+
+
+@pytest.mark.parametrize(
+    ("own", "said"),
+    [
+        ('"question": {"a": "\\udc00"}', "surrogates not allowed"),
+        ('"at": {"a": "\\uDC00"}', "surrogates not allowed"),
+        ('"question": {"a": 1e999}', "Out of range float values"),
+        ('"question": ' + '{"a":' * 5000 + "1" + "}" * 5000, "recursion depth"),
+    ],
+    ids=["half of a character", "of a column", "infinity", "deep"],
+)
+def test_dicts_that_cannot_be_texts_are_damage(tmp_path: Path, own: str, said: str) -> None:
+    store = Store(tmp_path)
+    store.put(cell())
+    text = of_records({"suite": "s"}, {"value": 1.0})
+    store.path(K1).write_text(text.replace('"value": 1.0', f'"value": 1.0, {own}'))
+    with pytest.raises(UsageError, match=rf"{K1}\.json is damaged \(.*{said}"):
+        load(tmp_path)
 
 
 def test_columns_are_the_records_fields_then_at_then_question_and_environment() -> None:
