@@ -89,10 +89,10 @@ class CellIndex:
                         files[file.name.removesuffix(".json")] = file.stat()
         self._entries = {key: entry for key, entry in self._entries.items() if key in files}
         damaged: dict[Path, UsageError] = {}
-        new = [key for key in sorted(files) if _stamp(files[key]) and not self._knows(key, files[key])]
+        new = [key for key in sorted(files) if not self._knows(key, files[key])]
         with suppress(OSError, ValueError, subprocess.TimeoutExpired):  # no room, no process, or one that does not end
-            self._read_beside([key for key in new if KEY.fullmatch(key)])
-        for key in counted(sorted(files), f"reading cells of {self._cells.parent}", len(files)):
+            self._read_beside([key for key in new if KEY.fullmatch(key) and _stamp(files[key])])
+        for key in counted(new, f"reading cells of {self._cells.parent}", len(new)):
             try:
                 self._seen(key, files[key])
             except FileNotFoundError:

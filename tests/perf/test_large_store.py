@@ -3,16 +3,16 @@
 pytest tests/perf/test_large_store.py --benchmark-only
 
 Each measurement is in a process of its own, whose imports count neither as time nor as memory of its own. A cell has
-seven records since fine-tuning measures calibration, so that there are 140,000. On one core of two that were not quite
-idle, against the limits below, of which that of reading all cells is not held:
+seven records since fine-tuning measures calibration, so that there are 140,000. On a machine of two cores with nothing
+else to do; all cells are read by two processes (8 s of processor time), the rest is one process's:
 
-    load cold     10.8 s    415 MB
-    load warm      1.3 s    403 MB
-    table          2.8 s    441 MB
-    compare        4.5 s    467 MB
-    compare_all    1.3 s    448 MB
+    load cold      5.1 s    413 MB
+    load warm      0.9 s    401 MB
+    table          3.0 s    446 MB
+    compare        4.0 s    464 MB
+    compare_all    1.3 s    447 MB
     plan           2.7 s    227 MB
-    expected       4.4 s    234 MB
+    expected       4.6 s    235 MB
 """
 
 from __future__ import annotations
