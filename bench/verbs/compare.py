@@ -148,7 +148,9 @@ def _compared(sources: Sequence[Side], options: CompareOptions) -> Compared:
         names = _told_apart(sources, (sides[0], sides[-1]))
     if by:
         chosen = [_name(by, side) for side in (options.a, options.b)]
-        frames = [_of_one(frames, side, by, chosen[side], names, ",".join(sides)) for side in (0, 1)]
+        frames = [
+            comparing.select(frame, by, word, where) for frame, word, where in zip(frames, chosen, names, strict=True)
+        ]
         names = tuple(f"{w} ({n})" if len(sources) == 2 else w for w, n in zip(chosen, names, strict=True))
         if len(sources) == 1 and set(frames[0]["measurement"]) & set(frames[1]["measurement"]) - {""}:
             raise UsageError(f"a={chosen[0]} and b={chosen[1]} have records in common{_variants(frames[0])}")
@@ -156,23 +158,6 @@ def _compared(sources: Sequence[Side], options: CompareOptions) -> Compared:
         frames[0], frames[1], (names[0], names[1]), metric=metric, by=by, mix=options.mix, margin=options.margin
     )
     return Compared(found, options, options.margin)
-
-
-def _of_one(
-    frames: Sequence[pd.DataFrame], side: int, by: str, word: str, names: Sequence[str], runs: str
-) -> pd.DataFrame:
-    """The records of one side that have this word. Raises UsageError for none."""
-    from ...results.comparison import compare as comparing
-
-    try:
-        return comparing.select(frames[side], by, word, names[side])
-    except UsageError as error:
-        try:
-            comparing.select(frames[1 - side], by, word, names[1 - side])
-        except UsageError:
-            raise error from None
-        both = f"`compare {runs} by={by} …` takes a= and b= from all these runs"
-        raise UsageError(f"{names[side]} has no {by} '{word}', but {names[1 - side]} has: {both}") from error
 
 
 def _ranked(frame: pd.DataFrame, name: str, options: CompareOptions) -> Compared:

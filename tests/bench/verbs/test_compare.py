@@ -118,19 +118,6 @@ def test_two_sides_of_one_run(capsys, by: str) -> None:
         compare_verb(["run", f"by={by}", "a=frist", "b=second"])
 
 
-@pytest.mark.parametrize("labels", [(), ("label=old,new",)])
-def test_a_model_that_only_the_other_run_has_is_told_with_what_to_type(labels: tuple[str, ...]) -> None:
-    put("one", "a", [score(50.0)])
-    put("two", "b", [score(60.0, model="N")])
-    first, second = ("old", "new") if labels else ("one", "two")
-    said = f"{second} has no model 'M', but {first} has: `compare one,two by=model …` takes a= and b= from all"
-    with pytest.raises(UsageError, match=re.escape(said)):
-        compare_verb(["one", "two", "by=model", "a=M", "b=M", *labels])
-    with pytest.raises(UsageError, match=r"^two has no model 'O'"):
-        compare_verb(["one", "two", "by=model", "a=M", "b=O"])
-    compare_verb(["one,two", "by=model", "a=M", "b=N"])
-
-
 def test_variants_are_named_as_tables_name_them_and_no_record_is_compared_with_itself(capsys) -> None:
     for i, (model, variant, rate) in enumerate([("M", "", 0.1), ("M", "depth=2", 0.4), ("N", "", 0.2)]):
         predicted = wrong(rate, 400, seed=i)
