@@ -96,8 +96,8 @@ def alone_with(lock: Path, *, wait: bool = True) -> Iterator[bool]:
     """Holds a lock, which one process has at a time. Yields False where another has it and this one does not `wait`.
 
     The system releases it when the process ends. `lock` is an empty file, which stays: a lock on a folder, or on a file
-    that is only read, would hold on one machine alone where the folder is on NFS. Where files cannot be locked, nothing
-    is held.
+    that is only read, would hold on one machine alone where the folder is on NFS. Only another user's file that may not
+    be written is read. Where files cannot be locked, nothing is held.
     """
     opened, taken = None, False
     with suppress(ImportError, OSError):
@@ -105,8 +105,9 @@ def alone_with(lock: Path, *, wait: bool = True) -> Iterator[bool]:
 
         try:
             opened = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
-        except PermissionError:  # it is another user's: reading is enough, except on NFS
-            opened = os.open(lock, os.O_RDONLY)
+            os.fchmod(opened, 0o666)  # for other users of the folder, against the umask
+        except PermissionError:
+            opened = opened or os.open(lock, os.O_RDONLY)
         try:
             fcntl.flock(opened, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:

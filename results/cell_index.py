@@ -4,8 +4,7 @@
 derived, and never the truth: a cell whose stamp is another is read, and an index that is damaged, or of another
 version, counts as none. Where it cannot be written everything works without it.
 
-Many cells are read by several processes, a part each. One of them is `python -m vit_bench.results.cell_index CODE CELLS
-KEYS OUT`: it writes what it knows of these cells to a file like the index.
+Many cells are read by several processes, a part each. Each of the others writes what it knows to a file like the index.
 """
 
 from __future__ import annotations
@@ -37,8 +36,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FORMAT = 1
-MODULE = "vit_bench.results.cell_index"
-SHARE, MOST = 2000, 8  # cells: so many are worth another process; and the most processes
+CELLS_A_PROCESS = 2000  # so many are worth another process
+MOST_PROCESSES = 8
 MANY = 200  # cells: so many new ones are worth writing the index
 NOTHING = (FileNotFoundError, NotADirectoryError)  # what is raised for a file that is not there
 SETTLED = 2_000_000_000  # nanoseconds: a file that was written later may be written again at the same time
@@ -88,17 +87,11 @@ class CellIndex:
                     if file.name.endswith(".json"):
                         files[file.name.removesuffix(".json")] = file.stat()
         self._entries = {key: entry for key, entry in self._entries.items() if key in files}
-        damaged: dict[Path, UsageError] = {}
         new = [key for key in sorted(files) if not self._knows(key, files[key])]
         with suppress(OSError, ValueError, subprocess.TimeoutExpired):  # no room, no process, or one that does not end
             self._read_beside([key for key in new if KEY.fullmatch(key) and _stamp(files[key])])
-        for key in counted(new, f"reading cells of {self._cells.parent}", len(new)):
-            try:
-                self._seen(key, files[key])
-            except FileNotFoundError:
-                continue
-            except UsageError as error:
-                damaged[self._cells / f"{key}.json"] = error
+        left = [key for key in new if not self._knows(key, files[key])]
+        damaged = self._read(left)
         self.write()
         return damaged
 
@@ -150,8 +143,8 @@ class CellIndex:
         return known is not None and bool(stamp) and known.stamp == stamp
 
     def _read_beside(self, keys: Sequence[str]) -> None:
-        """Read these cells with other processes, if they are many. Cells that another one fails at are not read."""
-        parts = min(usable_cores(), MOST, len(keys) // SHARE)
+        """Read these cells with other processes, if they are many. Some may be left, for whatever reason."""
+        parts = min(usable_cores(), MOST_PROCESSES, len(keys) // CELLS_A_PROCESS)
         if parts < 2 or not sys.executable:
             return
         search = [path or "." for path in sys.path if isinstance(path, str)]
@@ -162,13 +155,13 @@ class CellIndex:
             for part in range(1, parts):
                 asked, found = Path(made, f"{part}.txt"), Path(made, f"{part}.npz")
                 asked.write_text(" ".join(keys[part::parts]))
-                command = [sys.executable, "-P", "-m", MODULE, __file__, str(self._cells), str(asked), str(found)]
+                command = [sys.executable, "-P", "-c", READ_PART, str(ROOT), str(self._cells), str(asked), str(found)]
                 process = subprocess.Popen(command, env=env, stdin=none, stdout=none, stderr=none)
                 ending.callback(process.wait)
                 ending.callback(process.kill)
                 others.append((process, found))
             self._read(keys[::parts])
-            patience = 60 + 10 * (time.monotonic() - begun)  # a part as large took the difference
+            patience = 60 + 10 * (time.monotonic() - begun)  # this process has just read a part as large
             for process, found in others:
                 if process.wait(patience) == 0 and (read := _parsed(found)):
                     entries, records = read
@@ -177,11 +170,18 @@ class CellIndex:
                     self._records.append(records)
                     self._new += len(moved)
 
-    def _read(self, keys: Sequence[str]) -> None:
-        """Read these cells, except damaged ones and those that are gone."""
+    def _read(self, keys: Sequence[str]) -> dict[Path, UsageError]:
+        """Read these cells, except those that are gone. Returns the errors of damaged ones."""
+        damaged: dict[Path, UsageError] = {}
         for key in counted(keys, f"reading cells of {self._cells.parent}", len(keys)):
-            with suppress(FileNotFoundError, UsageError):
-                self._seen(key, (self._cells / f"{key}.json").stat())
+            path = self._cells / f"{key}.json"
+            try:
+                self._seen(key, path.stat())
+            except FileNotFoundError:
+                continue
+            except UsageError as error:
+                damaged[path] = error
+        return damaged
 
     def _seen(self, key: str, status: os.stat_result) -> Entry:
         """The entry of a cell, which is read if its file is not the one that is known."""
@@ -247,10 +247,19 @@ def _rows(entries: Iterable[Entry]) -> np.ndarray:
     return np.concatenate([np.arange(0), *(np.arange(one.first, one.first + one.records) for one in entries)])
 
 
-if __name__ == "__main__":
-    code, cells, asked, found = map(Path, sys.argv[1:])
-    if not code.samefile(__file__):
-        sys.exit("this is not the code that asked")
-    index = CellIndex(cells.parent)
-    index._read(asked.read_text().split())
-    write_arrays(found, index._dump(), level=1)
+def read_part(cells: str, asked: str, found: str) -> None:
+    """Read the cells whose keys are in the file `asked`, and write what is known of them to `found`."""
+    index = CellIndex(Path(cells).parent)
+    index._read(Path(asked).read_text().split())
+    write_arrays(Path(found), index._dump(), level=1)
+
+
+ROOT = Path(__file__).parents[1]
+READ_PART = """
+import importlib.util, sys
+spec = importlib.util.spec_from_file_location("vit_bench", sys.argv[1] + "/__init__.py")
+sys.modules["vit_bench"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(sys.modules["vit_bench"])
+from vit_bench.results.cell_index import read_part
+read_part(*sys.argv[2:])
+"""  # with the code of this process, whatever else is called vit_bench where the new one looks

@@ -22,13 +22,13 @@ class Columns:
     def __len__(self) -> int:
         return len(next(iter(self._columns.values()))[1])
 
-    def extend(self, shared: Mapping[str, Hashable], own: Mapping[str, Sequence[Hashable]], count: int) -> None:
-        """Add `count` rows, given by what all share and by the columns of what each has of its own."""
+    def extend(self, shared: Mapping[str, Hashable], own: Mapping[str, Sequence[Hashable]], rows: int) -> None:
+        """Add `rows` rows, given by what all share and by the columns of what each has of its own."""
         for name, (values, numbers) in self._columns.items():
             if name in own:
                 numbers.fromlist([values[value] for value in own[name]])
             else:
-                numbers.fromlist([values[shared[name]]] * count)
+                numbers.fromlist([values[shared[name]]] * rows)
 
     def append(self, other: Columns) -> None:
         """Add the rows of other columns of these names."""

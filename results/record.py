@@ -118,7 +118,7 @@ def add_records(columns: Columns, shared: Mapping[str, Any], own: Mapping[str, S
         by_id = {id(item): item for item in own[name]}  # many records share one
         texts = {key: _text_of(name, item) for key, item in by_id.items()}
         own = {**own, name: [texts[id(item)] for item in own[name]]}
-    count = len(next(iter(own.values()), ()))
+    count = len(next(iter(own.values())))
     columns.extend(plain, own, count)
     return count
 

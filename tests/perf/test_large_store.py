@@ -2,7 +2,8 @@
 
 pytest tests/perf/test_large_store.py --benchmark-only
 
-Each measurement is in a process of its own, whose imports count neither as time nor as memory of its own. A cell has
+Each measurement is in a process of its own. Imports do not count as time, but as memory, which is the largest of this
+process: other processes that read cells have as much again for their part. A cell has
 seven records since fine-tuning measures calibration, so that there are 140,000. On a machine of two cores with nothing
 else to do; all cells are read by two processes (8 s of processor time), the rest is one process's:
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from vit_bench.meter import telling
 from vit_bench.registry import UsageError
 from vit_bench.results import cell_index, store
 from vit_bench.results.arrays import read_arrays, write_arrays
@@ -273,7 +274,7 @@ def test_labels_reach_the_table(folder: Path) -> None:
 
 def share(folder: Path, monkeypatch: pytest.MonkeyPatch, processes: int) -> None:
     """Let so many processes read the cells, which were written a while ago."""
-    monkeypatch.setattr(cell_index, "SHARE", COUNT // processes)
+    monkeypatch.setattr(cell_index, "CELLS_A_PROCESS", COUNT // processes)
     monkeypatch.setattr(cell_index, "usable_cores", lambda: processes)
     for path in (folder / "cells").glob("*.json"):
         os.utime(path, (0, path.stat().st_mtime - 60))
@@ -294,20 +295,29 @@ def test_other_processes_have_the_code_of_this_one(
     folder: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Whatever lies in the current folder or is in sys.path."""
-    for name in ("vit_bench/results", "numpy"):
-        (tmp_path / name).mkdir(parents=True)
-        (tmp_path / name.partition("/")[0] / "__init__.py").write_text("from pathlib import Path; Path('ran').touch()")
+    for name in ("vit_bench", "numpy"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(f"from pathlib import Path; Path('{name} ran').touch()")
     monkeypatch.chdir(tmp_path)
     share(folder, monkeypatch, 2)
     monkeypatch.setattr(sys, "path", [*sys.path, tmp_path, b"x"])
     check(folder)
     assert len(reads) == COUNT // 2
-    assert not Path("ran").exists()
+    shutil.rmtree(tmp_path / "numpy")
     share(folder, monkeypatch, 2)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     check(folder)
-    assert Path("ran").exists()
-    assert len(reads) == COUNT // 2 + COUNT  # by this process alone, since the other has other code
+    assert len(reads) == COUNT
+    assert not list(tmp_path.glob("* ran"))
+
+
+def test_progress_ends_at_its_total(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    share(folder, monkeypatch, 2)
+    told: list[tuple[str, int, int | None]] = []
+    with telling(lambda *one: told.append(one)):
+        load(folder)
+    assert [done for _, done, _ in told] == list(range(1, COUNT // 2 + 1))
+    assert {total for _, _, total in told} == {COUNT // 2}
 
 
 def test_cells_that_may_still_be_written_are_read_here(
@@ -325,7 +335,7 @@ def test_what_other_processes_do_not_read_this_one_reads(
 ) -> None:
     if fails == "none starts":
         share(folder, monkeypatch, 2)
-        monkeypatch.setattr(cell_index, "MODULE", "vit_bench.there_is_none")
+        monkeypatch.setattr(cell_index, "READ_PART", "sys.exit(1)")
         check(folder)
         assert len(reads) == COUNT
     else:
