@@ -107,7 +107,7 @@ def read_columns(path: Path) -> tuple[Cell, dict[str, Any], dict[str, list[Any]]
             _check_dicts(name, [shared[name], *(several.get(name) or own.get(name, ()))])
         _check({name: [body.get(name, "")] for name in ("slot", "started_at", "curves_digest")})
         if body["status"] not in STATUSES:
-            raise TypeError(f"its status is not {', '.join(STATUSES)}")
+            raise TypeError(f"column status: '{body['status']}' is not {', '.join(STATUSES)}")
         if type(body["order"]) is not list or {type(part) for part in body["order"]} - {int, str}:
             raise TypeError("its order is no list of numbers and texts")
         judged = {name: own[name] for name in JUDGED if name in own} or own
