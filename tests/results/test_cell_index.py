@@ -227,7 +227,9 @@ def test_another_users_lock_file_locks(tmp_path: Path, monkeypatch: pytest.Monke
             raise PermissionError(13, "Permission denied")
         return opened(path, flags, *mode)
 
+    lock.chmod(0o644)
     with alone_with(lock) as alone:
+        assert stat.S_IMODE(lock.stat().st_mode) == 0o666  # so that others may write it from now on
         monkeypatch.setattr(os, "open", refuse)
         with alone_with(lock, wait=False) as second:
             assert (alone, second) == (True, False)
